@@ -1,0 +1,37 @@
+"""Where things lie: the checkout with the definitions, and the directory of one deployment."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Project:
+    """One deployment's files. `root` is the checkout; `directory` holds what belongs to the deployment alone."""
+
+    directory: Path = ROOT
+    root: Path = ROOT
+
+    @property
+    def env_file(self) -> Path:
+        """The settings (mode 600)."""
+        return self.directory / ".env"
+
+    @property
+    def pki(self) -> Path:
+        """Keys and certificates (mode 700)."""
+        return self.directory / "pki"
+
+    @property
+    def rendered(self) -> Path:
+        """What `swarm-up` deployed last: stack, configs, secrets (mode 700)."""
+        return self.directory / "deploy"
+
+    def compose_files(self, *, lab: bool) -> list[Path]:
+        """The definitions in merge order; the lab's file only adds build contexts for the stand-in images."""
+        files = [self.root / "docker-compose.yml"]
+        if lab:
+            files.append(self.root / "lab" / "docker-compose.yml")
+        override = self.directory / "docker-compose.override.yml"
+        return [*files, override] if override.exists() else files
