@@ -1,0 +1,39 @@
+"""One deployment, from its files to a compiled stack: the one place that joins settings, secrets, compose and stack."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from openbalena import compose, settings, stack
+from openbalena.errors import UsageError
+from openbalena.project import Project
+from openbalena.secrets import pki
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a deployment is made of. `compiled` holds no secret; `settings.secrets` has the values."""
+
+    project: Project
+    settings: settings.Settings
+    compose: compose.Project
+    compiled: stack.Compiled
+
+
+def load(project: Project, *, lab: bool, extra: Mapping[str, str] | None = None) -> Deployment:
+    """Read and compile the deployment in `project`.
+
+    `lab` adds the stand-in images' build contexts; `extra` are settings that win over `.env` and environment (content
+    tags of built images, the swarm's address pool). Raises UsageError for settings or definitions that are wrong, and
+    where `config` has not run yet.
+    """
+    values = settings.load(project, extra or {})
+    if not values.get("DNS_TLD"):
+        raise UsageError(f"{project.env_file}: DNS_TLD is not set: run ./open-balena.sh config")
+    # What was set by hand (ROOT_CA of a chain of one's own) wins over what our PKI would say.
+    public = {name: value for name, value in pki.public_values(project.pki).items() if not values.get(name)}
+    if public:
+        values = settings.load(project, {**public, **(extra or {})})
+    definitions = compose.load(
+        project.compose_files(lab=lab), environment=values.interpolation(), profiles=values.profiles
+    )
+    return Deployment(project, values, definitions, stack.compile(definitions))
