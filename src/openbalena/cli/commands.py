@@ -1,0 +1,63 @@
+"""The table of commands. A command's module is imported only when that command is called."""
+
+from dataclasses import dataclass
+
+GROUPS = {
+    "standalone": "One machine, Docker Compose",
+    "cluster": "Many machines, Docker Swarm",
+    "lab": "A local cluster to try it on",
+    "operations": "Running it",
+}
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    `summary` is its line in `help` and, where `module` is None (not there yet), what it will do. `module` is the name
+    below openbalena.cli; it has `configure(parser)` and `run(args, context) -> int`. One module may serve several
+    commands: it finds the command's name in `args.command`.
+    """
+
+    name: str
+    group: str
+    summary: str
+    module: str | None = None
+    aliases: tuple[str, ...] = ()
+
+
+COMMANDS = (
+    Command("config", "standalone", "write .env: asks for what it needs, or takes it from options", "config"),
+    Command("up", "standalone", "build and start the services, and wait until they are healthy", aliases=("deploy",)),
+    Command("wait", "standalone", "wait until the services are healthy"),
+    Command("verify", "standalone", "check a running deployment over its public ports", "verify"),
+    Command("status", "standalone", "show the services and their health"),
+    Command("logs", "standalone", "show the services' logs"),
+    Command("restart", "standalone", "restart the services, or those named"),
+    Command("update", "standalone", "pull newer images, build and start what changed"),
+    Command("stop", "standalone", "stop the services and keep their containers"),
+    Command("down", "standalone", "remove the containers and networks and keep the volumes"),
+    Command("destroy", "standalone", "remove the containers, networks and volumes, after asking", aliases=("clean",)),
+    Command("lint", "standalone", "check the settings and the Compose file"),
+    Command("showenv", "standalone", "print the settings in force", "showenv"),
+    Command("showpass", "standalone", "print the superuser's password", "showpass"),
+    Command("auto-pki", "standalone", "get certificates from Let's Encrypt by DNS challenge"),
+    Command("custom-pki", "standalone", "use a certificate of your own", aliases=("pki-custom",)),
+    Command("self-signed", "standalone", "use certificates of a private CA"),
+    Command("nfs-setup", "standalone", "put the volumes on an NFS server"),
+    Command("swarm-init", "cluster", "make this node a manager, label it, print how others join", "swarm_init"),
+    Command("swarm-build", "cluster", "build the images and bring them to every node", "swarm_build"),
+    Command("swarm-up", "cluster", "deploy the stack and wait until every service runs", "swarm_up"),
+    Command("swarm-status", "cluster", "show nodes, services, tasks and what is not as it should be", "swarm_status"),
+    Command("swarm-logs", "cluster", "show a service's logs from all its tasks", "swarm_logs"),
+    Command("swarm-down", "cluster", "remove the stack and keep the volumes unless told otherwise", "swarm_down"),
+    Command("swarm-nfs-setup", "cluster", "put the stack's volumes on an NFS server"),
+    Command("stack", "cluster", "compile, render and validate stack files", "stack"),
+    Command("lab", "lab", "start, show, break and remove a cluster of real engines on this machine", "lab"),
+    Command("demo", "lab", "start the lab, deploy on it, verify, and say how to go on", "demo"),
+    Command("pki", "operations", "show, renew and replace certificates"),
+    Command("secrets", "operations", "show and rotate tokens"),
+    Command("storage", "operations", "back up, restore and move volumes"),
+)
+
+BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}

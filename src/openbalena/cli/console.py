@@ -1,0 +1,51 @@
+"""What the user sees: results on stdout, progress and warnings on stderr, questions only at a terminal."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+
+from openbalena.errors import UsageError
+
+
+class Console:
+    """The user's terminal, pipe or log file. Plain text: every line can be searched and read aloud."""
+
+    def say(self, text: str) -> None:
+        """A line of the result."""
+        print(text, flush=True)
+
+    def progress(self, text: str) -> None:
+        """What is happening now, or what is being waited for."""
+        print(text, file=sys.stderr, flush=True)
+
+    def warn(self, text: str) -> None:
+        """What the user should know or change, although the command goes on."""
+        print(f"warning: {text}", file=sys.stderr, flush=True)
+
+    def table(self, rows: Iterable[Sequence[object]]) -> None:
+        """Rows of equal length as left-aligned columns two spaces apart; a head is just the first row."""
+        for line in columns(rows):
+            self.say(line)
+
+    def json(self, value: object) -> None:
+        """The result for programs."""
+        self.say(json.dumps(value, indent=2, ensure_ascii=False))
+
+    def confirm(self, question: str, *, yes: bool) -> bool:
+        """Whether the user agrees; `yes` (the option --yes) agrees beforehand.
+
+        Raises UsageError where there is no terminal to ask at: a script must say --yes.
+        """
+        if yes:
+            return True
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UsageError(f"{question} There is no terminal to answer at: say --yes")
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def columns(rows: Iterable[Sequence[object]]) -> list[str]:
+    """`rows` (of equal length) as lines of left-aligned columns, without trailing blanks."""
+    table = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]

@@ -1,0 +1,15 @@
+"""What every command is handed beside its own arguments."""
+
+from dataclasses import dataclass, field
+
+from openbalena.cli.console import Console
+from openbalena.project import Project
+
+
+@dataclass(frozen=True)
+class Context:
+    """`lab` says that the cluster is the local one (`--lab`, or OPEN_BALENA_LAB=1)."""
+
+    project: Project = field(default_factory=Project)
+    lab: bool = False
+    console: Console = field(default_factory=Console)

@@ -1,0 +1,126 @@
+"""From the command line to a command's module, and from its failure to a sentence and an exit code."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+from openbalena import __version__
+from openbalena.cli.commands import BY_NAME, Command
+from openbalena.cli.context import Context
+from openbalena.cli.help import PROGRAM, overview, unknown
+from openbalena.errors import OpenBalenaError, UsageError
+from openbalena.project import Project
+
+# 128 + signal, as shells report it.
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+DIRECTORY_OPTION = "--project-directory"
+EPILOG = f"--lab and {DIRECTORY_OPTION} DIR go with every command: {PROGRAM} help"
+
+
+@dataclass
+class GlobalOptions:
+    """What `--lab` and `--project-directory` said; both may stand before or after the command."""
+
+    lab: bool = field(default_factory=lambda: os.environ.get("OPEN_BALENA_LAB") == "1")
+    directory: Path | None = None
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with its complaints as UsageError."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} ({self.prog} --help)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that `argv` (default: the process's arguments) names; returns the exit status."""
+    try:
+        status = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return status
+    except OpenBalenaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, less) has gone: Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as error:
+        if os.environ.get("OPEN_BALENA_DEBUG") == "1":
+            raise
+        print(
+            f"error: {type(error).__name__}: {error}\n"
+            "This is a defect of openBalena's command line: please report it with the command you typed and what\n"
+            "OPEN_BALENA_DEBUG=1 prints in addition.",
+            file=sys.stderr,
+        )
+        return 1
+
+
+def _run(argv: list[str]) -> int:
+    options, words = split_global_options(argv)
+    name, *rest = words or ["help"]
+    if name == "--version":
+        print(f"open-balena.sh {__version__}")
+        return 0
+    if name in ("help", "-h", "--help"):
+        if not rest or rest[0].startswith("-"):
+            print(overview())
+            return 0
+        name, rest = rest[0], ["--help"]
+    command = BY_NAME.get(name)
+    if command is None:
+        raise UsageError(unknown(name))
+    if command.module is None:
+        raise UsageError(f"{name!r} is not there yet: it will {command.summary}")
+    return _call(command, rest, options)
+
+
+def split_global_options(argv: Sequence[str]) -> tuple[GlobalOptions, list[str]]:
+    """The options that may stand anywhere before a lone `--`, and the rest of `argv`.
+
+    Raises UsageError where --project-directory has no value.
+    """
+    options, words, remaining = GlobalOptions(), list[str](), list(argv)
+    while remaining:
+        word = remaining.pop(0)
+        if word == "--":
+            return options, [*words, word, *remaining]
+        if word == "--lab":
+            options.lab = True
+        elif word == DIRECTORY_OPTION:
+            if not remaining:
+                raise UsageError(f"{DIRECTORY_OPTION}: expected a directory after it")
+            options.directory = Path(remaining.pop(0))
+        elif word.startswith(f"{DIRECTORY_OPTION}="):
+            options.directory = Path(word.partition("=")[2])
+        else:
+            words.append(word)
+    return options, words
+
+
+def _call(command: Command, rest: Sequence[str], options: GlobalOptions) -> int:
+    module = importlib.import_module(f"openbalena.cli.{command.module}")
+    parser = Parser(prog=f"{PROGRAM} {command.name}", description=module.__doc__, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EPILOG
+    module.configure(parser)
+    args = parser.parse_args(rest)
+    args.command = command.name
+    return int(module.run(args, Context(project=_project(options.directory), lab=options.lab)))
+
+
+def _project(directory: Path | None) -> Project:
+    if directory is None:
+        return Project()
+    if not directory.is_dir():
+        raise UsageError(f"{DIRECTORY_OPTION} {directory}: not a directory: make it first")
+    return Project(directory=directory.resolve())
