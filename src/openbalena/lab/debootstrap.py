@@ -1,0 +1,100 @@
+"""debootstrap, fetched into the lab's own directory: the machine's packages, sources and lists stay as they are."""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from openbalena.errors import OperationError
+from openbalena.lab import host, paths
+from openbalena.lab.progress import say
+
+MIRROR = "http://deb.debian.org/debian"
+HOST_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+# The suite debootstrap itself is taken from: signed with keys that Debian 12's keyring already has.
+_SUITE = "trixie"
+_HINT = "The lab runs on Debian and its derivatives; Debian 12 has them all."
+
+
+@dataclass(frozen=True)
+class Debootstrap:
+    """An unpacked debootstrap: `directory` is what its DEBOOTSTRAP_DIR means, `keyring` verifies Debian's archive."""
+
+    program: Path
+    directory: Path
+    keyring: Path
+
+
+def provide() -> Debootstrap:
+    """Fetch debootstrap and Debian's keyring once, checked against the machine's archive keyring.
+
+    Raises OperationError where the machine has no apt, dpkg or keyring, or the package source cannot be reached.
+    """
+    host.require_programs("apt-get", "dpkg-deb", "gpgv", "perl", "wget", "unshare", "setpriv", hint=_HINT)
+    tools = paths.directory() / "tools"
+    found = Debootstrap(
+        tools / "usr/sbin/debootstrap",
+        tools / "usr/share/debootstrap",
+        tools / "usr/share/keyrings/debian-archive-keyring.gpg",
+    )
+    with host.locked(paths.directory() / "locks" / "tools", "fetching debootstrap"):
+        if not tools.exists():
+            _fetch(tools)
+    return found
+
+
+def _fetch(tools: Path) -> None:
+    if not HOST_KEYRING.exists():
+        raise OperationError(
+            f"The lab checks Debian's packages against {HOST_KEYRING}, which is not there: "
+            "install the package debian-archive-keyring."
+        )
+    say("fetching debootstrap from Debian (a few seconds, at most 5 minutes)")
+    with tempfile.TemporaryDirectory(prefix=".tools-", dir=tools.parent) as name:
+        scratch = Path(name)
+        scratch.chmod(0o755)
+        apt = ["apt-get", "-qq", *_private_options(scratch)]
+        _apt([*apt, "update"], scratch)
+        _apt([*apt, "download", "debootstrap", "debian-archive-keyring"], scratch)
+        unpacked = scratch / "unpacked"
+        unpacked.mkdir()
+        for package in scratch.glob("*.deb"):
+            host.run(["dpkg-deb", "-x", package, unpacked])
+        unpacked.rename(tools)
+
+
+def _apt(command: list[str], scratch: Path) -> None:
+    """Run apt-get in `scratch`, where `download` leaves its packages."""
+    result = host.run(["env", f"--chdir={scratch}", *command], timeout=300, check=False)
+    if result.returncode == 0:
+        return
+    if host.NO_SPACE in result.stderr or shutil.disk_usage(scratch).free == 0:
+        raise OperationError(f"No space left below {scratch.parent}: free some, or set {paths.VARIABLE} elsewhere.")
+    raise OperationError(
+        f"The Debian package source {MIRROR} did not answer as expected: check this machine's network, name "
+        f"resolution and http_proxy. apt-get said: {result.stderr.strip()}"
+    )
+
+
+def _private_options(scratch: Path) -> list[str]:
+    """apt options that keep every file apt reads or writes about packages in `scratch`; its proxy settings stay."""
+    for directory in ("state/lists/partial", "cache/archives/partial", "etc/parts"):
+        (scratch / directory).mkdir(parents=True)
+    (scratch / "status").touch()
+    (scratch / "etc/sources.list").write_text(f"deb [signed-by={HOST_KEYRING}] {MIRROR} {_SUITE} main\n")
+    settings = {
+        "Dir::State": scratch / "state",
+        "Dir::State::lists": scratch / "state/lists",
+        "Dir::State::status": scratch / "status",
+        "Dir::Cache": scratch / "cache",
+        "Dir::Etc::sourcelist": scratch / "etc/sources.list",
+        "Dir::Etc::sourceparts": scratch / "etc/parts",
+        "Dir::Etc::preferences": scratch / "etc/preferences",
+        "Dir::Etc::preferencesparts": scratch / "etc/parts",
+        "APT::Sandbox::User": "root",
+        "Acquire::Languages": "none",
+        "Acquire::Retries": 2,
+        "Acquire::http::Timeout": 20,
+        "APT::Update::Error-Mode": "any",
+    }
+    return [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]

@@ -1,0 +1,66 @@
+"""What the lab asks of the machine it runs on, and how it runs the machine's programs."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from openbalena.errors import OperationError
+
+NO_SPACE = "No space left on device"
+
+
+def require_root(what: str) -> None:
+    """Raise OperationError unless the process may make namespaces, mounts and device nodes."""
+    if os.geteuid() != 0:
+        raise OperationError(f"{what} needs root (it makes network namespaces and mounts): run it with sudo.")
+
+
+def require_programs(*names: str, hint: str) -> None:
+    """Raise OperationError naming each of `names` that is not on PATH."""
+    missing = [name for name in names if shutil.which(name) is None]
+    if missing:
+        raise OperationError(f"The lab needs {', '.join(missing)} on this machine, not found on PATH. {hint}")
+
+
+def run(command: Sequence[str | Path], *, timeout: float = 30, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a short command with its output captured; `timeout` in seconds.
+
+    Raises OperationError with the command and what it said when it fails (unless not `check`) or takes too long.
+    """
+    words = [str(word) for word in command]
+    try:
+        result = subprocess.run(words, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired as error:
+        raise OperationError(f"`{' '.join(words)}` did not end within {timeout:.0f} s.") from error
+    if check and result.returncode != 0:
+        said = (result.stderr or result.stdout).strip()
+        raise OperationError(f"`{' '.join(words)}` failed with exit code {result.returncode}: {said}")
+    return result
+
+
+def private(command: Sequence[str | Path]) -> list[str]:
+    """`command` so that it dies with its parent, and its mounts and children with it (a kill -9 leaves nothing).
+
+    pdeathsig reaches unshare, --kill-child the first process of the PID namespace, the kernel all others.
+    """
+    isolate = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    return ["setpriv", "--pdeathsig", "KILL", *isolate, *map(str, command)]
+
+
+@contextmanager
+def locked(path: Path, waiting_for: str, *, wait: bool = True) -> Iterator[None]:
+    """Hold an exclusive lock on `path`; the kernel releases it when the process dies.
+
+    With `wait`, waits for the holder (who has bounds of its own); without, raises OperationError saying `waiting_for`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise OperationError(f"{waiting_for} is under way in another process: wait for it to end.") from error
+        yield

@@ -1,0 +1,123 @@
+"""Debian roots: the file systems that nodes run from and stand-in images are made of."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from openbalena.errors import OperationError
+from openbalena.lab import debootstrap, host, paths
+from openbalena.lab.progress import say
+
+_BOUND = 1800.0  # seconds for one root; 64 s were measured for a node's on two cores
+_INTERVAL = 15.0  # seconds between lines of progress
+# Documentation is no use in a root, and a half-made root is thrown away, so flushing each file to disk only costs time.
+_DPKG_SETTINGS = """\
+force-unsafe-io
+path-exclude=/usr/share/doc/*
+path-exclude=/usr/share/man/*
+path-exclude=/usr/share/locale/*
+path-exclude=/usr/share/info/*
+"""
+_LEFTOVERS = ("var/cache/apt/archives", "var/lib/apt/lists", "debootstrap")
+
+
+def build_root(name: str, suite: str, packages: Sequence[str]) -> Path:
+    """A minimal Debian `suite` with `packages` and what they depend on, made once: `roots/<name>-<hash>`.
+
+    The hash covers suite and packages, so another list makes another root. Safe to call from several threads or
+    processes: the second caller of the same root waits for the first. A directory of that name is always complete.
+    Raises OperationError without root, without apt, with an unreachable package source or on a full disk.
+    """
+    key = hashlib.sha256(json.dumps([suite, sorted(packages), _DPKG_SETTINGS]).encode()).hexdigest()[:12]
+    root = paths.directory() / "roots" / f"{name}-{key}"
+    if root.exists():
+        return root
+    host.require_root(f"Making the Debian root {name}")
+    with host.locked(paths.directory() / "locks" / root.name, f"making {root.name}"):
+        if not root.exists():
+            _make(root, suite, packages)
+    return root
+
+
+def _make(root: Path, suite: str, packages: Sequence[str]) -> None:
+    tool = debootstrap.provide()
+    log = paths.directory() / "log" / f"{root.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    half_made = root.with_name(f".{root.name}")
+    _remove(half_made)  # of a run that was killed; the lock says that none is at work
+    try:
+        settings = half_made / "etc/dpkg/dpkg.cfg.d/lab"
+        settings.parent.mkdir(parents=True)
+        settings.write_text(_DPKG_SETTINGS)
+        command = [
+            tool.program,
+            "--variant=minbase",
+            f"--keyring={tool.keyring}",
+            f"--include={','.join(packages)}",
+            suite,
+            half_made,
+            debootstrap.MIRROR,
+        ]
+        say(f"making the Debian {suite} root {root.name} (1 to 2 minutes, at most {_BOUND / 60:.0f})")
+        _watch(host.private(command), tool.directory, root, log)
+        for leftover in _LEFTOVERS:
+            _remove(half_made / leftover)
+        half_made.rename(root)
+    except OSError as error:
+        raise OperationError(f"Making the root {root} failed: {error.strerror} ({error.filename}).") from error
+    finally:
+        _remove(half_made)
+
+
+def _watch(command: Sequence[str], directory: Path, root: Path, log: Path) -> None:
+    """Run debootstrap with its output in `log`, telling how far it is."""
+    environment = {**os.environ, "DEBOOTSTRAP_DIR": str(directory), "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+    start = time.monotonic()
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment
+        ) as process,
+    ):
+        try:
+            while process.poll() is None:
+                elapsed = time.monotonic() - start
+                if elapsed > _BOUND:
+                    raise OperationError(f"Making {root.name} took more than {_BOUND:.0f} s: see {log}.")
+                try:
+                    process.wait(_INTERVAL)
+                except subprocess.TimeoutExpired:
+                    say(f"{root.name}, {time.monotonic() - start:.0f} s: {_last_lines(log, 1)}")
+        finally:
+            process.kill()
+    if process.returncode != 0:
+        raise OperationError(_explain(root, log))
+    say(f"{root.name} is complete after {time.monotonic() - start:.0f} s")
+
+
+def _explain(root: Path, log: Path) -> str:
+    said = log.read_text(errors="replace")
+    if host.NO_SPACE in said or shutil.disk_usage(root.parent).free < 2**20:
+        return f"No space left for {root}: a root takes up to 2 GB. Free some, or set {paths.VARIABLE} elsewhere."
+    if "Failed getting release" in said or "Couldn't download" in said:
+        return (
+            f"{debootstrap.MIRROR} could not be reached: check this machine's network, name resolution and "
+            f"http_proxy. debootstrap said: {_last_lines(log, 2)}"
+        )
+    return f"debootstrap could not make {root.name}; the whole log is {log}. It ended with: {_last_lines(log, 5)}"
+
+
+def _last_lines(log: Path, count: int) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return " / ".join(lines[-count:]) or "nothing yet"
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
