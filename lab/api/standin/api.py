@@ -1,0 +1,235 @@
+"""The paths. Those that the real api has behave as there; /stand-in/ is ours."""
+
+import re
+import secrets
+import socket
+from typing import Any
+
+from standin.auth import Sessions, registry_token
+from standin.client_address import client_address
+from standin.server import Request, Response, Route
+from standin.settings import Settings
+from standin.store import Row, Store
+
+_VERSION = r"/v\d+"
+_SCOPE = re.compile(r"repository:(?P<name>[a-z0-9_.-]+(?:/[a-z0-9_.-]+)+):(?P<actions>[a-z,]+)")
+_FILTER = re.compile(r"(?P<field>\w+) eq '(?P<value>[^']*)'")
+_UNAUTHORIZED = Response(401, "Unauthorized")
+
+# What may be read of each resource, by whom a filter may name a field of it.
+_RESOURCES = {
+    "application": ("id", "app_name", "slug", "uuid", "organization", "is_for__device_type"),
+    "device": ("id", "uuid", "is_connected_to_vpn", "vpn_address", "is_managed_by__service_instance"),
+    "device_type": ("id", "slug", "name"),
+    "organization": ("id", "name", "handle"),
+    "service_instance": ("id", "ip_address", "last_heartbeat"),
+}
+
+
+class Api:
+    """Holds what the paths share."""
+
+    def __init__(self, settings: Settings, store: Store, sessions: Sessions) -> None:
+        self._settings = settings
+        self._store = store
+        self._sessions = sessions
+
+    def routes(self) -> list[Route]:
+        """For server.Server."""
+        resource = "|".join(_RESOURCES)
+        return [
+            ("GET", "/ping", lambda _: Response(200, "OK")),
+            ("POST", "/login_", self.login),
+            ("GET", "/user/v1/whoami", self.whoami),
+            ("GET", "/auth/v1/token", self.token),
+            ("GET", rf"{_VERSION}/(?P<resource>{resource})", self.read),
+            ("POST", f"{_VERSION}/application", self.create_application),
+            ("DELETE", rf"{_VERSION}/application\((?P<id>\d+)\)", self.delete_application),
+            ("POST", r"/api-key/application/(?P<id>\d+)/provisioning", self.provisioning_key),
+            ("POST", "/device/register", self.register_device),
+            ("POST", f"{_VERSION}/service_instance", self.register_service),
+            ("PATCH", rf"{_VERSION}/service_instance\((?P<id>\d+)\)", self.heartbeat),
+            ("GET", "/services/vpn/auth/(?P<uuid>[0-9a-f]+)", self.vpn_auth),
+            ("POST", "/services/vpn/client-connect", self.vpn_connect),
+            ("POST", "/services/vpn/client-disconnect", self.vpn_disconnect),
+            ("GET", "/stand-in/client", self.client),
+        ]
+
+    def login(self, request: Request) -> Response:
+        """{username, password}: the session's JWT as text."""
+        name, password = request.body.get("username"), request.body.get("password")
+        user = self._store.user(str(name), str(password)) if name and password else None
+        return Response(200, self._sessions.begin(user)) if user else _UNAUTHORIZED
+
+    def whoami(self, request: Request) -> Response:
+        """The user behind the JWT."""
+        user = self._sessions.user(request.bearer)
+        return Response(200, {key: user[key] for key in ("id", "username", "email")}) if user else _UNAUTHORIZED
+
+    def token(self, request: Request) -> Response:
+        """distribution.github.io/distribution/spec/auth/token/: who asks (builder, user, device) decides what is allowed."""
+        name, secret = request.basic
+        secret = secret or request.bearer
+        if not secret:
+            allowed: set[str] = set()
+        elif _equal(secret, self._settings.builder_token) or self._sessions.user(secret):
+            allowed = {"pull", "push"}
+        elif self._store.rows("SELECT 1 FROM device WHERE api_key = %s", (secret,)):
+            allowed = {"pull"}
+        else:
+            return _UNAUTHORIZED
+        access = []
+        for scope in request.query.get("scope", []):
+            match = _SCOPE.fullmatch(scope)
+            if match:
+                actions = [action for action in match["actions"].split(",") if action in allowed]
+                access.append({"type": "repository", "name": match["name"], "actions": actions})
+        return Response(200, {"token": registry_token(self._settings, name, access)})
+
+    def read(self, request: Request) -> Response:
+        """OData in the little that the checks and the VPN use: `$filter=field eq 'text'`, `$top`."""
+        resource = request.parameters["resource"]
+        fields = _RESOURCES[resource]
+        if not (self._sessions.user(request.bearer) or self._is_vpn(request)):
+            return _UNAUTHORIZED
+        statement, values = f'SELECT {", ".join(fields)} FROM "{resource}"', []  # noqa: S608 (names of ours only)
+        if "$filter" in request.query:
+            match = _FILTER.fullmatch(request.query["$filter"][0])
+            if not match or match["field"] not in fields:
+                return Response(400, "this stand-in reads $filter=field eq 'text' alone")
+            statement, values = f"{statement} WHERE {match['field']}::text = %s", [match["value"]]
+        top = int(request.query.get("$top", ["1000"])[0])
+        rows = self._store.rows(f"{statement} ORDER BY id LIMIT %s", (*values, top))
+        return Response(200, {"d": [self._expand(resource, row) for row in rows]})
+
+    def _expand(self, resource: str, row: Row) -> Row:
+        if resource == "service_instance":
+            row["last_heartbeat"] = row["last_heartbeat"].isoformat()
+        if resource == "device":
+            row["is_managed_by__service_instance"] = self._store.rows(
+                "SELECT id, ip_address FROM service_instance WHERE id = %s", (row["is_managed_by__service_instance"],)
+            )
+        return row
+
+    def create_application(self, request: Request) -> Response:
+        """{app_name, organization, is_for__device_type}, the last two by id."""
+        if not self._sessions.user(request.bearer):
+            return _UNAUTHORIZED
+        name = str(request.body.get("app_name", ""))
+        owner = self._store.rows("SELECT handle FROM organization WHERE id = %s", (request.body.get("organization"),))
+        if not re.fullmatch(r"[A-Za-z0-9_-]{4,100}", name) or not owner:
+            return Response(400, "app_name needs 4 to 100 letters, digits, - and _; organization an id that exists")
+        rows = self._store.rows(
+            "INSERT INTO application (app_name, slug, uuid, organization, is_for__device_type, provisioning_key) "
+            "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING id, app_name, slug, uuid",
+            (
+                name,
+                f"{owner[0]['handle']}/{name.lower()}",
+                secrets.token_hex(16),
+                request.body["organization"],
+                request.body["is_for__device_type"],
+                secrets.token_hex(16),
+            ),
+        )
+        return Response(201, rows[0]) if rows else Response(409, "an application of that name exists")
+
+    def delete_application(self, request: Request) -> Response:
+        """And its devices with it."""
+        if not self._sessions.user(request.bearer):
+            return _UNAUTHORIZED
+        self._store.rows("DELETE FROM application WHERE id = %s", (request.parameters["id"],))
+        return Response(200, "OK")
+
+    def provisioning_key(self, request: Request) -> Response:
+        """The key that lets devices join that application."""
+        if not self._sessions.user(request.bearer):
+            return _UNAUTHORIZED
+        rows = self._store.rows("SELECT provisioning_key FROM application WHERE id = %s", (request.parameters["id"],))
+        return Response(200, rows[0]["provisioning_key"]) if rows else Response(404, "no such application")
+
+    def register_device(self, request: Request) -> Response:
+        """{application, uuid, api_key} with the application's provisioning key."""
+        uuid = str(request.body.get("uuid", ""))
+        key = str(request.body.get("api_key") or secrets.token_hex(16))
+        if not re.fullmatch("[0-9a-f]{32}|[0-9a-f]{62}", uuid):
+            return Response(400, "uuid has to be 32 or 62 hex digits")
+        application = self._store.rows(
+            "SELECT id FROM application WHERE id = %s AND provisioning_key = %s",
+            (request.body.get("application"), request.bearer),
+        )
+        if not application:
+            return _UNAUTHORIZED
+        rows = self._store.rows(
+            "INSERT INTO device (uuid, api_key, belongs_to__application) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING "
+            "RETURNING id, uuid, api_key",
+            (uuid, key, application[0]["id"]),
+        )
+        return Response(201, rows[0]) if rows else Response(409, "a device of that uuid exists")
+
+    def register_service(self, request: Request) -> Response:
+        """A VPN task makes itself known: {ip_address}."""
+        if not self._is_vpn(request):
+            return _UNAUTHORIZED
+        address = request.body.get("ip_address") or self._client(request)
+        rows = self._store.rows(
+            "INSERT INTO service_instance (ip_address) VALUES (%s) RETURNING id, ip_address", (address,)
+        )
+        return Response(201, rows[0])
+
+    def heartbeat(self, request: Request) -> Response:
+        """A VPN task is still there."""
+        if not self._is_vpn(request):
+            return _UNAUTHORIZED
+        rows = self._store.rows(
+            "UPDATE service_instance SET last_heartbeat = now() WHERE id = %s RETURNING id", (request.parameters["id"],)
+        )
+        return Response(200, "OK") if rows else Response(404, "no such service instance")
+
+    def vpn_auth(self, request: Request) -> Response:
+        """Whether the key that asks may open that device's tunnel."""
+        rows = self._store.rows("SELECT api_key FROM device WHERE uuid = %s", (request.parameters["uuid"],))
+        right = bool(rows) and _equal(rows[0]["api_key"], request.bearer)
+        return Response(200) if right else _UNAUTHORIZED
+
+    def vpn_connect(self, request: Request) -> Response:
+        """{common_name, virtual_address, service_id} from a VPN task."""
+        return self._tunnel(request, "virtual_address", request.body.get("virtual_address"))
+
+    def vpn_disconnect(self, request: Request) -> Response:
+        """{common_name, service_id} from a VPN task."""
+        return self._tunnel(request, None, None)
+
+    def _tunnel(self, request: Request, needed: str | None, address: Any) -> Response:
+        if not self._is_vpn(request):
+            return _UNAUTHORIZED
+        uuid, service = request.body.get("common_name"), request.body.get("service_id")
+        if not uuid or not service or (needed and not address):
+            return Response(400, "common_name, service_id and, on connect, virtual_address are needed")
+        if address:
+            self._store.rows(
+                "UPDATE device SET is_connected_to_vpn = true, vpn_address = %s, is_managed_by__service_instance = %s "
+                "WHERE uuid = %s",
+                (address, service, uuid),
+            )
+        else:
+            self._store.rows(
+                "UPDATE device SET is_connected_to_vpn = false, vpn_address = NULL "
+                "WHERE uuid = %s AND is_managed_by__service_instance = %s",
+                (uuid, service),
+            )
+        return Response(200)
+
+    def client(self, request: Request) -> Response:
+        """Whom the real api would take the client for, and which task answers."""
+        return Response(200, {"client": self._client(request), "task": socket.gethostname()})
+
+    def _client(self, request: Request) -> str:
+        forwarded = ",".join(request.headers.get_all("X-Forwarded-For") or [])
+        return client_address(request.peer, forwarded, self._settings.trusted_proxies)
+
+    def _is_vpn(self, request: Request) -> bool:
+        return _equal(request.bearer, self._settings.vpn_service_key)
+
+
+def _equal(one: str, other: str) -> bool:
+    return secrets.compare_digest(one.encode(), other.encode())

@@ -1,0 +1,59 @@
+"""Who asks: users by JWT and session, devices and services by API key."""
+
+import secrets
+import time
+from typing import Any
+
+import jwt
+import redis
+
+from standin.settings import Settings
+
+
+class Sessions:
+    """A login is a JWT signed with JSON_WEB_TOKEN_SECRET and an entry in Redis; every replica accepts both."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._secret = settings.session_secret
+        self._lifetime = settings.session_lifetime
+        self._redis = redis.Redis(
+            settings.redis_host,
+            settings.redis_port,
+            socket_timeout=5,
+            socket_connect_timeout=5,
+            health_check_interval=5,
+        )
+
+    def begin(self, user: dict[str, Any]) -> str:
+        """A new session's JWT."""
+        now = int(time.time())
+        session = secrets.token_hex(16)
+        self._redis.set(f"session:{session}", user["id"], ex=self._lifetime)
+        claims = {"id": user["id"], "username": user["username"], "email": user["email"], "jti": session}
+        return jwt.encode({**claims, "iat": now, "exp": now + self._lifetime}, self._secret, algorithm="HS256")
+
+    def user(self, token: str) -> dict[str, Any] | None:
+        """The claims of a JWT that is ours and whose session is still there."""
+        try:
+            claims: dict[str, Any] = jwt.decode(token, self._secret, algorithms=["HS256"])
+        except jwt.InvalidTokenError:
+            return None
+        return claims if self._redis.exists(f"session:{claims.get('jti')}") else None
+
+
+def registry_token(settings: Settings, subject: str, access: list[dict[str, Any]]) -> str:
+    """A token for the registry: claims as in distribution.github.io/distribution/spec/auth/jwt/; good for 4 hours."""
+    now = int(time.time())
+    claims = {
+        "iss": settings.token_issuer,
+        "sub": subject,
+        "aud": settings.registry_host,
+        "iat": now,
+        "nbf": now - 10,
+        "exp": now + 4 * 3600,
+        "jti": secrets.token_hex(16),
+        "access": access,
+    }
+    return jwt.encode(
+        claims, settings.token_key, algorithm=settings.token_algorithm, headers={"kid": settings.token_kid}
+    )

@@ -1,0 +1,166 @@
+"""HTTP/1.1 on one port: routing, JSON, and a stop that loses no request."""
+
+import base64
+import json
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+# Seconds. After SIGTERM it answers on, as Swarm takes a task out of DNS before HAProxy has noticed; then it lets what
+# has begun finish. Together they stay below the service's stop_grace_period (30 s).
+LAME_DUCK = 5.0
+DRAIN = 20.0
+
+_LARGEST_BODY = 1 << 20
+
+
+@dataclass(frozen=True)
+class Request:
+    """`query` holds every value of each parameter; `body` is the parsed JSON object ({} without one)."""
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    headers: Any
+    peer: str
+    body: dict[str, Any]
+    parameters: dict[str, str]
+
+    @property
+    def bearer(self) -> str:
+        """The key or JWT that came as a Bearer token or in the query; "" without one."""
+        scheme, _, value = self.headers.get("Authorization", "").partition(" ")
+        return value.strip() if scheme.lower() == "bearer" else self.query.get("apikey", [""])[0]
+
+    @property
+    def basic(self) -> tuple[str, str]:
+        """User and password of Basic authentication; two "" without."""
+        scheme, _, value = self.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "basic":
+            return "", ""
+        try:
+            user, _, password = base64.b64decode(value).decode().partition(":")
+        except ValueError:
+            return "", ""
+        return user, password
+
+
+@dataclass(frozen=True)
+class Response:
+    """A str body goes out as text, anything else as JSON, None as nothing."""
+
+    status: int
+    body: Any = None
+
+
+Route = tuple[str, str, Callable[[Request], Response]]
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `routes` (method, regular expression of the whole path, function) until SIGTERM."""
+
+    daemon_threads = True
+    request_queue_size = 128
+    address_family = socket.AF_INET6
+
+    def __init__(self, port: int, routes: list[Route]) -> None:
+        self.routes = [(method, re.compile(pattern), function) for method, pattern, function in routes]
+        self.stopping = threading.Event()
+        self._busy = 0
+        self._idle = threading.Condition()
+        super().__init__(("::", port), _Handler)
+
+    def run(self) -> None:
+        """Serve; returns after SIGTERM and the drain."""
+        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=self._stop).start())
+        self.serve_forever(poll_interval=0.2)
+        self.server_close()
+
+    def _stop(self) -> None:
+        self.stopping.set()
+        time.sleep(LAME_DUCK)
+        self.shutdown()
+        with self._idle:
+            self._idle.wait_for(lambda: not self._busy, DRAIN)
+
+    def answer(self, request: Request) -> Response:
+        """The answer of the first route that fits; a defect becomes a 500 and a traceback in the log."""
+        known = False
+        for method, pattern, function in self.routes:
+            match = pattern.fullmatch(request.path)
+            if match and method == request.method:
+                with self._idle:
+                    self._busy += 1
+                try:
+                    return function(Request(**{**request.__dict__, "parameters": match.groupdict()}))
+                except Exception:
+                    traceback.print_exc()
+                    return Response(500, "Internal Server Error")
+                finally:
+                    with self._idle:
+                        self._busy -= 1
+                        self._idle.notify_all()
+            known = known or match is not None
+        return Response(405 if known else 404, "Method Not Allowed" if known else "Not Found")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = "open-balena-api-stand-in"
+    timeout = 60
+    server: Server
+
+    def _serve(self) -> None:
+        url = urlsplit(self.path)
+        length = int(self.headers.get("Content-Length") or 0)
+        if length > _LARGEST_BODY:
+            self.close_connection = True
+            self._send(Response(413, "Payload Too Large"))
+            return
+        raw = self.rfile.read(length)
+        try:
+            body = json.loads(raw) if raw else {}
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            self._send(Response(400, "the body is not a JSON object"))
+            return
+        # A dual-stack socket shows IPv4 peers as ::ffff:a.b.c.d (RFC 4291, section 2.5.5.2).
+        peer = self.client_address[0].removeprefix("::ffff:")
+        query = parse_qs(url.query, keep_blank_values=True)
+        self._send(self.server.answer(Request(self.command, url.path, query, self.headers, peer, body, {})))
+
+    do_GET = do_HEAD = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815 (names of http.server)
+
+    def _send(self, response: Response) -> None:
+        if self.server.stopping.is_set():
+            self.close_connection = True
+        text = response.body if isinstance(response.body, str) else json.dumps(response.body)
+        data = b"" if response.body is None else text.encode()
+        self.send_response(response.status)
+        kind = "text/plain" if isinstance(response.body, str) else "application/json"
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Length", str(len(data)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def log_request(self, code: Any = "-", size: Any = "-") -> None:
+        """One line a request, without the query (it may hold an API key) and without health checks."""
+        path = urlsplit(self.path).path
+        if path != "/ping":
+            print(f"{self.client_address[0].removeprefix('::ffff:')} {self.command} {path} {int(code)}", flush=True)
+
+    def log_message(self, message: str, *values: Any) -> None:
+        print(message % values, file=sys.stderr, flush=True)
