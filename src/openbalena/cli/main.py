@@ -54,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("openbalena"):
+            return _damaged(str(error.name))
         if os.environ.get("OPEN_BALENA_DEBUG") == "1":
             raise
         print(
@@ -82,6 +84,13 @@ def _run(argv: list[str]) -> int:
     if command.module is None:
         raise UsageError(f"{name!r} is not there yet: it will {command.summary}")
     return _call(command, rest, options)
+
+
+def _damaged(module: str) -> int:
+    # The launcher takes an environment without this file for incomplete.
+    Path(sys.prefix, "requirements.lock").unlink(missing_ok=True)
+    print(f"error: {sys.prefix} lacks {module}: call again, and it is made anew", file=sys.stderr)
+    return 1
 
 
 def split_global_options(argv: Sequence[str]) -> tuple[GlobalOptions, list[str]]:

@@ -1,0 +1,165 @@
+"""Makes the virtual environment that the command line runs in; itself it needs nothing but Python.
+
+    python3 -I src/openbalena/environment.py CHECKOUT [--dev]
+
+The environment is made under a temporary name and renamed, and the copy of its lock file inside, which says that it is
+complete, is written last: a call that is killed leaves only what the next call clears away. An exclusive lock on the
+checkout's directory, which pip inherits, keeps two calls, or a call and the pip of a killed one, from the same files.
+"""
+
+import errno
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+# Seconds. On a slow line pip loads 20 MB.
+PATIENCE = 900
+
+HINTS = (
+    (
+        "No space left on device",
+        "The disk is full: free 300 MB where this checkout, {temporary} and ~/.cache lie, then call again.",
+    ),
+    (
+        "DO NOT MATCH THE HASHES",
+        "A package is not the one that was locked: a proxy or mirror may have changed it. Nothing of it was run.",
+    ),
+    (
+        "connection broken by",
+        "The package index cannot be reached: check the network, HTTPS_PROXY and PIP_INDEX_URL, then call again.",
+    ),
+    (
+        "Could not find a version",
+        "The package index does not offer what requirements.lock names: check PIP_INDEX_URL and PIP_NO_INDEX.",
+    ),
+)
+
+
+class SetupError(Exception):
+    """The environment cannot be made; the message says what to do."""
+
+
+def ensure(root: Path, *, dev: bool) -> None:
+    """Make the environment of the checkout `root` unless it is there: `.venv`, or `.venv.dev` with the tests' tools.
+
+    Raises SetupError, with nothing left behind, where it cannot be made.
+    """
+    environment = root / (".venv.dev" if dev else ".venv")
+    lock = root / ("requirements-dev.lock" if dev else "requirements.lock")
+    # Waits where another call is at it, and then finds it made.
+    descriptor = _exclusive(root)
+    try:
+        if not _complete(environment, lock):
+            _make(environment, lock, descriptor)
+        # The same time as the lock's says "complete" to open-balena.sh.
+        shutil.copy2(lock, environment / "requirements.lock")
+    finally:
+        os.close(descriptor)
+
+
+def _exclusive(directory: Path) -> int:
+    descriptor = os.open(directory, os.O_RDONLY)
+    deadline = time.monotonic() + PATIENCE
+    said = False
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise SetupError(
+                    f"another call has been setting up {directory} for {PATIENCE} s: end it first"
+                ) from None
+            if not said:
+                _say("Waiting for another call that sets up the Python environment ...")
+                said = True
+            time.sleep(0.2)
+        else:
+            return descriptor
+
+
+def _complete(environment: Path, lock: Path) -> bool:
+    made_from = environment / "requirements.lock"
+    return (
+        made_from.is_file()
+        and made_from.read_bytes() == lock.read_bytes()
+        and os.access(environment / "bin" / "python", os.X_OK)
+    )
+
+
+def _make(environment: Path, lock: Path, descriptor: int) -> None:
+    if find_spec("venv") is None or find_spec("ensurepip") is None:
+        raise SetupError("this Python cannot make virtual environments. On Debian: apt-get install python3-venv")
+    new = environment.with_name(".venv.new")
+    shutil.rmtree(new, ignore_errors=True)
+    _say(f"Setting up the Python environment in {environment} (once, about a minute) ...")
+    try:
+        # By its full name (python3.11), so that the link dangles, and is noticed, once that version is replaced.
+        _run([os.path.realpath(sys.executable), "-I", "-m", "venv", str(new)], descriptor)
+        python = str(new / "bin" / "python")
+        pip = [python, "-I", "-m", "pip", "--disable-pip-version-check", "--no-input", "--retries", "2"]
+        _run([*pip, "install", "--quiet", "--require-hashes", "--requirement", str(lock)], descriptor)
+        (site,) = new.glob("lib/python3.*/site-packages")
+        (site / "openbalena.pth").write_text("../../../../src\n")
+        shutil.rmtree(environment, ignore_errors=True)
+        new.rename(environment)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+
+
+def _run(command: list[str], descriptor: int) -> None:
+    done = subprocess.run(  # noqa: S603
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=PATIENCE,
+        pass_fds=(descriptor,),
+    )
+    if done.returncode:
+        hint = next((text for sign, text in HINTS if sign in done.stdout), "Mend that, then call again.")
+        said = "\n".join(done.stdout.strip().splitlines()[-12:])
+        temporary = os.environ.get("TMPDIR", "/tmp")  # noqa: S108
+        raise SetupError(f"the Python environment could not be made.\n{said}\n{hint.format(temporary=temporary)}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _explain(error: OSError, root: Path) -> str:
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"{root} cannot be written: make it writable, or copy the checkout to a directory that is. ({error})"
+    if error.errno == errno.ENOSPC:
+        return f"the disk is full: free 300 MB where {root} lies, then call again. ({error})"
+    return f"the Python environment could not be made: {error}"
+
+
+def main() -> int:
+    """Exit status 0 when the environment is there, 1 after a sentence on stderr, 130 or 143 when told to stop."""
+    root = Path(sys.argv[1])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        ensure(root, dev="--dev" in sys.argv[2:])
+    except SetupError as error:
+        _say(f"error: {error}")
+    except subprocess.TimeoutExpired:
+        _say(f"error: the package index did not deliver within {PATIENCE} s: check the network, then call again")
+    except OSError as error:
+        _say(f"error: {_explain(error, root.resolve())}")
+    except KeyboardInterrupt:
+        return 130
+    else:
+        return 0
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
