@@ -106,6 +106,10 @@ def _make(environment: Path, lock: Path, descriptor: int) -> None:
         _run([*pip, "install", "--quiet", "--require-hashes", "--requirement", str(lock)], descriptor)
         (site,) = new.glob("lib/python3.*/site-packages")
         (site / "openbalena.pth").write_text("../../../../src\n")
+        for script in (new / "bin").iterdir():
+            text = script.read_bytes()
+            if not script.is_symlink() and bytes(new) in text:
+                script.write_bytes(text.replace(bytes(new), bytes(environment)))
         shutil.rmtree(environment, ignore_errors=True)
         new.rename(environment)
     except BaseException:
@@ -144,7 +148,7 @@ def _explain(error: OSError, root: Path) -> str:
 
 def main() -> int:
     """Exit status 0 when the environment is there, 1 after a sentence on stderr, 130 or 143 when told to stop."""
-    root = Path(sys.argv[1])
+    root = Path(sys.argv[1]).resolve()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         ensure(root, dev="--dev" in sys.argv[2:])
@@ -153,7 +157,7 @@ def main() -> int:
     except subprocess.TimeoutExpired:
         _say(f"error: the package index did not deliver within {PATIENCE} s: check the network, then call again")
     except OSError as error:
-        _say(f"error: {_explain(error, root.resolve())}")
+        _say(f"error: {_explain(error, root)}")
     except KeyboardInterrupt:
         return 130
     else:

@@ -54,8 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("openbalena"):
-            return _damaged(str(error.name))
+        if isinstance(error, ModuleNotFoundError) and _damaged(str(error.name)):
+            # The launcher takes an environment without this file for incomplete.
+            Path(sys.prefix, "requirements.lock").unlink(missing_ok=True)
+            print(f"error: {sys.prefix} lacks {error.name}: call again, and it is made anew", file=sys.stderr)
+            return 1
         if os.environ.get("OPEN_BALENA_DEBUG") == "1":
             raise
         print(
@@ -86,11 +89,12 @@ def _run(argv: list[str]) -> int:
     return _call(command, rest, options)
 
 
-def _damaged(module: str) -> int:
-    # The launcher takes an environment without this file for incomplete.
-    Path(sys.prefix, "requirements.lock").unlink(missing_ok=True)
-    print(f"error: {sys.prefix} lacks {module}: call again, and it is made anew", file=sys.stderr)
-    return 1
+def _damaged(module: str) -> bool:
+    """Whether `module` was installed and is gone; a name nobody ever installed is our defect."""
+    from importlib import metadata
+
+    installed = metadata.packages_distributions()
+    return not installed or module.partition(".")[0] in installed
 
 
 def split_global_options(argv: Sequence[str]) -> tuple[GlobalOptions, list[str]]:
