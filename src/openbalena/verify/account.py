@@ -1,0 +1,124 @@
+"""The api: login, sessions, a resource."""
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from openbalena.verify.check import CheckError, Suspect
+from openbalena.verify.target import Target
+from openbalena.verify.web import Web
+
+# Logins, and uses of each: with round robin and two replicas each token is tried at both, whatever else is going on.
+_LOGINS, _USES = 4, 4
+
+
+def log_in(target: Target, address: str) -> str:
+    """A new session's JWT. Raises CheckError."""
+    credentials = {"username": target.value("SUPERUSER_EMAIL"), "password": target.value("SUPERUSER_PASSWORD")}
+    answer = Web(target).request("POST", address, "api", "/login_", json=credentials)
+    if answer.status_code == 401:
+        raise CheckError(
+            f"login as {credentials['username']} refused at {address}",
+            "the api's password is not the one in .env: deploy again; each api task has to get the same",
+            Suspect("api", "SUPERUSER_PASSWORD"),
+        )
+    if answer.status_code != 200:
+        raise CheckError(
+            f"login answered {answer.status_code} at {address}",
+            "sessions need the database and Redis: see the api's logs",
+            Suspect("api", "REDIS_HOST, DB_HOST"),
+        )
+    return answer.text.strip().strip('"')
+
+
+def login(target: Target) -> str:
+    """The superuser can log in, a wrong password is refused, and every replica accepts every replica's sessions."""
+    web = Web(target)
+    for turn in range(_LOGINS):
+        token = log_in(target, target.alternate(turn))
+        for use in range(_USES):
+            address = target.alternate(turn + use)
+            answer = web.request("GET", address, "api", "/user/v1/whoami", headers=bearer(token))
+            if answer.status_code == 401:
+                raise CheckError(
+                    f"a session begun at {target.alternate(turn)} was refused at {address}",
+                    "the api's tasks sign with different secrets: deploy again from one .env",
+                    Suspect("api", "JSON_WEB_TOKEN_SECRET"),
+                )
+            if answer.status_code != 200:
+                raise CheckError(
+                    f"whoami answered {answer.status_code} at {address}", "see the api's logs", Suspect("api")
+                )
+    credentials = {"username": target.value("SUPERUSER_EMAIL"), "password": secrets.token_hex(16)}
+    status = web.request("POST", target.addresses[0], "api", "/login_", json=credentials).status_code
+    if status != 401:
+        raise CheckError(f"a wrong password was answered with {status}", "expected 401", Suspect("api"))
+    return f"{_LOGINS} sessions, each used {_USES} times; a wrong password refused"
+
+
+@dataclass(frozen=True)
+class Application:
+    """A fleet that a check made for itself; `token` is the session that made it."""
+
+    id: int
+    name: str
+    token: str
+
+
+@contextlib.contextmanager
+def application(target: Target) -> Iterator[Application]:
+    """A fleet of the superuser's first organization, deleted at the end. Raises CheckError."""
+    token = log_in(target, target.addresses[0])
+    fields = {
+        "app_name": f"verify-{secrets.token_hex(6)}",
+        "organization": _first(target, token, "organization"),
+        "is_for__device_type": _first(target, token, "device_type"),
+    }
+    answer = Web(target).request(
+        "POST", target.addresses[0], "api", "/v7/application", json=fields, headers=bearer(token)
+    )
+    if answer.status_code != 201:
+        raise CheckError(
+            f"writing a fleet answered {answer.status_code}",
+            "see the logs of the api and db",
+            Suspect("api", "DB_HOST"),
+        )
+    made = Application(int(answer.json()["id"]), str(fields["app_name"]), token)
+    try:
+        yield made
+    finally:
+        Web(target).request("DELETE", target.addresses[0], "api", f"/v7/application({made.id})", headers=bearer(token))
+
+
+def resource(target: Target) -> str:
+    """What was written through one ingress address is read through every one."""
+    with application(target) as made:
+        for turn in range(2 * len(target.addresses)):
+            address = target.alternate(turn + 1)
+            path = "/v7/application?$filter=" + quote(f"app_name eq '{made.name}'")
+            answer = Web(target).request("GET", address, "api", path, headers=bearer(made.token))
+            found = answer.json()["d"] if answer.status_code == 200 else []
+            if [row["id"] for row in found] != [made.id]:
+                raise CheckError(
+                    f"a fleet written at {target.addresses[0]} was not read at {address} ({answer.status_code})",
+                    "the api's tasks have to use one database",
+                    Suspect("api", "DB_HOST"),
+                )
+    return f"written at {target.addresses[0]}, read at {', '.join(sorted(set(target.addresses)))}"
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header that carries a session, an API key or a registry token."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _first(target: Target, token: str, kind: str) -> int:
+    answer = Web(target).request(
+        "GET", target.addresses[0], "api", f"/v7/{kind}?$top=1&$select=id", headers=bearer(token)
+    )
+    rows = answer.json()["d"] if answer.status_code == 200 else []
+    if not rows:
+        raise CheckError(f"the api has no {kind} ({answer.status_code})", "see the api's logs", Suspect("api"))
+    return int(rows[0]["id"])

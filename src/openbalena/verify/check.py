@@ -1,0 +1,102 @@
+"""What a check is, and running a list of them."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from openbalena.verify.target import Target
+from openbalena.verify.web import UnreachableError
+
+Outcome = Literal["ok", "FAIL", "skip"]
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """The service, and the variable or file it is handed, that is most likely at fault."""
+
+    service: str
+    variable: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.variable} of {self.service}" if self.variable else self.service
+
+
+class CheckError(Exception):
+    """What a check asserts does not hold: `why` says what was seen, `todo` what to do about it."""
+
+    def __init__(self, why: str, todo: str, suspect: Suspect | None = None) -> None:
+        super().__init__(why)
+        self.why, self.todo, self.suspect = why, todo, suspect
+
+
+class SkipCheckError(Exception):
+    """The check does not apply here; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """`run` asserts what `asserts` says and returns a detail worth showing; raises CheckError or SkipCheckError.
+
+    `needs` names earlier checks without which this one could only repeat their failure.
+    """
+
+    name: str
+    asserts: str
+    run: Callable[[Target], str]
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """One check's outcome. `seconds` is how long it took."""
+
+    check: Check
+    outcome: Outcome
+    detail: str
+    todo: str = ""
+    suspect: Suspect | None = None
+    seconds: float = 0.0
+
+    def line(self, width: int = 0) -> str:
+        """`ok    name  detail`, or `FAIL  name  why; what to do`; names are padded to `width`."""
+        text = f"{self.outcome:<4}  {self.check.name:<{width}}  {self.detail}"
+        if self.suspect:
+            text += f" [look at {self.suspect}]"
+        return f"{text}; {self.todo}" if self.todo else text
+
+
+def run(checks: Sequence[Check], target: Target, tell: Callable[[Result], None]) -> list[Result]:
+    """Run `checks` in order, handing each result to `tell` as it comes; returns them all."""
+    results: list[Result] = []
+    not_ok: set[str] = set()
+    for check in checks:
+        result = _run(check, target, not_ok)
+        if result.outcome == "FAIL" or any(name in not_ok for name in check.needs):
+            not_ok.add(check.name)
+        results.append(result)
+        tell(result)
+    return results
+
+
+def _run(check: Check, target: Target, not_ok: set[str]) -> Result:
+    broken = [name for name in check.needs if name in not_ok]
+    if broken:
+        return Result(check, "skip", f"not tried, as it needs '{broken[0]}'")
+    begin = time.monotonic()
+    try:
+        detail = check.run(target)
+    except SkipCheckError as skipped:
+        return Result(check, "skip", str(skipped), seconds=time.monotonic() - begin)
+    except CheckError as failed:
+        return Result(check, "FAIL", failed.why, failed.todo, failed.suspect, time.monotonic() - begin)
+    except UnreachableError as error:
+        return Result(
+            check,
+            "FAIL",
+            str(error),
+            "see whether haproxy runs there and what stands in its logs",
+            Suspect("haproxy"),
+            time.monotonic() - begin,
+        )
+    return Result(check, "ok", detail, seconds=time.monotonic() - begin)

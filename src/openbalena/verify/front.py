@@ -1,0 +1,122 @@
+"""The front door: answers, certificates, what is closed and what is open."""
+
+import socket
+import ssl
+import time
+
+from openbalena.verify.check import CheckError, SkipCheckError, Suspect
+from openbalena.verify.target import Target
+from openbalena.verify.web import TIMEOUT, Web
+
+# RFC 5737: an address for documentation, so nobody's.
+_SPOOFED = "203.0.113.7"
+
+# The one path of cfssl that devices fetch without a password.
+CRL_PATH = "/api/v1/cfssl/crl"
+
+
+def ping(target: Target) -> str:
+    """The api's /ping says OK over TLS at every ingress address."""
+    for address in target.addresses:
+        answer = Web(target).request("GET", address, "api", "/ping")
+        if answer.status_code != 200 or answer.text.strip() != "OK":
+            raise CheckError(
+                f"/ping at {address} answered {answer.status_code}",
+                "503 means that HAProxy has no healthy api task: see the api's logs",
+                Suspect("api"),
+            )
+    return f"OK at {', '.join(target.addresses)}"
+
+
+def certificate(target: Target) -> str:
+    """At every address the certificate chains to the deployment's CA, names the host, and has not expired."""
+    days = 0
+    for address in target.addresses:
+        for name in ("api", "registry2", "s3", "tunnel"):
+            host = target.host(name)
+            try:
+                with (
+                    socket.create_connection((address, 443), TIMEOUT) as connection,
+                    target.trust().wrap_socket(connection, server_hostname=host) as secure,
+                ):
+                    found = secure.getpeercert() or {}
+            except ssl.SSLCertVerificationError as error:
+                raise CheckError(
+                    f"{host} at {address}: {error.verify_message}",
+                    "deploy again, so that HAProxy gets the certificate that belongs to the CA",
+                    Suspect("haproxy", "chain.pem"),
+                ) from None
+            except OSError as error:
+                raise CheckError(
+                    f"{host} at {address}: {error}",
+                    "see whether haproxy runs on that node and whether a firewall stands before port 443",
+                    Suspect("haproxy"),
+                ) from None
+            days = int((ssl.cert_time_to_seconds(str(found["notAfter"])) - time.time()) / 86400)
+    return f"chain and names hold at {', '.join(target.addresses)}, {days} days left"
+
+
+def authority_closed(target: Target) -> str:
+    """Without the password `ca.` gives nothing but the revocation list."""
+    for address in target.addresses:
+        for path in ("/", "/api/v1/cfssl/info", "/api/v1/cfssl/sign"):
+            status = Web(target).request("POST", address, "ca", path, json={}).status_code
+            if status not in (401, 403):
+                raise CheckError(
+                    f"ca.{target.dns_tld}{path} at {address} answers {status} without a password: anyone can sign",
+                    "set HAPROXY_PASSWORD and deploy again",
+                    Suspect("haproxy", "HAPROXY_PASSWORD"),
+                )
+        status = Web(target).request("GET", address, "ca", CRL_PATH).status_code
+        if status != 200:
+            raise CheckError(
+                f"the revocation list at {address} answers {status}",
+                "devices fetch it without a password: see the logs of balena-ca",
+                Suspect("balena-ca"),
+            )
+    return "401 without the password, the revocation list open"
+
+
+def statistics_closed(target: Target) -> str:
+    """HAProxy's statistics ask for a password."""
+    for address in target.addresses:
+        for port, name in ((443, "stats"), (1936, "stats")):
+            status = Web(target).request("GET", address, name, "/", port=port).status_code
+            if status not in (401, 403):
+                raise CheckError(
+                    f"statistics at {address}:{port} answer {status} without a password",
+                    "set HAPROXY_PASSWORD and deploy again",
+                    Suspect("haproxy", "HAPROXY_PASSWORD"),
+                )
+    return "401 without the password"
+
+
+def client_address(target: Target) -> str:
+    """The api sees our address, whatever X-Forwarded-For we send. Only the stand-in can say what it sees."""
+    seen = ""
+    for address in target.addresses:
+        answer = Web(target).request("GET", address, "api", "/stand-in/client", headers={"X-Forwarded-For": _SPOOFED})
+        if answer.status_code == 404:
+            raise SkipCheckError("only the lab's stand-in api says which client it sees")
+        seen, ours = str(answer.json()["client"]), _our_address(address)
+        if seen == _SPOOFED:
+            raise CheckError(
+                f"at {address} the api believed an X-Forwarded-For that came from outside",
+                "HAProxy has to replace that header",
+                Suspect("haproxy", "haproxy.cfg"),
+            )
+        if seen != ours:
+            raise CheckError(
+                f"at {address} the api took {seen} for the client, which is {ours}",
+                "TRUST_PROXY has to be the network that HAProxy speaks from, and HAProxy's ports in host mode",
+                Suspect("api", "TRUST_PROXY"),
+            )
+    return f"the api sees {seen}, and no forged header"
+
+
+def _our_address(address: str) -> str:
+    """Our end of a connection to `address`: connecting a datagram socket sends nothing."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((address, 443))
+        return str(probe.getsockname()[0])

@@ -1,0 +1,57 @@
+"""What is checked: a deployment's names, its ingress addresses, and what one must know to use it."""
+
+import base64
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from openbalena.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Target:
+    """`addresses` are where port 443 answers (one of each ingress node); `authority` is the PEM of the deployment's own
+    CA, or "" for the system's; `openvpn` is the client's program, None where there is none. `values` are the settings.
+    """
+
+    dns_tld: str
+    addresses: tuple[str, ...]
+    authority: str
+    values: Mapping[str, str]
+    openvpn: Path | None = None
+
+    def host(self, name: str) -> str:
+        """The full host name of `name`, such as api."""
+        return f"{name}.{self.dns_tld}"
+
+    def alternate(self, turn: int) -> str:
+        """The address whose turn it is, so that consecutive requests come in at different nodes."""
+        return self.addresses[turn % len(self.addresses)]
+
+    def trust(self) -> ssl.SSLContext:
+        """Certificates of the deployment's own CA alone, or of the system's where it has none."""
+        return ssl.create_default_context(cadata=self.authority or None)
+
+    def value(self, name: str) -> str:
+        """A setting that a check needs. Raises UsageError where it is empty."""
+        value = self.values.get(name, "")
+        if not value:
+            raise UsageError(f"{name} is not set: run ./open-balena.sh config")
+        return value
+
+
+def authority(values: Mapping[str, str], pki: Path) -> str:
+    """The PEM of the CA that signed the deployment's certificate: ROOT_CA where set, else our PKI's.
+
+    "" where neither is there: then the certificate has to be of a public CA.
+    Raises UsageError where ROOT_CA is not base64 of PEM.
+    """
+    encoded = values.get("ROOT_CA", "")
+    if encoded:
+        try:
+            return base64.b64decode(encoded, validate=True).decode("ascii")
+        except ValueError:
+            raise UsageError("ROOT_CA: expected base64 of PEM, as `base64 -w0 ca.pem` prints it") from None
+    bundle = pki / "ca-bundle.pem"
+    return bundle.read_text() if bundle.exists() else ""
