@@ -67,7 +67,7 @@ class Api:
         return Response(200, {key: user[key] for key in ("id", "username", "email")}) if user else _UNAUTHORIZED
 
     def token(self, request: Request) -> Response:
-        """distribution.github.io/distribution/spec/auth/token/: who asks decides what is allowed."""
+        """The registry's token server (distribution.github.io/distribution/spec/auth/token/): who asks decides."""
         name, secret = request.basic
         secret = secret or request.bearer
         if not secret:
