@@ -1,0 +1,6 @@
+"""The local cluster: real Docker Engines on one Linux machine, each in a network namespace of its own."""
+
+from openbalena.lab.endpoint import Endpoint, endpoint
+from openbalena.lab.state import Node
+
+__all__ = ["Endpoint", "Node", "endpoint"]

@@ -4,12 +4,16 @@ import fcntl
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from openbalena.errors import OperationError
+from openbalena.lab.progress import say
 
+LOCK_BOUND = 1800.0  # seconds; what holds a lock has bounds of its own, the longest is that of a root
 NO_SPACE = "No space left on device"
 
 
@@ -52,15 +56,33 @@ def private(command: Sequence[str | Path]) -> list[str]:
 
 
 @contextmanager
-def locked(path: Path, waiting_for: str, *, wait: bool = True) -> Iterator[None]:
-    """Hold an exclusive lock on `path`; the kernel releases it when the process dies.
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold an exclusive lock on `path`; the kernel releases it when the process dies, however it dies.
 
-    With `wait`, waits for the holder (who has bounds of its own); without, raises OperationError saying `waiting_for`.
+    Waits at most LOCK_BOUND seconds for another process that does `what`, then raises OperationError.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            raise OperationError(f"{waiting_for} is under way in another process: wait for it to end.") from error
+    deadline = time.monotonic() + LOCK_BOUND
+    told = False
+    while (stream := _try_lock(path)) is None:
+        if not told:
+            say(f"{what} is under way in another process: waiting for it (at most {LOCK_BOUND / 60:.0f} minutes)")
+            told = True
+        if time.monotonic() > deadline:
+            raise OperationError(f"{what} did not end in another process within {LOCK_BOUND / 60:.0f} minutes.")
+        time.sleep(0.2)
+    with stream:
         yield
+
+
+def _try_lock(path: Path) -> IO[str] | None:
+    """The locked file, or None when it is held, or was deleted by its last holder between opening and locking."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stream = path.open("a")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+            return stream
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    stream.close()
+    return None

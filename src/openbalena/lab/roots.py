@@ -55,7 +55,7 @@ def _make(root: Path, suite: str, packages: Sequence[str]) -> None:
         settings = half_made / "etc/dpkg/dpkg.cfg.d/lab"
         settings.parent.mkdir(parents=True)
         settings.write_text(_DPKG_SETTINGS)
-        command = [
+        command: list[str | Path] = [
             tool.program,
             "--variant=minbase",
             f"--keyring={tool.keyring}",

@@ -1,0 +1,77 @@
+"""A local cluster of real Docker Engines on this machine.
+
+Each node is a Docker Engine in a network namespace of its own; all of it lies below one directory
+(OPEN_BALENA_LAB_DIR, by default /var/lib/open-balena-lab) and needs root.
+"""
+
+import argparse
+
+from openbalena.cli.context import Context
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the actions of `lab`."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    up = actions.add_parser("up", help="start it, or repair what is missing of it")
+    up.add_argument("--managers", type=int, metavar="N", help="number of managers (3)")
+    up.add_argument("--workers", type=int, metavar="N", help="number of workers (0)")
+    status = actions.add_parser("status", help="show its nodes")
+    status.add_argument("--json", action="store_true", help="for programs")
+    shell = actions.add_parser("shell", help="open a shell on a node, or run a command there")
+    shell.add_argument("node", metavar="NODE")
+    shell.add_argument("words", nargs=argparse.REMAINDER, metavar="CMD")
+    for action, text in (
+        ("kill", "cut a node off and kill it, as a power cut would"),
+        ("start", "switch a killed node on again"),
+    ):
+        actions.add_parser(action, help=text).add_argument("node", metavar="NODE")
+    down = actions.add_parser("down", help="take it down, keep the cache of roots and images")
+    down.add_argument("--purge", action="store_true", help="delete the cache too: nothing is left")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Do what `args.action` says; returns the exit status."""
+    from openbalena.lab import lifecycle, node, state
+
+    if args.action == "up":
+        lifecycle.up(args.managers, args.workers)
+        return _show(context, as_json=False)
+    if args.action == "status":
+        return _show(context, as_json=args.json)
+    if args.action == "shell":
+        return node.shell(state.require().node(args.node), args.words)
+    if args.action == "kill":
+        lifecycle.kill(args.node)
+        context.console.say(f"{args.node} is down; ./open-balena.sh lab start {args.node} brings it back.")
+    elif args.action == "start":
+        lifecycle.start(args.node)
+        context.console.say(f"{args.node} answers again.")
+    else:
+        lifecycle.down(purge=args.purge)
+        context.console.say("The lab is down." if not args.purge else "The lab is gone, its cache too.")
+    return 0
+
+
+def _show(context: Context, *, as_json: bool) -> int:
+    from dataclasses import asdict
+
+    from openbalena.lab import paths, state, status
+
+    nodes = status.read()
+    if as_json:
+        lab = state.require()
+        context.console.json(
+            {"subnet": lab.subnet, "context": paths.context_name(), "nodes": [asdict(node) for node in nodes]}
+        )
+        return 0
+    head = ("NODE", "ADDRESS", "ENGINE", "SWARM", "MANAGER", "INGRESS")
+    rows = [
+        (n.name, n.address, "up" if n.running else "down", n.swarm, n.manager or "-", "yes" if n.ingress else "-")
+        for n in nodes
+    ]
+    context.console.table([head, *rows])
+    context.console.say(
+        f"Use it with --lab, OPEN_BALENA_LAB=1, or docker --context {paths.context_name()} "
+        f"(a docker program: {paths.directory() / 'bin' / 'docker'})."
+    )
+    return 0

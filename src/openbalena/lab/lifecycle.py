@@ -1,0 +1,150 @@
+"""What can be done to a lab as a whole: up, down, and the loss and return of one node."""
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from openbalena.errors import OperationError, UsageError
+from openbalena.lab import host, network, node, paths, programs, state, swarm
+from openbalena.lab.endpoint import endpoint
+from openbalena.lab.progress import say
+from openbalena.lab.roots import build_root
+
+# sid has the newest Docker Engine among Debian's suites: 28.5 in November 2026, trixie 26.1.
+SUITE = "sid"
+PACKAGES = ("docker.io", "docker-cli", "iptables", "iproute2", "ca-certificates", "openvpn")
+_MAX_NODES = 20
+_OF_ONE_LAB = ("nodes", "run", "bin", "log")
+_CACHE = ("roots", "tools", "images", "locks")
+
+
+def up(managers: int | None = None, workers: int | None = None) -> state.Lab:
+    """Start the lab, or repair the one that runs; by default 3 managers and no workers.
+
+    Raises UsageError for other numbers than those of a lab that was started, OperationError for what failed; a lab
+    that was not there before is then taken away again.
+    """
+    host.require_root("lab up")
+    host.require_programs("ip", "nsenter", "unshare", "setsid", "mount", hint="They are in iproute2 and util-linux.")
+    with _exclusive("lab up"):
+        before = state.load()
+        root = build_root("node", SUITE, PACKAGES)
+        lab = before or _plan(root, managers, workers)
+        if (managers, workers) != (None, None) and _sizes(managers, workers) != (lab.managers, lab.workers):
+            raise UsageError(
+                f"A lab of {lab.managers} managers and {lab.workers} workers was started: run "
+                "./open-balena.sh lab down first to start another."
+            )
+        try:
+            _bring_up(lab)
+        except BaseException:
+            if before is None:
+                say("taking away what was made")
+                _take_down()
+            raise
+        return lab
+
+
+def down(*, purge: bool = False) -> None:
+    """Take the lab down, whatever state it is in; keep roots, tools and images unless `purge`."""
+    host.require_root("lab down")
+    with _exclusive("lab down"):
+        _take_down()
+        if purge:
+            _delete(*_CACHE)
+            if paths.directory().exists() and not any(paths.directory().iterdir()):
+                paths.directory().rmdir()
+
+
+def kill(name: str) -> None:
+    """Lose the node `name` as in a power cut: first its link, then every process, without a word to the others."""
+    host.require_root("lab kill")
+    with _exclusive("lab kill"):
+        victim = state.require().node(name)
+        network.cut(victim)
+        node.stop(name)
+        network.unplug(name)
+        _aim_context()
+
+
+def start(name: str) -> None:
+    """Switch the node `name` on again, with the data it had, and wait until its engine answers."""
+    host.require_root("lab start")
+    with _exclusive("lab start"):
+        lab = state.require()
+        returning = lab.node(name)
+        network.ensure_switch(lab)
+        node.start(returning, lab)
+        node.wait_ready(returning)
+        _aim_context()
+
+
+def _plan(root: Path, managers: int | None, workers: int | None) -> state.Lab:
+    wanted_managers, wanted_workers = _sizes(managers, workers)
+    if wanted_managers < 1 or wanted_workers < 0 or wanted_managers + wanted_workers > _MAX_NODES:
+        raise UsageError(f"--managers has to be at least 1, --workers at least 0, together at most {_MAX_NODES}.")
+    return state.Lab(network.free_subnet(), str(root), wanted_managers, wanted_workers)
+
+
+def _sizes(managers: int | None, workers: int | None) -> tuple[int, int]:
+    return (3 if managers is None else managers, 0 if workers is None else workers)
+
+
+def _bring_up(lab: state.Lab) -> None:
+    state.save(lab)
+    programs.wrap(Path(lab.root))
+    network.ensure_switch(lab)
+    missing = [item for item in lab.nodes if node.process(item.name) is None]
+    if missing:
+        say(f"starting {len(missing)} Docker Engines: {', '.join(item.name for item in missing)}")
+    for item in lab.nodes:
+        node.start(item, lab)
+    for item in lab.nodes:
+        node.wait_ready(item)
+    swarm.form(lab)
+    _aim_context()
+
+
+def _take_down() -> None:
+    names = [name for name in network.names() if name != network.SWITCH]
+    if names:
+        say(f"stopping {', '.join(names)}")
+    for name in names:
+        node.stop(name)
+    node.remove_cgroups()
+    network.remove()
+    programs.remove_context()
+    _delete(*_OF_ONE_LAB, "state.json")
+
+
+def _delete(*names: str) -> None:
+    for path in (paths.directory() / name for name in names):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _aim_context() -> None:
+    """Point the Docker context to a manager that is alive; with none it stays as it is."""
+    try:
+        programs.make_context(endpoint().host)
+    except OperationError as error:
+        say(f"the Docker context {paths.context_name()} was left as it is: {error}")
+
+
+@contextmanager
+def _exclusive(what: str) -> Iterator[None]:
+    """One command changes the lab at a time; a full disk gets a message that names it."""
+    try:
+        with host.locked(paths.directory() / "locks" / "lab", what):
+            yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise OperationError(
+                f"No space left on the disk of {error.filename or paths.directory()}: free some, or set "
+                f"{paths.VARIABLE} to a directory elsewhere."
+            ) from error
+        raise OperationError(f"{what} failed: {error}") from error

@@ -1,0 +1,119 @@
+"""The lab's network: a bridge in a namespace of its own, one veth to the machine, one to each node.
+
+The machine's firewall sees only its own traffic to the nodes; what nodes say to each other never passes it.
+"""
+
+import ipaddress
+import json
+from pathlib import Path
+
+from openbalena.errors import OperationError
+from openbalena.lab import host, paths
+from openbalena.lab.state import Lab, Node
+
+RANGE = ipaddress.ip_network("198.18.0.0/15")  # for tests of network devices, routed nowhere (RFC 2544, appendix C.2.2)
+NAMESPACES = Path("/run/netns")
+SWITCH = "switch"  # the namespace that holds the bridge
+_BRIDGE = "bridge"
+
+
+def namespace(node: str) -> Path:
+    """The network namespace of `node`, as a file that nsenter takes."""
+    return NAMESPACES / f"{paths.prefix()}-{node}"
+
+
+def free_subnet() -> str:
+    """The first /24 of RANGE that no route or address of the machine overlaps. Raises OperationError if none is."""
+    routes = json.loads(host.run(["ip", "-json", "-4", "route", "show", "table", "all"]).stdout)
+    taken = [route["dst"] for route in routes if route["dst"] != "default"]
+    return choose_subnet(taken)
+
+
+def choose_subnet(taken: list[str]) -> str:
+    """The first /24 of RANGE that overlaps none of `taken` (addresses or networks in CIDR notation)."""
+    networks = [ipaddress.ip_network(item, strict=False) for item in taken]
+    for candidate in RANGE.subnets(new_prefix=24):
+        if not any(candidate.overlaps(network) for network in networks):
+            return str(candidate)
+    raise OperationError(f"Every /24 of {RANGE} is routed on this machine: the lab finds no addresses of its own.")
+
+
+def ensure_switch(lab: Lab) -> None:
+    """Make the bridge and the machine's link to it, as far as they are missing."""
+    switch, link = _switch(), _host_link()
+    _ensure_namespace(switch)
+    if not _has_link(_BRIDGE, switch):
+        _ip("-n", switch, "link", "add", _BRIDGE, "type", "bridge", "forward_delay", "0")
+        _ip("-n", switch, "link", "set", _BRIDGE, "up")
+    if not _has_link(link):
+        _ip("link", "add", link, "type", "veth", "peer", "name", "host", "netns", switch)
+    _ip("-n", switch, "link", "set", "host", "master", _BRIDGE, "up")
+    _ip("address", "replace", f"{lab.gateway}/24", "dev", link)
+    _ip("link", "set", link, "up")
+
+
+def plug(node: Node) -> None:
+    """Give `node` its network namespace, linked to the bridge, as far as it is missing."""
+    name = namespace(node.name).name
+    _ensure_namespace(name)
+    if not _has_link("eth0", name):
+        _ip("-n", name, "link", "add", "eth0", "type", "veth", "peer", "name", node.name, "netns", _switch())
+    _ip("-n", name, "address", "replace", f"{node.address}/24", "dev", "eth0")
+    _ip("-n", name, "link", "set", "lo", "up")
+    _ip("-n", name, "link", "set", "eth0", "up")
+    _ip("-n", _switch(), "link", "set", node.name, "master", _BRIDGE, "up")
+
+
+def cut(node: Node) -> None:
+    """Take the link of `node` away at the bridge: packets vanish, as when a cable is pulled."""
+    if _has_link(node.name, _switch()):
+        _ip("-n", _switch(), "link", "set", node.name, "down")
+
+
+def unplug(node: str) -> None:
+    """Delete the network namespace of `node` with all that its engine made in it."""
+    path = namespace(node)
+    if path.exists():
+        _ip("netns", "delete", path.name)
+
+
+def remove() -> None:
+    """Delete whatever there is of this lab's network."""
+    if _has_link(_host_link()):
+        _ip("link", "delete", _host_link())
+    for name in names():
+        unplug(name)
+
+
+def names() -> list[str]:
+    """The network namespaces of this lab that exist, without the prefix."""
+    start = paths.prefix() + "-"
+    return sorted(path.name.removeprefix(start) for path in NAMESPACES.glob(start + "*"))
+
+
+def _switch() -> str:
+    return namespace(SWITCH).name
+
+
+def _host_link() -> str:
+    return f"{paths.prefix()}-host"
+
+
+def _ensure_namespace(name: str) -> None:
+    """`ip netns add` killed half way leaves a plain file, which no namespace is bound to: delete it first."""
+    path = NAMESPACES / name
+    if path.exists() and not path.is_mount():
+        path.unlink()
+    if not path.exists():
+        _ip("netns", "add", name)
+
+
+def _has_link(link: str, where: str | None = None) -> bool:
+    if where is not None and not (NAMESPACES / where).exists():
+        return False
+    prefix = ["-n", where] if where else []
+    return host.run(["ip", *prefix, "link", "show", "dev", link], check=False).returncode == 0
+
+
+def _ip(*words: str) -> None:
+    host.run(["ip", *words])

@@ -1,0 +1,42 @@
+"""Programs of the nodes' root that also run on the machine: wrappers in `bin/`, and the Docker context.
+
+The root's C library is newer than many machines', so each program is started by the root's own dynamic loader.
+"""
+
+import subprocess
+from pathlib import Path
+
+from openbalena.errors import OperationError
+from openbalena.files import write_atomic
+from openbalena.lab import host, paths
+
+_WRAPPED = {"docker": "usr/bin/docker", "openvpn": "usr/sbin/openvpn"}
+
+
+def wrap(root: Path) -> None:
+    """Write `bin/docker` and `bin/openvpn`, which run the programs of `root` with its own libraries."""
+    loaders = sorted(root.glob("usr/lib/*-linux-gnu*/ld-linux*.so.*"))
+    if not loaders:
+        raise OperationError(f"{root} has no dynamic loader: run ./open-balena.sh lab down --purge, then lab up.")
+    directory = paths.directory() / "bin"
+    directory.mkdir(exist_ok=True)
+    for name, program in _WRAPPED.items():
+        start = f'"{loaders[0]}" --argv0 {name} --library-path "{loaders[0].parent}"'
+        write_atomic(directory / name, f'#!/bin/sh\nexec {start} "{root / program}" "$@"\n', mode=0o755)
+
+
+def make_context(endpoint: str) -> None:
+    """Make the Docker context of the lab in the user's Docker configuration, or point it to `endpoint`."""
+    name = paths.context_name()
+    verb = "update" if _docker("context", "inspect", name, check=False).returncode == 0 else "create"
+    _docker("context", verb, name, "--description", "The local openBalena cluster", "--docker", f"host={endpoint}")
+
+
+def remove_context() -> None:
+    """Remove the Docker context of the lab, where it is."""
+    if (paths.directory() / "bin" / "docker").exists():
+        _docker("context", "rm", "--force", paths.context_name(), check=False)
+
+
+def _docker(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return host.run([paths.directory() / "bin" / "docker", *words], check=check)

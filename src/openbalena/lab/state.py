@@ -1,0 +1,85 @@
+"""Which lab runs: what `lab up` settled, kept in `state.json` so that every command, and a repair, finds it again."""
+
+import ipaddress
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from openbalena.errors import OperationError
+from openbalena.files import write_atomic
+from openbalena.lab import paths
+
+FIRST_NODE_HOST = 11  # node1 is .11 of the subnet, node2 .12; .1 is the machine's own end
+
+
+@dataclass(frozen=True)
+class Node:
+    """One engine: `name` is its host name in the swarm, `address` what the machine reaches it by."""
+
+    name: str
+    address: str
+    socket: Path
+    manager: bool
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What one lab consists of: `subnet` is its /24, `root` the nodes' Debian root."""
+
+    subnet: str
+    root: str
+    managers: int
+    workers: int
+
+    @property
+    def gateway(self) -> str:
+        """The machine's own address in the lab, from which clients reach every node."""
+        return str(ipaddress.ip_network(self.subnet)[1])
+
+    @property
+    def nodes(self) -> list[Node]:
+        """All nodes, managers first."""
+        network = ipaddress.ip_network(self.subnet)
+        return [
+            Node(
+                name=f"node{number}",
+                address=str(network[FIRST_NODE_HOST + number - 1]),
+                socket=paths.socket(f"node{number}"),
+                manager=number <= self.managers,
+            )
+            for number in range(1, self.managers + self.workers + 1)
+        ]
+
+    def node(self, name: str) -> Node:
+        """The node called `name`; raises OperationError naming those there are."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise OperationError(f"The lab has no node {name}; it has {', '.join(node.name for node in self.nodes)}.")
+
+
+def _path() -> Path:
+    return paths.directory() / "state.json"
+
+
+def load() -> Lab | None:
+    """The lab that was started, or None. Raises OperationError for a file that is not ours."""
+    try:
+        return Lab(**json.loads(_path().read_text()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise OperationError(f"{_path()} cannot be read ({error}): run ./open-balena.sh lab down.") from error
+
+
+def require() -> Lab:
+    """The lab that was started; raises OperationError where there is none."""
+    lab = load()
+    if lab is None:
+        raise OperationError(f"No lab runs (nothing in {paths.directory()}): run ./open-balena.sh lab up.")
+    return lab
+
+
+def save(lab: Lab) -> None:
+    """Record `lab` before any of it is made, so that a killed `lab up` can be repaired or taken down."""
+    write_atomic(_path(), json.dumps(asdict(lab), indent=2) + "\n")

@@ -1,0 +1,41 @@
+"""What `lab status` shows: the nodes as this machine and as the swarm see them."""
+
+from dataclasses import dataclass
+
+from openbalena.lab import state, swarm
+from openbalena.lab.endpoint import accepts
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """One node: `running` as its socket says, `swarm` and `manager` as the other managers see it."""
+
+    name: str
+    address: str
+    running: bool
+    swarm: str
+    manager: str
+    ingress: bool
+    socket: str
+
+
+def read() -> list[NodeStatus]:
+    """All nodes of the lab that was started; raises OperationError where none was."""
+    lab = state.require()
+    members = swarm.members(lab)
+    result = []
+    for node in lab.nodes:
+        member = members.get(node.name, {})
+        status = member.get("ManagerStatus", {})
+        result.append(
+            NodeStatus(
+                name=node.name,
+                address=node.address,
+                running=accepts(node.socket),
+                swarm=member.get("Status", {}).get("State", "unknown"),
+                manager="leader" if status.get("Leader") else status.get("Reachability", ""),
+                ingress=member.get("Spec", {}).get("Labels", {}).get(swarm.INGRESS_LABEL) == "true",
+                socket=str(node.socket),
+            )
+        )
+    return result
