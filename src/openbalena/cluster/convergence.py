@@ -1,0 +1,88 @@
+"""Whether a service runs as it was asked to: decided from services, tasks and nodes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import Enum
+
+from openbalena.cluster import placement
+from openbalena.cluster.state import Cluster, Service, Task
+
+# Parts of a TaskTemplate whose change makes swarmkit replace a task (manager/orchestrator, IsTaskDirty). Placement is
+# left out: a task on a node that still fits is kept.
+_PARTS = ("ContainerSpec", "Resources", "RestartPolicy", "LogDriver", "ForceUpdate")
+
+_ROLLED_BACK = {
+    "rollback_completed": "the update failed and was rolled back",
+    "rollback_paused": "the update failed, and so did its rollback",
+    "paused": "the update failed and stands still",
+}
+
+
+class Phase(Enum):
+    """Where a service is on its way to what was asked for."""
+
+    CONVERGED = "converged"
+    WORKING = "working"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One service's way: `running` of `wanted` tasks run the service's present spec and are healthy."""
+
+    service: Service
+    phase: Phase
+    running: int
+    wanted: int
+    detail: str = ""
+    task_ids: frozenset[str] = frozenset()
+
+
+def current(service: Service, task: Task) -> bool:
+    """Whether `task` was made from the service's present template, not from an older one."""
+    return all(task.spec.get(part) == service.template.get(part) for part in _PARTS)
+
+
+def wanted(service: Service, cluster: Cluster) -> int:
+    """How many tasks the service should have: its replicas, or for a global one the nodes that can take it."""
+    if service.replicas is not None:
+        return service.replicas
+    return sum(node.usable and placement.allows(node, service.constraints) for node in cluster.nodes)
+
+
+def judge(service: Service, cluster: Cluster) -> Progress:
+    """How far one service is. A task's state `running` includes a passed health check (moby controller.Start waits)."""
+    tasks = cluster.tasks_of(service)
+    goal = wanted(service, cluster)
+    running = [t for t in tasks if t.wanted and t.state == "running" and current(service, t)]
+    # A node that went down keeps its tasks listed as running: Swarm no longer counts on them.
+    running = [t for t in running if (node := cluster.node(t.node_id)) is not None and node.state == "ready"]
+    ids = frozenset(task.id for task in running)
+    if service.update_state in _ROLLED_BACK:
+        text = _ROLLED_BACK[service.update_state]
+        return Progress(service, Phase.FAILED, len(running), goal, _with(text, service.update_message), ids)
+    if service.update_state in ("updating", "rollback_started"):
+        text = "rolling back" if service.update_state == "rollback_started" else "updating"
+        return Progress(service, Phase.WORKING, len(running), goal, text, ids)
+    if len(running) >= goal:
+        return Progress(service, Phase.CONVERGED, len(running), goal, "", ids)
+    return Progress(service, Phase.WORKING, len(running), goal, _waiting(tasks), ids)
+
+
+def judge_all(cluster: Cluster, only: Collection[str] = ()) -> list[Progress]:
+    """Every service of the stack (or those with the names in `only`), in the cluster's order."""
+    return [judge(service, cluster) for service in cluster.services if not only or service.name in only]
+
+
+def _waiting(tasks: list[Task]) -> str:
+    """What the newest task that is not there yet is doing, in the Engine's word for it."""
+    for task in tasks:
+        if task.wanted and task.state != "running":
+            return _with(task.state, task.error)
+    return "no task yet"
+
+
+def _with(text: str, more: str) -> str:
+    return f"{text}: {more}" if more else text

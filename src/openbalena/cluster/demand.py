@@ -1,0 +1,63 @@
+"""What a stack about to be deployed asks of the cluster, read off its document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from openbalena.cluster import placement
+from openbalena.cluster.state import Cluster, Port, Service
+
+
+def services(document: Mapping[str, Any], stack: str) -> tuple[Service, ...]:
+    """The services of a stack document as Service values (no id, no template)."""
+    return tuple(_service(name, body, stack) for name, body in sorted(document.get("services", {}).items()))
+
+
+def data_volumes(service: Service) -> tuple[str, ...]:
+    """The volumes that hold a service's data: those whose node a label pins it to."""
+    found = [placement.label_of(constraint) for constraint in service.constraints]
+    return tuple(label.removeprefix(placement.DATA_LABEL) for label in found if label.startswith(placement.DATA_LABEL))
+
+
+def removed(planned: Iterable[Service], cluster: Cluster) -> list[Service]:
+    """The running services with data of their own that `--prune` would remove: they are no longer planned."""
+    names = {service.name for service in planned}
+    return [service for service in cluster.services if service.name not in names and data_volumes(service)]
+
+
+def _service(name: str, body: Mapping[str, Any], stack: str) -> Service:
+    deploy = body.get("deploy", {})
+    return Service(
+        id="",
+        name=f"{stack}_{name}",
+        stack=stack,
+        image=body.get("image", ""),
+        replicas=None if deploy.get("mode") == "global" else int(deploy.get("replicas", 1)),
+        constraints=tuple(deploy.get("placement", {}).get("constraints", ())),
+        update_order=deploy.get("update_config", {}).get("order", "stop-first"),
+        ports=tuple(port for entry in body.get("ports", ()) for port in _ports(entry)),
+        volumes=tuple(filter(None, map(_volume, body.get("volumes", ())))),
+    )
+
+
+def _ports(entry: Mapping[str, Any]) -> list[Port]:
+    """A long-form port; `published` and `target` may be ranges of one length, `10000-10009`."""
+    if "published" not in entry:
+        return []
+    published, target = _range(entry["published"]), _range(entry["target"])
+    protocol, mode = entry.get("protocol", "tcp"), entry.get("mode", "ingress")
+    return [Port(p, t, protocol, mode) for p, t in zip(published, target, strict=False)]
+
+
+def _range(value: object) -> range:
+    first, _, last = str(value).partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+def _volume(entry: object) -> str:
+    """The named volume of a volume entry (short or long form), or an empty string."""
+    if isinstance(entry, Mapping):
+        return str(entry.get("source", "")) if entry.get("type") == "volume" else ""
+    source, colon, _ = str(entry).partition(":")
+    return source if colon and not source.startswith(("/", ".", "~")) else ""

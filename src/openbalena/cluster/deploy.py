@@ -1,0 +1,81 @@
+"""Handing a rendered stack to Docker, and removing what it no longer uses once it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from openbalena.cluster import names
+from openbalena.cluster.engine import Engine
+from openbalena.errors import OperationError
+
+# Seconds: submitting is quick, but with registry lookups each image may take a while.
+_SUBMIT = 300
+
+
+def read_rendered(directory: Path) -> dict[str, Any]:
+    """The stack document rendered in `directory`."""
+    with (directory / "stack.yml").open(encoding="utf-8") as stream:
+        document = yaml.safe_load(stream)
+    if not isinstance(document, dict):
+        raise OperationError(f"{directory / 'stack.yml'}: no stack")
+    return document
+
+
+def environment(directory: Path, stack: str) -> dict[str, str]:
+    """What `docker stack deploy` interpolates: names with content hashes, and the values of deploy.env."""
+    found = names.versioned(read_rendered(directory), directory, stack)
+    file = directory / "deploy.env"
+    if file.exists():
+        for line in file.read_text(encoding="utf-8").splitlines():
+            name, separator, value = line.partition("=")
+            if separator and not line.startswith("#"):
+                found[name] = value
+    return found
+
+
+def submit(engine: Engine, directory: Path, stack: str, *, resolve: bool) -> None:
+    """Deploy the stack rendered in `directory`, removing services that are no longer in it.
+
+    `resolve`: look the images' digests up at their registries (nothing to look up for images that only the nodes have).
+    Values reach the docker process by its environment alone: a process list shows arguments to everybody.
+    """
+    engine.docker(
+        "stack",
+        "deploy",
+        "--compose-file",
+        str(directory / "stack.yml"),
+        "--prune",
+        "--with-registry-auth",
+        "--resolve-image",
+        "changed" if resolve else "never",
+        "--detach=true",
+        stack,
+        env=environment(directory, stack),
+        timeout=_SUBMIT,
+    )
+
+
+def remove_unused(client: Any, stack: str) -> list[str]:
+    """Remove old versions of the stack's secrets and configs that no service uses; returns their names.
+
+    Those of a service's previous spec go too: after a successful deploy there is nothing left to roll back to them.
+    """
+    used: dict[str, set[str]] = {"secrets": set(), "configs": set()}
+    for raw in client.api.services():
+        container = raw["Spec"].get("TaskTemplate", {}).get("ContainerSpec", {})
+        used["secrets"] |= {item["SecretName"] for item in container.get("Secrets") or []}
+        used["configs"] |= {item["ConfigName"] for item in container.get("Configs") or []}
+    gone = []
+    existing: Mapping[str, str] = {item.id: item.name for item in client.secrets.list()}
+    for identifier in names.unused(existing, stack, used["secrets"]):
+        client.api.remove_secret(identifier)
+        gone.append(existing[identifier])
+    existing = {item.id: item.name for item in client.configs.list()}
+    for identifier in names.unused(existing, stack, used["configs"]):
+        client.api.remove_config(identifier)
+        gone.append(existing[identifier])
+    return gone

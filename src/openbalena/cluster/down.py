@@ -1,0 +1,103 @@
+"""Taking a stack down: what is left of it, removing that, and its volumes on every node that can be reached."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from openbalena.cluster.engine import Engine
+from openbalena.cluster.state import STACK_LABEL
+from openbalena.errors import OperationError
+
+_INTERVAL = 1.0
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """A stack's volumes on one node: `engine` is how it is reached."""
+
+    engine: Engine
+    hostname: str
+    node_id: str
+    names: tuple[str, ...]
+
+
+def remaining(client: Any, stack: str) -> dict[str, list[str]]:
+    """What of the stack is still in the swarm: kind to names; empty when it is gone.
+
+    Tasks count: a service is removed at once, but its containers take their stop_grace_period.
+    """
+    filters = {"label": f"{STACK_LABEL}={stack}"}
+    found = {
+        "service": [item["Spec"]["Name"] for item in client.api.services(filters=filters)],
+        "task": [item["ID"][:12] for item in client.api.tasks(filters=filters)],
+        "network": [item["Name"] for item in client.api.networks(filters=filters)],
+        "secret": [item["Spec"]["Name"] for item in client.api.secrets(filters=filters)],
+        "config": [item["Spec"]["Name"] for item in client.api.configs(filters=filters)],
+    }
+    return {kind: names for kind, names in found.items() if names}
+
+
+def remove(
+    engine: Engine, client: Any, stack: str, timeout: float, report: Callable[[dict[str, list[str]]], None]
+) -> None:
+    """Remove the stack and wait until nothing of it is left; `timeout` in seconds.
+
+    Raises OperationError that names what stayed.
+    """
+    end = time.monotonic() + timeout
+    left = remaining(client, stack)
+    while left:
+        report(left)
+        if set(left) - {"task"}:
+            # Again and again: Docker refuses to remove a network while a task that is still stopping uses it.
+            try:
+                engine.docker("stack", "rm", stack, timeout=max(end - time.monotonic(), 10))
+            except OperationError:
+                if time.monotonic() >= end:
+                    raise
+        if time.monotonic() >= end:
+            raise OperationError(
+                f"after {timeout:g} s these are left of {stack}: {describe(left)}. A network stays while a container "
+                "that is no part of the stack is attached to it; a task stays while its node does not answer"
+            )
+        time.sleep(_INTERVAL)
+        left = remaining(client, stack)
+
+
+def describe(left: dict[str, list[str]]) -> str:
+    """`remaining`'s answer as words: few of a kind by name, many by number."""
+    return "; ".join(
+        f"{len(names)} {kind}s" if len(names) > 3 else f"{kind} {', '.join(names)}" for kind, names in left.items()
+    )
+
+
+def volumes(engines: Iterable[Engine], stack: str) -> tuple[list[Volumes], list[str]]:
+    """The stack's volumes by node, each node once, and a sentence for each engine that could not be asked."""
+    found: dict[str, Volumes] = {}
+    silent = []
+    for engine in engines:
+        try:
+            with engine.client() as client:
+                info = client.info()
+                listed = client.api.volumes(filters={"label": f"{STACK_LABEL}={stack}"})["Volumes"] or []
+        except OperationError as error:
+            silent.append(str(error))
+            continue
+        node_id = info["Swarm"].get("NodeID", "")
+        names = tuple(sorted(item["Name"] for item in listed))
+        found.setdefault(node_id, Volumes(engine, info["Name"], node_id, names))
+    return list(found.values()), silent
+
+
+def remove_volumes(where: Volumes) -> list[str]:
+    """Remove a node's volumes; returns a sentence for each that stayed."""
+    failed = []
+    for name in where.names:
+        try:
+            where.engine.docker("volume", "rm", name)
+        except OperationError as error:
+            failed.append(str(error))
+    return failed

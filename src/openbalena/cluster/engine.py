@@ -1,0 +1,169 @@
+"""The Docker Engine that commands talk to: its command line and its API, each call with a time limit."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from openbalena.errors import OperationError
+
+# Seconds. What only asks answers in well under a second; the bound is there for an engine that hangs.
+ASK = 60
+_PING = 10
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine as the docker command line finds it, or the one at `host`.
+
+    `name` is what messages call it. `nodes` are engines of the same swarm that can be reached directly (the lab's, or
+    what --node names); `environment` is added to every call's own.
+    """
+
+    name: str = "this machine's Docker"
+    cli: str = "docker"
+    host: str = ""
+    context: str = ""
+    nodes: tuple[Engine, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def command(self, *args: str) -> list[str]:
+        """The command line for `docker ARGS`; raises OperationError where there is no docker command."""
+        program = shutil.which(self.cli)
+        if program is None:
+            raise OperationError(
+                f"{self.cli}: no such program. Install the Docker CLI (https://docs.docker.com/engine/install/), "
+                "or use the local cluster: ./open-balena.sh lab up, then --lab"
+            )
+        where = ["--host", self.host] if self.host else ["--context", self.context] if self.context else []
+        return [program, *where, *args]
+
+    def process_environment(self, env: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The environment of a docker process; a host or context of ours must not meet the user's."""
+        inherited = dict(os.environ)
+        if self.host or self.context:
+            for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
+                inherited.pop(name, None)
+        return {**inherited, **self.environment, **(env or {})}
+
+    def docker(self, *args: str, env: Mapping[str, str] | None = None, timeout: float = ASK) -> str:
+        """What `docker ARGS` prints; `env` reaches the process alone. `timeout` is in seconds.
+
+        Raises OperationError with the command's own words when it fails, and when it does not end in time.
+        """
+        try:
+            done = subprocess.run(
+                self.command(*args),
+                env=self.process_environment(env),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+            )
+        except subprocess.TimeoutExpired:
+            raise OperationError(
+                f"`docker {' '.join(args[:2])}` at {self.name} gave no answer within {timeout:g} s"
+            ) from None
+        if done.returncode:
+            words = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
+            raise OperationError(f"`docker {' '.join(args[:2])}` at {self.name}: {words}")
+        return done.stdout
+
+    @contextmanager
+    def client(self, timeout: float = ASK) -> Iterator[Any]:
+        """A docker.DockerClient, closed at the end; the Engine's refusals come out as OperationError.
+
+        `timeout` (seconds) bounds each answer. Raises OperationError where the engine cannot be reached.
+        """
+        import docker
+        import requests
+
+        connection = None
+        try:
+            connection = docker.DockerClient(**self._connection(), timeout=_PING, version="auto")
+            connection.api.timeout = timeout
+            yield connection
+        except docker.errors.APIError as error:
+            raise OperationError(f"{self.name} refused: {error.explanation or error}") from error
+        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+            raise OperationError(self._unreachable(error)) from error
+        finally:
+            if connection is not None:
+                connection.close()
+
+    def _connection(self) -> dict[str, Any]:
+        """The arguments for docker.DockerClient that mean the same engine as the command line's."""
+        import docker
+
+        if self.host:
+            return {"base_url": self.host, "use_ssh_client": self.host.startswith("ssh://")}
+        if os.environ.get("DOCKER_HOST") and not self.context:
+            found: dict[str, Any] = docker.utils.kwargs_from_env()
+            return {**found, "use_ssh_client": os.environ["DOCKER_HOST"].startswith("ssh://")}
+        # The command line knows DOCKER_CONTEXT and the current context, and where a context's certificates are.
+        name = [self.context] if self.context else []
+        context = json.loads(Engine(cli=self.cli).docker("context", "inspect", *name))[0]
+        endpoint = context["Endpoints"]["docker"]
+        host = endpoint["Host"]
+        arguments: dict[str, Any] = {"base_url": host, "use_ssh_client": host.startswith("ssh://")}
+        certificates = Path(context.get("Storage", {}).get("TLSPath", "")) / "docker"
+        if context.get("TLSMaterial"):
+            arguments["tls"] = docker.tls.TLSConfig(
+                client_cert=(str(certificates / "cert.pem"), str(certificates / "key.pem")),
+                ca_cert=str(certificates / "ca.pem"),
+                verify=not endpoint.get("SkipTLSVerify", False),
+            )
+        return arguments
+
+    def _unreachable(self, error: Exception) -> str:
+        text = str(error)
+        if "Permission denied" in text:
+            return f"{self.name}: no permission for the Docker socket: run as root, or as a member of the group docker"
+        return (
+            f"{self.name} cannot be reached ({text}): is the engine running (`systemctl start docker`), "
+            "and do DOCKER_HOST, DOCKER_CONTEXT and `docker context ls` name the right one?"
+        )
+
+
+def current(lab: bool) -> Engine:
+    """The engine that commands act on: the lab's first node, or what the docker command line would talk to."""
+    if not lab:
+        return Engine()
+    from openbalena import lab as local
+
+    endpoint = local.endpoint()
+    nodes = tuple(Engine(node.name, str(endpoint.cli), f"unix://{node.socket}") for node in endpoint.nodes)
+    return Engine("the lab", str(endpoint.cli), endpoint.host, nodes=nodes)
+
+
+def reach(engine: Engine, names: list[str]) -> tuple[Engine, ...]:
+    """The engines that `names` mean: `ssh://user@host`, `user@host`, `tcp://…`, or a Docker context."""
+    found = []
+    for name in names:
+        host = name if "://" in name else f"ssh://{name}" if "@" in name else ""
+        found.append(Engine(name, engine.cli, host, "" if host else name))
+    return tuple(found)
+
+
+def require_manager(client: Any, engine: Engine) -> None:
+    """Raise OperationError unless the engine behind `client` is a manager of a swarm that has a leader."""
+    swarm = client.info()["Swarm"]
+    state = swarm.get("LocalNodeState")
+    if state == "inactive":
+        raise OperationError(f"{engine.name} is in no swarm: run ./open-balena.sh swarm-init")
+    if state == "locked":
+        raise OperationError(f"{engine.name}: the swarm is locked: run `docker swarm unlock`")
+    if swarm.get("Error") or state == "error":
+        raise OperationError(f"{engine.name}: the swarm cannot be asked: {swarm.get('Error') or 'no leader'}")
+    if not swarm.get("ControlAvailable"):
+        managers = ", ".join(item["Addr"].rpartition(":")[0] for item in swarm.get("RemoteManagers") or [])
+        where = f" (managers: {managers})" if managers else ""
+        raise OperationError(f"{engine.name} is a worker: run this on a manager, or set DOCKER_HOST to one{where}")

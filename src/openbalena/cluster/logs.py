@@ -1,0 +1,81 @@
+"""Logs of services and tasks. `docker service logs` can hang for minutes when a node is silent: all is bounded."""
+
+from __future__ import annotations
+
+import re
+import selectors
+import subprocess
+import time
+from collections.abc import Iterator
+
+from openbalena.cluster.engine import Engine
+from openbalena.errors import OperationError
+
+# Seconds without a line after which a log that is not followed counts as complete or stuck.
+SILENCE = 15.0
+_LAST_LINES = 10.0
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z ")
+
+
+def stream(engine: Engine, *args: str, silence: float | None, limit: float | None = None) -> Iterator[str]:
+    """The lines of `docker ARGS` as they come, both its outputs, decoded leniently and without line ends.
+
+    Raises OperationError when nothing has come for `silence` seconds or it has run for `limit` seconds (None: no bound,
+    for a log that the user follows), and when the command fails. The process ends with the iteration.
+    """
+    process = subprocess.Popen(
+        engine.command(*args),
+        env=engine.process_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    if process.stdout is None:
+        raise AssertionError("Popen with a pipe has a stdout")
+    end = time.monotonic() + limit if limit else None
+    pending = b""
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            while True:
+                left = end - time.monotonic() if end else None
+                bounds = [bound for bound in (silence, left) if bound is not None]
+                if not selector.select(max(min(bounds), 0) if bounds else None):
+                    raise OperationError(f"`docker {' '.join(args[:2])}`: nothing for {min(bounds):.0f} s, given up")
+                chunk = process.stdout.read1(65536)  # type: ignore[attr-defined]
+                *lines, pending = (pending + chunk).split(b"\n")
+                for line in [*lines, *([pending] if not chunk and pending else [])]:
+                    yield line.decode(errors="replace").rstrip("\r")
+                if not chunk:
+                    break
+        if process.wait(timeout=_LAST_LINES):
+            raise OperationError(f"`docker {' '.join(args[:2])}` ended with exit code {process.returncode}")
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def last_lines(engine: Engine, task_id: str, count: int) -> list[str]:
+    """The last `count` log lines of one task; what can be had within 10 s, without an error where there is none."""
+    found: list[str] = []
+    args = ("service", "logs", "--raw", "--tail", str(count), task_id)
+    try:
+        for line in stream(engine, *args, silence=_LAST_LINES, limit=_LAST_LINES):
+            found.append(line)
+    except OperationError:
+        # The failure that is being reported is the task's, not its log's.
+        return found[-count:]
+    return found[-count:]
+
+
+def by_time(lines: list[str]) -> list[str]:
+    """Lines of `docker service logs --timestamps` in the order they were written, whatever node sent them first."""
+    return sorted(lines, key=moment)
+
+
+def moment(line: str) -> str:
+    """The time a line carries (RFC 3339, so it sorts as text); empty where it carries none."""
+    match = _TIMESTAMP.search(line)
+    return match[0] if match else ""

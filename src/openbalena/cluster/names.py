@@ -1,0 +1,51 @@
+"""Names of secrets and configs that say what is in them: new content, new name, so that Swarm rolls what uses it.
+
+A rendered stack says `name: ${API_ENV_SECRET:-openbalena_api-env}` and `file: ./secrets/api.env`; here the variable
+gets its value, `<STACK>_<key>-<first 12 hex digits of the file's SHA-256>`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from openbalena.errors import OperationError
+
+# The Engine's limits (docs.docker.com/engine/swarm/secrets, /configs): 500 KiB and 1,000 KiB.
+_LIMITS = {"secrets": 500 * 1024, "configs": 1000 * 1024}
+_VARIABLE = re.compile(r"^\$\{([A-Za-z_][A-Za-z0-9_]*)(?::?[-?].*)?\}$")
+_HASHED = re.compile(r"-[0-9a-f]{12}$")
+
+
+def versioned(document: Mapping[str, Any], directory: Path, stack: str) -> dict[str, str]:
+    """Variable to name, for every secret and config of the stack `document` rendered in `directory`.
+
+    Raises OperationError for a file that is missing, empty or larger than the Engine takes.
+    """
+    found = {}
+    for kind, limit in _LIMITS.items():
+        for key, body in sorted((document.get(kind) or {}).items()):
+            match = _VARIABLE.match(str(body.get("name", "")))
+            if match is None or "file" not in body:
+                continue
+            path = directory / body["file"]
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                raise OperationError(f"{path}: {error.strerror}: it is the content of {kind[:-1]} {key}") from None
+            if not 0 < len(content) <= limit:
+                raise OperationError(
+                    f"{path}: {len(content)} bytes; {kind[:-1]} {key} may have 1 to {limit} (a limit of Docker Swarm)"
+                )
+            found[match[1]] = f"{stack}_{key}-{hashlib.sha256(content).hexdigest()[:12]}"
+    return found
+
+
+def unused(existing: Mapping[str, str], stack: str, used: set[str]) -> Iterator[str]:
+    """The ids of old versions among `existing` (id to name): named by us, for this stack, and used by no service."""
+    for identifier, name in existing.items():
+        if name.startswith(f"{stack}_") and _HASHED.search(name) and name not in used:
+            yield identifier

@@ -1,0 +1,144 @@
+"""What would keep a deployment from running, found before anything is changed. Decides; touches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from openbalena.cluster import labels, placement
+from openbalena.cluster.state import Cluster, Node, Port, Service
+from openbalena.errors import OperationError
+
+# Engine 25 (API 1.44) is the first to honour healthcheck.start_interval; older ones wait a whole interval silently.
+OLDEST_ENGINE = 25
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not right; a deploy stops at a `fatal` one."""
+
+    text: str
+    fatal: bool = True
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be deployed and what is known about the nodes.
+
+    `built` are images that no registry has. `absent` says, for each node that could be asked (by hostname), which
+    of the stack's images it lacks. `taken` are the host ports that other programs hold, by hostname.
+    """
+
+    services: tuple[Service, ...]
+    node_labels: tuple[str, ...] = ()
+    built: Collection[str] = ()
+    absent: Mapping[str, Collection[str]] = field(default_factory=dict)
+    taken: Mapping[str, Collection[int]] = field(default_factory=dict)
+
+
+def check(plan: Plan, cluster: Cluster) -> list[Finding]:
+    """Everything that is wrong, fatal things first."""
+    found = [
+        *_versions(cluster),
+        *_labels(plan, cluster),
+        *_placement(plan, cluster),
+        *_architecture(plan, cluster),
+        *_ports(plan, cluster),
+        *_images(plan, cluster),
+    ]
+    return sorted(found, key=lambda finding: not finding.fatal)
+
+
+def _versions(cluster: Cluster) -> Iterator[Finding]:
+    for node in cluster.nodes:
+        major = node.engine_version.partition(".")[0]
+        if node.usable and major.isdigit() and int(major) < OLDEST_ENGINE:
+            yield Finding(
+                f"node {node.hostname} runs Docker Engine {node.engine_version}; {OLDEST_ENGINE} or later is needed "
+                "(older ones ignore healthcheck.start_interval): update it, or drain it"
+            )
+
+
+def _labels(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
+    try:
+        absent = labels.missing(cluster.nodes, plan.node_labels)
+    except OperationError as error:
+        yield Finding(str(error))
+        return
+    if absent:
+        names = ", ".join(f"{label}=true" for label in absent)
+        yield Finding(f"no node has the label {names}: run ./open-balena.sh swarm-init on the node that should have it")
+    for label in plan.node_labels:
+        holders = labels.holders(cluster.nodes, label)
+        if holders and not any(node.usable for node in holders):
+            names = ", ".join(f"{node.hostname} ({node.state}, {node.availability})" for node in holders)
+            yield Finding(f"label {label}=true is only on {names}: bring that node back before deploying")
+
+
+def _candidates(service: Service, cluster: Cluster) -> list[Node]:
+    return [node for node in cluster.nodes if node.usable and placement.allows(node, service.constraints)]
+
+
+def _placement(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
+    for service in plan.services:
+        # What a missing label of ours does is said once, by _labels.
+        own = [placement.label_of(constraint) for constraint in service.constraints]
+        if any(label in plan.node_labels for label in own):
+            continue
+        if not _candidates(service, cluster):
+            wanted = ", ".join(service.constraints) or "any node that is ready and active"
+            yield Finding(f"service {service.short_name}: no usable node fulfils its constraints ({wanted})")
+
+
+def _architecture(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
+    here = cluster.node(cluster.this_node)
+    if here is None:
+        return
+    for service in plan.services:
+        if service.image not in plan.built:
+            continue
+        others = [node for node in _candidates(service, cluster) if node.architecture != here.architecture]
+        if others:
+            names = ", ".join(f"{node.hostname} ({node.architecture})" for node in others)
+            yield Finding(
+                f"service {service.short_name}: image {service.image} was built for {here.architecture}, but its task "
+                f"may be placed on {names}: constrain it to node.platform.arch, or push an image for every architecture"
+            )
+
+
+def _ports(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
+    published: dict[tuple[int, str], Service] = {}
+    for service in plan.services:
+        for port in service.ports:
+            key = (port.published, port.protocol)
+            first = published.setdefault(key, service)
+            if first is not service:
+                yield Finding(f"services {first.short_name} and {service.short_name} both publish port {_named(port)}")
+            for other in cluster.others:
+                if any((theirs.published, theirs.protocol) == key for theirs in other.ports):
+                    yield Finding(f"port {_named(port)} of {service.short_name} is already published by {other.name}")
+            for node in _candidates(service, cluster):
+                if port.published in plan.taken.get(node.hostname, ()):
+                    yield Finding(
+                        f"port {_named(port)} of {service.short_name} is taken on node {node.hostname}: "
+                        "stop the program that listens there (`ss -ltnp` names it)"
+                    )
+
+
+def _images(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
+    for image in sorted({service.image for service in plan.services} & set(plan.built)):
+        nodes = {node.hostname for s in plan.services if s.image == image for node in _candidates(s, cluster)}
+        without = sorted(node for node in nodes if image in plan.absent.get(node, ()))
+        unknown = sorted(nodes - set(plan.absent))
+        if without:
+            yield Finding(f"image {image} is not on {', '.join(without)}: run ./open-balena.sh swarm-build")
+        elif unknown:
+            yield Finding(
+                f"image {image} was built here; whether {', '.join(unknown)} has it could not be checked "
+                "(swarm-build --node brings it there)",
+                fatal=False,
+            )
+
+
+def _named(port: Port) -> str:
+    return f"{port.published}/{port.protocol}"

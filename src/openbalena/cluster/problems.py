@@ -1,0 +1,67 @@
+"""What goes wrong in a stack: tasks' errors, equal ones grouped, each with its nodes and what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from openbalena.cluster import advice
+from openbalena.cluster.convergence import Phase, Progress
+from openbalena.cluster.state import Cluster, Task
+
+# What differs between two reports of one error: container, task and node ids, and quoted host paths of one container.
+_IDS = re.compile(r"\b(?:[0-9a-f]{12,64}|[0-9a-z]{25})\b")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One error and who reports it; `task` is the newest of the tasks, for its log. Names are short service names."""
+
+    error: str
+    count: int
+    services: tuple[str, ...]
+    nodes: tuple[str, ...]
+    task: Task
+    sentence: str
+    heals: bool
+
+
+def normal(error: str) -> str:
+    """An error without what makes equal ones look different."""
+    return re.sub(r"\s+", " ", _IDS.sub("…", error)).strip()
+
+
+def error_of(task: Task) -> str:
+    """The task's error, or what its state says where it has none."""
+    return task.error or f"task {task.state}"
+
+
+def group(cluster: Cluster, tasks: Iterable[Task]) -> list[Problem]:
+    """The failed ones among `tasks` by error, the most frequent first."""
+    names = {service.id: service.short_name for service in cluster.services}
+    groups: dict[str, list[Task]] = {}
+    for task in tasks:
+        if task.failed and task.service_id in names:
+            groups.setdefault(normal(error_of(task)), []).append(task)
+    found = []
+    for error, members in groups.items():
+        counsel = advice.on(error)
+        found.append(
+            Problem(
+                error=error,
+                count=len(members),
+                services=tuple(sorted({names[task.service_id] for task in members})),
+                nodes=tuple(sorted({cluster.hostname(task.node_id) for task in members if task.node_id})),
+                task=max(members, key=lambda task: task.created),
+                sentence=counsel.sentence,
+                heals=counsel.heals,
+            )
+        )
+    return sorted(found, key=lambda problem: (-problem.count, problem.error))
+
+
+def of_unfinished(cluster: Cluster, progress: Iterable[Progress], known: Collection[str] = ()) -> list[Problem]:
+    """The problems of the services that have not converged; tasks in `known` had failed before and do not count."""
+    unfinished = {item.service.id for item in progress if item.phase is not Phase.CONVERGED}
+    return group(cluster, (t for t in cluster.tasks if t.service_id in unfinished and t.id not in known))

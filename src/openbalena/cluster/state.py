@@ -1,0 +1,218 @@
+"""What a swarm looks like at one moment: plain values made from the Engine API's answers, and nothing decided.
+
+Field names follow the Engine API (v1.44, `GET /nodes`, `/services`, `/tasks`, `/secrets`, `/configs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+STACK_LABEL = "com.docker.stack.namespace"
+
+# A task whose desired state is one of these is meant to go on running (swarmkit api/types.proto, TaskState).
+_WANTED = {"running", "ready", "accepted", "assigned", "complete"}
+_FAILED = {"failed", "rejected", "orphaned"}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of the swarm. `memory` is in bytes, `cpus` in cores."""
+
+    id: str
+    hostname: str
+    role: str = "worker"
+    state: str = "ready"
+    availability: str = "active"
+    leader: bool = False
+    reachability: str = ""
+    address: str = ""
+    engine_version: str = ""
+    architecture: str = "x86_64"
+    os: str = "linux"
+    cpus: float = 0.0
+    memory: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    engine_labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def usable(self) -> bool:
+        """Whether the scheduler may start tasks here."""
+        return self.state == "ready" and self.availability == "active"
+
+
+@dataclass(frozen=True)
+class Port:
+    """A published port; `mode` is `host` or `ingress`."""
+
+    published: int
+    target: int
+    protocol: str = "tcp"
+    mode: str = "ingress"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service. `replicas` is None for a global one. `template` is the API's TaskTemplate."""
+
+    id: str
+    name: str
+    stack: str = ""
+    image: str = ""
+    replicas: int | None = 1
+    constraints: tuple[str, ...] = ()
+    update_state: str = ""
+    update_message: str = ""
+    update_order: str = "stop-first"
+    ports: tuple[Port, ...] = ()
+    volumes: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    configs: tuple[str, ...] = ()
+    template: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def short_name(self) -> str:
+        """The name in the Compose file: without the stack's prefix."""
+        return self.name.removeprefix(f"{self.stack}_") if self.stack else self.name
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run of a service's container on one node. `since` is the API's RFC 3339 time of the last change of state."""
+
+    id: str
+    service_id: str
+    node_id: str = ""
+    slot: int = 0
+    desired: str = "running"
+    state: str = "running"
+    error: str = ""
+    exit_code: int = 0
+    since: str = ""
+    created: str = ""
+    spec: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is meant to run (not history, not being stopped)."""
+        return self.desired in _WANTED
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended badly, or cannot be started as things are."""
+        return self.state in _FAILED or (self.state in {"pending", "new"} and bool(self.error))
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The nodes of a swarm and one stack's services and tasks in it; `others` are the services outside the stack."""
+
+    nodes: tuple[Node, ...]
+    services: tuple[Service, ...] = ()
+    tasks: tuple[Task, ...] = ()
+    others: tuple[Service, ...] = ()
+    this_node: str = ""
+    address_pool: tuple[str, ...] = ()
+
+    def node(self, node_id: str) -> Node | None:
+        """The node with that id, if it is still in the swarm."""
+        return next((node for node in self.nodes if node.id == node_id), None)
+
+    def hostname(self, node_id: str) -> str:
+        """A node's name for a message: `-` for a task on no node, the short id for a node that is gone."""
+        node = self.node(node_id)
+        return node.hostname if node else (node_id[:12] or "-")
+
+    def tasks_of(self, service: Service) -> list[Task]:
+        """That service's tasks, newest first."""
+        return sorted((t for t in self.tasks if t.service_id == service.id), key=lambda t: t.created, reverse=True)
+
+
+def node_from(raw: Mapping[str, Any]) -> Node:
+    """A Node from one entry of `GET /nodes`."""
+    spec, description = raw.get("Spec", {}), raw.get("Description", {})
+    status, manager = raw.get("Status", {}), raw.get("ManagerStatus") or {}
+    platform, resources = description.get("Platform", {}), description.get("Resources", {})
+    # A manager says 0.0.0.0 of itself; the others see its real address beside its Raft port.
+    address = status.get("Addr", "")
+    if address in ("", "0.0.0.0") and manager.get("Addr"):  # noqa: S104 (compared, not bound)
+        address = manager["Addr"].rpartition(":")[0].strip("[]")
+    return Node(
+        id=raw["ID"],
+        hostname=description.get("Hostname", raw["ID"][:12]),
+        role=spec.get("Role", "worker"),
+        state=status.get("State", "unknown"),
+        availability=spec.get("Availability", "active"),
+        leader=bool(manager.get("Leader")),
+        reachability=manager.get("Reachability", ""),
+        address=address,
+        engine_version=description.get("Engine", {}).get("EngineVersion", ""),
+        architecture=platform.get("Architecture", ""),
+        os=platform.get("OS", ""),
+        cpus=resources.get("NanoCPUs", 0) / 1e9,
+        memory=resources.get("MemoryBytes", 0),
+        labels=spec.get("Labels") or {},
+        engine_labels=description.get("Engine", {}).get("Labels") or {},
+    )
+
+
+def service_from(raw: Mapping[str, Any]) -> Service:
+    """A Service from one entry of `GET /services`."""
+    spec = raw["Spec"]
+    template = spec.get("TaskTemplate", {})
+    container = template.get("ContainerSpec", {})
+    mode, update = spec.get("Mode", {}), raw.get("UpdateStatus") or {}
+    ports = (raw.get("Endpoint") or {}).get("Ports") or spec.get("EndpointSpec", {}).get("Ports") or []
+    return Service(
+        id=raw["ID"],
+        name=spec["Name"],
+        stack=(spec.get("Labels") or {}).get(STACK_LABEL, ""),
+        image=container.get("Image", ""),
+        replicas=mode["Replicated"].get("Replicas", 0) if "Replicated" in mode else None,
+        constraints=tuple((template.get("Placement") or {}).get("Constraints") or ()),
+        update_state=update.get("State", ""),
+        update_message=update.get("Message", ""),
+        update_order=(spec.get("UpdateConfig") or {}).get("Order", "stop-first"),
+        ports=tuple(
+            Port(p.get("PublishedPort", 0), p.get("TargetPort", 0), p.get("Protocol", "tcp"), p.get("PublishMode", ""))
+            for p in ports
+        ),
+        volumes=tuple(m.get("Source", "") for m in container.get("Mounts") or [] if m.get("Type") == "volume"),
+        secrets=tuple(item["SecretName"] for item in container.get("Secrets") or []),
+        configs=tuple(item["ConfigName"] for item in container.get("Configs") or []),
+        template=template,
+    )
+
+
+def task_from(raw: Mapping[str, Any]) -> Task:
+    """A Task from one entry of `GET /tasks`."""
+    status = raw.get("Status", {})
+    return Task(
+        id=raw["ID"],
+        service_id=raw.get("ServiceID", ""),
+        node_id=raw.get("NodeID", ""),
+        slot=raw.get("Slot", 0),
+        desired=raw.get("DesiredState", ""),
+        state=status.get("State", ""),
+        error=status.get("Err", ""),
+        exit_code=(status.get("ContainerStatus") or {}).get("ExitCode", 0),
+        since=status.get("Timestamp", ""),
+        created=raw.get("CreatedAt", ""),
+        spec=raw.get("Spec", {}),
+    )
+
+
+def read(client: Any, stack: str) -> Cluster:
+    """The swarm as the manager behind `client` (docker.DockerClient) sees it now; raises docker.errors.APIError."""
+    info = client.info()["Swarm"]
+    services = [service_from(raw) for raw in client.api.services()]
+    label = {"label": f"{STACK_LABEL}={stack}"}
+    return Cluster(
+        nodes=tuple(sorted((node_from(raw) for raw in client.api.nodes()), key=lambda node: node.hostname)),
+        services=tuple(sorted((s for s in services if s.stack == stack), key=lambda service: service.name)),
+        tasks=tuple(task_from(raw) for raw in client.api.tasks(filters=label)),
+        others=tuple(s for s in services if s.stack != stack),
+        this_node=info.get("NodeID", ""),
+        address_pool=tuple((info.get("Cluster") or {}).get("DefaultAddrPool") or ()),
+    )

@@ -1,0 +1,95 @@
+"""Watching a stack until it runs as asked, until it cannot, or until time is up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from openbalena.cluster import problems, state
+from openbalena.cluster.convergence import Phase, Progress, judge_all
+from openbalena.cluster.state import Cluster
+from openbalena.errors import OperationError
+
+_INTERVAL = 1.0
+# A task without a health check counts as running at once; one that crashes at its start shows it within this time
+# (docker/cli waits as long before it calls a service verified).
+SETTLE = 5.0
+# How long an error that waiting does not heal may stand before the deploy is given up: an image may still come.
+HOPELESS = 45.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the watch ended: `reason` is empty when every service has converged."""
+
+    cluster: Cluster
+    progress: list[Progress]
+    problems: list[problems.Problem]
+    reason: str = ""
+
+
+@dataclass
+class Watch:
+    """Decides from snapshots and times alone; `timeout` in seconds.
+
+    `known` are the ids of tasks that were there before the deploy: their failures are not its failures, and those of
+    them that still run need no time to settle.
+    """
+
+    timeout: float
+    started: float
+    known: frozenset[str] = frozenset()
+    _settled_since: float = 0.0
+    _settling: frozenset[str] = frozenset()
+    _hopeless_since: dict[str, float] = field(default_factory=dict)
+
+    def observe(self, cluster: Cluster, now: float) -> Outcome | None:
+        """The outcome, once there is one."""
+        progress = judge_all(cluster)
+        found = problems.of_unfinished(cluster, progress, self.known)
+        if progress and all(item.phase is Phase.CONVERGED for item in progress):
+            fresh = frozenset().union(*(item.task_ids for item in progress)) - self.known
+            if fresh != self._settling or not self._settled_since:
+                self._settling, self._settled_since = fresh, now
+            if not fresh or now - self._settled_since >= SETTLE:
+                return Outcome(cluster, progress, [])
+        else:
+            self._settled_since = 0.0
+        failed = [item.service.short_name for item in progress if item.phase is Phase.FAILED]
+        if failed and all(item.phase is not Phase.WORKING or item.detail != "rolling back" for item in progress):
+            return Outcome(cluster, progress, found, f"the update of {', '.join(failed)} failed")
+        hopeless = {problem.error for problem in found if not problem.heals}
+        self._hopeless_since = {error: self._hopeless_since.get(error, now) for error in hopeless}
+        if any(now - since >= HOPELESS for since in self._hopeless_since.values()):
+            return Outcome(cluster, progress, found, "an error that waiting does not heal")
+        if now - self.started >= self.timeout:
+            return Outcome(cluster, progress, found, f"not converged within {self.timeout:g} s")
+        return None
+
+
+def until_converged(
+    client: Any, stack: str, timeout: float, known: frozenset[str], report: Callable[[list[Progress]], None]
+) -> Outcome:
+    """Watch the stack once a second and tell `report` how far it is; `timeout` in seconds.
+
+    A manager that cannot answer for a moment (a change of leader) is asked again; raises OperationError when none has
+    answered for as long as the time limit.
+    """
+    import docker
+    import requests
+
+    watch = Watch(timeout, time.monotonic(), known)
+    while True:
+        try:
+            cluster = state.read(client, stack)
+        except (docker.errors.APIError, requests.RequestException) as error:
+            if time.monotonic() - watch.started >= timeout:
+                raise OperationError(f"no manager answered for {timeout:g} s: {error}") from error
+        else:
+            report(judge_all(cluster))
+            outcome = watch.observe(cluster, time.monotonic())
+            if outcome is not None:
+                return outcome
+        time.sleep(_INTERVAL)

@@ -1,0 +1,70 @@
+"""Which files of a build context Docker sends: `.dockerignore` (docs.docker.com/build/concepts/context)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class _Rule:
+    pattern: re.Pattern[str]
+    excludes: bool
+
+
+class Ignore:
+    """The rules of a `.dockerignore`: the last one that matches a path, or a directory above it, decides."""
+
+    def __init__(self, lines: Iterable[str] = ()) -> None:
+        self._rules = [rule for line in lines if (rule := _rule(line)) is not None]
+
+    def excluded(self, path: str) -> bool:
+        """Whether `path` (relative to the context, with `/`) is left out."""
+        parts = path.split("/")
+        prefixes = ["/".join(parts[: count + 1]) for count in range(len(parts))]
+        excluded = False
+        for rule in self._rules:
+            if rule.excludes != excluded and any(rule.pattern.fullmatch(prefix) for prefix in prefixes):
+                excluded = rule.excludes
+        return excluded
+
+
+def _rule(line: str) -> _Rule | None:
+    text = line.strip()
+    if not text or line.startswith("#"):
+        return None
+    excludes = not text.startswith("!")
+    text = text.removeprefix("!").strip().strip("/")
+    # `.` segments mean nothing; Docker cleans the path in the same way.
+    text = "/".join(part for part in text.split("/") if part not in ("", "."))
+    return _Rule(re.compile(_regex(text)), excludes) if text else None
+
+
+def _regex(pattern: str) -> str:
+    """Go's filepath.Match with `**` for any number of directories (moby/patternmatcher)."""
+    found, position = [], 0
+    while position < len(pattern):
+        char = pattern[position]
+        if pattern.startswith("**/", position):
+            found.append("(?:.*/)?")
+            position += 3
+        elif pattern.startswith("**", position):
+            found.append(".*")
+            position += 2
+        elif char == "*":
+            found.append("[^/]*")
+            position += 1
+        elif char == "?":
+            found.append("[^/]")
+            position += 1
+        elif char == "[" and (end := pattern.find("]", position + 1)) > 0:
+            found.append(pattern[position : end + 1].replace("\\", "\\\\"))
+            position = end + 1
+        elif char == "\\" and position + 1 < len(pattern):
+            found.append(re.escape(pattern[position + 1]))
+            position += 2
+        else:
+            found.append(re.escape(char))
+            position += 1
+    return "".join(found)

@@ -1,0 +1,126 @@
+"""Bringing images that no registry has to the nodes: `docker save` there, `docker load` here, only what is missing."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+from typing import IO
+
+from openbalena.cluster.engine import Engine
+from openbalena.errors import OperationError
+from openbalena.images.build import image_ids
+
+_TRANSFER = 1800
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node that was asked: `node_id` in the swarm, `ids` the images it has by name."""
+
+    engine: Engine
+    hostname: str
+    node_id: str
+    ids: dict[str, str]
+
+
+def ask(engines: Iterable[Engine], names: list[str]) -> tuple[list[Node], list[str]]:
+    """Which of `names` each node has, each node once, and a sentence for each engine that could not be asked."""
+
+    def one(engine: Engine) -> Node | str:
+        try:
+            with engine.client() as client:
+                info = client.info()
+            return Node(engine, info["Name"], info["Swarm"].get("NodeID", ""), image_ids(engine, names))
+        except OperationError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(one, engines))
+    nodes = {(answer.node_id or answer.engine.name): answer for answer in reversed(answers) if isinstance(answer, Node)}
+    return list(reversed(nodes.values())), [answer for answer in answers if isinstance(answer, str)]
+
+
+def missing(source: dict[str, str], node: Node) -> list[str]:
+    """The names whose image `node` lacks, or has another image under."""
+    return [name for name, identifier in source.items() if node.ids.get(name) != identifier]
+
+
+def transfer(source: Engine, names: list[str], targets: list[Engine]) -> list[str]:
+    """Stream the images from `source` to all of `targets` at once; returns a sentence for each target that failed.
+
+    One `docker save` feeds every `docker load`: the slowest node sets the pace, and nothing is kept on disk between.
+    """
+    failed = []
+    with ExitStack() as stack:
+        complaints = stack.enter_context(TemporaryFile())
+        save = subprocess.Popen(
+            source.command("save", *names),
+            env=source.process_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+        )
+        stack.callback(_end, save)
+        loads = [_Load(target, stack.enter_context(TemporaryFile()), stack) for target in targets]
+        if save.stdout is None:
+            raise AssertionError("Popen with a pipe has a stdout")
+        with ThreadPoolExecutor(len(loads)) as pool:
+            while chunk := save.stdout.read(_CHUNK):
+                list(pool.map(_Load.write, loads, [chunk] * len(loads)))
+                if all(load.broken for load in loads):
+                    break
+        save.stdout.close()
+        failed = [text for load in loads if (text := load.finish())]
+        if save.wait(timeout=_TRANSFER) and not failed:
+            complaints.seek(0)
+            raise OperationError(f"{source.name}: docker save: {complaints.read().decode(errors='replace').strip()}")
+    return failed
+
+
+class _Load:
+    """A `docker load` at one node."""
+
+    def __init__(self, target: Engine, output: IO[bytes], stack: ExitStack) -> None:
+        self.target = target
+        self.broken = False
+        self._output = output
+        self._process = subprocess.Popen(
+            target.command("load", "--quiet"),
+            env=target.process_environment(),
+            stdin=subprocess.PIPE,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+        )
+        stack.callback(_end, self._process)
+
+    def write(self, chunk: bytes) -> None:
+        if self.broken or self._process.stdin is None:
+            return
+        try:
+            self._process.stdin.write(chunk)
+        except OSError:
+            self.broken = True
+
+    def finish(self) -> str:
+        """An empty string, or what went wrong."""
+        try:
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        except OSError:
+            self.broken = True
+        code = self._process.wait(timeout=_TRANSFER)
+        if not code and not self.broken:
+            return ""
+        self._output.seek(0)
+        return f"{self.target.name}: docker load: {self._output.read().decode(errors='replace').strip()}"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.kill()
+        process.wait()
