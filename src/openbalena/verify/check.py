@@ -65,6 +65,19 @@ class Result:
             text += f" [look at {self.suspect}]"
         return f"{text}; {self.todo}" if self.todo else text
 
+    def record(self) -> dict[str, object]:
+        """The result for programs."""
+        return {
+            "name": self.check.name,
+            "asserts": self.check.asserts,
+            "outcome": self.outcome,
+            "detail": self.detail,
+            "todo": self.todo,
+            "service": self.suspect.service if self.suspect else "",
+            "variable": self.suspect.variable if self.suspect else "",
+            "seconds": round(self.seconds, 3),
+        }
+
 
 def run(checks: Sequence[Check], target: Target, tell: Callable[[Result], None]) -> list[Result]:
     """Run `checks` in order, handing each result to `tell` as it comes; returns them all."""

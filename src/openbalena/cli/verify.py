@@ -1,0 +1,98 @@
+"""Checks a running deployment from outside, over its public ports alone, and says what is wrong with it.
+
+Each check prints one line: `ok`, `FAIL` with what to do, or `skip` with the reason. The exit code is 1 when one fails.
+Checks that write (a fleet, a device, an image) remove the fleet and the device; the image of 64 KiB stays.
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from openbalena.cli.context import Context
+from openbalena.errors import OperationError, UsageError
+
+if TYPE_CHECKING:
+    from openbalena.verify import Target
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `verify`."""
+    parser.add_argument(
+        "--address",
+        action="append",
+        metavar="ADDRESS",
+        help="IP address where port 443 answers; once for each ingress node (default: what DNS says of api.<DNS_TLD>, "
+        "with --lab the lab's ingress nodes)",
+    )
+    parser.add_argument("--openvpn", metavar="PROGRAM", help="the openvpn program (default: the one in PATH)")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.add_argument("--list", action="store_true", help="print the checks and what they assert")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Run the checks; 1 when one fails."""
+    from openbalena import verify
+
+    if args.list:
+        context.console.table([(check.name, check.asserts) for check in verify.CHECKS])
+        return 0
+    wanted = target(context, args.address or [], args.openvpn)
+    width = max(len(check.name) for check in verify.CHECKS)
+    results = verify.run(
+        verify.CHECKS,
+        wanted,
+        (lambda _: None) if args.json else (lambda result: context.console.say(result.line(width))),
+    )
+    if args.json:
+        context.console.json([result.record() for result in results])
+    return 1 if any(result.outcome == "FAIL" for result in results) else 0
+
+
+def target(context: Context, addresses: list[str], openvpn: str | None = None) -> "Target":
+    """The deployment of `context`. Raises UsageError for settings that are wrong or not there yet."""
+    from openbalena import settings, verify
+
+    values = settings.load(context.project)
+    if not values.get("DNS_TLD"):
+        raise UsageError(f"{context.project.env_file}: DNS_TLD is not set: run ./open-balena.sh config")
+    return verify.Target(
+        dns_tld=values["DNS_TLD"],
+        addresses=tuple(addresses) or _addresses(context, f"api.{values['DNS_TLD']}"),
+        authority=verify.authority(values, Path(values["PKI_DIR"])),
+        values={**values, **values.secrets},
+        openvpn=_openvpn(context, openvpn),
+    )
+
+
+def _addresses(context: Context, host: str) -> tuple[str, ...]:
+    if context.lab:
+        from openbalena.cluster import engine, labels, state
+
+        with engine.current(lab=True).client() as client:
+            nodes = state.read(client, context.project.directory.name).nodes
+        return tuple(node.address for node in labels.holders(nodes, "openbalena.ingress"))
+    import socket
+
+    try:
+        found = socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise OperationError(
+            f"{host} does not resolve ({error}): make a DNS record for it, or name the ingress nodes with --address"
+        ) from None
+    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _openvpn(context: Context, named: str | None) -> Path | None:
+    import shutil
+
+    if named:
+        program = shutil.which(named)
+        if program is None:
+            raise UsageError(f"--openvpn {named}: no such program")
+        return Path(program)
+    if context.lab:
+        from openbalena import lab
+
+        return lab.endpoint().cli.parent / "openvpn"
+    program = shutil.which("openvpn")
+    return Path(program) if program else None

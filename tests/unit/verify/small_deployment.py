@@ -1,0 +1,188 @@
+"""A deployment small enough for one process: a TLS server on port 443 of a loopback address, answering by host name.
+
+It has two replicas of api and registry, taken in turn, and each may be given secrets of its own: that is the fault the
+checks are there to find.
+"""
+
+import base64
+import hashlib
+import hmac
+import itertools
+import json
+import re
+import secrets
+import ssl
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+TLD = "open.test"
+PASSWORD = "right"
+BUILDER = "builder-token"
+
+
+@dataclass
+class Deployment:
+    """What the server does, for tests to change; `uploads` and `blobs` are the store that all replicas share."""
+
+    session_secrets: tuple[str, str] = ("one", "one")
+    upload_secrets: tuple[str, str] = ("one", "one")
+    databases: tuple[int, int] = (0, 0)
+    guarded: bool = True
+    trusts_everybody: bool = False
+    says_client: bool = True
+    builder: str = BUILDER
+    requests: int = 0
+    applications: dict[int, list[str]] = field(default_factory=lambda: {0: [], 1: []})
+    uploads: dict[str, bytes] = field(default_factory=dict)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    turns: "itertools.cycle[int]" = field(default_factory=lambda: itertools.cycle((0, 1)))
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers for api, registry2, ca and stats."""
+
+    protocol_version = "HTTP/1.1"
+    deployment: Deployment
+
+    def _serve(self) -> None:
+        self.deployment.requests += 1
+        url = urlsplit(self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        name = self.headers["Host"].partition(".")[0]
+        answer = getattr(self, f"_{name}")(url.path, parse_qs(url.query), body, next(self.deployment.turns))
+        status, content, headers = (*answer, {})[:3]
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        for key, value in {"Content-Length": str(len(data)), **headers}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _serve  # noqa: N815 (names of http.server)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+    def _api(self, path: str, query: dict[str, list[str]], body: bytes, replica: int) -> tuple:
+        secret = self.deployment.session_secrets[replica]
+        bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if path == "/ping":
+            return 200, b"OK"
+        if path == "/login_":
+            right = json.loads(body)["password"] == PASSWORD
+            return (200, f"session-{secret}".encode()) if right else (401, b"Unauthorized")
+        if path == "/user/v1/whoami":
+            return (200, {}) if bearer == f"session-{secret}" else (401, b"Unauthorized")
+        if path == "/auth/v1/token":
+            given = base64.b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode()
+            if given.partition(":")[2] != self.deployment.builder:
+                return 401, b"Unauthorized"
+            return 200, {"token": "for-" + query["scope"][0].split(":")[1]}
+        if path == "/stand-in/client" and self.deployment.says_client:
+            forged = self.headers.get("X-Forwarded-For")
+            seen = forged if forged and self.deployment.trusts_everybody else self.client_address[0]
+            return 200, {"client": seen, "task": "x"}
+        if path in ("/v7/organization", "/v7/device_type"):
+            return 200, {"d": [{"id": 1}]}
+        rows = self.deployment.applications[self.deployment.databases[replica]]
+        if path == "/v7/application" and self.command == "POST":
+            rows.append(json.loads(body)["app_name"])
+            return 201, {"id": len(rows)}
+        if path == "/v7/application":
+            wanted = re.search("'(.*)'", unquote(query["$filter"][0]))
+            return 200, {"d": [{"id": rows.index(wanted[1]) + 1}] if wanted and wanted[1] in rows else []}
+        return 404, b"Not Found"
+
+    def _registry2(self, path: str, query: dict[str, list[str]], body: bytes, replica: int) -> tuple:
+        repository = path.removeprefix("/v2/").partition("/blobs")[0].partition("/manifests")[0]
+        if self.headers.get("Authorization") != f"Bearer for-{repository}":
+            challenge = f'Bearer realm="https://api.{TLD}/auth/v1/token"'
+            return 401, b"", {"WWW-Authenticate": challenge}
+        secret, store = self.deployment.upload_secrets[replica].encode(), self.deployment
+        if "/uploads/" in path:
+            upload = path.rpartition("/")[2] or secrets.token_hex(8)
+            state = hmac.digest(secret, upload.encode(), "sha256").hex()
+            if self.command != "POST" and query["_state"][0] != state:
+                return 404, {"errors": [{"code": "BLOB_UPLOAD_INVALID"}]}
+            store.uploads[upload] = store.uploads.get(upload, b"") + body
+            if self.command == "PUT":
+                store.blobs[query["digest"][0]] = store.uploads[upload]
+                return 201, b""
+            location = f"https://registry2.{TLD}/v2/{repository}/blobs/uploads/{upload}?_state={state}"
+            return 202, b"", {"Location": location}
+        reference = path.rpartition("/")[2]
+        if self.command == "PUT":
+            store.blobs[reference] = store.blobs[f"sha256:{hashlib.sha256(body).hexdigest()}"] = body
+            return 201, b""
+        return (200, store.blobs[reference]) if reference in store.blobs else (404, b"")
+
+    def _ca(self, path: str, *_: object) -> tuple:
+        return (200, b"") if path.endswith("/crl") or not self.deployment.guarded else (401, b"")
+
+    def _stats(self, *_: object) -> tuple:
+        return (401, b"") if self.deployment.guarded else (200, b"")
+
+
+def serve(deployment: Deployment, address: str, directory: Path) -> Iterator[str]:
+    """Serve `deployment` at `address`:443 (and its statistics at 1936, without TLS); yields the PEM of its CA."""
+    authority, chain = certificates(directory)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    handler = type("Bound", (Handler,), {"deployment": deployment})
+    servers = [ThreadingHTTPServer((address, port), handler) for port in (443, 1936)]
+    servers[0].socket = context.wrap_socket(servers[0].socket, server_side=True)
+    for server in servers:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield authority
+    finally:
+        for server in servers:
+            server.shutdown()
+            server.server_close()
+
+
+def certificates(directory: Path) -> tuple[str, Path]:
+    """A CA's PEM, and a file with a certificate of it for *.TLD and the key."""
+    now = datetime.now(UTC)
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("test CA", f"*.{TLD}")]
+    usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+    authority = _builder(names[0], names[0], keys[0], now).add_extension(x509.BasicConstraints(True, None), True)
+    identifier = x509.SubjectKeyIdentifier.from_public_key(keys[0].public_key())
+    authority = authority.add_extension(usage, True).add_extension(identifier, False)
+    alternatives = x509.SubjectAlternativeName([x509.DNSName(f"*.{TLD}")])
+    server = _builder(names[1], names[0], keys[1], now).add_extension(alternatives, False)
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(keys[0].public_key())
+    server = server.add_extension(issuer, False)
+    pem = [made.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM) for made in (authority, server)]
+    key = keys[1].private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    chain = directory / "chain.pem"
+    chain.write_bytes(pem[1] + key)
+    return pem[0].decode(), chain
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=30))
+    )

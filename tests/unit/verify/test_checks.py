@@ -1,0 +1,120 @@
+"""Every check passes a deployment that is well, and names service and variable of one that is not."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import small_deployment as local
+
+from openbalena import verify
+from openbalena.verify import Target, account, front, registry
+
+ADDRESS = "127.0.0.77"
+
+
+@pytest.fixture
+def deployment() -> local.Deployment:
+    return local.Deployment()
+
+
+@pytest.fixture
+def target(deployment: local.Deployment, tmp_path: Path) -> Iterator[Target]:
+    try:
+        for authority in local.serve(deployment, ADDRESS, tmp_path):
+            values = {
+                "SUPERUSER_EMAIL": "admin@open.test",
+                "SUPERUSER_PASSWORD": local.PASSWORD,
+                "TOKEN_AUTH_BUILDER_TOKEN": local.BUILDER,
+            }
+            yield Target(local.TLD, (ADDRESS, ADDRESS), authority, values)
+    except OSError as error:
+        pytest.skip(f"port 443 of {ADDRESS} cannot be had: {error}")
+
+
+def failing(target: Target) -> dict[str, verify.Result]:
+    """The checks that fail, by name; none may be forgotten by the runner."""
+    results = verify.run(verify.CHECKS, target, lambda _: None)
+    assert [result.check for result in results] == list(verify.CHECKS)
+    return {result.check.name: result for result in results if result.outcome == "FAIL"}
+
+
+def suspect(target: Target, name: str) -> str:
+    """What the named check, which has to fail, holds to be at fault."""
+    return str(failing(target)[name].suspect)
+
+
+def test_all_pass(target: Target) -> None:
+    results = verify.run(verify.CHECKS, target, lambda _: None)
+    assert {result.check.name: (result.outcome, result.detail) for result in results if result.outcome != "ok"} == {
+        "vpn": ("skip", "no openvpn program here: install it, or name one with --openvpn")
+    }
+
+
+def test_two_session_secrets(target: Target, deployment: local.Deployment) -> None:
+    deployment.session_secrets = ("one", "other")
+    assert suspect(target, "login") == "JSON_WEB_TOKEN_SECRET of api"
+
+
+def test_another_password(target: Target) -> None:
+    wrong = Target(
+        target.dns_tld, target.addresses, target.authority, {**target.values, "SUPERUSER_PASSWORD": "another"}
+    )
+    assert suspect(wrong, "login") == "SUPERUSER_PASSWORD of api"
+
+
+def test_two_upload_secrets(target: Target, deployment: local.Deployment) -> None:
+    deployment.upload_secrets = ("one", "other")
+    assert suspect(target, "registry") == "REGISTRY2_SECRETKEY of registry"
+
+
+def test_another_builder_token(target: Target, deployment: local.Deployment) -> None:
+    deployment.builder = "another"
+    assert suspect(target, "registry") == "TOKEN_AUTH_BUILDER_TOKEN of api"
+
+
+def test_two_databases(target: Target, deployment: local.Deployment) -> None:
+    deployment.databases = (0, 1)
+    with pytest.raises(verify.CheckError) as error:
+        account.resource(target)
+    assert str(error.value.suspect) == "DB_HOST of api"
+
+
+def test_open_authority_and_statistics(target: Target, deployment: local.Deployment) -> None:
+    deployment.guarded = False
+    found = failing(target)
+    assert set(found) == {"ca-closed", "stats-closed"}
+    assert {str(result.suspect) for result in found.values()} == {"HAPROXY_PASSWORD of haproxy"}
+
+
+def test_believed_header(target: Target, deployment: local.Deployment) -> None:
+    deployment.trusts_everybody = True
+    with pytest.raises(verify.CheckError, match="came from outside"):
+        front.client_address(target)
+
+
+def test_real_api_does_not_say_the_client(target: Target, deployment: local.Deployment) -> None:
+    deployment.says_client = False
+    with pytest.raises(verify.SkipCheckError, match="stand-in"):
+        front.client_address(target)
+
+
+def test_another_authority(target: Target, tmp_path: Path) -> None:
+    other, _ = local.certificates(tmp_path)
+    found = failing(Target(target.dns_tld, target.addresses, other, target.values))
+    assert str(found.pop("certificate").suspect) == "chain.pem of haproxy"
+    assert not found, "the others could only repeat it"
+
+
+def test_another_name(target: Target) -> None:
+    result = failing(Target("other.test", target.addresses, target.authority, target.values))["certificate"]
+    assert "Hostname mismatch" in result.detail
+
+
+def test_nobody_there(target: Target) -> None:
+    result = failing(Target(target.dns_tld, ("127.0.0.78",), target.authority, target.values))["certificate"]
+    assert "127.0.0.78" in result.detail
+
+
+def test_requests_without_a_server_name_of_another_host(target: Target) -> None:
+    """An answer at all shows that the certificate, which is for *.TLD alone, was asked for under the host's name."""
+    registry.closed(target)

@@ -1,0 +1,30 @@
+"""Where the CA comes from."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from openbalena.errors import UsageError
+from openbalena.verify import Target, authority
+
+
+def test_root_ca_wins(tmp_path: Path) -> None:
+    (tmp_path / "ca-bundle.pem").write_text("ours")
+    assert authority({"ROOT_CA": base64.b64encode(b"theirs").decode()}, tmp_path) == "theirs"
+    assert authority({"ROOT_CA": ""}, tmp_path) == "ours"
+
+
+def test_public_authority(tmp_path: Path) -> None:
+    assert authority({}, tmp_path) == ""
+
+
+@pytest.mark.parametrize("value", ["not base64!", "abc", base64.b64encode(b"\xff").decode()])
+def test_root_ca_that_is_none(value: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="ROOT_CA: expected base64 of PEM"):
+        authority({"ROOT_CA": value}, tmp_path)
+
+
+def test_missing_value_is_named() -> None:
+    with pytest.raises(UsageError, match="SUPERUSER_PASSWORD is not set"):
+        Target("open.test", ("192.0.2.1",), "", {}).value("SUPERUSER_PASSWORD")
