@@ -1,0 +1,74 @@
+"""HAProxy 2.6 is the machine's (Debian 12); 3.0 is that of the stand-ins' base root, run through the root's own loader."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from front_door import TLD, FrontDoor
+
+from openbalena.lab import paths
+
+
+def find(version: str) -> list[str] | None:
+    """The command of an HAProxy of that version, if this machine has one."""
+    candidates = [["/usr/sbin/haproxy"]]
+    for root in sorted((paths.directory() / "roots").glob("images-*")):
+        libraries = f"{root}/usr/lib/x86_64-linux-gnu"
+        candidates.append([f"{root}/usr/lib64/ld-linux-x86-64.so.2", "--library-path", libraries, f"{root}/usr/sbin/haproxy"])
+    for candidate in candidates:
+        if Path(candidate[0]).exists():
+            said = subprocess.run([*candidate, "-v"], capture_output=True, text=True, check=False, timeout=10).stdout
+            if f"version {version}." in said:
+                return candidate
+    return None
+
+
+@pytest.fixture(scope="session", params=["2.6", "3.0"])
+def program(request: pytest.FixtureRequest) -> list[str]:
+    """The command of each HAProxy version; says which ran."""
+    command = find(request.param)
+    if command is None:
+        pytest.skip(f"HAProxy {request.param} is not here: 2.6 is Debian 12's package, 3.0 comes with `lab base`")
+    said = subprocess.run([*command, "-v"], capture_output=True, text=True, check=True, timeout=10).stdout
+    print(said.splitlines()[0], file=sys.stderr)
+    return command
+
+
+def make_chain(path: Path, common_name: str = TLD) -> Path:
+    """A self-signed certificate for the domain and its wildcard, and its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(TLD), x509.DNSName(f"*.{TLD}")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + private)
+    return path
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_chain(tmp_path_factory.mktemp("certificate") / "chain.pem")
+
+
+@pytest.fixture(scope="session")
+def front_door(program: list[str], chain: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
+    with FrontDoor(program, tmp_path_factory.mktemp("haproxy"), chain) as running:
+        yield running

@@ -1,0 +1,186 @@
+"""The project's haproxy.cfg in a real HAProxy on loopback: a DNS server and the services behind it are stubs in here."""
+
+import http.client
+import http.server
+import json
+import re
+import socket
+import socketserver
+import struct
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+CONFIGURATION = ROOT / "images" / "haproxy" / "haproxy.cfg"
+TLD = "test.example"
+PASSWORD = "correct horse"
+# Host name and port of each server in the configuration, as the stubs see them.
+HTTP_SERVICES = (
+    "api:80 registry:80 vpn:80 s3:80 s3:43697 balena-ca:8888 balena-ca:8889 ui:80 postgrest:8000 remote:10000 builder:80 "
+    "helper:80"
+).split()
+RAW_SERVICES = ("vpn:443", "vpn:3128")
+ABSENT = {"delta"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class _Dns(socketserver.BaseRequestHandler):
+    """Answers A with 127.0.0.1 for every name but the absent ones (RFC 1035, sections 4.1.1 and 4.1.2)."""
+
+    def handle(self) -> None:
+        query, reply = self.request
+        end = query.index(b"\0", 12)
+        name = query[13 : 13 + query[12]].decode()
+        question, kind = query[12 : end + 5], struct.unpack(">H", query[end + 1 : end + 3])[0]
+        self.server.asked.append(name)  # type: ignore[attr-defined]
+        here = name not in ABSENT
+        answer = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x00\x00\x04\x7f\x00\x00\x01" if here and kind == 1 else b""
+        header = query[:2] + struct.pack(">HHHHH", 0x8180 if here else 0x8183, 1, bool(answer), 0, 0)
+        reply.sendto(header + question + answer, self.client_address)
+
+
+class _Http(http.server.BaseHTTPRequestHandler):
+    """Says which service it is and what it was sent."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        server = self.server
+        if "X-Forwarded-For" in self.headers:
+            server.requests.append(f"{self.command} {self.path}")  # type: ignore[attr-defined]
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        content = json.dumps({"service": server.label, "headers": headers}).encode()  # type: ignore[attr-defined]
+        if self.path == "/breaks":
+            self.close_connection = True
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_POST = do_GET
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+
+class _Raw(socketserver.BaseRequestHandler):
+    """Keeps what came first, and says so."""
+
+    def handle(self) -> None:
+        self.server.received.append(self.request.recv(4096))  # type: ignore[attr-defined]
+        self.request.sendall(self.server.label.encode())  # type: ignore[attr-defined]
+
+
+def _serve(server: socketserver.BaseServer, **attributes: object) -> socketserver.BaseServer:
+    for name, value in attributes.items():
+        setattr(server, name, value)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    return server
+
+
+class _Threads(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+
+def adapt(configuration: str, ports: dict[str, int]) -> str:
+    """The configuration with each port replaced by one of loopback's: the rest stays as it is deployed."""
+    for published in ("80", "443", "1936"):
+        configuration = configuration.replace(f"bind :{published}\n", f"bind 127.0.0.1:{ports[published]}\n")
+    configuration = configuration.replace("check port 80", f"check port {ports['vpn:80']}")
+    configuration = configuration.replace("abns@openbalena", f"abns@test-{ports['443']}")
+    configuration = re.sub(r"^    (user|group) haproxy\n", "", configuration, flags=re.MULTILINE)
+    return re.sub(
+        r"(server-template task \d+ [\w-]+):(\d+)",
+        lambda match: f"{match[1]}:{ports.get(match[1].split()[-1] + ':' + match[2], 9)}",
+        configuration,
+    )
+
+
+@dataclass
+class FrontDoor:
+    """A running HAProxy and its stubs; `ports` maps a published port or `service:port` to loopback's."""
+
+    program: list[str]
+    directory: Path
+    chain: Path
+    ports: dict[str, int] = field(default_factory=dict)
+    stubs: dict[str, socketserver.BaseServer] = field(default_factory=dict)
+
+    def __enter__(self) -> "FrontDoor":
+        for label in HTTP_SERVICES:
+            server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Http)
+            self.stubs[label] = _serve(server, label=label, requests=[])
+        for label in RAW_SERVICES:
+            self.stubs[label] = _serve(_Threads(("127.0.0.1", 0), _Raw), label=label, received=[])
+        dns = _serve(socketserver.ThreadingUDPServer(("127.0.0.1", 0), _Dns), asked=[])
+        self.stubs["dns"] = dns
+        self.ports = {name: free_port() for name in ("80", "443", "1936")}
+        self.ports |= {label: int(stub.server_address[1]) for label, stub in self.stubs.items()}
+        configuration = self.directory / "haproxy.cfg"
+        configuration.write_text(adapt(CONFIGURATION.read_text(), self.ports))
+        environment = {
+            "DNS_TLD": TLD,
+            "HAPROXY_PASSWORD": PASSWORD,
+            "CERT_CHAIN_PATH": str(self.chain),
+            "RESOLVER": f"127.0.0.1:{self.ports['dns']}",
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        }
+        self.log = (self.directory / "log").open("w")
+        self.process = subprocess.Popen(
+            [*self.program, "-db", "-f", str(configuration)], env=environment, stdout=self.log, stderr=self.log
+        )
+        self._wait_until_served()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.process.kill()
+        self.process.wait(10)
+        self.log.close()
+        for stub in self.stubs.values():
+            stub.shutdown()
+            stub.server_close()
+
+    def _wait_until_served(self) -> None:
+        """Every server has its address and is checked within 10 s: the optional ones are asked for at once, too."""
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                if all(self.request(f"{host}.{TLD}")[0] == 200 for host in ("api", "registry2", "s3", "cloudlink")):
+                    return
+            except OSError:
+                pass
+            time.sleep(0.1)
+        raise AssertionError(f"HAProxy does not serve: {(self.directory / 'log').read_text()[-3000:]}")
+
+    def request(
+        self, host: str, path: str = "/", *, method: str = "GET", port: str = "80", **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers (lower-case names) and body of one plain HTTP request."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports[port], timeout=5)
+        try:
+            return exchange(connection, host, path, method, headers)
+        finally:
+            connection.close()
+
+
+def exchange(
+    connection: http.client.HTTPConnection, host: str, path: str, method: str, headers: dict[str, str]
+) -> tuple[int, dict[str, str], bytes]:
+    """One request over `connection`; header names are given with underscores."""
+    sent = {"Host": host} | {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, path, headers=sent)
+    response = connection.getresponse()
+    return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
