@@ -5,12 +5,12 @@
 # file from requirements.lock; every later call only looks whether it is still the right one and starts the command in it.
 
 self=${BASH_SOURCE[0]}
+[[ $self == */* ]] || self=./$self
 while [[ -L $self ]]; do
   target=$(readlink -- "$self")
   [[ $target == /* ]] || target=${self%/*}/$target
   self=$target
 done
-[[ $self == */* ]] || self=./$self
 root=${self%/*}
 
 # The environment keeps a copy of the lock it was made from, written last and with the lock's own time. Comparing times

@@ -21,11 +21,9 @@ from pathlib import Path
 # Seconds. On a slow line pip loads 20 MB.
 PATIENCE = 900
 
+DISK_FULL = "The disk is full: free 300 MB where this checkout, TMPDIR and ~/.cache lie, then call again."
 HINTS = (
-    (
-        "No space left on device",
-        "The disk is full: free 300 MB where this checkout, {temporary} and ~/.cache lie, then call again.",
-    ),
+    ("No space left on device", DISK_FULL),
     (
         "DO NOT MATCH THE HASHES",
         "A package is not the one that was locked: a proxy or mirror may have changed it. Nothing of it was run.",
@@ -98,12 +96,13 @@ def _make(environment: Path, lock: Path, descriptor: int) -> None:
     new = environment.with_name(".venv.new")
     shutil.rmtree(new, ignore_errors=True)
     _say(f"Setting up the Python environment in {environment} (once, about a minute) ...")
+    new.mkdir()
     try:
         # By its full name (python3.11), so that the link dangles, and is noticed, once that version is replaced.
-        _run([os.path.realpath(sys.executable), "-I", "-m", "venv", str(new)], descriptor)
+        _run([os.path.realpath(sys.executable), "-I", "-m", "venv", str(new)], new, descriptor)
         python = str(new / "bin" / "python")
         pip = [python, "-I", "-m", "pip", "--disable-pip-version-check", "--no-input", "--retries", "2"]
-        _run([*pip, "install", "--quiet", "--require-hashes", "--requirement", str(lock)], descriptor)
+        _run([*pip, "install", "--quiet", "--require-hashes", "--requirement", str(lock)], new, descriptor)
         (site,) = new.glob("lib/python3.*/site-packages")
         (site / "openbalena.pth").write_text("../../../../src\n")
         for script in (new / "bin").iterdir():
@@ -117,7 +116,7 @@ def _make(environment: Path, lock: Path, descriptor: int) -> None:
         raise
 
 
-def _run(command: list[str], descriptor: int) -> None:
+def _run(command: list[str], directory: Path, descriptor: int) -> None:
     done = subprocess.run(  # noqa: S603
         command,
         stdin=subprocess.DEVNULL,
@@ -129,9 +128,11 @@ def _run(command: list[str], descriptor: int) -> None:
     )
     if done.returncode:
         hint = next((text for sign, text in HINTS if sign in done.stdout), "Mend that, then call again.")
+        # venv keeps to itself why its pip step failed; what was made so far still fills the disk.
+        if shutil.disk_usage(directory).free < 2**20:
+            hint = DISK_FULL
         said = "\n".join(done.stdout.strip().splitlines()[-12:])
-        temporary = os.environ.get("TMPDIR", "/tmp")  # noqa: S108
-        raise SetupError(f"the Python environment could not be made.\n{said}\n{hint.format(temporary=temporary)}")
+        raise SetupError(f"the Python environment could not be made.\n{said}\n{hint}")
 
 
 def _say(text: str) -> None:
@@ -142,7 +143,7 @@ def _explain(error: OSError, root: Path) -> str:
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"{root} cannot be written: make it writable, or copy the checkout to a directory that is. ({error})"
     if error.errno == errno.ENOSPC:
-        return f"the disk is full: free 300 MB where {root} lies, then call again. ({error})"
+        return f"{DISK_FULL} ({error})"
     return f"the Python environment could not be made: {error}"
 
 

@@ -1,0 +1,134 @@
+"""The first call makes the environment: whole, once, whatever happens to it half-way."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from .conftest import PATIENCE, Checkout, copy
+
+SETTING_UP = "Setting up the Python environment"
+
+
+def pythons() -> list[str]:
+    """Other Pythons of this machine that we support: on PATH, or pyenv's."""
+    found = []
+    for version in ("3.11", "3.12", "3.13"):
+        places = [
+            shutil.which(f"python{version}"),
+            *Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}"),
+        ]
+        for place in filter(None, places):
+            if subprocess.run([place, "-c", ""], check=False, capture_output=True).returncode == 0:
+                found.append(str(place))
+                break
+    return found
+
+
+@pytest.mark.parametrize("python", pythons(), ids=os.path.basename)
+def test_the_whole_lock_installs_and_every_dependency_can_be_loaded(python, tmp_path):
+    checkout = copy(tmp_path / "checkout", small=False)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python3").symlink_to(python)
+    first = checkout.run("--version", PATH=f"{tmp_path}/bin:/usr/bin:/bin")
+    assert (first.returncode, first.stdout) == (0, "open-balena.sh 0.1.0\n"), first.stderr
+    assert first.stderr.startswith(SETTING_UP)
+    assert len(first.stderr.splitlines()) == 1
+    loads = "import cryptography, docker, httpx, rich, yaml, openbalena; yaml.CSafeLoader"
+    subprocess.run([checkout.python, "-c", loads], check=True, timeout=60)
+    # The link names the minor version: it dangles, and is noticed, when a system upgrade replaces that version.
+    assert checkout.python.resolve() == Path(python).resolve()
+    assert checkout.files() == {"open-balena.sh", "requirements.lock", "src", ".venv"}
+
+
+def test_scripts_of_the_environment_know_where_it_ended_up(ready):
+    subprocess.run(
+        [ready.directory / ".venv" / "bin" / "pip", "--version"], check=True, capture_output=True, timeout=60
+    )
+
+
+def test_two_first_calls_at_once(checkout):
+    calls = [
+        subprocess.Popen(checkout.command("--version"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [call.communicate(timeout=PATIENCE) for call in calls]
+    assert [call.returncode for call in calls] == [0, 0]
+    assert [out for out, _ in said] == ["open-balena.sh 0.1.0\n"] * 2
+    errors = "".join(error for _, error in said)
+    assert errors.count(SETTING_UP) == 1
+    assert "Waiting for another call" in errors
+
+
+def processes_of(checkout: Checkout) -> dict[int, str]:
+    """Command lines of the running processes that name the checkout."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if str(checkout.directory) in line:
+            found[int(entry.name)] = line
+    return found
+
+
+def start_until_pip(checkout: Checkout) -> tuple[subprocess.Popen[str], int]:
+    """A first call of which pip has started to install; and pip's process."""
+    call = subprocess.Popen(
+        checkout.command("--version"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for process, line in processes_of(checkout).items():
+            if "-m pip" in line and " install " in line:
+                return call, process
+        time.sleep(0.01)
+    raise AssertionError("pip was not started within 60 s")
+
+
+def test_pip_is_killed(checkout):
+    call, pip = start_until_pip(checkout)
+    os.kill(pip, signal.SIGKILL)
+    _, error = call.communicate(timeout=60)
+    assert call.returncode == 1
+    assert "error: the Python environment could not be made" in error
+    assert ".venv" not in checkout.files()
+    assert ".venv.new" not in checkout.files()
+    assert checkout.run("--version").returncode == 0
+
+
+def test_everything_is_killed(checkout):
+    call, _ = start_until_pip(checkout)
+    os.killpg(call.pid, signal.SIGKILL)
+    call.communicate(timeout=60)
+    assert checkout.files() >= {".venv.new"}
+    again = checkout.run("--version")
+    assert again.returncode == 0, again.stderr
+    assert ".venv.new" not in checkout.files()
+
+
+def test_the_call_is_killed_and_its_pip_goes_on(checkout):
+    call, pip = start_until_pip(checkout)
+    os.kill(pip, signal.SIGSTOP)
+    (setup,) = (process for process, line in processes_of(checkout).items() if "environment.py" in line)
+    os.kill(setup, signal.SIGKILL)
+    again = subprocess.Popen(checkout.command("--version"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert again.stderr.readline().startswith("Waiting for another call")
+    os.kill(pip, signal.SIGCONT)
+    call.communicate(timeout=60)
+    assert again.communicate(timeout=PATIENCE)[0] == "open-balena.sh 0.1.0\n"
+    assert ".venv.new" not in checkout.files()
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_it_is_told_to_stop(checkout, sent, status):
+    call, _ = start_until_pip(checkout)
+    os.killpg(call.pid, sent)
+    call.communicate(timeout=60)
+    assert call.returncode in (status, -sent)
+    assert not {".venv", ".venv.new"} & checkout.files()

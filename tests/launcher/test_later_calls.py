@@ -1,0 +1,85 @@
+"""Later calls only look whether the environment is still the right one."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from .test_first_call import SETTING_UP
+
+
+def test_nothing_is_said_and_no_program_is_started_but_python(ready, tmp_path):
+    for program in ("bash", "env"):
+        (tmp_path / program).symlink_to(shutil.which(program))
+    later = ready.run("--version", PATH=str(tmp_path))
+    assert (later.returncode, later.stdout, later.stderr) == (0, "open-balena.sh 0.1.0\n", "")
+
+
+def test_through_links_from_any_directory(ready, tmp_path, monkeypatch):
+    (tmp_path / "absolute").symlink_to(ready.launcher)
+    (tmp_path / "chain").symlink_to("absolute")
+    (tmp_path / "relative").symlink_to(os.path.relpath(ready.launcher, tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for command in (["./absolute"], ["./chain"], ["./relative"], ["bash", "relative"]):
+        done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False, timeout=60)
+        assert (done.stdout, done.stderr) == ("open-balena.sh 0.1.0\n", ""), command
+
+
+def test_found_in_path(ready):
+    done = subprocess.run(
+        ["open-balena.sh", "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": f"{ready.directory}:{os.environ['PATH']}"},
+        timeout=60,
+    )
+    assert done.stdout == "open-balena.sh 0.1.0\n"
+
+
+def test_the_users_python_settings_do_not_reach_it(ready, tmp_path):
+    (tmp_path / "openbalena.py").write_text("raise SystemExit('the wrong one')")
+    assert ready.run("--version", PYTHONPATH=str(tmp_path), PYTHONHOME="/nowhere").returncode == 0
+
+
+def test_arguments_and_exit_status_pass_through(ready):
+    done = ready.run("no such command", "*")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: 'no such command' is not a command")
+
+
+def test_a_touched_lock_changes_nothing(ready):
+    os.utime(ready.directory / "requirements.lock")
+    before = ready.python.lstat().st_mtime_ns
+    assert ready.run("--version").stderr == ""
+    assert ready.python.lstat().st_mtime_ns == before
+
+
+def remove_python(environment):
+    (environment / "bin" / "python").unlink()
+
+
+def replace_python_version(environment):
+    (environment / "bin" / "python").unlink()
+    (environment / "bin" / "python").symlink_to("/usr/bin/python3.1")
+
+
+def lose_the_mark(environment):
+    (environment / "requirements.lock").unlink()
+
+
+def change_the_lock(environment):
+    with (environment.parent / "requirements.lock").open("a") as lock:
+        lock.write("# changed\n")
+
+
+@pytest.mark.parametrize(
+    "harm", [remove_python, replace_python_version, lose_the_mark, change_the_lock], ids=lambda f: f.__name__
+)
+def test_what_is_broken_or_outdated_is_made_anew(harm, ready):
+    harm(ready.directory / ".venv")
+    mended = ready.run("--version")
+    assert (mended.returncode, mended.stdout) == (0, "open-balena.sh 0.1.0\n"), mended.stderr
+    assert mended.stderr.startswith(SETTING_UP)
+    assert ready.run("--version").stderr == ""

@@ -1,0 +1,63 @@
+"""Results on stdout, progress on stderr, questions only at a terminal."""
+
+import json
+import os
+import pty
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openbalena.cli.console import Console, columns
+from openbalena.errors import UsageError
+
+CELL = st.text(st.characters(codec="ascii", exclude_categories=("Cc", "Zs")), min_size=1)
+
+
+def test_streams(capsys):
+    console = Console()
+    console.say("result")
+    console.progress("step")
+    console.warn("beware")
+    assert capsys.readouterr() == ("result\n", "step\nwarning: beware\n")
+
+
+def test_table(capsys):
+    Console().table([("NODE", "TASKS"), ("n1", 12), ("node-2", "")])
+    assert capsys.readouterr().out == "NODE    TASKS\nn1      12\nnode-2\n"
+
+
+def test_json(capsys):
+    Console().json({"name": "ü", "tasks": [1]})
+    assert json.loads(capsys.readouterr().out) == {"name": "ü", "tasks": [1]}
+
+
+@given(st.integers(1, 4).flatmap(lambda width: st.lists(st.tuples(*[CELL] * width), min_size=1)))
+def test_columns_keep_every_cell_and_stand_below_each_other(rows):
+    lines = columns(rows)
+    assert [tuple(line.split()) for line in lines] == rows
+    starts = [[line.index(cell) for cell in row[:1]] for line, row in zip(lines, rows, strict=True)]
+    assert starts == [[0]] * len(rows)
+
+
+def test_yes_agrees_without_a_question(capsys):
+    assert Console().confirm("Remove db-data?", yes=True)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_without_a_terminal_a_script_must_say_yes():
+    with pytest.raises(UsageError, match="Remove db-data.* say --yes"):
+        Console().confirm("Remove db-data?", yes=False)
+
+
+@pytest.mark.parametrize(("typed", "agreed"), [("y", True), ("Yes", True), ("n", False), ("", False), ("yep", False)])
+def test_at_a_terminal_only_yes_agrees(typed, agreed, monkeypatch):
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs) as stdin, os.fdopen(os.dup(theirs), "w") as stderr:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        monkeypatch.setattr(sys, "stderr", stderr)
+        os.write(ours, typed.encode() + b"\n")
+        assert Console().confirm("Remove db-data?", yes=False) is agreed
+        monkeypatch.undo()
+    os.close(ours)

@@ -1,0 +1,231 @@
+"""From arguments to a command's module, and from its failure to a sentence and an exit code."""
+
+import importlib
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from openbalena.cli import main as entry
+from openbalena.cli.commands import BY_NAME, COMMANDS, GROUPS, Command
+from openbalena.cli.main import main, split_global_options
+from openbalena.errors import OperationError, UsageError
+
+STANDALONE = {
+    *("help", "lint", "verify", "config", "up", "down", "restart", "destroy", "auto-pki", "custom-pki", "nfs-setup"),
+    *("logs", "status", "showenv", "showpass"),
+}
+CLUSTER = {"swarm-init", "swarm-build", "swarm-up", "swarm-down", "swarm-status", "swarm-logs", "swarm-nfs-setup"}
+UPSTREAM = {"deploy": "up", "pki-custom": "custom-pki", "clean": "destroy", "wait": "wait"}
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Puts a command `try` in the table whose `run` is the function that it is called with."""
+
+    def install(run):
+        module = types.ModuleType("openbalena.cli.try_it")
+        module.configure = lambda parser: parser.add_argument("words", nargs="*")
+        module.run = run
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setitem(BY_NAME, "try", Command("try", "lab", "try it", "try_it"))
+
+    return install
+
+
+@pytest.mark.parametrize("name", sorted(STANDALONE - {"help"} | CLUSTER))
+def test_every_command_users_know_is_there_in_its_group(name):
+    assert BY_NAME[name].group == ("cluster" if name in CLUSTER else "standalone")
+
+
+@pytest.mark.parametrize(("old", "new"), UPSTREAM.items())
+def test_upstream_make_targets_are_there(old, new):
+    assert BY_NAME[old].name == new
+
+
+def test_no_name_is_taken_twice_and_every_group_is_known():
+    names = [name for command in COMMANDS for name in (command.name, *command.aliases)]
+    assert len(names) == len(set(names))
+    assert {command.group for command in COMMANDS} == set(GROUPS)
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.module], ids=lambda c: c.name)
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["help", command.name])
+    assert end.value.code == 0
+    assert f"usage: ./open-balena.sh {command.name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if not command.module], ids=lambda c: c.name)
+def test_a_command_that_is_not_there_yet_says_what_it_will_do(command, capsys):
+    assert main([command.name, "--whatever"]) == 2
+    assert f"error: '{command.name}' is not there yet: it will {command.summary}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["help"], ["-h"], ["--help"], ["--lab", "help"]])
+def test_help_lists_every_command_in_its_group(words, capsys):
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    for group, title in GROUPS.items():
+        section = text.split(f"{title}:\n")[1].split("\n\n")[0]
+        assert [line.split()[0] for line in section.splitlines()] == [
+            command.name for command in COMMANDS if command.group == group
+        ]
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("swarmup", "swarm-up"), ("stauts", "status"), ("depoly", "deploy")])
+def test_an_unknown_command_names_the_nearest(typed, meant, capsys):
+    assert main([typed]) == 2
+    assert capsys.readouterr().err == f"error: {typed!r} is not a command: did you mean {meant!r}?\n"
+
+
+def test_an_unknown_command_like_none_points_to_help(capsys):
+    assert main(["xyzzy"]) == 2
+    assert "./open-balena.sh help lists the commands" in capsys.readouterr().err
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("open-balena.sh ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--lab", "--project-directory", "DIR", "try", "a"],
+        ["try", "--lab", "a", "--project-directory=DIR"],
+        ["--lab", "try", "--project-directory", "DIR", "a"],
+    ],
+)
+def test_global_options_stand_anywhere(words, command, tmp_path):
+    seen = []
+    command(lambda args, context: seen.append((args, context)) or 0)
+    assert main([word.replace("DIR", str(tmp_path)) for word in words]) == 0
+    ((args, context),) = seen
+    assert args.words == ["a"]
+    assert args.command == "try"
+    assert context.lab
+    assert context.project.directory == tmp_path
+
+
+def test_after_two_dashes_nothing_is_ours():
+    options, words = split_global_options(["lab", "shell", "n1", "--", "ls", "--lab"])
+    assert not options.lab
+    assert words == ["lab", "shell", "n1", "--", "ls", "--lab"]
+
+
+@pytest.mark.parametrize(("value", "lab"), [("1", True), ("0", False), ("", False)])
+def test_the_lab_by_environment(value, lab, monkeypatch):
+    monkeypatch.setenv("OPEN_BALENA_LAB", value)
+    assert split_global_options([])[0].lab is lab
+
+
+@pytest.mark.parametrize("words", [["--project-directory"], ["try", "--project-directory", "/nowhere"]])
+def test_a_project_directory_that_is_none(words, command, capsys):
+    command(lambda args, context: 0)
+    assert main(words) == 2
+    assert "--project-directory" in capsys.readouterr().err
+
+
+def test_wrong_arguments_are_a_sentence(command, capsys):
+    command(lambda args, context: 0)
+    assert main(["try", "--nonsense"]) == 2
+    error = capsys.readouterr().err
+    assert error == "error: unrecognized arguments: --nonsense (./open-balena.sh try --help)\n"
+
+
+def failing(error):
+    def run(args, context):
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (UsageError(".env:3: DNS_TLD: no"), 2, "error: .env:3: DNS_TLD: no\n"),
+        (OperationError("no engine"), 1, "error: no engine\n"),
+        (KeyboardInterrupt(), 130, ""),
+        (BrokenPipeError(), 141, ""),
+    ],
+)
+def test_failures(error, status, said, command, capfd):
+    command(failing(error))
+    # A broken pipe redirects stdout's descriptor; it gets its own back.
+    kept = os.dup(1)
+    try:
+        assert main(["try"]) == status
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+    assert capfd.readouterr().err == said
+
+
+def test_a_defect_asks_for_a_report_without_a_traceback(command, capsys, monkeypatch):
+    monkeypatch.delenv("OPEN_BALENA_DEBUG", raising=False)
+    command(failing(KeyError("x")))
+    assert main(["try"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: KeyError: 'x'\n")
+    assert "report" in error
+    assert "Traceback" not in error
+
+
+def test_a_defect_shows_its_traceback_when_asked(command, monkeypatch):
+    monkeypatch.setenv("OPEN_BALENA_DEBUG", "1")
+    command(failing(KeyError("x")))
+    with pytest.raises(KeyError):
+        main(["try"])
+
+
+def test_a_module_that_was_installed_and_is_gone_makes_the_environment_incomplete(
+    command, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    stamp = tmp_path / "requirements.lock"
+    stamp.touch()
+    command(failing(ModuleNotFoundError("No module named 'yaml.nodes'", name="yaml.nodes")))
+    assert main(["try"]) == 1
+    assert "lacks yaml.nodes: call again" in capsys.readouterr().err
+    assert not stamp.exists()
+
+
+def test_a_module_nobody_installed_is_a_defect(command, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    stamp = tmp_path / "requirements.lock"
+    stamp.touch()
+    command(failing(ModuleNotFoundError("No module named 'yamll'", name="yamll")))
+    assert main(["try"]) == 1
+    assert "report" in capsys.readouterr().err
+    assert stamp.exists()
+
+
+def test_a_reader_that_goes_away_is_no_failure_of_ours(tmp_path):
+    program = "import sys; from openbalena.cli.main import main; sys.exit(main(['help']))"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+HEAVY = {"docker", "rich", "httpx", "cryptography", "pydantic", "requests"}
+
+
+@pytest.mark.parametrize("name", sorted({command.module for command in COMMANDS if command.module}))
+def test_no_command_loads_anything_heavy_before_it_runs(name):
+    source = Path(importlib.import_module("openbalena").__file__).parents[1]
+    program = f"import sys, openbalena.cli.{name}; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(source)}
+    ).stdout.split()
+    assert not HEAVY & set(loaded)
+
+
+def test_the_program_name_is_the_launcher():
+    assert (entry.Project().root / entry.PROGRAM).exists()
