@@ -1,0 +1,190 @@
+"""The `.env` format as docker compose reads it, and changing one value without touching the rest of the file.
+
+Source: compose-go, package dotenv: `export` is allowed, `:` may stand for `=`, a name alone takes its value from the
+environment; double quotes know escapes and variables, single quotes neither; an unquoted value ends before ` #`.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from openbalena.errors import UsageError
+
+_BLANK = r"[^\S\r\n]*"
+_STATEMENT = re.compile(
+    rf"(?:export[^\S\r\n]+)?(?P<name>[\w.\-\[\]]+)(?:{_BLANK}(?P<separator>[=:]){_BLANK}|(?={_BLANK}(?:\r?\n|\Z)))"
+)
+_QUOTED = {quote: re.compile(rf"{quote}((?:[^{quote}\\]|\\.)*){quote}", re.DOTALL) for quote in "'\""}
+_ESCAPE = re.compile(r'\\(?:([abfnrtv$"\\])|0(\d{0,3}))')
+_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "$": "$$"}
+_PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./~^-]+")
+_BOM = "\ufeff"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One assignment: `line` counts from 1; `start` and `end` enclose the value's text, quotes included.
+
+    `inherited` is a name alone, whose value is the environment's.
+    """
+
+    name: str
+    value: str
+    line: int
+    start: int
+    end: int
+    inherited: bool = False
+
+
+@dataclass
+class Dotenv:
+    """A parsed file. `values` holds the last assignment of each name; `warnings` are sentences with file and line."""
+
+    path: Path
+    text: str
+    environment: Mapping[str, str]
+    entries: dict[str, Entry] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def values(self) -> dict[str, str]:
+        """Name to value."""
+        return {name: entry.value for name, entry in self.entries.items()}
+
+    def set(self, name: str, value: str) -> None:
+        """Give `name` the value: in its place where it stands, otherwise on a new last line.
+
+        Every other byte stays. Raises UsageError for a value that no environment variable can have.
+        """
+        if "\0" in value:
+            raise UsageError(f"{name}: a value cannot contain a NUL character")
+        entry = self.entries.get(name)
+        if entry:
+            separator = "=" if entry.inherited else ""
+            self.text = self.text[: entry.start] + separator + quote(value) + self.text[entry.end :]
+        else:
+            newline = "\r\n" if "\r\n" in self.text else "\n"
+            gap = newline if self.text and not self.text.endswith("\n") else ""
+            self.text += f"{gap}{name}={quote(value)}{newline}"
+        self._parse()
+
+    def _parse(self) -> None:
+        self.entries, self.warnings = {}, []
+        position = len(_BOM) if self.text.startswith(_BOM) else 0
+        while position < len(self.text):
+            if self.text[position].isspace():
+                position += 1
+            elif self.text[position] == "#":
+                position = self._line_end(position)
+            else:
+                position = self._statement(position)
+
+    def _line_end(self, position: int) -> int:
+        end = self.text.find("\n", position)
+        return len(self.text) if end < 0 else end
+
+    def _statement(self, position: int) -> int:
+        line = self.text.count("\n", 0, position) + 1
+        match = _STATEMENT.match(self.text, position)
+        if not match:
+            raise UsageError(f"{self.path}:{line}: expected NAME=value, a comment (#) or nothing: correct the line")
+        name, start = match["name"], match.end()
+        if match["separator"] is None:
+            return self._inherited(name, line, match.end())
+        if self.text[start : start + 1] in _QUOTED:
+            value, end = self._quoted(name, line, start)
+        else:
+            raw = self.text[start : self._line_end(start)].partition(" #")[0].rstrip()
+            value, end = self._expand(raw, name, line), start + len(raw)
+        self._add(Entry(name, value, line, start, end))
+        return self._line_end(end)
+
+    def _inherited(self, name: str, line: int, end: int) -> int:
+        if name in self.environment:
+            self._add(Entry(name, self.environment[name], line, end, end, inherited=True))
+        return end
+
+    def _quoted(self, name: str, line: int, start: int) -> tuple[str, int]:
+        mark = self.text[start]
+        match = _QUOTED[mark].match(self.text, start)
+        if not match:
+            raise UsageError(f"{self.path}:{line}: the value of {name} has an opening {mark} and no closing one")
+        end = match.end()
+        rest = self.text[end : self._line_end(end)].strip()
+        if rest and not rest.startswith("#"):
+            raise UsageError(f"{self.path}:{line}: text after the closing {mark} of {name}: put all of it into quotes")
+        inner = match[1].replace("\r\n", "\n")
+        value = re.sub(r"\\(.)", lambda pair: mark if pair[1] == mark else pair[0], inner, flags=re.DOTALL)
+        return (self._expand(_ESCAPE.sub(_unescape, value), name, line) if mark == '"' else value), end
+
+    def _expand(self, text: str, name: str, line: int) -> str:
+        """`text` with its variables: from the environment, else from the lines above (compose-go's order)."""
+        if "$" not in text:
+            return text
+        # Here and not above: compose reads `env_file` with this module.
+        from openbalena.compose.interpolation import Interpolator
+        from openbalena.compose.tree import Position
+
+        position = Position(str(self.path), line, 1)
+        interpolate = Interpolator({**self.values, **self.environment})
+        try:
+            value = interpolate(text, position)
+        except UsageError:
+            # Its own message may quote the value, which may be a secret.
+            raise UsageError(
+                f"{self.path}:{line}: the value of {name} has a $ that starts no set variable: for a dollar sign "
+                "itself put the value into single quotes"
+            ) from None
+        self.warnings += [
+            f"{self.path}:{line}: {name} uses ${missing}, which is not set" for missing in interpolate.unset
+        ]
+        return value
+
+    def _add(self, entry: Entry) -> None:
+        earlier = self.entries.get(entry.name)
+        if earlier:
+            self.warnings.append(
+                f"{self.path}:{entry.line}: {entry.name} is set on line {earlier.line} too: the last line counts"
+            )
+        self.entries[entry.name] = entry
+
+
+def parse(text: str, path: Path, environment: Mapping[str, str] | None = None) -> Dotenv:
+    """The file's content as `text`; `environment` (default: the process's) is what variables in values see first.
+
+    Raises UsageError with file and line for a line that is no assignment; never with a value.
+    """
+    file = Dotenv(path, text, os.environ if environment is None else environment)
+    file._parse()
+    return file
+
+
+def read(path: Path, environment: Mapping[str, str] | None = None) -> Dotenv:
+    """The file at `path`, which has to be there and to be UTF-8; raises UsageError otherwise, and as `parse` does."""
+    try:
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: expected UTF-8 text: save it in that encoding") from None
+    return parse(text, path, environment)
+
+
+def quote(value: str) -> str:
+    """`value` as it has to stand after `NAME=` to be read back unchanged by docker compose and by `parse`."""
+    if not value or _PLAIN.fullmatch(value):
+        return value
+    if not set(value) & set("'\\\r"):
+        return f"'{value}'"
+    escaped = re.sub(r'[\\"$]', r"\\\g<0>", value).replace("\r", r"\r")
+    return f'"{escaped}"'
+
+
+def _unescape(match: re.Match[str]) -> str:
+    if match[1]:
+        return _ESCAPES.get(match[1], match[1])
+    digits: str = match[2]
+    # Go, in which compose is written, knows octal escapes of exactly three digits up to 377.
+    return chr(int(digits, 8)) if re.fullmatch("[0-3][0-7]{2}", digits) else f"\\{digits}"

@@ -1,0 +1,1 @@
+"""Tokens and certificates: makes what is missing, keeps what is there."""

@@ -1,0 +1,132 @@
+"""Issuing certificates: the CAs, the OCSP responder's, and those of servers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from openbalena.secrets.keys import PrivateKey, PublicKey
+
+# Devices keep the root for good. Ten years from now is still before January 2038, the end of 32-bit clocks.
+CA_LIFETIME = timedelta(days=3650)
+# Apple's limit for server certificates, those of private CAs included (support.apple.com/103769).
+LEAF_LIFETIME = timedelta(days=825)
+# A node whose clock is behind has to accept a certificate made a moment ago.
+CLOCK_SKEW = timedelta(hours=1)
+# X.520's upper bound for a common name (RFC 5280, appendix A.1, ub-common-name).
+MAX_COMMON_NAME = 64
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A CA: its certificate and key."""
+
+    certificate: x509.Certificate
+    key: PrivateKey
+
+
+def root_ca(key: PrivateKey, dns_tld: str) -> x509.Certificate:
+    """A self-signed CA certificate."""
+    name = _name(f"Root CA of {dns_tld}", "Root CA")
+    builder = _builder(name, key.public_key(), name, CA_LIFETIME)
+    return _sign(_ca(builder, path_length=None), key)
+
+
+def server_ca(key: PrivateKey, dns_tld: str, root: Authority) -> x509.Certificate:
+    """A CA certificate under `root` that may issue no further CA."""
+    builder = _issued(_name(f"Server CA of {dns_tld}", "Server CA"), key.public_key(), root, CA_LIFETIME)
+    return _sign(_ca(builder, path_length=0), root.key)
+
+
+def ocsp(key: PrivateKey, dns_tld: str, issuer: Authority) -> x509.Certificate:
+    """The certificate that signs OCSP answers for what `issuer` issued (RFC 6960, 4.2.2.2)."""
+    builder = _leaf(key.public_key(), f"ocsp.{dns_tld}", [f"ocsp.{dns_tld}"], dns_tld, issuer)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), critical=False)
+    return _sign(builder.add_extension(x509.OCSPNoCheck(), critical=False), issuer.key)
+
+
+def server(key: PrivateKey, names: Sequence[str], dns_tld: str, issuer: Authority) -> x509.Certificate:
+    """A TLS server's certificate for `names`, the first of which is its common name where it fits."""
+    builder = _leaf(key.public_key(), names[0], names, dns_tld, issuer)
+    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+    return _sign(builder.add_extension(usage, critical=False), issuer.key)
+
+
+def _leaf(
+    key: PublicKey, common_name: str, names: Sequence[str], dns_tld: str, issuer: Authority
+) -> x509.CertificateBuilder:
+    return (
+        _issued(_name(common_name, ""), key, issuer, LEAF_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(
+            _key_usage(sign=True, issue=False, encipher=not isinstance(key, ec.EllipticCurvePublicKey)), True
+        )
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+        .add_extension(_revocation_list(dns_tld), critical=False)
+    )
+
+
+def _revocation_list(dns_tld: str) -> x509.CRLDistributionPoints:
+    # Over http, as RFC 5280 section 8 advises: fetching it over https would need the list itself.
+    address = x509.UniformResourceIdentifier(f"http://ca.{dns_tld}/api/v1/cfssl/crl")
+    return x509.CRLDistributionPoints([x509.DistributionPoint([address], None, None, None)])
+
+
+def _ca(builder: x509.CertificateBuilder, *, path_length: int | None) -> x509.CertificateBuilder:
+    return builder.add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True).add_extension(
+        _key_usage(sign=True, issue=True, encipher=False), critical=True
+    )
+
+
+def _issued(name: x509.Name, key: PublicKey, issuer: Authority, lifetime: timedelta) -> x509.CertificateBuilder:
+    builder = _builder(name, key, issuer.certificate.subject, lifetime, issuer.certificate.not_valid_after_utc)
+    identifier = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return builder.add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False
+    )
+
+
+def _builder(
+    name: x509.Name, key: PublicKey, issuer: x509.Name, lifetime: timedelta, latest: datetime | None = None
+) -> x509.CertificateBuilder:
+    start = datetime.now(UTC).replace(microsecond=0) - CLOCK_SKEW
+    end = start + lifetime if latest is None else min(start + lifetime, latest)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(end)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def _name(common_name: str, fallback: str) -> x509.Name:
+    """O=openBalena and the common name; a long one gives way to `fallback`, or to none where that is empty."""
+    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "openBalena")]
+    chosen = common_name if len(common_name) <= MAX_COMMON_NAME else fallback
+    return x509.Name([*attributes, *([x509.NameAttribute(NameOID.COMMON_NAME, chosen)] if chosen else [])])
+
+
+def _key_usage(*, sign: bool, issue: bool, encipher: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=sign,
+        content_commitment=False,
+        key_encipherment=encipher,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=issue,
+        crl_sign=issue,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _sign(builder: x509.CertificateBuilder, key: PrivateKey) -> x509.Certificate:
+    return builder.sign(key, SHA256())

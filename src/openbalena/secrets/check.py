@@ -1,0 +1,124 @@
+"""Whether the files of the PKI belong together and to the domain."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from openbalena.errors import UsageError
+from openbalena.secrets.jwks import key_id, key_set
+from openbalena.secrets.keys import certificate_pem, public_der, read_certificates, read_key
+
+# Certificate, its key, its issuer ("" where any may have issued it).
+PAIRS = (
+    ("ca-0.pem", "ca-0-key.pem", ""),
+    ("server-ca-0.pem", "server-ca-0-key.pem", "ca-0.pem"),
+    ("ocsp.pem", "ocsp-key.pem", "server-ca-0.pem"),
+    ("api.pem", "api.key", "server-ca-0.pem"),
+    ("vpn.pem", "vpn.key", "server-ca-0.pem"),
+    ("chain.pem", "chain.pem", ""),
+)
+
+
+def problems(directory: Path, dns_tld: str) -> list[str]:
+    """A sentence for each thing that is wrong: file, what was expected, what to do. A missing file is no problem."""
+    try:
+        return [
+            *(sentence for pair in PAIRS for sentence in _pair(directory, *pair)),
+            *_domain(directory, dns_tld),
+            *_token_key(directory),
+            *_bundle(directory),
+        ]
+    except UsageError as error:
+        return [str(error)]
+
+
+def _pair(directory: Path, certificate: str, key: str, issuer: str) -> Iterator[str]:
+    path = directory / certificate
+    if not path.exists():
+        return
+    if not (directory / key).exists():
+        yield f"{path}: its key {key} is missing: put the key back, or delete {certificate} to have both made anew"
+        return
+    own = read_certificates(path)[0]
+    if public_der(read_key(directory / key).public_key()) != public_der(own.public_key()):  # type: ignore[arg-type]
+        yield f"{path}: does not belong to the key in {key}: put the right one there, or delete {certificate}"
+    if own.not_valid_after_utc < datetime.now(UTC):
+        yield f"{path}: ended on {own.not_valid_after_utc:%Y-%m-%d}: delete it (the key may stay) to have it made anew"
+    if issuer:
+        yield from _issuer(path, own, directory / issuer)
+
+
+def _issuer(path: Path, own: x509.Certificate, issuer: Path) -> Iterator[str]:
+    if not issuer.exists():
+        yield (
+            f"{issuer}: missing, although {path.name} was issued by it: put it back with its key, or delete "
+            f"{path.name} to have it issued by a new one"
+        )
+        return
+    try:
+        own.verify_directly_issued_by(read_certificates(issuer)[0])
+    except (ValueError, TypeError, InvalidSignature):
+        yield f"{path}: was not issued by {issuer.name}: put the right one there, or delete {path.name}"
+
+
+def _domain(directory: Path, dns_tld: str) -> Iterator[str]:
+    needed = {"api.pem": f"api.{dns_tld}", "vpn.pem": f"vpn.{dns_tld}", "chain.pem": f"*.{dns_tld}"}
+    for file, name in needed.items():
+        path = directory / file
+        if not path.exists():
+            continue
+        names = _names(read_certificates(path)[0])
+        if name not in names:
+            key = "" if file == "chain.pem" else ", whose key may stay,"
+            yield (
+                f"{path}: is for {', '.join(names) or 'no name'} and not for {name}: set DNS_TLD back, or delete "
+                f"{file}{key} to have it made anew"
+            )
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return names.get_values_for_type(x509.DNSName)
+
+
+def _token_key(directory: Path) -> Iterator[str]:
+    path = directory / "api.key"
+    if not path.exists():
+        for name in ("api.kid", "api.jwks.json"):
+            if (directory / name).exists():
+                yield f"{directory / name}: its key api.key is missing: put it back, or delete {name}"
+        return
+    key = read_key(path).public_key()
+    if not (isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)):
+        yield f"{path}: expected an EC key on P-256 (ES256): put the right file there, or delete it with api.pem"
+        return
+    kid, jwks = directory / "api.kid", directory / "api.jwks.json"
+    if kid.exists() and kid.read_text() != key_id(key):
+        yield f"{kid}: is not the identifier of api.key: delete it to have it made anew"
+    if jwks.exists() and _keys(jwks) != json.loads(key_set(key))["keys"]:
+        yield f"{jwks}: is not the public half of api.key: delete it to have it made anew"
+
+
+def _keys(path: Path) -> object:
+    try:
+        document = json.loads(path.read_bytes())
+    except ValueError:
+        return None
+    return document.get("keys") if isinstance(document, dict) else None
+
+
+def _bundle(directory: Path) -> Iterator[str]:
+    path, parts = directory / "ca-bundle.pem", [directory / "server-ca-0.pem", directory / "ca-0.pem"]
+    if not path.exists() or not all(part.exists() for part in parts):
+        return
+    held = {certificate_pem(certificate) for certificate in read_certificates(path)}
+    if not {certificate_pem(read_certificates(part)[0]) for part in parts} <= held:
+        yield f"{path}: does not hold server-ca-0.pem and ca-0.pem: delete it to have it made anew"

@@ -1,0 +1,77 @@
+"""Private keys and certificates on disk: making, reading, writing."""
+
+from pathlib import Path
+from typing import TypeAlias
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from openbalena.errors import UsageError
+from openbalena.files import write_atomic
+
+PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+PublicKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+
+KEY_MODE = 0o600
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """An EC key on P-256: what the api's ES256 needs (RFC 7518, 3.4) and what upstream's CA makes."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def new_ssh_key() -> rsa.RSAPrivateKey:
+    """An RSA key of 3072 bits, as ssh-keygen makes by default."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=3072)
+
+
+def key_pem(key: PrivateKey) -> bytes:
+    """The traditional form (`EC PRIVATE KEY`, RFC 5915; `RSA PRIVATE KEY`, PKCS #1), which cfssl and openssl write."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+
+
+def certificate_pem(*certificates: x509.Certificate) -> bytes:
+    """The certificates one after the other."""
+    return b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in certificates)
+
+
+def public_der(key: PublicKey) -> bytes:
+    """The key as SubjectPublicKeyInfo, to compare keys by."""
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def read_key(path: Path) -> PrivateKey:
+    """The unencrypted PEM key in `path`, other PEM blocks in it ignored. Raises UsageError that names the file."""
+    try:
+        key = serialization.load_pem_private_key(_key_block(path.read_bytes()), password=None)
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise UsageError(f"{path}: expected an unencrypted EC or RSA private key in PEM form: put the right file there")
+    return key
+
+
+def read_certificates(path: Path) -> list[x509.Certificate]:
+    """The PEM certificates in `path`, the first being its own. Raises UsageError that names the file."""
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except ValueError:
+        raise UsageError(f"{path}: expected certificates in PEM form: put the right file there") from None
+
+
+def write_key(path: Path, key: PrivateKey) -> None:
+    """Write `key` for the owner alone."""
+    write_atomic(path, key_pem(key), KEY_MODE)
+
+
+def _key_block(pem: bytes) -> bytes:
+    """The private key of `pem`: HAProxy's chain has it between certificates, openssl's files after `EC PARAMETERS`."""
+    lines = pem.splitlines(keepends=True)
+    start = next((n for n, line in enumerate(lines) if line.startswith(b"-----BEGIN") and b"PRIVATE KEY" in line), None)
+    if start is None:
+        return b""
+    end = next((n for n in range(start, len(lines)) if lines[n].startswith(b"-----END")), len(lines) - 1)
+    return b"".join(lines[start : end + 1])

@@ -1,0 +1,99 @@
+"""Making the files of the PKI that are not there. A key comes before what depends on it, so a killed run can go on."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from openbalena.files import write_atomic
+from openbalena.secrets import certificates
+from openbalena.secrets.certificates import Authority
+from openbalena.secrets.jwks import key_id, key_set
+from openbalena.secrets.keys import (
+    KEY_MODE,
+    PrivateKey,
+    certificate_pem,
+    key_pem,
+    new_key,
+    new_ssh_key,
+    read_certificates,
+    read_key,
+    write_key,
+)
+from openbalena.secrets.rfc7919 import FFDHE2048
+
+
+def make(directory: Path, dns_tld: str) -> None:
+    """Make what is missing in `directory`, which check.problems has found nothing wrong with."""
+    root = _authority(directory, "ca-0", lambda key: certificates.root_ca(key, dns_tld))
+    issuer = _authority(directory, "server-ca-0", lambda key: certificates.server_ca(key, dns_tld, root))
+    # The order in which a server sends them (RFC 5246, 7.4.2), and that of upstream's bundle.
+    bundle = certificate_pem(issuer.certificate, root.certificate)
+    _write(directory / "ca-bundle.pem", lambda: bundle)
+
+    ocsp_key = _key(directory / "ocsp-key.pem")
+    _write(directory / "ocsp.pem", lambda: certificate_pem(certificates.ocsp(ocsp_key, dns_tld, issuer)))
+
+    api_key = _key(directory / "api.key")
+    _write(directory / "api.pem", lambda: _server(api_key, [f"api.{dns_tld}"], dns_tld, issuer))
+    api_public = api_key.public_key()
+    if isinstance(api_public, ec.EllipticCurvePublicKey):
+        # The api decodes the kid untrimmed: no newline.
+        _write(directory / "api.kid", lambda: key_id(api_public).encode())
+        _write(directory / "api.jwks.json", lambda: key_set(api_public).encode())
+
+    vpn_key = _key(directory / "vpn.key")
+    vpn_names = [f"vpn.{dns_tld}", f"cloudlink.{dns_tld}"]
+    # The images use this one file as OpenVPN's certificate and as its CA file.
+    _write(directory / "vpn.pem", lambda: _server(vpn_key, vpn_names, dns_tld, issuer) + bundle)
+    _write(directory / "dhparam.pem", FFDHE2048.encode)
+
+    _write(directory / "chain.pem", lambda: _chain(dns_tld, issuer, bundle), KEY_MODE)
+    _devices_key(directory, dns_tld)
+
+
+def chain_names(dns_tld: str) -> list[str]:
+    """What HAProxy's certificate is for: the domain, its names, and devices' public URLs (<uuid>.devices.<domain>)."""
+    return [dns_tld, f"*.{dns_tld}", f"*.devices.{dns_tld}"]
+
+
+def _authority(directory: Path, name: str, issue: Callable[[PrivateKey], x509.Certificate]) -> Authority:
+    path = directory / f"{name}.pem"
+    key = _key(directory / f"{name}-key.pem")
+    _write(path, lambda: certificate_pem(issue(key)))
+    return Authority(read_certificates(path)[0], key)
+
+
+def _server(key: PrivateKey, names: list[str], dns_tld: str, issuer: Authority) -> bytes:
+    return certificate_pem(certificates.server(key, names, dns_tld, issuer))
+
+
+def _chain(dns_tld: str, issuer: Authority, bundle: bytes) -> bytes:
+    """HAProxy's file (its `crt`): certificate, private key, CA bundle."""
+    key = new_key()
+    return _server(key, chain_names(dns_tld), dns_tld, issuer) + key_pem(key) + bundle
+
+
+def _devices_key(directory: Path, dns_tld: str) -> None:
+    """The SSH key that opens devices; where its public half was put there alone, the private one is somewhere safer."""
+    private, public = directory / "devices.rsa.key", directory / "devices.rsa.key.pub"
+    if public.exists():
+        return
+    if not private.exists():
+        write_key(private, new_ssh_key())
+    line = read_key(private).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    write_atomic(public, line + f" devices@{dns_tld}\n".encode())
+
+
+def _key(path: Path) -> PrivateKey:
+    if not path.exists():
+        write_key(path, new_key())
+    path.chmod(KEY_MODE)
+    return read_key(path)
+
+
+def _write(path: Path, content: Callable[[], bytes], mode: int = 0o644) -> None:
+    if not path.exists():
+        write_atomic(path, content(), mode)

@@ -1,0 +1,113 @@
+"""What is wrong with a set of settings: each value by its type, then what must or must not stand together."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from openbalena.settings.types import TYPES
+from openbalena.settings.variables import variables
+
+Rule = Callable[[Mapping[str, str]], Iterator[tuple[str, str]]]
+
+
+def problems(values: Mapping[str, str], sources: Mapping[str, str], file: Path) -> list[str]:
+    """A sentence for each wrong value: where it was set, its name, what was expected, what to do.
+
+    A value is quoted only where the variable is no secret. Variables that nothing here reads are not judged.
+    """
+    found = [
+        (name, malformed(name, values[name]))
+        for name, variable in variables().items()
+        if name in sources and values.get(name) and not variable.unused
+    ]
+    found += [problem for rule in RULES for problem in rule(values)]
+    return [f"{_place(name, sources, file)}: {sentence}" for name, sentence in found if sentence]
+
+
+def malformed(name: str, value: str) -> str:
+    """Why `value` cannot be the value of `name`; empty where it can be."""
+    variable = variables()[name]
+    expected, matches = TYPES[variable.type]
+    if matches(value):
+        return ""
+    shown = "this value" if variable.secret else repr(value)
+    return f"{name} cannot be {shown}: expected {expected}"
+
+
+def _place(name: str, sources: Mapping[str, str], file: Path) -> str:
+    return sources.get(name) or str(file)
+
+
+def _one_dns_provider(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    if values.get("CLOUDFLARE_API_TOKEN") and values.get("GANDI_API_TOKEN"):
+        yield (
+            "GANDI_API_TOKEN",
+            "GANDI_API_TOKEN and CLOUDFLARE_API_TOKEN are both set: expected one DNS provider: remove one",
+        )
+
+
+def _acme(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    tokens = [name for name in ("CLOUDFLARE_API_TOKEN", "GANDI_API_TOKEN") if values.get(name)]
+    if values.get("ACME_EMAIL") and not tokens:
+        yield (
+            "ACME_EMAIL",
+            "ACME_EMAIL is set without a DNS provider's token: set CLOUDFLARE_API_TOKEN or GANDI_API_TOKEN",
+        )
+    if tokens and not values.get("ACME_EMAIL"):
+        yield tokens[0], f"{tokens[0]} is set without ACME_EMAIL: set the account's address, or remove the token"
+
+
+def _external(switch: str, required: tuple[str, ...], only_there: tuple[str, ...]) -> Rule:
+    """With `switch` true all of `required` must be set; without it none of `only_there` may differ from its default."""
+
+    def rule(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+        described = variables()
+        if values.get(switch) == "true":
+            for name in required:
+                if values.get(name, "") in ("", described[name].default):
+                    yield switch, f"{switch} is true without {name}: set {name}, or {switch}=false"
+            return
+        for name in only_there:
+            if values.get(name, "") not in ("", described[name].default):
+                yield name, f"{name} is set while {switch} is not true: set {switch}=true, or remove {name}"
+
+    return rule
+
+
+def _nfs(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    if values.get("USE_NFS") == "true" and not values.get("NFS_HOST"):
+        yield "USE_NFS", "USE_NFS is true without NFS_HOST: set NFS_HOST, or USE_NFS=false"
+
+
+def _own_certificate(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for name, other in (("HAPROXY_CRT", "HAPROXY_KEY"), ("HAPROXY_KEY", "HAPROXY_CRT")):
+        if values.get(name) and not values.get(other):
+            yield name, f"{name} is set without {other}: set both, or remove {name}"
+
+
+def _own_tokens(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    missing = [name for name, variable in variables().items() if variable.token and not values.get(name)]
+    if values.get("TOKENS_MODE") == "user" and missing:
+        yield (
+            "TOKENS_MODE",
+            f"TOKENS_MODE is user and these tokens are missing: {', '.join(missing)}: set them, or TOKENS_MODE=auto",
+        )
+
+
+RULES: tuple[Rule, ...] = (
+    _one_dns_provider,
+    _acme,
+    _external(
+        "EXTERNAL_POSTGRES",
+        required=("EXTERNAL_POSTGRES_HOST",),
+        # The internal database's name, user and password are fixed in its image.
+        only_there=tuple(f"EXTERNAL_POSTGRES_{word}" for word in ("HOST", "PORT", "DATABASE", "USER", "PASSWORD")),
+    ),
+    _external(
+        "EXTERNAL_S3",
+        required=("EXTERNAL_S3_ENDPOINT", "EXTERNAL_S3_ACCESS_KEY", "EXTERNAL_S3_SECRET_KEY"),
+        only_there=("EXTERNAL_S3_ENDPOINT", "EXTERNAL_S3_ACCESS_KEY", "EXTERNAL_S3_SECRET_KEY"),
+    ),
+    _nfs,
+    _own_certificate,
+    _own_tokens,
+)

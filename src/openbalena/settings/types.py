@@ -1,0 +1,144 @@
+"""What a value has to look like: each type of variables.yml, with the words that tell the user what is expected."""
+
+import binascii
+import ipaddress
+import re
+from base64 import b64decode
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Type(NamedTuple):
+    """`matches(value)` says whether a value that is not empty is valid; `expected` completes "expected …"."""
+
+    expected: str
+    matches: Callable[[str], bool]
+
+
+# RFC 1123, section 2.1, and RFC 1035, section 2.3.4: letters, digits, inner hyphens, 63 octets a label.
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
+# A name has at most 253 characters (RFC 1035, 2.3.4, without the final dot); the longest name we serve is a device's
+# public URL, 32 hex digits and ".devices." before the domain.
+MAX_DOMAIN = 253 - len(32 * "0" + ".devices.")
+
+# github.com/distribution/reference, regexp.go: [domain/]path[:tag][@digest].
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REGISTRY = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
+_REPOSITORY = rf"(?:{_REGISTRY}/)?{_COMPONENT}(?:/{_COMPONENT})*"
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+_DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
+
+# swarmkit, manager/controlapi/service.go: service names; the engine allows 64 characters for the name of a config, and
+# the longest of ours is <stack>_server-ca-certificate-<12 hex digits>.
+_STACK = re.compile(r"[A-Za-z0-9](?:[-_]*[A-Za-z0-9]+)*")
+MAX_STACK = 64 - len("_server-ca-certificate-" + 12 * "0")
+
+# RFC 3986, 3.2.1: what may stand unescaped in a URL's user and password; without the colon, which separates the two,
+# and the apostrophe, which the images' reader of env files strips in pairs.
+_URL_WORD = re.compile(r"[A-Za-z0-9._~!$&()*+,;=-]+")
+
+
+def _pattern(expected: str, pattern: str) -> Type:
+    return Type(expected, lambda value: re.fullmatch(pattern, value) is not None)
+
+
+def _is_host(value: str) -> bool:
+    return (len(value) <= 253 and _HOST.fullmatch(value) is not None) or _is_address(value)
+
+
+def _is_address(value: str) -> bool:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_host_port(value: str) -> bool:
+    host, separator, port = value.partition(":")
+    return _is_host(host) and (not separator or _is_port(port))
+
+
+def _is_port(value: str) -> bool:
+    return value.isascii() and value.isdigit() and 1 <= int(value) <= 65535
+
+
+def _is_domain(value: str) -> bool:
+    return (
+        len(value) <= MAX_DOMAIN
+        and value == value.lower()
+        and _DOMAIN.fullmatch(value) is not None
+        # RFC 3696, 2: a top-level domain is not all digits; such a name reads as an address.
+        and not value.rpartition(".")[2].isdigit()
+    )
+
+
+def _is_email(value: str) -> bool:
+    # The characters of a dot-atom (RFC 5322, 3.2.3), which is what mail addresses use in practice.
+    local, _, domain = value.rpartition("@")
+    return len(local) <= 64 and re.fullmatch(r"[\w!#$%&'*+/=?^`{|}~.-]+", local) is not None and _is_host(domain)
+
+
+def _is_network(value: str) -> bool:
+    try:
+        ipaddress.IPv4Network(value)
+    except ValueError:
+        return False
+    return "/" in value
+
+
+def _decoded(value: str) -> bytes:
+    try:
+        return b64decode(value, validate=True)
+    except binascii.Error:
+        return b""
+
+
+def _holds(words: bytes) -> Callable[[str], bool]:
+    return lambda value: words in _decoded(value)
+
+
+TYPES = {
+    "text": Type("text on one line", lambda value: value.isprintable()),
+    "word": _pattern("letters, digits, dots, hyphens and underscores", r"[A-Za-z0-9._-]+"),
+    "boolean": _pattern("true or false", "true|false"),
+    "port": Type("a port from 1 to 65535", _is_port),
+    "domain": Type(
+        "a domain in lower case like my.example.com: labels of letters, digits and hyphens, at most 63 characters "
+        f"each and {MAX_DOMAIN} in all, no https:// and no path",
+        _is_domain,
+    ),
+    "host": Type("a host name or an address, without scheme, port and path", _is_host),
+    "nfs_host": Type(
+        "a host name or an address (nfs.invalid stands for none)",
+        lambda value: _is_host(value) and value != "nfs.invalid",
+    ),
+    "host_port": Type("a host name, with :port where it is not 443, without https:// and path", _is_host_port),
+    "email": Type("an e-mail address like admin@my.example.com", _is_email),
+    "network": Type("an IPv4 network like 10.0.0.0/8", _is_network),
+    "absolute_path": _pattern("an absolute path without spaces", r"/[^\s,]*"),
+    "docker_host": _pattern("an address like unix:///var/run/docker.sock, tcp://host:2376", r"(unix|tcp|ssh)://\S+"),
+    "parts": _pattern("admin, builder, or both as admin,builder", "(admin|builder)(,(admin|builder))*"),
+    "profiles": _pattern("names separated by commas", r"[A-Za-z0-9][\w.-]*(,[A-Za-z0-9][\w.-]*)*"),
+    "tokens_mode": _pattern("auto or user", "auto|user"),
+    "token": _pattern(
+        "8 to 1000 letters, digits and other printable ASCII characters without spaces, quotes and backslashes",
+        r"[!#-&(-\[\]-_a-~]{8,1000}",
+    ),
+    "url_word": Type(
+        "letters, digits and -._~!$&()*+,;= only: images put it into a URL without escaping it",
+        lambda value: _URL_WORD.fullmatch(value) is not None,
+    ),
+    "base64": Type("base64 on one line", lambda value: bool(_decoded(value))),
+    "certificate": Type("base64 on one line (base64 -w0) of PEM certificates", _holds(b"-----BEGIN CERTIFICATE-----")),
+    "private_key": Type("base64 on one line (base64 -w0) of a PEM private key", _holds(b"PRIVATE KEY-----")),
+    "stack_name": Type(
+        f"at most {MAX_STACK} letters, digits and inner hyphens and underscores",
+        lambda value: len(value) <= MAX_STACK and _STACK.fullmatch(value) is not None,
+    ),
+    "image": _pattern("an image like registry.example.com/name:tag", rf"{_REPOSITORY}(?::{_TAG})?(?:@{_DIGEST})?"),
+    "image_prefix": _pattern("a repository prefix in lower case like registry.example.com/openbalena", _REPOSITORY),
+    "image_tag": _pattern("at most 128 letters, digits, dots, hyphens and underscores", _TAG),
+}

@@ -1,0 +1,105 @@
+"""Reading a deployment's settings: `.env`, the process environment, what a command adds; checked as a whole."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from openbalena import dotenv, placeholder
+from openbalena.errors import UsageError
+from openbalena.project import Project
+from openbalena.settings.profiles import profiles
+from openbalena.settings.rules import problems
+from openbalena.settings.variables import variables
+
+
+class Value(NamedTuple):
+    """A value and where it was set, as messages name it (`/srv/.env:3`); `where` is empty for a derived value."""
+
+    text: str
+    where: str
+
+
+class Settings(Mapping[str, str]):
+    """Every setting that has a value, defaults of openBalena's own variables included.
+
+    `sources` says where each value that somebody set comes from; `warnings` are sentences about the file. Neither holds
+    a secret.
+    """
+
+    def __init__(self, values: Mapping[str, Value], warnings: list[str]) -> None:
+        described = variables()
+        defaults = {name: v.default for name, v in described.items() if v.default and "${" not in v.default}
+        self._set = {name: value.text for name, value in values.items()}
+        self._all = defaults | {name: text for name, text in self._set.items() if text or name not in defaults}
+        self.sources = {name: value.where for name, value in values.items() if value.where}
+        self.warnings = warnings
+
+    def __getitem__(self, name: str) -> str:
+        return self._all[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(sorted(self._set))})"
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """Each secret variable that is set, with its value."""
+        described = variables()
+        return {name: text for name, text in self._set.items() if text and name in described and described[name].secret}
+
+    @property
+    def profiles(self) -> list[str]:
+        """The Compose profiles that run: COMPOSE_PROFILES, or what the other settings make it."""
+        return [name for name in self.get("COMPOSE_PROFILES", ",".join(profiles(self))).split(",") if name]
+
+    def interpolation(self) -> dict[str, str]:
+        """What `${…}` in a Compose file sees: the values that are set, secrets as marks (defaults are the file's)."""
+        return self._set | {name: placeholder.mark(name) for name in self.secrets}
+
+
+def load(project: Project, extra: Mapping[str, str] | None = None) -> Settings:
+    """The settings of `project`.
+
+    `.env` (it may be missing), over it the process environment for names that are described or stand in `.env`, over
+    both `extra`. Raises one UsageError that names every wrong value with its place, what is expected and what to do; no
+    message holds a secret's value.
+    """
+    file = _file(project)
+    described = variables()
+    values = {name: Value(entry.value, f"{file.path}:{entry.line}") for name, entry in file.entries.items()}
+    for name in described.keys() | values.keys():
+        if name in os.environ and os.environ[name] != values.get(name, Value("", "")).text:
+            values[name] = Value(os.environ[name], f"environment variable {name}")
+    values.update({name: Value(text, f"command line: {name}") for name, text in (extra or {}).items()})
+    for variable in described.values():
+        derived = _derived(variable.derive, values)
+        if derived and not values.get(variable.name, Value("", "")).text:
+            values[variable.name] = Value(derived, "")
+    directory = values.get("PKI_DIR", Value("", "")).text
+    values["PKI_DIR"] = Value(str(project.directory / directory if directory else project.pki), "")
+
+    settings = Settings(values, file.warnings)
+    wrong = problems(settings, settings.sources, file.path)
+    if wrong:
+        raise UsageError("\n".join([f"{len(wrong)} settings are wrong:", *wrong] if len(wrong) > 1 else wrong))
+    return settings
+
+
+def _file(project: Project) -> dotenv.Dotenv:
+    if project.env_file.exists():
+        return dotenv.read(project.env_file)
+    return dotenv.parse("", project.env_file)
+
+
+def _derived(template: str, values: Mapping[str, Value]) -> str:
+    """`template` with its `${NAME}` replaced; empty while one of them has no value."""
+    names = re.findall(r"\$\{(\w+)\}", template)
+    if not all(name in values and values[name].text for name in names):
+        return ""
+    return re.sub(r"\$\{(\w+)\}", lambda match: values[match[1]].text, template)
