@@ -1,0 +1,72 @@
+"""swarm-down: removes the stack and waits until it is gone; its volumes stay unless they are asked for by --volumes."""
+
+import argparse
+
+from openbalena.cli.context import Context
+from openbalena.errors import OperationError
+
+# Seconds; the longest stop_grace_period is the VPN's, 150 s.
+_TIMEOUT = 300.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--volumes", action="store_true", help="remove the stack's volumes too: all data is lost")
+    parser.add_argument("--yes", action="store_true", help="do not ask before volumes are removed")
+    parser.add_argument(
+        "--node",
+        metavar="NODE",
+        action="append",
+        default=[],
+        help="where else volumes are: a Docker context, user@host or ssh://user@host (may be repeated)",
+    )
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=float, default=_TIMEOUT, help=f"how long to wait ({_TIMEOUT:.0f})"
+    )
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Exit code 1 where something of the stack, or a volume that was to go, stays."""
+    from openbalena import settings
+    from openbalena.cluster import down, lock, state
+    from openbalena.cluster import engine as engines
+
+    console = context.console
+    stack = settings.load(context.project)["STACK_NAME"]
+    engine = engines.current(context.lab)
+    with engine.client() as client:
+        engines.require_manager(client, engine)
+        nodes = state.read(client, stack).nodes
+        reached = engines.reach(engine, args.node)
+        where, silent = down.volumes([engine, *reached, *engine.nodes], stack) if args.volumes else ([], [])
+        for sentence in silent:
+            console.warn(sentence)
+        if any(item.names for item in where):
+            for item in where:
+                for name in item.names:
+                    console.progress(f"  {item.hostname}: volume {name}")
+            if not console.confirm("Remove the stack and these volumes with all their data?", yes=args.yes):
+                raise OperationError("nothing was removed")
+        with lock.held(client, "swarm-down"):
+            shown: list[str] = []
+
+            def report(left: dict[str, list[str]]) -> None:
+                text = ", ".join(f"{len(names)} {kind}s" for kind, names in left.items())
+                if shown[-1:] != [text]:
+                    shown.append(text)
+                    console.progress(f"waiting for {text} to go")
+
+            down.remove(engine, client, stack, args.timeout, report)
+            console.say(f"The stack {stack} is gone." if shown else f"There is no stack {stack}.")
+            failed = [sentence for item in where for sentence in down.remove_volumes(item)]
+    removed = sum(len(item.names) for item in where) - len(failed)
+    if args.volumes:
+        console.say(f"{removed} volumes were removed.")
+        asked = {item.node_id for item in where}
+        if unknown := [node.hostname for node in nodes if node.id not in asked]:
+            failed.append(f"volumes on {', '.join(unknown)} could not be looked at: name them with --node")
+    else:
+        console.say("Its volumes stay: swarm-up finds them again; swarm-down --volumes removes them.")
+    if failed:
+        raise OperationError("not everything was removed:\n  " + "\n  ".join(failed))
+    return 0

@@ -1,0 +1,159 @@
+"""swarm-up: checks, renders and deploys the stack, then waits until every service runs."""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from openbalena.cli.context import Context
+from openbalena.errors import OperationError, UsageError
+
+if TYPE_CHECKING:
+    from openbalena.cluster.engine import Engine
+    from openbalena.cluster.preflight import Plan
+    from openbalena.cluster.state import Cluster
+    from openbalena.deployment import Deployment
+
+_TIMEOUT = 600.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--timeout", metavar="SECONDS", type=float, default=_TIMEOUT, help="how long to wait (600)")
+    parser.add_argument("--no-wait", action="store_true", help="do not wait until the services run")
+    parser.add_argument("--dry-run", action="store_true", help="print the stack with secrets masked; needs no Docker")
+    parser.add_argument("--yes", action="store_true", help="do not ask before a service with data is removed")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Exit code 1 where something keeps the stack from running; every problem is named."""
+    from openbalena import deployment
+    from openbalena.cluster import demand, lock, preflight, state
+    from openbalena.cluster import engine as engines
+
+    console = context.console
+    loaded = deployment.load(context.project, lab=context.lab)
+    _check_nfs(loaded)
+    if args.dry_run:
+        return _dry_run(loaded, context)
+    stack = loaded.settings["STACK_NAME"]
+    engine = engines.current(context.lab)
+    with engine.client() as client:
+        engines.require_manager(client, engine)
+        cluster = state.read(client, stack)
+        loaded, built = _resolved(loaded, context, engine, cluster)
+        plan = _plan(loaded, engine, built)
+        findings = preflight.check(plan, cluster)
+        for finding in findings:
+            if not finding.fatal:
+                console.warn(finding.text)
+        if fatal := [finding.text for finding in findings if finding.fatal]:
+            raise OperationError("nothing was deployed:\n  " + "\n  ".join(fatal))
+        if going := demand.removed(plan.services, cluster):
+            names = ", ".join(f"{s.short_name} (volume {', '.join(demand.data_volumes(s))})" for s in going)
+            if not console.confirm(
+                f"The settings no longer have {names}. Remove the service? (Its volume stays.)", yes=args.yes
+            ):
+                raise OperationError("nothing was deployed")
+        with lock.held(client, "swarm-up"):
+            return _deploy(args, context, engine, client, loaded, resolve=not built)
+
+
+def _deploy(
+    args: argparse.Namespace,
+    context: Context,
+    engine: "Engine",
+    client: Any,
+    loaded: "Deployment",
+    *,
+    resolve: bool,
+) -> int:
+    from openbalena import stack as stacks
+    from openbalena.cli import swarm_progress
+    from openbalena.cluster import deploy, state, watch
+
+    console, stack, directory = context.console, loaded.settings["STACK_NAME"], context.project.rendered
+    stacks.render(loaded.compiled, directory, loaded.settings.secrets)
+    before = state.read(client, stack)
+    console.progress(f"deploying {stack} from {directory} …")
+    deploy.submit(engine, directory, stack, resolve=resolve)
+    if args.no_wait:
+        console.say(f"{stack} was handed to Docker; swarm-status shows how it gets on.")
+        return 0
+    known = frozenset(task.id for task in before.tasks if task.failed or task.state == "running")
+    outcome = watch.until_converged(client, stack, args.timeout, known, swarm_progress.Display(context))
+    if outcome.reason:
+        raise OperationError(swarm_progress.failure(outcome, engine, _masker(loaded)))
+    for name in deploy.remove_unused(client, stack):
+        console.progress(f"removed {name}, which nothing uses any more")
+    console.say(f"{stack} runs: {len(outcome.progress)} services have converged.")
+    return 0
+
+
+def _resolved(
+    loaded: "Deployment", context: Context, engine: "Engine", cluster: "Cluster"
+) -> tuple["Deployment", frozenset[str]]:
+    """The deployment with the built images' content tags and the swarm's address pool, and those images that only the
+    nodes have."""
+    from openbalena import deployment, images
+    from openbalena.images import build as builder
+
+    builds = images.tagged(images.builds(loaded, lab=context.lab), builder.base_ids(engine, pull=False))
+    extra = {what.variable: what.image for what in builds}
+    if cluster.address_pool:
+        extra["SWARM_ADDRESS_POOL"] = ",".join(cluster.address_pool)
+    pushed = not context.lab and images.names_registry(loaded.settings["IMAGE_PREFIX"])
+    built = frozenset() if pushed else frozenset(what.image for what in builds)
+    return deployment.load(context.project, lab=context.lab, extra=extra), built
+
+
+def _plan(loaded: "Deployment", engine: "Engine", built: frozenset[str]) -> "Plan":
+    from openbalena.cluster import demand, preflight, probe
+
+    stack = loaded.settings["STACK_NAME"]
+    services = demand.services(loaded.compiled.document, stack)
+    reachable = engine.nodes or (engine,)
+    return preflight.Plan(
+        services=services,
+        node_labels=tuple(loaded.compiled.node_labels),
+        built=built,
+        absent=probe.absent_images(reachable, built),
+        taken=probe.taken_ports(reachable, services, stack),
+    )
+
+
+def _check_nfs(loaded: "Deployment") -> None:
+    settings = loaded.settings
+    if settings.get("USE_NFS", "").lower() == "true" and settings.get("NFS_HOST", "") in ("", "nfs.invalid"):
+        raise UsageError("NFS_HOST: USE_NFS=true needs the NFS server's name: run ./open-balena.sh config")
+
+
+def _masker(loaded: "Deployment") -> Any:
+    # Longest first, so that no part of a longer secret stays readable; short values would mask ordinary words.
+    values = sorted((v for v in loaded.settings.secrets.values() if len(v) >= 6), key=len, reverse=True)
+
+    def mask(text: str) -> str:
+        for value in values:
+            text = text.replace(value, "********")
+        return text
+
+    return mask
+
+
+def _dry_run(loaded: "Deployment", context: Context) -> int:
+    import yaml
+
+    from openbalena import placeholder
+
+    def masked(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: masked(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [masked(item) for item in value]
+        if not isinstance(value, str):
+            return value
+        text = placeholder.fill(value, lambda name: "********")
+        for name in loaded.settings.secrets:
+            text = text.replace(f"${{{name}}}", "********")
+        return text
+
+    context.console.say(yaml.safe_dump(masked(loaded.compiled.document), sort_keys=False, width=1000).rstrip())
+    return 0
