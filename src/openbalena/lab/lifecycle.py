@@ -16,7 +16,7 @@ from openbalena.lab.roots import build_root
 SUITE = "sid"
 PACKAGES = ("docker.io", "docker-cli", "iptables", "iproute2", "ca-certificates", "openvpn")
 _MAX_NODES = 20
-_OF_ONE_LAB = ("nodes", "run", "bin", "log")
+_OF_ONE_LAB = ("nodes", "run", "bin", "log", "demo")
 _CACHE = ("roots", "tools", "images", "locks")
 
 

@@ -2,7 +2,7 @@
 
 Cache, kept by `lab down`: `roots/` (Debian roots), `tools/` (debootstrap), `images/` (saved images).
 Of one running lab: `state.json`, `nodes/<node>/` (its files and /var/lib/docker), `run/<node>/docker.sock`,
-`bin/` (wrappers of the programs users call), `log/`.
+`bin/` (wrappers of the programs users call), `log/`, `demo/` (the demo's own deployment).
 """
 
 import hashlib

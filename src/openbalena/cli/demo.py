@@ -1,0 +1,185 @@
+"""A whole openBalena on this machine: three real Docker Engines, a swarm, the stack on it, and every check.
+
+It needs root on Linux, a network for Debian's packages (no image registry), and takes less than 10 minutes the first
+time, less than 3 after that. The api, VPN, registry and the rest are stand-ins built from Debian packages unless
+--real-images is given. At the end everything is taken down unless --keep is given.
+"""
+
+import argparse
+import importlib
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from openbalena.cli.commands import BY_NAME
+from openbalena.cli.context import Context
+from openbalena.errors import OpenBalenaError, OperationError
+from openbalena.files import write_atomic
+
+if TYPE_CHECKING:
+    from openbalena.cluster.state import Cluster
+    from openbalena.project import Project
+
+# Seconds for one image over a slow line.
+_PULL = 1800.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `demo`."""
+    parser.add_argument("--keep", action="store_true", help="leave the lab and the deployment running")
+    parser.add_argument(
+        "--real-images", action="store_true", help="use openBalena's own images, which have to be pulled, not stand-ins"
+    )
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Do it all; 1 when a step fails or is interrupted."""
+    from openbalena import demo, settings
+    from openbalena.lab.host import require_root
+    from openbalena.settings.variables import variables
+
+    require_root("demo")
+    demo.forget_settings(list(variables()))
+    project = demo.project()
+    steps = Steps(replace(context, project=project, lab=True))
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _deploy(steps, project, args)
+        with steps.step("Looking at what runs where"):
+            cluster = _cluster(settings.load(project)["STACK_NAME"])
+            context.console.say(f"ok    spread          {demo.require_spread(cluster)}")
+        _conclude(steps, project, cluster, keep=args.keep)
+    except (OpenBalenaError, KeyboardInterrupt) as error:
+        context.console.progress(f"The demo failed {steps.where()}: {_reason(error)}")
+        _end(steps, keep=args.keep)
+        return 1
+    _end(steps, keep=args.keep)
+    return 0
+
+
+class Steps:
+    """Says what is being done and how long all has taken so far; runs commands as the user would."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._started = time.monotonic()
+        self._sentence = "before its first step"
+
+    @contextmanager
+    def step(self, sentence: str) -> Iterator[None]:
+        """One step, announced; the sentence is remembered for a failure."""
+        self._sentence = sentence
+        self.say(f"{sentence} …")
+        yield
+
+    def command(self, sentence: str, name: str, *words: str) -> None:
+        """A step that is one command of the command line. Raises OperationError where its exit code is not 0."""
+        with self.step(f"{sentence} ({' '.join([name, *words])})"):
+            module = importlib.import_module(f"openbalena.cli.{BY_NAME[name].module}")
+            parser = argparse.ArgumentParser(prog=name, allow_abbrev=False)
+            module.configure(parser)
+            args = parser.parse_args(words)
+            args.command = name
+            if module.run(args, self.context):
+                raise OperationError(f"{name} did not succeed")
+
+    def say(self, sentence: str) -> None:
+        """A sentence with the seconds since the start."""
+        self.context.console.say(f"[{time.monotonic() - self._started:4.0f} s] {sentence}")
+
+    def where(self) -> str:
+        """The step that was being done, for the message of a failure."""
+        return f"at '{self._sentence}'"
+
+
+def _deploy(steps: Steps, project: "Project", args: argparse.Namespace) -> None:
+    from openbalena.demo import DNS_TLD
+    from openbalena.lab import lifecycle
+
+    with steps.step("Starting three Docker Engines, each in a network of its own"):
+        lifecycle.up()
+    steps.command("Writing settings, tokens and certificates", "config", "--dns-tld", DNS_TLD, "--yes")
+    if args.real_images:
+        with steps.step("Pulling openBalena's own images"):
+            _pull(project)
+    else:
+        steps.say(
+            "The images are stand-ins built from Debian packages (real PostgreSQL, Redis, HAProxy, registry, OpenVPN; "
+            "the api is a small program)."
+        )
+    steps.command("Labelling the nodes", "swarm-init")
+    steps.command("Building images and bringing them to every node", "swarm-build")
+    steps.command("Deploying the stack and waiting until all of it runs", "swarm-up", "--yes")
+    steps.command("Checking the deployment over its public ports", "verify")
+
+
+def _pull(project: "Project") -> None:
+    """Pull every service's own image, or what it is built from, and put its digest into the demo's settings.
+
+    Raises OperationError with the registry's words for the first that cannot be had.
+    """
+    from openbalena import deployment
+    from openbalena.cluster import engine as engines
+
+    engine = engines.current(lab=True)
+    lines = []
+    for name, service in deployment.load(project, lab=False).compose.services.items():
+        # The definitions' own rule: ${<SERVICE>_IMAGE:-…}, and ${<SERVICE>_BASE_IMAGE:-…} as ARG BASE of what we build.
+        built = service.get("build")
+        image = str(built["args"]["BASE"] if built else service["image"])
+        variable = f"{name.upper().replace('-', '_')}_{'BASE_' if built else ''}IMAGE"
+        try:
+            engine.docker("pull", "--quiet", image, timeout=_PULL)
+        except OperationError as error:
+            raise OperationError(
+                f"{image} cannot be pulled: {error}. Without --real-images the demo uses stand-ins."
+            ) from None
+        digest = engine.docker("image", "inspect", "--format", "{{index .RepoDigests 0}}", image).strip()
+        lines.append(f"{variable}={digest}\n")
+    write_atomic(project.env_file, project.env_file.read_text() + "".join(lines), 0o600)
+
+
+def _cluster(stack: str) -> "Cluster":
+    from openbalena.cluster import engine, state
+
+    with engine.current(lab=True).client() as client:
+        return state.read(client, stack)
+
+
+def _conclude(steps: Steps, project: "Project", cluster: "Cluster", *, keep: bool) -> None:
+    from openbalena import demo
+    from openbalena.cluster import labels
+
+    console = steps.context.console
+    steps.say("openBalena runs, and every check is green.")
+    console.table([("SERVICE", "NODES"), *demo.placement(cluster)])
+    if keep:
+        ingress = labels.holders(cluster.nodes, "openbalena.ingress")
+        console.say("To go on:")
+        for line in demo.Guide(project, ingress[0].address).lines():
+            console.say(line)
+    else:
+        console.say("To look around in it, run ./open-balena.sh demo --keep")
+
+
+def _end(steps: Steps, *, keep: bool) -> None:
+    if keep:
+        steps.say("The lab stays up; ./open-balena.sh lab down takes it down.")
+        return
+    from openbalena.lab import lifecycle
+
+    steps.say("Taking the lab down …")
+    lifecycle.down()
+    steps.say("The lab is down; its cache of roots and images stays (lab down --purge removes it).")
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) if isinstance(error, OpenBalenaError) else "interrupted"
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
