@@ -28,4 +28,4 @@ if [[ ! -x $root/.venv/bin/python || ! -e $made_from ||
   "$python" -I "$root/src/openbalena/environment.py" "$root" || exit
 fi
 
-exec "$root/.venv/bin/python" -I "$root/src/openbalena/__main__.py" "$@"
+exec "$root/.venv/bin/python" -I -X utf8 "$root/src/openbalena/__main__.py" "$@"

@@ -33,7 +33,7 @@ def main() -> int:
     commands = {
         "launcher: help": [launcher, "help"],
         "launcher: swarm-logs --help": [launcher, "swarm-logs", "--help"],
-        "without launcher: help": [PYTHON, "-I", str(ROOT / "src/openbalena/__main__.py"), "help"],
+        "without launcher: help": [PYTHON, "-I", "-X", "utf8", str(ROOT / "src/openbalena/__main__.py"), "help"],
         "bare Python": [PYTHON, "-I", "-c", ""],
         "bash": ["bash", "-c", ":"],
     }
