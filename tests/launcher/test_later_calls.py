@@ -83,3 +83,14 @@ def test_what_is_broken_or_outdated_is_made_anew(harm, ready):
     assert (mended.returncode, mended.stdout) == (0, "open-balena.sh 0.1.0\n"), mended.stderr
     assert mended.stderr.startswith(SETTING_UP)
     assert ready.run("--version").stderr == ""
+
+
+def test_a_package_that_is_gone_is_noticed_and_the_next_call_mends_it(ready):
+    (package,) = (ready.directory / ".venv" / "lib").glob("python3.*/site-packages/yaml")
+    shutil.rmtree(package)
+    noticed = ready.run("showenv")
+    assert noticed.returncode == 1
+    assert "lacks yaml: call again" in noticed.stderr
+    mended = ready.run("showenv")
+    assert mended.stderr.startswith(SETTING_UP)
+    assert "yaml" not in mended.stderr
