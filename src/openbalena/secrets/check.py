@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from openbalena.errors import UsageError
 from openbalena.secrets.jwks import key_id, key_set
-from openbalena.secrets.keys import certificate_pem, public_der, read_certificates, read_key
+from openbalena.secrets.keys import belongs, certificate_pem, key_in, read_certificates, read_key
 
 # Certificate, its key, its issuer ("" where any may have issued it).
 PAIRS = (
@@ -37,6 +37,15 @@ def problems(directory: Path, dns_tld: str) -> list[str]:
         return [str(error)]
 
 
+def belong(chain: bytes) -> bool:
+    """Whether the first certificate in `chain` is for the private key in it."""
+    key = key_in(chain)
+    try:
+        return key is not None and belongs(key, x509.load_pem_x509_certificates(chain)[0])
+    except ValueError:
+        return False
+
+
 def _pair(directory: Path, certificate: str, key: str, issuer: str) -> Iterator[str]:
     path = directory / certificate
     if not path.exists():
@@ -45,7 +54,7 @@ def _pair(directory: Path, certificate: str, key: str, issuer: str) -> Iterator[
         yield f"{path}: its key {key} is missing: put the key back, or delete {certificate} to have both made anew"
         return
     own = read_certificates(path)[0]
-    if public_der(read_key(directory / key).public_key()) != public_der(own.public_key()):  # type: ignore[arg-type]
+    if not belongs(read_key(directory / key), own):
         yield f"{path}: does not belong to the key in {key}: put the right one there, or delete {certificate}"
     if own.not_valid_after_utc < datetime.now(UTC):
         yield f"{path}: ended on {own.not_valid_after_utc:%Y-%m-%d}: delete it (the key may stay) to have it made anew"

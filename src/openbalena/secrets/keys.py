@@ -38,20 +38,27 @@ def certificate_pem(*certificates: x509.Certificate) -> bytes:
     return b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in certificates)
 
 
-def public_der(key: PublicKey) -> bytes:
-    """The key as SubjectPublicKeyInfo, to compare keys by."""
-    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+def belongs(key: PrivateKey, certificate: x509.Certificate) -> bool:
+    """Whether `certificate` is for `key`."""
+    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return key.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)
 
 
 def read_key(path: Path) -> PrivateKey:
     """The unencrypted PEM key in `path`, other PEM blocks in it ignored. Raises UsageError that names the file."""
-    try:
-        key = serialization.load_pem_private_key(_key_block(path.read_bytes()), password=None)
-    except (ValueError, TypeError):
-        key = None
-    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+    key = key_in(path.read_bytes())
+    if key is None:
         raise UsageError(f"{path}: expected an unencrypted EC or RSA private key in PEM form: put the right file there")
     return key
+
+
+def key_in(pem: bytes) -> PrivateKey | None:
+    """The first private key in `pem`, if it is an unencrypted EC or RSA key."""
+    try:
+        key = serialization.load_pem_private_key(_key_block(pem), password=None)
+    except (ValueError, TypeError):
+        return None
+    return key if isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) else None
 
 
 def read_certificates(path: Path) -> list[x509.Certificate]:

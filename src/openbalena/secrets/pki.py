@@ -1,10 +1,10 @@
 """The deployment's keys and certificates: one directory, made once, then only added to."""
 
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from pathlib import Path
 
 from openbalena.errors import UsageError
-from openbalena.files import private_directory
+from openbalena.files import private_directory, write_atomic
 
 
 def ensure(directory: Path, dns_tld: str) -> None:
@@ -14,23 +14,47 @@ def ensure(directory: Path, dns_tld: str) -> None:
     `dns_tld`, with what to do; then nothing was made.
     """
     # Here and not above: cryptography takes longer to import than most commands to run.
-    from openbalena.secrets.check import problems
     from openbalena.secrets.make import make
 
-    private_directory(directory)
+    check(directory, dns_tld)
+    make(private_directory(directory), dns_tld)
+
+
+def check(directory: Path, dns_tld: str) -> None:
+    """Raise UsageError unless what is in `directory` (it may be missing) belongs together and to `dns_tld`."""
+    from openbalena.secrets.check import problems
+
     wrong = problems(directory, dns_tld)
     if wrong:
         raise UsageError("\n".join(wrong))
-    make(directory, dns_tld)
+
+
+def use_certificate(directory: Path, certificate: str, key: str) -> None:
+    """Make the user's own certificate and key (HAPROXY_CRT and HAPROXY_KEY, base64 of PEM) the one HAProxy serves.
+
+    Raises UsageError where the two do not belong together.
+    """
+    from openbalena.secrets.check import belong
+
+    chain = b64decode(certificate).rstrip(b"\n") + b"\n" + b64decode(key)
+    if not belong(chain):
+        raise UsageError("HAPROXY_KEY: not the key of the first certificate in HAPROXY_CRT: set the two that belong")
+    path = directory / "chain.pem"
+    if not path.exists() or path.read_bytes() != chain:
+        write_atomic(path, chain, 0o600)
 
 
 def public_values(directory: Path) -> dict[str, str]:
     """ROOT_CA (base64 of the CA certificates that containers and devices trust) and API_TOKENAUTH_JWKS (base64).
 
-    Raises UsageError where the files are not there yet.
+    Without ROOT_CA where HAProxy serves a certificate of another CA: the images' curl trusts nothing else once it is
+    set (their configure step points CURL_CA_BUNDLE at it). Raises UsageError where the files are not there yet.
     """
     files = {"ROOT_CA": directory / "ca-bundle.pem", "API_TOKENAUTH_JWKS": directory / "api.jwks.json"}
     missing = [str(path) for path in files.values() if not path.exists()]
     if missing:
         raise UsageError(f"{missing[0]}: not there: run ./open-balena.sh config")
+    chain = directory / "chain.pem"
+    if chain.exists() and files["ROOT_CA"].read_bytes() not in chain.read_bytes():
+        del files["ROOT_CA"]
     return {name: b64encode(path.read_bytes()).decode() for name, path in files.items()}

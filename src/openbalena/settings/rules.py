@@ -56,26 +56,26 @@ def _acme(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         yield tokens[0], f"{tokens[0]} is set without ACME_EMAIL: set the account's address, or remove the token"
 
 
-def _external(switch: str, required: tuple[str, ...], only_there: tuple[str, ...]) -> Rule:
-    """With `switch` true all of `required` must be set; without it none of `only_there` may differ from its default."""
-
-    def rule(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-        described = variables()
-        if values.get(switch) == "true":
-            for name in required:
-                if values.get(name, "") in ("", described[name].default):
-                    yield switch, f"{switch} is true without {name}: set {name}, or {switch}=false"
-            return
-        for name in only_there:
-            if values.get(name, "") not in ("", described[name].default):
-                yield name, f"{name} is set while {switch} is not true: set {switch}=true, or remove {name}"
-
-    return rule
+def _required(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for name, variable in variables().items():
+        switch = variable.when
+        # `values` has the default where nothing is set.
+        if (
+            variable.required
+            and switch
+            and values.get(switch) == "true"
+            and values.get(name) in (None, variable.default)
+        ):
+            yield switch, f"{switch} is true without {name}: set {name}, or {switch}=false"
 
 
-def _nfs(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    if values.get("USE_NFS") == "true" and not values.get("NFS_HOST"):
-        yield "USE_NFS", "USE_NFS is true without NFS_HOST: set NFS_HOST, or USE_NFS=false"
+def _without_switch(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The internal database's and store's names and passwords are fixed, so another value would only break them."""
+    for name, variable in variables().items():
+        if variable.when not in ("EXTERNAL_POSTGRES", "EXTERNAL_S3") or name == "EXTERNAL_S3_REGION":
+            continue
+        if values.get(variable.when) != "true" and values.get(name, "") not in ("", variable.default):
+            yield name, f"{name} is set while {variable.when} is not true: set {variable.when}=true, or remove {name}"
 
 
 def _own_certificate(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -96,18 +96,8 @@ def _own_tokens(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 RULES: tuple[Rule, ...] = (
     _one_dns_provider,
     _acme,
-    _external(
-        "EXTERNAL_POSTGRES",
-        required=("EXTERNAL_POSTGRES_HOST",),
-        # The internal database's name, user and password are fixed in its image.
-        only_there=tuple(f"EXTERNAL_POSTGRES_{word}" for word in ("HOST", "PORT", "DATABASE", "USER", "PASSWORD")),
-    ),
-    _external(
-        "EXTERNAL_S3",
-        required=("EXTERNAL_S3_ENDPOINT", "EXTERNAL_S3_ACCESS_KEY", "EXTERNAL_S3_SECRET_KEY"),
-        only_there=("EXTERNAL_S3_ENDPOINT", "EXTERNAL_S3_ACCESS_KEY", "EXTERNAL_S3_SECRET_KEY"),
-    ),
-    _nfs,
+    _required,
+    _without_switch,
     _own_certificate,
     _own_tokens,
 )

@@ -64,12 +64,21 @@ class Settings(Mapping[str, str]):
 
 
 def load(project: Project, extra: Mapping[str, str] | None = None) -> Settings:
-    """The settings of `project`.
+    """The settings of `project`, checked.
 
     `.env` (it may be missing), over it the process environment for names that are described or stand in `.env`, over
     both `extra`. Raises one UsageError that names every wrong value with its place, what is expected and what to do; no
     message holds a secret's value.
     """
+    settings = current(project, extra)
+    wrong = problems(settings, settings.sources, project.env_file)
+    if wrong:
+        raise UsageError("\n".join([f"{len(wrong)} settings are wrong:", *wrong] if len(wrong) > 1 else wrong))
+    return settings
+
+
+def current(project: Project, extra: Mapping[str, str] | None = None) -> Settings:
+    """The settings as `load` reads them, before they are checked. Raises UsageError for a malformed `.env` alone."""
     file = _file(project)
     described = variables()
     values = {name: Value(entry.value, f"{file.path}:{entry.line}") for name, entry in file.entries.items()}
@@ -83,12 +92,7 @@ def load(project: Project, extra: Mapping[str, str] | None = None) -> Settings:
             values[variable.name] = Value(derived, "")
     directory = values.get("PKI_DIR", Value("", "")).text
     values["PKI_DIR"] = Value(str(project.directory / directory if directory else project.pki), "")
-
-    settings = Settings(values, file.warnings)
-    wrong = problems(settings, settings.sources, file.path)
-    if wrong:
-        raise UsageError("\n".join([f"{len(wrong)} settings are wrong:", *wrong] if len(wrong) > 1 else wrong))
-    return settings
+    return Settings(values, file.warnings)
 
 
 def _file(project: Project) -> dotenv.Dotenv:

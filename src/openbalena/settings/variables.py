@@ -21,6 +21,7 @@ class Variable:
     derive: str = ""
     question: str = ""
     when: str = ""
+    required: bool = False
     secret: bool = False
     token: bool = False
     unused: bool = False

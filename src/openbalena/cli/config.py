@@ -1,0 +1,101 @@
+"""Write .env with everything a deployment needs, and make its certificates.
+
+At a terminal it asks; without one, or with --yes, it takes options, environment variables and the .env that is there.
+What is set stays: tokens and certificates are made once, and another value that would change is shown first.
+Secrets have no option, since options can be read in the process list: set them as environment variables.
+"""
+
+import argparse
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from openbalena import settings
+from openbalena.cli.context import Context
+from openbalena.cli.questions import ask
+from openbalena.errors import OperationError, UsageError
+from openbalena.files import write_atomic
+from openbalena.secrets import pki, tokens
+from openbalena.settings.plan import Plan, plan, shown
+from openbalena.settings.variables import variables
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """An option for every variable that is asked for."""
+    parser.add_argument("--yes", action="store_true", help="ask nothing and agree to every change")
+    for variable in variables().values():
+        if variable.option:
+            parser.add_argument(variable.option, dest=variable.name, metavar="VALUE", help=variable.help)
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Settings first, then certificates: each is complete or not there, so another run finishes what was cut off."""
+    project = context.project
+    answers = {name: value for name, value in vars(args).items() if name in variables() and value is not None}
+    with _alone(project.directory):
+        if not args.yes and sys.stdin.isatty() and sys.stderr.isatty():
+            answers |= ask(answers, settings.current(project))
+        now = settings.load(project, answers)
+        if not now.get("DNS_TLD"):
+            raise UsageError(
+                f"{project.env_file}: DNS_TLD is not set: say config --dns-tld my.example.com (your domain), or set "
+                "the environment variable DNS_TLD"
+            )
+        made = tokens.missing(now)
+        planned = plan(project, answers, made)
+        directory = Path(now["PKI_DIR"])
+        pki.check(directory, now["DNS_TLD"])
+        if not _agreed(planned, context, yes=args.yes):
+            context.console.say("Nothing was changed.")
+            return 1
+        try:
+            _write(project.env_file.resolve(), planned)
+            pki.ensure(directory, now["DNS_TLD"])
+            if now.get("HAPROXY_CRT"):
+                pki.use_certificate(directory, now["HAPROXY_CRT"], now["HAPROXY_KEY"])
+        except OSError as error:
+            raise OperationError(f"{error.filename or directory}: cannot be written: {error.strerror}") from None
+    _tell(planned, list(made), directory, context)
+    return 0
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Keep a second `config` out: two would make two sets of tokens. The lock ends with the process."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise OperationError(f"{directory}: another config is running there: wait until it has ended") from None
+    finally:
+        os.close(descriptor)
+
+
+def _agreed(planned: Plan, context: Context, *, yes: bool) -> bool:
+    # COMPOSE_PROFILES follows from the rest: whoever agrees to that agrees to it.
+    asked = {name: pair for name, pair in planned.changed.items() if name != "COMPOSE_PROFILES"}
+    for name, (old, new) in asked.items():
+        context.console.progress(f"{name}: {shown(name, old)} -> {shown(name, new) or '(empty)'}")
+    return not asked or context.console.confirm("Change these settings?", yes=yes)
+
+
+def _write(path: Path, planned: Plan) -> None:
+    if planned.text != planned.old_text:
+        write_atomic(path, planned.text, 0o600)
+    path.chmod(0o600)
+
+
+def _tell(planned: Plan, made: list[str], directory: Path, context: Context) -> None:
+    say = context.console.say
+    for warning in planned.settings.warnings:
+        context.console.warn(warning)
+    say(f"{context.project.env_file}: {'written' if planned.text != planned.old_text else 'unchanged'}")
+    if made:
+        say(f"Tokens made: {', '.join(made)}")
+    say(f"Certificates: {directory}")
+    say(f"Profiles: {', '.join(planned.profiles) or 'none'}")
+    say("Next: ./open-balena.sh up (this machine) or ./open-balena.sh swarm-up (a cluster)")

@@ -1,0 +1,20 @@
+"""Print the superuser's password (user: SUPERUSER_EMAIL), which logs in at the api and in the web interface."""
+
+import argparse
+
+from openbalena import settings
+from openbalena.cli.context import Context
+from openbalena.errors import UsageError
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """No options."""
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """The password alone, so that a script can take it."""
+    values = settings.load(context.project)
+    if not values.get("SUPERUSER_PASSWORD"):
+        raise UsageError(f"{context.project.env_file}: SUPERUSER_PASSWORD is not set: run ./open-balena.sh config")
+    context.console.say(values["SUPERUSER_PASSWORD"])
+    return 0

@@ -1,0 +1,48 @@
+"""Writing `.env`: a new one with every variable explained, or values put into one that is there."""
+
+import re
+import textwrap
+from collections.abc import Mapping
+
+from openbalena import dotenv
+from openbalena.settings.variables import Variable, variables
+
+HEAD = (
+    "# Settings of this openBalena deployment; docs/settings.md explains them. Keep this file secret and back it up.\n"
+)
+WIDTH = 118
+
+
+def new(values: Mapping[str, str]) -> str:
+    """A file that has `values` and, as comments, what each variable is for and its default."""
+    lines, section = [HEAD], ""
+    for name, variable in variables().items():
+        if variable.type == "image" and name not in values:
+            continue  # A copy of the default would be out of date after the next upgrade.
+        if variable.section != section:
+            section = variable.section
+            lines.append(f"\n##### {section} #####\n")
+        lines.append(_comment(variable))
+        lines.append(f"{name}={dotenv.quote(values[name])}\n" if name in values else f"#{name}={variable.default}\n")
+    return "".join(lines)
+
+
+def update(file: dotenv.Dotenv, values: Mapping[str, str]) -> str:
+    """The text of `file` with `values`: in place, else below the comment that holds the name, else at the end."""
+    described = variables()
+    for name, value in values.items():
+        placeholder = re.search(rf"^#{name}=.*\n", file.text, re.MULTILINE)
+        if name not in file.entries and placeholder:
+            end = placeholder.end()
+            text = f"{file.text[:end]}{name}={dotenv.quote(value)}\n{file.text[end:]}"
+            file = dotenv.parse(text, file.path, file.environment)
+            continue
+        if name not in file.entries and name in described:
+            gap = "" if not file.text or file.text.endswith("\n") else "\n"
+            file = dotenv.parse(file.text + gap + _comment(described[name]), file.path, file.environment)
+        file.set(name, value)
+    return file.text
+
+
+def _comment(variable: Variable) -> str:
+    return textwrap.fill(variable.help, WIDTH, initial_indent="# ", subsequent_indent="# ") + "\n"
