@@ -70,14 +70,14 @@ def _spread(context: Context, engine: "Engine", named: Sequence["Engine"], build
         if lacking := spread.missing(source, node):
             groups.setdefault(tuple(lacking), []).append(node)
     failed = list(silent)
-    for lacking, group in groups.items():
-        console.progress(f"{len(lacking)} images to {', '.join(node.hostname for node in group)} …")
-        failed += spread.transfer(engine, list(lacking), [node.engine for node in group])
+    for needed, group in groups.items():
+        console.progress(f"{len(needed)} images to {', '.join(node.hostname for node in group)} …")
+        failed += spread.transfer(engine, list(needed), [node.engine for node in group])
     nodes, _ = spread.ask([node.engine for node in nodes], names)
     for node in nodes:
-        lacking = tuple(spread.missing(source, node))
-        console.say(f"{node.hostname}: " + (f"lacks {', '.join(lacking)}" if lacking else "has every image"))
-        failed += [f"{node.hostname} lacks {name}" for name in lacking]
+        still = spread.missing(source, node)
+        console.say(f"{node.hostname}: " + (f"lacks {', '.join(still)}" if still else "has every image"))
+        failed += [f"{node.hostname} lacks {name}" for name in still]
     _unasked(context, engine, {node.node_id for node in nodes})
     if failed:
         raise OperationError("not every node has its images:\n  " + "\n  ".join(dict.fromkeys(failed)))

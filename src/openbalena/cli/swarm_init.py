@@ -61,7 +61,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _labels(context: Context) -> tuple[str, ...]:
     """The labels that the deployment's services ask for; without a configuration yet, the ingress label alone."""
     from openbalena import deployment
-    from openbalena.cluster.placement import INGRESS_LABEL
+    from openbalena.cluster.placement import INGRESS_LABEL, ours
 
     if not context.project.env_file.exists():
         context.console.warn(
@@ -69,4 +69,4 @@ def _labels(context: Context) -> tuple[str, ...]:
             "run ./open-balena.sh config, then swarm-init again"
         )
         return (INGRESS_LABEL,)
-    return tuple(deployment.load(context.project, lab=context.lab).compiled.node_labels)
+    return ours(deployment.load(context.project, lab=context.lab).compiled.node_labels)

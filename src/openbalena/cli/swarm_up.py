@@ -106,14 +106,14 @@ def _resolved(
 
 
 def _plan(loaded: "Deployment", engine: "Engine", built: frozenset[str]) -> "Plan":
-    from openbalena.cluster import demand, preflight, probe
+    from openbalena.cluster import demand, placement, preflight, probe
 
     stack = loaded.settings["STACK_NAME"]
     services = demand.services(loaded.compiled.document, stack)
     reachable = engine.nodes or (engine,)
     return preflight.Plan(
         services=services,
-        node_labels=tuple(loaded.compiled.node_labels),
+        node_labels=placement.ours(loaded.compiled.node_labels),
         built=built,
         absent=probe.absent_images(reachable, built),
         taken=probe.taken_ports(reachable, services, stack),

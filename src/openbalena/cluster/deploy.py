@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,9 @@ def environment(directory: Path, stack: str) -> dict[str, str]:
     if file.exists():
         for line in file.read_text(encoding="utf-8").splitlines():
             name, separator, value = line.partition("=")
-            if separator and not line.startswith("#"):
-                found[name] = value
+            if separator:
+                # Written for a shell to read: a value is one quoted word.
+                found[name] = "".join(shlex.split(value))
     return found
 
 

@@ -42,6 +42,11 @@ def allows(node: Node, constraints: Iterable[str]) -> bool:
     return True
 
 
+def ours(node_labels: Mapping[str, str]) -> tuple[str, ...]:
+    """Those of the labels a stack asks for that this project sets by itself, always to `true`."""
+    return tuple(sorted(name for name in node_labels if name == INGRESS_LABEL or name.startswith(DATA_LABEL)))
+
+
 def label_of(constraint: str) -> str:
     """The node label a constraint `node.labels.NAME == true` asks for, or an empty string."""
     match = _CONSTRAINT.match(constraint)

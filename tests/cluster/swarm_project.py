@@ -1,0 +1,135 @@
+"""A small deployment for the tests of the cluster commands: the same settings, x-swarm words and commands as the real
+one, with three services that start in a second, from an image that holds nothing but busybox."""
+
+import argparse
+import importlib
+import io
+import shutil
+import subprocess
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+from openbalena.cli.context import Context
+from openbalena.errors import OpenBalenaError
+from openbalena.project import Project
+from openbalena.secrets import pki, tokens
+
+COMPOSE = """\
+x-run: &run
+  image: ${API_IMAGE:-balena/open-balena-api:1}
+  stop_grace_period: 2s
+services:
+  web:
+    <<: *run
+    command: ["sh", "-c", "echo started; trap 'exit 0' TERM; while true; do sleep 1 & wait $$!; done"]
+    environment: {TLD: "${DNS_TLD}", TOKEN: "${COOKIE_SESSION_SECRET}", GREETING: "hello"}
+    healthcheck: {test: [CMD, "true"], interval: 2s, timeout: 2s, start_period: 20s}
+    x-swarm:
+      healthcheck: {start_interval: 1s}
+      secret_env: {target: /run/web.env, keys: [TOKEN]}
+      configs: [{source: page, target: /page}]
+      deploy:
+        replicas: 2
+        endpoint_mode: dnsrr
+        placement: {preferences: [{spread: node.id}]}
+        update_config: {order: start-first, failure_action: rollback, monitor: 2s}
+        restart_policy: {condition: any, delay: 1s}
+  store:
+    <<: *run
+    command: ["sh", "-c", "date >> /data/starts; trap 'exit 0' TERM; while true; do sleep 1 & wait $$!; done"]
+    volumes: [store-data:/data]
+    profiles: [internal-postgres]
+    x-swarm:
+      stateful: [store-data]
+      deploy: {replicas: 1, endpoint_mode: dnsrr, restart_policy: {condition: any, delay: 1s}}
+  front:
+    <<: *run
+    command: ["sh", "-c", "mkdir -p /www; echo front > /www/index.html; exec httpd -f -p 80 -h /www"]
+    ports: [{target: 80, published: "8088", mode: host}]
+    x-swarm:
+      deploy:
+        mode: global
+        endpoint_mode: dnsrr
+        placement: {constraints: ["node.labels.openbalena.ingress == true"]}
+        restart_policy: {condition: any, delay: 1s}
+volumes:
+  store-data: {}
+x-swarm:
+  networks:
+    default: {driver: overlay, attachable: true}
+  configs:
+    page: {file: ./page}
+"""
+LAB = """\
+services:
+  web:
+    build: {context: ./lab/web}
+"""
+DOCKERFILE = 'FROM scratch\nCOPY root /\nCMD ["sh"]\n'
+
+
+@dataclass
+class Result:
+    """What a command did: its exit code (an error's own), both its outputs, and the error's message."""
+
+    code: int
+    out: str
+    err: str
+    error: str = ""
+
+
+class Small:
+    """The small deployment in `directory`, and its commands as the command line runs them."""
+
+    def __init__(self, directory: Path, busybox: Path) -> None:
+        self.directory = directory
+        self.project = Project(directory=directory, root=directory)
+        context = directory / "lab" / "web"
+        (context / "root" / "bin").mkdir(parents=True)
+        (context / "root" / "tmp").mkdir()
+        shutil.copy2(busybox, context / "root" / "bin" / "busybox")
+        for name in ("sh", "sleep", "echo", "date", "true", "httpd", "mkdir", "cat", "wget", "head"):
+            (context / "root" / "bin" / name).symlink_to("busybox")
+        (context / "Dockerfile").write_text(DOCKERFILE)
+        (context / ".dockerignore").write_text("*.md\n")
+        (directory / "lab" / "docker-compose.yml").write_text(LAB.replace("./lab/web", str(context)))
+        (directory / "page").write_text("one\n")
+        self.compose = COMPOSE
+        self.write()
+        self.settings(DNS_TLD="small.example.com", SUPERUSER_EMAIL="a@small.example.com", STACK_NAME="small")
+        pki.ensure(self.project.pki, "small.example.com")
+
+    def write(self) -> None:
+        """Write the definition anew, after a change of `compose`."""
+        (self.directory / "docker-compose.yml").write_text(self.compose)
+
+    def settings(self, **values: str) -> None:
+        """Add to `.env`; tokens that are missing are made."""
+        file = self.project.env_file
+        lines = dict(line.split("=", 1) for line in file.read_text().splitlines()) if file.exists() else {}
+        lines.update(values)
+        lines.update({name: value for name, value in tokens.missing(lines).items() if name not in lines})
+        file.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
+        file.chmod(0o600)
+
+    def run(self, command: str, *arguments: str) -> Result:
+        """Run one of the cluster commands on the lab."""
+        module = importlib.import_module(f"openbalena.cli.{command.replace('-', '_')}")
+        parser = argparse.ArgumentParser()
+        module.configure(parser)
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                code = module.run(parser.parse_args(arguments), Context(self.project, lab=True))
+            except OpenBalenaError as error:
+                return Result(error.exit_code, out.getvalue(), err.getvalue(), str(error))
+        return Result(code, out.getvalue(), err.getvalue())
+
+
+def fetch_busybox(directory: Path) -> Path:
+    """Debian's static busybox, unpacked below `directory`; the machine's package state stays as it is."""
+    subprocess.run(["apt-get", "download", "busybox-static"], cwd=directory, check=True, capture_output=True)
+    package = next(directory.glob("busybox-static_*.deb"))
+    subprocess.run(["dpkg-deb", "-x", package, directory / "unpacked"], check=True)
+    return next(path for path in directory.glob("unpacked/**/bin/busybox"))
