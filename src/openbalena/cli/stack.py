@@ -1,0 +1,92 @@
+"""stack: compile Compose files to a Swarm stack, and say what Swarm makes of a file."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from openbalena.cli.context import Context
+from openbalena.errors import UsageError
+
+if TYPE_CHECKING:
+    from openbalena.stack import Compiled
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The subcommands and their options."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="render|validate|diff")
+    render = actions.add_parser("render", help="compile to a stack; with -o, to a directory that can be deployed")
+    render.add_argument("-f", "--file", action="append", type=Path, metavar="FILE",
+                        help="a Compose file of any project (several are merged); default: openBalena's")  # fmt: skip
+    render.add_argument("--profile", action="append", default=[], metavar="NAME", help="a Compose profile to include")
+    render.add_argument("-o", "--output", type=Path, metavar="DIR", help="write stack, secrets and configs there")
+    render.add_argument("--committed", action="store_true", help="write the checkout's docker-stack*.yml anew")
+    validate = actions.add_parser("validate", help="say what Swarm drops, refuses or misreads in stack files")
+    validate.add_argument("file", nargs="+", type=Path)
+    validate.add_argument("--json", action="store_true", help="for programs")
+    actions.add_parser("diff", help="what a deploy would change (to come)")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Exit code 1 where `validate` found an error, 2 for wrong use."""
+    if args.action == "diff":
+        raise UsageError("stack diff is not there yet: swarm-up --dry-run shows the stack, swarm-status what runs")
+    if args.action == "validate":
+        return _validate(args, context)
+    if args.committed:
+        return _committed(context)
+    return _render(args, context)
+
+
+def _render(args: argparse.Namespace, context: Context) -> int:
+    from openbalena import stack
+
+    compiled, secrets = _compiled(args, context)
+    for diagnostic in compiled.diagnostics:
+        if diagnostic.severity is not stack.Severity.NOTE:
+            context.console.warn(str(diagnostic))
+    if args.output is None:
+        context.console.say(stack.stack_file(compiled).rstrip("\n"))
+    else:
+        stack.render(compiled, args.output, secrets)
+        context.console.progress(f"wrote {args.output}")
+    return 0
+
+
+def _compiled(args: argparse.Namespace, context: Context) -> "tuple[Compiled, dict[str, str]]":
+    from openbalena import compose, stack
+
+    if not args.file:
+        from openbalena import deployment
+
+        extra = {"COMPOSE_PROFILES": ",".join(args.profile)} if args.profile else {}
+        loaded = deployment.load(context.project, lab=context.lab, extra=extra)
+        return loaded.compiled, dict(loaded.settings.secrets)
+    environment = compose.environment(args.file[0].absolute().parent, os.environ)
+    project = compose.load(args.file, environment=environment, profiles=args.profile)
+    for name, position in project.unset.items():
+        context.console.warn(f"{position}: {name} is not set: it becomes empty")
+    return stack.compile(project), {}
+
+
+def _committed(context: Context) -> int:
+    from openbalena import files
+    from openbalena.stack.committed import committed
+
+    for name, text in committed(context.project.root).items():
+        files.write_atomic(context.project.root / name, text)
+        context.console.progress(f"wrote {name}")
+    return 0
+
+
+def _validate(args: argparse.Namespace, context: Context) -> int:
+    from openbalena.stack import Severity
+    from openbalena.stack.validate import as_data, validate
+
+    found = validate(args.file)
+    if args.json:
+        context.console.json([as_data(diagnostic) for diagnostic in found])
+    else:
+        for diagnostic in found:
+            context.console.say(f"{diagnostic} ({diagnostic.severity})")
+    return 1 if any(diagnostic.severity is Severity.ERROR for diagnostic in found) else 0

@@ -1,0 +1,7 @@
+"""Reading Compose files: YAML with positions, interpolation, merge, extends, include, profiles, normal form."""
+
+from openbalena.compose.load import load
+from openbalena.compose.project import Project, environment
+from openbalena.compose.tree import Map, Position, Seq, plain
+
+__all__ = ["Map", "Position", "Project", "Seq", "environment", "load", "plain"]

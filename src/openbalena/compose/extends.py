@@ -1,0 +1,75 @@
+"""`extends`: a service that starts from another one, of the same file or of another."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from openbalena.compose.merge import merge_maps
+from openbalena.compose.paths import service_paths
+from openbalena.compose.tree import Map, settle
+from openbalena.errors import UsageError
+
+ReadFile = Callable[[Path], Map]
+
+
+def resolve(tree: Map, path: Path, directory: Path, read: ReadFile) -> Map:
+    """`tree` (the file `path`) with every `extends` carried out.
+
+    `read` gives another file's tree; a relative `file:` is seen from `directory`. Raises UsageError for a service that
+    is not there and for a circle.
+    """
+    services = tree.get("services")
+    if not isinstance(services, Map):
+        return tree
+    if not any(isinstance(service, Map) and "extends" in service for service in services.values()):
+        return tree
+    resolved = Map(position=services.position)
+    for name in services:
+        resolved.put(name, _service(services, name, path, directory, read, ()), services.at(name))
+    changed = tree.copy()
+    changed["services"] = resolved
+    return changed
+
+
+def _service(
+    services: Map, name: str, path: Path, directory: Path, read: ReadFile, seen: tuple[tuple[Path, str], ...]
+) -> Any:
+    service = services[name]
+    if not isinstance(service, Map) or service.get("extends") is None:
+        return service
+    place = service.at("extends")
+    if (path, name) in seen:
+        chain = " → ".join(step for _, step in [*seen, (path, name)])
+        raise UsageError(f"{place}: services extend each other in a circle: {chain}")
+    base_name, file = _target(service["extends"], f"{place}")
+    seen = (*seen, (path, name))
+    if file is None:
+        if base_name not in services:
+            raise UsageError(f"{place}: there is no service {base_name} in this file to extend")
+        base = _service(services, base_name, path, directory, read, seen)
+    else:
+        base = _from_file(base_name, directory / file, str(place), read, seen)
+    own = service.copy()
+    del own["extends"]
+    if not isinstance(base, Map):
+        return own
+    return merge_maps(base, own, "services.*")
+
+
+def _from_file(name: str, path: Path, place: str, read: ReadFile, seen: tuple[tuple[Path, str], ...]) -> Any:
+    if not path.is_file():
+        raise UsageError(f"{place}: there is no file {path} to extend a service of")
+    services = read(path).get("services")
+    if not isinstance(services, Map) or name not in services:
+        raise UsageError(f"{place}: there is no service {name} in {path}")
+    base = settle(_service(services, name, path, path.parent, read, seen))
+    return service_paths(base, path.parent) if isinstance(base, Map) else base
+
+
+def _target(value: Any, place: str) -> tuple[str, str | None]:
+    if isinstance(value, str):
+        return value, None
+    if isinstance(value, Map) and isinstance(value.get("service"), str):
+        file = value.get("file")
+        return value["service"], str(file) if file else None
+    raise UsageError(f"{place}: extends takes a service's name, or service: and file:")

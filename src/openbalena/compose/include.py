@@ -1,0 +1,69 @@
+"""`include`: other Compose projects, each loaded from its own directory, whose parts join this one's."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from openbalena.compose import dotenv
+from openbalena.compose.merge import as_sequence
+from openbalena.compose.tree import Map, Position, plain
+from openbalena.errors import UsageError
+
+SECTIONS = ("services", "networks", "volumes", "secrets", "configs", "models")
+LoadFiles = Callable[[list[Path], Path, Mapping[str, str]], Map]
+
+
+def resolve(tree: Map, directory: Path, environment: Mapping[str, str], load: LoadFiles) -> Map:
+    """`tree` joined by what it includes; `load(files, project directory, environment)` gives an included tree.
+
+    Raises UsageError where both say something different under one name.
+    """
+    includes = tree.get("include")
+    if not includes:
+        return tree
+    joined = tree.copy()
+    del joined["include"]
+    for item, position in as_sequence(includes).located():
+        files, base, env_files = _description(item, directory, position)
+        values = dict(environment)
+        for path in env_files:
+            found = dotenv.parse(dotenv.read(path), str(path), environment)
+            values = {**found, **values}
+        joined = _join(joined, load(files, base, values))
+    return joined
+
+
+def _description(item: Any, directory: Path, position: Position) -> tuple[list[Path], Path, list[Path]]:
+    """The files, the project directory and the environment files of one include."""
+    described = item if isinstance(item, Map) else Map([("path", item)], position)
+    paths = [directory / str(path) for path in as_sequence(described.get("path"))]
+    if not paths:
+        raise UsageError(f"{position}: include takes a file's path, or path: with project_directory: and env_file:")
+    for path in paths:
+        if not path.is_file():
+            raise UsageError(f"{position}: there is no file {path} to include")
+    chosen = described.get("project_directory")
+    base = directory / str(chosen) if chosen else paths[0].parent
+    env_files = [directory / str(path) for path in as_sequence(described.get("env_file"))]
+    if not env_files and (base / ".env").is_file():
+        env_files = [base / ".env"]
+    return paths, base, env_files
+
+
+def _join(tree: Map, included: Map) -> Map:
+    joined = tree.copy()
+    for section in SECTIONS:
+        theirs = included.get(section)
+        if not isinstance(theirs, Map):
+            continue
+        ours = joined.get(section)
+        merged = ours.copy() if isinstance(ours, Map) else Map(position=theirs.position)
+        for name, value in theirs.items():
+            if name in merged and plain(merged[name]) != plain(value):
+                raise UsageError(
+                    f"{merged.at(name)}: {section}.{name} is said differently at {theirs.at(name)}, which is included:"
+                    " rename one, or list both files below one include's path"
+                )
+            merged.put(name, value, theirs.at(name))
+        joined.put(section, merged, theirs.position)
+    return joined

@@ -1,0 +1,127 @@
+"""Compose interpolation: `$V ${V} ${V:-d} ${V-d} ${V:?e} ${V?e} ${V:+r} ${V+r}`, nested, and `$$` for a dollar sign.
+
+Source: Compose Specification, 12 "Interpolation".
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from openbalena.compose.tree import Position
+from openbalena.errors import UsageError
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OPERATORS = (":-", ":?", ":+", "-", "?", "+")
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One `${name<operator>word}`; `operator` is empty for a bare name, `start` and `end` are offsets in the text."""
+
+    name: str
+    operator: str
+    word: str
+    start: int
+    end: int
+
+
+class MalformedError(ValueError):
+    """A `$` that starts nothing; `offset` is where it stands."""
+
+    def __init__(self, offset: int, message: str) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+
+def scan(text: str) -> Iterator[str | Variable]:
+    """`text` as literal pieces (with `$$` read as `$`) and variables. Raises MalformedError."""
+    index = 0
+    while True:
+        dollar = text.find("$", index)
+        if dollar < 0:
+            break
+        if dollar > index:
+            yield text[index:dollar]
+        following = text[dollar + 1 : dollar + 2]
+        if following == "$":
+            yield "$"
+            index = dollar + 2
+            continue
+        if following == "{":
+            variable = _braced(text, dollar)
+        else:
+            match = _NAME.match(text, dollar + 1)
+            if not match:
+                raise MalformedError(dollar, "a dollar sign that starts no variable: write $$")
+            variable = Variable(match.group(), "", "", dollar, match.end())
+        yield variable
+        index = variable.end
+    if index < len(text):
+        yield text[index:]
+
+
+def _braced(text: str, dollar: int) -> Variable:
+    match = _NAME.match(text, dollar + 2)
+    if not match:
+        raise MalformedError(dollar, "${ without a variable's name: write $${ for the text itself")
+    depth, index = 1, match.end()
+    while depth:
+        if index >= len(text):
+            raise MalformedError(dollar, f"${{{match.group()} has no closing brace")
+        depth += {"{": 1, "}": -1}.get(text[index], 0)
+        index += 1
+    rest = text[match.end() : index - 1]
+    operator = next((candidate for candidate in _OPERATORS if rest.startswith(candidate)), "")
+    if rest and not operator:
+        raise MalformedError(dollar, f"${{{match.group()}{rest}}}: after the name only :- - :? ? :+ + may follow")
+    return Variable(match.group(), operator, rest[len(operator) :], dollar, index)
+
+
+@dataclass
+class Interpolator:
+    """Replaces variables by `environment`'s values; `unset` collects names that were empty for want of a value."""
+
+    environment: Mapping[str, str]
+    unset: dict[str, Position] = field(default_factory=dict)
+
+    def __call__(self, text: str, position: Position) -> str:
+        """`text` with its variables replaced. Raises UsageError for a bad form and for a required variable."""
+        try:
+            return self._replace(text, position)
+        except MalformedError as error:
+            raise UsageError(f"{position}: {error}") from None
+
+    def _replace(self, text: str, position: Position) -> str:
+        return "".join(piece if isinstance(piece, str) else self._value(piece, position) for piece in scan(text))
+
+    def _value(self, variable: Variable, position: Position) -> str:
+        value = self.environment.get(variable.name)
+        kind = variable.operator[-1:]
+        there = value is not None and not (variable.operator.startswith(":") and value == "")
+        if kind == "+":
+            return self._replace(variable.word, position) if there else ""
+        if there and value is not None:
+            return value
+        if kind == "-":
+            return self._replace(variable.word, position)
+        if kind == "?":
+            reason = self._replace(variable.word, position)
+            raise UsageError(f"{position}: {variable.name} has to be set{': ' + reason if reason else ''}")
+        self.unset.setdefault(variable.name, position)
+        return ""
+
+
+def split(text: str, separator: str = ":") -> list[str]:
+    """`text` at each `separator` that stands outside `${…}`: short forms are split before their variables are known."""
+    if "${" not in text:
+        return text.split(separator)
+    pieces, start, depth = [], 0, 0
+    for index, character in enumerate(text):
+        if character == "{" and (depth or text[index - 1 : index] == "$"):
+            depth += 1
+        elif character == "}" and depth:
+            depth -= 1
+        elif character == separator and not depth:
+            pieces.append(text[start:index])
+            start = index + 1
+    return [*pieces, text[start:]]

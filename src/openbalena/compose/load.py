@@ -1,0 +1,106 @@
+"""Compose files in, one project out."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from openbalena.compose import extends, include, yaml_nodes
+from openbalena.compose.interpolation import Interpolator
+from openbalena.compose.merge import merge_maps
+from openbalena.compose.paths import file_paths
+from openbalena.compose.project import Project, project_name
+from openbalena.compose.tree import Map, Position, settle
+from openbalena.errors import UsageError
+
+
+@dataclass
+class _Loader:
+    """Reads files for one environment; an include gets a loader of its own."""
+
+    environment: Mapping[str, str]
+    interpolate: bool
+    seen: tuple[Path, ...] = ()
+    unset: dict[str, Position] = field(default_factory=dict)
+    trees: dict[Path, Map] = field(default_factory=dict)
+
+    def read(self, path: Path) -> Map:
+        """One file's tree; several documents are merged. Raises UsageError."""
+        if path not in self.trees:
+            self.trees[path] = self._parse(path)
+        return self.trees[path]
+
+    def _parse(self, path: Path) -> Map:
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except FileNotFoundError:
+            raise UsageError(f"{path}: there is no such file") from None
+        except (OSError, UnicodeError) as error:
+            raise UsageError(f"{path}: cannot be read: {error}") from None
+        interpolate = Interpolator(self.environment, self.unset) if self.interpolate else None
+        merged: Any = None
+        for document in yaml_nodes.parse(text, str(path), interpolate):
+            if document is None:
+                continue
+            if not isinstance(document, Map):
+                raise UsageError(f"{path}:1:1: a Compose file is a mapping with services: at its top")
+            merged = merge_maps(merged, document, "") if merged is not None else document
+        return merged if merged is not None else Map(position=Position(str(path), 1, 1))
+
+    def load(self, files: Iterable[Path], directory: Path) -> Map:
+        """The files merged, with their extends and includes carried out and paths seen from `directory`."""
+        merged = None
+        for path in files:
+            if path in self.seen:
+                chain = " → ".join(str(step) for step in [*self.seen, path])
+                raise UsageError(f"{path}: files include each other in a circle: {chain}")
+            tree = extends.resolve(self.read(path), path, directory, self.read)
+            inner = _Include(self, path)
+            tree = include.resolve(tree, directory, self.environment, inner.load)
+            merged = merge_maps(merged, tree, "") if merged is not None else tree
+        if merged is None:
+            raise UsageError("no Compose file was given")
+        settled: Map = settle(merged)
+        return file_paths(settled, directory)
+
+
+@dataclass(frozen=True)
+class _Include:
+    outer: _Loader
+    path: Path
+
+    def load(self, files: list[Path], directory: Path, environment: Mapping[str, str]) -> Map:
+        outer = self.outer
+        loader = _Loader(environment, outer.interpolate, (*outer.seen, self.path), outer.unset)
+        return loader.load(files, directory)
+
+
+def load(
+    files: Iterable[Path],
+    *,
+    environment: Mapping[str, str],
+    profiles: Iterable[str] = (),
+    interpolate: bool = True,
+    directory: Path | None = None,
+) -> Project:
+    """Read `files`, merge them in order, and carry out extends, includes, interpolation and profiles.
+
+    `environment` is what `${…}` sees. Without `interpolate` every value stays as it is written. `directory` is the
+    project's, by default the first file's. Raises UsageError, with file:line:column, for anything that is wrong.
+    """
+    paths = [Path(path) for path in files]
+    if not paths:
+        raise UsageError("no Compose file was given")
+    base = (directory or paths[0].parent).absolute()
+    loader = _Loader(environment, interpolate)
+    tree = loader.load(paths, base)
+    return Project(
+        name=project_name(tree, environment, base),
+        directory=base,
+        files=tuple(paths),
+        tree=tree,
+        environment=environment,
+        profiles=tuple(profiles),
+        interpolated=interpolate,
+        unset=loader.unset,
+    )

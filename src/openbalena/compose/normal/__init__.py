@@ -1,0 +1,123 @@
+"""The normal form of a project: what `docker compose config` prints, with sizes and durations as they were written."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from openbalena.compose import dotenv
+from openbalena.compose.merge import as_sequence
+from openbalena.compose.normal import resources, service
+from openbalena.compose.normal.scalars import mapping, text
+from openbalena.compose.tree import Map, Position, Seq
+from openbalena.compose.unique import unique
+from openbalena.errors import UsageError
+
+SECTIONS = ("networks", "volumes", "secrets", "configs")
+_TOP = {"name", "version", "services", "include", "models", *SECTIONS}
+
+
+class Source(Protocol):
+    """What normal form needs to know of a project."""
+
+    @property
+    def environment(self) -> Mapping[str, str]: ...
+
+    @property
+    def interpolated(self) -> bool: ...
+
+    def chosen(self, service: Map) -> bool: ...
+
+
+def model(tree: Map, source: Source) -> Map:
+    """The chosen services of `tree` in normal form, and the resources that they use."""
+    for key in tree:
+        if key not in _TOP and not key.startswith("x-"):
+            raise UsageError(f"{tree.at(key)}: a Compose file has no key {key} at its top")
+    services = Map(position=tree.at("services"))
+    for name, written in mapping(tree.get("services"), tree.at("services")).items():
+        place = tree["services"].at(name)
+        if not isinstance(written, Map):
+            raise UsageError(f"{place}: the service {name} is empty: it needs an image or a build context")
+        if source.chosen(written):
+            services.put(name, _service(written, source), place)
+    result = Map([("services", services)], tree.position)
+    for section in SECTIONS:
+        described = resources.section(section, tree.get(section), tree.at(section))
+        used = _used(section, services, described)
+        if used:
+            result.put(section, used, tree.at(section))
+    if isinstance(tree.get("models"), Map):
+        result.put("models", tree["models"], tree.at("models"))
+    return result
+
+
+def _service(written: Map, source: Source) -> Map:
+    deduplicated = written.copy()
+    for key, value in written.items():
+        if isinstance(value, Seq):
+            deduplicated[key] = unique(value, f"services.*.{key}")
+    normal: Map = service.normalise(deduplicated, written.position)
+    if normal.get("env_file") is not None or "environment" in normal:
+        place = normal.at("environment" if "environment" in normal else "env_file")
+        normal.put("environment", _environment(normal, source), place)
+    normal.pop("env_file", None)
+    if not normal.get("networks") and "network_mode" not in normal:
+        normal.put("networks", Map([("default", None)], written.position), written.position)
+    return normal
+
+
+def _environment(normal: Map, source: Source) -> Map:
+    """env_file's variables, then `environment`'s; a key without a value takes the project environment's."""
+    environment = Map(position=normal.at("environment"))
+    for item, place in as_sequence(normal.get("env_file")).located():
+        for key, read in _file_variables(item, place, source.environment).items():
+            environment.put(key, read if source.interpolated else read.replace("$", "$$"), place)
+    own = normal.get("environment") or Map()
+    for key, value in own.items():
+        if value is None and source.interpolated:
+            value = source.environment.get(key)
+        environment.put(key, value, own.at(key))
+    return environment
+
+
+def _file_variables(item: Any, place: Position, environment: Mapping[str, str]) -> dict[str, str]:
+    described = item if isinstance(item, Map) else Map([("path", item)], place)
+    path = Path(text(described.get("path"), place))
+    if not path.is_file():
+        if described.get("required", True):
+            raise UsageError(f"{place}: there is no environment file {path}")
+        return {}
+    content = dotenv.read(path)
+    return dotenv.raw(content) if described.get("format") == "raw" else dotenv.parse(content, str(path), environment)
+
+
+def _used(section: str, services: Map, described: Map) -> Map:
+    """The resources of `section` that some service uses, in their order; `default` is there unless another is said."""
+    used: dict[str, Position] = {}
+    for normal in services.values():
+        for name, place in _references(section, normal):
+            if name not in described and not (section == "networks" and name == "default"):
+                raise UsageError(f"{place}: {section} has no {name}: declare it at the file's top")
+            used.setdefault(name, place)
+    kept = Map(position=described.position)
+    for name, value in described.items():
+        if name in used:
+            kept.put(name, value, described.at(name))
+    if section == "networks" and "default" in used and "default" not in kept:
+        kept.put("default", Map(position=used["default"]), used["default"])
+    return kept
+
+
+def _references(section: str, normal: Map) -> list[tuple[str, Position]]:
+    if normal.get(section) is None:
+        return []
+    value = normal[section]
+    if section == "networks":
+        return [(name, value.at(name)) for name in value]
+    if section == "volumes":
+        return [
+            (mount["source"], place)
+            for mount, place in value.located()
+            if mount["type"] == "volume" and mount.get("source") and "$" not in mount["source"]
+        ]
+    return [(reference["source"], place) for reference, place in value.located()]

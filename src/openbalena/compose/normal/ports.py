@@ -1,0 +1,98 @@
+"""Published ports: the short form `[[ip:]published:]target[/protocol]` with ranges, and the long one."""
+
+import re
+from typing import Any
+
+from openbalena.compose.interpolation import split
+from openbalena.compose.normal.scalars import fields, integer, text, variable
+from openbalena.compose.tree import Map, Position, Seq
+from openbalena.errors import UsageError
+
+_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+_LONG = fields(
+    {
+        "name": text, "mode": text, "host_ip": text, "target": lambda value, place: _target(value, place),
+        "published": text, "protocol": text, "app_protocol": text,
+    },
+    "a port",
+)  # fmt: skip
+
+
+def normalise(value: Any, position: Position) -> Seq:
+    """Every port in long form, ranges expanded, `mode: ingress` and `protocol: tcp` where nothing else is said."""
+    if not isinstance(value, Seq):
+        raise UsageError(f"{position}: ports is a list")
+    ports = Seq(value.position)
+    for item, place in value.located():
+        for port in _long(item, place) if isinstance(item, Map) else _short(text(item, place), place):
+            ports.put(port, place)
+    return ports
+
+
+def _target(value: Any, place: Position) -> Any:
+    return value if variable(value) else integer(value, place)
+
+
+def _long(item: Map, place: Position) -> list[Map]:
+    port = _LONG(item, place)
+    if "target" not in port:
+        raise UsageError(f"{place}: a port has to say its target, the port in the container")
+    port.setdefault("mode", "ingress")
+    port.setdefault("protocol", "tcp")
+    return [port]
+
+
+def _short(written: str, place: Position) -> list[Map]:
+    body, _, protocol = written.rpartition("/") if "/" in split(written)[-1] else (written, "", "tcp")
+    address, published, target = _parts(body, place)
+    targets = _numbers(target, place)
+    outside = _numbers(published, place) if published else []
+    if not outside:
+        pairs: list[tuple[str, str | None]] = [(inside, None) for inside in targets]
+    elif len(outside) == len(targets):
+        pairs = list(zip(targets, outside, strict=True))
+    elif len(targets) == 1:
+        pairs = [(targets[0], published)]
+    else:
+        raise UsageError(f"{place}: {written}: the ranges of ports differ in length")
+    return [_port(inside, outer, address, protocol.lower(), place) for inside, outer in pairs]
+
+
+def _port(target: str, published: str | None, address: str, protocol: str, place: Position) -> Map:
+    port = Map(position=place)
+    port.put("mode", "ingress", place)
+    if address:
+        port.put("host_ip", address, place)
+    port.put("target", _target(target, place), place)
+    if published:
+        port.put("published", published, place)
+    port.put("protocol", protocol, place)
+    return port
+
+
+def _parts(body: str, place: Position) -> tuple[str, str, str]:
+    """Address, published and target of a short form; an IPv6 address stands in brackets."""
+    if body.startswith("["):
+        address, bracket, rest = body[1:].partition("]:")
+        if not bracket:
+            raise UsageError(f"{place}: an IPv6 address is written [address]:published:target")
+        parts = [address, *split(rest)]
+    else:
+        parts = split(body)
+    if len(parts) > 3 and not body.startswith("["):
+        parts = [":".join(parts[:-2]), *parts[-2:]]
+    parts = [""] * (3 - len(parts)) + parts
+    if len(parts) != 3 or not parts[2]:
+        raise UsageError(f"{place}: a port is written [[address:]published:]target[/protocol]")
+    return parts[0], parts[1], parts[2]
+
+
+def _numbers(ports: str, place: Position) -> list[str]:
+    """The ports of `N` or `N-M`; one with a variable in it stays as it is."""
+    if variable(ports):
+        return [ports]
+    match = _RANGE.fullmatch(ports)
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not match or not 0 <= first <= last <= 65535:
+        raise UsageError(f"{place}: {ports} is no port and no range of ports from 1 to 65535")
+    return [str(port) for port in range(first, last + 1)]

@@ -1,0 +1,61 @@
+"""Top-level networks, volumes, secrets and configs in normal form."""
+
+from typing import Any
+
+from openbalena.compose.normal.scalars import (
+    Normalise,
+    NormaliseMap,
+    boolean,
+    fields,
+    labels,
+    mapping,
+    text,
+    untouched,
+    values,
+)
+from openbalena.compose.tree import Map, Position
+
+
+def _external(value: Any, position: Position) -> Any:
+    """`external: {name: x}` is the older way to write `external: true` and `name: x`."""
+    return value if isinstance(value, Map) else boolean(value, position)
+
+
+_IPAM: dict[str, Normalise] = {"driver": text, "config": untouched, "options": values(text)}
+_CONTENT: dict[str, Normalise] = {
+    "name": text, "file": text, "environment": text, "content": text, "external": _external, "labels": labels,
+    "driver": text, "driver_opts": values(text), "template_driver": text,
+}  # fmt: skip
+_SECTIONS: dict[str, NormaliseMap] = {
+    "networks": fields(
+        {
+            "name": text, "driver": text, "driver_opts": values(text), "attachable": boolean, "enable_ipv4": boolean,
+            "enable_ipv6": boolean, "external": _external, "internal": boolean, "ipam": fields(_IPAM, "ipam"),
+            "labels": labels,
+        },
+        "a network",
+    ),
+    "volumes": fields(
+        {"name": text, "driver": text, "driver_opts": values(text), "external": _external, "labels": labels},
+        "a volume",
+    ),
+    "secrets": fields(_CONTENT, "a secret"),
+    "configs": fields(_CONTENT, "a config"),
+}  # fmt: skip
+
+
+def section(name: str, value: Any, position: Position) -> Map:
+    """All of one section, `external` as a plain boolean."""
+    return values(lambda item, place: _one(name, item, place))(mapping(value, position), position)
+
+
+def _one(section_name: str, value: Any, position: Position) -> Map:
+    resource = _SECTIONS[section_name](value, position)
+    external = resource.get("external")
+    if isinstance(external, Map):
+        resource["external"] = True
+        if "name" in external:
+            resource.put("name", text(external["name"], external.at("name")), external.at("name"))
+    elif external is False:
+        del resource["external"]
+    return resource

@@ -1,0 +1,185 @@
+"""Scalars and simple containers in the form that `docker compose config` gives them."""
+
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from openbalena.compose.merge import as_mapping, as_sequence, named
+from openbalena.compose.tree import Map, Position, Seq
+from openbalena.errors import UsageError
+
+Normalise = Callable[[Any, Position], Any]
+NormaliseMap = Callable[[Any, Position], Map]
+NormaliseSeq = Callable[[Any, Position], Seq]
+_TRUE, _FALSE = ("true", "y", "yes", "on", "1"), ("false", "n", "no", "off", "0")
+
+
+def expected(position: Position, what: str, value: Any) -> UsageError:
+    """The error for a value of the wrong kind; the value itself is not shown, it may be a secret."""
+    kind = {dict: "a mapping", list: "a list", Map: "a mapping", Seq: "a list", type(None): "nothing"}
+    return UsageError(f"{position}: expected {what}, found {kind.get(type(value), 'something else')}")
+
+
+def text(value: Any, position: Position) -> str:
+    """A scalar as text, as Go prints it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e21 else repr(value)
+    if isinstance(value, int):
+        return str(value)
+    raise expected(position, "text", value)
+
+
+def optional_text(value: Any, position: Position) -> str | None:
+    """Text, or None where nothing is written."""
+    return None if value is None else text(value, position)
+
+
+def untouched(value: Any, position: Position) -> Any:
+    """The value as it is."""
+    return value
+
+
+def variable(value: Any) -> bool:
+    """Whether `value` still holds a `${…}`: it was loaded without interpolation."""
+    return isinstance(value, str) and "$" in value
+
+
+def integer(value: Any, position: Position) -> Any:
+    """A whole number, also one written as text; a text with a variable stays."""
+    if variable(value) or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    try:
+        return int(text(value, position))
+    except ValueError:
+        raise UsageError(f"{position}: expected a whole number") from None
+
+
+def number(value: Any, position: Position) -> Any:
+    """A number, also one written as text; a text with a variable stays."""
+    if variable(value) or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+        return value
+    try:
+        return float(text(value, position))
+    except ValueError:
+        raise UsageError(f"{position}: expected a number") from None
+
+
+def boolean(value: Any, position: Position) -> Any:
+    """true or false, also written as text; a text with a variable stays."""
+    if isinstance(value, bool) or variable(value):
+        return value
+    word = text(value, position).lower()
+    if word not in (*_TRUE, *_FALSE):
+        raise UsageError(f"{position}: expected true or false")
+    return word in _TRUE
+
+
+def mapping(value: Any, position: Position) -> Map:
+    """A mapping; nothing counts as an empty one."""
+    if value is None:
+        return Map(position=position)
+    if not isinstance(value, Map):
+        raise expected(position, "a mapping", value)
+    return value
+
+
+def one_or_many(value: Any, position: Position) -> Seq:
+    """A list of texts, also written as one text."""
+    if isinstance(value, Map):
+        raise expected(position, "a list", value)
+    return each(text)(as_sequence(value), position)
+
+
+def each(item: Normalise) -> NormaliseSeq:
+    """A list, each item normalised by `item`."""
+
+    def normalise(value: Any, position: Position) -> Seq:
+        if value is None:
+            return Seq(position)
+        if not isinstance(value, Seq):
+            raise expected(position, "a list", value)
+        sequence = Seq(value.position)
+        for element, place in value.located():
+            sequence.put(item(element, place), place)
+        return sequence
+
+    return normalise
+
+
+def values(item: Normalise) -> NormaliseMap:
+    """A mapping, each value normalised by `item`."""
+
+    def normalise(value: Any, position: Position) -> Map:
+        source = mapping(value, position)
+        result = Map(position=source.position)
+        for key, element in source.items():
+            result.put(key, item(element, source.at(key)), source.at(key))
+        return result
+
+    return normalise
+
+
+def fields(known: Mapping[str, Normalise], what: str) -> NormaliseMap:
+    """A mapping with the `known` keys and `x-` ones; raises UsageError for any other."""
+
+    def normalise(value: Any, position: Position) -> Map:
+        source = mapping(value, position)
+        result = Map(position=source.position)
+        for key, element in source.items():
+            place = source.at(key)
+            if key in known:
+                result.put(key, known[key](element, place), place)
+            elif key.startswith("x-"):
+                result.put(key, element, place)
+            else:
+                raise UsageError(f"{place}: {what} has no key {key}{_nearest(key, known)}")
+        return result
+
+    return normalise
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(key, known, n=1)
+    return f": did you mean {near[0]}?" if near else ""
+
+
+def key_values(value: Any, position: Position) -> Map:
+    """KEY=VALUE as a list or a mapping; a key without a value gets None."""
+    if not isinstance(value, (Map, Seq)) and value is not None:
+        raise expected(position, "a mapping or a list of KEY=VALUE", value)
+    return values(optional_text)(as_mapping(value), position)
+
+
+def labels(value: Any, position: Position) -> Map:
+    """Labels: a key without a value has the empty one."""
+    return values(lambda item, place: "" if item is None else text(item, place))(as_mapping(value), position)
+
+
+def names(value: Any, position: Position) -> Map:
+    """A list of names as a mapping of each to None; a mapping as it is."""
+    if value is not None and not isinstance(value, (Map, Seq)):
+        raise expected(position, "a list or a mapping", value)
+    return named(value)
+
+
+def command(value: Any, position: Position) -> Any:
+    """A command as a list; one text is split as a shell would (no shell runs it)."""
+    if value is None:
+        return None
+    if isinstance(value, Seq):
+        return each(text)(value, position)
+    words = Seq(position)
+    try:
+        for word in shlex.split(text(value, position)):
+            words.put(word, position)
+    except ValueError:
+        raise UsageError(f"{position}: a quote is not closed") from None
+    return words

@@ -1,0 +1,153 @@
+"""One service in normal form: the keys of the Compose Specification (05-services.md), each with its form."""
+
+from typing import Any
+
+from openbalena.compose.merge import as_sequence, named
+from openbalena.compose.normal import ports, volumes
+from openbalena.compose.normal.build import build
+from openbalena.compose.normal.deploy import deploy
+from openbalena.compose.normal.scalars import (
+    Normalise,
+    boolean,
+    command,
+    each,
+    expected,
+    fields,
+    integer,
+    key_values,
+    labels,
+    mapping,
+    names,
+    number,
+    one_or_many,
+    optional_text,
+    text,
+    untouched,
+    values,
+)
+from openbalena.compose.tree import Map, Position, Seq
+
+
+def _depends_on(value: Any, position: Position) -> Map:
+    known: dict[str, Normalise] = {"condition": text, "restart": boolean, "required": boolean}
+    dependencies = values(fields(known, "depends_on"))(named(value, Map), position)
+    for dependency in dependencies.values():
+        dependency.setdefault("condition", "service_started")
+        dependency.setdefault("required", True)
+    return dependencies
+
+
+def _extra_hosts(value: Any, position: Position) -> Seq:
+    """`host=address` lines; the older `host:address` is read as that."""
+    lines = Seq(position)
+    if isinstance(value, Map):
+        for host, addresses in value.items():
+            for address in as_sequence(addresses):
+                lines.put(f"{host}={text(address, value.at(host))}", value.at(host))
+        return lines
+    for line, place in each(text)(value, position).located():
+        host, separator, address = line.partition("=" if "=" in line else ":")
+        lines.put(f"{host}={address.strip('[]')}" if separator else line, place)
+    return lines
+
+
+def _healthcheck(value: Any, position: Position) -> Map:
+    known: dict[str, Normalise] = {
+        "test": _test, "interval": text, "timeout": text, "retries": integer, "start_period": text,
+        "start_interval": text, "disable": boolean,
+    }  # fmt: skip
+    return fields(known, "healthcheck")(value, position)
+
+
+def _test(value: Any, position: Position) -> Seq:
+    if isinstance(value, Seq):
+        return each(text)(value, position)
+    words = Seq(position)
+    for word in ("CMD-SHELL", text(value, position)):
+        words.put(word, position)
+    return words
+
+
+def _network(value: Any, position: Position) -> Any:
+    known: dict[str, Normalise] = {
+        "aliases": each(text), "ipv4_address": text, "ipv6_address": text, "link_local_ips": each(text),
+        "mac_address": text, "priority": integer, "gw_priority": integer, "driver_opts": values(text),
+        "interface_name": text,
+    }  # fmt: skip
+    return None if value is None else fields(known, "a service's network")(value, position)
+
+
+def _networks(value: Any, position: Position) -> Map:
+    return values(_network)(names(value, position), position)
+
+
+def content_references(value: Any, position: Position) -> Seq:
+    """secrets and configs of a service in long form."""
+    known: dict[str, Normalise] = {"source": text, "target": text, "uid": text, "gid": text, "mode": integer}
+    references = Seq(position)
+    for item, place in (each(untouched)(value, position)).located():
+        short = Map([("source", text(item, place))], place) if not isinstance(item, Map) else item
+        references.put(fields(known, "a reference")(short, place), place)
+    return references
+
+
+def _devices(value: Any, position: Position) -> Seq:
+    """`{source, target, permissions}`; a name of a kind of device (CDI) has a source alone."""
+    known: dict[str, Normalise] = {"source": text, "target": text, "permissions": text}
+    devices = Seq(position)
+    for item, place in each(untouched)(value, position).located():
+        if not isinstance(item, Map):
+            source, *rest = text(item, place).split(":")
+            target = rest[0] if rest else source
+            item = Map([("source", source), ("target", target), ("permissions", rest[1] if rest[1:] else "rwm")], place)
+        devices.put(fields(known, "a device")(item, place), place)
+    return devices
+
+
+def ulimits(value: Any, position: Position) -> Map:
+    """Each limit a number, or `{soft, hard}`."""
+
+    def limit(item: Any, place: Position) -> Any:
+        if isinstance(item, Map):
+            return fields({"soft": integer, "hard": integer}, "a limit")(item, place)
+        return integer(item, place)
+
+    return values(limit)(value, position)
+
+
+def _logging(value: Any, position: Position) -> Map:
+    known: dict[str, Normalise] = {"driver": text, "options": values(optional_text)}
+    return fields(known, "logging")(value, position)
+
+
+def _size(value: Any, position: Position) -> Any:
+    if isinstance(value, (Map, Seq)) or value is None:
+        raise expected(position, "a size", value)
+    return value
+
+
+KEYS: dict[str, Normalise] = {
+    "annotations": labels, "attach": boolean, "blkio_config": mapping, "build": build, "cap_add": each(text),
+    "cap_drop": each(text), "cgroup": text, "cgroup_parent": text, "command": command, "configs": content_references,
+    "container_name": text, "cpu_count": integer, "cpu_percent": number, "cpu_period": text, "cpu_quota": text,
+    "cpu_rt_period": text, "cpu_rt_runtime": text, "cpu_shares": integer, "cpus": number, "cpuset": text,
+    "credential_spec": mapping, "depends_on": _depends_on, "deploy": deploy, "develop": untouched,
+    "device_cgroup_rules": each(text), "devices": _devices, "dns": one_or_many, "dns_opt": one_or_many,
+    "dns_search": one_or_many, "domainname": text, "entrypoint": command, "env_file": untouched,
+    "environment": key_values, "expose": each(text), "extends": untouched, "external_links": each(text),
+    "extra_hosts": _extra_hosts, "gpus": untouched, "group_add": each(text), "healthcheck": _healthcheck,
+    "hostname": text, "image": text, "init": boolean, "ipc": text, "isolation": text, "label_file": one_or_many,
+    "labels": labels, "links": each(text), "logging": _logging, "mac_address": text, "mem_limit": _size,
+    "mem_reservation": _size, "mem_swappiness": integer, "memswap_limit": _size, "models": untouched,
+    "network_mode": text, "networks": _networks, "oom_kill_disable": boolean, "oom_score_adj": integer, "pid": text,
+    "pids_limit": integer, "platform": text, "ports": ports.normalise, "post_start": untouched,
+    "pre_stop": untouched, "privileged": boolean, "profiles": each(text), "provider": untouched, "pull_policy": text,
+    "pull_refresh_after": text, "read_only": boolean, "restart": text, "runtime": text, "scale": integer,
+    "secrets": content_references, "security_opt": each(text), "shm_size": _size, "stdin_open": boolean,
+    "stop_grace_period": text, "stop_signal": text, "storage_opt": values(text), "sysctls": labels,
+    "tmpfs": one_or_many, "tty": boolean, "ulimits": ulimits, "use_api_socket": boolean, "user": text,
+    "userns_mode": text, "uts": text, "volume_driver": text, "volumes": volumes.normalise,
+    "volumes_from": each(text), "working_dir": text,
+}  # fmt: skip
+
+normalise = fields(KEYS, "a service")

@@ -1,0 +1,114 @@
+"""The tree a Compose file becomes: ordinary dicts and lists that also know where each item was written."""
+
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple
+
+
+class Position(NamedTuple):
+    """A place in a file; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+NOWHERE = Position("-", 1, 1)
+
+
+class Map(dict[str, Any]):
+    """A mapping whose `where` holds the position of each key, and `position` its own."""
+
+    __slots__ = ("position", "where")
+
+    def __init__(self, items: Iterable[tuple[str, Any]] = (), position: Position = NOWHERE) -> None:
+        super().__init__(items)
+        self.position = position
+        self.where: dict[str, Position] = {}
+
+    def put(self, key: str, value: Any, position: Position) -> None:
+        """Set `key`, written at `position`."""
+        self[key] = value
+        self.where[key] = position
+
+    def at(self, key: str) -> Position:
+        """Where `key` was written; the mapping's own place for a key that was derived."""
+        return self.where.get(key, self.position)
+
+    def copy(self) -> "Map":
+        """A shallow copy with the same positions."""
+        copied = Map(self.items(), self.position)
+        copied.where = dict(self.where)
+        return copied
+
+    def without(self, keys: Collection[str]) -> "Map":
+        """A copy that lacks `keys`."""
+        copied = Map(((key, value) for key, value in self.items() if key not in keys), self.position)
+        copied.where = self.where
+        return copied
+
+
+class Seq(list[Any]):
+    """A list whose `where` holds the position of each item, and `position` its own."""
+
+    __slots__ = ("position", "where")
+
+    def __init__(self, position: Position = NOWHERE) -> None:
+        super().__init__()
+        self.position = position
+        self.where: list[Position] = []
+
+    def put(self, value: Any, position: Position) -> None:
+        """Append `value`, written at `position`."""
+        self.append(value)
+        self.where.append(position)
+
+    def at(self, index: int) -> Position:
+        """Where item `index` was written."""
+        return self.where[index] if index < len(self.where) else self.position
+
+    def located(self) -> list[tuple[Any, Position]]:
+        """The items, each with its place."""
+        return [(value, self.at(index)) for index, value in enumerate(self)]
+
+
+class Reset:
+    """`!reset`: takes away what the files below say (Compose Specification, 13 "Merge", Reset value)."""
+
+
+class Override(NamedTuple):
+    """`!override`: replaces what the files below say, without merging (the same, Replace value)."""
+
+    value: Any
+
+
+def plain(value: Any) -> Any:
+    """`value` as dicts, lists and scalars without positions; `!reset` and `!override` are carried out."""
+    if isinstance(value, Override):
+        return plain(value.value)
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items() if not isinstance(item, Reset)}
+    if isinstance(value, list):
+        return [plain(item) for item in value if not isinstance(item, Reset)]
+    return value
+
+
+def settle(value: Any) -> Any:
+    """`value` with `!reset` items left out and `!override` unwrapped: there is nothing below it any more."""
+    if isinstance(value, Override):
+        return settle(value.value)
+    if isinstance(value, Map):
+        settled = Map(position=value.position)
+        for key, item in value.items():
+            if not isinstance(item, Reset):
+                settled.put(key, settle(item), value.at(key))
+        return settled
+    if isinstance(value, Seq):
+        sequence = Seq(value.position)
+        for item, position in value.located():
+            if not isinstance(item, Reset):
+                sequence.put(settle(item), position)
+        return sequence
+    return value

@@ -1,0 +1,8 @@
+"""Compose to Swarm: a list of rules that the compiler, the validator and the docs' table share."""
+
+from openbalena.stack.compiler import Compiled, analyse, compile  # noqa: A004 - the contract's word
+from openbalena.stack.content import ContentFile
+from openbalena.stack.diagnostic import Diagnostic, Severity
+from openbalena.stack.render import render, stack_file
+
+__all__ = ["Compiled", "ContentFile", "Diagnostic", "Severity", "analyse", "compile", "render", "stack_file"]

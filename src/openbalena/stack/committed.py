@@ -1,0 +1,77 @@
+"""The compiled files of the checkout: the default deployment, db and s3, and the volumes on NFS."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from openbalena import compose
+from openbalena.stack.compiler import Compiled, compile  # noqa: A004 - the contract's word
+from openbalena.stack.emit import dump
+
+INTERNAL = ("internal-postgres", "internal-s3")
+_HOW = "Compiled from docker-compose.yml: change that and run `./open-balena.sh stack render --committed`."
+# nfs(5): `hard` waits for a server that is away instead of losing writes.
+_NFS_OPTIONS = "addr=${NFS_HOST:-nfs.invalid},port=${NFS_PORT:-2049},nfsvers=4.1,rw,hard,timeo=600,retrans=2"
+
+
+def committed(root: Path) -> dict[str, str]:
+    """Each compiled file's name and text, from `root`'s docker-compose.yml, whatever the environment says.
+
+    Variables stay as they are written. Raises UsageError for definitions that are wrong.
+    """
+    default = _compiled(root, ())
+    internal = _compiled(root, INTERNAL)
+    return {
+        "docker-stack.yml": _text(
+            "openBalena's services on Docker Swarm, but for the internal database and store.", default, default.document
+        ),
+        "docker-stack-internal.yml": _text(
+            "The internal database and store: deploy this file together with docker-stack.yml.",
+            internal,
+            _beyond(internal, default),
+        ),
+        "docker-stack-nfs.yml.template": _text(
+            "The volumes on an NFS server: deploy it together with the others, with NFS_HOST set.",
+            None,
+            {"volumes": {name: _on_nfs(name) for name in sorted(_compiled(root, ("*",)).stateful)}},
+        ),
+    }
+
+
+def _compiled(root: Path, profiles: Iterable[str]) -> Compiled:
+    files = [root / "docker-compose.yml"]
+    return compile(compose.load(files, environment={}, profiles=profiles, interpolate=False))
+
+
+def _beyond(full: Compiled, default: Compiled) -> dict[str, Any]:
+    """What `full` has and `default` has not, and what its services use of both."""
+    services = {name: value for name, value in full.document["services"].items()
+                if name not in default.document["services"]}  # fmt: skip
+    document: dict[str, Any] = {"services": services, "networks": full.document["networks"]}
+    used = {
+        "volumes": {mount.get("source") for service in services.values() for mount in service.get("volumes", ())},
+        "secrets": {item["source"] for service in services.values() for item in service.get("secrets", ())},
+        "configs": {item["source"] for service in services.values() for item in service.get("configs", ())},
+    }
+    for section, names in used.items():
+        document[section] = {name: value for name, value in full.document[section].items() if name in names}
+    return document
+
+
+def _on_nfs(name: str) -> dict[str, Any]:
+    return {
+        "driver": "local",
+        "driver_opts": {"type": "nfs", "o": _NFS_OPTIONS, "device": f":${{NFS_PATH:-/openbalena}}/{name}"},
+    }
+
+
+def _text(title: str, compiled: Compiled | None, document: dict[str, Any] | Any) -> str:
+    labels = sorted(_labels(document)) if compiled else []
+    lines = [title, _HOW, *(f"Node label to set: docker node update --label-add {label} NODE" for label in labels)]
+    return "".join(f"# {line}\n" for line in lines) + dump(document)
+
+
+def _labels(document: dict[str, Any]) -> set[str]:
+    from openbalena.stack.compiler import node_labels
+
+    return {f"{label}={value}" for label, value in node_labels(document["services"]).items()}

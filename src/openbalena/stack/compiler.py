@@ -1,0 +1,185 @@
+"""Compose in, stack out: runs the rules over every service and carries the rest over."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from openbalena.compose.project import Project
+from openbalena.compose.tree import Map, Position, plain
+from openbalena.errors import UsageError
+from openbalena.stack import rules, symbolic
+from openbalena.stack.checks import check_service
+from openbalena.stack.content import ContentFile, described, entry, secret_env
+from openbalena.stack.diagnostic import Diagnostic, Severity
+from openbalena.stack.overlay import Words, leave_out, overlay
+from openbalena.stack.rule import RULES
+from openbalena.stack.rules.deploy import add_constraint
+from openbalena.stack.service import Service
+from openbalena.stack.top_level import network, volume
+
+__all__ = ["Compiled", "analyse", "compile", "rules"]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A stack. It holds no secret: their values are placeholder marks.
+
+    `document` is the stack file; `secret_files` and `config_files` are what it brings along, by key; `node_labels` are
+    the labels (without `node.labels.`) that placement asks for, with the value; `builds` are the build sections of its
+    services; `stateful` maps a volume to the service that is pinned to it. `interpolated` is false where `${…}` stayed.
+    """
+
+    name: str
+    document: Mapping[str, Any]
+    secret_files: Mapping[str, ContentFile] = field(default_factory=dict)
+    config_files: Mapping[str, ContentFile] = field(default_factory=dict)
+    node_labels: Mapping[str, str] = field(default_factory=dict)
+    builds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    stateful: Mapping[str, str] = field(default_factory=dict)
+    diagnostics: tuple[Diagnostic, ...] = ()
+    interpolated: bool = True
+
+    @property
+    def content_files(self) -> tuple[ContentFile, ...]:
+        """Secrets, then configs."""
+        return (*self.secret_files.values(), *self.config_files.values())
+
+
+def compile(project: Project) -> Compiled:  # noqa: A001 - the contract's word
+    """`project` as a stack. Raises UsageError, with all errors, where Swarm cannot have what it says."""
+    compiled = analyse(project)
+    errors = [str(item) for item in compiled.diagnostics if item.severity is Severity.ERROR]
+    if errors:
+        raise UsageError("\n".join(errors))
+    return compiled
+
+
+def analyse(project: Project) -> Compiled:
+    """As `compile`, but errors are among the diagnostics, and what they are about is not in the document."""
+    swarm, words = overlay(project)
+    model = swarm.model
+    compilation = _Compilation(swarm, model)
+    for name, service in model["services"].items():
+        compilation.service(name, service, words.get(name, Words(service.position)))
+    return compilation.finish()
+
+
+_KEYS = ("image", "command", "entrypoint", "user", "hostname", "environment", "secrets", "configs", "volumes",
+         "networks", "ports", "cap_add", "healthcheck", "deploy")  # fmt: skip
+_ORDER = {key: index for index, key in enumerate(_KEYS)}
+
+
+class _Compilation:
+    def __init__(self, project: Project, model: Map) -> None:
+        self.project = project
+        self.model = model
+        self.services = Map(position=model.at("services"))
+        self.files: dict[str, dict[str, ContentFile]] = {"secrets": {}, "configs": {}}
+        self.builds: dict[str, Any] = {}
+        self.stateful: dict[str, str] = {}
+        self.diagnostics: list[Diagnostic] = []
+
+    def service(self, name: str, source: Map, words: Words) -> None:
+        """Run the rules over one service."""
+        source, notes = leave_out(source, words.without)
+        self.diagnostics += notes
+        if words.secret_env is not None:
+            source, content = secret_env(source, name, words, self.project.name, self.project.interpolated)
+            self.files["secrets"][content.key] = content
+        position: Position = self.model["services"].at(name)
+        service = Service(name, source, self.project.name, position, Map(position=position))
+        for key, rule in RULES.items():
+            if key in source and source[key] is not None:
+                rule.apply(service, source[key])
+        for volume_name, place in words.stateful.located():
+            self._pin(service, str(volume_name), place)
+        check_service(service)
+        if not self.project.interpolated:
+            symbolic.check(service.target)
+        self.diagnostics += service.diagnostics
+        if service.build is not None:
+            self.builds[name] = plain(service.build)
+        ordered = sorted(service.target.items(), key=lambda item: _ORDER.get(item[0], len(_ORDER)))
+        self.services.put(name, Map(ordered, position), position)
+
+    def _pin(self, service: Service, name: str, place: Position) -> None:
+        mounts = service.target.get("volumes", ())
+        if not any(mount["type"] == "volume" and mount.get("source") == name for mount in mounts):
+            raise UsageError(f"{place}: x-swarm.stateful names {name}, which the service does not mount")
+        add_constraint(service, f"node.labels.openbalena.data.{name} == true", "x-swarm")
+        deploy = service.target.get("deploy", {})
+        if deploy.get("mode") == "global" or deploy.get("replicas", 1) != 1:
+            service.error("stateful", "two tasks would write one volume", "write deploy.replicas: 1", place)
+        if deploy.get("update_config", {}).get("order", "stop-first") != "stop-first":
+            service.error("stateful", "the new task would start while the old one writes", "order: stop-first", place)
+        self.stateful[name] = service.name
+
+    def finish(self) -> Compiled:
+        """Carry the top-level sections over and put the stack together."""
+        document: dict[str, Any] = {"services": plain(self.services)}
+        for section, convert in (("networks", network), ("volumes", volume)):
+            converted = {
+                name: plain(convert(name, value, self.diagnostics)) for name, value in self._used(section).items()
+            }
+            if converted:
+                document[section] = converted
+        for section in ("secrets", "configs"):
+            entries = self._content(section)
+            if entries:
+                document[section] = entries
+        return Compiled(
+            name=self.project.name,
+            document=document,
+            secret_files=self.files["secrets"],
+            config_files=self.files["configs"],
+            node_labels=node_labels(document["services"]),
+            builds=self.builds,
+            stateful=self.stateful,
+            diagnostics=tuple(self.diagnostics),
+            interpolated=self.project.interpolated,
+        )
+
+    def _users(self, section: str) -> dict[str, list[str]]:
+        """Which services use each resource of `section`, in the stack as compiled."""
+        users: dict[str, list[str]] = {}
+        for name, service in self.services.items():
+            used = service.get(section, ())
+            if section == "networks":
+                names = list(used or ["default"])
+            elif section == "volumes":
+                names = [mount["source"] for mount in used if mount["type"] == "volume" and "source" in mount]
+            else:
+                names = [reference["source"] for reference in used]
+            for resource in dict.fromkeys(names):
+                users.setdefault(resource, []).append(name)
+        return users
+
+    def _used(self, section: str) -> Map:
+        declared = self.model.get(section) or Map()
+        users = self._users(section)
+        return Map(((name, value) for name, value in declared.items() if name in users), declared.position)
+
+    def _content(self, section: str) -> dict[str, Any]:
+        files, declared = self.files[section], self.model.get(section) or Map()
+        entries: dict[str, Any] = {}
+        for key, users in sorted(self._users(section).items()):
+            written = declared.get(key, Map())
+            if written.get("external") or "driver" in written:
+                entries[key] = plain(written)
+                continue
+            if key not in files:
+                files[key] = described(section[:-1], key, written, self.project.name, self.project.environment)
+            files[key] = replace(files[key], services=tuple(users))
+            entries[key] = plain(entry(files[key], written.get("labels")))
+        return entries
+
+
+def node_labels(services: Mapping[str, Any]) -> dict[str, str]:
+    """The labels that placement asks for, without `node.labels.`, each with its value."""
+    labels = {}
+    for service in services.values():
+        for constraint in service.get("deploy", {}).get("placement", {}).get("constraints", ()):
+            name, operator, value = constraint.partition("==")
+            if operator and name.strip().startswith("node.labels."):
+                labels[name.strip().removeprefix("node.labels.")] = value.strip()
+    return labels

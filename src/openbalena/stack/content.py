@@ -1,0 +1,87 @@
+"""Secrets and configs: the files that a rendered stack brings along."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from openbalena.compose.tree import Map, Seq
+from openbalena.errors import UsageError
+from openbalena.stack.overlay import Words
+
+
+@dataclass(frozen=True)
+class ContentFile:
+    """One secret or config. `path` is relative to the rendered directory; `variable` names the object in the cluster,
+    `name` is what it is called where that variable is unset; `services` use it. The bytes are those of the file
+    `source`, or `text`, in which secret values are placeholder marks; a stack that was compiled without interpolation
+    has neither.
+    """
+
+    key: str
+    path: str
+    variable: str
+    name: str
+    services: tuple[str, ...]
+    text: str | None = None
+    source: Path | None = None
+
+
+def described(kind: str, key: str, written: Map, project: str, environment: Mapping[str, str]) -> ContentFile:
+    """The content file of the secret or config (`kind`) `key`. Raises UsageError where it has no content."""
+    text = source = None
+    if "content" in written:
+        text = str(written["content"])
+    elif "environment" in written:
+        text = environment.get(str(written["environment"]), "")
+    elif "file" in written:
+        source = Path(str(written["file"]))
+    else:
+        raise UsageError(f"{written.position}: the {kind} {key} has to say file, content, environment or external")
+    return content_file(kind, key, key, project, text, source)
+
+
+def content_file(kind: str, key: str, file: str, project: str, text: str | None, source: Path | None) -> ContentFile:
+    """A content file with the names that follow from its key."""
+    variable = re.sub(r"[^A-Z0-9]", "_", key.upper()) + ("_SECRET" if kind == "secret" else "_CONFIG")
+    return ContentFile(key, f"{kind}s/{file}", variable, f"{project}_{key}", (), text, source)
+
+
+def entry(content: ContentFile, labels: Map | None) -> Map:
+    """What the stack says of a content file."""
+    described = Map()
+    described["name"] = f"${{{content.variable}:-{content.name}}}"
+    described["file"] = f"./{content.path}"
+    if labels:
+        described["labels"] = labels
+    return described
+
+
+def secret_env(service: Map, name: str, words: Words, project: str, interpolated: bool) -> tuple[Map, ContentFile]:
+    """The service without the variables that `secret_env` names, and the file that has them as KEY=value lines.
+
+    Raises UsageError for a variable that the service does not have, or whose value has a line break.
+    """
+    wanted = words.secret_env or Map()
+    target, keys = wanted.get("target"), wanted.get("keys")
+    if not isinstance(target, str) or not isinstance(keys, Seq) or set(wanted) - {"target", "keys"}:
+        raise UsageError(f"{wanted.position}: x-swarm.secret_env takes target: and keys:")
+    environment: Map = service.get("environment", Map()).copy()
+    lines = []
+    for key, place in keys.located():
+        if environment.get(key) is None:
+            raise UsageError(f"{place}: x-swarm.secret_env names {key}, which the service's environment does not set")
+        value = environment.pop(key)
+        if "\n" in value:
+            raise UsageError(f"{place}: {key} has a line break, which a file of KEY=value lines cannot hold")
+        lines.append(f"{key}={value}\n")
+    key = f"{name}-env"
+    content = content_file("secret", key, f"{name}.env", project, "".join(lines) if interpolated else None, None)
+    changed = service.copy()
+    changed.put("environment", environment, service.at("environment"))
+    reference = Map([("source", key), ("target", target), ("mode", 0o400)], wanted.position)
+    secrets = Seq(wanted.position)
+    for item, place in [*service.get("secrets", Seq()).located(), (reference, wanted.position)]:
+        secrets.put(item, place)
+    changed.put("secrets", secrets, wanted.position)
+    return changed, content

@@ -1,0 +1,28 @@
+"""What the compiler and the validator say about a place in a file."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from openbalena.compose.tree import Position
+
+
+class Severity(StrEnum):
+    """An error stops; a warning says that something is lost; a note says what was done."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """`rule` is the Compose key; `meaning` says what Swarm does with it, `instead` what to write."""
+
+    position: Position
+    rule: str
+    severity: Severity
+    meaning: str
+    instead: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.position}: {self.rule}: {self.meaning}{'; ' + self.instead if self.instead else ''}"

@@ -1,0 +1,112 @@
+"""`x-swarm`: a Compose fragment merged for Swarm only, by Compose's own rules, and three words of its own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from openbalena.compose.merge import as_sequence, merge_maps
+from openbalena.compose.project import Project
+from openbalena.compose.tree import Map, Position, Seq
+from openbalena.errors import UsageError
+from openbalena.stack.diagnostic import Diagnostic, Severity
+
+_WORDS = ("stateful", "secret_env", "without")
+Reasons = Mapping[str, str | Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Words:
+    """A service's own words of `x-swarm`; `at` is where x-swarm stands."""
+
+    at: Position
+    stateful: Seq = field(default_factory=Seq)
+    secret_env: Map | None = None
+    without: Map = field(default_factory=Map)
+
+
+def overlay(project: Project) -> tuple[Project, dict[str, Words]]:
+    """The project as Swarm shall see it, and each service's words. Raises UsageError for a word that is wrong."""
+    tree = project.tree
+    fragment = tree.get("x-swarm")
+    if fragment is not None:
+        tree = tree.copy()
+        place = tree.at("x-swarm")
+        del tree["x-swarm"]
+        tree = merge_maps(tree, _mapping(fragment, place), "")
+    services, words = Map(position=tree.at("services")), {}
+    for name, service in (tree.get("services") or Map()).items():
+        place = tree["services"].at(name)
+        if isinstance(service, Map) and "x-swarm" in service:
+            service, words[name] = _service(service)
+        services.put(name, service, place)
+    changed = tree.copy()
+    changed.put("services", services, tree.at("services"))
+    name = changed.get("name")
+    return replace(project, tree=changed, name=str(name) if name else project.name), words
+
+
+def _service(service: Map) -> tuple[Map, Words]:
+    place = service.at("x-swarm")
+    fragment = _mapping(service["x-swarm"], place).copy()
+    taken = {word: fragment.pop(word, None) for word in _WORDS}
+    base = service.copy()
+    del base["x-swarm"]
+    merged = merge_maps(base, fragment, "services.*")
+    secret_env = taken["secret_env"]
+    return merged, Words(
+        at=place,
+        stateful=as_sequence(taken["stateful"]),
+        secret_env=None if secret_env is None else _mapping(secret_env, place),
+        without=Map() if taken["without"] is None else _mapping(taken["without"], place),
+    )
+
+
+def _mapping(value: Any, place: Position) -> Map:
+    if not isinstance(value, Map):
+        raise UsageError(f"{place}: x-swarm: expected a mapping")
+    return value
+
+
+def leave_out(service: Map, without: Map) -> tuple[Map, list[Diagnostic]]:
+    """The service (in normal form) less what `without` names, each with a note that gives the reason.
+
+    Raises UsageError for a key or an item that is not there and for one without a reason.
+    """
+    kept, notes = service.copy(), []
+    for key, reason in without.items():
+        place = without.at(key)
+        if key not in kept:
+            raise UsageError(f"{place}: x-swarm.without names {key}, which the service does not have: take it out")
+        if isinstance(reason, Map):
+            kept[key] = _less(kept[key], key, reason)
+            notes += [_note(reason.at(item), f"{key}.{item}", text) for item, text in reason.items()]
+        else:
+            del kept[key]
+            notes.append(_note(place, key, reason))
+    return kept, notes
+
+
+def _note(place: Position, key: str, reason: Any) -> Diagnostic:
+    if not isinstance(reason, str) or not reason.strip():
+        raise UsageError(f"{place}: x-swarm.without: {key} needs a reason, as text")
+    return Diagnostic(place, key, Severity.NOTE, f"left out: {reason}")
+
+
+def _less(value: Any, key: str, reasons: Map) -> Any:
+    names = set(reasons)
+    if isinstance(value, Map):
+        found = names & set(value)
+        kept: Map | Seq = value.without(found)
+    elif isinstance(value, Seq):
+        found, kept = set(), Seq(value.position)
+        for item, place in value.located():
+            name = str(item.get("source") or item.get("target")) if isinstance(item, Map) else str(item)
+            if name in names:
+                found.add(name)
+            else:
+                kept.put(item, place)
+    else:
+        raise UsageError(f"{reasons.position}: x-swarm.without: {key} has no items: give it one reason")
+    for name in names - found:
+        raise UsageError(f"{reasons.at(name)}: x-swarm.without: {key} has no item {name}: take it out")
+    return kept

@@ -1,0 +1,105 @@
+"""`deploy`, and the Compose keys that Swarm has below it."""
+
+from typing import Any
+
+from openbalena.compose.tree import Map, Seq
+from openbalena.stack.rule import Native, Status, rule
+from openbalena.stack.service import Service
+
+CONDITIONS = ("none", "on-failure", "any")
+_ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64", "386": "i686", "arm": "armv7l"}
+
+
+@rule("deploy", Status.SUPPORTED, Native.KEPT)
+def deploy(service: Service, value: Map) -> None:
+    """Kept, but for reserved devices, which Swarm has only as generic_resources, and reserved pids."""
+    target = value.copy()
+    resources = value.get("resources")
+    if isinstance(resources, Map) and isinstance(resources.get("reservations"), Map):
+        reservations = resources["reservations"].copy()
+        for key, instead in (("devices", "reserve generic_resources"), ("pids", "limit pids")):
+            if key in reservations:
+                place = reservations.at(key)
+                service.error(f"deploy.resources.reservations.{key}", "Swarm cannot reserve them", instead, place)
+                del reservations[key]
+        target["resources"] = resources.copy()
+        target["resources"]["reservations"] = reservations
+    service.put("deploy", target, service.at("deploy"))
+
+
+@rule("restart", Status.TRANSLATED, Native.KEPT, "write deploy.restart_policy.condition: none, on-failure or any")
+def restart(service: Service, value: str) -> None:
+    """Becomes deploy.restart_policy, unless that is there: `no` is none, on-failure[:n] is itself, others are any.
+
+    `docker stack deploy` takes `no` for no policy at all, and that means any.
+    """
+    if "restart_policy" in service.target.get("deploy", {}):
+        return
+    condition, _, attempts = value.partition(":")
+    place = service.at("restart")
+    policy = service.below("deploy", "restart_policy")
+    if condition not in ("no", "always", "unless-stopped", "on-failure") and "$" not in value:
+        service.error("restart", f"there is no policy {value}", "write no, always, on-failure or unless-stopped")
+    policy.put("condition", {"no": "none", "on-failure": "on-failure"}.get(condition, "any"), place)
+    if attempts.isdigit():
+        policy.put("max_attempts", int(attempts), place)
+
+
+@rule("scale", Status.TRANSLATED, Native.REFUSED, "write deploy.replicas")
+def scale(service: Service, value: Any) -> None:
+    """Becomes deploy.replicas."""
+    service.below("deploy").put("replicas", value, service.at("scale"))
+
+
+@rule("mem_limit", Status.TRANSLATED, Native.REFUSED, "write deploy.resources.limits.memory")
+def mem_limit(service: Service, value: Any) -> None:
+    """Becomes deploy.resources.limits.memory."""
+    _resource(service, "mem_limit", "limits", "memory", str(value))
+
+
+@rule("mem_reservation", Status.TRANSLATED, Native.REFUSED, "write deploy.resources.reservations.memory")
+def mem_reservation(service: Service, value: Any) -> None:
+    """Becomes deploy.resources.reservations.memory, which also decides where a task fits."""
+    _resource(service, "mem_reservation", "reservations", "memory", str(value))
+
+
+@rule("cpus", Status.TRANSLATED, Native.REFUSED, "write deploy.resources.limits.cpus")
+def cpus(service: Service, value: Any) -> None:
+    """Becomes deploy.resources.limits.cpus."""
+    _resource(service, "cpus", "limits", "cpus", str(value))
+
+
+@rule("pids_limit", Status.TRANSLATED, Native.REFUSED, "write deploy.resources.limits.pids")
+def pids_limit(service: Service, value: Any) -> None:
+    """Becomes deploy.resources.limits.pids; -1, without a limit, is Swarm's default."""
+    if value != -1:
+        _resource(service, "pids_limit", "limits", "pids", value)
+
+
+@rule("platform", Status.TRANSLATED, Native.REFUSED, "write deploy.placement.constraints on node.platform.arch")
+def platform(service: Service, value: str) -> None:
+    """Becomes a placement constraint on the node's operating system and architecture."""
+    system, _, machine = value.partition("/")
+    add_constraint(service, f"node.platform.os == {system}", "platform")
+    if machine:
+        name = machine.partition("/")[0]
+        add_constraint(service, f"node.platform.arch == {_ARCHITECTURES.get(name, name)}", "platform")
+
+
+def add_constraint(service: Service, constraint: str, key: str) -> None:
+    """Add a placement constraint that `key` asks for, unless it is there."""
+    placement = service.below("deploy", "placement")
+    constraints = placement.get("constraints")
+    if constraint in (constraints or ()):
+        return
+    added = Seq(service.at(key))
+    for item, place in constraints.located() if isinstance(constraints, Seq) else ():
+        added.put(item, place)
+    added.put(constraint, service.at(key))
+    placement.put("constraints", added, service.at(key))
+
+
+def _resource(service: Service, key: str, kind: str, name: str, value: Any) -> None:
+    resources = service.below("deploy", "resources", kind)
+    if name not in resources:
+        resources.put(name, value, service.at(key))

@@ -1,0 +1,78 @@
+"""Keys that Swarm has as Compose has them, and those whose value it wants in another form."""
+
+from typing import Any
+
+from openbalena.compose.tree import Map, Seq
+from openbalena.stack.emit import Octal
+from openbalena.stack.rule import Native, Status, rule, supported
+from openbalena.stack.service import Service
+
+supported("image", "each node pulls it, unless it is there already")
+supported("command", "the task's arguments")
+supported("entrypoint", "the task's command")
+supported("environment", "the task's environment; nothing reads .env on the nodes")
+supported("labels", "labels of the container; `deploy.labels` are the service's")
+supported("hostname", "may hold templates such as {{.Node.Hostname}}")
+supported("user", "as in Compose")
+supported("working_dir", "as in Compose")
+supported("stdin_open", "as in Compose")
+supported("read_only", "as in Compose")
+supported("init", "as in Compose")
+supported("isolation", "Windows only")
+supported("credential_spec", "Windows only")
+supported("cap_add", "kept since Engine 20.10")
+supported("cap_drop", "kept since Engine 20.10")
+supported("sysctls", "kept since Engine 20.10")
+supported("ulimits", "kept since Engine 20.10")
+supported("extra_hosts", "kept since Engine 20.10")
+supported("dns", "as in Compose")
+supported("dns_search", "as in Compose")
+supported("logging", "as in Compose, on the node of the task")
+supported("stop_grace_period", "counts from SIGTERM; the default is 10 s")
+supported("stop_signal", "as in Compose")
+
+
+@rule("tty", Status.SUPPORTED, Native.KEPT)
+def tty(service: Service, value: Any) -> None:
+    """Kept. `docker service logs` then refuses to show anything without --raw."""
+    if value:
+        service.put("tty", value, service.at("tty"))
+        service.warn("tty", "`docker service logs` refuses a service with a terminal without --raw", "leave tty out")
+
+
+@rule("healthcheck", Status.SUPPORTED, Native.KEPT)
+def healthcheck(service: Service, value: Map) -> None:
+    """Kept; a task takes part in DNS only while it is healthy. start_interval needs Engine 25 (API 1.44)."""
+    service.put("healthcheck", value, service.at("healthcheck"))
+
+
+@rule("secrets", Status.SUPPORTED, Native.KEPT)
+def secrets(service: Service, value: Seq) -> None:
+    """Kept: the content comes with the stack as a Swarm secret; `content`, `environment` and `file` become files."""
+    service.put("secrets", _with_modes(value), service.at("secrets"))
+
+
+@rule("configs", Status.SUPPORTED, Native.KEPT)
+def configs(service: Service, value: Seq) -> None:
+    """Kept: the content comes with the stack as a Swarm config; `content`, `environment` and `file` become files."""
+    service.put("configs", _with_modes(value), service.at("configs"))
+
+
+def _with_modes(references: Seq) -> Seq:
+    kept = Seq(references.position)
+    for reference, place in references.located():
+        changed = reference.copy()
+        if isinstance(changed.get("mode"), int):
+            changed["mode"] = Octal(changed["mode"])
+        kept.put(changed, place)
+    return kept
+
+
+@rule("build", Status.TRANSLATED, Native.DROPPED, "build the image before, give it a name with `image:`, push it")
+def build(service: Service, value: Map) -> None:
+    """Becomes `image`: a cluster builds nothing, so the image is built before and brought to every node."""
+    service.build = value
+    if "image" not in service.source:
+        name = f"{service.project}-{service.name}"
+        service.put("image", name, service.at("build"))
+        service.note("build", f"the image {name} has to be on every node", "build and push it, and name it with image:")

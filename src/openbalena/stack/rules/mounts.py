@@ -1,0 +1,90 @@
+"""Mounts: volumes, tmpfs, shm_size and devices."""
+
+from typing import Any
+
+from openbalena.compose.tree import Map, Position, Seq
+from openbalena.stack.rule import Native, Status, rule
+from openbalena.stack.service import Service
+from openbalena.stack.size import in_bytes
+
+# runc's default device rules (libcontainer/specconv, AllowedDevices): each container has all but tun already.
+_IN_EVERY = {f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "console")}
+_ALLOWED = {"/dev/net/tun"}
+_MOUNT_KEYS = ("type", "source", "target", "read_only", "consistency")
+_OPTION_KEYS = {"bind": {"propagation"}, "volume": {"nocopy", "subpath"}, "tmpfs": {"size"}}
+
+
+@rule("volumes", Status.SUPPORTED, Native.KEPT)
+def volumes(service: Service, value: Seq) -> None:
+    """Kept in long form. A local volume is a different one on each node; a bind mount's path has to be on each node."""
+    for mount, place in value.located():
+        kind = mount["type"]
+        if kind not in ("bind", "volume", "tmpfs", "npipe", "cluster"):
+            service.error("volumes", f"Swarm mounts nothing of type {kind}", "mount a volume or a config", place)
+            continue
+        service.append("volumes", _mount(service, mount, place), place)
+
+
+def _mount(service: Service, mount: Map, place: Position) -> Map:
+    kept = Map(position=place)
+    for key in _MOUNT_KEYS:
+        if key in mount:
+            kept.put(key, mount[key], mount.at(key))
+    kind = mount["type"]
+    options = mount.get(kind)
+    if isinstance(options, Map):
+        allowed = Map(position=options.position)
+        for key, value in options.items():
+            if key in _OPTION_KEYS.get(kind, ()):
+                allowed.put(key, in_bytes(value, options.at(key)) if key == "size" else value, options.at(key))
+            elif key not in ("create_host_path", "selinux") and not (key == "mode" and value in (0o1777, 1777)):
+                service.warn(f"volumes.{kind}.{key}", "`docker stack deploy` drops it", "leave it out", options.at(key))
+        if allowed:
+            kept.put(kind, allowed, mount.at(kind))
+    return kept
+
+
+@rule("tmpfs", Status.TRANSLATED, Native.DROPPED, "write it as a volume of type tmpfs")
+def tmpfs(service: Service, value: Seq) -> None:
+    """Becomes mounts of type tmpfs with their size. Swarm gives each mode 1777 and the options nosuid,nodev,noexec."""
+    for item, place in value.located():
+        target, _, options = item.partition(":")
+        mount = Map([("type", "tmpfs"), ("target", target)], place)
+        for option in filter(None, options.split(",")):
+            name, _, setting = option.partition("=")
+            if name == "size":
+                mount.put("tmpfs", Map([("size", in_bytes(setting, place))], place), place)
+            elif option not in ("rw", "nosuid", "nodev", "noexec", "mode=1777", "mode=01777"):
+                service.warn("tmpfs", f"`docker stack deploy` cannot send {option}", "leave it out", place)
+        service.append("volumes", mount, place)
+
+
+@rule("shm_size", Status.TRANSLATED, Native.DROPPED, "mount a tmpfs of that size at /dev/shm")
+def shm_size(service: Service, value: Any) -> None:
+    """Becomes a tmpfs mount of that size at /dev/shm."""
+    place = service.at("shm_size")
+    mount = Map([("type", "tmpfs"), ("target", "/dev/shm")], place)  # noqa: S108 - the path of shared memory
+    mount.put("tmpfs", Map([("size", in_bytes(value, place))], place), place)
+    service.append("volumes", mount, place)
+
+
+@rule("devices", Status.TRANSLATED, Native.DROPPED, "bind-mount /dev/net/tun; other devices are beyond Swarm")
+def devices(service: Service, value: Seq) -> None:
+    """A device that the runtime's default rules allow becomes a bind mount; any other is refused.
+
+    Swarm has no devices. runc lets every container use 10:200, /dev/net/tun, which works with NET_ADMIN.
+    """
+    for device, place in value.located():
+        source, target = str(device.get("source", "")), str(device.get("target") or device.get("source", ""))
+        if source in _IN_EVERY and target == source:
+            continue
+        if source not in _ALLOWED:
+            service.error(
+                "devices", f"Swarm has no devices, and the runtime allows no {source}",
+                "run it outside Swarm, or give the reason why it can go in x-swarm.without", place,
+            )  # fmt: skip
+            continue
+        if "NET_ADMIN" not in service.source.get("cap_add", ()) and "ALL" not in service.source.get("cap_add", ()):
+            service.warn("devices", f"{source} is of use with NET_ADMIN only", "add it to cap_add", place)
+        mount = Map([("type", "bind"), ("source", source), ("target", target)], place)
+        service.append("volumes", mount, place)

@@ -1,0 +1,59 @@
+"""Ports and a service's networks."""
+
+from typing import Any
+
+from openbalena.compose.tree import Map, Position, Seq, plain
+from openbalena.stack.rule import Native, Status, rule
+from openbalena.stack.service import Service
+
+_EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - what Swarm does
+
+
+@rule("ports", Status.SUPPORTED, Native.KEPT, "write the long form, without host_ip")
+def ports(service: Service, value: Seq) -> None:
+    """Kept in long form. Swarm publishes on every address of a node; one that is meant for one address is refused."""
+    for port, place in value.located():
+        kept = Map(position=place)
+        if str(port.get("host_ip", "")) not in _EVERYWHERE:
+            service.error(
+                "ports.host_ip", f"Swarm would publish {port['target']} on every address of the nodes",
+                "leave the port unpublished and put a proxy before it, or drop the address", place,
+            )  # fmt: skip
+        for key in ("target", "published", "protocol", "mode"):
+            if key in port:
+                kept.put(key, _number(service, port[key], place) if key == "published" else port[key], port.at(key))
+        service.append("ports", kept, place)
+
+
+def _number(service: Service, published: Any, place: Position) -> Any:
+    text = str(published)
+    if text.isdigit():
+        return int(text)
+    if "$" not in text:
+        service.error("ports.published", f"Swarm chooses no port from {text}", "write one port", place)
+    return published
+
+
+@rule("networks", Status.SUPPORTED, Native.KEPT)
+def networks(service: Service, value: Map) -> None:
+    """Kept with aliases and driver options. Swarm gives the addresses: a task moves, and its address with it."""
+    attached = Map(position=service.at("networks"))
+    for name, options in value.items():
+        attached.put(name, _attachment(service, options), value.at(name))
+    if plain(attached) != {"default": None}:
+        service.put("networks", attached, service.at("networks"))
+
+
+def _attachment(service: Service, options: Map | None) -> Map | None:
+    if options is None:
+        return None
+    kept = Map(position=options.position)
+    for key, value in options.items():
+        place = options.at(key)
+        if key in ("aliases", "driver_opts"):
+            kept.put(key, value, place)
+        elif key in ("ipv4_address", "ipv6_address", "link_local_ips", "mac_address"):
+            service.error(f"networks.{key}", "Swarm gives tasks their addresses", "reach the service by name", place)
+        else:
+            service.warn(f"networks.{key}", "`docker stack deploy` cannot send it", "leave it out", place)
+    return kept or None

@@ -1,0 +1,58 @@
+"""Networks and volumes of a stack."""
+
+from openbalena.compose.tree import Map, Seq
+from openbalena.stack.diagnostic import Diagnostic, Severity
+
+_NETWORK_KEYS = ("name", "driver", "driver_opts", "attachable", "enable_ipv6", "internal", "external", "labels")
+_LOCAL_DRIVERS = ("bridge", "host", "none", "null")
+
+
+def network(name: str, written: Map, diagnostics: list[Diagnostic]) -> Map:
+    """A network: external ones as they are; others are overlays, whatever Compose had, for tasks on many nodes."""
+    kept = Map(position=written.position)
+    for key in _NETWORK_KEYS:
+        if key in written:
+            kept.put(key, written[key], written.at(key))
+    if kept.get("driver") in _LOCAL_DRIVERS and not kept.get("external"):
+        place = written.at("driver")
+        diagnostics.append(
+            Diagnostic(place, "networks.driver", Severity.NOTE, f"{name} becomes an overlay: bridges end at the node")
+        )
+        kept.put("driver", "overlay", place)
+        if kept.pop("driver_opts", None):
+            diagnostics.append(
+                Diagnostic(written.at("driver_opts"), "networks.driver_opts", Severity.WARNING,
+                           "options of another driver mean nothing to an overlay", "write overlay options in x-swarm")
+            )  # fmt: skip
+    ipam = written.get("ipam")
+    if isinstance(ipam, Map) and not kept.get("external"):
+        kept.put("ipam", _ipam(ipam, diagnostics), written.at("ipam"))
+    return kept
+
+
+def _ipam(ipam: Map, diagnostics: list[Diagnostic]) -> Map:
+    kept = Map(position=ipam.position)
+    if ipam.get("driver"):
+        kept.put("driver", ipam["driver"], ipam.at("driver"))
+    pools = Seq(ipam.at("config"))
+    for pool in ipam.get("config") or ():
+        for key in pool:
+            if key != "subnet":
+                diagnostics.append(
+                    Diagnostic(pool.at(key), f"networks.ipam.config.{key}", Severity.WARNING,
+                               "`docker stack deploy` refuses it", "Swarm gives out the addresses of the subnet")
+                )  # fmt: skip
+        if "subnet" in pool:
+            pools.put(Map([("subnet", pool["subnet"])], pool.position), pool.position)
+    if pools:
+        kept.put("config", pools, ipam.at("config"))
+    if ipam.get("options"):
+        diagnostics.append(
+            Diagnostic(ipam.at("options"), "networks.ipam.options", Severity.WARNING, "`docker stack` refuses it")
+        )
+    return kept
+
+
+def volume(name: str, written: Map, diagnostics: list[Diagnostic]) -> Map:
+    """A volume, as it is; one that Compose calls external stays so."""
+    return written
