@@ -38,7 +38,7 @@ COMMANDS = (
     Command("stop", "standalone", "stop the services and keep their containers"),
     Command("down", "standalone", "remove the containers and networks and keep the volumes"),
     Command("destroy", "standalone", "remove the containers, networks and volumes, after asking", aliases=("clean",)),
-    Command("lint", "standalone", "check the settings and the Compose file"),
+    Command("lint", "standalone", "check the settings and the service definitions", "lint"),
     Command("showenv", "standalone", "print the settings in force", "showenv"),
     Command("showpass", "standalone", "print the superuser's password", "showpass"),
     Command("auto-pki", "standalone", "get certificates from Let's Encrypt by DNS challenge"),
