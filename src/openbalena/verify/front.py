@@ -37,7 +37,7 @@ def certificate(target: Target) -> str:
             try:
                 with (
                     socket.create_connection((address, 443), TIMEOUT) as connection,
-                    target.trust().wrap_socket(connection, server_hostname=host) as secure,
+                    target.trust.wrap_socket(connection, server_hostname=host) as secure,
                 ):
                     found = secure.getpeercert() or {}
             except ssl.SSLCertVerificationError as error:

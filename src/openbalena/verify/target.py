@@ -1,6 +1,7 @@
 """What is checked: a deployment's names, its ingress addresses, and what one must know to use it."""
 
 import base64
+import functools
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ class Target:
         """The address whose turn it is, so that consecutive requests come in at different nodes."""
         return self.addresses[turn % len(self.addresses)]
 
+    @functools.cached_property
     def trust(self) -> ssl.SSLContext:
         """Certificates of the deployment's own CA alone, or of the system's where it has none."""
         return ssl.create_default_context(cadata=self.authority or None)

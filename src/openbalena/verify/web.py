@@ -51,7 +51,7 @@ class Web:
         limits = httpx.Limits(max_keepalive_connections=0)
         try:
             with httpx.Client(
-                verify=self.target.trust(), timeout=TIMEOUT, limits=limits, trust_env=False, http2=False
+                verify=self.target.trust, timeout=TIMEOUT, limits=limits, trust_env=False, http2=False
             ) as client:
                 return client.request(
                     method,

@@ -41,6 +41,7 @@ class Deployment:
     trusts_everybody: bool = False
     says_client: bool = True
     builder: str = BUILDER
+    vpn_reports: bool = True
     requests: int = 0
     applications: dict[int, list[str]] = field(default_factory=lambda: {0: [], 1: []})
     uploads: dict[str, bytes] = field(default_factory=dict)
@@ -52,6 +53,7 @@ class Handler(BaseHTTPRequestHandler):
     """Answers for api, registry2, ca and stats."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1
     deployment: Deployment
 
     def _serve(self) -> None:
@@ -101,6 +103,12 @@ class Handler(BaseHTTPRequestHandler):
         if path == "/v7/application":
             wanted = re.search("'(.*)'", unquote(query["$filter"][0]))
             return 200, {"d": [{"id": rows.index(wanted[1]) + 1}] if wanted and wanted[1] in rows else []}
+        if path.endswith("/provisioning"):
+            return 200, b"provisioning-key"
+        if path == "/device/register":
+            return (201, {}) if bearer == "provisioning-key" else (401, b"Unauthorized")
+        if path == "/v7/device":
+            return 200, {"d": [{"is_connected_to_vpn": self.deployment.vpn_reports}]}
         return 404, b"Not Found"
 
     def _registry2(self, path: str, query: dict[str, list[str]], body: bytes, replica: int) -> tuple:

@@ -1,6 +1,5 @@
 """Every check passes a deployment that is well, and names service and variable of one that is not."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,27 +7,6 @@ import small_deployment as local
 
 from openbalena import verify
 from openbalena.verify import Target, account, front, registry
-
-ADDRESS = "127.0.0.77"
-
-
-@pytest.fixture
-def deployment() -> local.Deployment:
-    return local.Deployment()
-
-
-@pytest.fixture
-def target(deployment: local.Deployment, tmp_path: Path) -> Iterator[Target]:
-    try:
-        for authority in local.serve(deployment, ADDRESS, tmp_path):
-            values = {
-                "SUPERUSER_EMAIL": "admin@open.test",
-                "SUPERUSER_PASSWORD": local.PASSWORD,
-                "TOKEN_AUTH_BUILDER_TOKEN": local.BUILDER,
-            }
-            yield Target(local.TLD, (ADDRESS, ADDRESS), authority, values)
-    except OSError as error:
-        pytest.skip(f"port 443 of {ADDRESS} cannot be had: {error}")
 
 
 def failing(target: Target) -> dict[str, verify.Result]:
