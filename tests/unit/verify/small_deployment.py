@@ -53,7 +53,7 @@ class Handler(BaseHTTPRequestHandler):
     """Answers for api, registry2, ca and stats."""
 
     protocol_version = "HTTP/1.1"
-    wbufsize = -1
+    disable_nagle_algorithm = True
     deployment: Deployment
 
     def _serve(self) -> None:
