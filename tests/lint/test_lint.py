@@ -1,0 +1,53 @@
+"""Lint, formatting, types and shell scripts: as tests, so that one run and one summary says everything."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SHELL = re.compile(rb"#!.*[/ ](ba|da)?sh( |$)")
+# A module is read in one go; half of them in one look.
+LONGEST, HALF_OF_THEM = 300, 80
+
+
+def sources(pattern: str = "*") -> list[Path]:
+    """The project's own files: nothing below a hidden directory but .ci."""
+    return [
+        path
+        for path in sorted(ROOT.rglob(pattern))
+        if path.is_file() and not any(re.match(r"\.(?!ci$)", part) for part in path.relative_to(ROOT).parts[:-1])
+    ]
+
+
+def first_line(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.readline(200).rstrip()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("ruff", "check", "--output-format=concise", "."), ("ruff", "format", "--check", "."), ("mypy",)],
+    ids=" ".join,
+)
+def test_python(command):
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False, timeout=280
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_shell_scripts():
+    scripts = [path for path in sources() if SHELL.match(first_line(path))]
+    assert ROOT / "open-balena.sh" in scripts
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    done = subprocess.run([shellcheck, *scripts], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_modules_are_short():
+    lengths = {path: len(path.read_text().splitlines()) for path in sources("*.py") if ROOT / "src" in path.parents}
+    assert {str(path): length for path, length in lengths.items() if length > LONGEST} == {}
+    assert sorted(lengths.values())[len(lengths) // 2] <= HALF_OF_THEM
