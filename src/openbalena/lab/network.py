@@ -5,6 +5,7 @@ The machine's firewall sees only its own traffic to the nodes; what nodes say to
 
 import ipaddress
 import json
+import os
 from pathlib import Path
 
 from openbalena.errors import OperationError
@@ -57,6 +58,8 @@ def plug(node: Node) -> None:
     name = namespace(node.name).name
     _ensure_namespace(name)
     if not _has_link("eth0", name):
+        if _has_link(node.name, _switch()):  # of a namespace that somebody else deleted
+            _ip("-n", _switch(), "link", "delete", node.name)
         _ip("-n", name, "link", "add", "eth0", "type", "veth", "peer", "name", node.name, "netns", _switch())
     _ip("-n", name, "address", "replace", f"{node.address}/24", "dev", "eth0")
     _ip("-n", name, "link", "set", "lo", "up")
@@ -71,7 +74,12 @@ def cut(node: Node) -> None:
 
 
 def unplug(node: str) -> None:
-    """Delete the network namespace of `node` with all that its engine made in it."""
+    """Delete the network namespace of `node` with all that its engine made in it.
+
+    The link goes first and by itself: the kernel takes a namespace apart later, in the background.
+    """
+    if _has_link(node, _switch()):
+        _ip("-n", _switch(), "link", "delete", node)
     path = namespace(node)
     if path.exists():
         _ip("netns", "delete", path.name)
@@ -102,7 +110,7 @@ def _host_link() -> str:
 def _ensure_namespace(name: str) -> None:
     """`ip netns add` killed half way leaves a plain file, which no namespace is bound to: delete it first."""
     path = NAMESPACES / name
-    if path.exists() and not path.is_mount():
+    if path.exists() and not os.path.ismount(path):
         path.unlink()
     if not path.exists():
         _ip("netns", "add", name)

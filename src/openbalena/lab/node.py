@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 from openbalena.errors import OperationError
-from openbalena.lab import host, network, paths
+from openbalena.files import write_atomic
+from openbalena.lab import capabilities, host, network, paths
 from openbalena.lab.endpoint import accepts
 from openbalena.lab.state import Lab, Node
 
@@ -22,7 +23,7 @@ _STOP_BOUND = 30.0  # seconds until the kernel has taken a killed node down; und
 # Nothing answers on 127.0.0.1: a name that Docker does not know fails at once instead of after a timeout.
 _ENTER = """\
 set -e
-lower=$1 own=$2 run=$3 name=$4 parent=$5
+lower=$1 own=$2 run=$3 name=$4 parent=$5 pretend=$6
 hostname "$name"
 mkdir -p "$own/upper" "$own/work" "$own/root" "$own/docker"
 mount -t overlay overlay -o "lowerdir=$lower,upperdir=$own/upper,workdir=$own/work" "$own/root"
@@ -42,7 +43,8 @@ echo nameserver 127.0.0.1 > etc/resolv.conf
 pivot_root . .machine
 cd /
 umount -l /.machine
-exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1 \\
+eval "$pretend"
+exec env -i PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1 \\
     dockerd --host unix:///run/docker.sock --host unix:///run/lab/docker.sock \\
     --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "$parent"
 """
@@ -59,12 +61,24 @@ def start(node: Node, lab: Lab) -> None:
     node.socket.unlink(missing_ok=True)
     enter = ["setsid", "--fork", "nsenter", f"--net={network.namespace(node.name)}"]
     isolate = ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork"]
-    script = ["sh", "-c", _ENTER, "node", lab.root, str(own), str(run), node.name, cgroup(node.name)]
+    arguments = [lab.root, own, run, node.name, cgroup(node.name), _make_up_for_capabilities(own)]
+    script = ["sh", "-c", _ENTER, "node", *map(str, arguments)]
     with paths.log(node.name).open("a") as output:
         subprocess.run(
             [*enter, *isolate, *script],
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=True, cwd="/", timeout=30,
         )  # fmt: skip
+
+
+def _make_up_for_capabilities(own: Path) -> str:
+    """Put a runc of ours before the root's where the machine withholds capabilities; returns what the shell has to do."""
+    names = capabilities.missing()
+    if not names:
+        return ""
+    directory = own / "upper/usr/local/sbin"
+    directory.mkdir(parents=True, exist_ok=True)
+    write_atomic(directory / "runc", capabilities.runc_without(names), mode=0o755)
+    return capabilities.PRETEND
 
 
 def wait_ready(node: Node) -> None:
