@@ -15,7 +15,7 @@ SETTING_UP = "Setting up the Python environment"
 
 
 def pythons() -> list[str]:
-    """Other Pythons of this machine that we support: on PATH, or pyenv's."""
+    """The Pythons of this machine that we support: on PATH, or pyenv's."""
     found = []
     for version in ("3.11", "3.12", "3.13"):
         places = [
@@ -23,8 +23,12 @@ def pythons() -> list[str]:
             *Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}"),
         ]
         for place in filter(None, places):
-            if subprocess.run([place, "-c", ""], check=False, capture_output=True).returncode == 0:
-                found.append(str(place))
+            # Not every name in PATH is a Python: pyenv's refuses versions that are not chosen.
+            asked = subprocess.run(
+                [place, "-c", "import sys; print(sys.executable)"], check=False, capture_output=True, text=True
+            )
+            if asked.returncode == 0:
+                found.append(asked.stdout.strip())
                 break
     return found
 
