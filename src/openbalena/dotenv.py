@@ -134,12 +134,15 @@ class Dotenv:
         except UsageError:
             # Its own message may quote the value, which may be a secret.
             raise UsageError(
-                f"{self.path}:{line}: the value of {name} has a $ that starts no set variable: for a dollar sign "
-                "itself put the value into single quotes"
+                f"{self.path}:{line}: the value of {name} has a ${{ that names no variable, or one that has to be "
+                "set: for a dollar sign itself put the value into single quotes"
             ) from None
-        self.warnings += [
-            f"{self.path}:{line}: {name} uses ${missing}, which is not set" for missing in interpolate.unset
-        ]
+        if interpolate.unset:
+            # Not which one: it may be half of a password.
+            self.warnings.append(
+                f"{self.path}:{line}: {name} uses a variable that is not set: for a dollar sign itself put the value "
+                "into single quotes"
+            )
         return value
 
     def _add(self, entry: Entry) -> None:
@@ -174,7 +177,7 @@ def read(path: Path, environment: Mapping[str, str] | None = None) -> Dotenv:
 
 def quote(value: str) -> str:
     """`value` as it has to stand after `NAME=` to be read back unchanged by docker compose and by `parse`."""
-    if not value or _PLAIN.fullmatch(value):
+    if _PLAIN.fullmatch(value):
         return value
     if not set(value) & set("'\\\r"):
         return f"'{value}'"

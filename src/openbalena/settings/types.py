@@ -1,6 +1,5 @@
 """What a value has to look like: each type of variables.yml, with the words that tell the user what is expected."""
 
-import binascii
 import ipaddress
 import re
 from base64 import b64decode
@@ -92,7 +91,7 @@ def _is_network(value: str) -> bool:
 def _decoded(value: str) -> bytes:
     try:
         return b64decode(value, validate=True)
-    except binascii.Error:
+    except ValueError:
         return b""
 
 
