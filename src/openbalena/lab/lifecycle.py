@@ -12,9 +12,10 @@ from openbalena.lab.endpoint import endpoint
 from openbalena.lab.progress import say
 from openbalena.lab.roots import build_root
 
-# sid has the newest Docker Engine among Debian's suites: 28.5 in November 2026, trixie 26.1.
+# sid has the newest Docker Engine among Debian's suites: 28.5 in November 2026, trixie 26.1. openvpn is for the
+# acceptance checks' client, rclone for the s3 stand-in (see base.py).
 SUITE = "sid"
-PACKAGES = ("docker.io", "docker-cli", "iptables", "iproute2", "ca-certificates", "openvpn")
+PACKAGES = ("docker.io", "docker-cli", "iptables", "iproute2", "ca-certificates", "openvpn", "rclone")
 _MAX_NODES = 20
 _OF_ONE_LAB = ("nodes", "run", "bin", "log", "demo")
 _CACHE = ("roots", "tools", "images", "locks")

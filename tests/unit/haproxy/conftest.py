@@ -1,4 +1,4 @@
-"""HAProxy 2.6 is the machine's (Debian 12); 3.0 is that of the stand-ins' base root, run through the root's own loader."""
+"""HAProxy 2.6 is the machine's (Debian 12); 3.0 is in the root of the stand-in images, whose own loader runs it."""
 
 import subprocess
 import sys
@@ -20,7 +20,9 @@ def find(version: str) -> list[str] | None:
     candidates = [["/usr/sbin/haproxy"]]
     for root in sorted((paths.directory() / "roots").glob("images-*")):
         libraries = f"{root}/usr/lib/x86_64-linux-gnu"
-        candidates.append([f"{root}/usr/lib64/ld-linux-x86-64.so.2", "--library-path", libraries, f"{root}/usr/sbin/haproxy"])
+        candidates.append(
+            [f"{root}/usr/lib64/ld-linux-x86-64.so.2", "--library-path", libraries, f"{root}/usr/sbin/haproxy"]
+        )
     for candidate in candidates:
         if Path(candidate[0]).exists():
             said = subprocess.run([*candidate, "-v"], capture_output=True, text=True, check=False, timeout=10).stdout

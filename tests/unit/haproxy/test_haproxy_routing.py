@@ -50,7 +50,12 @@ def service(answer: tuple[int, dict[str, str], bytes]) -> str:
 def test_configuration_loads_without_a_warning(program: list[str], chain: Path) -> None:
     environment = {"DNS_TLD": TLD, "HAPROXY_PASSWORD": PASSWORD, "CERT_CHAIN_PATH": str(chain)}
     checked = subprocess.run(
-        [*program, "-c", "-f", str(CONFIGURATION)], env=environment, capture_output=True, text=True, timeout=20, check=False
+        [*program, "-c", "-f", str(CONFIGURATION)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
     )
     assert checked.returncode == 0, checked.stderr
     assert "WARNING" not in checked.stderr
@@ -109,7 +114,13 @@ def test_client_address_survives_the_way_through_443(front_door: FrontDoor, chai
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/"), ("GET", "/api/v1/cfssl/info"), ("POST", "/api/v1/cfssl/newcert"), ("POST", CRL), ("GET", f"{CRL}/..")],
+    [
+        ("GET", "/"),
+        ("GET", "/api/v1/cfssl/info"),
+        ("POST", "/api/v1/cfssl/newcert"),
+        ("POST", CRL),
+        ("GET", f"{CRL}/.."),
+    ],
 )
 def test_ca_is_closed_without_the_password(front_door: FrontDoor, method: str, path: str) -> None:
     wrong = "Basic " + base64.b64encode(b"balena:").decode()
@@ -129,12 +140,16 @@ def test_statistics_need_the_password(front_door: FrontDoor) -> None:
         status, _, body = front_door.request(host, port=port, Authorization=CREDENTIALS)
         assert status == 200
         assert b"registry" in body
-        assert b"haproxy_backend_status" in front_door.request(host, "/metrics", port=port, Authorization=CREDENTIALS)[2]
+        assert (
+            b"haproxy_backend_status" in front_door.request(host, "/metrics", port=port, Authorization=CREDENTIALS)[2]
+        )
 
 
 def test_what_is_not_tls_goes_to_the_vpn_with_the_proxy_protocol(front_door: FrontDoor) -> None:
     hello = b"\x00\x0e\x38" + b"openvpn-hello"
-    with socket.create_connection(("127.0.0.1", front_door.ports["443"]), 3, source_address=("127.0.0.78", 0)) as client:
+    with socket.create_connection(
+        ("127.0.0.1", front_door.ports["443"]), 3, source_address=("127.0.0.78", 0)
+    ) as client:
         client.sendall(hello)
         assert client.recv(100) == b"vpn:443"
     received = front_door.stubs["vpn:443"].received[-1]  # type: ignore[attr-defined]

@@ -1,0 +1,92 @@
+"""cfssl's API and the OCSP responder, over plain HTTP inside the network; HAProxy guards what may come from outside."""
+
+import base64
+import http.server
+import json
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from cryptography.hazmat.primitives import serialization
+
+from standin.authority import Authority
+
+_MAX_BODY = 1 << 20
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    authority: Authority
+    protocol_version = "HTTP/1.1"
+
+    def _answer(self, status: int, content: bytes, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def _body(self) -> bytes:
+        return self.rfile.read(min(int(self.headers.get("Content-Length") or 0), _MAX_BODY))
+
+    def log_message(self, *_arguments: object) -> None:
+        """Health checks come every second."""
+
+
+class Cfssl(_Handler):
+    """github.com/cloudflare/cfssl/tree/master/doc/api: info, crl and newcert."""
+
+    def do_HEAD(self) -> None:
+        self._answer(200, b"", "text/plain")
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        if url.path != "/api/v1/cfssl/crl":
+            self._answer(404, b"not found\n", "text/plain")
+            return
+        hours = parse_qs(url.query).get("expiry", ["168h"])[0].removesuffix("h")
+        if not hours.isdigit() or not 0 < int(hours) <= 8760:
+            self._answer(400, b"expiry has to be hours, such as 168h\n", "text/plain")
+            return
+        self._result(base64.b64encode(self.authority.revocation_list(timedelta(hours=int(hours)))).decode())
+
+    def do_POST(self) -> None:
+        try:
+            body = json.loads(self._body() or b"{}")
+            if self.path == "/api/v1/cfssl/info":
+                certificate = self.authority.server.public_bytes(serialization.Encoding.PEM).decode()
+                self._result({"certificate": certificate, "usages": ["server auth"], "expiry": "8760h"})
+            elif self.path == "/api/v1/cfssl/newcert":
+                request = body["request"]
+                certificate, key = self.authority.issue(request["CN"], request.get("hosts") or [])
+                self._result({"certificate": certificate, "private_key": key})
+            else:
+                self._answer(404, b"not found\n", "text/plain")
+        except (ValueError, KeyError, TypeError) as error:
+            self._answer(400, f"not a request: {error}\n".encode(), "text/plain")
+
+    def _result(self, result: Any) -> None:
+        answer = {"success": True, "result": result, "errors": [], "messages": []}
+        self._answer(200, json.dumps(answer).encode(), "application/json")
+
+
+class Ocsp(_Handler):
+    """RFC 6960, appendix A: POST with the request, GET with it in the path."""
+
+    def do_GET(self) -> None:
+        self._status(self.path.lstrip("/"))
+
+    def do_POST(self) -> None:
+        self._status(base64.b64encode(self._body()).decode())
+
+    def _status(self, request: str) -> None:
+        try:
+            self._answer(200, self.authority.status(base64.b64decode(request)), "application/ocsp-response")
+        except ValueError:
+            self._answer(400, b"not an OCSP request\n", "text/plain")
+
+
+def serve(port: int, handler: type[_Handler], authority: Authority) -> None:
+    """Serve until the process ends."""
+    bound = type(handler.__name__, (handler,), {"authority": authority})
+    http.server.ThreadingHTTPServer(("", port), bound).serve_forever()

@@ -1,0 +1,120 @@
+"""Fills /certs as cert-manager does for a private CA: asks balena-ca for what is missing, creates .ready and stays."""
+
+import base64
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+
+CERTS = Path("/certs")
+PRIVATE, EXPORT = CERTS / "private", CERTS / "export"
+CA = "http://balena-ca:8888"
+# Seconds until the CA must have answered.
+_BOUND = 120
+_TIMEOUT = 10
+
+
+def wait_for_ca() -> None:
+    deadline = time.monotonic() + _BOUND
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(CA, timeout=_TIMEOUT):
+                return
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(1)
+    sys.exit(f"cert-manager: {CA} did not answer within {_BOUND} s")
+
+
+def issue(name: str, hosts: list[str]) -> None:
+    """`private/<name>.pem` and `.key`, unless they are there."""
+    certificate, key = PRIVATE / f"{name}.pem", PRIVATE / f"{name}.key"
+    if certificate.exists() and key.exists():
+        return
+    body = json.dumps({"request": {"CN": name, "hosts": hosts, "key": {"algo": "ecdsa", "size": 256}}}).encode()
+    request = f"{CA}/api/v1/cfssl/newcert"
+    with urllib.request.urlopen(request, body, timeout=_TIMEOUT) as answer:  # noqa: S310 (a constant)
+        result = json.load(answer)["result"]
+    write(key, result["private_key"], 0o600)
+    write(certificate, result["certificate"])
+
+
+def write(path: Path, content: str, mode: int = 0o644) -> None:
+    new = path.with_name(f".{path.name}")
+    new.unlink(missing_ok=True)
+    new.touch(mode=mode)
+    new.write_text(content)
+    new.rename(path)
+
+
+def link(path: Path, target: Path) -> None:
+    if not path.is_symlink() or path.readlink() != target:
+        path.unlink(missing_ok=True)
+        path.symlink_to(target)
+
+
+def token_key(tld: str) -> None:
+    """The api's key id in libtrust's form, without a newline, and the JWKS that the registry checks tokens by."""
+    key = serialization.load_pem_private_key((PRIVATE / f"api.{tld}.key").read_bytes(), None).public_key()
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    text = base64.b32encode(hashlib.sha256(der).digest()[:30]).decode()
+    kid = ":".join(text[at : at + 4] for at in range(0, len(text), 4))
+    numbers = key.public_numbers()
+    x, y = (base64.urlsafe_b64encode(each.to_bytes(32, "big")).decode().rstrip("=") for each in (numbers.x, numbers.y))
+    jwk = {"kty": "EC", "crv": "P-256", "x": x, "y": y, "use": "sig", "alg": "ES256", "kid": kid}
+    write(PRIVATE / f"api.{tld}.kid", kid)
+    write(PRIVATE / f"api.{tld}.jwks.json", json.dumps({"keys": [jwk]}))
+
+
+def openssl(path: Path, *arguments: str) -> None:
+    if not path.exists():
+        made = subprocess.run(["openssl", *arguments], check=True, capture_output=True, text=True)
+        write(path, made.stdout, 0o600)
+
+
+def chain(tld: str) -> None:
+    """What HAProxy serves: the certificate handed in, or the private one."""
+    own = [base64.b64decode(os.environ.get(name, "")).decode() for name in ("HAPROXY_CRT", "HAPROXY_KEY", "ROOT_CA")]
+    EXPORT.mkdir(exist_ok=True)
+    if own[0] and own[1]:
+        write(EXPORT / "chain.pem", "\n".join(own), 0o600)
+        return
+    parts = (PRIVATE / f"{tld}.pem", PRIVATE / f"{tld}.key", CERTS / "ca-bundle.pem")
+    whole = "".join(part.read_text() for part in parts)
+    target = PRIVATE / f"{tld}-chain.pem"
+    if not target.exists() or target.read_text() != whole:
+        write(target, whole, 0o600)
+    link(EXPORT / "chain.pem", target)
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    tld = os.environ.get("TLD") or os.environ.get("DNS_TLD") or sys.exit("cert-manager: DNS_TLD is not set")
+    PRIVATE.mkdir(parents=True, exist_ok=True)
+    ready = CERTS / ".ready"
+    ready.unlink(missing_ok=True)
+    wait_for_ca()
+    issue(str(tld), [str(tld), f"*.{tld}", f"*.devices.{tld}"])
+    issue(f"api.{tld}", [f"api.{tld}"])
+    issue(f"vpn.{tld}", [f"cloudlink.{tld}", f"vpn.{tld}"])
+    token_key(str(tld))
+    group = ("genpkey", "-genparam", "-algorithm", "DH", "-pkeyopt", "group:ffdhe2048")
+    openssl(PRIVATE / f"dhparam.{tld}.pem", *group)
+    for name in ("root-ca", "server-ca", "ca-bundle"):
+        link(CERTS / f"{name}.pem", PRIVATE / f"{name}.{tld}.pem")
+    chain(str(tld))
+    ready.touch()
+    while True:
+        signal.pause()
+
+
+main()

@@ -1,0 +1,56 @@
+"""The devices that are connected here, and what OpenVPN asks about them."""
+
+import json
+import logging
+import re
+import socketserver
+import threading
+import urllib.error
+from pathlib import Path
+
+from standin.api import Api
+from standin.hook import SOCKET
+
+_UUID = re.compile("[0-9a-f]{32}|[0-9a-f]{62}")
+
+
+class Clients:
+    """Answers OpenVPN's hooks; `addresses` maps a connected device's uuid to its address in the tunnel."""
+
+    def __init__(self, api: Api, instance: int) -> None:
+        self.addresses: dict[str, str] = {}
+        self._api = api
+        self._instance = instance
+
+    def serve(self) -> None:
+        """Answer in the background until the process ends."""
+        Path(SOCKET).unlink(missing_ok=True)
+        clients = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                event = json.loads(self.rfile.readline())
+                self.wfile.write(b"yes" if clients.answer(event) else b"no")
+
+        server = socketserver.ThreadingUnixStreamServer(SOCKET, Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def answer(self, event: dict[str, str]) -> bool:
+        """Whether OpenVPN may go on. A device whose connection the api does not hear of stays out."""
+        uuid = event["uuid"]
+        if not _UUID.fullmatch(uuid):
+            return False
+        try:
+            if event["type"] == "user-pass-verify":
+                return self._api.admits(uuid, event["key"])
+            if event["type"] == "client-connect":
+                self._api.connected(uuid, event["address"], self._instance)
+                self.addresses[uuid] = event["address"]
+            else:
+                self.addresses.pop(uuid, None)
+                self._api.disconnected(uuid, self._instance)
+        except (OSError, urllib.error.URLError) as error:
+            logging.error("%s of %s: the api did not take it: %s", event["type"], uuid, error)
+            return False
+        logging.info("%s: %s", event["type"], uuid)
+        return True

@@ -1,0 +1,108 @@
+"""The image that all stand-ins are built from: a Debian root imported into an engine, the configure step on top."""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+
+from openbalena.cluster.engine import Engine
+from openbalena.errors import OperationError
+from openbalena.images import LAB_PREFIX, Build, build, tagged
+from openbalena.lab import host, paths
+from openbalena.lab.lifecycle import PACKAGES as NODE_PACKAGES
+from openbalena.lab.lifecycle import SUITE as NODE_SUITE
+from openbalena.lab.progress import say
+from openbalena.lab.roots import build_root
+from openbalena.project import ROOT
+
+# The name that lab/docker-compose.yml gives every stand-in as its BASE.
+IMAGE = f"{LAB_PREFIX}/base:latest"
+
+# trixie has HAProxy 3.0, which the front door is tested with, PostgreSQL 17 and docker-registry 2.8.
+SUITE = "trixie"
+PACKAGES = (
+    *("postgresql-17", "redis-server", "haproxy", "docker-registry", "openvpn"),
+    *("inotify-tools", "openssl", "curl", "iproute2", "procps", "ca-certificates"),
+    # cffi-backend: debootstrap does not resolve the virtual package that python3-cryptography depends on.
+    *("python3", "python3-psycopg2", "python3-redis", "python3-jwt", "python3-cryptography", "python3-cffi-backend"),
+)
+# trixie's rclone is too old for `rclone serve s3` to take uploads in parts. The nodes' root has sid's, which needs no
+# newer C library than trixie's.
+_FROM_NODE_ROOT = ("usr/bin/rclone",)
+# A third of the root's size, used by no stand-in: PostgreSQL's just-in-time compiler among it.
+_LEFT_OUT = (
+    *("./dev/*", "./proc/*", "./sys/*", "./run/*", "./tmp/*", "./var/cache/*", "./var/log/*", "./var/tmp/*"),
+    *("./usr/share/bash-completion", "./usr/share/doc", "./usr/share/man", "./usr/share/i18n", "./usr/share/icu"),
+    *("./usr/share/locale", "./usr/share/info", "./var/lib/apt/lists/*", "./var/lib/postgresql/17"),
+    *("./usr/lib/*/libLLVM*", "./usr/lib/*/libz3.so*", "./usr/lib/postgresql/17/lib/bitcode"),
+    "./usr/lib/postgresql/17/lib/llvmjit*",
+)
+_ENVIRONMENT = (
+    "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "ENV LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1",
+)
+# Seconds; 10 were measured.
+_IMPORT = 600
+
+
+def ensure(engine: Engine) -> str:
+    """Give `engine` the image IMAGE, made of this content; returns its name by content.
+
+    Needs root where the Debian root has to be made or read. Raises OperationError for what failed.
+    """
+    with host.locked(paths.directory() / "locks" / "base", "making the stand-ins' base image"):
+        root = f"{LAB_PREFIX}/root:{_key()}"
+        if not build.image_id(engine, root):
+            _import(engine, root)
+        recipe = Build(
+            service="base",
+            variable="",
+            repository=f"{LAB_PREFIX}/base",
+            tag="latest",
+            context=ROOT / "lab" / "common",
+            dockerfile="Dockerfile",
+            args={"BASE": root},
+        )
+        (what,) = tagged([recipe], build.base_ids(engine, pull=False))
+        if not build.image_id(engine, what.image):
+            build.build(engine, what, lambda line: None)
+        engine.docker("tag", *what.names)
+    return what.image
+
+
+def _key() -> str:
+    """Twelve hex digits over everything the imported image is made of."""
+    parts = (SUITE, PACKAGES, NODE_SUITE, NODE_PACKAGES, _FROM_NODE_ROOT, _LEFT_OUT, _ENVIRONMENT)
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+def _import(engine: Engine, image: str) -> None:
+    """Stream the root into the engine as one layer; nothing is kept on disk between."""
+    host.require_root("Making the stand-ins' base image")
+    root, node_root = build_root("images", SUITE, PACKAGES), build_root("node", NODE_SUITE, NODE_PACKAGES)
+    say(f"importing {root.name} as {image} (about 10 s, at most {_IMPORT / 60:.0f} minutes)")
+    excluded = [f"--exclude={pattern}" for pattern in _LEFT_OUT]
+    sources = [f"--directory={root}", ".", f"--directory={node_root}", *_FROM_NODE_ROOT]
+    changes = [word for change in _ENVIRONMENT for word in ("--change", change)]
+    with subprocess.Popen(
+        ["tar", "--create", "--numeric-owner", "--anchored", "--wildcards", *excluded, *sources],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+    ) as archive:
+        try:
+            taken = subprocess.run(
+                engine.command("import", *changes, "-", image),
+                env=engine.process_environment(),
+                stdin=archive.stdout,
+                capture_output=True,
+                text=True,
+                timeout=_IMPORT,
+            )
+        except subprocess.TimeoutExpired:
+            raise OperationError(f"{engine.name} did not take the base image within {_IMPORT} s") from None
+        finally:
+            archive.kill()
+    if taken.returncode or archive.returncode:
+        raise OperationError(
+            f"{engine.name} could not import {Path(root).name}: {taken.stderr.strip() or 'tar failed'}"
+        )
