@@ -36,6 +36,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
     console = context.console
     loaded = deployment.load(context.project, lab=context.lab)
     engine = engines.current(context.lab)
+    if context.lab:
+        from openbalena.lab import base
+
+        console.say(f"stand-ins' base: {base.ensure(engine)}")
     builds = images.tagged(images.builds(loaded, lab=context.lab), builder.base_ids(engine, pull=True))
     if not builds:
         console.say("No service of this deployment has a build context.")
