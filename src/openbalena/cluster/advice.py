@@ -83,6 +83,10 @@ TABLE = (
         heals=False,
     ),
     _advice(
+        r"ended with exit code 0",
+        "Its program ended by itself, or was stopped because it did not answer its health check: see its log lines.",
+    ),
+    _advice(
         r"non-zero exit",
         "The program ended by itself: its log lines say why.",
     ),

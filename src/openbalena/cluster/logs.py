@@ -7,6 +7,7 @@ import selectors
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 from openbalena.cluster.engine import Engine
 from openbalena.errors import OperationError
@@ -57,16 +58,13 @@ def stream(engine: Engine, *args: str, silence: float | None, limit: float | Non
         process.stdout.close()
 
 
-def last_lines(engine: Engine, task_id: str, count: int) -> list[str]:
-    """The last `count` log lines of one task; what can be had within 10 s, without an error where there is none."""
+def last_lines(engine: Engine, task_id: str, count: int, limit: float = _LAST_LINES) -> list[str]:
+    """The last `count` log lines of one task: what comes within `limit` seconds, and no error where none does."""
     found: list[str] = []
     args = ("service", "logs", "--raw", "--tail", str(count), task_id)
-    try:
-        for line in stream(engine, *args, silence=_LAST_LINES, limit=_LAST_LINES):
-            found.append(line)
-    except OperationError:
-        # The failure that is being reported is the task's, not its log's.
-        return found[-count:]
+    # The failure that is being reported is the task's, not its log's.
+    with suppress(OperationError):
+        found.extend(stream(engine, *args, silence=limit, limit=limit))
     return found[-count:]
 
 

@@ -34,7 +34,9 @@ def normal(error: str) -> str:
 
 def error_of(task: Task) -> str:
     """The task's error, or what its state says where it has none."""
-    return task.error or f"task {task.state}"
+    if task.error:
+        return task.error
+    return "ended with exit code 0" if task.state == "complete" else f"task {task.state}"
 
 
 def group(cluster: Cluster, tasks: Iterable[Task]) -> list[Problem]:

@@ -12,8 +12,10 @@ from typing import Any
 STACK_LABEL = "com.docker.stack.namespace"
 
 # A task whose desired state is one of these is meant to go on running (swarmkit api/types.proto, TaskState).
-_WANTED = {"running", "ready", "accepted", "assigned", "complete"}
-_FAILED = {"failed", "rejected", "orphaned"}
+_WANTED = {"running", "ready", "accepted", "assigned"}
+# `complete` is a container that ended with exit code 0: for a service a failure. One that is stopped because it is
+# unhealthy, and then exits with 0, is `complete` without an error too (seen with engine 28.5).
+_FAILED = {"failed", "rejected", "orphaned", "complete"}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_CLASS = re.compile(r"\[(\^?)([^\[\]\\^]+)\]")
+_RANGE = re.compile(r"(.)-(.)")
+
 
 @dataclass(frozen=True)
 class _Rule:
@@ -58,9 +61,9 @@ def _regex(pattern: str) -> str:
         elif char == "?":
             found.append("[^/]")
             position += 1
-        elif char == "[" and (end := pattern.find("]", position + 1)) > 0:
-            found.append(pattern[position : end + 1].replace("\\", "\\\\"))
-            position = end + 1
+        elif (match := _CLASS.match(pattern, position)) and all(a <= b for a, b in _RANGE.findall(match[2])):
+            found.append("[" + match[1] + re.sub(r"([^\w-])", r"\\\1", match[2]) + "]")
+            position = match.end()
         elif char == "\\" and position + 1 < len(pattern):
             found.append(re.escape(pattern[position + 1]))
             position += 2

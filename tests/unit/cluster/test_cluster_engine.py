@@ -1,0 +1,140 @@
+"""The docker command line: which engine is meant, time limits, and what is said when it is not there."""
+
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from openbalena.cluster import lock, logs
+from openbalena.cluster.engine import Engine, reach, require_manager
+from openbalena.errors import OperationError
+
+
+def program(directory: Path, text: str) -> str:
+    """A program of that shell text; it stands for the docker command line, not for an engine."""
+    path = directory / "docker"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_no_docker_command(tmp_path: Path) -> None:
+    with pytest.raises(OperationError, match="no such program. Install"):
+        Engine(cli=str(tmp_path / "docker")).docker("info")
+
+
+def test_a_failure_is_told_in_docker_s_words(tmp_path: Path) -> None:
+    engine = Engine("node1", program(tmp_path, "echo no such thing >&2; exit 1"))
+    with pytest.raises(OperationError, match="`docker stack rm` at node1: no such thing"):
+        engine.docker("stack", "rm", "x")
+
+
+def test_every_call_ends(tmp_path: Path) -> None:
+    engine = Engine("node1", program(tmp_path, "exec sleep 30"))
+    start = time.monotonic()
+    with pytest.raises(OperationError, match=r"no answer within 0\.2 s"):
+        engine.docker("info", timeout=0.2)
+    assert time.monotonic() - start < 5
+
+
+def test_a_host_of_ours_wins_over_the_user_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://elsewhere:2375")
+    monkeypatch.setenv("DOCKER_CONTEXT", "elsewhere")
+    cli = program(tmp_path, 'echo "$@ ${DOCKER_HOST-} ${DOCKER_CONTEXT-}"')
+    assert Engine(cli=cli, host="unix:///x").docker("info").split() == ["--host", "unix:///x", "info"]
+    assert Engine(cli=cli).docker("info").split() == ["info", "tcp://elsewhere:2375", "elsewhere"]
+
+
+def test_values_reach_docker_by_its_environment_alone(tmp_path: Path) -> None:
+    cli = program(tmp_path, 'echo "$TOKEN:$*"')
+    assert Engine(cli=cli).docker("x", env={"TOKEN": "geheim"}) == "geheim:x\n"
+    assert "TOKEN" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "context"),
+    [
+        ("ssh://root@n2", "ssh://root@n2", ""),
+        ("root@n2", "ssh://root@n2", ""),
+        ("tcp://n2:2376", "tcp://n2:2376", ""),
+        ("prod", "", "prod"),
+    ],
+)
+def test_what_a_node_may_be_called(name: str, host: str, context: str) -> None:
+    (engine,) = reach(Engine(), [name])
+    assert (engine.host, engine.context, engine.name) == (host, context, name)
+
+
+def test_an_engine_that_is_not_there(tmp_path: Path) -> None:
+    engine = Engine("node1", host=f"unix://{tmp_path}/none.sock")
+    with pytest.raises(OperationError, match="node1 cannot be reached"), engine.client():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("swarm", "says"),
+    [
+        ({"LocalNodeState": "inactive"}, "swarm-init"),
+        ({"LocalNodeState": "locked"}, "swarm unlock"),
+        ({"LocalNodeState": "active", "ControlAvailable": False, "RemoteManagers": [{"Addr": "10.0.0.1:2377"}]},
+         r"is a worker.*managers: 10\.0\.0\.1"),
+        ({"LocalNodeState": "active", "ControlAvailable": True, "Error": "The swarm does not have a leader"}, "leader"),
+    ],
+)  # fmt: skip
+def test_what_is_not_a_manager(swarm: dict[str, object], says: str) -> None:
+    class Answer:
+        def info(self) -> dict[str, object]:
+            return {"Swarm": swarm}
+
+    with pytest.raises(OperationError, match=says):
+        require_manager(Answer(), Engine())
+
+
+def test_a_log_that_hangs_is_given_up(tmp_path: Path) -> None:
+    engine = Engine(cli=program(tmp_path, "echo one; exec sleep 30"))
+    found: list[str] = []
+    with pytest.raises(OperationError, match="nothing for"):
+        found.extend(logs.stream(engine, "service", "logs", silence=0.3))
+        raise AssertionError
+    start = time.monotonic()
+    assert logs.last_lines(engine, "t1", 5, limit=0.3) == ["one"]
+    assert time.monotonic() - start < 5
+
+
+def test_a_log_ends_with_its_last_line_whole(tmp_path: Path) -> None:
+    engine = Engine(cli=program(tmp_path, "printf 'one\\r\\ntwo\\n\\303\\050three'"))
+    assert list(logs.stream(engine, "logs", silence=5)) == ["one", "two", "\ufffd(three"]
+
+
+def test_a_log_that_never_stops_talking_has_a_limit(tmp_path: Path) -> None:
+    engine = Engine(cli=program(tmp_path, "while true; do echo x; sleep 0.05; done"))
+    with pytest.raises(OperationError):
+        list(logs.stream(engine, "logs", silence=5, limit=0.4))
+
+
+def test_lines_of_several_nodes_in_the_order_they_were_written() -> None:
+    lines = [
+        "2026-11-23T17:00:22.5Z small_web.2.x@node3    | c",
+        "2026-11-23T17:00:05.3Z small_web.1.x@node3    | a",
+        "2026-11-23T17:00:21.0Z small_web.1.y@node1    | b",
+    ]
+    assert [line[-1] for line in logs.by_time(lines)] == ["a", "b", "c"]
+
+
+def test_a_lock_of_this_process_is_alive_and_one_of_a_gone_process_dead() -> None:
+    mine = lock.owner_labels("swarm-up", datetime.now(UTC))
+    assert not lock.dead(mine)
+    child = os.spawnlp(os.P_NOWAIT, "true", "true")
+    os.waitpid(child, 0)
+    assert lock.dead({**mine, "pid": str(child), "started": "1"})
+    assert lock.dead({**mine, "started": "1"}), "another process has the pid now"
+    assert not lock.dead({**mine, "machine": "another", "started": "1"}), "of another machine nothing is known"
+
+
+@pytest.mark.parametrize(("seconds", "says"), [(5, "5 s"), (-3, "0 s"), (300, "5 min"), (8000, "2 h")])
+def test_the_age_of_a_lock(seconds: int, says: str) -> None:
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    assert lock.age((now - timedelta(seconds=seconds)).isoformat(), now) == says
+    assert lock.age("", now) == "an unknown time"

@@ -1,0 +1,149 @@
+"""What keeps a deployment from starting, found beforehand."""
+
+from typing import Any
+
+import pytest
+from cluster_builders import cluster, node, service
+
+from openbalena.cluster import labels, placement
+from openbalena.cluster.preflight import Finding, Plan, check
+from openbalena.cluster.state import Cluster, Port
+from openbalena.errors import OperationError
+
+DATA = "openbalena.data.db-data"
+PINNED = (f"node.labels.{DATA} == true",)
+
+
+def texts(plan: Plan, there: Cluster) -> list[str]:
+    return [finding.text for finding in check(plan, there)]
+
+
+def nodes(*fields: dict[str, Any]) -> Cluster:
+    return cluster([], [], [node(number + 1, **described) for number, described in enumerate(fields)])
+
+
+def test_nothing_to_say_of_a_cluster_that_fits() -> None:
+    plan = Plan((service("db", constraints=PINNED, image="db:1"),), (DATA,), {"db:1"}, {"node1": set()})
+    assert check(plan, nodes({"labels": {DATA: "true"}})) == []
+
+
+@pytest.mark.parametrize(("version", "fine"), [("24.0.9", False), ("20.10.24+dfsg1", False), ("25.0.0", True)])
+def test_engine_version(version: str, fine: bool) -> None:
+    assert (texts(Plan(()), nodes({"engine_version": version})) == []) is fine
+
+
+def test_an_old_engine_on_a_drained_node_does_no_harm() -> None:
+    assert texts(Plan(()), nodes({}, {"engine_version": "20.10.5", "availability": "drain"})) == []
+
+
+def test_a_label_that_no_node_has() -> None:
+    (text,) = texts(Plan((service("db", constraints=PINNED),), (DATA,)), nodes({}))
+    assert f"{DATA}=true" in text and "swarm-init" in text
+
+
+def test_a_data_label_on_two_nodes_names_both() -> None:
+    there = nodes({"labels": {DATA: "true"}}, {"labels": {DATA: "true"}}, {})
+    (text,) = texts(Plan((service("db", constraints=PINNED),), (DATA,)), there)
+    assert "node1, node2" in text and "--label-rm" in text
+
+
+def test_a_data_label_on_a_node_that_is_down() -> None:
+    (text,) = texts(Plan((), (DATA,)), nodes({}, {"labels": {DATA: "true"}, "state": "down"}))
+    assert "node2 (down, active)" in text
+
+
+def test_constraints_that_no_node_fulfils() -> None:
+    plan = Plan((service("x", constraints=("node.role == worker",)),))
+    assert "no usable node" in texts(plan, nodes({}))[0]
+
+
+def test_an_image_built_for_another_architecture() -> None:
+    plan = Plan((service("api", image="api:c-1"),), built={"api:c-1"}, absent={"node1": (), "node2": ()})
+    (text,) = texts(plan, nodes({}, {"architecture": "aarch64"}))
+    assert "node2 (aarch64)" in text
+
+
+def test_registry_images_may_meet_any_architecture() -> None:
+    assert texts(Plan((service("api", image="api:1"),)), nodes({}, {"architecture": "aarch64"})) == []
+
+
+def test_a_port_that_another_stack_publishes() -> None:
+    ours = service("haproxy", ports=(Port(443, 443, mode="host"),))
+    other = service("web", ports=(Port(443, 8443, mode="host"),))
+    there = cluster([], [], others=(other,))
+    assert "443/tcp of haproxy is already published by ob_web" in texts(Plan((ours,)), there)[0]
+
+
+def test_udp_and_tcp_do_not_meet() -> None:
+    ours = service("haproxy", ports=(Port(443, 443, "tcp"),))
+    there = cluster([], [], others=(service("dns", ports=(Port(443, 443, "udp"),)),))
+    assert texts(Plan((ours,)), there) == []
+
+
+def test_a_port_taken_on_a_node_counts_only_where_a_task_may_run() -> None:
+    ours = service("haproxy", ports=(Port(80, 80, mode="host"),), constraints=("node.hostname == node1",))
+    assert texts(Plan((ours,), taken={"node2": {80}}), nodes({}, {})) == []
+    assert "taken on node node1" in texts(Plan((ours,), taken={"node1": {80}}), nodes({}, {}))[0]
+
+
+def test_two_services_with_one_port() -> None:
+    first, second = (service(name, ports=(Port(80, 80),)) for name in ("a", "b"))
+    assert "services a and b both publish port 80/tcp" in texts(Plan((first, second)), nodes({}))[0]
+
+
+def test_an_image_that_a_node_lacks_is_fatal_and_one_that_could_not_be_checked_is_not() -> None:
+    plan = Plan((service("api", image="api:c-1"),), built={"api:c-1"}, absent={"node1": {"api:c-1"}})
+    (finding,) = check(plan, nodes({}, {}))
+    assert finding.fatal and "not on node1" in finding.text
+    plan = Plan(plan.services, built=plan.built, absent={"node1": ()})
+    assert check(plan, nodes({}, {})) == [
+        Finding(
+            "image api:c-1 was built here; whether node2 has it could not be checked "
+            "(swarm-build --node brings it there)",
+            fatal=False,
+        )
+    ]
+
+
+def test_fatal_findings_come_first() -> None:
+    plan = Plan((service("api", image="api:c-1"),), built={"api:c-1"}, absent={})
+    found = check(plan, nodes({}, {"engine_version": "24.0.1"}))
+    assert [finding.fatal for finding in found] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("constraint", "fits"),
+    [
+        ("node.labels.openbalena.ingress == true", True),
+        ("node.labels.openbalena.ingress==true", True),
+        ("node.labels.openbalena.ingress != true", False),
+        ("node.labels.absent != true", True),
+        ("node.role == MANAGER", True),
+        ("node.hostname == node2", False),
+        ("node.platform.arch == x86_64", True),
+        ("engine.labels.disk == ssd", True),
+        ("node.ip == 10.0.0.1", False),
+        ("nonsense", False),
+    ],
+)
+def test_constraints(constraint: str, fits: bool) -> None:
+    there = node(1, labels={"openbalena.ingress": "true"}, engine_labels={"disk": "ssd"})
+    assert placement.allows(there, [constraint]) is fits
+
+
+def test_labels_are_asked_for_once_and_in_order() -> None:
+    there = [node(1, labels={"openbalena.ingress": "true"})]
+    wanted = ["openbalena.data.b", "openbalena.ingress", "openbalena.data.a", "openbalena.data.b"]
+    assert labels.missing(there, wanted) == ["openbalena.data.b", "openbalena.data.a"]
+
+
+def test_ingress_may_be_on_several_nodes_and_data_may_not() -> None:
+    two = [node(1, labels={"openbalena.ingress": "true", DATA: "true"}), node(2, labels={"openbalena.ingress": "true"})]
+    assert labels.missing(two, ["openbalena.ingress", DATA]) == []
+    two[1] = node(2, labels={DATA: "true"})
+    with pytest.raises(OperationError, match=r"2 nodes \(node1, node2\)"):
+        labels.missing(two, [DATA])
+
+
+def test_a_label_with_another_value_is_not_set() -> None:
+    assert labels.missing([node(1, labels={DATA: "false"})], [DATA]) == [DATA]

@@ -1,0 +1,67 @@
+"""Errors of tasks: grouped, named, each with what to do."""
+
+import pytest
+from cluster_builders import cluster, service, task
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openbalena.cluster import advice
+from openbalena.cluster.problems import group, normal
+
+HEX = "0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("error", "says", "heals"),
+    [
+        ("no suitable node (scheduling constraints not satisfied on 3 nodes)", "swarm-init", False),
+        ("no suitable node (host-mode port already in use on 2 nodes)", "stop-first", True),
+        ("no suitable node (insufficient resources on 3 nodes)", "reservation", False),
+        ("no suitable node (unsupported platform on 1 node)", "architecture", False),
+        ("No such image: scratch/nothere:1", "swarm-build", False),
+        ("pull access denied for x, repository does not exist or may require 'docker login'", "swarm-build", False),
+        ("driver failed programming external connectivity: listen tcp 0.0.0.0:80: bind: address already in use", "ss -ltnp",
+         True),
+        ("task: non-zero exit (137): dockerexec: unhealthy container", "health check", True),
+        ("task: non-zero exit (137)", "memory", True),
+        ("task: non-zero exit (1)", "log lines", True),
+        ("ended with exit code 0", "log lines", True),
+        ("invalid mount config for type \"bind\": bind source path does not exist: /delta-rsync", "create it there", False),
+        ("failed to mount local volume: mount :/x:/y, data: addr=10.0.0.1: permission denied", "NFS server", True),
+        ("starting container failed: failed to create task for container: exec: \"nope\": executable file not found in $PATH",
+         "cannot be run", False),
+        ("something never seen before", "swarm-logs", True),
+    ],
+)  # fmt: skip
+def test_each_error_has_its_sentence(error: str, says: str, heals: bool) -> None:
+    found = advice.on(error)
+    assert says in found.sentence and found.heals is heals
+
+
+def test_equal_errors_of_different_containers_are_one_problem() -> None:
+    api, db = service("api"), service("db")
+    tasks = [
+        task(1, state="failed", error="container 0123456789ab exited: x", node_id="n1"),
+        task(2, state="failed", error="container ba9876543210 exited: x", node_id="n2"),
+        task(3, "db", state="rejected", error="No such image: db:1", node_id="n3"),
+        task(4, state="running"),
+    ]
+    found = group(cluster([api, db], tasks), tasks)
+    assert [(p.count, p.services, p.nodes) for p in found] == [
+        (2, ("api",), ("node1", "node2")),
+        (1, ("db",), ("node3",)),
+    ]
+    assert found[0].task.id == "t2"
+
+
+def test_two_services_with_one_error_are_named_together() -> None:
+    api, db = service("api"), service("db")
+    error = "no suitable node (scheduling constraints not satisfied on 3 nodes)"
+    tasks = [task(1, state="pending", error=error, node_id=""), task(2, "db", state="pending", error=error, node_id="")]
+    (only,) = group(cluster([api, db], tasks), tasks)
+    assert (only.services, only.nodes, only.count) == (("api", "db"), (), 2)
+
+
+@given(st.text(alphabet="abc xyz:/(1)", max_size=30), st.text(alphabet=HEX, min_size=12, max_size=64))
+def test_an_id_never_makes_two_errors_different(words: str, identifier: str) -> None:
+    assert normal(f"{words} {identifier} {words}") == normal(f"{words} {'f' * 64} {words}")
