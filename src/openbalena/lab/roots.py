@@ -97,11 +97,12 @@ def _watch(command: Sequence[str], directory: Path, root: Path, log: Path) -> No
         finally:
             process.kill()
     if process.returncode != 0:
-        raise OperationError(_explain(root, log))
+        raise OperationError(explain(root, log))
     say(f"{root.name} is complete after {time.monotonic() - start:.0f} s")
 
 
-def _explain(root: Path, log: Path) -> str:
+def explain(root: Path, log: Path) -> str:
+    """What a failed debootstrap's `log` means for the user."""
     said = log.read_text(errors="replace")
     if host.NO_SPACE in said or shutil.disk_usage(root.parent).free < 2**20:
         return f"No space left for {root}: a root takes up to 2 GB. Free some, or set {paths.VARIABLE} elsewhere."
