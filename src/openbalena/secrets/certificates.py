@@ -13,7 +13,7 @@ from openbalena.secrets.keys import PrivateKey, PublicKey
 
 # Devices keep the root for good. Ten years from now is still before January 2038, the end of 32-bit clocks.
 CA_LIFETIME = timedelta(days=3650)
-# Apple's limit for server certificates, those of private CAs included (support.apple.com/103769).
+# Apple's limit for server certificates, those of private CAs included (support.apple.com/HT210176).
 LEAF_LIFETIME = timedelta(days=825)
 # A node whose clock is behind has to accept a certificate made a moment ago.
 CLOCK_SKEW = timedelta(hours=1)

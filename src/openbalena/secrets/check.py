@@ -77,17 +77,13 @@ def _issuer(path: Path, own: x509.Certificate, issuer: Path) -> Iterator[str]:
 
 def _domain(directory: Path, dns_tld: str) -> Iterator[str]:
     needed = {"api.pem": f"api.{dns_tld}", "vpn.pem": f"vpn.{dns_tld}", "chain.pem": f"*.{dns_tld}"}
-    for file, name in needed.items():
-        path = directory / file
-        if not path.exists():
-            continue
-        names = _names(read_certificates(path)[0])
-        if name not in names:
-            key = "" if file == "chain.pem" else ", whose key may stay,"
-            yield (
-                f"{path}: is for {', '.join(names) or 'no name'} and not for {name}: set DNS_TLD back, or delete "
-                f"{file}{key} to have it made anew"
-            )
+    there = {file: _names(read_certificates(directory / file)[0]) for file in needed if (directory / file).exists()}
+    foreign = [file for file, names in there.items() if needed[file] not in names]
+    if foreign:
+        yield (
+            f"{directory}: not for the domain {dns_tld}, but for {', '.join(there[foreign[-1]]) or 'no name'}: "
+            f"{', '.join(foreign)}: set DNS_TLD back, or delete these files (keys beside them may stay) and run config"
+        )
 
 
 def _names(certificate: x509.Certificate) -> list[str]:

@@ -1,0 +1,262 @@
+"""`config`, `showenv` and `showpass`, run as a user runs them."""
+
+import base64
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from openbalena import dotenv
+from openbalena.secrets import pki
+from openbalena.settings.variables import variables
+
+TOKENS = [name for name, variable in variables().items() if variable.token]
+CLEAN = {name: value for name, value in os.environ.items() if name not in variables()}
+
+
+def run(
+    directory: Path, *words: str, code: int = 0, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "openbalena", "--project-directory", str(directory), *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**CLEAN, **(environment or {})},
+    )
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def values(directory: Path) -> dict[str, str]:
+    return dotenv.read(directory / ".env", {}).values
+
+
+def test_options_alone_are_enough(tmp_path: Path) -> None:
+    done = run(tmp_path, "config", "--dns-tld", "my.example.com", "--yes")
+    written = values(tmp_path)
+    assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
+    assert written["DNS_TLD"] == "my.example.com"
+    assert written["SUPERUSER_EMAIL"] == "admin@my.example.com"
+    assert written["COMPOSE_PROFILES"] == "internal-postgres,internal-s3"
+    assert all(re.fullmatch("[0-9a-f]{32}", written[name]) for name in TOKENS)
+    assert len({written[name] for name in TOKENS}) == len(TOKENS)
+    pki.check(tmp_path / "pki", "my.example.com")
+    assert not any(written[name] in done.stdout + done.stderr for name in TOKENS)
+
+
+def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
+    run(tmp_path, "config", "--dns-tld", "my.example.com")
+    before = {path: path.read_bytes() for path in [tmp_path / ".env", *(tmp_path / "pki").iterdir()]}
+    assert "unchanged" in run(tmp_path, "config").stdout
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_without_a_domain_it_names_variable_and_option(tmp_path: Path) -> None:
+    done = run(tmp_path, "config", code=2)
+    assert "DNS_TLD" in done.stderr and "--dns-tld" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_environment_is_enough(tmp_path: Path) -> None:
+    environment = {"DNS_TLD": "my.example.com", "SUPERUSER_PASSWORD": "correct-horse", "TUNNEL_TOKEN": "eyJhIjoiYSJ9"}
+    run(tmp_path, "config", environment=environment)
+    written = values(tmp_path)
+    assert {name: written[name] for name in environment} == environment
+    assert written["COMPOSE_PROFILES"].endswith(",tunnel")
+
+
+def test_an_upstream_file_is_completed_and_kept(tmp_path: Path) -> None:
+    upstream = (
+        "# mine\nexport DNS_TLD=openbalena.local\nexport PRODUCTION_MODE=false\nORG_UNIT=openBalena\nMINE='a b'\n"
+        "BALENARC_NO_ANALYTICS=1\nSUPERUSER_EMAIL=me@example.com\nVERBOSE=on\nBALENA_DEVICE_UUID=0123456789abcdef"
+    )
+    (tmp_path / ".env").write_text(upstream)
+    run(tmp_path, "config")
+    assert (tmp_path / ".env").read_text().startswith(upstream + "\n")
+    written = values(tmp_path)
+    assert written["SUPERUSER_EMAIL"] == "me@example.com"
+    assert written["HAPROXY_PASSWORD"] == "0123456789abcdef"
+    assert all(written[name] for name in TOKENS)
+
+
+def test_changes_are_shown_and_need_yes(tmp_path: Path) -> None:
+    run(tmp_path, "config", "--dns-tld", "my.example.com")
+    before = values(tmp_path)
+    done = run(tmp_path, "config", "--superuser-email", "me@example.com", code=2)
+    assert "SUPERUSER_EMAIL: admin@my.example.com -> me@example.com" in done.stderr
+    assert "--yes" in done.stderr
+    assert values(tmp_path) == before
+    run(tmp_path, "config", "--superuser-email", "me@example.com", "--yes")
+    assert values(tmp_path) == before | {"SUPERUSER_EMAIL": "me@example.com"}
+
+
+def test_a_token_never_changes(tmp_path: Path) -> None:
+    run(tmp_path, "config", "--dns-tld", "my.example.com")
+    before = values(tmp_path)
+    done = run(tmp_path, "config", "--yes", code=2, environment={"COOKIE_SESSION_SECRET": "another-secret"})
+    assert "a token never changes" in done.stderr and "another-secret" not in done.stderr
+    assert values(tmp_path) == before
+
+
+def test_profiles_follow_and_own_ones_stay(tmp_path: Path) -> None:
+    run(tmp_path, "config", "--dns-tld", "my.example.com")
+    file = tmp_path / ".env"
+    file.write_text(file.read_text().replace("COMPOSE_PROFILES=", "COMPOSE_PROFILES=mine,"))
+    options = ["--external-postgres", "true", "--external-postgres-host", "10.0.0.9", "--profiles", "builder"]
+    run(tmp_path, "config", *options, environment={"EXTERNAL_POSTGRES_PASSWORD": "pass$word"})
+    written = values(tmp_path)
+    assert written["COMPOSE_PROFILES"] == "internal-s3,builder,mine"
+    assert written["EXTERNAL_POSTGRES_PASSWORD"] == "pass$word"
+
+
+def test_user_tokens(tmp_path: Path) -> None:
+    environment = {"TOKENS_MODE": "user", "DNS_TLD": "my.example.com"}
+    done = run(tmp_path, "config", code=2, environment=environment)
+    assert all(name in done.stderr for name in TOKENS)
+    supplied = {name: f"supplied-{name}" for name in TOKENS}
+    run(tmp_path, "config", environment={**environment, **supplied})
+    assert {name: values(tmp_path)[name] for name in TOKENS} == supplied
+
+
+def test_a_wrong_value_in_the_file_is_corrected_by_an_option(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("DNS_TLD=https://my.example.com\n")
+    assert ".env:1" in run(tmp_path, "config", code=2).stderr
+    run(tmp_path, "config", "--dns-tld", "my.example.com", "--yes")
+    assert values(tmp_path)["DNS_TLD"] == "my.example.com"
+
+
+def test_another_domain_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    run(tmp_path, "config", "--dns-tld", "my.example.com")
+    before = (tmp_path / ".env").read_bytes()
+    done = run(tmp_path, "config", "--dns-tld", "other.example.com", "--yes", code=2)
+    assert "set DNS_TLD back, or delete" in done.stderr
+    assert (tmp_path / ".env").read_bytes() == before
+
+
+def test_two_at_once_exclude_each_other(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    assert "another config" in run(tmp_path, "config", "--dns-tld", "my.example.com", code=1).stderr
+    os.close(descriptor)
+    run(tmp_path, "config", "--dns-tld", "my.example.com")
+
+
+@pytest.mark.parametrize("delay", [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5])
+def test_killed_half_way_the_next_run_finishes(tmp_path: Path, delay: float) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "openbalena",
+        "--project-directory",
+        str(tmp_path),
+        "config",
+        "--dns-tld",
+        "a.example.com",
+    ]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=CLEAN) as process:
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+    kept = values(tmp_path) if (tmp_path / ".env").exists() else {}
+    files = {path: path.read_bytes() for path in tmp_path.glob("pki/[!.]*")}
+    run(tmp_path, "config", "--dns-tld", "a.example.com")
+    assert kept.items() <= values(tmp_path).items()
+    assert {path: path.read_bytes() for path in files} == files
+    pki.check(tmp_path / "pki", "a.example.com")
+
+
+def test_an_own_certificate_goes_into_the_chain(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    pki.ensure(other, "my.example.com")
+    environment = {
+        "HAPROXY_CRT": base64.b64encode((other / "chain.pem").read_bytes()).decode(),
+        "HAPROXY_KEY": base64.b64encode((other / "chain.pem").read_bytes()).decode(),
+    }
+    run(tmp_path, "config", "--dns-tld", "my.example.com", environment=environment)
+    assert (other / "chain.pem").read_text() in (tmp_path / "pki" / "chain.pem").read_text()
+    assert "ROOT_CA" not in pki.public_values(tmp_path / "pki")
+
+
+def test_showenv_masks_and_showpass_shows(tmp_path: Path) -> None:
+    run(tmp_path, "config", "--dns-tld", "my.example.com", environment={"SUPERUSER_PASSWORD": "correct-horse"})
+    with (tmp_path / ".env").open("a") as stream:
+        stream.write("OF_MY_OWN=perhaps-secret\n")
+    shown = run(tmp_path, "showenv").stdout
+    assert "DNS_TLD=my.example.com\n" in shown and "SUPERUSER_PASSWORD=********\n" in shown
+    assert "correct-horse" not in shown and "perhaps-secret" not in shown
+    assert "SUPERUSER_PASSWORD=correct-horse\n" in run(tmp_path, "showenv", "--reveal").stdout
+    assert json.loads(run(tmp_path, "showenv", "--json").stdout)["SUPERUSER_PASSWORD"] == "********"
+    assert run(tmp_path, "showpass").stdout == "correct-horse\n"
+
+
+def test_showpass_before_config(tmp_path: Path) -> None:
+    assert "run ./open-balena.sh config" in run(tmp_path, "showpass", code=2).stderr
+
+
+def test_at_a_terminal_it_asks(tmp_path: Path) -> None:
+    """A wrong reply is asked again, secrets are not echoed, Enter takes the default."""
+    replies = [
+        ("The domain", "https://nope"),
+        ("The domain", "my.example.com"),
+        ("superuser", ""),
+        ("Optional parts", "admin"),
+        ("Cloudflare tunnel", "tunnel-token-value"),
+        ("Let's Encrypt", ""),
+        ("PostgreSQL server of your own", "true"),
+        ("Host name or address of the PostgreSQL", "pg.example.com"),
+        ("Port of the PostgreSQL", ""),
+        ("Name of the database", ""),
+        ("User of the database", "me"),
+        ("Password of the database", "pg-password"),
+        ("S3 object store of your own", ""),
+        ("NFS server (true", ""),
+    ]
+    output = converse(tmp_path, replies)
+    assert "expected a domain" in output
+    assert "tunnel-token-value" not in output and "pg-password" not in output
+    written = values(tmp_path)
+    expected = {
+        "DNS_TLD": "my.example.com",
+        "SUPERUSER_EMAIL": "admin@my.example.com",
+        "PROFILES": "admin",
+        "TUNNEL_TOKEN": "tunnel-token-value",
+        "EXTERNAL_POSTGRES": "true",
+        "EXTERNAL_POSTGRES_HOST": "pg.example.com",
+        "EXTERNAL_POSTGRES_USER": "me",
+        "EXTERNAL_POSTGRES_PASSWORD": "pg-password",
+        "COMPOSE_PROFILES": "internal-s3,admin,tunnel",
+    }
+    assert {name: value for name, value in written.items() if name not in TOKENS} == expected
+
+
+def converse(directory: Path, replies: list[tuple[str, str]]) -> str:
+    """Run `config` on a pseudo-terminal; each reply is typed once its question stands there."""
+    process, terminal = pty.fork()
+    if process == 0:
+        command = [sys.executable, "-m", "openbalena", "--project-directory", str(directory), "config"]
+        os.execve(sys.executable, command, CLEAN)
+    output, seen, waiting, end = "", 0, list(replies), time.monotonic() + 60
+    while time.monotonic() < end:
+        if not select.select([terminal], [], [], 1)[0]:
+            continue
+        try:
+            output += os.read(terminal, 4096).decode()
+        except OSError:  # the other side has closed the terminal
+            break
+        if waiting and (found := output.find(waiting[0][0], seen)) >= 0 and output.rstrip(" ").endswith(":"):
+            seen = found + len(waiting[0][0])
+            os.write(terminal, waiting.pop(0)[1].encode() + b"\n")
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0, output
+    assert not waiting, output
+    return output
