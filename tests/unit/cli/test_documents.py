@@ -1,0 +1,29 @@
+"""What the documents tell users to type exists, and so do the files they point at."""
+
+import re
+
+import pytest
+
+from openbalena.cli.commands import BY_NAME
+from openbalena.project import ROOT
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CALL = re.compile(r"\./open-balena\.sh((?: --lab| --project-directory \S+)*) ([a-z][a-z-]*)")
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_in_it_is_there(document):
+    named = {match.group(2) for match in CALL.finditer(document.read_text())} - {"help"}
+    assert {name for name in named if name not in BY_NAME or BY_NAME[name].module is None} == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_in_it_leads_somewhere(document):
+    targets = {match.group(1) for match in LINK.finditer(document.read_text())}
+    assert {target for target in targets if not (document.parent / target).exists()} == set()
+
+
+def test_the_readme_begins_with_the_demo_and_then_the_tests():
+    commands = re.findall(r"^    (\./\S+.*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert commands[:2] == ["./open-balena.sh demo", "./scripts/test"]
