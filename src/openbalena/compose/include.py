@@ -23,7 +23,7 @@ def resolve(tree: Map, directory: Path, environment: Mapping[str, str], load: Lo
         return tree
     joined = tree.copy()
     del joined["include"]
-    for item, position in as_sequence(includes).located():
+    for item, position in as_sequence(includes, tree.at("include")).located():
         files, base, env_files = _description(item, directory, position)
         values = dict(environment)
         for path in env_files:

@@ -26,7 +26,7 @@ class Variable:
 
 
 class MalformedError(ValueError):
-    """A `$` that starts nothing; `offset` is where it stands."""
+    """A `${` that is no variable; `offset` is where it stands."""
 
     def __init__(self, offset: int, message: str) -> None:
         super().__init__(message)
@@ -34,7 +34,9 @@ class MalformedError(ValueError):
 
 
 def scan(text: str) -> Iterator[str | Variable]:
-    """`text` as literal pieces (with `$$` read as `$`) and variables. Raises MalformedError."""
+    """`text` as literal pieces (with `$$` read as `$`) and variables; a `$` that starts nothing is one. Raises
+    MalformedError for a brace that holds no variable.
+    """
     index = 0
     while True:
         dollar = text.find("$", index)
@@ -52,7 +54,9 @@ def scan(text: str) -> Iterator[str | Variable]:
         else:
             match = _NAME.match(text, dollar + 1)
             if not match:
-                raise MalformedError(dollar, "a dollar sign that starts no variable: write $$")
+                yield "$"
+                index = dollar + 1
+                continue
             variable = Variable(match.group(), "", "", dollar, match.end())
         yield variable
         index = variable.end
@@ -64,17 +68,24 @@ def _braced(text: str, dollar: int) -> Variable:
     match = _NAME.match(text, dollar + 2)
     if not match:
         raise MalformedError(dollar, "${ without a variable's name: write $${ for the text itself")
-    depth, index = 1, match.end()
-    while depth:
-        if index >= len(text):
-            raise MalformedError(dollar, f"${{{match.group()} has no closing brace")
-        depth += {"{": 1, "}": -1}.get(text[index], 0)
-        index += 1
-    rest = text[match.end() : index - 1]
+    end = _closing(text, match.end())
+    if end < 0:
+        raise MalformedError(dollar, f"${{{match.group()} has no closing brace")
+    rest = text[match.end() : end]
     operator = next((candidate for candidate in _OPERATORS if rest.startswith(candidate)), "")
     if rest and not operator:
         raise MalformedError(dollar, f"${{{match.group()}{rest}}}: after the name only :- - :? ? :+ + may follow")
-    return Variable(match.group(), operator, rest[len(operator) :], dollar, index)
+    return Variable(match.group(), operator, rest[len(operator) :], dollar, end + 1)
+
+
+def _closing(text: str, start: int) -> int:
+    """Where the brace that is open at `start` closes: braces are counted; where they do not match, the first `}`."""
+    depth = 1
+    for index in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[index], 0)
+        if not depth:
+            return index
+    return text.find("}", start)
 
 
 @dataclass
@@ -98,15 +109,16 @@ class Interpolator:
         value = self.environment.get(variable.name)
         kind = variable.operator[-1:]
         there = value is not None and not (variable.operator.startswith(":") and value == "")
+        # Evaluated although it may not be needed, as Compose does: a required variable in a default is required.
+        word = self._replace(variable.word, position)
         if kind == "+":
-            return self._replace(variable.word, position) if there else ""
+            return word if there else ""
         if there and value is not None:
             return value
         if kind == "-":
-            return self._replace(variable.word, position)
+            return word
         if kind == "?":
-            reason = self._replace(variable.word, position)
-            raise UsageError(f"{position}: {variable.name} has to be set{': ' + reason if reason else ''}")
+            raise UsageError(f"{position}: {variable.name} has to be set{': ' + word if word else ''}")
         self.unset.setdefault(variable.name, position)
         return ""
 

@@ -92,14 +92,20 @@ def load(
     if not paths:
         raise UsageError("no Compose file was given")
     base = (directory or paths[0].parent).absolute()
-    loader = _Loader(environment, interpolate)
+    name = project_name(Map(), environment, base)
+    loader = _Loader({"COMPOSE_PROJECT_NAME": name, **environment}, interpolate)
     tree = loader.load(paths, base)
+    if (said := project_name(tree, environment, base)) != name:
+        # The file names its project, and what it says may depend on that name.
+        name = said
+        loader = _Loader({**environment, "COMPOSE_PROJECT_NAME": name}, interpolate)
+        tree = loader.load(paths, base)
     return Project(
-        name=project_name(tree, environment, base),
+        name=name,
         directory=base,
         files=tuple(paths),
         tree=tree,
-        environment=environment,
+        environment=loader.environment,
         profiles=tuple(profiles),
         interpolated=interpolate,
         unset=loader.unset,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from openbalena.compose.tree import Map, Override, Position, Reset, Seq
+from openbalena.compose.tree import NOWHERE, Map, Override, Position, Reset, Seq
 from openbalena.compose.unique import unique
 from openbalena.errors import UsageError
 
@@ -78,11 +78,11 @@ def _joined(base: Seq, over: Seq) -> Seq:
     return joined
 
 
-def as_sequence(value: Any) -> Seq:
-    """One value or a list of them, as a list."""
+def as_sequence(value: Any, position: Position = NOWHERE) -> Seq:
+    """One value, written at `position`, or a list of them, as a list."""
     if isinstance(value, Seq):
         return value
-    sequence = Seq(getattr(value, "position", Seq().position))
+    sequence = Seq(getattr(value, "position", position))
     if value is not None:
         sequence.put(value, sequence.position)
     return sequence

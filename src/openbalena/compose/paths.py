@@ -76,7 +76,12 @@ def _at_keys(value: Any, directory: Path, keys: dict[str, Callable[[Any, Path], 
 
 def _build(value: Any, directory: Path) -> Any:
     keys: dict[str, Callable[[Any, Path], Any]] = {"context": _text, "additional_contexts": _values(_text)}
-    return _at_keys(value, directory, keys) if isinstance(value, Map) else _text(value, directory)
+    if not isinstance(value, Map):
+        return _text(value, directory)
+    if "context" not in value:
+        value = value.copy()
+        value.put("context", ".", value.position)
+    return _at_keys(value, directory, keys)
 
 
 def _bind_device(value: Any, directory: Path) -> Any:

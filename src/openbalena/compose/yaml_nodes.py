@@ -1,7 +1,7 @@
 """YAML text to a tree with positions: anchors, merge keys, `!reset` and `!override`, and Go's reading of scalars.
 
 Compose reads YAML with go-yaml v3, which follows YAML 1.2 for booleans and 1.1 for octal numbers; PyYAML's own resolver
-would turn `on` into true and 12:30 into 750. Only libyaml's parser is used from PyYAML.
+would turn `on` into true and 12:30 into 750. Only libyaml's parser is used from PyYAML: it has no stack to overflow.
 """
 
 import re
@@ -17,18 +17,12 @@ _CONSTANTS: dict[str, Any] = {"": None, "~": None, "null": None, "Null": None, "
 _CONSTANTS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
 _INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO]?[0-7_]*|[1-9][0-9_]*)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_STRING, _UNRESOLVED = "tag:yaml.org,2002:str", "?"
+_STRING = "tag:yaml.org,2002:str"
+_OPEN = object()
+# Far more than any Compose file has, and far less than Python's own stack.
+MAXIMUM_DEPTH = 100
 
 Interpolate = Callable[[str, Position], str]
-
-
-class _Loader(yaml.CBaseLoader):
-    """libyaml's parser; plain scalars get the tag `?`, for `scalar` below to read."""
-
-    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
-        if kind is yaml.ScalarNode:
-            return _UNRESOLVED if implicit[0] else _STRING
-        return str(super().resolve(kind, value, implicit))  # type: ignore[no-untyped-call]
 
 
 def scalar(text: str) -> Any:
@@ -51,72 +45,95 @@ def scalar(text: str) -> Any:
 
 
 class _Builder:
-    """Turns the nodes of one document into a tree. An anchor's tree is made once and shared: nothing changes a tree."""
+    """Turns the parser's events into trees. An anchor's tree is made once and shared: nothing changes a tree."""
 
-    def __init__(self, file: str, interpolate: Interpolate | None) -> None:
+    def __init__(self, parser: Any, file: str, interpolate: Interpolate | None) -> None:
+        self.parser = parser
         self.file = file
         self.interpolate = interpolate
-        self.made: dict[int, Any] = {}
-        self.open: set[int] = set()
+        self.anchors: dict[str, Any] = {}
+        self.depth = 0
 
-    def position(self, node: yaml.Node) -> Position:
-        mark = node.start_mark
+    def documents(self) -> list[Any]:
+        """Every document's tree."""
+        documents = []
+        while not isinstance(event := self.parser.get_event(), yaml.StreamEndEvent):
+            if isinstance(event, yaml.DocumentStartEvent):
+                self.anchors = {}
+                documents.append(self.build(self.parser.get_event()))
+        return documents
+
+    def position(self, event: Any) -> Position:
+        mark = event.start_mark
         return Position(self.file, mark.line + 1, mark.column + 1)
 
-    def build(self, node: Any) -> Any:
-        identity = id(node)
-        if identity in self.made:
-            return self.made[identity]
-        if identity in self.open:
-            raise UsageError(f"{self.position(node)}: the anchor contains itself: take the alias out of it")
-        self.open.add(identity)
-        value = self._tagged(node)
-        self.open.remove(identity)
-        self.made[identity] = value
+    def build(self, event: Any) -> Any:
+        """The tree of the node that starts with `event`."""
+        if isinstance(event, yaml.AliasEvent):
+            value = self.anchors.get(str(event.anchor), self)
+            if value is self:
+                raise UsageError(f"{self.position(event)}: there is no anchor {event.anchor} before this")
+            if value is _OPEN:
+                raise UsageError(
+                    f"{self.position(event)}: the anchor {event.anchor} contains itself: take the alias out"
+                )
+            return value
+        if event.anchor:
+            self.anchors[event.anchor] = _OPEN
+        if isinstance(event, yaml.ScalarEvent):
+            value = self._scalar(event)
+        else:
+            self.depth += 1
+            if self.depth > MAXIMUM_DEPTH:
+                raise UsageError(f"{self.position(event)}: nested more than {MAXIMUM_DEPTH} times")
+            value = self._mapping(event) if isinstance(event, yaml.MappingStartEvent) else self._sequence(event)
+            self.depth -= 1
+        if event.tag == "!reset":
+            value = Reset()
+        elif event.tag == "!override":
+            value = Override(value)
+        if event.anchor:
+            self.anchors[event.anchor] = value
         return value
 
-    def _tagged(self, node: yaml.Node) -> Any:
-        if node.tag == "!reset":
-            return Reset()
-        value = self._value(node)
-        return Override(value) if node.tag == "!override" else value
-
-    def _value(self, node: Any) -> Any:
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node)
-        if isinstance(node, yaml.SequenceNode):
-            sequence = Seq(self.position(node))
-            for item in node.value:
-                sequence.put(self.build(item), self.position(item))
-            return sequence
-        text: str = node.value
-        value = text if node.tag == _STRING or node.style in ("'", '"', "|", ">") else scalar(text)
+    def _scalar(self, event: Any) -> Any:
+        text: str = event.value
+        plain = event.implicit[0] if event.tag is None else event.tag not in (_STRING, "!")
+        value = scalar(text) if plain else text
         if isinstance(value, str) and self.interpolate is not None and "$" in value:
-            return self.interpolate(value, self.position(node))
+            return self.interpolate(value, self.position(event))
         return value
 
-    def _mapping(self, node: yaml.MappingNode) -> Map:
-        mapping = Map(position=self.position(node))
+    def _sequence(self, start: Any) -> Seq:
+        sequence = Seq(self.position(start))
+        while not isinstance(event := self.parser.get_event(), yaml.SequenceEndEvent):
+            sequence.put(self.build(event), self.position(event))
+        return sequence
+
+    def _mapping(self, start: Any) -> Map:
+        mapping = Map(position=self.position(start))
         merged: list[Map] = []
-        for key_node, value_node in node.value:
-            position = self.position(key_node)
-            key = key_node.value
-            if not isinstance(key_node, yaml.ScalarNode):
+        while not isinstance(event := self.parser.get_event(), yaml.MappingEndEvent):
+            position = self.position(event)
+            if not isinstance(event, yaml.ScalarEvent):
                 raise UsageError(f"{position}: a key has to be text")
-            if key == "<<" and key_node.tag == _UNRESOLVED:
-                merged.extend(self._merge_sources(value_node))
+            key: str = event.value
+            if key == "<<" and event.implicit[0]:
+                merged.extend(self._merge_sources(self.parser.get_event()))
                 continue
             if key in mapping:
                 raise UsageError(f"{position}: {key} is here a second time (first: line {mapping.at(key).line})")
-            mapping.put(key, self.build(value_node), position)
+            if event.anchor:
+                self.anchors[event.anchor] = key
+            mapping.put(key, self.build(self.parser.get_event()), position)
         return _with_merged(mapping, merged) if merged else mapping
 
-    def _merge_sources(self, node: yaml.Node) -> list[Map]:
-        value = self.build(node)
+    def _merge_sources(self, event: Any) -> list[Map]:
+        value = self.build(event)
         sources = list(value) if isinstance(value, Seq) else [value]
         for source in sources:
             if not isinstance(source, Map):
-                raise UsageError(f"{self.position(node)}: << takes a mapping or a list of mappings")
+                raise UsageError(f"{self.position(event)}: << takes a mapping or a list of mappings")
         return sources
 
 
@@ -134,18 +151,11 @@ def parse(text: str, file: str, interpolate: Interpolate | None = None) -> list[
 
     `file` is what positions name. Raises UsageError with file:line:column for text that is no YAML.
     """
-    builder = _Builder(file, interpolate)
-    documents = []
     try:
-        loader = _Loader(text)
-        while loader.check_node():
-            documents.append(builder.build(loader.get_node()))
+        return _Builder(yaml.CBaseLoader(text), file, interpolate).documents()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Position(file, mark.line + 1, mark.column + 1) if mark else file
         raise UsageError(f"{place}: this is no YAML: {error.problem or error.context}") from None
     except (yaml.YAMLError, UnicodeError) as error:
         raise UsageError(f"{file}: this is no YAML: {error}") from None
-    except RecursionError:
-        raise UsageError(f"{file}: nested too deeply") from None
-    return documents

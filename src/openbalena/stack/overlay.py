@@ -41,8 +41,8 @@ def overlay(project: Project) -> tuple[Project, dict[str, Words]]:
         services.put(name, service, place)
     changed = tree.copy()
     changed.put("services", services, tree.at("services"))
-    name = changed.get("name")
-    return replace(project, tree=changed, name=str(name) if name else project.name), words
+    name = fragment.get("name") if isinstance(fragment, Map) else None
+    return replace(project, tree=changed, name=str(name or project.name)), words
 
 
 def _service(service: Map) -> tuple[Map, Words]:

@@ -61,7 +61,8 @@ def _service(written: Map, source: Source) -> Map:
         place = normal.at("environment" if "environment" in normal else "env_file")
         normal.put("environment", _environment(normal, source), place)
     normal.pop("env_file", None)
-    if not normal.get("networks") and "network_mode" not in normal:
+    _implied_dependencies(normal)
+    if not normal.get("networks") and "network_mode" not in normal and "provider" not in normal:
         normal.put("networks", Map([("default", None)], written.position), written.position)
     return normal
 
@@ -69,7 +70,7 @@ def _service(written: Map, source: Source) -> Map:
 def _environment(normal: Map, source: Source) -> Map:
     """env_file's variables, then `environment`'s; a key without a value takes the project environment's."""
     environment = Map(position=normal.at("environment"))
-    for item, place in as_sequence(normal.get("env_file")).located():
+    for item, place in as_sequence(normal.get("env_file"), normal.at("env_file")).located():
         for key, read in _file_variables(item, place, source.environment).items():
             environment.put(key, read if source.interpolated else read.replace("$", "$$"), place)
     own = normal.get("environment") or Map()
@@ -109,9 +110,12 @@ def _used(section: str, services: Map, described: Map) -> Map:
 
 
 def _references(section: str, normal: Map) -> list[tuple[str, Position]]:
-    if normal.get(section) is None:
-        return []
-    value = normal[section]
+    found = []
+    if section == "secrets" and "build" in normal:
+        found = [(item["source"], place) for item, place in normal["build"].get("secrets", Seq()).located()]
+    value = normal.get(section)
+    if value is None:
+        return found
     if section == "networks":
         return [(name, value.at(name)) for name in value]
     if section == "volumes":
@@ -120,4 +124,27 @@ def _references(section: str, normal: Map) -> list[tuple[str, Position]]:
             for mount, place in value.located()
             if mount["type"] == "volume" and mount.get("source") and "$" not in mount["source"]
         ]
-    return [(reference["source"], place) for reference, place in value.located()]
+    return found + [(reference["source"], place) for reference, place in value.located()]
+
+
+def _implied_dependencies(normal: Map) -> None:
+    """What a service shares with another starts after it, and is restarted with it (compose-go's normalization)."""
+    found: list[tuple[str, Position, bool]] = []
+    for key in ("network_mode", "ipc", "pid", "uts", "cgroup"):
+        kind, _, other = str(normal.get(key, "")).partition(":")
+        if kind == "service":
+            found.append((other, normal.at(key), True))
+    for item, place in normal.get("links", Seq()).located():
+        found.append((item.partition(":")[0], place, True))
+    for item, place in normal.get("volumes_from", Seq()).located():
+        if not item.startswith("container:"):
+            found.append((item.partition(":")[0], place, False))
+    dependencies = normal.get("depends_on") or Map(position=found[0][1] if found else normal.position)
+    for name, place, restart in found:
+        if name not in dependencies:
+            described = Map([("condition", "service_started"), ("required", True)], place)
+            if restart:
+                described["restart"] = True
+            dependencies.put(name, described, place)
+    if found:
+        normal.put("depends_on", dependencies, dependencies.position)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from openbalena.compose.normal.references import content_references
 from openbalena.compose.normal.scalars import (
     Normalise,
     boolean,
@@ -20,7 +21,7 @@ _KEYS: dict[str, Normalise] = {
     "context": text, "dockerfile": text, "dockerfile_inline": text, "entitlements": each(text),
     "extra_hosts": untouched, "isolation": text, "labels": labels, "network": text, "no_cache": boolean,
     "no_cache_filter": one_or_many, "platforms": each(text), "privileged": boolean, "provenance": untouched,
-    "pull": boolean, "sbom": untouched, "secrets": untouched, "shm_size": untouched, "ssh": untouched,
+    "pull": boolean, "sbom": untouched, "secrets": content_references, "shm_size": untouched, "ssh": untouched,
     "tags": each(text), "target": text, "ulimits": untouched,
 }  # fmt: skip
 

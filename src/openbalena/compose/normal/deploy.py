@@ -13,17 +13,25 @@ from openbalena.compose.normal.scalars import (
     untouched,
     values,
 )
+from openbalena.compose.tree import Position
 
 _UPDATE: dict[str, Normalise] = {
     "parallelism": integer, "delay": text, "failure_action": text, "monitor": text, "max_failure_ratio": number,
     "order": text,
 }  # fmt: skip
+
+
+def _count(value: Any, position: Position) -> Any:
+    """A number of devices; `all` is -1."""
+    return -1 if value == "all" else integer(value, position)
+
+
 _DEVICE: dict[str, Normalise] = {
-    "capabilities": each(text), "count": untouched, "device_ids": each(text), "driver": text, "options": labels,
+    "capabilities": each(text), "count": _count, "device_ids": each(text), "driver": text, "options": labels,
 }  # fmt: skip
 
 
-def _cpus(value: Any, position: Any) -> Any:
+def _cpus(value: Any, position: Position) -> Any:
     return text(number(value, position), position)
 
 

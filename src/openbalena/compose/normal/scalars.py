@@ -93,7 +93,7 @@ def one_or_many(value: Any, position: Position) -> Seq:
     """A list of texts, also written as one text."""
     if isinstance(value, Map):
         raise expected(position, "a list", value)
-    return each(text)(as_sequence(value), position)
+    return each(text)(as_sequence(value, position), position)
 
 
 def each(item: Normalise) -> NormaliseSeq:

@@ -6,6 +6,7 @@ from openbalena.compose.merge import as_sequence, named
 from openbalena.compose.normal import ports, volumes
 from openbalena.compose.normal.build import build
 from openbalena.compose.normal.deploy import deploy
+from openbalena.compose.normal.references import content_references
 from openbalena.compose.normal.scalars import (
     Normalise,
     boolean,
@@ -81,16 +82,6 @@ def _networks(value: Any, position: Position) -> Map:
     return values(_network)(names(value, position), position)
 
 
-def content_references(value: Any, position: Position) -> Seq:
-    """secrets and configs of a service in long form."""
-    known: dict[str, Normalise] = {"source": text, "target": text, "uid": text, "gid": text, "mode": integer}
-    references = Seq(position)
-    for item, place in (each(untouched)(value, position)).located():
-        short = Map([("source", text(item, place))], place) if not isinstance(item, Map) else item
-        references.put(fields(known, "a reference")(short, place), place)
-    return references
-
-
 def _devices(value: Any, position: Position) -> Seq:
     """`{source, target, permissions}`; a name of a kind of device (CDI) has a source alone."""
     known: dict[str, Normalise] = {"source": text, "target": text, "permissions": text}
@@ -113,6 +104,13 @@ def ulimits(value: Any, position: Position) -> Map:
         return integer(item, place)
 
     return values(limit)(value, position)
+
+
+def _hooks(value: Any, position: Position) -> Seq:
+    known: dict[str, Normalise] = {
+        "command": command, "environment": key_values, "privileged": boolean, "user": text, "working_dir": text,
+    }  # fmt: skip
+    return each(fields(known, "a hook"))(value, position)
 
 
 def _logging(value: Any, position: Position) -> Map:
@@ -140,8 +138,8 @@ KEYS: dict[str, Normalise] = {
     "labels": labels, "links": each(text), "logging": _logging, "mac_address": text, "mem_limit": _size,
     "mem_reservation": _size, "mem_swappiness": integer, "memswap_limit": _size, "models": untouched,
     "network_mode": text, "networks": _networks, "oom_kill_disable": boolean, "oom_score_adj": integer, "pid": text,
-    "pids_limit": integer, "platform": text, "ports": ports.normalise, "post_start": untouched,
-    "pre_stop": untouched, "privileged": boolean, "profiles": each(text), "provider": untouched, "pull_policy": text,
+    "pids_limit": integer, "platform": text, "ports": ports.normalise, "post_start": _hooks,
+    "pre_stop": _hooks, "privileged": boolean, "profiles": each(text), "provider": untouched, "pull_policy": text,
     "pull_refresh_after": text, "read_only": boolean, "restart": text, "runtime": text, "scale": integer,
     "secrets": content_references, "security_opt": each(text), "shm_size": _size, "stdin_open": boolean,
     "stop_grace_period": text, "stop_signal": text, "storage_opt": values(text), "sysctls": labels,

@@ -66,10 +66,10 @@ def _option(mount: Map, options: Map, option: str, place: Position) -> None:
         mount.put("read_only", True, place)
     elif option == "nocopy":
         options.put("nocopy", True, place)
-    elif option in ("z", "Z") and mount["type"] == "bind":
-        options.put("selinux", option, place)
+    elif option in ("z", "Z"):
+        selinux = options if mount["type"] == "bind" else Map(position=place)
+        selinux.put("selinux", option, place)
+        mount.put("bind", selinux, place)
     elif option in PROPAGATION and mount["type"] == "bind":
         options.put("propagation", option, place)
-    elif option in ("cached", "delegated", "consistent"):
-        mount.put("consistency", option, place)
-    # Anything else is ignored, as Compose does (its loader's volume.go: "unknown options are ignored").
+    # Anything else is ignored, as Compose does, `cached` and `delegated` among it.

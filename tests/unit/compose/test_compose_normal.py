@@ -1,0 +1,114 @@
+"""Normal form: short forms, environment files, types, errors."""
+
+from pathlib import Path
+
+import pytest
+
+from openbalena import compose
+from openbalena.errors import UsageError
+
+
+def one(load, text: str, **options) -> dict:
+    return compose.plain(load(f"services: {{a: {{image: x, {text}}}}}", **options).services["a"])
+
+
+def port(target: object, published: str | None = None, **more: str) -> dict:
+    described = {"mode": "ingress", **({"host_ip": more["ip"]} if "ip" in more else {}), "target": target}
+    return described | ({"published": published} if published else {}) | {"protocol": more.get("protocol", "tcp")}
+
+
+@pytest.mark.parametrize(
+    ("written", "ports"),
+    [
+        ("'80'", [port(80)]),
+        ("80", [port(80)]),
+        ("'8080:80/udp'", [port(80, "8080", protocol="udp")]),
+        ("'127.0.0.1:8080:80'", [port(80, "8080", ip="127.0.0.1")]),
+        ("'[::1]:8080:80'", [port(80, "8080", ip="::1")]),
+        ("'127.0.0.1::80'", [port(80, ip="127.0.0.1")]),
+        ("'80-81'", [port(80), port(81)]),
+        ("'8080-8081:80-81'", [port(80, "8080"), port(81, "8081")]),
+        ("'8080-8090:80'", [port(80, "8080-8090")]),
+        ("{target: 80, published: 8080}", [port(80, "8080")]),
+    ],
+)  # fmt: skip
+def test_ports(load, written: str, ports: list[dict]) -> None:
+    assert one(load, f"ports: [{written}]")["ports"] == ports
+
+
+@pytest.mark.parametrize("written", ["'x'", "'80:81-82'", "'90000'", "'82-81'", "'1:2:3:'", "{published: 80}", "'a:b'"])
+def test_wrong_ports_are_refused_with_their_place(load, written: str) -> None:
+    with pytest.raises(UsageError, match=r"compose\.yml:1:"):
+        one(load, f"ports: [{written}]")
+
+
+def test_volumes(load, tmp_path: Path) -> None:
+    text = "volumes: [/anon, './b:/b:ro,Z', 'n:/n:nocopy', '~/h:/h', {type: tmpfs, target: /t, tmpfs: {size: 1m}}]"
+    project = load(f"services: {{a: {{image: x, {text}}}}}\nvolumes: {{n: {{}}}}")
+    assert compose.plain(project.services["a"]["volumes"]) == [
+        {"type": "volume", "target": "/anon"},
+        {"type": "bind", "source": f"{tmp_path}/b", "target": "/b", "read_only": True,
+         "bind": {"create_host_path": True, "selinux": "Z"}},
+        {"type": "volume", "source": "n", "target": "/n", "volume": {"nocopy": True}},
+        {"type": "bind", "source": str(Path.home() / "h"), "target": "/h", "bind": {"create_host_path": True}},
+        {"type": "tmpfs", "target": "/t", "tmpfs": {"size": "1m"}},
+    ]  # fmt: skip
+
+
+def test_environment_files_come_before_environment(load, tmp_path: Path) -> None:
+    (tmp_path / "one.env").write_text("A=1\nB='$x'\n# comment\nexport C=\"${A}${OUT}\"\nD=a # b\nP\n")
+    (tmp_path / "two.env").write_text('A=2\nQ="q"$x\n')
+    written = (
+        "env_file: [one.env, {path: two.env, format: raw}, {path: no.env, required: false}], environment: [D=4, OUT, N]"
+    )
+    assert one(load, written, environment={"OUT": "o", "P": "p"})["environment"] == {
+        "A": "2", "B": "$x", "C": "1o", "D": "4", "P": "p", "Q": '"q"$x', "OUT": "o", "N": None,
+    }  # fmt: skip
+
+
+def test_a_missing_environment_file_is_refused(load) -> None:
+    with pytest.raises(UsageError, match=r"compose\.yml:1:.*there is no environment file"):
+        one(load, "env_file: missing.env")
+
+
+def test_forms(load) -> None:
+    normal = one(
+        load, "command: sh -c 'a b', extra_hosts: ['h:1.2.3.4', 'i=::1'], environment: {F: 1.10, T: true, I: 5}"
+    )
+    assert normal["command"] == ["sh", "-c", "a b"]
+    assert normal["extra_hosts"] == ["h=1.2.3.4", "i=::1"]
+    assert normal["environment"] == {"F": "1.1", "T": "true", "I": "5"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "imagee: x", "ports: 80", "privileged: maybe", "environment: text", "scale: many", "volumes: {a: b}",
+        "command: 'a \"'",
+        "networks: [missing]", "volumes: [missing:/x]", "secrets: [missing]", "deploy: {replica: 1}",
+    ],
+)  # fmt: skip
+def test_what_compose_refuses_is_refused_with_its_place(load, text: str) -> None:
+    with pytest.raises(UsageError, match=r"compose\.yml:1:\d+: "):
+        one(load, text)
+
+
+def test_a_near_key_is_named(load) -> None:
+    with pytest.raises(UsageError, match="did you mean image"):
+        one(load, "imagee: x")
+
+
+def test_without_interpolation_everything_stays_as_written(load) -> None:
+    service = "image: '${I:-x}', ports: ['${P:-80}:80'], environment: {A: '${B:?no}', D: '$$'}, scale: '${N}'"
+    project = load(f"services: {{a: {{{service}}}}}", interpolate=False)
+    assert compose.plain(project.services["a"]) == {
+        "image": "${I:-x}", "ports": [port(80, "${P:-80}")], "environment": {"A": "${B:?no}", "D": "$$"},
+        "scale": "${N}", "networks": {"default": None},
+    }  # fmt: skip
+
+
+def test_the_name_comes_from_the_environment_then_the_file_then_the_directory(load, tmp_path: Path) -> None:
+    text = "name: said\nservices: {a: {image: 'x:${COMPOSE_PROJECT_NAME}'}}"
+    assert (load(text).name, load(text).services["a"]["image"]) == ("said", "x:said")
+    assert load(text, environment={"COMPOSE_PROJECT_NAME": "env"}).name == "env"
+    assert load("services: {a: {image: x}}").name == tmp_path.name.replace(".", "")
