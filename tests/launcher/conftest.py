@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,10 +59,26 @@ def copy(directory: Path, *, small: bool) -> Checkout:
     return Checkout(directory)
 
 
+def processes_of(checkout: Checkout) -> dict[int, str]:
+    """Command lines of the running processes that name the checkout."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if str(checkout.directory) in line:
+            found[int(entry.name)] = line
+    return found
+
+
 @pytest.fixture
 def checkout(tmp_path):
-    """A copy in a path with a space, with a short lock, never called yet."""
-    return copy(tmp_path / "a checkout", small=True)
+    """A copy in a path with a space, with a short lock, never called yet; nothing of it runs on after the test."""
+    made = copy(tmp_path / "a checkout", small=True)
+    yield made
+    for process in processes_of(made):
+        os.kill(process, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import PATIENCE, Checkout, copy
+from .conftest import PATIENCE, Checkout, copy, processes_of
 
 SETTING_UP = "Setting up the Python environment"
 
@@ -68,37 +68,24 @@ def test_two_first_calls_at_once(checkout):
     assert "Waiting for another call" in errors
 
 
-def processes_of(checkout: Checkout) -> dict[int, str]:
-    """Command lines of the running processes that name the checkout."""
-    found = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-        if str(checkout.directory) in line:
-            found[int(entry.name)] = line
-    return found
-
-
 def start_until_pip(checkout: Checkout) -> tuple[subprocess.Popen[str], int]:
     """A first call of which pip has started to install; and pip's process."""
     call = subprocess.Popen(
         checkout.command("--version"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         for process, line in processes_of(checkout).items():
             if "-m pip" in line and " install " in line:
                 return call, process
         time.sleep(0.01)
-    raise AssertionError("pip was not started within 60 s")
+    raise AssertionError(f"pip was not started within {PATIENCE} s")
 
 
 def test_pip_is_killed(checkout):
     call, pip = start_until_pip(checkout)
     os.kill(pip, signal.SIGKILL)
-    _, error = call.communicate(timeout=60)
+    _, error = call.communicate(timeout=PATIENCE)
     assert call.returncode == 1
     assert "error: the Python environment could not be made" in error
     assert ".venv" not in checkout.files()
@@ -109,7 +96,7 @@ def test_pip_is_killed(checkout):
 def test_everything_is_killed(checkout):
     call, _ = start_until_pip(checkout)
     os.killpg(call.pid, signal.SIGKILL)
-    call.communicate(timeout=60)
+    call.communicate(timeout=PATIENCE)
     assert checkout.files() >= {".venv.new"}
     again = checkout.run("--version")
     assert again.returncode == 0, again.stderr
@@ -124,7 +111,7 @@ def test_the_call_is_killed_and_its_pip_goes_on(checkout):
     again = subprocess.Popen(checkout.command("--version"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert again.stderr.readline().startswith("Waiting for another call")
     os.kill(pip, signal.SIGCONT)
-    call.communicate(timeout=60)
+    call.communicate(timeout=PATIENCE)
     assert again.communicate(timeout=PATIENCE)[0] == "open-balena.sh 0.1.0\n"
     assert ".venv.new" not in checkout.files()
 
@@ -133,6 +120,6 @@ def test_the_call_is_killed_and_its_pip_goes_on(checkout):
 def test_it_is_told_to_stop(checkout, sent, status):
     call, _ = start_until_pip(checkout)
     os.killpg(call.pid, sent)
-    call.communicate(timeout=60)
+    call.communicate(timeout=PATIENCE)
     assert call.returncode in (status, -sent)
     assert not {".venv", ".venv.new"} & checkout.files()
