@@ -1,6 +1,7 @@
 """From the command line to a command's module, and from its failure to a sentence and an exit code."""
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -20,6 +21,13 @@ from openbalena.project import Project
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 DIRECTORY_OPTION = "--project-directory"
+ADVICE = {
+    errno.ENOSPC: "free some space, then call again",
+    errno.EDQUOT: "free some space, then call again",
+    errno.EACCES: "call as the user it belongs to, or with sudo",
+    errno.EPERM: "call as the user it belongs to, or with sudo",
+    errno.EROFS: "make it writable, or choose another directory with --project-directory",
+}
 EPILOG = f"--lab and {DIRECTORY_OPTION} DIR go with every command: {PROGRAM} help"
 
 
@@ -54,20 +62,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and _damaged(str(error.name)):
-            # The launcher takes an environment without this file for incomplete.
-            Path(sys.prefix, "requirements.lock").unlink(missing_ok=True)
-            print(f"error: {sys.prefix} lacks {error.name}: call again, and it is made anew", file=sys.stderr)
-            return 1
         if os.environ.get("OPEN_BALENA_DEBUG") == "1":
             raise
-        print(
-            f"error: {type(error).__name__}: {error}\n"
-            "This is a defect of openBalena's command line: please report it with the command you typed and what\n"
-            "OPEN_BALENA_DEBUG=1 prints in addition.",
-            file=sys.stderr,
-        )
+        print(f"error: {_explain(error)}", file=sys.stderr)
         return 1
+
+
+def _explain(error: Exception) -> str:
+    """What no command expected: a full disk, another user's file, a damaged environment, or a defect of ours."""
+    if isinstance(error, ModuleNotFoundError) and _damaged(str(error.name)):
+        # The launcher takes an environment without this file for incomplete.
+        Path(sys.prefix, "requirements.lock").unlink(missing_ok=True)
+        return f"{sys.prefix} lacks {error.name}: call again, and it is made anew"
+    if isinstance(error, OSError) and error.errno in ADVICE:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}: {ADVICE[error.errno]}"
+    return (
+        f"{type(error).__name__}: {error}\n"
+        "This is a defect of openBalena's command line: please report it with the command you typed and what\n"
+        "OPEN_BALENA_DEBUG=1 prints in addition."
+    )
 
 
 def _run(argv: list[str]) -> int:

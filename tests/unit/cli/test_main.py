@@ -1,5 +1,6 @@
 """From arguments to a command's module, and from its failure to a sentence and an exit code."""
 
+import errno
 import importlib
 import os
 import subprocess
@@ -152,6 +153,16 @@ def failing(error):
         (OperationError("no engine"), 1, "error: no engine\n"),
         (KeyboardInterrupt(), 130, ""),
         (BrokenPipeError(), 141, ""),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/srv/.env"),
+            1,
+            "error: /srv/.env: Permission denied: call as the user it belongs to, or with sudo\n",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            1,
+            "error: No space left on device: free some space, then call again\n",
+        ),
     ],
 )
 def test_failures(error, status, said, command, capfd):
