@@ -9,8 +9,6 @@ from openbalena.cluster.engine import Engine
 from openbalena.errors import OperationError
 from openbalena.images import LAB_PREFIX, Build, build, tagged
 from openbalena.lab import host, paths
-from openbalena.lab.lifecycle import PACKAGES as NODE_PACKAGES
-from openbalena.lab.lifecycle import SUITE as NODE_SUITE
 from openbalena.lab.progress import say
 from openbalena.lab.roots import build_root
 from openbalena.project import ROOT
@@ -26,9 +24,6 @@ PACKAGES = (
     # cffi-backend: debootstrap does not resolve the virtual package that python3-cryptography depends on.
     *("python3", "python3-psycopg2", "python3-redis", "python3-jwt", "python3-cryptography", "python3-cffi-backend"),
 )
-# trixie's rclone is too old for `rclone serve s3` to take uploads in parts. The nodes' root has sid's, which needs no
-# newer C library than trixie's.
-_FROM_NODE_ROOT = ("usr/bin/rclone",)
 # A third of the root's size, used by no stand-in: PostgreSQL's just-in-time compiler among it.
 _LEFT_OUT = (
     *("./dev/*", "./proc/*", "./sys/*", "./run/*", "./tmp/*", "./var/cache/*", "./var/log/*", "./var/tmp/*"),
@@ -72,20 +67,19 @@ def ensure(engine: Engine) -> str:
 
 def _key() -> str:
     """Twelve hex digits over everything the imported image is made of."""
-    parts = (SUITE, PACKAGES, NODE_SUITE, NODE_PACKAGES, _FROM_NODE_ROOT, _LEFT_OUT, _ENVIRONMENT)
+    parts = (SUITE, PACKAGES, _LEFT_OUT, _ENVIRONMENT)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
 def _import(engine: Engine, image: str) -> None:
     """Stream the root into the engine as one layer; nothing is kept on disk between."""
     host.require_root("Making the stand-ins' base image")
-    root, node_root = build_root("images", SUITE, PACKAGES), build_root("node", NODE_SUITE, NODE_PACKAGES)
+    root = build_root("images", SUITE, PACKAGES)
     say(f"importing {root.name} as {image} (about 10 s, at most {_IMPORT / 60:.0f} minutes)")
     excluded = [f"--exclude={pattern}" for pattern in _LEFT_OUT]
-    sources = [f"--directory={root}", ".", f"--directory={node_root}", *_FROM_NODE_ROOT]
     changes = [word for change in _ENVIRONMENT for word in ("--change", change)]
     with subprocess.Popen(
-        ["tar", "--create", "--numeric-owner", "--anchored", "--wildcards", *excluded, *sources],
+        ["tar", "--create", "--numeric-owner", "--anchored", "--wildcards", *excluded, f"--directory={root}", "."],
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
     ) as archive:

@@ -13,9 +13,9 @@ from openbalena.lab.progress import say
 from openbalena.lab.roots import build_root
 
 # sid has the newest Docker Engine among Debian's suites: 28.5 in November 2026, trixie 26.1. openvpn is for the
-# acceptance checks' client, rclone for the s3 stand-in (see base.py).
+# acceptance checks' client.
 SUITE = "sid"
-PACKAGES = ("docker.io", "docker-cli", "iptables", "iproute2", "ca-certificates", "openvpn", "rclone")
+PACKAGES = ("docker.io", "docker-cli", "iptables", "iproute2", "ca-certificates", "openvpn")
 _MAX_NODES = 20
 _OF_ONE_LAB = ("nodes", "run", "bin", "log", "demo")
 _CACHE = ("roots", "tools", "images", "locks")
@@ -25,14 +25,13 @@ def up(managers: int | None = None, workers: int | None = None) -> state.Lab:
     """Start the lab, or repair the one that runs; by default 3 managers and no workers.
 
     Raises UsageError for other numbers than those of a lab that was started, OperationError for what failed; a lab
-    that was not there before is then taken away again.
+    that was not there before is then taken away again, all but its logs.
     """
     host.require_root("lab up")
     host.require_programs("ip", "nsenter", "unshare", "setsid", "mount", hint="They are in iproute2 and util-linux.")
     with _exclusive("lab up"):
         before = state.load()
-        root = build_root("node", SUITE, PACKAGES)
-        lab = before or _plan(root, managers, workers)
+        lab = before or _plan(*_sizes(managers, workers))
         if (managers, workers) != (None, None) and _sizes(managers, workers) != (lab.managers, lab.workers):
             raise UsageError(
                 f"A lab of {lab.managers} managers and {lab.workers} workers was started: run "
@@ -53,6 +52,7 @@ def down(*, purge: bool = False) -> None:
     host.require_root("lab down")
     with _exclusive("lab down"):
         _take_down()
+        _delete("log")
         if purge:
             _delete(*_CACHE)
             if paths.directory().exists() and not any(paths.directory().iterdir()):
@@ -82,11 +82,11 @@ def start(name: str) -> None:
         _aim_context()
 
 
-def _plan(root: Path, managers: int | None, workers: int | None) -> state.Lab:
-    wanted_managers, wanted_workers = _sizes(managers, workers)
-    if wanted_managers < 1 or wanted_workers < 0 or wanted_managers + wanted_workers > _MAX_NODES:
+def _plan(managers: int, workers: int) -> state.Lab:
+    if managers < 1 or workers < 0 or managers + workers > _MAX_NODES:
         raise UsageError(f"--managers has to be at least 1, --workers at least 0, together at most {_MAX_NODES}.")
-    return state.Lab(network.free_subnet(), str(root), wanted_managers, wanted_workers)
+    root = build_root("node", SUITE, PACKAGES)
+    return state.Lab(network.free_subnet(), str(root), managers, workers)
 
 
 def _sizes(managers: int | None, workers: int | None) -> tuple[int, int]:
@@ -117,7 +117,7 @@ def _take_down() -> None:
     node.remove_cgroups()
     network.remove()
     programs.remove_context()
-    _delete(*_OF_ONE_LAB, "state.json")
+    _delete(*_OF_ONE_LAB)
 
 
 def _delete(*names: str) -> None:

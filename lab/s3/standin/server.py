@@ -1,0 +1,247 @@
+"""HTTP: from a request to the store and back."""
+
+import hashlib
+import http.server
+import xml.etree.ElementTree as ET
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from standin import signature
+from standin.errors import S3Error
+from standin.listing import element, list_objects, list_parts, list_uploads, moment
+from standin.store import Store, sync
+
+_CHUNK = 1 << 20
+_MAX_DOCUMENT = 1 << 20
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """One store, one pair of keys, port 80."""
+
+    daemon_threads = False
+
+    def __init__(self, store: Store, keys: signature.Keys, port: int = 80) -> None:
+        super().__init__(("", port), Handler)
+        self.store = store
+        self.keys = keys
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """`<method>_<what>` answers one kind of request; `what` is service, bucket or item."""
+
+    server: Server
+    protocol_version = "HTTP/1.1"
+    # Seconds that an idle connection is kept, and that one end may keep the other waiting.
+    timeout = 60
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        self.query = dict(parse_qsl(url.query, keep_blank_values=True))
+        self.bucket, _, self.key = unquote(url.path).lstrip("/").partition("/")
+        self.content: Path | None = None
+        try:
+            expected = signature.check(self.server.keys, self.command, self.path, self.headers)
+            self._receive(expected)
+            what = "item" if self.key else "bucket" if self.bucket else "service"
+            action = getattr(self, f"{self.command.lower()}_{what}", None)
+            if action is None:
+                raise S3Error(405, "MethodNotAllowed")
+            action()
+        except S3Error as error:
+            self._refuse(error)
+        except ValueError as error:
+            self._refuse(S3Error(400, "InvalidArgument", str(error)))
+        finally:
+            if self.content:
+                self.content.unlink(missing_ok=True)
+
+    do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815 (the names http.server looks for)
+
+    def _receive(self, expected: str) -> None:
+        """The body, of a request that may have one, goes to a file; its SHA-256 has to be `expected`."""
+        if self.command not in ("PUT", "POST"):
+            self.close_connection = self.close_connection or "Content-Length" in self.headers
+            return
+        if "Transfer-Encoding" in self.headers:
+            raise S3Error(411, "MissingContentLength")
+        left = int(self.headers.get("Content-Length") or 0)
+        digest = hashlib.sha256()
+        self.content = self.server.store.temporary()
+        with self.content.open("wb") as stream:
+            while left:
+                chunk = self.rfile.read(min(left, _CHUNK))
+                if not chunk:
+                    raise S3Error(400, "IncompleteBody")
+                digest.update(chunk)
+                stream.write(chunk)
+                left -= len(chunk)
+            sync(stream)
+        if expected.startswith("STREAMING-"):
+            raise S3Error(501, "NotImplemented", "this store takes no bodies that are signed in chunks")
+        if expected not in (signature.UNSIGNED, digest.hexdigest()):
+            raise S3Error(400, "XAmzContentSHA256Mismatch")
+
+    def _document(self) -> ET.Element:
+        if not self.content or self.content.stat().st_size > _MAX_DOCUMENT:
+            raise S3Error(400, "MalformedXML")
+        try:
+            return ET.fromstring(self.content.read_bytes())  # noqa: S314 (only who has the keys gets here)
+        except ET.ParseError:
+            raise S3Error(400, "MalformedXML") from None
+
+    def _taken(self) -> Path:
+        """The body's file, or that of the object it is to be a copy of; the store keeps it."""
+        if self.content is None:
+            raise AssertionError("the body is received first")
+        source = self.headers.get("X-Amz-Copy-Source")
+        if source:
+            bucket, _, key = unquote(source).lstrip("/").partition("/")
+            item, path = self.server.store.item(bucket, key)
+            begin, end = _range(self.headers.get("X-Amz-Copy-Source-Range", ""), item.size)
+            with path.open("rb") as stream, self.content.open("wb") as copy:
+                stream.seek(begin)
+                copy.write(stream.read(end - begin))
+                sync(copy)
+        return self.content
+
+    # --- the service and buckets
+
+    def get_service(self) -> None:
+        names = [element("Bucket", element("Name", name)) for name in self.server.store.buckets()]
+        self._xml(element("ListAllMyBucketsResult", element("Buckets", *names)))
+
+    def head_bucket(self) -> None:
+        self.server.store.bucket(self.bucket)
+        self._answer(200)
+
+    def put_bucket(self) -> None:
+        self.server.store.make_bucket(self.bucket)
+        self._answer(200)
+
+    def get_bucket(self) -> None:
+        store = self.server.store
+        store.bucket(self.bucket)
+        if "location" in self.query:
+            self._xml(element("LocationConstraint"))
+        elif "versioning" in self.query:
+            self._xml(element("VersioningConfiguration"))
+        elif "uploads" in self.query:
+            self._xml(list_uploads(store, self.bucket, self.query))
+        else:
+            self._xml(list_objects(store, self.bucket, self.query))
+
+    def post_bucket(self) -> None:
+        if "delete" not in self.query:
+            raise S3Error(405, "MethodNotAllowed")
+        deleted = []
+        for each in self._document().iter():
+            if each.tag.rpartition("}")[2] == "Key":
+                self.server.store.delete(self.bucket, each.text or "")
+                deleted.append(element("Deleted", element("Key", each.text or "")))
+        self._xml(element("DeleteResult", *deleted))
+
+    # --- objects
+
+    def head_item(self) -> None:
+        self.get_item()
+
+    def get_item(self) -> None:
+        store = self.server.store
+        if "uploadId" in self.query:
+            self._xml(list_parts(store, self.bucket, self.key, self.query))
+            return
+        item, path = store.item(self.bucket, self.key)
+        begin, end = _range(self.headers.get("Range", ""), item.size)
+        partial = (begin, end) != (0, item.size)
+        headers = {
+            "ETag": item.etag,
+            "Last-Modified": formatdate(item.modified, usegmt=True),
+            "Accept-Ranges": "bytes",
+            "Content-Type": "application/octet-stream",
+        }
+        if partial:
+            headers["Content-Range"] = f"bytes {begin}-{end - 1}/{item.size}"
+        with path.open("rb") as stream:
+            stream.seek(begin)
+            self._head(206 if partial else 200, end - begin, headers)
+            left = end - begin if self.command == "GET" else 0
+            while left and (chunk := stream.read(min(left, _CHUNK))):
+                self.wfile.write(chunk)
+                left -= len(chunk)
+
+    def put_item(self) -> None:
+        store = self.server.store
+        if "uploadId" in self.query:
+            number = self.query.get("partNumber", "")
+            if not number.isdigit() or not 1 <= int(number) <= 10000:
+                raise S3Error(400, "InvalidArgument")
+            item = store.put_part(self.bucket, self.key, self.query["uploadId"], int(number), self._taken())
+            result = "CopyPartResult"
+        else:
+            item, result = store.put(self.bucket, self.key, self._taken()), "CopyObjectResult"
+        if "X-Amz-Copy-Source" in self.headers:
+            self._xml(element(result, element("ETag", item.etag), element("LastModified", moment(item.modified))))
+        else:
+            self._answer(200, {"ETag": item.etag})
+
+    def post_item(self) -> None:
+        store = self.server.store
+        names = element("Bucket", self.bucket), element("Key", self.key)
+        if "uploads" in self.query:
+            upload = element("UploadId", store.begin(self.bucket, self.key))
+            self._xml(element("InitiateMultipartUploadResult", *names, upload))
+        elif "uploadId" in self.query:
+            numbers = [int(e.text or 0) for e in self._document().iter() if e.tag.rpartition("}")[2] == "PartNumber"]
+            item = store.complete(self.bucket, self.key, self.query["uploadId"], numbers)
+            self._xml(element("CompleteMultipartUploadResult", *names, element("ETag", item.etag)))
+        else:
+            raise S3Error(405, "MethodNotAllowed")
+
+    def delete_item(self) -> None:
+        if "uploadId" in self.query:
+            self.server.store.abort(self.bucket, self.key, self.query["uploadId"])
+        else:
+            self.server.store.delete(self.bucket, self.key)
+        self._answer(204)
+
+    # --- answers
+
+    def _head(self, status: int, length: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+
+    def _answer(self, status: int, headers: dict[str, str] | None = None, content: bytes = b"") -> None:
+        self._head(status, len(content), headers or {})
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def _xml(self, document: ET.Element) -> None:
+        content = ET.tostring(document, encoding="utf-8", xml_declaration=True)
+        self._answer(200, {"Content-Type": "application/xml"}, content)
+
+    def _refuse(self, error: S3Error) -> None:
+        # What was not read of the body would be taken for the next request.
+        self.close_connection = True
+        document = element("Error", element("Code", error.code), element("Message", str(error)))
+        content = b"" if self.command == "HEAD" else ET.tostring(document, encoding="utf-8", xml_declaration=True)
+        self._answer(error.status, {"Content-Type": "application/xml", "Connection": "close"}, content)
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Health checks come twice a second."""
+
+
+def _range(header: str, size: int) -> tuple[int, int]:
+    """Begin and end (exclusive) of `bytes=a-b` in an object of `size` bytes (RFC 9110, section 14.1.2); all without."""
+    if not header.startswith("bytes=") or "," in header:
+        return 0, size
+    first, _, last = header.removeprefix("bytes=").partition("-")
+    begin = int(first) if first else max(size - int(last), 0)
+    end = min(int(last) + 1, size) if first and last else size
+    if begin >= end:
+        raise S3Error(416, "InvalidRange")
+    return begin, end

@@ -1,0 +1,180 @@
+"""Buckets and objects as directories and files: an object is complete or not there at all."""
+
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from standin.errors import S3Error
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_UPLOAD = re.compile(r"[0-9a-f]{32}")
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Item:
+    """An object or a part of an upload; `modified` is in seconds since 1970."""
+
+    key: str
+    size: int
+    modified: float
+
+    @property
+    def etag(self) -> str:
+        """Not an MD5: clients know that by its hyphen, as of objects that came in parts."""
+        return f'"{int(self.modified * 1e9):032x}-{self.size}"'
+
+
+def _item(key: str, path: Path) -> Item:
+    status = path.stat()
+    return Item(key, status.st_size, status.st_mtime)
+
+
+class Store:
+    """Below `root`: a directory for each bucket, and .temporary with uploads under way."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._temporary = root / ".temporary"
+        self._temporary.mkdir(exist_ok=True)
+
+    def buckets(self) -> list[str]:
+        """The names, sorted."""
+        return sorted(path.name for path in self._root.iterdir() if path.is_dir() and _BUCKET.fullmatch(path.name))
+
+    def make_bucket(self, name: str) -> None:
+        if not _BUCKET.fullmatch(name):
+            raise S3Error(400, "InvalidBucketName")
+        (self._root / name).mkdir(exist_ok=True)
+
+    def bucket(self, name: str) -> Path:
+        """Its directory; raises S3Error where there is none."""
+        if not _BUCKET.fullmatch(name) or not (self._root / name).is_dir():
+            raise S3Error(404, "NoSuchBucket")
+        return self._root / name
+
+    def path(self, bucket: str, key: str) -> Path:
+        """Where an object is, or would be. Raises S3Error for a key that is no path."""
+        parts = key.split("/")
+        if not key or len(key.encode()) > 1024 or any(part in ("", ".", "..") for part in parts) or "\0" in key:
+            raise S3Error(400, "InvalidArgument", "this store takes keys that are relative paths")
+        return self.bucket(bucket).joinpath(*parts)
+
+    def item(self, bucket: str, key: str) -> tuple[Item, Path]:
+        """An object. Raises S3Error where there is none."""
+        path = self.path(bucket, key)
+        if not path.is_file():
+            raise S3Error(404, "NoSuchKey")
+        return _item(key, path), path
+
+    def temporary(self) -> Path:
+        """A new file's name, in the file system of the objects."""
+        return self._temporary / secrets.token_hex(16)
+
+    def put(self, bucket: str, key: str, content: Path) -> Item:
+        """Make the temporary file `content` the object, in one step."""
+        path = self.path(bucket, key)
+        while True:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                content.rename(path)
+                return _item(key, path)
+            except FileNotFoundError:
+                # The last object beside it was deleted just now, and its directory with it.
+                if not content.exists():
+                    raise
+            except (NotADirectoryError, FileExistsError, IsADirectoryError):
+                content.unlink()
+                raise S3Error(409, "InvalidRequest", "a key is the directory of another") from None
+
+    def delete(self, bucket: str, key: str) -> None:
+        """An object that is not there is no error."""
+        path, top = self.path(bucket, key), self.bucket(bucket)
+        with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            path.unlink()
+        with suppress(OSError):
+            for directory in path.parents:
+                if directory == top:
+                    break
+                directory.rmdir()
+
+    def items(self, bucket: str, prefix: str) -> Iterator[Item]:
+        """The objects whose keys begin with `prefix`, sorted by key."""
+        top = self.bucket(bucket)
+        directory = top.joinpath(*[part for part in prefix.split("/")[:-1] if part not in ("", ".", "..")])
+        keys = []
+        for where, _, names in os.walk(directory):
+            relative = Path(where).relative_to(top)
+            keys += [str(relative / name) for name in names]
+        for key in sorted(key for key in keys if key.startswith(prefix)):
+            with suppress(FileNotFoundError):
+                yield _item(key, top / key)
+
+    def begin(self, bucket: str, key: str) -> str:
+        """The id of a new upload in parts."""
+        self.path(bucket, key)
+        upload = secrets.token_hex(16)
+        directory = self._temporary / f"upload-{upload}"
+        directory.mkdir()
+        (directory / "target").write_text(json.dumps([bucket, key]))
+        return upload
+
+    def uploads(self, bucket: str, prefix: str) -> list[tuple[str, str, float]]:
+        """Key, id and beginning of each upload under way."""
+        found = []
+        for directory in self._temporary.glob("upload-*"):
+            with suppress(FileNotFoundError):
+                target = json.loads((directory / "target").read_text())
+                if target[0] == bucket and target[1].startswith(prefix):
+                    found.append((target[1], directory.name.removeprefix("upload-"), directory.stat().st_mtime))
+        return sorted(found)
+
+    def parts(self, bucket: str, key: str, upload: str) -> dict[int, Item]:
+        """What has come of an upload, by number. Raises S3Error where there is no such upload."""
+        directory = self._upload(bucket, key, upload)
+        numbers = sorted(int(path.name.removeprefix("part-")) for path in directory.glob("part-*"))
+        return {number: _item(key, directory / f"part-{number}") for number in numbers}
+
+    def put_part(self, bucket: str, key: str, upload: str, number: int, content: Path) -> Item:
+        path = self._upload(bucket, key, upload) / f"part-{number}"
+        content.rename(path)
+        return _item(key, path)
+
+    def complete(self, bucket: str, key: str, upload: str, numbers: list[int]) -> Item:
+        """Join the parts to the object. Raises S3Error where one is missing."""
+        directory, there = self._upload(bucket, key, upload), self.parts(bucket, key, upload)
+        if not numbers or numbers != sorted(set(numbers)) or not set(numbers) <= set(there):
+            raise S3Error(400, "InvalidPart")
+        whole = self.temporary()
+        with whole.open("wb") as stream:
+            for number in numbers:
+                with (directory / f"part-{number}").open("rb") as part:
+                    shutil.copyfileobj(part, stream, _CHUNK)
+            sync(stream)
+        item = self.put(bucket, key, whole)
+        shutil.rmtree(directory)
+        return item
+
+    def abort(self, bucket: str, key: str, upload: str) -> None:
+        shutil.rmtree(self._upload(bucket, key, upload))
+
+    def _upload(self, bucket: str, key: str, upload: str) -> Path:
+        directory = self._temporary / f"upload-{upload}"
+        if not _UPLOAD.fullmatch(upload) or not directory.is_dir():
+            raise S3Error(404, "NoSuchUpload")
+        if json.loads((directory / "target").read_text()) != [bucket, key]:
+            raise S3Error(404, "NoSuchUpload")
+        return directory
+
+
+def sync(stream: IO[bytes]) -> None:
+    """What was acknowledged survives a power cut."""
+    stream.flush()
+    os.fsync(stream.fileno())
