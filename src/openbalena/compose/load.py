@@ -61,7 +61,21 @@ class _Loader:
         if merged is None:
             raise UsageError("no Compose file was given")
         settled: Map = settle(merged)
+        _check_shape(settled)
         return file_paths(settled, directory)
+
+
+def _check_shape(tree: Map) -> None:
+    """Raise UsageError where a section is no mapping, or a service is none."""
+    for section in include.SECTIONS:
+        if tree.get(section) is not None and not isinstance(tree[section], Map):
+            raise UsageError(f"{tree.at(section)}: {section} is a mapping of names")
+    services = tree.get("services")
+    for name, service in services.items() if isinstance(services, Map) else ():
+        if not isinstance(service, Map):
+            raise UsageError(
+                f"{services.at(name)}: the service {name} is no mapping: it needs an image or a build context"
+            )
 
 
 @dataclass(frozen=True)

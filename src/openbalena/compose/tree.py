@@ -96,14 +96,17 @@ def plain(value: Any) -> Any:
 
 
 def settle(value: Any) -> Any:
-    """`value` with `!reset` items left out and `!override` unwrapped: there is nothing below it any more."""
+    """`value` with `!reset` items left out and `!override` unwrapped: there is nothing below it any more.
+
+    In `x-` fields they stay: whoever reads such a field may merge it yet.
+    """
     if isinstance(value, Override):
         return settle(value.value)
     if isinstance(value, Map):
         settled = Map(position=value.position)
         for key, item in value.items():
             if not isinstance(item, Reset):
-                settled.put(key, settle(item), value.at(key))
+                settled.put(key, item if key.startswith("x-") else settle(item), value.at(key))
         return settled
     if isinstance(value, Seq):
         sequence = Seq(value.position)

@@ -1,6 +1,6 @@
 """Compose in, stack out: runs the rules over every service and carries the rest over."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from openbalena.stack.diagnostic import Diagnostic, Severity
 from openbalena.stack.overlay import Words, leave_out, overlay
 from openbalena.stack.rule import RULES
 from openbalena.stack.rules.deploy import add_constraint
+from openbalena.stack.rules.irrelevant import DEPENDS_ON
 from openbalena.stack.service import Service
 from openbalena.stack.top_level import network, volume
 
@@ -135,7 +136,7 @@ class _Compilation:
             node_labels=node_labels(document["services"]),
             builds=self.builds,
             stateful=self.stateful,
-            diagnostics=tuple(self.diagnostics),
+            diagnostics=tuple(_once(self.diagnostics)),
             interpolated=self.project.interpolated,
         )
 
@@ -172,6 +173,16 @@ class _Compilation:
             files[key] = replace(files[key], services=tuple(users))
             entries[key] = plain(entry(files[key], written.get("labels")))
         return entries
+
+
+def _once(diagnostics: list[Diagnostic]) -> Iterator[Diagnostic]:
+    """Each diagnostic once (an anchor's place serves many services), and depends_on for the whole project once."""
+    seen: set[Any] = set()
+    for diagnostic in diagnostics:
+        identity = "depends_on" if diagnostic.meaning == DEPENDS_ON else diagnostic
+        if identity not in seen:
+            seen.add(identity)
+            yield diagnostic
 
 
 def node_labels(services: Mapping[str, Any]) -> dict[str, str]:

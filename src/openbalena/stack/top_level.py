@@ -3,7 +3,7 @@
 from openbalena.compose.tree import Map, Seq
 from openbalena.stack.diagnostic import Diagnostic, Severity
 
-_NETWORK_KEYS = ("name", "driver", "driver_opts", "attachable", "enable_ipv6", "internal", "external", "labels")
+_NETWORK_KEYS = ("name", "driver", "driver_opts", "attachable", "internal", "external", "labels")
 _LOCAL_DRIVERS = ("bridge", "host", "none", "null")
 
 
@@ -23,6 +23,12 @@ def network(name: str, written: Map, diagnostics: list[Diagnostic]) -> Map:
             diagnostics.append(
                 Diagnostic(written.at("driver_opts"), "networks.driver_opts", Severity.WARNING,
                            "options of another driver mean nothing to an overlay", "write overlay options in x-swarm")
+            )  # fmt: skip
+    for key in ("enable_ipv6", "enable_ipv4"):
+        if key in written and not kept.get("external"):
+            diagnostics.append(
+                Diagnostic(written.at(key), f"networks.{key}", Severity.WARNING, "`docker stack` refuses it",
+                           "make the network with `docker network create` and declare it external")
             )  # fmt: skip
     ipam = written.get("ipam")
     if isinstance(ipam, Map) and not kept.get("external"):

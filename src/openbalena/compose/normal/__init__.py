@@ -36,8 +36,6 @@ def model(tree: Map, source: Source) -> Map:
     services = Map(position=tree.at("services"))
     for name, written in mapping(tree.get("services"), tree.at("services")).items():
         place = tree["services"].at(name)
-        if not isinstance(written, Map):
-            raise UsageError(f"{place}: the service {name} is empty: it needs an image or a build context")
         if source.chosen(written):
             services.put(name, _service(written, source), place)
     result = Map([("services", services)], tree.position)

@@ -9,6 +9,7 @@ from openbalena.compose.normal.scalars import (
     integer,
     labels,
     number,
+    size,
     text,
     untouched,
     values,
@@ -36,7 +37,7 @@ def _cpus(value: Any, position: Position) -> Any:
 
 
 _RESOURCES: dict[str, Normalise] = {
-    "cpus": _cpus, "memory": text, "pids": integer, "generic_resources": untouched,
+    "cpus": _cpus, "memory": size, "pids": integer, "generic_resources": untouched,
     "devices": each(fields(_DEVICE, "a device")),
 }  # fmt: skip
 _PREFERENCE: dict[str, Normalise] = {"spread": text}

@@ -4,6 +4,7 @@ from typing import Any
 
 from openbalena.compose.normal.scalars import Normalise, each, fields, integer, text, untouched
 from openbalena.compose.tree import Map, Position, Seq
+from openbalena.errors import UsageError
 
 
 def content_references(value: Any, position: Position) -> Seq:
@@ -12,5 +13,8 @@ def content_references(value: Any, position: Position) -> Seq:
     references = Seq(position)
     for item, place in (each(untouched)(value, position)).located():
         short = Map([("source", text(item, place))], place) if not isinstance(item, Map) else item
-        references.put(fields(known, "a reference")(short, place), place)
+        reference = fields(known, "a reference")(short, place)
+        if "source" not in reference:
+            raise UsageError(f"{place}: a reference in long form has to say its source")
+        references.put(reference, place)
     return references

@@ -1,5 +1,6 @@
 """Scalars and simple containers in the form that `docker compose config` gives them."""
 
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from openbalena.errors import UsageError
 Normalise = Callable[[Any, Position], Any]
 NormaliseMap = Callable[[Any, Position], Map]
 NormaliseSeq = Callable[[Any, Position], Seq]
+_SIZE = re.compile(r"\d+(\.\d+)? ?([kmgtp]i?)?b?", re.IGNORECASE)
 _TRUE, _FALSE = ("true", "y", "yes", "on", "1"), ("false", "n", "no", "off", "0")
 
 
@@ -78,6 +80,14 @@ def boolean(value: Any, position: Position) -> Any:
     if word not in (*_TRUE, *_FALSE):
         raise UsageError(f"{position}: expected true or false")
     return word in _TRUE
+
+
+def size(value: Any, position: Position) -> str:
+    """An amount of memory as it is written: a number with b, k, m, g or t (docker/go-units, RAMInBytes); -1 is none."""
+    written = text(value, position)
+    if not variable(written) and not _SIZE.fullmatch(written) and written != "-1":
+        raise UsageError(f"{position}: expected a size such as 64m")
+    return written
 
 
 def mapping(value: Any, position: Position) -> Map:

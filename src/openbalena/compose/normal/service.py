@@ -12,7 +12,6 @@ from openbalena.compose.normal.scalars import (
     boolean,
     command,
     each,
-    expected,
     fields,
     integer,
     key_values,
@@ -22,6 +21,7 @@ from openbalena.compose.normal.scalars import (
     number,
     one_or_many,
     optional_text,
+    size,
     text,
     untouched,
     values,
@@ -118,12 +118,6 @@ def _logging(value: Any, position: Position) -> Map:
     return fields(known, "logging")(value, position)
 
 
-def _size(value: Any, position: Position) -> Any:
-    if isinstance(value, (Map, Seq)) or value is None:
-        raise expected(position, "a size", value)
-    return value
-
-
 KEYS: dict[str, Normalise] = {
     "annotations": labels, "attach": boolean, "blkio_config": mapping, "build": build, "cap_add": each(text),
     "cap_drop": each(text), "cgroup": text, "cgroup_parent": text, "command": command, "configs": content_references,
@@ -135,13 +129,13 @@ KEYS: dict[str, Normalise] = {
     "environment": key_values, "expose": each(text), "extends": untouched, "external_links": each(text),
     "extra_hosts": _extra_hosts, "gpus": untouched, "group_add": each(text), "healthcheck": _healthcheck,
     "hostname": text, "image": text, "init": boolean, "ipc": text, "isolation": text, "label_file": one_or_many,
-    "labels": labels, "links": each(text), "logging": _logging, "mac_address": text, "mem_limit": _size,
-    "mem_reservation": _size, "mem_swappiness": integer, "memswap_limit": _size, "models": untouched,
+    "labels": labels, "links": each(text), "logging": _logging, "mac_address": text, "mem_limit": size,
+    "mem_reservation": size, "mem_swappiness": integer, "memswap_limit": size, "models": untouched,
     "network_mode": text, "networks": _networks, "oom_kill_disable": boolean, "oom_score_adj": integer, "pid": text,
     "pids_limit": integer, "platform": text, "ports": ports.normalise, "post_start": _hooks,
     "pre_stop": _hooks, "privileged": boolean, "profiles": each(text), "provider": untouched, "pull_policy": text,
     "pull_refresh_after": text, "read_only": boolean, "restart": text, "runtime": text, "scale": integer,
-    "secrets": content_references, "security_opt": each(text), "shm_size": _size, "stdin_open": boolean,
+    "secrets": content_references, "security_opt": each(text), "shm_size": size, "stdin_open": boolean,
     "stop_grace_period": text, "stop_signal": text, "storage_opt": values(text), "sysctls": labels,
     "tmpfs": one_or_many, "tty": boolean, "ulimits": ulimits, "use_api_socket": boolean, "user": text,
     "userns_mode": text, "uts": text, "volume_driver": text, "volumes": volumes.normalise,

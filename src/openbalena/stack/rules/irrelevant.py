@@ -5,11 +5,13 @@ from typing import Any
 from openbalena.stack.rule import Native, Status, irrelevant, rule
 from openbalena.stack.service import Service
 
+DEPENDS_ON = "Swarm starts services in no order; each has to tolerate that another is not there"
+
 
 @rule("depends_on", Status.IRRELEVANT, Native.DROPPED, "let the program wait for what it needs")
 def depends_on(service: Service, value: Any) -> None:
     """Left out: Swarm starts services in no order, so each has to wait for what it needs, as after any node's loss."""
-    service.note("depends_on", "Swarm starts services in no order; each has to tolerate that another is not there", "")
+    service.note("depends_on", DEPENDS_ON, "")
 
 
 irrelevant("profiles", Native.REFUSED, "chosen when the stack is compiled: --profile NAME")

@@ -20,8 +20,9 @@ def ports(service: Service, value: Seq) -> None:
                 "leave the port unpublished and put a proxy before it, or drop the address", place,
             )  # fmt: skip
         for key in ("target", "published", "protocol", "mode"):
-            if key in port:
-                kept.put(key, _number(service, port[key], place) if key == "published" else port[key], port.at(key))
+            value = _number(service, port[key], place) if key == "published" and key in port else port.get(key)
+            if value is not None:
+                kept.put(key, value, port.at(key))
         service.append("ports", kept, place)
 
 
@@ -29,9 +30,10 @@ def _number(service: Service, published: Any, place: Position) -> Any:
     text = str(published)
     if text.isdigit():
         return int(text)
-    if "$" not in text:
-        service.error("ports.published", f"Swarm chooses no port from {text}", "write one port", place)
-    return published
+    if "$" in text:
+        return published
+    service.error("ports.published", f"Swarm chooses no port from {text}", "write one port", place)
+    return None
 
 
 @rule("networks", Status.SUPPORTED, Native.KEPT)

@@ -1,0 +1,124 @@
+"""A rendered directory: what is in it, who can read it, and what a kill leaves."""
+
+import shlex
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openbalena import files, placeholder, stack
+from openbalena.compose.yaml_nodes import parse
+from openbalena.errors import UsageError
+from openbalena.stack.emit import Octal, dump
+
+TEXT = """
+name: p
+services:
+  a:
+    image: x:1
+    command: ["sh", "-c", "echo $$HOME"]
+    environment: {PLAIN: $PLAIN, LATE: "a-$TOKEN", MOVED: $TOKEN}
+    secrets: [s]
+    configs: [c]
+    x-swarm: {secret_env: {target: /e, keys: [MOVED]}}
+secrets: {s: {file: ./key}}
+configs: {c: {content: "one $PLAIN\\n"}}
+"""
+ENVIRONMENT = {"PLAIN": "it's $5", "TOKEN": placeholder.mark("TOKEN")}
+
+
+def rendered(compiled: Any, directory: Path, **secrets: str) -> Path:
+    (directory / "key").write_text("private")
+    out = directory / "out"
+    stack.render(compiled(TEXT, environment=ENVIRONMENT), out, secrets or {"TOKEN": "se$cret'"})
+    return out
+
+
+def test_secrets_are_in_their_files_only(compiled: Any, tmp_path: Path) -> None:
+    out = rendered(compiled, tmp_path)
+    assert (out / "secrets/a.env").read_text() == "MOVED=se$cret'\n"
+    assert (out / "secrets/s").read_text() == "private"
+    assert (out / "configs/c").read_text() == "one it's $5\n"
+    assert (out / "deploy.env").read_text() == f"TOKEN={shlex.quote('se$cret' + chr(39))}\n"
+    text = (out / "stack.yml").read_text()
+    assert "se$cret" not in text
+    service = yaml.safe_load(text)["services"]["a"]
+    assert service["environment"] == {"PLAIN": "it's $$5", "LATE": "a-${TOKEN}"}
+    assert service["command"] == ["sh", "-c", "echo $$HOME"]
+
+
+def test_only_the_owner_can_read(compiled: Any, tmp_path: Path) -> None:
+    out = rendered(compiled, tmp_path)
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in [out, *out.rglob("*")] if path.is_dir()}
+    assert modes == {0o700}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in out.rglob("*") if path.is_file()} == {0o600}
+
+
+def test_docker_reads_back_what_was_meant(compiled: Any, tmp_path: Path, accepted: Callable[..., str]) -> None:
+    config = yaml.safe_load(accepted((rendered(compiled, tmp_path) / "stack.yml").read_text()))
+    assert config["services"]["a"]["environment"]["PLAIN"] == "it's $5"
+    assert config["secrets"]["a-env"]["name"] == "p_a-env"
+
+
+def test_rendering_again_replaces_everything(compiled: Any, tmp_path: Path) -> None:
+    out = rendered(compiled, tmp_path)
+    (out / "secrets" / "stale").write_text("old")
+    rendered(compiled, tmp_path)
+    assert sorted(path.name for path in (out / "secrets").iterdir()) == ["a.env", "s"]
+
+
+def test_a_failure_leaves_the_old_one_and_nothing_beside(
+    compiled: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = rendered(compiled, tmp_path)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(UsageError, match="TOKEN: the stack needs a value"):
+        rendered(compiled, tmp_path, OTHER="x")
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "write_atomic", full)
+    with pytest.raises(OSError, match="No space"):
+        rendered(compiled, tmp_path)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["compose.yml", "key", "out"]
+
+
+def test_what_a_kill_left_is_taken_away(compiled: Any, tmp_path: Path) -> None:
+    (tmp_path / ".out.new" / "secrets").mkdir(parents=True)
+    rendered(compiled, tmp_path)
+    assert not (tmp_path / ".out.new").exists()
+
+
+def test_another_directory_is_not_replaced(compiled: Any, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("precious")
+    with pytest.raises(UsageError, match="no rendered stack"):
+        rendered(compiled, tmp_path)
+
+
+def test_a_secret_over_the_limit_is_refused(compiled: Any, tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"x" * (500 * 1024 + 1))
+    with pytest.raises(UsageError, match="has 512001 bytes; Swarm holds at most 512000"):
+        stack.render(compiled(TEXT, environment=ENVIRONMENT), tmp_path / "out", {"TOKEN": "t"})
+
+
+@given(st.dictionaries(st.text(min_size=1), st.text() | st.integers() | st.booleans() | st.none() | st.floats(0, 1e6)))
+def test_text_is_read_back_as_it_was(document: dict[str, Any]) -> None:
+    assert yaml.safe_load(dump({"x": document}))["x"] == document
+
+
+@given(st.text(alphabet="0123456789abcdefxo_.+-eE:~nulltrueyesno \n#'\"$"))
+def test_go_yaml_reads_text_as_text(text: str) -> None:
+    (tree,) = parse(dump({"x": text}), "f")
+    assert tree["x"] == text
+
+
+def test_modes_are_octal() -> None:
+    assert dump({"mode": Octal(0o400)}) == "mode: 0400\n"

@@ -1,0 +1,159 @@
+"""Each rule: what becomes of a key, and what is said of it."""
+
+from typing import Any
+
+import pytest
+
+from openbalena import stack
+from openbalena.compose.normal.service import KEYS
+from openbalena.stack.rule import RULES
+
+
+def service(compiled: Any, text: str, more: str = "", **options: Any) -> dict[str, Any]:
+    """The service `a` with `text`, compiled, without its image."""
+    result = compiled(f"services:\n  a: {{image: 'x:1', {text}}}\n{more}", **options)
+    errors = [str(item) for item in result.diagnostics if item.severity is stack.Severity.ERROR]
+    assert not errors
+    return {key: value for key, value in result.document["services"]["a"].items() if key != "image"}
+
+
+def said(compiled: Any, text: str, more: str = "") -> list[tuple[str, str]]:
+    """Severity and rule of everything that is said about the service `a`."""
+    result = compiled(f"services:\n  a: {{image: 'x:1', {text}}}\n{more}")
+    return [(str(item.severity), item.rule) for item in result.diagnostics]
+
+
+def test_every_key_of_the_specification_has_a_rule() -> None:
+    read_by_the_loader = {"extends", "env_file", "label_file"}
+    assert set(KEYS) - set(RULES) - read_by_the_loader == set()
+    assert all(rule.meaning for rule in RULES.values())
+
+
+@pytest.mark.parametrize(
+    ("restart", "policy"),
+    [
+        ("'no'", {"condition": "none"}),
+        ("always", {"condition": "any"}),
+        ("unless-stopped", {"condition": "any"}),
+        ("on-failure", {"condition": "on-failure"}),
+        ("on-failure:3", {"condition": "on-failure", "max_attempts": 3}),
+    ],
+)
+def test_restart(compiled: Any, restart: str, policy: dict[str, Any]) -> None:
+    assert service(compiled, f"restart: {restart}") == {"deploy": {"restart_policy": policy}}
+
+
+def test_a_restart_policy_of_deploy_wins(compiled: Any) -> None:
+    written = "restart: always, deploy: {restart_policy: {condition: none}}"
+    assert service(compiled, written) == {"deploy": {"restart_policy": {"condition": "none"}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "result"),
+    [
+        ("mem_limit: 1g, mem_reservation: 5m", {"limits": {"memory": "1g"}, "reservations": {"memory": "5m"}}),
+        ("cpus: 0.5", {"limits": {"cpus": "0.5"}}),
+        ("pids_limit: 7", {"limits": {"pids": 7}}),
+        ("mem_limit: 1g, deploy: {resources: {limits: {memory: 2g}}}", {"limits": {"memory": "2g"}}),
+    ],
+)
+def test_resources(compiled: Any, text: str, result: dict[str, Any]) -> None:
+    assert service(compiled, text) == {"deploy": {"resources": result}}
+
+
+@pytest.mark.parametrize(
+    ("text", "mounts"),
+    [
+        ("tmpfs: ['/t:size=64m,mode=1777', /u]",
+         [{"type": "tmpfs", "target": "/t", "tmpfs": {"size": 67108864}}, {"type": "tmpfs", "target": "/u"}]),
+        ("shm_size: 1m", [{"type": "tmpfs", "target": "/dev/shm", "tmpfs": {"size": 1048576}}]),
+        ("devices: [/dev/net/tun, /dev/null], cap_add: [NET_ADMIN]",
+         [{"type": "bind", "source": "/dev/net/tun", "target": "/dev/net/tun"}]),
+        ("volumes: ['/a:/b:ro,z']", [{"type": "bind", "source": "/a", "target": "/b", "read_only": True}]),
+        ("volumes: ['/a:/b:rshared']",
+         [{"type": "bind", "source": "/a", "target": "/b", "bind": {"propagation": "rshared"}}]),
+    ],
+)  # fmt: skip
+def test_mounts(compiled: Any, text: str, mounts: list[dict[str, Any]]) -> None:
+    assert service(compiled, text)["volumes"] == mounts
+
+
+def test_ports_are_long_numbers_with_ranges_expanded(compiled: Any) -> None:
+    assert service(compiled, "ports: ['8080-8081:80-81/udp', '0.0.0.0:5:5', 6]")["ports"] == [
+        {"target": 80, "published": 8080, "protocol": "udp", "mode": "ingress"},
+        {"target": 81, "published": 8081, "protocol": "udp", "mode": "ingress"},
+        {"target": 5, "published": 5, "protocol": "tcp", "mode": "ingress"},
+        {"target": 6, "protocol": "tcp", "mode": "ingress"},
+    ]
+
+
+def test_platform_is_a_constraint(compiled: Any) -> None:
+    assert service(compiled, "platform: linux/arm64")["deploy"]["placement"]["constraints"] == [
+        "node.platform.os == linux",
+        "node.platform.arch == aarch64",
+    ]
+
+
+def test_build_without_image_names_one(compiled: Any) -> None:
+    result = compiled("name: p\nservices: {a: {build: ./x}}")
+    assert result.document["services"]["a"] == {"image": "p-a"}
+    assert result.builds["a"]["context"].endswith("/x")
+
+
+def test_networks(compiled: Any) -> None:
+    result = compiled(
+        "services: {a: {image: 'x:1', networks: {n: {aliases: [b]}, e: null}}}\n"
+        "networks: {n: {driver: bridge, ipam: {config: [{subnet: 10.1.0.0/16}]}}, e: {external: true, name: out}}"
+    )
+    assert result.document["networks"] == {
+        "n": {"driver": "overlay", "ipam": {"config": [{"subnet": "10.1.0.0/16"}]}},
+        "e": {"name": "out", "external": True},
+    }
+    assert result.document["services"]["a"]["networks"] == {"n": {"aliases": ["b"]}, "e": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("privileged: true", "privileged"), ("security_opt: [a]", "security_opt"),
+        ("network_mode: host", "network_mode"),
+        ("ipc: host", "ipc"), ("pid: host", "pid"), ("devices: [/dev/kvm]", "devices"), ("gpus: all", "gpus"),
+        ("group_add: [x]", "group_add"), ("cpu_quota: 5", "cpu_quota"), ("domainname: x", "domainname"),
+        ("ports: ['127.0.0.1:5:5']", "ports.host_ip"), ("ports: ['5-6:5']", "ports.published"),
+        ("networks: {default: {ipv4_address: 1.2.3.4}}", "networks.ipv4_address"),
+        ("deploy: {resources: {reservations: {devices: []}}}", "deploy.resources.reservations.devices"),
+        ("deploy: {restart_policy: {condition: unless-stopped}}", "deploy.restart_policy.condition"),
+        ("ports: [{target: 5, published: 5, mode: host}], deploy: {update_config: {order: start-first}}", "ports"),
+        ("ports: [{target: 5, published: 5, mode: host}, {target: 6, published: 5, mode: host}]", "ports"),
+        ("ports: ['5:5'], deploy: {endpoint_mode: dnsrr}", "ports"),
+        ("restart: sometimes", "restart"),
+    ],
+)  # fmt: skip
+def test_what_swarm_cannot_have_is_an_error(compiled: Any, text: str, rule: str) -> None:
+    assert ("error", rule) in said(compiled, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [("tty: true", "tty"), ("links: ['a:b']", "links"), ("tmpfs: ['/t:uid=5']", "tmpfs"),
+     ("devices: [/dev/net/tun]", "devices")],
+)  # fmt: skip
+def test_what_is_lost_is_a_warning(compiled: Any, text: str, rule: str) -> None:
+    assert ("warning", rule) in said(compiled, text)
+
+
+def test_depends_on_is_said_once(compiled: Any) -> None:
+    result = compiled("services: {a: {image: x, depends_on: [b]}, b: {image: x, depends_on: [c]}, c: {image: x}}")
+    assert [item.rule for item in result.diagnostics] == ["depends_on"]
+    assert result.document["services"] == {name: {"image": "x"} for name in "abc"}
+
+
+def test_compile_refuses_with_every_error_and_its_place(tmp_path: Any) -> None:
+    from openbalena import compose
+    from openbalena.errors import UsageError
+
+    path = tmp_path / "c.yml"
+    path.write_text("services:\n  a:\n    image: x\n    pid: host\n    ipc: host\n")
+    with pytest.raises(UsageError) as caught:
+        stack.compile(compose.load([path], environment={}))
+    assert [line.partition(": ")[0] for line in str(caught.value).splitlines()] == [f"{path}:5:5", f"{path}:4:5"]

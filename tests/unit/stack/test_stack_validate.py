@@ -1,0 +1,107 @@
+"""`stack validate`: hand-written stack files, with the place, the rule and what to write instead."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from openbalena.errors import UsageError
+from openbalena.stack.validate import as_data, validate
+
+ROOT = Path(__file__).parents[3]
+
+FAULTS = """\
+version: "3.8"
+name: x
+services:
+  a:
+    image: x:1
+    restart: unless-stopped
+    privileged: true
+    security_opt: [apparmor=unconfined]
+    devices: [/dev/net/tun]
+    container_name: a
+    depends_on: {b: {condition: service_healthy}}
+    tty: true
+    mem_limit: 1g
+    deploy:
+      restart_policy:
+        condition: unless-stopped
+      replicas: 2
+    ports:
+      - {target: 80, published: 80, mode: host}
+      - target: 81
+        published: 80
+        mode: host
+  b:
+    build: .
+"""
+
+
+def found(tmp_path: Path, text: str) -> list[tuple[int, str, str]]:
+    path = tmp_path / "stack.yml"
+    path.write_text(text)
+    return [(item.position.line, item.rule, str(item.severity)) for item in validate([path])]
+
+
+def test_faults_of_hand_written_files(tmp_path: Path) -> None:
+    assert {
+        (2, "name", "error"), (7, "privileged", "error"), (8, "security_opt", "error"), (9, "devices", "error"),
+        (10, "container_name", "warning"), (12, "tty", "warning"), (13, "mem_limit", "error"),
+        (16, "deploy.restart_policy.condition", "error"), (20, "ports", "error"), (24, "build", "error"),
+    } <= set(found(tmp_path, FAULTS))  # fmt: skip
+
+
+def test_a_sound_stack_has_nothing_said_of_it(tmp_path: Path) -> None:
+    text = "services: {a: {image: 'x:1', ports: ['80:80'], deploy: {replicas: 2}, environment: {A: '${B:-c}'}}}"
+    assert found(tmp_path, text) == []
+
+
+def test_variables_that_docker_mangles(tmp_path: Path) -> None:
+    assert [line for line, _, _ in found(tmp_path, "services:\n  a:\n    image: ${A:-${B:-c}}\n")] == [3]
+
+
+@pytest.mark.parametrize("text", ["a: [", "services: 5", "services: {a: {imagee: x}}", "services: {a: {image: x\n"])
+def test_what_cannot_be_read_is_an_error_with_its_place(tmp_path: Path, text: str) -> None:
+    assert [severity for _, _, severity in found(tmp_path, text)] == ["error"]
+
+
+def test_a_source_with_x_swarm_is_judged_as_compiled() -> None:
+    assert [item for item in validate([ROOT / "docker-compose.yml"]) if item.severity != "note"] == []
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no such file"):
+        validate([tmp_path / "missing.yml"])
+
+
+def test_data_for_programs(tmp_path: Path) -> None:
+    path = tmp_path / "stack.yml"
+    path.write_text(FAULTS)
+    data = [as_data(item) for item in validate([path])]
+    assert {"file", "line", "column", "rule", "severity", "meaning", "instead"} == set(data[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [(FAULTS, 1), ("services: {a: {image: 'x:1'}}", 0), (None, 2)],
+    ids=["errors", "sound", "missing"],
+)
+def test_exit_codes_and_output(tmp_path: Path, text: str | None, status: int) -> None:
+    path = tmp_path / "stack.yml"
+    if text is not None:
+        path.write_text(text)
+    for options in ([], ["--json"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "openbalena", "stack", "validate", path, *options],
+            env={"PYTHONPATH": str(ROOT / "src"), "PATH": "/usr/bin:/bin"},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == status, done.stderr
+        if status == 1:
+            if options:
+                assert json.loads(done.stdout)[0]["line"] == 2
+            else:
+                assert done.stdout.startswith(f"{path}:2:1: name: ")
