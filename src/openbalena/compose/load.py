@@ -70,8 +70,8 @@ def _check_shape(tree: Map) -> None:
     for section in include.SECTIONS:
         if tree.get(section) is not None and not isinstance(tree[section], Map):
             raise UsageError(f"{tree.at(section)}: {section} is a mapping of names")
-    services = tree.get("services")
-    for name, service in services.items() if isinstance(services, Map) else ():
+    services: Map = tree.get("services") or Map()
+    for name, service in services.items():
         if not isinstance(service, Map):
             raise UsageError(
                 f"{services.at(name)}: the service {name} is no mapping: it needs an image or a build context"
