@@ -36,11 +36,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
     console = context.console
     loaded = deployment.load(context.project, lab=context.lab)
     engine = engines.current(context.lab)
+    planned = images.builds(loaded, lab=context.lab)
     if context.lab:
-        from openbalena.lab import base
-
-        console.say(f"stand-ins' base: {base.ensure(engine)}")
-    builds = images.tagged(images.builds(loaded, lab=context.lab), builder.base_ids(engine, pull=True))
+        _ensure_lab_base(engine, {what.base for what in planned})
+    builds = images.tagged(planned, builder.base_ids(engine, pull=True))
     if not builds:
         console.say("No service of this deployment has a build context.")
         return 0
@@ -59,6 +58,14 @@ def run(args: argparse.Namespace, context: Context) -> int:
         console.say(f"{len(builds)} images pushed: every node pulls them from there.")
         return 0
     return _spread(context, engine, engines.reach(engine, args.node), builds)
+
+
+def _ensure_lab_base(engine: "Engine", bases: set[str]) -> None:
+    """The stand-ins' base comes from no registry: it is made of Debian packages on this machine."""
+    from openbalena.lab import base
+
+    if base.IMAGE in bases:
+        base.ensure(engine)
 
 
 def _spread(context: Context, engine: "Engine", named: Sequence["Engine"], builds: list["Build"]) -> int:

@@ -1,5 +1,6 @@
 """How far a deployment is, on stderr: one line that is rewritten at a terminal, a line per change elsewhere."""
 
+import shutil
 import sys
 from collections.abc import Callable
 
@@ -18,28 +19,40 @@ class Display:
     def __init__(self, context: Context) -> None:
         self._console = context.console
         self._live = sys.stderr.isatty()
-        self._said: dict[str, str] = {}
-        self._lines = 0
+        self._shown: list[str] = []
+        self._said: dict[str, tuple[object, set[str]]] = {}
 
     def __call__(self, progress: list[Progress]) -> None:
-        lines = {item.service.name: _line(item) for item in progress}
-        if lines == self._said:
-            return
+        """Show how far each service is."""
         if self._live:
-            # Back to the first of our lines (ECMA-48: CPL, then ED), then all of them anew.
-            up = f"\x1b[{self._lines}F\x1b[J" if self._lines else ""
-            self._console.progress(up + "\n".join(lines.values()))
-            self._lines = len(lines)
-        else:
-            for name, line in lines.items():
-                if self._said.get(name) != line:
-                    self._console.progress(line)
-        self._said = lines
+            width = shutil.get_terminal_size().columns - 1
+            self._rewrite([_line(item)[:width] for item in progress])
+            return
+        for item in progress:
+            self._say(item)
+
+    def _rewrite(self, lines: list[str]) -> None:
+        if lines == self._shown:
+            return
+        # Back to the first of our lines (ECMA-48: CPL, then ED), then all of them anew.
+        up = f"\x1b[{len(self._shown)}F\x1b[J" if self._shown else ""
+        self._console.progress(up + "\n".join(lines))
+        self._shown = lines
+
+    def _say(self, item: Progress) -> None:
+        """A line that was not said yet since the count changed: a task that is tried again and again says it once."""
+        count, line = (item.phase, item.running, item.wanted), _line(item)
+        before, said = self._said.get(item.service.name, (None, set()))
+        if before != count:
+            said = set()
+        if line not in said:
+            self._console.progress(line)
+        self._said[item.service.name] = (count, said | {line})
 
 
 def _line(item: Progress) -> str:
     count = f"{item.running}/{item.wanted}"
-    return f"  {_MARKS[item.phase]}  {item.service.short_name:<16} {count:>5}  {item.detail[:90]}".rstrip()
+    return f"  {_MARKS[item.phase]}  {item.service.short_name:<16} {count:>5}  {item.detail}".rstrip()
 
 
 def failure(outcome: Outcome, engine: Engine, mask: Callable[[str], str]) -> str:

@@ -139,9 +139,8 @@ def _masker(loaded: "Deployment") -> Any:
 
 
 def _dry_run(loaded: "Deployment", context: Context) -> int:
-    import yaml
-
     from openbalena import placeholder
+    from openbalena.stack.emit import dump
 
     def masked(value: Any) -> Any:
         if isinstance(value, dict):
@@ -150,10 +149,7 @@ def _dry_run(loaded: "Deployment", context: Context) -> int:
             return [masked(item) for item in value]
         if not isinstance(value, str):
             return value
-        text = placeholder.fill(value, lambda name: "********")
-        for name in loaded.settings.secrets:
-            text = text.replace(f"${{{name}}}", "********")
-        return text
+        return placeholder.fill(value, lambda name: "********")
 
-    context.console.say(yaml.safe_dump(masked(loaded.compiled.document), sort_keys=False, width=1000).rstrip())
+    context.console.say(dump(masked(loaded.compiled.document)).rstrip())
     return 0

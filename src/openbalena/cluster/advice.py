@@ -91,6 +91,11 @@ TABLE = (
         "The program ended by itself: its log lines say why.",
     ),
     _advice(
+        r"capability not supported|CapAdd",
+        "The machine withholds a capability the service needs: run the engine outside a container.",
+        heals=False,
+    ),
+    _advice(
         r"bind source path does not exist|invalid mount config",
         "A directory that the service mounts is missing on that node: create it there.",
         heals=False,
