@@ -44,6 +44,9 @@ class Store:
         self._root = root
         self._temporary = root / ".temporary"
         self._temporary.mkdir(exist_ok=True)
+        for left in self._temporary.iterdir():  # by a server that was killed; uploads in parts go on
+            if left.is_file():
+                left.unlink()
 
     def buckets(self) -> list[str]:
         """The names, sorted."""
