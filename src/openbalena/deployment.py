@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from openbalena import compose, settings, stack
 from openbalena.errors import UsageError
@@ -30,7 +31,7 @@ def load(project: Project, *, lab: bool, extra: Mapping[str, str] | None = None)
     if not values.get("DNS_TLD"):
         raise UsageError(f"{project.env_file}: DNS_TLD is not set: run ./open-balena.sh config")
     # What was set by hand (ROOT_CA of a chain of one's own) wins over what our PKI would say.
-    public = {name: value for name, value in pki.public_values(project.pki).items() if not values.get(name)}
+    public = {name: value for name, value in pki.public_values(Path(values["PKI_DIR"])).items() if not values.get(name)}
     if public:
         values = settings.load(project, {**public, **(extra or {})})
     definitions = compose.load(
