@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -44,10 +45,10 @@ class OwnLab:
 
     def docker(self, node: str, *words: str, **options: Any) -> str:
         host = f"unix://{self.directory / 'run' / node / 'docker.sock'}"
-        return subprocess.run(
-            [self.directory / "bin" / "docker", "--host", host, *words],
-            capture_output=True, timeout=60, check=True, env=self.environment, **options,
-        ).stdout.decode()  # fmt: skip
+        command = [self.directory / "bin" / "docker", "--host", host, *words]
+        result = subprocess.run(command, capture_output=True, timeout=60, env=self.environment, **options)
+        assert result.returncode == 0, result.stderr.decode()
+        return result.stdout.decode()
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,9 @@ def own_lab(roots: Path) -> Iterator[OwnLab]:
     """A lab that is down, with the root in its cache; whatever is left of it is taken away at the end."""
     directory = Path(tempfile.mkdtemp(prefix=f"{paths.directory().name}-", dir=paths.directory().parent))
     own = OwnLab(directory)
-    subprocess.run(["cp", "--archive", "--link", roots, directory], check=True)
+    (directory / "roots").mkdir()
+    for root in roots.glob("node-*"):
+        subprocess.run(["cp", "--archive", "--link", root, directory / "roots"], check=True)
     yield own
     own.run("down", "--purge")
     assert not directory.exists()
@@ -74,39 +77,42 @@ def wait(what: str, condition: Any, seconds: float = 60) -> None:
         time.sleep(0.5)
 
 
-def machine() -> dict[str, set[str]]:
-    """What a lab could leave behind on this machine."""
+def machine(own: Path) -> dict[str, set[str]]:
+    """What the lab in `own` could leave behind on this machine; other labs may come and go meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(paths.VARIABLE, str(own))
+        prefix = paths.prefix()
+    other = re.compile(rf"\bobl(?!{prefix[3:]}-)[0-9a-f]*-")
 
     def lines(*command: str) -> set[str]:
         program = shutil.which(command[0])
-        if program is None:
-            return set()
-        return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines())
+        said = "" if program is None else subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return {re.sub(r"^\d+: ", "", line) for line in said.splitlines() if not other.search(line)}
 
-    processes = {
-        f"{entry.name} {(entry / 'comm').read_text().strip()}"
-        for entry in Path("/proc").glob("[0-9]*")
-        if (entry / "comm").exists()
-    }
-    groups = {str(path) for path in Path("/sys/fs/cgroup").glob("**/obl*")}
-    here = paths.directory().parent
+    apt = [*Path("/var/lib/apt").glob("**/*"), *Path("/etc/apt").glob("**/*")]
+    files = [path for top in ("/run", "/var/lib", "/etc", "/tmp") for path in Path(top).iterdir()]
     return {
-        "links": {line.split(":")[1] for line in lines("ip", "-oneline", "link")},
+        "links": {line.split(":")[0] for line in lines("ip", "-oneline", "link")},
         "addresses": lines("ip", "-oneline", "-4", "address", "show", "scope", "global"),
         "routes": lines("ip", "route"),
-        "namespaces": {path.name for path in Path("/run/netns").glob("*")},
-        "mounts": set(Path("/proc/mounts").read_text().splitlines()),
-        "cgroups": groups,
-        "processes": {
-            process for process in processes if any(name in process for name in ("docker", "contain", "runc"))
-        },
+        "namespaces": {path.name for path in Path("/run/netns").glob(f"{prefix}-*")},
+        "mounts": lines("cat", "/proc/mounts"),
+        "cgroups": {str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{prefix}")},
+        "processes": {entry.name for entry in Path("/proc").glob("[0-9]*") if runs_in(entry, str(own))},
         "iptables": lines("iptables-save") | lines("nft", "list", "ruleset"),
         "packages": lines("dpkg-query", "--show"),
-        "apt": {f"{path} {path.stat().st_mtime_ns}" for path in Path("/var/lib/apt/lists").glob("*")}
-        | {f"{path} {path.stat().st_mtime_ns}" for path in Path("/etc/apt").glob("**/*")},
-        "files": {str(path) for path in (*here.iterdir(), *Path("/run").iterdir(), *Path("/var/run").iterdir())},
-        "contexts": {str(path) for path in Path.home().glob(".docker/**/*")},
+        "apt": {f"{path} {path.stat().st_mtime_ns}" for path in apt},
+        "files": {str(path) for path in files if "lab" not in path.name and not path.name.startswith("tmp")},
+        "contexts": {text for text in map(Path.read_text, Path.home().glob(".docker/**/*.json")) if str(own) in text},
     }
+
+
+def runs_in(process: Path, directory: str) -> bool:
+    """Whether the process has the directory on its command line or among its mounts, as a node's processes do."""
+    try:
+        return directory in (process / "cmdline").read_text() + (process / "mountinfo").read_text()
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def test_three_managers_form_one_swarm(lab: Endpoint) -> None:
@@ -168,33 +174,33 @@ def test_a_container_starts_with_the_capabilities_balena_asks_for(own_lab: OwnLa
     ) as archive:
         own_lab.docker("node1", "import", "-", "some", stdin=archive.stdout)
     options = ["--rm", "--cap-add", "SYS_ADMIN", "--cap-add", "SYS_RESOURCE", "--cap-add", "NET_ADMIN"]
-    own_lab.docker("node1", "run", *options, "--name", "c", "--detach", "some", "sleep", "60")
-    assert own_lab.docker("node1", "exec", "c", "sh", "-c", "echo here") == "here\n"
-    effective = own_lab.docker("node1", "exec", "c", "grep", "CapEff", "/proc/self/status").split()[1]
+    own_lab.docker("node1", "run", *options, "--name", "capable", "--detach", "some", "sleep", "60")
+    assert own_lab.docker("node1", "exec", "capable", "sh", "-c", "echo here") == "here\n"
+    effective = own_lab.docker("node1", "exec", "capable", "grep", "CapEff", "/proc/self/status").split()[1]
     for number in (12, 21):  # CAP_NET_ADMIN, CAP_SYS_ADMIN in linux/capability.h
         assert int(effective, 16) >> number & 1
     start = time.monotonic()
-    own_lab.docker("node1", "exec", "c", "sh", "-c", "getent hosts no-such-name.example.com || true")
+    own_lab.docker("node1", "exec", "capable", "sh", "-c", "getent hosts no-such-name.example.com || true")
     assert time.monotonic() - start < 2
 
 
 def test_nothing_is_left_but_the_cache_and_then_nothing_at_all(own_lab: OwnLab) -> None:
-    before = machine()
+    before = machine(own_lab.directory)
     own_lab.run("up")
-    assert machine() != before
+    assert machine(own_lab.directory) != before
     own_lab.run("down")
     assert sorted(path.name for path in own_lab.directory.iterdir()) == ["locks", "roots"]
-    assert machine() == before
+    assert machine(own_lab.directory) == before
     own_lab.run("up")
     own_lab.run("kill", "node2")
     own_lab.run("down", "--purge")
-    before["files"].discard(str(own_lab.directory))
-    assert machine() == before
+    assert not own_lab.directory.exists()
+    assert machine(own_lab.directory) == before
 
 
 @pytest.mark.parametrize("seconds", [0.4, 0.8, 1.5, 2.5])
 def test_a_killed_up_can_be_repeated_and_taken_down(own_lab: OwnLab, seconds: float) -> None:
-    before = machine()
+    before = machine(own_lab.directory)
     with subprocess.Popen(own_lab.command("up"), env=own_lab.environment, stderr=subprocess.DEVNULL) as process:
         time.sleep(seconds)
         process.send_signal(signal.SIGKILL)
@@ -204,7 +210,7 @@ def test_a_killed_up_can_be_repeated_and_taken_down(own_lab: OwnLab, seconds: fl
         time.sleep(seconds / 4)
         process.send_signal(signal.SIGKILL)
     own_lab.run("down")
-    assert machine() == before
+    assert machine(own_lab.directory) == before
 
 
 def test_two_ups_at_once_make_one_lab(own_lab: OwnLab) -> None:
@@ -214,9 +220,9 @@ def test_two_ups_at_once_make_one_lab(own_lab: OwnLab) -> None:
 
 
 def test_a_full_disk_is_named_and_nothing_stays(roots: Path, tmp_path: Path) -> None:
-    before = machine()
     small = tmp_path / "small"
     small.mkdir()
+    before = machine(small)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", small], check=True)
     try:
         own = OwnLab(small)
@@ -228,7 +234,7 @@ def test_a_full_disk_is_named_and_nothing_stays(roots: Path, tmp_path: Path) -> 
         assert list(small.iterdir()) == []
     finally:
         subprocess.run(["umount", small], check=True)
-    assert machine() == before
+    assert machine(small) == before
 
 
 def test_an_unreachable_package_source_is_named(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from openbalena.lab.roots import build_root
 SUITE = "sid"
 PACKAGES = ("docker.io", "docker-cli", "iptables", "iproute2", "ca-certificates", "openvpn")
 _MAX_NODES = 20
-_OF_ONE_LAB = ("nodes", "run", "bin", "log", "demo")
+_OF_ONE_LAB = ("nodes", "run", "bin", "demo", "state.json")
 _CACHE = ("roots", "tools", "images", "locks")
 
 

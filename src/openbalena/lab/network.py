@@ -6,6 +6,7 @@ The machine's firewall sees only its own traffic to the nodes; what nodes say to
 import ipaddress
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from openbalena.errors import OperationError
@@ -91,6 +92,11 @@ def remove() -> None:
         _ip("link", "delete", _host_link())
     for name in names():
         unplug(name)
+    if NAMESPACES.exists() and not any(NAMESPACES.iterdir()):
+        # `ip netns add` makes the directory, and a mount of it, when it is missing; nobody else uses it now.
+        host.run(["umount", NAMESPACES], check=False)
+        with suppress(OSError):
+            NAMESPACES.rmdir()
 
 
 def names() -> list[str]:

@@ -20,7 +20,8 @@ _STOP_BOUND = 30.0  # seconds until the kernel has taken a killed node down; und
 
 # The overlay's upper layer and /var/lib/docker lie on the machine's file system and outlive the engine. /sys is bound,
 # not mounted anew: a fresh one would lack the control groups. runc needs pivot_root; a chroot is not enough.
-# Nothing answers on 127.0.0.1: a name that Docker does not know fails at once instead of after a timeout.
+# Nothing answers on 127.0.0.1, on the node or in a container: a name that Docker does not know fails at once, and not
+# after the timeouts of the public name servers that Docker falls back to.
 _ENTER = """\
 set -e
 lower=$1 own=$2 run=$3 name=$4 parent=$5 pretend=$6
@@ -45,7 +46,7 @@ cd /
 umount -l /.machine
 eval "$pretend"
 exec env -i PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1 \\
-    dockerd --host unix:///run/docker.sock --host unix:///run/lab/docker.sock \\
+    dockerd --dns 127.0.0.1 --host unix:///run/docker.sock --host unix:///run/lab/docker.sock \\
     --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "$parent"
 """
 
@@ -71,7 +72,7 @@ def start(node: Node, lab: Lab) -> None:
 
 
 def _make_up_for_capabilities(own: Path) -> str:
-    """Put a runc of ours before the root's where the machine withholds capabilities; returns what the shell has to do."""
+    """Put our runc before the root's where the machine withholds capabilities; returns what the shell has to do."""
     names = capabilities.missing()
     if not names:
         return ""
