@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import xml.etree.ElementTree as ET
+from contextlib import suppress
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     # Seconds that an idle connection is kept, and that one end may keep the other waiting.
     timeout = 60
+
+    def handle(self) -> None:
+        # HAProxy resets the connection of a health check as soon as it has seen the status.
+        with suppress(ConnectionError):
+            super().handle()
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)

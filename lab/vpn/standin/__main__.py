@@ -1,6 +1,7 @@
 """Starts OpenVPN and what belongs to it; ends when either ends, and drains when it is told to stop."""
 
 import base64
+import contextlib
 import http.server
 import logging
 import os
@@ -37,6 +38,11 @@ class Ping(http.server.BaseHTTPRequestHandler):
     """/ping on port 80, well once the api knows this task and until it drains."""
 
     well = True
+
+    def handle(self) -> None:
+        # HAProxy resets the connection of a health check as soon as it has seen the status.
+        with contextlib.suppress(ConnectionError):
+            super().handle()
 
     def do_GET(self) -> None:
         well = self.path == "/ping" and Ping.well
