@@ -67,11 +67,11 @@ class Seq(list[Any]):
 
     def at(self, index: int) -> Position:
         """Where item `index` was written."""
-        return self.where[index] if index < len(self.where) else self.position
+        return self.where[index]
 
     def located(self) -> list[tuple[Any, Position]]:
         """The items, each with its place."""
-        return [(value, self.at(index)) for index, value in enumerate(self)]
+        return list(zip(self, self.where, strict=True))
 
 
 class Reset:

@@ -1,46 +1,102 @@
 """A stack as text that both PyYAML and Docker's YAML reader (go-yaml v3) read as the same values."""
 
+import json
+import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
-
-import yaml
 
 from openbalena.compose.yaml_nodes import scalar
 
-
-class Octal(int):
-    """A file's mode: written as such."""
-
-
-class _Dumper(yaml.CSafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _text(dumper: yaml.CSafeDumper, value: str) -> yaml.Node:
-    """Quoted where go-yaml would read something else than text; line breaks as a block."""
-    if "\n" in value and all(character.isprintable() or character == "\n" for character in value):
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|")
-    style = None if isinstance(scalar(value), str) else '"'
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-
-def _none(dumper: yaml.CSafeDumper, value: None) -> yaml.Node:
-    return dumper.represent_scalar("tag:yaml.org,2002:null", "null")
-
-
-def _mode(dumper: yaml.CSafeDumper, value: Octal) -> yaml.Node:
-    return dumper.represent_scalar("tag:yaml.org,2002:int", f"0{value:o}")
-
-
-_Dumper.add_representer(str, _text)
-_Dumper.add_representer(Octal, _mode)
-_Dumper.add_representer(type(None), _none)
+# What needs no quotes in either reader: no indicator in front, no ": " or " #" inside, no odd character.
+_PLAIN = re.compile(r"[A-Za-z_./$(0-9](?:[^\s:#\\\"]|:(?=[^\s])|(?<=\S)#| (?=[^\s#]))*")
+# YAML 1.1's other booleans, numbers to the base of 60 and dates (PyYAML's resolver).
+_ELEVEN = re.compile(r"(?i:y|yes|n|no|on|off|[-+]?[0-9][0-9_.]*(:[0-9_.]*)+|[0-9]{4}-[0-9-]+.*|[0-9.]+(e[0-9]*)?)")
+_UNPRINTABLE = re.compile(r"[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 
 def dump(document: Mapping[str, Any]) -> str:
-    """`document` as YAML, keys in their order, no line folded."""
-    text: str = yaml.dump(
-        document, Dumper=_Dumper, sort_keys=False, default_flow_style=False, width=2**31 - 1, allow_unicode=True
+    """`document` as YAML, keys in their order, no line folded; a number called `mode` is a file's, so octal."""
+    lines: list[str] = []
+    _mapping(document, "", lines)
+    return "\n".join(lines) + "\n"
+
+
+def _mapping(value: Mapping[str, Any], indent: str, lines: list[str]) -> None:
+    for key, item in value.items():
+        if key == "mode" and type(item) is int and item >= 0:
+            lines.append(f"{indent}mode: 0{item:o}")
+        else:
+            _item(f"{indent}{_text(key, indent)}:", item, f"{indent}  ", lines)
+
+
+def _sequence(value: list[Any], indent: str, lines: list[str]) -> None:
+    for item in value:
+        if isinstance(item, (dict, list)) and item:
+            inner: list[str] = []
+            _collection(item, f"{indent}  ", inner)
+            lines.append(f"{indent}- {inner[0].lstrip(' ')}")
+            lines.extend(inner[1:])
+        else:
+            _item(f"{indent}-", item, f"{indent}  ", lines)
+
+
+def _item(head: str, item: Any, indent: str, lines: list[str]) -> None:
+    if isinstance(item, (dict, list)):
+        if item:
+            lines.append(head)
+            _collection(item, indent, lines)
+        else:
+            lines.append(f"{head} {'{}' if isinstance(item, dict) else '[]'}")
+    else:
+        lines.append(f"{head} {_scalar(item, indent)}")
+
+
+def _collection(value: dict[str, Any] | list[Any], indent: str, lines: list[str]) -> None:
+    if isinstance(value, dict):
+        _mapping(value, indent, lines)
+    else:
+        _sequence(value, indent, lines)
+
+
+def _scalar(value: Any, indent: str) -> str:
+    if isinstance(value, str):
+        return _text(value, indent, block=True)
+    if value is None:
+        return "null"
+    if isinstance(value, float):
+        return {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}.get(repr(value), _decimal(repr(value)))
+    return str(value).lower()
+
+
+def _decimal(text: str) -> str:
+    """1e-05 needs its point for YAML 1.1 to be a number."""
+    mantissa, exponent, rest = text.partition("e")
+    return f"{mantissa}{'' if '.' in mantissa or not exponent else '.0'}{exponent}{rest}"
+
+
+def _text(value: str, indent: str, *, block: bool = False) -> str:
+    """Plain where both readers see the same text, a block where it has lines, quoted otherwise."""
+    if _is_plain(value):
+        return value
+    if block and "\n" in value.rstrip("\n") and not value.startswith((" ", "\n")) and not _UNPRINTABLE.search(value):
+        end = len(value) - len(value.rstrip("\n"))
+        if end < 2 and not value.endswith(" "):
+            body = "\n".join(f"{indent}{line}" if line else "" for line in value.rstrip("\n").split("\n"))
+            return f"|{'' if end else '-'}\n{body}"
+    return _UNPRINTABLE.sub(_escape, json.dumps(value, ensure_ascii=False))
+
+
+@lru_cache(4096)
+def _is_plain(value: str) -> bool:
+    return bool(
+        _PLAIN.fullmatch(value)
+        and not _UNPRINTABLE.search(value)
+        and not _ELEVEN.fullmatch(value)
+        and isinstance(scalar(value), str)
     )
-    return text
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -2,7 +2,7 @@
 
 import shlex
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,14 @@ MAXIMUM_BYTES = {"secrets": 500 * 1024, "configs": 1000 * 1024}  # swarmkit: Max
 
 def stack_file(compiled: Compiled) -> str:
     """The stack as text: marks of secrets become `${NAME}`, every other dollar sign `$$`."""
-    document = compiled.document
-    if compiled.interpolated:
-        document = _escaped(document)
-    return _header(compiled) + dump(document)
+    return _text_and_variables(compiled)[0]
 
 
-def variables(compiled: Compiled) -> list[str]:
-    """The secret variables that the stack itself names, sorted."""
-    found: set[str] = set()
-    _walk(compiled.document, lambda text: found.update(placeholder.names(text)))
-    return sorted(found)
+def _text_and_variables(compiled: Compiled) -> tuple[str, list[str]]:
+    """The stack as text, and the secret variables that it names, sorted."""
+    body = dump(_escaped(compiled.document) if compiled.interpolated else compiled.document)
+    variables = sorted(placeholder.names(body))
+    return _header(compiled, variables) + placeholder.fill(body, lambda name: f"${{{name}}}"), variables
 
 
 def render(compiled: Compiled, directory: Path, secrets: Mapping[str, str]) -> None:
@@ -59,9 +56,10 @@ def _fill(compiled: Compiled, directory: Path, secrets: Mapping[str, str]) -> No
         files.private_directory(directory / name)
     for content in compiled.content_files:
         files.write_atomic(directory / content.path, _content(content, secrets), 0o600)
-    lines = [f"{name}={shlex.quote(_secret(name, secrets))}\n" for name in variables(compiled)]
+    text, variables = _text_and_variables(compiled)
+    lines = [f"{name}={shlex.quote(_secret(name, secrets))}\n" for name in variables]
     files.write_atomic(directory / "deploy.env", "".join(lines), 0o600)
-    files.write_atomic(directory / "stack.yml", stack_file(compiled), 0o600)
+    files.write_atomic(directory / "stack.yml", text, 0o600)
 
 
 def _content(content: ContentFile, secrets: Mapping[str, str]) -> bytes:
@@ -85,46 +83,30 @@ def _secret(name: str, secrets: Mapping[str, str]) -> str:
         raise UsageError(f"{name}: the stack needs a value for this secret: run ./open-balena.sh config") from None
 
 
-def _header(compiled: Compiled) -> str:
+def _header(compiled: Compiled, variables: list[str]) -> str:
     lines = [f"# The stack {compiled.name}, compiled. Change the Compose file instead and compile again.\n"]
     lines += [
         f"# Node label to set: docker node update --label-add {label}={value} NODE\n"
         for label, value in sorted(compiled.node_labels.items())
     ]
-    if compiled.interpolated and variables(compiled):
+    if variables:
         lines.append("# Before the deploy: set -a; . ./deploy.env; set +a\n")
     return "".join(lines)
 
 
-def _escaped(value: Any) -> Any:
+def _escaped(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with dollar signs doubled, but for the names of its own secrets and configs: variables are meant."""
+    escaped: dict[str, Any] = _doubled(document)
+    for section in ("secrets", "configs"):
+        for key, item in document.get(section, {}).items():
+            if "file" in item:
+                escaped[section][key]["name"] = item["name"]
+    return escaped
+
+
+def _doubled(value: Any) -> Any:
     if isinstance(value, dict):
-        # A content file's name is ours: the variable in it is meant.
-        return {key: _escaped_content(item) if key in ("secrets", "configs") and _declares(item) else _escaped(item)
-                for key, item in value.items()}  # fmt: skip
+        return {key: _doubled(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_escaped(item) for item in value]
-    if isinstance(value, str):
-        return placeholder.fill(value.replace("$", "$$"), lambda name: f"${{{name}}}")
-    return value
-
-
-def _declares(section: Any) -> bool:
-    return isinstance(section, dict)
-
-
-def _escaped_content(section: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: {**_escaped(item), "name": item["name"]} if "file" in item else _escaped(item)
-        for key, item in section.items()
-    }
-
-
-def _walk(value: Any, see: Callable[[str], None]) -> None:
-    if isinstance(value, dict):
-        for item in value.values():
-            _walk(item, see)
-    elif isinstance(value, list):
-        for item in value:
-            _walk(item, see)
-    elif isinstance(value, str):
-        see(value)
+        return [_doubled(item) for item in value]
+    return value.replace("$", "$$") if isinstance(value, str) and "$" in value else value

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from openbalena import files, placeholder, stack
 from openbalena.compose.yaml_nodes import parse
 from openbalena.errors import UsageError
-from openbalena.stack.emit import Octal, dump
+from openbalena.stack.emit import dump
 
 TEXT = """
 name: p
@@ -121,4 +121,4 @@ def test_go_yaml_reads_text_as_text(text: str) -> None:
 
 
 def test_modes_are_octal() -> None:
-    assert dump({"mode": Octal(0o400)}) == "mode: 0400\n"
+    assert dump({"mode": 0o400}) == "mode: 0400\n"

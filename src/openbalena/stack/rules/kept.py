@@ -3,7 +3,6 @@
 from typing import Any
 
 from openbalena.compose.tree import Map, Seq
-from openbalena.stack.emit import Octal
 from openbalena.stack.rule import Native, Status, rule, supported
 from openbalena.stack.service import Service
 
@@ -49,23 +48,13 @@ def healthcheck(service: Service, value: Map) -> None:
 @rule("secrets", Status.SUPPORTED, Native.KEPT)
 def secrets(service: Service, value: Seq) -> None:
     """Kept: the content comes with the stack as a Swarm secret; `content`, `environment` and `file` become files."""
-    service.put("secrets", _with_modes(value), service.at("secrets"))
+    service.put("secrets", value, service.at("secrets"))
 
 
 @rule("configs", Status.SUPPORTED, Native.KEPT)
 def configs(service: Service, value: Seq) -> None:
     """Kept: the content comes with the stack as a Swarm config; `content`, `environment` and `file` become files."""
-    service.put("configs", _with_modes(value), service.at("configs"))
-
-
-def _with_modes(references: Seq) -> Seq:
-    kept = Seq(references.position)
-    for reference, place in references.located():
-        changed = reference.copy()
-        if isinstance(changed.get("mode"), int):
-            changed["mode"] = Octal(changed["mode"])
-        kept.put(changed, place)
-    return kept
+    service.put("configs", value, service.at("configs"))
 
 
 @rule("build", Status.TRANSLATED, Native.DROPPED, "build the image before, give it a name with `image:`, push it")
