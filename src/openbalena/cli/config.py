@@ -91,7 +91,7 @@ def _write(path: Path, planned: Plan) -> None:
 
 def _tell(planned: Plan, made: list[str], directory: Path, context: Context) -> None:
     say = context.console.say
-    for warning in planned.settings.warnings:
+    for warning in settings.load(context.project).warnings:
         context.console.warn(warning)
     say(f"{context.project.env_file}: {'written' if planned.text != planned.old_text else 'unchanged'}")
     if made:

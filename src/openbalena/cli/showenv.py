@@ -21,6 +21,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Settings as `NAME=value` lines, as .env would have them."""
     described = variables()
     values = settings.load(context.project)
+    for warning in values.warnings:
+        context.console.warn(warning)
     # A variable that we do not know may be a secret of the user's own.
     hidden = {name for name in values if name not in described or described[name].secret}
     shown = {

@@ -23,3 +23,14 @@ def profiles(values: Mapping[str, str]) -> list[str]:
         "tunnel": bool(values.get("TUNNEL_TOKEN")),
     }
     return [name for name in DERIVED if wanted[name]]
+
+
+def stale(values: Mapping[str, str], sources: Mapping[str, str]) -> list[str]:
+    """A sentence where COMPOSE_PROFILES, changed by hand or left behind by other settings, is not what they make it."""
+    where = sources.get("COMPOSE_PROFILES")
+    running = {name for name in values.get("COMPOSE_PROFILES", "").split(",") if name in DERIVED}
+    wanted = set(profiles(values))
+    if where is None or running == wanted:
+        return []
+    differ = ", ".join(sorted(running ^ wanted))
+    return [f"{where}: COMPOSE_PROFILES is not what the other settings make it ({differ}): run ./open-balena.sh config"]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from openbalena import dotenv, placeholder
 from openbalena.errors import UsageError
 from openbalena.project import Project
-from openbalena.settings.profiles import profiles
+from openbalena.settings.profiles import profiles, stale
 from openbalena.settings.rules import problems
 from openbalena.settings.variables import variables
 
@@ -74,6 +74,8 @@ def load(project: Project, extra: Mapping[str, str] | None = None) -> Settings:
     wrong = problems(settings, settings.sources, project.env_file)
     if wrong:
         raise UsageError("\n".join([f"{len(wrong)} settings are wrong:", *wrong] if len(wrong) > 1 else wrong))
+    if "COMPOSE_PROFILES" not in (extra or {}):
+        settings.warnings += stale(settings, settings.sources)
     return settings
 
 

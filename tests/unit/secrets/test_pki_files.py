@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,9 @@ def test_certificates_say_what_they_are_for(made: Path) -> None:
         for name in ("server-ca-0", "chain", "vpn", "ocsp", "api")
     }
     assert "CA:TRUE, pathlen:0" in text["server-ca-0"]
+    # A node whose clock is half an hour behind takes it.
+    start = run("openssl", "x509", "-in", made / "chain.pem", "-noout", "-startdate").strip().partition("=")[2]
+    assert time.time() - ssl.cert_time_to_seconds(start) > 1800
     assert f"DNS:{DOMAIN}, DNS:*.{DOMAIN}, DNS:*.devices.{DOMAIN}" in text["chain"]
     assert f"DNS:vpn.{DOMAIN}, DNS:cloudlink.{DOMAIN}" in text["vpn"]
     assert f"DNS:api.{DOMAIN}" in text["api"]

@@ -173,6 +173,15 @@ def test_accepts(tmp_path: Path, text: str) -> None:
     settings.load(project(tmp_path, text + "\n"))
 
 
+def test_warns_of_stale_profiles(tmp_path: Path) -> None:
+    text = "EXTERNAL_POSTGRES=true\nEXTERNAL_POSTGRES_HOST=pg\nCOMPOSE_PROFILES=internal-postgres,internal-s3,mine\n"
+    values = settings.load(project(tmp_path, text))
+    assert len(values.warnings) == 1
+    assert ".env:3: COMPOSE_PROFILES is not what the other settings make it (internal-postgres)" in values.warnings[0]
+    assert settings.load(project(tmp_path, text), {"COMPOSE_PROFILES": "acme"}).warnings == []
+    assert settings.load(project(tmp_path, text.replace("internal-postgres,", ""))).warnings == []
+
+
 def test_tells_every_problem_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NFS_PORT", "x")
     message = refusal(tmp_path, "DNS_TLD=http://x\nPRODUCTION_MODE=1\n")
