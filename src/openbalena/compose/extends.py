@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from openbalena.compose.merge import merge_maps
-from openbalena.compose.paths import service_paths
+from openbalena.compose.paths import is_file, service_paths
 from openbalena.compose.tree import Map, settle
 from openbalena.errors import UsageError
 
@@ -57,7 +57,7 @@ def _service(
 
 
 def _from_file(name: str, path: Path, place: str, read: ReadFile, seen: tuple[tuple[Path, str], ...]) -> Any:
-    if not path.is_file():
+    if not is_file(path):
         raise UsageError(f"{place}: there is no file {path} to extend a service of")
     services = read(path).get("services")
     if not isinstance(services, Map) or name not in services:

@@ -6,6 +6,7 @@ from typing import Any
 
 from openbalena.compose import dotenv
 from openbalena.compose.merge import as_sequence
+from openbalena.compose.paths import is_file
 from openbalena.compose.tree import Map, Position, plain
 from openbalena.errors import UsageError
 
@@ -40,12 +41,12 @@ def _description(item: Any, directory: Path, position: Position) -> tuple[list[P
     if not paths:
         raise UsageError(f"{position}: include takes a file's path, or path: with project_directory: and env_file:")
     for path in paths:
-        if not path.is_file():
+        if not is_file(path):
             raise UsageError(f"{position}: there is no file {path} to include")
     chosen = described.get("project_directory")
     base = directory / str(chosen) if chosen else paths[0].parent
     env_files = [directory / str(path) for path in as_sequence(described.get("env_file"))]
-    if not env_files and (base / ".env").is_file():
+    if not env_files and is_file(base / ".env"):
         env_files = [base / ".env"]
     return paths, base, env_files
 

@@ -11,6 +11,14 @@ from openbalena.compose.tree import Map, Seq
 _REMOTE = ("http://", "https://", "git://", "ssh://", "git@", "github.com/", "oci://", "docker-image://", "service:")
 
 
+def is_file(path: Path) -> bool:
+    """Whether `path` is a file; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def absolute(path: str, directory: Path) -> str:
     """`path` as seen from `directory`; one that starts with a variable, or is no local path, stays as it is."""
     if not path or path.startswith(("/", "$")) or path.startswith(_REMOTE) or "://" in path:

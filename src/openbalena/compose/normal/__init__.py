@@ -8,6 +8,7 @@ from openbalena.compose import dotenv
 from openbalena.compose.merge import as_sequence
 from openbalena.compose.normal import resources, service
 from openbalena.compose.normal.scalars import mapping, text
+from openbalena.compose.paths import is_file
 from openbalena.compose.tree import Map, Position, Seq
 from openbalena.compose.unique import unique
 from openbalena.errors import UsageError
@@ -82,7 +83,7 @@ def _environment(normal: Map, source: Source) -> Map:
 def _file_variables(item: Any, place: Position, environment: Mapping[str, str]) -> dict[str, str]:
     described = item if isinstance(item, Map) else Map([("path", item)], place)
     path = Path(text(described.get("path"), place))
-    if not path.is_file():
+    if not is_file(path):
         if described.get("required", True):
             raise UsageError(f"{place}: there is no environment file {path}")
         return {}

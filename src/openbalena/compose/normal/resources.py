@@ -6,11 +6,11 @@ from openbalena.compose.normal.scalars import (
     Normalise,
     NormaliseMap,
     boolean,
+    each,
     fields,
     labels,
     mapping,
     text,
-    untouched,
     values,
 )
 from openbalena.compose.tree import Map, Position
@@ -21,7 +21,10 @@ def _external(value: Any, position: Position) -> Any:
     return value if isinstance(value, Map) else boolean(value, position)
 
 
-_IPAM: dict[str, Normalise] = {"driver": text, "config": untouched, "options": values(text)}
+_POOL: dict[str, Normalise] = {
+    "subnet": text, "ip_range": text, "gateway": text, "aux_addresses": values(text),
+}  # fmt: skip
+_IPAM: dict[str, Normalise] = {"driver": text, "config": each(fields(_POOL, "a pool")), "options": values(text)}
 _CONTENT: dict[str, Normalise] = {
     "name": text, "file": text, "environment": text, "content": text, "external": _external, "labels": labels,
     "driver": text, "driver_opts": values(text), "template_driver": text,
