@@ -3,7 +3,7 @@
 import errno
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from openbalena.errors import OperationError, UsageError
@@ -55,7 +55,7 @@ def down(*, purge: bool = False) -> None:
         _delete("log")
         if purge:
             _delete(*_CACHE)
-            if paths.directory().exists() and not any(paths.directory().iterdir()):
+            with suppress(OSError):  # something of the user's is in it, or it is a mount point
                 paths.directory().rmdir()
 
 

@@ -14,6 +14,10 @@ from openbalena.lab import debootstrap, host, paths
 from openbalena.lab.progress import say
 
 _BOUND = 1800.0  # seconds for one root; 64 s were measured for a node's on two cores
+_NEEDED = 2 * 2**30  # bytes free before a root is begun: 0.4 to 1 GB, and its packages beside it while it is made
+_SCARCE = (
+    200 * 2**20
+)  # bytes free below which a failure is taken for a full disk: debootstrap tidies up before it fails
 _INTERVAL = 15.0  # seconds between lines of progress
 # Documentation is no use in a root, and a half-made root is thrown away, so flushing each file to disk only costs time.
 _DPKG_SETTINGS = """\
@@ -45,12 +49,14 @@ def build_root(name: str, suite: str, packages: Sequence[str]) -> Path:
 
 
 def _make(root: Path, suite: str, packages: Sequence[str]) -> None:
-    tool = debootstrap.provide()
     log = paths.directory() / "log" / f"{root.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     root.parent.mkdir(parents=True, exist_ok=True)
     half_made = root.with_name(f".{root.name}")
     _remove(half_made)  # of a run that was killed; the lock says that none is at work
+    if shutil.disk_usage(root.parent).free < _NEEDED:
+        raise OperationError(_no_space(root))
+    tool = debootstrap.provide()
     try:
         settings = half_made / "etc/dpkg/dpkg.cfg.d/lab"
         settings.parent.mkdir(parents=True)
@@ -104,14 +110,22 @@ def _watch(command: Sequence[str], directory: Path, root: Path, log: Path) -> No
 def explain(root: Path, log: Path) -> str:
     """What a failed debootstrap's `log` means for the user."""
     said = log.read_text(errors="replace")
-    if host.NO_SPACE in said or shutil.disk_usage(root.parent).free < 2**20:
-        return f"No space left for {root}: a root takes up to 2 GB. Free some, or set {paths.VARIABLE} elsewhere."
+    if host.NO_SPACE in said or shutil.disk_usage(root.parent).free < _SCARCE:
+        return _no_space(root)
     if "Failed getting release" in said or "Couldn't download" in said:
         return (
             f"{debootstrap.MIRROR} could not be reached: check this machine's network, name resolution and "
             f"http_proxy. debootstrap said: {_last_lines(log, 2)}"
         )
     return f"debootstrap could not make {root.name}; the whole log is {log}. It ended with: {_last_lines(log, 5)}"
+
+
+def _no_space(root: Path) -> str:
+    free = shutil.disk_usage(root.parent).free / 2**20
+    return (
+        f"No space left for {root}: {free:.0f} MB are free, making a root takes up to {_NEEDED / 2**20:.0f}. "
+        f"Free some, or set {paths.VARIABLE} to a directory elsewhere."
+    )
 
 
 def _last_lines(log: Path, count: int) -> str:
