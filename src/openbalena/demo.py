@@ -75,6 +75,8 @@ class Guide:
     def lines(self) -> list[str]:
         """Commands to copy, each with what it does."""
         tool = f"{_relative(self.project.root)}/open-balena.sh"
+        if os.environ.get(paths.VARIABLE):
+            tool = f"{paths.VARIABLE}={paths.directory()} {tool}"
         ours = f"{tool} --lab --project-directory {self.project.directory}"
         certificate = self.project.pki / "ca-bundle.pem"
         api = f"curl --cacert {certificate} --resolve api.{DNS_TLD}:443:{self.address} https://api.{DNS_TLD}"

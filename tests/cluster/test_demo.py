@@ -1,0 +1,87 @@
+"""The demo's deployment: every check is green, and one token less in one service's secret is found and named.
+
+The fixture `deployed` is `demo --keep`, run once for all cluster tests.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from openbalena import verify
+from openbalena.cli import swarm_progress
+from openbalena.cli.context import Context
+from openbalena.cli.verify import target
+from openbalena.cluster import deploy, engine, state, watch
+from openbalena.project import Project
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+STACK = "openbalena"
+
+
+def test_every_check_is_named_and_green(deployed_output: str) -> None:
+    lines = [line.split() for line in deployed_output.splitlines()]
+    outcomes = {words[1]: words[0] for words in lines if words and words[0] in ("ok", "FAIL", "skip")}
+    assert outcomes == {check.name: "ok" for check in verify.CHECKS} | {"spread": "ok"}
+
+
+def test_says_what_runs_where_and_how_to_go_on(deployed_output: str, deployed: Project) -> None:
+    assert "SERVICE" in deployed_output
+    assert f"--lab --project-directory {deployed.directory} swarm-status" in deployed_output
+
+
+def test_verify_again(deployed: Project) -> None:
+    results = verify.run(verify.CHECKS, target(Context(project=deployed, lab=True), []), lambda _: None)
+    assert [result.line() for result in results if result.outcome != "ok"] == []
+
+
+@pytest.fixture(scope="module")
+def whole(deployed: Project) -> Iterator[Project]:
+    """The deployment, deployed whole again after the last test that broke it."""
+    yield deployed
+    assert roll_out(deployed.rendered) == ""
+
+
+@pytest.mark.parametrize(
+    ("service", "variable", "check"),
+    [("api", "JSON_WEB_TOKEN_SECRET", "login"), ("registry", "REGISTRY2_SECRETKEY", "registry")],
+)
+def test_token_that_each_task_invents(service: str, variable: str, check: str, whole: Project, tmp_path: Path) -> None:
+    directory = without(whole.rendered, tmp_path, service, variable)
+    assert roll_out(directory) == ""
+    results = verify.run(verify.CHECKS, target(Context(project=whole, lab=True), []), lambda _: None)
+    failed = [result for result in results if result.outcome == "FAIL"]
+    assert [(result.check.name, str(result.suspect)) for result in failed] == [(check, f"{variable} of {service}")], [
+        result.line() for result in failed
+    ]
+
+
+def test_token_without_which_no_task_starts(whole: Project, tmp_path: Path) -> None:
+    """The VPN's image invents nothing: swarm-up fails and shows what the task said."""
+    words = roll_out(without(whole.rendered, tmp_path, "vpn", "VPN_SERVICE_API_KEY"))
+    assert "  vpn on node" in words
+    assert "not set: VPN_SERVICE_API_KEY" in words
+
+
+def without(rendered: Path, scratch: Path, service: str, variable: str) -> Path:
+    """A copy of the rendered stack without the line of `variable`, which has to be there, in one service's secret."""
+    directory = scratch / "deploy"
+    shutil.copytree(rendered, directory)
+    file = directory / "secrets" / f"{service}.env"
+    lines = file.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith(f"{variable}=")]
+    assert len(kept) == len(lines) - 1
+    file.write_text("".join(kept))
+    return directory
+
+
+def roll_out(directory: Path) -> str:
+    """Deploy the stack rendered in `directory` and wait; what swarm-up would say of its failure, "" without one."""
+    manager = engine.current(lab=True)
+    with manager.client() as client:
+        before = frozenset(task.id for task in state.read(client, STACK).tasks)
+        deploy.submit(manager, directory, STACK, resolve=False)
+        outcome = watch.until_converged(client, STACK, 400, before, lambda _: None)
+    return swarm_progress.failure(outcome, manager, lambda text: text) if outcome.reason else ""
