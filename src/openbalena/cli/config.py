@@ -57,7 +57,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
             if now.get("HAPROXY_CRT"):
                 pki.use_certificate(directory, now["HAPROXY_CRT"], now["HAPROXY_KEY"])
         except OSError as error:
-            raise OperationError(f"{error.filename or directory}: cannot be written: {error.strerror}") from None
+            place = error.filename or project.directory
+            raise OperationError(
+                f"{place}: cannot be written: {error.strerror}: correct that and run config again, which goes on"
+            ) from None
     _tell(planned, list(made), directory, context)
     return 0
 
@@ -65,7 +68,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
 @contextmanager
 def _alone(directory: Path) -> Iterator[None]:
     """Keep a second `config` out: two would make two sets of tokens. The lock ends with the process."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise OperationError(f"{directory}: cannot be read: {error.strerror}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

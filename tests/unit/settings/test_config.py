@@ -153,6 +153,24 @@ def test_two_at_once_exclude_each_other(tmp_path: Path) -> None:
     run(tmp_path, "config", "--dns-tld", "my.example.com")
 
 
+def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
+    """A limit on files' size stands in for a full disk: write(2) fails half-way just so."""
+    limited = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
+    command = [
+        sys.executable,
+        "-c",
+        f"{limited} sys.argv[0] = 'x'; runpy.run_module('openbalena', run_name='__main__')",
+    ]
+    options = ["--project-directory", str(tmp_path), "config", "--dns-tld", "my.example.com"]
+    done = subprocess.run(
+        [*command, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, env=CLEAN
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {tmp_path}: cannot be written: File too large")
+    assert list(tmp_path.iterdir()) == []
+    run(tmp_path, "config", "--dns-tld", "my.example.com")
+
+
 @pytest.mark.parametrize("delay", [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5])
 def test_killed_half_way_the_next_run_finishes(tmp_path: Path, delay: float) -> None:
     command = [
