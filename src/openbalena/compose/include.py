@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from openbalena.compose import dotenv
+from openbalena import dotenv
 from openbalena.compose.merge import as_sequence
 from openbalena.compose.paths import is_file
 from openbalena.compose.tree import Map, Position, plain
@@ -28,8 +28,7 @@ def resolve(tree: Map, directory: Path, environment: Mapping[str, str], load: Lo
         files, base, env_files = _description(item, directory, position)
         values = dict(environment)
         for path in env_files:
-            found = dotenv.parse(dotenv.read(path), str(path), environment)
-            values = {**found, **values}
+            values = {**dotenv.read(path, environment).values, **values}
         joined = _join(joined, load(files, base, values))
     return joined
 

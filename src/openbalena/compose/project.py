@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from openbalena.compose import dotenv, normal
+from openbalena import dotenv
+from openbalena.compose import normal
 from openbalena.compose.tree import Map, Position
 
 
@@ -57,5 +58,5 @@ class Project:
 def environment(directory: Path, process: Mapping[str, str]) -> dict[str, str]:
     """What `docker compose` interpolates with: `.env` of the project's directory, then the process's environment."""
     path = directory / ".env"
-    values = dotenv.parse(dotenv.read(path), str(path), process) if path.is_file() else {}
+    values = dotenv.read(path, process).values if path.is_file() else {}
     return {**values, **process}

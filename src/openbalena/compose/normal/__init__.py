@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from openbalena.compose import dotenv
+from openbalena import dotenv
 from openbalena.compose.merge import as_sequence
 from openbalena.compose.normal import resources, service
 from openbalena.compose.normal.scalars import mapping, text
@@ -87,8 +87,17 @@ def _file_variables(item: Any, place: Position, environment: Mapping[str, str]) 
         if described.get("required", True):
             raise UsageError(f"{place}: there is no environment file {path}")
         return {}
-    content = dotenv.read(path)
-    return dotenv.raw(content) if described.get("format") == "raw" else dotenv.parse(content, str(path), environment)
+    return _raw(path) if described.get("format") == "raw" else dotenv.read(path, environment).values
+
+
+def _raw(path: Path) -> dict[str, str]:
+    """`format: raw`: everything after the first `=` is the value, quotes and dollar signs included."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from None
+    pairs = (line.lstrip().partition("=") for line in lines)
+    return {key: value for key, assigned, value in pairs if assigned and not key.startswith("#")}
 
 
 def _used(section: str, services: Map, described: Map) -> Map:
