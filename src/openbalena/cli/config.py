@@ -104,4 +104,4 @@ def _tell(planned: Plan, made: list[str], directory: Path, context: Context) -> 
         say(f"Tokens made: {', '.join(made)}")
     say(f"Certificates: {directory}")
     say(f"Profiles: {', '.join(planned.profiles) or 'none'}")
-    say("Next: ./open-balena.sh up (this machine) or ./open-balena.sh swarm-up (a cluster)")
+    say("Next: ./open-balena.sh swarm-init (a cluster), or docker compose up --detach (this machine)")
