@@ -10,12 +10,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from openbalena.lab import Endpoint, paths
+from openbalena.lab import Endpoint, network, paths
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 SOURCE = Path(__file__).parents[2] / "src"
@@ -57,17 +58,26 @@ def roots(lab: Endpoint) -> Path:
     return paths.directory() / "roots"
 
 
-@pytest.fixture
-def own_lab(roots: Path) -> Iterator[OwnLab]:
+@contextmanager
+def lab_with_root(roots: Path) -> Iterator[OwnLab]:
     """A lab that is down, with the root in its cache; whatever is left of it is taken away at the end."""
     directory = Path(tempfile.mkdtemp(prefix=f"{paths.directory().name}-", dir=paths.directory().parent))
     own = OwnLab(directory)
     (directory / "roots").mkdir()
     for root in roots.glob("node-*"):
         subprocess.run(["cp", "--archive", "--link", root, directory / "roots"], check=True)
-    yield own
-    own.run("down", "--purge")
-    assert not directory.exists()
+    try:
+        yield own
+    finally:
+        own.run("down", "--purge")
+        assert not directory.exists()
+
+
+@pytest.fixture
+def own_lab(roots: Path) -> Iterator[OwnLab]:
+    """A lab of the test's own."""
+    with lab_with_root(roots) as own:
+        yield own
 
 
 def wait(what: str, condition: Any, seconds: float = 60) -> None:
@@ -217,6 +227,22 @@ def test_two_ups_at_once_make_one_lab(own_lab: OwnLab) -> None:
     both = [subprocess.Popen(own_lab.command("up"), env=own_lab.environment) for _ in range(2)]
     assert [process.wait(300) for process in both] == [0, 0]
     assert len(own_lab.status()) == 3
+
+
+def test_a_docker_engine_on_the_machine_is_left_alone_and_does_no_harm(own_lab: OwnLab, roots: Path) -> None:
+    """The machine is played by a node: its network has Docker's rules and bridges, and drops what is forwarded."""
+    own_lab.run("up", "--managers", "1")
+    rules = own_lab.run("shell", "node1", "iptables", "-S").stdout
+    assert "-P FORWARD DROP" in rules
+    with pytest.MonkeyPatch.context() as patch, lab_with_root(roots) as inner:
+        patch.setenv(paths.VARIABLE, str(own_lab.directory))
+        there = ["nsenter", f"--net={network.namespace('node1')}", "unshare", "--mount", "sh", "-ec"]
+        words = ['mount -t tmpfs tmpfs /run/netns; trap \'"$@" down\' EXIT; "$@" up', "sh", *inner.command()]
+        result = subprocess.run([*there, *words], capture_output=True, text=True, timeout=300, env=inner.environment)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count(" ready ") == 3
+    assert own_lab.run("shell", "node1", "iptables", "-S").stdout == rules
+    assert own_lab.status()["node1"]["swarm"] == "ready"
 
 
 def test_a_full_disk_is_named_and_nothing_stays(tmp_path: Path) -> None:
