@@ -6,11 +6,12 @@ import importlib
 import io
 import shutil
 import subprocess
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from openbalena.cli.context import Context
+from openbalena.cluster import engine as engines
 from openbalena.errors import OpenBalenaError
 from openbalena.project import Project
 from openbalena.secrets import pki, tokens
@@ -112,6 +113,13 @@ class Small:
         lines.update({name: value for name, value in tokens.missing(lines).items() if name not in lines})
         file.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
         file.chmod(0o600)
+
+    def forget_labels(self) -> None:
+        """Take the label of its volume from every node."""
+        engine = engines.current(True)
+        for node in engine.nodes:
+            with suppress(OpenBalenaError):  # of the nodes that do not have it
+                engine.docker("node", "update", "--label-rm", "openbalena.data.store-data", node.name)
 
     def run(self, command: str, *arguments: str) -> Result:
         """Run one of the cluster commands on the lab."""

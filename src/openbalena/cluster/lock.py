@@ -83,8 +83,8 @@ def _take(client: Any, purpose: str) -> str:
         theirs = holder.attrs["Spec"].get("Labels") or {}
         if not dead(theirs):
             raise OperationError(
-                f"{theirs.get('owner', 'someone')} is running {theirs.get('purpose', 'a deployment')} "
-                f"(process {theirs.get('pid', '?')}) since {age(theirs.get('since', ''), datetime.now(UTC))}: wait for "
+                f"{theirs.get('owner', 'someone')} has been running {theirs.get('purpose', 'a deployment')} "
+                f"(process {theirs.get('pid', '?')}) for {age(theirs.get('since', ''), datetime.now(UTC))}: wait for "
                 f"it to end. If that process is gone for good, run `docker config rm {NAME}`"
             )
         # By id: a lock that another process takes meanwhile has another one.

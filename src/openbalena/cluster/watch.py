@@ -17,7 +17,7 @@ _INTERVAL = 1.0
 # (docker/cli waits as long before it calls a service verified).
 SETTLE = 5.0
 # How long an error that waiting does not heal may stand before the deploy is given up: an image may still come.
-HOPELESS = 45.0
+HOPELESS = 30.0
 
 
 @dataclass(frozen=True)

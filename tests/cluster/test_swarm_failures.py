@@ -1,0 +1,219 @@
+"""Deployments that fail on a real swarm: what is said, and how soon."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from swarm_project import COMPOSE, Result, Small, fetch_busybox
+
+from openbalena.cluster import engine as engines
+from openbalena.cluster import lock
+from openbalena.lab import Endpoint
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def small(lab: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
+    made = Small(tmp_path_factory.mktemp("small"), fetch_busybox(tmp_path_factory.mktemp("busybox")))
+    try:
+        for command in ("swarm-init", "swarm-build"):
+            assert made.run(command).code == 0
+        yield made
+    finally:
+        made.run("swarm-down", "--volumes", "--yes")
+        made.forget_labels()
+
+
+@pytest.fixture
+def changed(small: Small) -> Iterator[Callable[..., Result]]:
+    """Deploy with a changed definition; afterwards the right one is deployed again."""
+    assert small.run("swarm-up").code == 0
+
+    def deploy(*replacements: tuple[str, str], timeout: int = 60) -> Result:
+        for old, new in replacements:
+            assert old in small.compose
+            small.compose = small.compose.replace(old, new)
+        small.write()
+        return small.run("swarm-up", "--timeout", str(timeout))
+
+    yield deploy
+    small.compose = COMPOSE
+    small.write()
+    assert small.run("swarm-up").code == 0
+
+
+def test_a_program_that_crashes_is_rolled_back_and_its_words_are_shown(changed: Callable[..., Result]) -> None:
+    result = changed(("echo started;", "echo the disk is on fire; exit 3;"))
+    assert result.code == 1
+    assert "the update of web failed" in result.error
+    assert "task: non-zero exit (3)" in result.error and "| the disk is on fire" in result.error
+    assert "on node" in result.error
+
+
+def test_secrets_that_a_program_logs_are_masked(small: Small, changed: Callable[..., Result]) -> None:
+    token = next(x for x in small.project.env_file.read_text().splitlines() if x.startswith("COOKIE_SESSION_SECRET="))
+    result = changed(("echo started;", "cat /run/web.env; exit 3;"))
+    assert "| TOKEN=********" in result.error
+    assert token.partition("=")[2] not in result.error + result.err + result.out
+
+
+def test_a_health_check_that_fails(changed: Callable[..., Result]) -> None:
+    result = changed(('[CMD, "true"]', '[CMD, "false"]'), ("start_period: 20s", "start_period: 1s, retries: 1"))
+    assert result.code == 1 and "health check" in result.error and "web" in result.error
+
+
+def test_an_image_that_no_node_has_ends_early(changed: Callable[..., Result]) -> None:
+    start = time.monotonic()
+    result = changed(
+        ("${API_IMAGE:-balena/open-balena-api:1}", "${API_IMAGE:-balena/open-balena-api:1}"),
+        ("  front:\n    <<: *run", "  front:\n    <<: *run\n    image: localhost:1/not-there:1"),
+        timeout=300,
+    )
+    assert result.code == 1 and "swarm-build" in result.error and "not-there" in result.error
+    assert time.monotonic() - start < 120
+
+
+def test_a_constraint_that_no_node_fulfils_is_found_before_anything_changes(changed: Callable[..., Result]) -> None:
+    result = changed(("openbalena.ingress == true", "openbalena.nowhere == true"))
+    assert result.code == 1 and "nothing was deployed" in result.error and "openbalena.nowhere" in result.error
+
+
+def test_more_memory_than_any_node_has(changed: Callable[..., Result]) -> None:
+    deploy = "deploy: {replicas: 1, endpoint_mode: dnsrr,"
+    result = changed((deploy, f"{deploy} resources: {{reservations: {{memory: 9999G}}}},"), timeout=300)
+    assert result.code == 1 and "insufficient resources" in result.error and "reservation" in result.error
+
+
+def test_the_time_limit_names_what_is_not_there(changed: Callable[..., Result]) -> None:
+    result = changed(('[CMD, "true"]', '[CMD, "false"]'), ("start_period: 20s", "start_period: 300s"), timeout=8)
+    assert result.code == 1 and "not converged within 8 s" in result.error
+    assert "web: " in result.error and "is not healthy yet" in result.error
+
+
+def test_a_missing_node_label_says_swarm_init(small: Small) -> None:
+    small.forget_labels()
+    result = small.run("swarm-up")
+    assert result.code == 1 and "openbalena.data.store-data=true" in result.error and "swarm-init" in result.error
+    assert small.run("swarm-init").code == 0
+
+
+def test_a_data_label_on_two_nodes_is_refused_by_init_and_up(small: Small) -> None:
+    engine = engines.current(True)
+    engine.docker("node", "update", "--label-add", "openbalena.data.store-data=true", "node3")
+    try:
+        for command in ("swarm-init", "swarm-up"):
+            result = small.run(command)
+            assert result.code == 1 and "node1, node3" in result.error
+    finally:
+        engine.docker("node", "update", "--label-rm", "openbalena.data.store-data", "node3")
+
+
+def test_a_port_that_a_container_holds(small: Small) -> None:
+    small.run("swarm-down")
+    node = engines.current(True).nodes[0]
+    name = next(
+        line for line in node.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split() if "web:c-" in line
+    )
+    node.docker("run", "--detach", "--name", "squatter", "--publish", "8088:80", name, "sleep", "600")
+    try:
+        result = small.run("swarm-up")
+        assert result.code == 1 and "8088/tcp of front is taken on node node1" in result.error
+    finally:
+        node.docker("rm", "--force", "squatter")
+
+
+def test_nfs_without_a_server_is_refused(small: Small) -> None:
+    before = small.project.env_file.read_text()
+    small.settings(USE_NFS="true", NFS_HOST="nfs.invalid")
+    try:
+        result = small.run("swarm-up")
+        assert result.code == 2 and "NFS_HOST" in result.error
+    finally:
+        small.project.env_file.write_text(before)
+
+
+def test_two_deployments_at_once_exclude_each_other(small: Small) -> None:
+    with engines.current(True).client() as client, lock.held(client, "swarm-up"):
+        result = small.run("swarm-up")
+        assert result.code == 1
+        assert "has been running swarm-up" in result.error and "for " in result.error and "root@" in result.error
+        assert small.run("swarm-down").code == 1
+    assert small.run("swarm-up").code == 0
+
+
+def test_of_many_at_once_exactly_one_has_the_lock(lab: Endpoint) -> None:
+    held, most = 0, 0
+    guard = threading.Lock()
+
+    def work() -> None:
+        nonlocal held, most
+        for _ in range(4):
+            try:
+                with engines.current(True).client() as client, lock.held(client, "test"):
+                    with guard:
+                        held += 1
+                        most = max(most, held)
+                    time.sleep(0.02)
+                    with guard:
+                        held -= 1
+            except engines.OperationError:
+                time.sleep(0.01)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert most == 1
+
+
+def test_a_lock_is_released_on_an_error(lab: Endpoint) -> None:
+    with engines.current(True).client() as client:
+        with pytest.raises(ZeroDivisionError), lock.held(client, "test"):
+            raise ZeroDivisionError
+        with lock.held(client, "test"):
+            pass
+
+
+def test_the_lock_of_a_killed_process_is_taken_over(lab: Endpoint, tmp_path: Path) -> None:
+    script = """
+import sys, time
+from openbalena.cluster import engine, lock
+with engine.current(True).client() as client, lock.held(client, "swarm-up"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        with engines.current(True).client() as client:
+            with pytest.raises(engines.OperationError, match=f"process {process.pid}"), lock.held(client, "test"):
+                pass
+            process.kill()
+            process.wait()
+            with lock.held(client, "test"):
+                pass
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_lock_of_another_machine_stays(lab: Endpoint) -> None:
+    engine = engines.current(True)
+    with engine.client() as client:
+        labels = {**lock.owner_labels("swarm-up", datetime.now(UTC)), "machine": "elsewhere", "owner": "ann@desk"}
+        made = client.configs.create(name=lock.NAME, data=b"x", labels=labels)
+        try:
+            with (
+                pytest.raises(engines.OperationError, match="ann@desk has been running swarm-up"),
+                lock.held(client, "test"),
+            ):
+                pass
+        finally:
+            made.remove()

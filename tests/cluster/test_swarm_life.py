@@ -1,0 +1,180 @@
+"""The life of a deployment on a real swarm: init, build, up, status, logs, a change, down."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from swarm_project import Small, fetch_busybox
+
+from openbalena.cluster import engine as engines
+from openbalena.cluster import state
+from openbalena.lab import Endpoint
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def small(lab: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
+    """A small deployment that was built and deployed; taken away with its volumes and labels at the end."""
+    made = Small(tmp_path_factory.mktemp("small"), fetch_busybox(tmp_path_factory.mktemp("busybox")))
+    try:
+        for command in ("swarm-init", "swarm-build", "swarm-up"):
+            result = made.run(command)
+            assert result.code == 0, result
+        yield made
+    finally:
+        made.run("swarm-down", "--volumes", "--yes")
+        made.forget_labels()
+
+
+def status(small: Small) -> dict[str, dict[str, object]]:
+    return {item["name"]: item for item in json.loads(small.run("swarm-status", "--json").out)["services"]}
+
+
+def tasks(small: Small, service: str) -> set[str]:
+    found = json.loads(small.run("swarm-status", "--json").out)["tasks"]
+    return {item["id"] for item in found if item["service"] == service and item["state"] == "running"}
+
+
+def test_everything_runs_and_two_replicas_stand_on_two_nodes(small: Small) -> None:
+    found = json.loads(small.run("swarm-status", "--json").out)
+    assert found["converged"] and {item["name"] for item in found["services"]} == {"web", "store", "front"}
+    running = [item for item in found["tasks"] if item["service"] == "web" and item["state"] == "running"]
+    assert len({item["node"] for item in running}) == 2
+    assert [point["what"] for point in found["single_points_of_failure"]] == ["service store"]
+
+
+def test_status_in_words(small: Small) -> None:
+    out = small.run("swarm-status").out
+    assert "converged" in out and "data.store-data" in out and "8088" in out and "Single points of failure" in out
+
+
+def test_init_again_changes_nothing_and_prints_how_to_join(small: Small) -> None:
+    result = small.run("swarm-init")
+    assert result.code == 0
+    assert "openbalena.data.store-data=true  is on node1" in result.out
+    assert result.out.count("docker swarm join --token SWMTKN-") == 2
+
+
+def test_init_refuses_what_cannot_be_changed_any_more(small: Small) -> None:
+    result = small.run("swarm-init", "--default-addr-pool", "10.77.0.0/16")
+    assert result.code == 1 and "--default-addr-pool is 10.0.0.0/8" in result.error
+
+
+def test_build_again_builds_nothing(small: Small) -> None:
+    result = small.run("swarm-build")
+    assert "is there" in result.out and "building" not in result.err
+    assert result.out.count("has every image") == 3
+
+
+def test_the_same_again_replaces_no_task(small: Small) -> None:
+    before = tasks(small, "web")
+    assert small.run("swarm-up").code == 0
+    assert tasks(small, "web") == before
+
+
+def test_a_changed_config_rolls_its_service_alone_and_the_old_one_goes(small: Small) -> None:
+    web, front = tasks(small, "web"), tasks(small, "front")
+    (small.directory / "page").write_text("two\n")
+    result = small.run("swarm-up")
+    assert result.code == 0 and "removed small_page-" in result.err
+    assert not tasks(small, "web") & web and tasks(small, "front") == front
+    with engines.current(True).client() as client:
+        assert len([item for item in client.configs.list() if item.name.startswith("small_page-")]) == 1
+
+
+def test_a_rebuilt_image_rolls_what_uses_it(small: Small) -> None:
+    web = tasks(small, "web")
+    (small.directory / "lab" / "web" / "root" / "marker").write_text("x")
+    result = small.run("swarm-up")
+    assert result.code == 1 and "run ./open-balena.sh swarm-build" in result.error, "the new image is on no node yet"
+    assert small.run("swarm-build").code == 0
+    assert small.run("swarm-up").code == 0
+    assert not tasks(small, "web") & web
+
+
+def test_what_dockerignore_leaves_out_builds_nothing(small: Small) -> None:
+    (small.directory / "lab" / "web" / "notes.md").write_text("x")
+    assert "is there" in small.run("swarm-build").out
+
+
+def test_a_secret_is_a_file_and_not_in_the_service(small: Small) -> None:
+    token = next(
+        line.partition("=")[2]
+        for line in small.project.env_file.read_text().splitlines()
+        if line.startswith("COOKIE_SESSION_SECRET=")
+    )
+    engine = engines.current(True)
+    assert token not in engine.docker("service", "inspect", "small_web", "small_front", "small_store")
+    assert (small.project.rendered / "secrets" / "web.env").read_text() == f"TOKEN={token}\n"
+    assert small.project.rendered.stat().st_mode & 0o777 == 0o700
+
+
+def test_logs_of_all_tasks_with_task_and_node(small: Small) -> None:
+    result = small.run("swarm-logs", "web")
+    lines = result.out.splitlines()
+    assert result.code == 0 and all("started" in line and "small_web." in line and "@node" in line for line in lines)
+    assert lines == sorted(lines), "in the order they were written"
+    assert {line.partition("@")[2].partition(" ")[0] for line in lines} >= {"node1", "node2", "node3"} - {"node1"}
+
+
+def test_logs_without_a_service_lists_them_and_a_wrong_one_names_them(small: Small) -> None:
+    assert small.run("swarm-logs").out.split() == ["front", "store", "web"]
+    result = small.run("swarm-logs", "nothere")
+    assert result.code == 2 and "front, store, web" in result.error
+
+
+def test_dry_run_needs_no_docker_and_shows_no_secret(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setenv("OPEN_BALENA_LAB_DIR", "/nonexistent")
+    result = small.run("swarm-up", "--dry-run")
+    assert result.code == 0 and "web:" in result.out
+    for line in small.project.env_file.read_text().splitlines():
+        value = line.partition("=")[2]
+        assert len(value) < 32 or value not in result.out
+
+
+def test_a_stateful_service_is_not_pruned_without_a_question(small: Small) -> None:
+    small.settings(COMPOSE_PROFILES="internal-s3")
+    try:
+        result = small.run("swarm-up")
+        assert result.code == 2 and "store (volume store-data)" in result.error and "--yes" in result.error
+        assert status(small)["store"]["running"] == 1
+        assert small.run("swarm-up", "--yes").code == 0
+        assert "store" not in status(small)
+    finally:
+        small.settings(COMPOSE_PROFILES="internal-postgres")
+    assert small.run("swarm-up").code == 0
+    engine = engines.current(True)
+    node1 = next(node for node in engine.nodes if node.name == "node1")
+    starts = node1.docker("run", "--rm", "--volume", "small_store-data:/data", image(small), "cat", "/data/starts")
+    assert len(starts.splitlines()) >= 2, "it found its data again"
+
+
+def image(small: Small) -> str:
+    return str(status(small)["store"]["image"])
+
+
+def test_down_keeps_the_volumes_and_the_next_up_finds_them(small: Small) -> None:
+    result = small.run("swarm-down")
+    assert result.code == 0 and "The stack small is gone." in result.out
+    engine = engines.current(True)
+    with engine.client() as client:
+        there = state.read(client, "small")
+        assert not there.services and not there.tasks
+        assert not client.networks.list(filters={"label": "com.docker.stack.namespace=small"})
+        assert not [item for item in [*client.secrets.list(), *client.configs.list()] if item.name.startswith("small")]
+    assert "small_store-data" in engine.nodes[0].docker("volume", "ls", "--quiet")
+    again = small.run("swarm-down")
+    assert again.code == 0 and "There is no stack small." in again.out
+    assert small.run("swarm-up").code == 0
+
+
+def test_down_with_volumes_names_them_and_asks(small: Small) -> None:
+    result = small.run("swarm-down", "--volumes")
+    assert result.code == 2 and "node1: volume small_store-data" in result.err and "--yes" in result.error
+    assert status(small)["store"]["running"] == 1, "nothing was removed"
+    result = small.run("swarm-down", "--volumes", "--yes")
+    assert result.code == 0 and "1 volumes were removed." in result.out
+    for engine in engines.current(True).nodes:
+        assert "small_" not in engine.docker("volume", "ls", "--quiet")
