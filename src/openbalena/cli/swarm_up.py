@@ -116,7 +116,7 @@ def _plan(loaded: "Deployment", engine: "Engine", built: frozenset[str]) -> "Pla
         node_labels=placement.ours(loaded.compiled.node_labels),
         built=built,
         absent=probe.absent_images(reachable, built),
-        taken=probe.taken_ports(reachable, services, stack),
+        taken=probe.taken_ports(reachable, services),
     )
 
 

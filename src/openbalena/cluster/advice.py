@@ -53,7 +53,7 @@ TABLE = (
     ),
     _advice(
         r"no such image|manifest (for .* )?(not found|unknown)|repository does not exist",
-        "The node has no such image and cannot pull it: run swarm-build, or check name and registry login.",
+        "The node cannot pull it: check the name, the registry and the login; what is built here comes by swarm-build.",
         heals=False,
     ),
     _advice(

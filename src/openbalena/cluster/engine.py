@@ -86,18 +86,20 @@ class Engine:
         import docker
         import requests
 
-        connection = None
         try:
             connection = docker.DockerClient(**self._connection(), timeout=_PING, version="auto")
-            connection.api.timeout = timeout
+        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+            raise OperationError(self._unreachable(error)) from error
+        connection.api.timeout = timeout
+        # What the caller itself does with files and pipes is not the engine's failure: no OSError here.
+        try:
             yield connection
         except docker.errors.APIError as error:
             raise OperationError(f"{self.name} refused: {error.explanation or error}") from error
-        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+        except (docker.errors.DockerException, requests.RequestException) as error:
             raise OperationError(self._unreachable(error)) from error
         finally:
-            if connection is not None:
-                connection.close()
+            connection.close()
 
     def _connection(self) -> dict[str, Any]:
         """The arguments for docker.DockerClient that mean the same engine as the command line's."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from openbalena.cluster.engine import Engine
-from openbalena.cluster.state import STACK_LABEL, Service
+from openbalena.cluster.state import Service
 from openbalena.errors import OperationError
 
 
@@ -32,10 +32,11 @@ def absent_images(engines: Iterable[Engine], images: Iterable[str]) -> dict[str,
     return found
 
 
-def taken_ports(engines: Iterable[Engine], services: Iterable[Service], stack: str) -> dict[str, set[int]]:
-    """For each node that answers, the wanted host ports that containers outside the stack publish there.
+def taken_ports(engines: Iterable[Engine], services: Iterable[Service]) -> dict[str, set[int]]:
+    """For each node that answers, the wanted host ports that containers outside the swarm publish there.
 
-    On the machine this runs on, a port that some other program listens on counts too.
+    What other stacks publish a manager knows by itself. On the machine this runs on, a port that some other program
+    listens on counts too.
     """
     wanted = {port.published for service in services for port in service.ports}
     found: dict[str, set[int]] = {}
@@ -43,8 +44,8 @@ def taken_ports(engines: Iterable[Engine], services: Iterable[Service], stack: s
         try:
             with engine.client() as client:
                 containers = client.api.containers()
-                taken = {port for item in containers if not _ours(item, stack) for port in _published(item)}
-                own = {port for item in containers if _ours(item, stack) for port in _published(item)}
+                own = {port for item in containers if _is_task(item) for port in _published(item)}
+                taken = {port for item in containers if not _is_task(item) for port in _published(item)}
                 if not engine.host and client.info()["Name"] == socket.gethostname():
                     taken |= {port for port in wanted - own if _listening(port)}
                 found[client.info()["Name"]] = taken & wanted
@@ -53,8 +54,8 @@ def taken_ports(engines: Iterable[Engine], services: Iterable[Service], stack: s
     return found
 
 
-def _ours(container: dict[str, Any], stack: str) -> bool:
-    return (container.get("Labels") or {}).get(STACK_LABEL) == stack
+def _is_task(container: dict[str, Any]) -> bool:
+    return "com.docker.swarm.task.id" in (container.get("Labels") or {})
 
 
 def _published(container: dict[str, Any]) -> list[int]:

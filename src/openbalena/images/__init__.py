@@ -27,4 +27,4 @@ def builds(deployment: Deployment, *, lab: bool) -> list[Build]:
         interpolate=False,
     )
     prefix = LAB_PREFIX if lab else settings["IMAGE_PREFIX"]
-    return plan(deployment.compose, written, prefix=prefix, tag=settings["IMAGE_TAG"])
+    return plan(deployment.compiled, written, prefix=prefix, tag=settings["IMAGE_TAG"])

@@ -37,7 +37,8 @@ def image_ids(engine: Engine, names: Iterable[str]) -> dict[str, str]:
 def base_ids(engine: Engine, *, pull: bool) -> Callable[[str], str]:
     """A function from a base image's name to its id at `engine`; with `pull` one that is not there is pulled.
 
-    Without it, or where the pull fails, the name itself stands for the id: nothing was built from it here then.
+    Without it the name itself stands for the id: nothing was built from it here then. Raises OperationError for a pull
+    that fails.
     """
     known: dict[str, str] = {}
 
@@ -45,7 +46,10 @@ def base_ids(engine: Engine, *, pull: bool) -> Callable[[str], str]:
         if name not in known:
             found = image_id(engine, name)
             if not found and pull:
-                engine.docker("pull", "--quiet", name, timeout=_TRANSFER)
+                try:
+                    engine.docker("pull", "--quiet", name, timeout=_TRANSFER)
+                except OperationError as error:
+                    raise OperationError(f"the base image {name} is not there and cannot be pulled: {error}") from None
                 found = image_id(engine, name)
             known[name] = found or name
         return known[name]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from openbalena import compose
+from openbalena import compose, stack
 from openbalena.images import content
 
 # The lab's images never meet those of a real deployment, not even on one machine.
@@ -49,17 +49,17 @@ class Build:
         return self.args.get("BASE", "")
 
 
-def plan(project: compose.Project, written: compose.Project, *, prefix: str, tag: str) -> list[Build]:
-    """The images of the chosen services that have a build context.
+def plan(compiled: stack.Compiled, written: compose.Project, *, prefix: str, tag: str) -> list[Build]:
+    """The images of the stack's services that have a build context.
 
-    `written` is the same project without interpolation: there `image: ${API_IMAGE:-…}` still says the variable. A
+    `written` is the stack's project without interpolation: there `image: ${API_IMAGE:-…}` still says the variable. A
     service whose image was set to something else than that default is not built: somebody chose another image for it.
     """
     found: dict[str, Build] = {}
-    for service, body in project.services.items():
-        build = body.get("build")
+    for service, build in compiled.builds.items():
         match = _IMAGE.match(str(written.tree["services"][service].get("image", "")))
-        if not build or match is None or body.get("image") != match[2] or match[1] in found:
+        image = compiled.document["services"][service].get("image")
+        if match is None or image != match[2] or match[1] in found:
             continue
         found[match[1]] = Build(
             service=service,

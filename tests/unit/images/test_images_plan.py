@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from openbalena import compose
+from openbalena import compose, stack
 from openbalena.cluster.engine import Engine
 from openbalena.images import names_registry, plan, tagged
 from openbalena.images.plan import Build
@@ -32,7 +32,7 @@ def builds(directory: Path, environment: dict[str, str], profiles: tuple[str, ..
         (directory / name / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\n")
     read = compose.load([file], environment=environment, profiles=profiles)
     written = compose.load([file], environment=environment, profiles=profiles, interpolate=False)
-    return plan(read, written, prefix="reg.example.com/ob", tag="latest")
+    return plan(stack.compile(read), written, prefix="reg.example.com/ob", tag="latest")
 
 
 def test_the_services_with_a_build_context(tmp_path: Path) -> None:
