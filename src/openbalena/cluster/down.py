@@ -12,6 +12,7 @@ from openbalena.cluster.state import STACK_LABEL
 from openbalena.errors import OperationError
 
 _INTERVAL = 1.0
+_CONTAINERS = 30.0
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,23 @@ def volumes(engines: Iterable[Engine], stack: str) -> tuple[list[Volumes], list[
     return list(found.values()), silent
 
 
-def remove_volumes(where: Volumes) -> list[str]:
-    """Remove a node's volumes; returns a sentence for each that stayed."""
-    failed = []
-    for name in where.names:
-        try:
-            where.engine.docker("volume", "rm", name)
-        except OperationError as error:
-            failed.append(str(error))
-    return failed
+def remove_volumes(where: Volumes, timeout: float = _CONTAINERS) -> list[str]:
+    """Remove a node's volumes; returns a sentence for each that stayed.
+
+    A node deletes the containers of a removed stack in its own time, and a volume is in use until then: tried again for
+    `timeout` seconds.
+    """
+    end = time.monotonic() + timeout
+    left = dict.fromkeys(where.names, "")
+    while left:
+        for name in list(left):
+            try:
+                where.engine.docker("volume", "rm", name)
+                del left[name]
+            except OperationError as error:
+                left[name] = f"{where.hostname}: {error}"
+        if time.monotonic() >= end:
+            break
+        if left:
+            time.sleep(_INTERVAL)
+    return list(left.values())
