@@ -23,6 +23,7 @@ class _Loader:
     seen: tuple[Path, ...] = ()
     unset: dict[str, Position] = field(default_factory=dict)
     trees: dict[Path, Map] = field(default_factory=dict)
+    written: Map = field(default_factory=Map)
 
     def read(self, path: Path) -> Map:
         """One file's tree; several documents are merged. Raises UsageError."""
@@ -54,6 +55,7 @@ class _Loader:
             if path in self.seen:
                 chain = " → ".join(str(step) for step in [*self.seen, path])
                 raise UsageError(f"{path}: files include each other in a circle: {chain}")
+            self.written = merge_maps(self.written, self.read(path), "")
             tree = extends.resolve(self.read(path), path, directory, self.read)
             inner = _Include(self, path)
             tree = include.resolve(tree, directory, self.environment, inner.load)
@@ -123,4 +125,5 @@ def load(
         profiles=tuple(profiles),
         interpolated=interpolate,
         unset=loader.unset,
+        written=loader.written,
     )

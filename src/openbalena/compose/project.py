@@ -23,7 +23,8 @@ class Project:
     """Merged Compose files.
 
     `tree` is everything as merged, before profiles and normal form, with `x-` fields. `unset` names the variables that
-    were empty for want of a value. `interpolated` is false where `${…}` stayed as written.
+    were empty for want of a value. `interpolated` is false where `${…}` stayed as written. `written` is what the files
+    themselves say, merged, before `extends` and `include`.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Project:
     profiles: tuple[str, ...] = ()
     interpolated: bool = True
     unset: Mapping[str, Position] = field(default_factory=dict)
+    written: Map = field(default_factory=Map)
 
     @cached_property
     def model(self) -> Map:

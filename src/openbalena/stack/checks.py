@@ -1,50 +1,123 @@
-"""Values that the Engine refuses only when the stack is deployed, or that never come to work."""
+"""Values that the Engine refuses only when the stack is deployed, or with which it never comes to work."""
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
-from openbalena.stack.rules.deploy import CONDITIONS
+from openbalena.compose.tree import Map, Position, Seq
 from openbalena.stack.service import Service
 
-MAXIMUM_SERVICE_NAME = 63  # swarmkit: api/validation, DNS label
-MAXIMUM_OBJECT_NAME = 64
+MAXIMUM_SERVICE_NAME = 63  # swarmkit, manager/controlapi: a DNS label
+MINIMUM_MEMORY = 4 * 1024 * 1024  # moby, daemon/cluster/convert and swarmkit: "must be at least 4MiB"
+# moby and swarmkit accept these; `docker stack config` does not look.
+_CHOICES: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("deploy", "mode"): ("replicated", "global", "replicated-job", "global-job"),
+    ("deploy", "endpoint_mode"): ("vip", "dnsrr"),
+    ("deploy", "restart_policy", "condition"): ("any", "on-failure", "none"),
+    ("deploy", "update_config", "order"): ("stop-first", "start-first"),
+    ("deploy", "update_config", "failure_action"): ("pause", "continue", "rollback"),
+    ("deploy", "rollback_config", "order"): ("stop-first", "start-first"),
+    ("deploy", "rollback_config", "failure_action"): ("pause", "continue"),
+}
+_CONSTRAINT = re.compile(
+    r"\s*(node\.(id|hostname|ip|role|platform\.(os|arch)|labels\.\S+)|engine\.labels\.\S+)\s*[=!]=\s*\S.*"
+)
+_TAG = re.compile(r"[^/]+/.*(:[\w][\w.-]*|@\w+:\w+)|[^/]*(:[\w][\w.-]*|@\w+:\w+)")
 
 
 def check_service(service: Service) -> None:
     """Say what is wrong with the compiled `service`."""
-    deploy: dict[str, Any] = service.target.get("deploy", {})
-    _condition(service, deploy)
-    _published(service, deploy)
     if len(service.name) > MAXIMUM_SERVICE_NAME:
-        service.error("services", "a service has at most 63 characters", "choose a shorter one", service.position)
+        service.error("services", "a service has at most 63 characters", "choose a shorter name", service.position)
+    for path, choices in _CHOICES.items():
+        _choice(service, path, choices)
+    deploy = service.target.get("deploy") or Map()
+    for constraint, place in _items(deploy.get("placement"), "constraints"):
+        if not _CONSTRAINT.fullmatch(constraint) and "$" not in constraint:
+            service.error(
+                "deploy.placement.constraints", f"the engine refuses {constraint}",
+                "write node.labels.x == y, node.role, node.hostname, node.id or node.platform.os", place,
+            )  # fmt: skip
+    _ports(service, deploy)
+    _targets(service)
+    _image(service)
 
 
-def _condition(service: Service, deploy: dict[str, Any]) -> None:
-    policy = deploy.get("restart_policy", {})
-    condition = policy.get("condition", "any")
-    if condition not in CONDITIONS and "$" not in str(condition):
+def _items(value: Any, key: str) -> list[tuple[Any, Position]]:
+    items = value.get(key) if isinstance(value, Map) else None
+    return items.located() if isinstance(items, Seq) else []
+
+
+def _choice(service: Service, path: tuple[str, ...], choices: tuple[str, ...]) -> None:
+    place: Any = service.target
+    for key in path[:-1]:
+        place = place.get(key)
+        if not isinstance(place, Map):
+            return
+    value = place.get(path[-1])
+    if value is not None and value not in choices and "$" not in str(value):
+        instead = "any (for always and unless-stopped), on-failure or none" if path[-1] == "condition" else (
+            " or ".join(choices)
+        )  # fmt: skip
         service.error(
-            "deploy.restart_policy.condition",
-            f"the engine refuses {condition} at the deploy",
-            "write any (for always and unless-stopped), on-failure or none",
-            policy.at("condition"),
+            ".".join(path), f"the engine refuses {value} at the deploy", f"write {instead}", place.at(path[-1])
         )
 
 
-def _published(service: Service, deploy: dict[str, Any]) -> None:
-    seen: set[tuple[Any, Any]] = set()
-    for port, place in service.target["ports"].located() if "ports" in service.target else ():
-        host = port.get("mode") == "host"
-        if host and port.get("published"):
-            identity = (port["published"], port.get("protocol", "tcp"))
+def _ports(service: Service, deploy: Map) -> None:
+    seen: set[tuple[Any, Any, Any]] = set()
+    update = deploy.get("update_config") or Map()
+    for port, place in _items(service.target, "ports"):
+        mode, protocol = port.get("mode", "ingress"), port.get("protocol", "tcp")
+        for value, choices in ((mode, ("host", "ingress")), (protocol, ("tcp", "udp", "sctp"))):
+            if value not in choices and "$" not in value:
+                service.error("ports", f"the engine knows no {value}", f"write {' or '.join(choices)}", place)
+        if port.get("published"):
+            identity = (port["published"], protocol, mode)
             if identity in seen:
                 service.error("ports", f"{identity[0]} is published twice", "publish it once", place)
             seen.add(identity)
-            if deploy.get("update_config", {}).get("order") == "start-first":
-                service.error(
-                    "ports", "with order: start-first the new task waits for ever for a port that the old one has",
-                    "write deploy.update_config.order: stop-first", place,
-                )  # fmt: skip
-        if not host and deploy.get("endpoint_mode") == "dnsrr":
+        if mode == "host" and port.get("published") and update.get("order") == "start-first":
+            service.error(
+                "ports", "with order: start-first the new task waits for ever for a port that the old one has",
+                "write deploy.update_config.order: stop-first", place,
+            )  # fmt: skip
+        if (
+            mode == "host"
+            and port.get("published")
+            and isinstance(deploy.get("replicas"), int)
+            and deploy["replicas"] > 1
+        ):
+            service.warn(
+                "ports", f"each of the {deploy['replicas']} tasks needs a node of its own for a port in host mode",
+                "have as many nodes, or write deploy.mode: global with a placement constraint", place,
+            )  # fmt: skip
+        if mode != "host" and deploy.get("endpoint_mode") == "dnsrr":
             service.error(
                 "ports", "the engine refuses ports in ingress mode with endpoint_mode: dnsrr", "write mode: host", place
             )
+
+
+def _mount_points(service: Service) -> Iterator[tuple[str, str, Position]]:
+    for key, directory in (("volumes", ""), ("secrets", "/run/secrets/"), ("configs", "/")):
+        for item, place in _items(service.target, key):
+            target = str(item.get("target") or item.get("source", ""))
+            yield key, target if target.startswith(("/", "$")) or key == "volumes" else directory + target, place
+
+
+def _targets(service: Service) -> None:
+    seen: set[str] = set()
+    for key, target, place in _mount_points(service):
+        if target in seen:
+            service.error(key, f"the engine refuses two things at {target}", "mount one of them elsewhere", place)
+        seen.add(target)
+
+
+def _image(service: Service) -> None:
+    image = str(service.target.get("image", ""))
+    if not image:
+        service.error("image", "a service needs an image", "write image:", service.position)
+    elif "$" not in image and service.build is None and not _TAG.fullmatch(image):
+        service.warn(
+            "image", f"{image} has no tag: nodes may run different versions of latest", "write a tag or a digest"
+        )

@@ -122,6 +122,8 @@ class _Compilation:
             converted = {
                 name: plain(convert(name, value, self.diagnostics)) for name, value in self._used(section).items()
             }
+            if converted.get("default") == {} and section == "networks":
+                del converted["default"]
             if converted:
                 document[section] = converted
         for section in ("secrets", "configs"):

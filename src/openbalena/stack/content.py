@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from openbalena.compose.tree import Map, Seq
@@ -38,7 +38,12 @@ def described(kind: str, key: str, written: Map, project: str, environment: Mapp
         source = Path(str(written["file"]))
     else:
         raise UsageError(f"{written.position}: the {kind} {key} has to say file, content, environment or external")
-    return content_file(kind, key, key, project, text, source)
+    return replace(content_file(kind, key, key, project, text, source), **_named(written))
+
+
+def _named(written: Map) -> dict[str, str]:
+    """The name that a Compose file gives wins over the one that follows from the project's."""
+    return {"name": str(written["name"])} if written.get("name") else {}
 
 
 def content_file(kind: str, key: str, file: str, project: str, text: str | None, source: Path | None) -> ContentFile:
@@ -50,7 +55,8 @@ def content_file(kind: str, key: str, file: str, project: str, text: str | None,
 def entry(content: ContentFile, labels: Map | None) -> Map:
     """What the stack says of a content file."""
     described = Map()
-    described["name"] = f"${{{content.variable}:-{content.name}}}"
+    # A name that is a variable itself stays: `docker stack` knows no nested ones.
+    described["name"] = content.name if "$" in content.name else f"${{{content.variable}:-{content.name}}}"
     described["file"] = f"./{content.path}"
     if labels:
         described["labels"] = labels

@@ -8,10 +8,13 @@ from openbalena.compose.tree import Map, Position, Seq
 from openbalena.errors import UsageError
 
 _LONE = re.compile(r"\$(?![A-Za-z_{])")
+# The order in which docker/cli (cli/compose/template) looks for one of them anywhere between the braces.
+_OPERATORS = (":-", "-", ":?", "?")
+_IN_WORD = re.compile(r"\$[A-Za-z_{$]|\}")
 
 
 def check(value: Any, position: Position | None = None) -> None:
-    """Raise UsageError, with the place, for a nested variable, `:+` or `+` anywhere in `value`."""
+    """Raise UsageError, with the place, where `docker stack` reads a variable in `value` otherwise than Compose."""
     if isinstance(value, Map):
         for key, item in value.items():
             check(item, value.at(key))
@@ -19,15 +22,25 @@ def check(value: Any, position: Position | None = None) -> None:
         for item, place in value.located():
             check(item, place)
     elif isinstance(value, str) and "$" in value:
-        if _LONE.search(value.replace("$$", "")):
-            raise UsageError(f"{position}: `docker stack` refuses a dollar sign that starts no variable: write $$")
         try:
-            variables = [piece for piece in scan(value) if isinstance(piece, Variable)]
+            pieces = list(scan(value))
         except MalformedError as error:
             raise UsageError(f"{position}: {error}") from None
-        for variable in variables:
-            if variable.operator.endswith("+") or "$" in variable.word:
-                raise UsageError(
-                    f"{position}: `docker stack` mangles ${{{variable.name}{variable.operator}…}}: write a flat form,"
-                    " or move the variable into x-swarm.secret_env"
-                )
+        outside = value
+        for piece in pieces:
+            if isinstance(piece, Variable):
+                outside = outside.replace(value[piece.start : piece.end], "", 1)
+                if mangled(piece):
+                    raise UsageError(
+                        f"{position}: `docker stack` mangles {value[piece.start : piece.end]}: write a flat form with"
+                        "out - ? } $ in its text, or move the variable into x-swarm.secret_env"
+                    )
+        if _LONE.search(outside.replace("$$", "")):
+            raise UsageError(f"{position}: `docker stack` refuses a dollar sign that starts no variable: write $$")
+
+
+def mangled(variable: Variable) -> bool:
+    """Whether `docker stack` reads the variable otherwise than Compose does."""
+    inside = variable.operator + variable.word
+    first = next((operator for operator in _OPERATORS if operator in inside), "")
+    return first != variable.operator or _IN_WORD.search(variable.word) is not None

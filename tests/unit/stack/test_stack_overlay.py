@@ -69,7 +69,7 @@ def test_secret_env_moves_variables_into_one_secret(compiled: Any) -> None:
 
 def test_without_leaves_out_and_says_why(compiled: Any) -> None:
     result = compiled(
-        "services: {a: {image: x, privileged: true, volumes: [c:/c, d:/d],"
+        "services: {a: {image: 'x:1', privileged: true, volumes: [c:/c, d:/d],"
         " x-swarm: {without: {privileged: not needed, volumes: {c: comes as a config}}}}}\nvolumes: {c: {}, d: {}}"
     )
     assert list(result.document["volumes"]) == ["d"]
@@ -108,5 +108,10 @@ def test_nested_variables_are_refused_outside_secret_env(compiled: Any) -> None:
     compiled(text % "secret_env: {target: /t, keys: [V]}", interpolate=False)
     with pytest.raises(UsageError, match="mangles"):
         compiled("services: {a: {image: 'x${A:+y}'}}", interpolate=False)
+    for form in ("${A:?not-set}", "${A?x:-y}", "${A-b:-c}", "${A:-$B}", "${A:-$$b}"):
+        with pytest.raises(UsageError, match="mangles"):
+            compiled(f"services: {{a: {{image: '{form}'}}}}", interpolate=False)
+    for form in ("${A:-b-c}", "${A-b?c}", "${A:?none}", "${A}", "$A", "$$A", "${A:-a$|b}"):
+        compiled(f"services: {{a: {{image: '{form}'}}}}", interpolate=False)
     with pytest.raises(UsageError, match="starts no variable"):
         compiled("services: {a: {image: 'x$'}}", interpolate=False)

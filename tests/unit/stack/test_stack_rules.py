@@ -19,7 +19,8 @@ def service(compiled: Any, text: str, more: str = "", **options: Any) -> dict[st
 
 def said(compiled: Any, text: str, more: str = "") -> list[tuple[str, str]]:
     """Severity and rule of everything that is said about the service `a`."""
-    result = compiled(f"services:\n  a: {{image: 'x:1', {text}}}\n{more}")
+    image = "" if "image" in text else "image: 'x:1', "
+    result = compiled(f"services:\n  a: {{{image}{text}}}\n{more}")
     return [(str(item.severity), item.rule) for item in result.diagnostics]
 
 
@@ -126,7 +127,12 @@ def test_networks(compiled: Any) -> None:
         ("ports: [{target: 5, published: 5, mode: host}], deploy: {update_config: {order: start-first}}", "ports"),
         ("ports: [{target: 5, published: 5, mode: host}, {target: 6, published: 5, mode: host}]", "ports"),
         ("ports: ['5:5'], deploy: {endpoint_mode: dnsrr}", "ports"),
-        ("restart: sometimes", "restart"),
+        ("restart: sometimes", "restart"), ("deploy: {mode: foo}", "deploy.mode"),
+        ("deploy: {endpoint_mode: foo}", "deploy.endpoint_mode"),
+        ("deploy: {rollback_config: {failure_action: rollback}}", "deploy.rollback_config.failure_action"),
+        ("deploy: {placement: {constraints: [foo]}}", "deploy.placement.constraints"),
+        ("ports: [{target: 5, published: 5, mode: foo}]", "ports"),
+        ("volumes: ['/a:/x', '/b:/x'], tmpfs: /x", "volumes"),
     ],
 )  # fmt: skip
 def test_what_swarm_cannot_have_is_an_error(compiled: Any, text: str, rule: str) -> None:
@@ -136,16 +142,18 @@ def test_what_swarm_cannot_have_is_an_error(compiled: Any, text: str, rule: str)
 @pytest.mark.parametrize(
     ("text", "rule"),
     [("tty: true", "tty"), ("links: ['a:b']", "links"), ("tmpfs: ['/t:uid=5']", "tmpfs"),
-     ("devices: [/dev/net/tun]", "devices")],
+     ("devices: [/dev/net/tun]", "devices"), ("image: x", "image"), ("image: 'r:5000/x'", "image"),
+     ("deploy: {replicas: 2}, ports: [{target: 5, published: 5, mode: host}]", "ports")],
 )  # fmt: skip
 def test_what_is_lost_is_a_warning(compiled: Any, text: str, rule: str) -> None:
     assert ("warning", rule) in said(compiled, text)
 
 
 def test_depends_on_is_said_once(compiled: Any) -> None:
-    result = compiled("services: {a: {image: x, depends_on: [b]}, b: {image: x, depends_on: [c]}, c: {image: x}}")
+    text = "services: {a: {image: 'x:1', depends_on: [b]}, b: {image: 'x:1', depends_on: [c]}, c: {image: 'x:1'}}"
+    result = compiled(text)
     assert [item.rule for item in result.diagnostics] == ["depends_on"]
-    assert result.document["services"] == {name: {"image": "x"} for name in "abc"}
+    assert result.document["services"] == {name: {"image": "x:1"} for name in "abc"}
 
 
 def test_compile_refuses_with_every_error_and_its_place(tmp_path: Any) -> None:

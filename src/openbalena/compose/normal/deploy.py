@@ -4,12 +4,14 @@ from typing import Any
 
 from openbalena.compose.normal.scalars import (
     Normalise,
+    duration,
     each,
     fields,
     integer,
     labels,
     number,
     size,
+    string,
     text,
     untouched,
     values,
@@ -17,8 +19,8 @@ from openbalena.compose.normal.scalars import (
 from openbalena.compose.tree import Position
 
 _UPDATE: dict[str, Normalise] = {
-    "parallelism": integer, "delay": text, "failure_action": text, "monitor": text, "max_failure_ratio": number,
-    "order": text,
+    "parallelism": integer, "delay": duration, "failure_action": string, "monitor": duration,
+    "max_failure_ratio": number, "order": string,
 }  # fmt: skip
 
 
@@ -42,14 +44,14 @@ _RESOURCES: dict[str, Normalise] = {
 }  # fmt: skip
 _PREFERENCE: dict[str, Normalise] = {"spread": text}
 _PLACEMENT: dict[str, Normalise] = {
-    "constraints": each(text), "preferences": each(fields(_PREFERENCE, "a preference")),
+    "constraints": each(string), "preferences": each(fields(_PREFERENCE, "a preference")),
     "max_replicas_per_node": integer,
 }  # fmt: skip
-_RESTART: dict[str, Normalise] = {"condition": text, "delay": text, "max_attempts": integer, "window": text}
+_RESTART: dict[str, Normalise] = {"condition": string, "delay": duration, "max_attempts": integer, "window": duration}
 
 deploy = fields(
     {
-        "mode": text, "endpoint_mode": text, "replicas": integer, "labels": labels,
+        "mode": string, "endpoint_mode": string, "replicas": integer, "labels": labels,
         "update_config": fields(_UPDATE, "update_config"), "rollback_config": fields(_UPDATE, "rollback_config"),
         "resources": values(fields(_RESOURCES, "resources")), "restart_policy": fields(_RESTART, "restart_policy"),
         "placement": fields(_PLACEMENT, "placement"),

@@ -13,6 +13,7 @@ Normalise = Callable[[Any, Position], Any]
 NormaliseMap = Callable[[Any, Position], Map]
 NormaliseSeq = Callable[[Any, Position], Seq]
 _SIZE = re.compile(r"\d+(\.\d+)? ?([kmgtp]i?)?b?", re.IGNORECASE)
+_DURATION = re.compile(r"[-+]?(0|((\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h))+)")
 _TRUE, _FALSE = ("true", "y", "yes", "on", "1"), ("false", "n", "no", "off", "0")
 
 
@@ -33,6 +34,21 @@ def text(value: Any, position: Position) -> str:
     if isinstance(value, int):
         return str(value)
     raise expected(position, "text", value)
+
+
+def string(value: Any, position: Position) -> str:
+    """Text, and nothing that would only look like it: the specification wants quotes there."""
+    if not isinstance(value, str):
+        raise expected(position, "text (write quotes around it)", value)
+    return value
+
+
+def duration(value: Any, position: Position) -> str:
+    """A time as it is written: numbers with h, m, s, ms, us or ns (Go's time.ParseDuration)."""
+    written = string(value, position)
+    if not variable(written) and not _DURATION.fullmatch(written):
+        raise UsageError(f"{position}: expected a time such as 90s or 1m30s")
+    return written
 
 
 def optional_text(value: Any, position: Position) -> str | None:
@@ -185,10 +201,10 @@ def command(value: Any, position: Position) -> Any:
     if value is None:
         return None
     if isinstance(value, Seq):
-        return each(text)(value, position)
+        return each(string)(value, position)
     words = Seq(position)
     try:
-        for word in shlex.split(text(value, position)):
+        for word in shlex.split(string(value, position)):
             words.put(word, position)
     except ValueError:
         raise UsageError(f"{position}: a quote is not closed") from None

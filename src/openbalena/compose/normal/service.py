@@ -11,6 +11,7 @@ from openbalena.compose.normal.scalars import (
     Normalise,
     boolean,
     command,
+    duration,
     each,
     fields,
     integer,
@@ -22,6 +23,7 @@ from openbalena.compose.normal.scalars import (
     one_or_many,
     optional_text,
     size,
+    string,
     text,
     untouched,
     values,
@@ -54,8 +56,8 @@ def _extra_hosts(value: Any, position: Position) -> Seq:
 
 def _healthcheck(value: Any, position: Position) -> Map:
     known: dict[str, Normalise] = {
-        "test": _test, "interval": text, "timeout": text, "retries": integer, "start_period": text,
-        "start_interval": text, "disable": boolean,
+        "test": _test, "interval": duration, "timeout": duration, "retries": integer, "start_period": duration,
+        "start_interval": duration, "disable": boolean,
     }  # fmt: skip
     return fields(known, "healthcheck")(value, position)
 
@@ -119,27 +121,28 @@ def _logging(value: Any, position: Position) -> Map:
 
 
 KEYS: dict[str, Normalise] = {
-    "annotations": labels, "attach": boolean, "blkio_config": mapping, "build": build, "cap_add": each(text),
-    "cap_drop": each(text), "cgroup": text, "cgroup_parent": text, "command": command, "configs": content_references,
-    "container_name": text, "cpu_count": integer, "cpu_percent": number, "cpu_period": text, "cpu_quota": text,
-    "cpu_rt_period": text, "cpu_rt_runtime": text, "cpu_shares": integer, "cpus": number, "cpuset": text,
+    "annotations": labels, "attach": boolean, "blkio_config": mapping, "build": build, "cap_add": each(string),
+    "cap_drop": each(string), "cgroup": string, "cgroup_parent": string, "command": command,
+    "configs": content_references,
+    "container_name": string, "cpu_count": integer, "cpu_percent": number, "cpu_period": text, "cpu_quota": text,
+    "cpu_rt_period": text, "cpu_rt_runtime": text, "cpu_shares": integer, "cpus": number, "cpuset": string,
     "credential_spec": mapping, "depends_on": _depends_on, "deploy": deploy, "develop": untouched,
-    "device_cgroup_rules": each(text), "devices": _devices, "dns": one_or_many, "dns_opt": one_or_many,
-    "dns_search": one_or_many, "domainname": text, "entrypoint": command, "env_file": untouched,
-    "environment": key_values, "expose": each(text), "extends": untouched, "external_links": each(text),
+    "device_cgroup_rules": each(string), "devices": _devices, "dns": one_or_many, "dns_opt": one_or_many,
+    "dns_search": one_or_many, "domainname": string, "entrypoint": command, "env_file": untouched,
+    "environment": key_values, "expose": each(text), "extends": untouched, "external_links": each(string),
     "extra_hosts": _extra_hosts, "gpus": untouched, "group_add": each(text), "healthcheck": _healthcheck,
-    "hostname": text, "image": text, "init": boolean, "ipc": text, "isolation": text, "label_file": one_or_many,
-    "labels": labels, "links": each(text), "logging": _logging, "mac_address": text, "mem_limit": size,
+    "hostname": string, "image": string, "init": boolean, "ipc": string, "isolation": string, "label_file": one_or_many,
+    "labels": labels, "links": each(string), "logging": _logging, "mac_address": string, "mem_limit": size,
     "mem_reservation": size, "mem_swappiness": integer, "memswap_limit": size, "models": untouched,
-    "network_mode": text, "networks": _networks, "oom_kill_disable": boolean, "oom_score_adj": integer, "pid": text,
-    "pids_limit": integer, "platform": text, "ports": ports.normalise, "post_start": _hooks,
-    "pre_stop": _hooks, "privileged": boolean, "profiles": each(text), "provider": untouched, "pull_policy": text,
-    "pull_refresh_after": text, "read_only": boolean, "restart": text, "runtime": text, "scale": integer,
-    "secrets": content_references, "security_opt": each(text), "shm_size": size, "stdin_open": boolean,
-    "stop_grace_period": text, "stop_signal": text, "storage_opt": values(text), "sysctls": labels,
-    "tmpfs": one_or_many, "tty": boolean, "ulimits": ulimits, "use_api_socket": boolean, "user": text,
-    "userns_mode": text, "uts": text, "volume_driver": text, "volumes": volumes.normalise,
-    "volumes_from": each(text), "working_dir": text,
+    "network_mode": string, "networks": _networks, "oom_kill_disable": boolean, "oom_score_adj": integer, "pid": string,
+    "pids_limit": integer, "platform": string, "ports": ports.normalise, "post_start": _hooks,
+    "pre_stop": _hooks, "privileged": boolean, "profiles": each(string), "provider": untouched, "pull_policy": string,
+    "pull_refresh_after": string, "read_only": boolean, "restart": string, "runtime": string, "scale": integer,
+    "secrets": content_references, "security_opt": each(string), "shm_size": size, "stdin_open": boolean,
+    "stop_grace_period": duration, "stop_signal": string, "storage_opt": values(text), "sysctls": labels,
+    "tmpfs": one_or_many, "tty": boolean, "ulimits": ulimits, "use_api_socket": boolean, "user": string,
+    "userns_mode": string, "uts": string, "volume_driver": string, "volumes": volumes.normalise,
+    "volumes_from": each(string), "working_dir": string,
 }  # fmt: skip
 
 normalise = fields(KEYS, "a service")

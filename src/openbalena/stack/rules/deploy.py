@@ -6,7 +6,6 @@ from openbalena.compose.tree import Map, Seq
 from openbalena.stack.rule import Native, Status, rule
 from openbalena.stack.service import Service
 
-CONDITIONS = ("none", "on-failure", "any")
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64", "386": "i686", "arm": "armv7l"}
 
 

@@ -31,3 +31,5 @@ def links(service: Service, value: list[str]) -> None:
         name, _, alias = link.partition(":")
         if alias and alias != name:
             service.warn("links", f"the name {alias} for {name} is lost", f"write it as a network alias of {name}")
+        else:
+            service.note("links", f"{name} is reached by its name on a common network", "")

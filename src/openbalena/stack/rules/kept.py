@@ -61,7 +61,7 @@ def configs(service: Service, value: Seq) -> None:
 def build(service: Service, value: Map) -> None:
     """Becomes `image`: a cluster builds nothing, so the image is built before and brought to every node."""
     service.build = value
-    if "image" not in service.source:
+    if not service.source.get("image"):
         name = f"{service.project}-{service.name}"
         service.put("image", name, service.at("build"))
         service.note("build", f"the image {name} has to be on every node", "build and push it, and name it with image:")
