@@ -122,8 +122,15 @@ def _plan(loaded: "Deployment", engine: "Engine", built: frozenset[str]) -> "Pla
 
 def _check_nfs(loaded: "Deployment") -> None:
     settings = loaded.settings
-    if settings.get("USE_NFS", "").lower() == "true" and settings.get("NFS_HOST", "") in ("", "nfs.invalid"):
+    if settings.get("USE_NFS") != "true":
+        return
+    if settings.get("NFS_HOST", "nfs.invalid") == "nfs.invalid":
         raise UsageError("NFS_HOST: USE_NFS=true needs the NFS server's name: run ./open-balena.sh config")
+    # The compiled stack has local volumes; deploying it would put the data where nobody expects it.
+    raise UsageError(
+        "USE_NFS: swarm-up cannot put volumes on NFS yet; set USE_NFS=false, or deploy docker-stack-nfs.yml.template "
+        "with the rendered stack (docs/docker-swarm-deployment.md, NFS)"
+    )
 
 
 def _masker(loaded: "Deployment") -> Any:

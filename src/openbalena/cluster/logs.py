@@ -43,7 +43,8 @@ def stream(engine: Engine, *args: str, silence: float | None, limit: float | Non
                 left = end - time.monotonic() if end else None
                 bounds = [bound for bound in (silence, left) if bound is not None]
                 if not selector.select(max(min(bounds), 0) if bounds else None):
-                    raise OperationError(f"`docker {' '.join(args[:2])}`: nothing for {min(bounds):.0f} s, given up: is a node away?")
+                    what = f"`docker {' '.join(args[:2])}`"
+                    raise OperationError(f"{what}: nothing for {min(bounds):.0f} s: is a node away?")
                 chunk = process.stdout.read1(65536)  # type: ignore[attr-defined]
                 *lines, pending = (pending + chunk).split(b"\n")
                 for line in [*lines, *([pending] if not chunk and pending else [])]:
