@@ -20,7 +20,7 @@ _CHOICES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("deploy", "rollback_config", "failure_action"): ("pause", "continue"),
 }
 _CONSTRAINT = re.compile(
-    r"\s*(node\.(id|hostname|ip|role|platform\.(os|arch)|labels\.\S+)|engine\.labels\.\S+)\s*[=!]=\s*\S.*"
+    r"(?i:\s*(node\.(id|hostname|ip|role|platform\.(os|arch)|labels\.\S+)|engine\.labels\.\S+)\s*[=!]=\s*\S.*)"
 )
 _TAG = re.compile(r"[^/]+/.*(:[\w][\w.-]*|@\w+:\w+)|[^/]*(:[\w][\w.-]*|@\w+:\w+)")
 

@@ -38,12 +38,9 @@ def described(kind: str, key: str, written: Map, project: str, environment: Mapp
         source = Path(str(written["file"]))
     else:
         raise UsageError(f"{written.position}: the {kind} {key} has to say file, content, environment or external")
-    return replace(content_file(kind, key, key, project, text, source), **_named(written))
-
-
-def _named(written: Map) -> dict[str, str]:
-    """The name that a Compose file gives wins over the one that follows from the project's."""
-    return {"name": str(written["name"])} if written.get("name") else {}
+    content = content_file(kind, key, key, project, text, source)
+    # A name that the Compose file gives wins over the one that follows from the project's.
+    return replace(content, name=str(written["name"])) if written.get("name") else content
 
 
 def content_file(kind: str, key: str, file: str, project: str, text: str | None, source: Path | None) -> ContentFile:
