@@ -24,15 +24,14 @@ if TYPE_CHECKING:
     from openbalena.cluster.state import Cluster
     from openbalena.project import Project
 
-# Seconds for one image over a slow line.
-_PULL = 1800.0
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `demo`."""
     parser.add_argument("--keep", action="store_true", help="leave the lab and the deployment running")
     parser.add_argument(
-        "--real-images", action="store_true", help="use openBalena's own images, which have to be pulled, not stand-ins"
+        "--real-images",
+        action="store_true",
+        help="use openBalena's own images, not stand-ins; this machine's Docker has to have or pull them",
     )
 
 
@@ -47,18 +46,19 @@ def run(args: argparse.Namespace, context: Context) -> int:
     project = demo.project()
     steps = Steps(replace(context, project=project, lab=True))
     signal.signal(signal.SIGTERM, _interrupt)
+    status = 1
     try:
         _deploy(steps, project, args)
         with steps.step("Looking at what runs where"):
             cluster = _cluster(settings.load(project)["STACK_NAME"])
             context.console.say(f"ok    spread          {demo.require_spread(cluster)}")
         _conclude(steps, project, cluster, keep=args.keep)
-    except (OpenBalenaError, KeyboardInterrupt) as error:
+        status = 0
+    except (OpenBalenaError, OSError, KeyboardInterrupt) as error:
         context.console.progress(f"The demo failed {steps.where()}: {_reason(error)}")
+    finally:
         _end(steps, keep=args.keep)
-        return 1
-    _end(steps, keep=args.keep)
-    return 0
+    return status
 
 
 class Steps:
@@ -104,8 +104,8 @@ def _deploy(steps: Steps, project: "Project", args: argparse.Namespace) -> None:
         lifecycle.up()
     steps.command("Writing settings, tokens and certificates", "config", "--dns-tld", DNS_TLD, "--yes")
     if args.real_images:
-        with steps.step("Pulling openBalena's own images"):
-            _pull(project)
+        with steps.step("Bringing openBalena's own images to the lab"):
+            _originals(steps, project)
     else:
         steps.say(
             "The images are stand-ins built from Debian packages (real PostgreSQL, Redis, HAProxy, registry, OpenVPN; "
@@ -117,30 +117,26 @@ def _deploy(steps: Steps, project: "Project", args: argparse.Namespace) -> None:
     steps.command("Checking the deployment over its public ports", "verify")
 
 
-def _pull(project: "Project") -> None:
-    """Pull every service's own image, or what it is built from, and put its digest into the demo's settings.
+def _originals(steps: Steps, project: "Project") -> None:
+    """Bring openBalena's own images to the lab and name them in the demo's settings.
 
-    Raises OperationError with the registry's words for the first that cannot be had.
+    This machine's Docker pulls them: the lab's nodes reach nothing outside. Raises OperationError where it cannot.
     """
     from openbalena import deployment
     from openbalena.cluster import engine as engines
+    from openbalena.images import originals
 
-    engine = engines.current(lab=True)
-    lines = []
-    for name, service in deployment.load(project, lab=False).compose.services.items():
-        # The definitions' own rule: ${<SERVICE>_IMAGE:-…}, and ${<SERVICE>_BASE_IMAGE:-…} as ARG BASE of what we build.
-        built = service.get("build")
-        image = str(built["args"]["BASE"] if built else service["image"])
-        variable = f"{name.upper().replace('-', '_')}_{'BASE_' if built else ''}IMAGE"
-        try:
-            engine.docker("pull", "--quiet", image, timeout=_PULL)
-        except OperationError as error:
-            raise OperationError(
-                f"{image} cannot be pulled: {error}. Without --real-images the demo uses stand-ins."
-            ) from None
-        digest = engine.docker("image", "inspect", "--format", "{{index .RepoDigests 0}}", image).strip()
-        lines.append(f"{variable}={digest}\n")
-    write_atomic(project.env_file, project.env_file.read_text() + "".join(lines), 0o600)
+    try:
+        chosen = originals.bring(
+            deployment.load(project, lab=False),
+            engines.current(lab=False),
+            list(engines.current(lab=True).nodes),
+            steps.context.console.progress,
+        )
+    except OperationError as error:
+        raise OperationError(f"{error}. Without --real-images the demo uses stand-ins.") from None
+    lines = "".join(f"{name}={image}\n" for name, image in chosen.items())
+    write_atomic(project.env_file, project.env_file.read_text() + lines, 0o600)
 
 
 def _cluster(stack: str) -> "Cluster":
@@ -173,12 +169,16 @@ def _end(steps: Steps, *, keep: bool) -> None:
     from openbalena.lab import lifecycle
 
     steps.say("Taking the lab down …")
-    lifecycle.down()
+    try:
+        lifecycle.down()
+    except BaseException:
+        steps.context.console.warn("the lab was not taken down completely: run ./open-balena.sh lab down")
+        raise
     steps.say("The lab is down; its cache of roots and images stays (lab down --purge removes it).")
 
 
 def _reason(error: BaseException) -> str:
-    return str(error) if isinstance(error, OpenBalenaError) else "interrupted"
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:
