@@ -129,11 +129,12 @@ def _delete(*names: str) -> None:
 
 
 def _aim_context() -> None:
-    """Point the Docker context to a manager that is alive; with none it stays as it is."""
+    """Point the Docker context to a manager that is alive; when none is, nothing could be better."""
     try:
-        programs.make_context(endpoint().host)
-    except OperationError as error:
-        say(f"the Docker context {paths.context_name()} was left as it is: {error}")
+        alive = endpoint().host
+    except OperationError:
+        return
+    programs.make_context(alive)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What of the lab can be tried without root."""
 
+import fcntl
 import ipaddress
 import json
 import os
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import IO
 
 import pytest
 from hypothesis import given
@@ -18,8 +20,9 @@ from openbalena.lab import capabilities, endpoint, host, network, paths, roots, 
 from openbalena.lab.lifecycle import up
 
 LAB = state.Lab(subnet="198.18.4.0/24", root="/nowhere", managers=3, workers=2)
-SUBNETS = st.tuples(st.integers(0, 2**32 - 1), st.integers(8, 32)).map(
-    lambda pair: str(ipaddress.ip_network(pair, strict=False))
+# Around 198.18.0.0/15, and some of them as large as half of it or larger.
+SUBNETS = st.tuples(st.integers(0, 2**18 - 1), st.integers(14, 32)).map(
+    lambda pair: str(ipaddress.ip_network((int(ipaddress.ip_address("198.16.0.0")) + pair[0], pair[1]), strict=False))
 )
 
 
@@ -141,6 +144,21 @@ def test_a_lock_excludes_and_survives_being_deleted(tmp_path: Path) -> None:
     waiting.join(5)
     assert order == ["first", "second"]
     assert path.exists()
+
+
+def test_a_lock_on_a_file_deleted_meanwhile_is_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, real, calls = tmp_path / "lab", fcntl.flock, list[int]()
+
+    def flock(stream: IO[str], operation: int) -> None:
+        if not calls:
+            path.unlink()  # by the holder before, after this process opened the file
+        calls.append(operation)
+        real(stream, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with host.locked(path, "lab up"):
+        assert path.exists()
+    assert len(calls) == 2
 
 
 @pytest.mark.parametrize("words", [["create", "--bundle", "{}", "id"], ["exec", "--process", "{}/config.json", "id"]])
