@@ -10,6 +10,8 @@ from openbalena.cluster.engine import Engine
 from openbalena.errors import OperationError
 
 _INIT = 120
+# What a swarm without a pool of its own uses (docs.docker.com/reference/cli/docker/swarm/init).
+_DEFAULT_POOL = "10.0.0.0/8"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def differences(swarm: dict[str, Any], options: Options) -> list[str]:
     """What `options` asks for that the swarm the engine is in already has otherwise, and Docker cannot change later."""
     cluster = swarm.get("Cluster") or {}
     found = []
-    pools = list(cluster.get("DefaultAddrPool") or ())
+    pools = list(cluster.get("DefaultAddrPool") or [_DEFAULT_POOL])
     if options.address_pools and list(options.address_pools) != pools:
         found.append(f"--default-addr-pool is {', '.join(pools)}")
     port = cluster.get("DataPathPort") or 4789

@@ -80,12 +80,11 @@ def _is_email(value: str) -> bool:
     return len(local) <= 64 and re.fullmatch(r"[\w!#$%&'*+/=?^`{|}~.-]+", local) is not None and _is_host(domain)
 
 
-def _is_network(value: str) -> bool:
+def _are_networks(value: str) -> bool:
     try:
-        ipaddress.IPv4Network(value)
+        return all(ipaddress.IPv4Network(part) and "/" in part for part in value.split(","))
     except ValueError:
         return False
-    return "/" in value
 
 
 def _decoded(value: str) -> bytes:
@@ -116,7 +115,7 @@ TYPES = {
     ),
     "host_port": Type("a host name, with :port where it is not 443, without https:// and path", _is_host_port),
     "email": Type("an e-mail address like admin@my.example.com", _is_email),
-    "network": Type("an IPv4 network like 10.0.0.0/8", _is_network),
+    "networks": Type("IPv4 networks like 10.0.0.0/8, separated by commas", _are_networks),
     "absolute_path": _pattern("an absolute path without spaces", r"/[^\s,]*"),
     "docker_host": _pattern("an address like unix:///var/run/docker.sock, tcp://host:2376", r"(unix|tcp|ssh)://\S+"),
     "parts": _pattern("admin, builder, or both as admin,builder", "(admin|builder)(,(admin|builder))*"),
