@@ -21,8 +21,10 @@ _OF_ONE_LAB = ("nodes", "run", "bin", "demo", "state.json")
 _CACHE = ("roots", "tools", "images", "locks")
 
 
-def up(managers: int | None = None, workers: int | None = None) -> state.Lab:
+def up(managers: int | None = None, workers: int | None = None, *, proxied: bool = False) -> state.Lab:
     """Start the lab, or repair the one that runs; by default 3 managers and no workers.
+
+    The engines of a lab that is started `proxied` can pull images while outside.way_out lasts.
 
     Raises UsageError for other numbers than those of a lab that was started, OperationError for what failed; a lab
     that was not there before is then taken away again, all but its logs.
@@ -31,7 +33,7 @@ def up(managers: int | None = None, workers: int | None = None) -> state.Lab:
     host.require_programs("ip", "nsenter", "unshare", "setsid", "mount", hint="They are in iproute2 and util-linux.")
     with _exclusive("lab up"):
         before = state.load()
-        lab = before or _plan(*_sizes(managers, workers))
+        lab = before or _plan(*_sizes(managers, workers), proxied=proxied)
         if (managers, workers) != (None, None) and _sizes(managers, workers) != (lab.managers, lab.workers):
             raise UsageError(
                 f"A lab of {lab.managers} managers and {lab.workers} workers was started: run "
@@ -82,11 +84,11 @@ def start(name: str) -> None:
         _aim_context()
 
 
-def _plan(managers: int, workers: int) -> state.Lab:
+def _plan(managers: int, workers: int, *, proxied: bool) -> state.Lab:
     if managers < 1 or workers < 0 or managers + workers > _MAX_NODES:
         raise UsageError(f"--managers has to be at least 1, --workers at least 0, together at most {_MAX_NODES}.")
     root = build_root("node", SUITE, PACKAGES)
-    return state.Lab(network.free_subnet(), str(root), managers, workers)
+    return state.Lab(network.free_subnet(), str(root), managers, workers, proxied)
 
 
 def _sizes(managers: int | None, workers: int | None) -> tuple[int, int]:

@@ -24,12 +24,16 @@ class Node:
 
 @dataclass(frozen=True)
 class Lab:
-    """What one lab consists of: `subnet` is its /24, `root` the nodes' Debian root."""
+    """What one lab consists of: `subnet` is its /24, `root` the nodes' Debian root.
+
+    With `proxied`, its engines ask the proxy of outside.py for what lies outside.
+    """
 
     subnet: str
     root: str
     managers: int
     workers: int
+    proxied: bool = False
 
     @property
     def gateway(self) -> str:
