@@ -20,10 +20,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="a Compose file of any project (several are merged); default: openBalena's")  # fmt: skip
     render.add_argument("--profile", action="append", default=[], metavar="NAME", help="a Compose profile to include")
     render.add_argument("-o", "--output", type=Path, metavar="DIR", help="write stack, secrets and configs there")
-    render.add_argument("--committed", action="store_true", help="write the checkout's docker-stack*.yml anew")
+    render.add_argument("--committed", action="store_true", help="write docker-stack*.yml anew")
     validate = actions.add_parser("validate", help="say what Swarm drops, refuses or misreads in stack files")
     validate.add_argument("file", nargs="+", type=Path)
-    validate.add_argument("--json", action="store_true", help="for programs")
+    form = validate.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="for programs")
+    form.add_argument("--sarif", action="store_true", help="for code review tools (SARIF 2.1.0)")
     actions.add_parser("diff", help="what a deploy would change (to come)")
 
 
@@ -80,12 +82,14 @@ def _committed(context: Context) -> int:
 
 
 def _validate(args: argparse.Namespace, context: Context) -> int:
-    from openbalena.stack import Severity
+    from openbalena.stack import Severity, sarif
     from openbalena.stack.validate import as_data, validate
 
     found = validate(args.file)
     if args.json:
         context.console.json([as_data(diagnostic) for diagnostic in found])
+    elif args.sarif:
+        context.console.json(sarif.log(found))
     else:
         for diagnostic in found:
             context.console.say(f"{diagnostic} ({diagnostic.severity})")

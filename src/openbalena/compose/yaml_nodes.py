@@ -4,6 +4,7 @@ Compose reads YAML with go-yaml v3, which follows YAML 1.2 for booleans and 1.1 
 would turn `on` into true and 12:30 into 750. Only libyaml's parser is used from PyYAML: it has no stack to overflow.
 """
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,12 @@ from openbalena.errors import UsageError
 
 _CONSTANTS: dict[str, Any] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 _CONSTANTS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
+_CONSTANTS |= dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan)
+_CONSTANTS |= {
+    f"{sign}{word}": -math.inf if sign == "-" else math.inf
+    for sign in ("", "+", "-")
+    for word in (".inf", ".Inf", ".INF")
+}
 _INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO]?[0-7_]*|[1-9][0-9_]*)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _STRING = "tag:yaml.org,2002:str"

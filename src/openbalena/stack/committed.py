@@ -7,7 +7,9 @@ from typing import Any
 from openbalena import compose
 from openbalena.stack.compiler import Compiled, compile  # noqa: A004 - the contract's word
 from openbalena.stack.emit import dump
+from openbalena.stack.reference import with_table
 
+DOCUMENTATION = "docs/compose-to-swarm.md"
 INTERNAL = ("internal-postgres", "internal-s3")
 _HOW = "Compiled from docker-compose.yml: change that and run `./open-balena.sh stack render --committed`."
 # nfs(5): `hard` waits for a server that is away instead of losing writes.
@@ -15,7 +17,7 @@ _NFS_OPTIONS = "addr=${NFS_HOST:-nfs.invalid},port=${NFS_PORT:-2049},nfsvers=4.1
 
 
 def committed(root: Path) -> dict[str, str]:
-    """Each compiled file's name and text, from `root`'s docker-compose.yml, whatever the environment says.
+    """The name and text of each file that is compiled from `root`'s docker-compose.yml, whatever the environment says.
 
     Variables stay as they are written. Raises UsageError for definitions that are wrong.
     """
@@ -35,6 +37,7 @@ def committed(root: Path) -> dict[str, str]:
             None,
             {"volumes": {name: _on_nfs(name) for name in sorted(_compiled(root, ("*",)).stateful)}},
         ),
+        DOCUMENTATION: with_table((root / DOCUMENTATION).read_text()),
     }
 
 

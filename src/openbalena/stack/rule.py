@@ -41,6 +41,7 @@ class Rule:
     apply: Apply
 
 
+# Filled by the modules of openbalena.stack.rules when they are imported.
 RULES: dict[str, Rule] = {}
 
 

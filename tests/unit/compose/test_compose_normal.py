@@ -66,6 +66,11 @@ def test_environment_files_come_before_environment(load, tmp_path: Path) -> None
     }  # fmt: skip
 
 
+def test_label_files_come_before_labels(load, tmp_path: Path) -> None:
+    (tmp_path / "l").write_text("a=1\nb=2\n")
+    assert one(load, "label_file: l, labels: [b=3]")["labels"] == {"a": "1", "b": "3"}
+
+
 def test_a_missing_environment_file_is_refused(load) -> None:
     with pytest.raises(UsageError, match=r"compose\.yml:1:.*there is no environment file"):
         one(load, "env_file: missing.env")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from openbalena.errors import UsageError
+from openbalena.stack import sarif
 from openbalena.stack.validate import as_data, validate
 
 ROOT = Path(__file__).parents[3]
@@ -75,6 +76,19 @@ def test_a_source_with_x_swarm_is_judged_as_compiled() -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no such file"):
         validate([tmp_path / "missing.yml"])
+
+
+def test_sarif_names_rule_level_and_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("stack.yml").write_text(FAULTS)
+    (run,) = sarif.log(validate([Path("stack.yml")]))["runs"]
+    results = {result["ruleId"]: result for result in run["results"]}
+    assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == sorted(results)
+    assert results["privileged"]["level"] == "error"
+    assert results["privileged"]["locations"][0]["physicalLocation"] == {
+        "artifactLocation": {"uri": "stack.yml"},
+        "region": {"startLine": 7, "startColumn": 5},
+    }
 
 
 def test_data_for_programs(tmp_path: Path) -> None:

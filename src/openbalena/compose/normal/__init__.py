@@ -60,6 +60,9 @@ def _service(written: Map, source: Source) -> Map:
         place = normal.at("environment" if "environment" in normal else "env_file")
         normal.put("environment", _environment(normal, source), place)
     normal.pop("env_file", None)
+    if "label_file" in normal:
+        normal.put("labels", _labels(normal, source), normal.at("labels" if "labels" in normal else "label_file"))
+        del normal["label_file"]
     _implied_dependencies(normal)
     if not normal.get("networks") and "network_mode" not in normal and "provider" not in normal:
         normal.put("networks", Map([("default", None)], written.position), written.position)
@@ -78,6 +81,18 @@ def _environment(normal: Map, source: Source) -> Map:
             value = source.environment.get(key)
         environment.put(key, value, own.at(key))
     return environment
+
+
+def _labels(normal: Map, source: Source) -> Map:
+    """label_file's labels, then `labels`."""
+    labels = Map(position=normal.at("label_file"))
+    for item, place in normal["label_file"].located():
+        for key, value in _file_variables(item, place, source.environment).items():
+            labels.put(key, value if source.interpolated else value.replace("$", "$$"), place)
+    own = normal.get("labels") or Map()
+    for key, value in own.items():
+        labels.put(key, value, own.at(key))
+    return labels
 
 
 def _file_variables(item: Any, place: Position, environment: Mapping[str, str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ NormaliseMap = Callable[[Any, Position], Map]
 NormaliseSeq = Callable[[Any, Position], Seq]
 _SIZE = re.compile(r"\d+(\.\d+)? ?([kmgtp]i?)?b?", re.IGNORECASE)
 _DURATION = re.compile(r"[-+]?(0|((\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h))+)")
+_GO_FLOATS = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}
 _TRUE, _FALSE = ("true", "y", "yes", "on", "1"), ("false", "n", "no", "off", "0")
 
 
@@ -30,7 +31,7 @@ def text(value: Any, position: Position) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e21 else repr(value)
+        return str(int(value)) if value.is_integer() and abs(value) < 1e21 else _GO_FLOATS.get(repr(value), repr(value))
     if isinstance(value, int):
         return str(value)
     raise expected(position, "text", value)

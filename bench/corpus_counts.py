@@ -1,0 +1,94 @@
+"""Counts what becomes of the corpus of public Compose files: in plain `docker stack deploy`, and compiled by us.
+
+    PYTHONPATH=src .venv.dev/bin/python bench/corpus_counts.py
+
+Prints the table of docs/compose-to-swarm.md. The corpus lies beside the checkout, or where OPEN_BALENA_CORPUS says.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from openbalena import compose, stack
+from openbalena.errors import UsageError
+from openbalena.stack.rule import RULES, Native, Status
+
+ROOT = Path(__file__).resolve().parents[1]
+ROWS = (
+    ("projects accepted", "accepted", "accepted"),
+    ("projects refused without a line number", "refused", ""),
+    ("projects refused with file, line and what to write instead", "", "refused"),
+    ("projects that `docker compose` refuses as well", "", "not Compose"),
+    ("keys kept", "kept", "kept"),
+    ("keys translated", "", "translated"),
+    ("keys left out or refused, each with a message", "", "told"),
+    ("keys refused together with their project", "keys refused", ""),
+    ("keys lost: silently, or with one line that names no service", "lost", "lost"),
+)
+
+
+def plain_docker(case: Any) -> bool:
+    """Whether `docker stack config` takes the project."""
+    files = [argument for file in case.files for argument in ("-c", str(file))]
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **case.environment}
+    done = subprocess.run(["docker", "stack", "config", *files], env=environment, capture_output=True, check=False)
+    return done.returncode == 0
+
+
+def keys(service: compose.Map) -> list[str]:
+    """The keys that say something."""
+    said = (key for key, value in service.items() if key in RULES and value not in (None, False, "", [], {}))
+    return [key for key in said if key != "networks" or list(service[key]) != ["default"]]
+
+
+def fate(key: str, target: dict[str, Any], said: list[stack.Diagnostic]) -> str:
+    """What compiling made of a key."""
+    told = [item for item in said if item.rule.partition(".")[0] == key]
+    if key in target:
+        return "kept"
+    if RULES[key].status is Status.TRANSLATED and all(item.severity is not stack.Severity.ERROR for item in told):
+        return "translated"
+    return "told" if told else "lost"
+
+
+def main() -> int:
+    """Exit status 2 without the corpus."""
+    sys.path.append(str(ROOT / "tests" / "unit" / "compose"))
+    import corpus
+
+    if not corpus.DIRECTORY.is_dir():
+        print(f"the corpus is not at {corpus.DIRECTORY}", file=sys.stderr)
+        return 2
+    docker: Counter[str] = Counter()
+    ours: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as directory:
+        for case in corpus.restore(Path(directory)):
+            accepted = plain_docker(case)
+            docker["accepted" if accepted else "refused"] += 1
+            try:
+                environment = compose.environment(case.files[0].parent, case.environment)
+                project = compose.load(case.files, environment=environment, profiles=["*"])
+                compiled = stack.analyse(project)
+            except UsageError:
+                ours["not Compose"] += 1
+                continue
+            errors = [item for item in compiled.diagnostics if item.severity is stack.Severity.ERROR]
+            ours["refused" if errors else "accepted"] += 1
+            for name, service in project.services.items():
+                target = compiled.document["services"][name]
+                for key in keys(service):
+                    ours[fate(key, target, list(compiled.diagnostics))] += 1
+                    native = "kept" if RULES[key].native is Native.KEPT else "lost"
+                    docker[native if accepted else "keys refused"] += 1
+    print("| | plain `docker stack` | compiled |\n|---|---|---|")
+    for title, theirs, own in ROWS:
+        print(f"| {title} | {docker[theirs] if theirs else '–'} | {ours[own] if own else '–'} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
