@@ -3,7 +3,10 @@
 The fixture `deployed` is `demo --keep`, run once for all cluster tests.
 """
 
+import os
 import shutil
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +17,8 @@ from openbalena.cli import swarm_progress
 from openbalena.cli.context import Context
 from openbalena.cli.verify import target
 from openbalena.cluster import deploy, engine, state, watch
-from openbalena.project import Project
+from openbalena.lab import Endpoint, paths
+from openbalena.project import ROOT, Project
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -35,6 +39,27 @@ def test_says_what_runs_where_and_how_to_go_on(deployed_output: str, deployed: P
 def test_verify_again(deployed: Project) -> None:
     results = verify.run(verify.CHECKS, target(Context(project=deployed, lab=True), []), lambda _: None)
     assert [result.line() for result in results if result.outcome != "ok"] == []
+
+
+def test_interrupted_demo_takes_its_lab_down(lab: Endpoint, tmp_path: Path) -> None:
+    """In a lab of its own beside the tests', from the same roots."""
+    directory = tmp_path / "lab"
+    directory.mkdir()
+    for cache in ("roots", "tools"):
+        (directory / cache).symlink_to(paths.directory() / cache)
+    environment = {**os.environ, paths.VARIABLE: str(directory)}
+    with subprocess.Popen(
+        [ROOT / "open-balena.sh", "demo"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as demo:
+        said = ""
+        for line in demo.stdout or ():
+            said += line
+            if "Building images" in line:
+                demo.send_signal(signal.SIGINT)
+    assert demo.returncode == 1, said
+    assert "The demo failed at 'Building images and bringing them to every node (swarm-build)': interrupted" in said
+    assert "The lab is down" in said
+    assert {path.name for path in directory.iterdir()} <= {"roots", "tools", "images", "locks"}
 
 
 @pytest.fixture(scope="module")

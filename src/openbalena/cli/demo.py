@@ -16,6 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from openbalena.cli.commands import BY_NAME
+from openbalena.cli.console import Console
 from openbalena.cli.context import Context
 from openbalena.errors import OpenBalenaError, OperationError
 from openbalena.files import write_atomic
@@ -76,15 +77,18 @@ class Steps:
         self.say(f"{sentence} …")
         yield
 
-    def command(self, sentence: str, name: str, *words: str) -> None:
-        """A step that is one command of the command line. Raises OperationError where its exit code is not 0."""
+    def command(self, sentence: str, name: str, *words: str, quiet: bool = False) -> None:
+        """A step that is one command of the command line, `quiet` without its results.
+
+        Raises OperationError where its exit code is not 0.
+        """
         with self.step(f"{sentence} ({' '.join([name, *words])})"):
             module = importlib.import_module(f"openbalena.cli.{BY_NAME[name].module}")
             parser = argparse.ArgumentParser(prog=name, allow_abbrev=False)
             module.configure(parser)
             args = parser.parse_args(words)
             args.command = name
-            if module.run(args, self.context):
+            if module.run(args, replace(self.context, console=_Quiet()) if quiet else self.context):
                 raise OperationError(f"{name} did not succeed")
 
     def say(self, sentence: str) -> None:
@@ -96,13 +100,21 @@ class Steps:
         return f"at '{self._sentence}'"
 
 
+class _Quiet(Console):
+    """Progress and warnings alone: what comes next in the demo is not what the commands advise, and a join token is
+    no business of whoever reads its output."""
+
+    def say(self, text: str) -> None:
+        pass
+
+
 def _deploy(steps: Steps, project: "Project", args: argparse.Namespace) -> None:
     from openbalena.demo import DNS_TLD
     from openbalena.lab import lifecycle
 
     with steps.step("Starting three Docker Engines, each in a network of its own"):
         lifecycle.up()
-    steps.command("Writing settings, tokens and certificates", "config", "--dns-tld", DNS_TLD, "--yes")
+    steps.command("Writing settings, tokens and certificates", "config", "--dns-tld", DNS_TLD, "--yes", quiet=True)
     if args.real_images:
         with steps.step("Bringing openBalena's own images to the lab"):
             _originals(steps, project)
@@ -111,7 +123,7 @@ def _deploy(steps: Steps, project: "Project", args: argparse.Namespace) -> None:
             "The images are stand-ins built from Debian packages (real PostgreSQL, Redis, HAProxy, registry, OpenVPN; "
             "the api is a small program)."
         )
-    steps.command("Labelling the nodes", "swarm-init")
+    steps.command("Labelling the nodes", "swarm-init", quiet=True)
     steps.command("Building images and bringing them to every node", "swarm-build")
     steps.command("Deploying the stack and waiting until all of it runs", "swarm-up", "--yes")
     steps.command("Checking the deployment over its public ports", "verify")
