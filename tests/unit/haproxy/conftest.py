@@ -1,7 +1,6 @@
 """HAProxy 2.6 is the machine's (Debian 12); 3.0 is in the root of the stand-in images, whose own loader runs it."""
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from front_door import TLD, FrontDoor
 
 from openbalena.lab import paths
+
+_ran: list[str] = []
 
 
 def find(version: str) -> list[str] | None:
@@ -38,8 +39,14 @@ def program(request: pytest.FixtureRequest) -> list[str]:
     if command is None:
         pytest.skip(f"HAProxy {request.param} is not here: 2.6 is Debian 12's package, 3.0 comes with `lab base`")
     said = subprocess.run([*command, "-v"], capture_output=True, text=True, check=True, timeout=10).stdout
-    print(said.splitlines()[0], file=sys.stderr)
+    _ran.append(said.splitlines()[0])
     return command
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which HAProxy the configuration was proved with."""
+    for line in _ran:
+        terminalreporter.write_line(f"images/haproxy was tested with {line}")
 
 
 def make_chain(path: Path, common_name: str = TLD) -> Path:

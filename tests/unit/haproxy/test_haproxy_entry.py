@@ -1,0 +1,208 @@
+"""The image's entry with a real HAProxy; only its paths, port and waiting time are others."""
+
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import make_chain
+from front_door import CONFIGURATION, TLD, adapt, free_port
+
+ENTRY = CONFIGURATION.parent / "entry"
+
+
+class Entry:
+    """`entry` below a directory of its own; `certificate` is what HAProxy watches, `secret` what is published."""
+
+    def __init__(self, directory: Path, program: list[str]) -> None:
+        self.directory = directory
+        self.certificate, self.secret = directory / "certs/export/chain.pem", directory / "secret.pem"
+        self.environment_file = directory / "haproxy.env"
+        self.ports = {name: free_port() for name in ("80", "443", "1936", "vpn:80")}
+        (directory / "haproxy.cfg").write_text(adapt(CONFIGURATION.read_text(), self.ports))
+        text = ENTRY.read_text()
+        for pattern, value in (
+            ("configuration", directory / "haproxy.cfg"),
+            ("state", directory / "run"),
+            ("secret", self.secret),
+            ("secret_env", self.environment_file),
+            ("wait_seconds", 3),
+            ("stop_seconds", 2),
+            ("poll_seconds", 1),
+        ):
+            text, count = re.subn(rf"^{pattern}=.*$", f"{pattern}={value}", text, flags=re.MULTILINE)
+            assert count == 1, pattern
+        self.script = directory / "entry"
+        self.script.write_text(text.replace("127.0.0.1:443", f"127.0.0.1:{self.ports['443']}"))
+        wrapper = directory / "bin/haproxy"
+        wrapper.parent.mkdir()
+        first, *rest = program
+        name = "--argv0 haproxy" if rest else ""  # the dynamic loader's option: a reload executes argv[0] again
+        wrapper.write_text(f'#!/bin/sh\nexec {first} {name} {" ".join(rest)} "$@"\n')
+        wrapper.chmod(0o755)
+        self.started: list[subprocess.Popen[str]] = []
+
+    def start(self, command: str, **environment: str) -> "subprocess.Popen[str]":
+        values = {
+            "PATH": f"{self.directory}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "DNS_TLD": TLD,
+            "CERT_CHAIN_PATH": str(self.certificate),
+            "RESOLVER": "127.0.0.1:9",
+            "LOGLEVEL": "emerg",
+        }
+        process = subprocess.Popen(
+            ["/bin/sh", self.script, command],
+            env=values | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.started.append(process)
+        return process
+
+    def run(self, command: str, **environment: str) -> tuple[int, str]:
+        process = self.start(command, **environment)
+        said, _ = process.communicate(timeout=15)
+        return process.returncode, said
+
+    def served(self) -> bytes | None:
+        """The certificate on port 443 (DER), None where nothing answers."""
+        try:
+            return self.connect().getpeercert(binary_form=True)
+        except OSError:
+            return None
+
+    def connect(self) -> ssl.SSLSocket:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context.wrap_socket(socket.create_connection(("127.0.0.1", self.ports["443"]), 3), server_hostname=TLD)
+
+
+def eventually(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.1)
+
+
+def der(chain: Path) -> bytes:
+    pem = chain.read_text()
+    return ssl.PEM_cert_to_DER_cert(pem[: pem.index("-----BEGIN PRIVATE KEY")])
+
+
+@pytest.fixture
+def entry(tmp_path: Path, program: list[str]) -> Iterator[Entry]:
+    made = Entry(tmp_path, program)
+    yield made
+    for process in made.started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
+
+
+def test_needs_a_password_and_a_domain(entry: Entry) -> None:
+    make_chain(entry.secret)
+    for environment, named in (
+        ({}, "HAPROXY_PASSWORD"),
+        ({"HAPROXY_PASSWORD": ""}, "HAPROXY_PASSWORD"),
+        ({"DNS_TLD": ""}, "DNS_TLD"),
+    ):
+        code, said = entry.run("run", **environment)
+        assert code == 1
+        assert named in said
+
+
+def test_waits_for_the_certificate_with_a_bound(entry: Entry) -> None:
+    begin = time.monotonic()
+    code, said = entry.run("run", HAPROXY_PASSWORD="x")
+    assert code == 1
+    assert str(entry.certificate) in said
+    assert 2 < time.monotonic() - begin < 10
+
+
+def test_serves_what_is_published_and_stops_gently(entry: Entry) -> None:
+    make_chain(entry.secret)
+    entry.environment_file.write_text("HAPROXY_PASSWORD=$(touch injected) 'x\n")
+    main = entry.start("run")
+    time.sleep(1)
+    publisher = entry.start("publish-certificate")
+    eventually(lambda: entry.served() == der(entry.secret), "the published certificate is served")
+    assert entry.certificate.stat().st_mode & 0o777 == 0o600
+    assert entry.run("published")[0] == 0
+    assert entry.run("healthcheck")[0] == 0
+    assert not list(Path.cwd().glob("injected")) + list(entry.directory.glob("injected"))
+    for process in (publisher, main):
+        process.send_signal(signal.SIGTERM if process is publisher else signal.SIGUSR1)
+        assert process.wait(5) == 0
+    assert entry.run("healthcheck")[0] == 1
+
+
+def test_renewal_is_served_and_cuts_no_connection(entry: Entry) -> None:
+    make_chain(entry.secret)
+    entry.start("publish-certificate")
+    main = entry.start("run", HAPROXY_PASSWORD="x")
+    eventually(lambda: entry.served() is not None, "HAProxy serves")
+    kept = entry.connect()
+    before = entry.served()
+    make_chain(entry.secret)
+    assert entry.run("published")[0] == 1
+    entry.start("publish-certificate")
+    eventually(lambda: entry.served() == der(entry.secret) != before, "the renewed certificate is served")
+    kept.sendall(b"GET / HTTP/1.1\r\nHost: unknown\r\n\r\n")
+    assert kept.recv(100).startswith(b"HTTP/1.1 404")
+    assert main.poll() is None
+
+
+def test_certificate_that_haproxy_refuses_changes_nothing(entry: Entry) -> None:
+    entry.certificate.parent.mkdir(parents=True)
+    good = make_chain(entry.certificate).read_text()
+    main = entry.start("run", HAPROXY_PASSWORD="x")
+    eventually(lambda: entry.served() is not None, "HAProxy serves")
+    before = entry.served()
+    # The certificate of one key with another key.
+    other = make_chain(entry.directory / "other.pem").read_text()
+    entry.certificate.write_text(good[: good.index("-----BEGIN PRIVATE")] + other[other.index("-----BEGIN PRIVATE") :])
+    time.sleep(3)
+    assert entry.served() == before
+    assert main.poll() is None
+    entry.certificate.write_text(other)
+    eventually(lambda: entry.served() == der(entry.directory / "other.pem"), "a good one is served again")
+
+
+def test_stop_is_bounded_for_connections_that_stay(entry: Entry) -> None:
+    entry.certificate.parent.mkdir(parents=True)
+    make_chain(entry.certificate)
+    main = entry.start("run", HAPROXY_PASSWORD="x")
+    eventually(lambda: entry.served() is not None, "HAProxy serves")
+    stays = entry.connect()
+    begin = time.monotonic()
+    main.send_signal(signal.SIGUSR1)
+    main.wait(8)
+    assert 1 < time.monotonic() - begin < 6
+    stays.close()
+
+
+def test_publishes_only_a_certificate_with_its_key(entry: Entry) -> None:
+    entry.secret.write_text("-----BEGIN CERTIFICATE-----\n")
+    code, said = entry.run("publish-certificate")
+    assert code == 1
+    assert "private key" in said
+    assert not entry.certificate.exists()
+
+
+def test_certificate_from_the_environment(entry: Entry) -> None:
+    import base64
+
+    pem = make_chain(entry.secret).read_text()
+    at = pem.index("-----BEGIN PRIVATE")
+    parts = {"HAPROXY_CRT": pem[:at], "HAPROXY_KEY": pem[at:]}
+    encoded = {name: base64.b64encode(part.encode()).decode() for name, part in parts.items()}
+    entry.start("run", HAPROXY_PASSWORD="x", **encoded)
+    eventually(lambda: entry.served() == der(entry.secret), "the certificate of the environment is served")
