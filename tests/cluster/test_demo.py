@@ -54,12 +54,12 @@ def test_interrupted_demo_takes_its_lab_down(lab: Endpoint, tmp_path: Path) -> N
         said = ""
         for line in demo.stdout or ():
             said += line
-            if "Building images" in line:
+            if "] Building images" in line:
                 demo.send_signal(signal.SIGINT)
     assert demo.returncode == 1, said
     assert "The demo failed at 'Building images and bringing them to every node (swarm-build)': interrupted" in said
     assert "The lab is down" in said
-    assert {path.name for path in directory.iterdir()} <= {"roots", "tools", "images", "locks"}
+    assert {path.name for path in directory.iterdir()} <= {"roots", "tools", "images", "locks", "log"}
 
 
 @pytest.fixture(scope="module")
