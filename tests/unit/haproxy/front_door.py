@@ -58,7 +58,7 @@ class _Http(http.server.BaseHTTPRequestHandler):
         server = self.server
         if "X-Forwarded-For" in self.headers:
             server.requests.append(f"{self.command} {self.path}")  # type: ignore[attr-defined]
-        headers = {name.lower(): value for name, value in self.headers.items()}
+        headers = {name.lower(): ", ".join(self.headers.get_all(name, [])) for name in self.headers}
         content = json.dumps({"service": server.label, "headers": headers}).encode()  # type: ignore[attr-defined]
         if self.path == "/breaks":
             self.close_connection = True
