@@ -68,3 +68,9 @@ def test_a_task_that_waits_for_a_node_has_failed_once_there_is_a_reason() -> Non
     assert not task_from(waiting).failed
     stuck = {**waiting, "Status": {"State": "pending", "Err": "no suitable node (insufficient resources on 3 nodes)"}}
     assert task_from(stuck).failed and task_from(stuck).wanted
+
+
+def test_a_task_that_ended_without_an_error_has_failed_and_one_that_was_stopped_has_not() -> None:
+    ended = {"ID": "t", "ServiceID": "s", "DesiredState": "shutdown", "Status": {"State": "complete"}}
+    assert task_from(ended).failed
+    assert not task_from({**ended, "Status": {"State": "shutdown"}}).failed

@@ -25,6 +25,14 @@ def test_a_task_that_crashes_meanwhile_starts_the_wait_anew() -> None:
     assert watch.observe(cluster([API], [task(2)]), 4 + SETTLE) is not None
 
 
+def test_a_moment_of_not_running_starts_the_wait_anew() -> None:
+    watch = Watch(timeout=600, started=0)
+    assert watch.observe(cluster([API], [task(1)]), 1) is None
+    assert watch.observe(cluster([service(update_state="updating")], [task(1)]), 3) is None
+    assert watch.observe(cluster([API], [task(1)]), 4) is None
+    assert watch.observe(cluster([API], [task(1)]), 1 + SETTLE) is None
+
+
 def test_tasks_that_ran_before_the_deploy_need_no_wait() -> None:
     watch = Watch(timeout=600, started=0, known=frozenset({"t1"}))
     outcome = watch.observe(cluster([API], [task(1)]), 0.1)
