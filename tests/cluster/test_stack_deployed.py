@@ -13,6 +13,7 @@ from openbalena import compose, stack
 from openbalena.cluster import deploy
 from openbalena.cluster import engine as engines
 from openbalena.lab import Endpoint
+from openbalena.stack import diff
 
 pytestmark = pytest.mark.cluster
 CASES = yaml.safe_load(Path(__file__).with_name("stack_cases.yml").read_text())
@@ -53,9 +54,18 @@ def test_the_engine_has_what_was_promised(
             if not matches(found := look(service, path.replace("SpecName", name), client), named(wanted, name))
         }
         assert not wrong
+        assert not any(changes(engine, client, tmp_path / "out", name).values())
     finally:
         engine.docker("stack", "rm", name, timeout=REMOVAL)
         gone(engine, name)
+
+
+def changes(engine: engines.Engine, client: Any, directory: Path, name: str) -> dict[str, list[str]]:
+    """What deploying the rendered directory again would change."""
+    arguments = ("stack", "config", "--compose-file", str(directory / "stack.yml"))
+    document = yaml.safe_load(engine.docker(*arguments, env=deploy.environment(directory, name)))
+    raw = client.api.services(filters={"label": f"com.docker.stack.namespace={name}"})
+    return diff.services(document, {item["Spec"]["Name"].removeprefix(f"{name}_"): item["Spec"] for item in raw}, name)
 
 
 def gone(engine: engines.Engine, name: str) -> None:

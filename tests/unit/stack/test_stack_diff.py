@@ -1,0 +1,56 @@
+"""`stack diff`: what would change, in words. That an unchanged stack has no differences is shown on a real engine."""
+
+from typing import Any
+
+from openbalena.stack import diff
+
+DOCUMENT: dict[str, Any] = {
+    "services": {
+        "web": {
+            "image": "x:2",
+            "environment": {"A": "1", "SECRET": "hunter3", "NEW": "n"},
+            "deploy": {"replicas": 3, "resources": {"limits": {"memory": "1024"}}},
+            "volumes": [{"type": "volume", "source": "data", "target": "/d"}],
+            "ports": [{"target": 80, "published": 8080}],
+            "secrets": [{"source": "key", "target": "/key"}],
+            "stop_grace_period": "1m30s",
+        },
+        "added": {"image": "y:1"},
+    },
+    "secrets": {"key": {"name": "s_key-222222222222"}},
+}
+SPEC: dict[str, Any] = {
+    "Name": "s_web",
+    "Labels": {"com.docker.stack.namespace": "s"},
+    "Mode": {"Replicated": {"Replicas": 2}},
+    "EndpointSpec": {"Mode": "vip", "Ports": [{"TargetPort": 80, "PublishedPort": 80, "PublishMode": "ingress"}]},
+    "TaskTemplate": {
+        "ContainerSpec": {
+            "Image": "x:1@sha256:00",
+            "Env": ["A=1", "SECRET=hunter2", "OLD=o"],
+            "StopGracePeriod": 90_000_000_000,
+            "Mounts": [{"Type": "volume", "Source": "s_data", "Target": "/d"}],
+            "Secrets": [{"File": {"Name": "/key"}, "SecretName": "s_key-111111111111"}],
+        }
+    },
+}
+
+
+def test_changes_in_words_without_a_secret() -> None:
+    changes = diff.services(DOCUMENT, {"web": SPEC, "old": SPEC}, "s")
+    assert changes == {
+        "added": ["is new"],
+        "old": ["goes: the stack has it no more"],
+        "web": [
+            "image: x:1 → x:2",
+            "environment: + NEW",
+            "environment: - OLD",
+            "environment: SECRET has another value",
+            "replicas: 2 → 3",
+            "memory limit: 0 → 1024",
+            "ports: + 8080→80/tcp (ingress)",
+            "ports: - 80→80/tcp (ingress)",
+            "secrets: /key s_key-111111111111 → s_key-222222222222",
+        ],
+    }
+    assert "hunter" not in str(changes)
