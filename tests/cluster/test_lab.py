@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from openbalena.lab import Endpoint, network, paths
+from openbalena.lab import Endpoint, lifecycle, network, paths
+from openbalena.lab import roots as roots_module
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 SOURCE = Path(__file__).parents[2] / "src"
@@ -54,8 +55,8 @@ class OwnLab:
 
 @pytest.fixture(scope="module")
 def roots(lab: Endpoint) -> Path:
-    """The cache of the session's lab: its root need not be made again for each lab of this module."""
-    return paths.directory() / "roots"
+    """The cache of the session's lab: the root need not be made again for each lab of this module."""
+    return roots_module.build_root("node", lifecycle.SUITE, lifecycle.PACKAGES).parent
 
 
 @contextmanager
@@ -228,6 +229,19 @@ def test_a_killed_up_can_be_repeated_and_taken_down(own_lab: OwnLab, seconds: fl
         process.send_signal(signal.SIGKILL)
     own_lab.run("down")
     assert machine(own_lab.directory) == before
+
+
+@pytest.mark.parametrize("seconds", [1.5, 12])
+def test_a_killed_first_up_leaves_nothing_that_purge_does_not_find(tmp_path: Path, seconds: float) -> None:
+    """Killed while it fetches debootstrap, and while it makes the root."""
+    own = OwnLab(tmp_path / "lab")
+    before = machine(own.directory)
+    with subprocess.Popen(own.command("up"), env=own.environment, stderr=subprocess.DEVNULL) as process:
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
+    own.run("down", "--purge")
+    assert not own.directory.exists()
+    wait("without debootstrap's processes", lambda: machine(own.directory) == before, 10)
 
 
 def test_two_ups_at_once_make_one_lab(own_lab: OwnLab) -> None:

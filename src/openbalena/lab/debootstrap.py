@@ -1,7 +1,6 @@
 """debootstrap, fetched into the lab's own directory: the machine's packages, sources and lists stay as they are."""
 
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,9 +49,9 @@ def _fetch(tools: Path) -> None:
             "install the package debian-archive-keyring."
         )
     say("fetching debootstrap from Debian (a few seconds, at most 5 minutes)")
-    with tempfile.TemporaryDirectory(prefix=".tools-", dir=tools.parent) as name:
-        scratch = Path(name)
-        scratch.chmod(0o755)
+    scratch = tools.with_name("tools-new")
+    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed; the lock says that none is at work
+    try:
         apt = ["apt-get", "-qq", *_private_options(scratch)]
         _apt([*apt, "update"], scratch)
         _apt([*apt, "download", "debootstrap", "debian-archive-keyring"], scratch)
@@ -61,11 +60,13 @@ def _fetch(tools: Path) -> None:
         for package in scratch.glob("*.deb"):
             host.run(["dpkg-deb", "-x", package, unpacked])
         unpacked.rename(tools)
+    finally:
+        shutil.rmtree(scratch)
 
 
 def _apt(command: list[str], scratch: Path) -> None:
     """Run apt-get in `scratch`, where `download` leaves its packages."""
-    result = host.run(["env", f"--chdir={scratch}", *command], timeout=300, check=False)
+    result = host.run(host.private(["env", f"--chdir={scratch}", *command]), timeout=300, check=False)
     if result.returncode == 0:
         return
     if host.NO_SPACE in result.stderr or shutil.disk_usage(scratch).free == 0:

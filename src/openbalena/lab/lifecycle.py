@@ -15,10 +15,10 @@ from openbalena.lab.roots import build_root
 # sid has the newest Docker Engine among Debian's suites: 28.5 in November 2026, trixie 26.1. openvpn is for the
 # acceptance checks' client.
 SUITE = "sid"
-PACKAGES = ("docker.io", "docker-cli", "iptables", "iproute2", "ca-certificates", "openvpn")
+PACKAGES = ("docker.io", "docker-cli", "docker-compose", "iptables", "iproute2", "ca-certificates", "openvpn")
 _MAX_NODES = 20
 _OF_ONE_LAB = ("nodes", "run", "bin", "demo", "state.json")
-_CACHE = ("roots", "tools", "images", "locks")
+_CACHE = ("roots", "tools", "tools-new", "images", "locks")
 
 
 def up(managers: int | None = None, workers: int | None = None, *, proxied: bool = False) -> state.Lab:
