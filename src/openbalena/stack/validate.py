@@ -7,7 +7,7 @@ from typing import Any
 from openbalena import compose
 from openbalena.compose.tree import Map, Position
 from openbalena.errors import UsageError
-from openbalena.stack import native
+from openbalena.stack import native, together
 from openbalena.stack.compiler import analyse
 from openbalena.stack.diagnostic import Diagnostic, Severity
 
@@ -18,18 +18,22 @@ def validate(files: Iterable[Path]) -> list[Diagnostic]:
     A file with `x-swarm` is a source, compiled before it is deployed: there only what compiling says counts.
     """
     found: list[Diagnostic] = []
+    stacks: list[compose.Project] = []
     for path in files:
         if not path.is_file():
             raise UsageError(f"{path}: there is no such file")
-        found += _file(path)
-    return found
+        found += _file(path, stacks)
+    return [*found, *together.check(stacks)]
 
 
-def _file(path: Path) -> list[Diagnostic]:
+def _file(path: Path, stacks: list[compose.Project]) -> list[Diagnostic]:
+    """One file's diagnostics; a stack file is added to `stacks`."""
     said: list[Diagnostic] = []
     try:
         project = compose.load([path], environment={}, profiles=["*"], interpolate=False)
         source = _is_source(project.tree)
+        if not source:
+            stacks.append(project)
         if not source:
             said = native.check(project.written)
         seen = {(item.position, item.rule) for item in said}

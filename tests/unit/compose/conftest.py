@@ -8,10 +8,15 @@ from typing import Any
 import corpus
 import debian
 import pytest
+from hypothesis import settings
 
 from openbalena import compose
 
 Load = Callable[..., compose.Project]
+
+# How long an example takes says more about the machine than about us.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 @pytest.fixture

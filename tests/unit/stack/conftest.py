@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from openbalena import compose, stack
 
@@ -15,6 +16,10 @@ from openbalena import compose, stack
 sys.path.append(str(Path(__file__).parents[1] / "compose"))
 
 Compile = Callable[..., stack.Compiled]
+
+# How long an example takes says more about the machine than about us.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 @pytest.fixture
@@ -41,6 +46,11 @@ def docker() -> Path:
         return debian.program("docker-cli", "usr/bin/docker")
     except (OSError, subprocess.SubprocessError) as error:
         pytest.skip(f"the docker CLI cannot be had from Debian: {error}")
+
+
+# How long an example takes says more about the machine than about us.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 @pytest.fixture

@@ -60,6 +60,24 @@ def test_a_sound_stack_has_nothing_said_of_it(tmp_path: Path) -> None:
     assert found(tmp_path, text) == []
 
 
+def test_one_volume_external_in_one_file_and_local_in_another(tmp_path: Path) -> None:
+    for name, external in (("a.yml", "{external: true}"), ("b.yml", "{}")):
+        text = f"services: {{s: {{image: 'x:1', volumes: ['v:/v']}}}}\nvolumes:\n  v: {external}\n"
+        (tmp_path / name).write_text(text)
+    (diagnostic,) = validate([tmp_path / "a.yml", tmp_path / "b.yml"])
+    assert (diagnostic.position.line, diagnostic.rule) == (3, "volumes.external")
+    assert validate([tmp_path / "b.yml"]) == []
+
+
+def test_variables_that_only_a_dotenv_file_sets(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("TAG=1\n")
+    text = "services:\n  a:\n    image: x:${TAG}\n    environment: {B: $B, C: '${C:-d}', D: '$${E}'}\n"
+    (tmp_path / "stack.yml").write_text(text)
+    (diagnostic,) = validate([tmp_path / "stack.yml"])
+    assert (diagnostic.position.line, diagnostic.rule) == (3, "variables")
+    assert "B, TAG come from the deploying shell" in diagnostic.meaning
+
+
 def test_variables_that_docker_mangles(tmp_path: Path) -> None:
     assert [line for line, _, _ in found(tmp_path, "services:\n  a:\n    image: ${A:-${B:-c}}\n")] == [3]
 

@@ -1,0 +1,26 @@
+"""Which services a secret variable reaches."""
+
+from typing import Any
+
+from openbalena import placeholder
+from openbalena.stack.compiler import Compiled
+
+
+def users(compiled: Compiled, variable: str) -> list[str]:
+    """The services that get the value of the secret `variable`, in a file or in their environment; sorted."""
+    found = {
+        service
+        for content in compiled.content_files
+        if variable in placeholder.names(content.text or "")
+        for service in content.services
+    }
+    found |= {name for name, service in compiled.document["services"].items() if variable in _names(service)}
+    return sorted(found)
+
+
+def _names(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        return set().union(*map(_names, value.values()))
+    if isinstance(value, list | tuple):
+        return set().union(*map(_names, value))
+    return placeholder.names(value) if isinstance(value, str) else set()
