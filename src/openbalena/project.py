@@ -28,10 +28,19 @@ class Project:
         """What `swarm-up` deployed last: stack, configs, secrets (mode 700)."""
         return self.directory / "deploy"
 
+    @property
+    def deployed(self) -> Path:
+        """Which tokens this machine deployed, or got from the cluster, last (a mark, no secret)."""
+        return self.directory / ".deployed"
+
+    @property
+    def override_file(self) -> Path:
+        """The user's own changes of the definitions."""
+        return self.directory / "docker-compose.override.yml"
+
     def compose_files(self, *, lab: bool) -> list[Path]:
         """The definitions in merge order; the lab's file only adds build contexts for the stand-in images."""
         files = [self.root / "docker-compose.yml"]
         if lab:
             files.append(self.root / "lab" / "docker-compose.yml")
-        override = self.directory / "docker-compose.override.yml"
-        return [*files, override] if override.exists() else files
+        return [*files, self.override_file] if self.override_file.exists() else files

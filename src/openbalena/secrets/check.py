@@ -22,13 +22,18 @@ PAIRS = (
     ("vpn.pem", "vpn.key", "server-ca-0.pem"),
     ("chain.pem", "chain.pem", ""),
 )
+# Not renewed: devices and services trust them as they are.
+AUTHORITIES = ("ca-0.pem", "server-ca-0.pem")
 
 
-def problems(directory: Path, dns_tld: str) -> list[str]:
-    """A sentence for each thing that is wrong: file, what was expected, what to do. A missing file is no problem."""
+def problems(directory: Path, dns_tld: str, *, ended: bool = True) -> list[str]:
+    """A sentence for each thing that is wrong: file, what was expected, what to do. A missing file is no problem.
+
+    `ended`: whether a certificate below the CAs that has ended is one (renewing it is what helps).
+    """
     try:
         return [
-            *(sentence for pair in PAIRS for sentence in _pair(directory, *pair)),
+            *(sentence for pair in PAIRS for sentence in _pair(directory, *pair, ended=ended)),
             *_domain(directory, dns_tld),
             *_token_key(directory),
             *_bundle(directory),
@@ -46,7 +51,7 @@ def belong(chain: bytes) -> bool:
         return False
 
 
-def _pair(directory: Path, certificate: str, key: str, issuer: str) -> Iterator[str]:
+def _pair(directory: Path, certificate: str, key: str, issuer: str, *, ended: bool) -> Iterator[str]:
     path = directory / certificate
     if not path.exists():
         return
@@ -56,10 +61,16 @@ def _pair(directory: Path, certificate: str, key: str, issuer: str) -> Iterator[
     own = read_certificates(path)[0]
     if not belongs(read_key(directory / key), own):
         yield f"{path}: does not belong to the key in {key}: put the right one there, or delete {certificate}"
-    if own.not_valid_after_utc < datetime.now(UTC):
-        yield f"{path}: ended on {own.not_valid_after_utc:%Y-%m-%d}: delete it (the key may stay) to have it made anew"
+    if own.not_valid_after_utc < datetime.now(UTC) and (ended or certificate in AUTHORITIES):
+        yield f"{path}: ended on {own.not_valid_after_utc:%Y-%m-%d}: {_remedy(certificate)}"
     if issuer:
         yield from _issuer(path, own, directory / issuer)
+
+
+def _remedy(certificate: str) -> str:
+    if certificate in AUTHORITIES:
+        return "delete it and what it issued (the keys may stay) to have all of it made anew"
+    return "run ./open-balena.sh pki renew (pki import, where it is one of your own)"
 
 
 def _issuer(path: Path, own: x509.Certificate, issuer: Path) -> Iterator[str]:

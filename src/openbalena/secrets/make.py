@@ -33,25 +33,31 @@ def make(directory: Path, dns_tld: str) -> None:
     bundle = certificate_pem(issuer.certificate, root.certificate)
     _write(directory / "ca-bundle.pem", lambda: bundle)
 
-    ocsp_key = _key(directory / "ocsp-key.pem")
-    _write(directory / "ocsp.pem", lambda: certificate_pem(certificates.ocsp(ocsp_key, dns_tld, issuer)))
-
-    api_key = _key(directory / "api.key")
-    _write(directory / "api.pem", lambda: _server(api_key, [f"api.{dns_tld}"], dns_tld, issuer))
-    api_public = api_key.public_key()
+    for file, issue in leaves(directory, dns_tld, issuer, bundle).items():
+        _write(directory / file, issue, KEY_MODE if file == "chain.pem" else 0o644)
+    api_public = read_key(directory / "api.key").public_key()
     if isinstance(api_public, ec.EllipticCurvePublicKey):
         # The api decodes the kid untrimmed: no newline.
         _write(directory / "api.kid", lambda: key_id(api_public).encode())
         _write(directory / "api.jwks.json", lambda: key_set(api_public).encode())
-
-    vpn_key = _key(directory / "vpn.key")
-    vpn_names = [f"vpn.{dns_tld}", f"cloudlink.{dns_tld}"]
-    # The images use this one file as OpenVPN's certificate and as its CA file.
-    _write(directory / "vpn.pem", lambda: _server(vpn_key, vpn_names, dns_tld, issuer) + bundle)
     _write(directory / "dhparam.pem", FFDHE2048.encode)
-
-    _write(directory / "chain.pem", lambda: _chain(dns_tld, issuer, bundle), KEY_MODE)
     _devices_key(directory, dns_tld)
+
+
+def leaves(directory: Path, dns_tld: str, issuer: Authority, bundle: bytes) -> dict[str, Callable[[], bytes]]:
+    """What issues each certificate below the CAs, by its file. Keys of their own are made first where they are missing.
+
+    `bundle` is the PEM of the CA certificates.
+    """
+    ocsp_key, api_key, vpn_key = (_key(directory / name) for name in ("ocsp-key.pem", "api.key", "vpn.key"))
+    vpn_names = [f"vpn.{dns_tld}", f"cloudlink.{dns_tld}"]
+    return {
+        "ocsp.pem": lambda: certificate_pem(certificates.ocsp(ocsp_key, dns_tld, issuer)),
+        "api.pem": lambda: _server(api_key, [f"api.{dns_tld}"], dns_tld, issuer),
+        # The images use this one file as OpenVPN's certificate and as its CA file.
+        "vpn.pem": lambda: _server(vpn_key, vpn_names, dns_tld, issuer) + bundle,
+        "chain.pem": lambda: _chain(dns_tld, issuer, bundle),
+    }
 
 
 def chain_names(dns_tld: str) -> list[str]:

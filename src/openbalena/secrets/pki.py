@@ -54,7 +54,12 @@ def public_values(directory: Path) -> dict[str, str]:
     missing = [str(path) for path in files.values() if not path.exists()]
     if missing:
         raise UsageError(f"{missing[0]}: not there: run ./open-balena.sh config")
-    chain = directory / "chain.pem"
-    if chain.exists() and files["ROOT_CA"].read_bytes() not in chain.read_bytes():
+    if not serves_own(directory):
         del files["ROOT_CA"]
     return {name: b64encode(path.read_bytes()).decode() for name, path in files.items()}
+
+
+def serves_own(directory: Path) -> bool:
+    """Whether HAProxy's certificate is of the deployment's own CA; also where there is none yet."""
+    chain = directory / "chain.pem"
+    return not chain.exists() or (directory / "ca-bundle.pem").read_bytes() in chain.read_bytes()

@@ -4,6 +4,7 @@ import socket
 import ssl
 import time
 
+from openbalena.secrets.expiry import WARNING
 from openbalena.verify.check import CheckError, SkipCheckError, Suspect
 from openbalena.verify.target import Target
 from openbalena.verify.web import TIMEOUT, Web
@@ -30,7 +31,7 @@ def ping(target: Target) -> str:
 
 def certificate(target: Target) -> str:
     """At every address the certificate chains to the deployment's CA, names the host, and has not expired."""
-    days = 0
+    days = []
     for address in target.addresses:
         for name in ("api", "registry2", "s3", "tunnel"):
             host = target.host(name)
@@ -52,8 +53,10 @@ def certificate(target: Target) -> str:
                     "see whether haproxy runs on that node and whether a firewall stands before port 443",
                     Suspect("haproxy"),
                 ) from None
-            days = int((ssl.cert_time_to_seconds(str(found["notAfter"])) - time.time()) / 86400)
-    return f"chain and names hold at {', '.join(target.addresses)}, {days} days left"
+            days.append(int((ssl.cert_time_to_seconds(str(found["notAfter"])) - time.time()) / 86400))
+    left = min(days, default=0)
+    todo = ": RENEW IT (pki renew, then pki sync)" if left <= WARNING.days else ""
+    return f"chain and names hold at {', '.join(target.addresses)}, {left} days left{todo}"
 
 
 def authority_closed(target: Target) -> str:

@@ -1,0 +1,87 @@
+"""A deployment's settings and PKI as one archive, and the marks that tell one deployment's from another's."""
+
+import gzip
+import hashlib
+import hmac
+import io
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from openbalena.errors import OperationError, UsageError
+from openbalena.files import private_directory, write_atomic
+from openbalena.secrets.keys import read_certificates
+from openbalena.settings.variables import variables
+
+# swarmkit, MaxSecretSize (docs.docker.com/engine/swarm/secrets): 500 KiB.
+LIMIT = 500 * 1024
+SETTINGS = (".env", "docker-compose.override.yml")
+
+
+def pack(directory: Path, pki: Path) -> bytes:
+    """`.env`, the override file and every file of `pki` as a compressed tar; the same files give the same bytes.
+
+    Raises OperationError where that is more than a Swarm secret holds.
+    """
+    files = {name: directory / name for name in SETTINGS if (directory / name).is_file()}
+    files |= {f"pki/{path.name}": path for path in sorted(pki.iterdir()) if path.is_file() and path.name[0] != "."}
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, path in files.items():
+            entry = tarfile.TarInfo(name)
+            content = path.read_bytes()
+            entry.size, entry.mode = len(content), path.stat().st_mode & 0o777
+            archive.addfile(entry, io.BytesIO(content))
+    packed = gzip.compress(stream.getvalue(), mtime=0)
+    if len(packed) > LIMIT:
+        largest = max(files.values(), key=lambda path: path.stat().st_size)
+        raise OperationError(
+            f"{directory}: settings and PKI are {len(packed)} bytes compressed, and a Swarm secret holds {LIMIT}: move "
+            f"what is no part of them elsewhere (the largest file is {largest})"
+        )
+    return packed
+
+
+def unpack(packed: bytes, directory: Path) -> list[str]:
+    """Write what `pack` packed below `directory`, the settings last; returns the files' names.
+
+    Raises OperationError for anything that `pack` does not make.
+    """
+    try:
+        with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packed))) as archive:
+            files = [(entry.name, entry.mode & 0o777, _content(archive, entry)) for entry in archive.getmembers()]
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise OperationError(f"the archive of settings and PKI cannot be read: {error}") from None
+    for name, mode, content in sorted(files, key=lambda file: file[0] in SETTINGS):
+        path = directory / name
+        if path.parent != directory:
+            private_directory(path.parent)
+        write_atomic(path, content, mode)
+    return sorted(name for name, _, _ in files)
+
+
+def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
+    folder, _, name = entry.name.rpartition("/")
+    fits = entry.name in SETTINGS or (folder == "pki" and name and name[0] != ".")
+    stream = archive.extractfile(entry) if fits and entry.isreg() else None
+    if stream is None:
+        raise OperationError(f"the archive of settings and PKI has an entry that does not belong there: {entry.name!r}")
+    return stream.read()
+
+
+def marks(pki: Path, values: Mapping[str, str]) -> dict[str, str]:
+    """What tells this deployment from others and gives nothing away: `ca` of its root, `tokens` of its tokens.
+
+    `ca` is the SHA-256 of a public certificate. A token that a user chose may be guessed, so `tokens` is an HMAC
+    (RFC 2104) under the CA's private key. Raises UsageError where the PKI is not there yet.
+    """
+    certificate, key = pki / "ca-0.pem", pki / "ca-0-key.pem"
+    if not (certificate.exists() and key.exists()):
+        raise UsageError(f"{pki}: the CA is not there: run ./open-balena.sh config")
+    tokens = "".join(f"{name}={values.get(name, '')}\n" for name, item in sorted(variables().items()) if item.token)
+    return {
+        "ca": read_certificates(certificate)[0].fingerprint(SHA256()).hex(),
+        "tokens": hmac.new(key.read_bytes(), tokens.encode(), hashlib.sha256).hexdigest(),
+    }

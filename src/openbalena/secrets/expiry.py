@@ -1,0 +1,100 @@
+"""When the deployment's certificates end, and the warning before."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from openbalena.secrets.check import AUTHORITIES
+from openbalena.secrets.keys import read_certificates
+from openbalena.secrets.pki import serves_own
+
+# Time enough for a timer that runs once a week to fail three times.
+WARNING = timedelta(days=30)
+
+# In the order in which their end is noticed.
+USES = {
+    "chain.pem": "HAProxy: every public name",
+    "vpn.pem": "the VPN server",
+    "api.pem": "the api's registry tokens",
+    "ocsp.pem": "OCSP answers",
+    "server-ca-0.pem": "issues the four above",
+    "ca-0.pem": "the root that devices trust",
+}
+
+
+@dataclass(frozen=True)
+class Held:
+    """One file's own certificate. `end` is the earliest of those in the file: an intermediate may end first."""
+
+    path: Path
+    names: tuple[str, ...]
+    issuer: str
+    start: datetime
+    end: datetime
+
+    @property
+    def use(self) -> str:
+        """What it is for."""
+        return USES[self.path.name]
+
+    def days(self, now: datetime) -> int:
+        """Whole days that are left at `now`; negative where it has ended."""
+        return (self.end - now).days
+
+
+def held(directory: Path) -> list[Held]:
+    """The certificates in `directory` that can end, those that are there. Raises UsageError for a damaged file."""
+    return [_held(directory / name) for name in USES if (directory / name).exists()]
+
+
+def warnings(directory: Path, now: datetime | None = None) -> list[str]:
+    """A sentence for each certificate in `directory` that ends within WARNING or has ended: when, and what to do."""
+    at = now or datetime.now(UTC)
+    return [_sentence(item, at) for item in held(directory) if item.end - at <= WARNING]
+
+
+def due(items: Iterable[Held], now: datetime) -> list[Held]:
+    """Those of `items` that end within WARNING."""
+    return [item for item in items if item.end - now <= WARNING]
+
+
+def _held(path: Path) -> Held:
+    certificates = read_certificates(path)
+    own = certificates[0]
+    return Held(
+        path,
+        tuple(names(own)),
+        _common_name(own.issuer),
+        max(certificate.not_valid_before_utc for certificate in certificates),
+        min(certificate.not_valid_after_utc for certificate in certificates),
+    )
+
+
+def names(certificate: x509.Certificate) -> list[str]:
+    """The DNS names it is for; a CA's own name where it is for none."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return [_common_name(certificate.subject)]
+    return found.get_values_for_type(x509.DNSName)
+
+
+def _common_name(name: x509.Name) -> str:
+    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else name.rfc4514_string()
+
+
+def _sentence(item: Held, now: datetime) -> str:
+    days = item.days(now)
+    when = f"ends in {days} days, on {item.end:%Y-%m-%d}" if item.end > now else f"ended on {item.end:%Y-%m-%d}"
+    if item.path.name in AUTHORITIES:
+        todo = "nothing renews a CA: see docs/certificates.md"
+    elif item.path.name == "chain.pem" and not serves_own(item.path.parent):
+        todo = "get a new one and run ./open-balena.sh pki import, or pki sync where cert-manager gets it"
+    else:
+        todo = "run ./open-balena.sh pki renew"
+    return f"{item.path} ({item.use}) {when}: {todo}"

@@ -1,0 +1,116 @@
+"""A certificate of the user's own: everything about it is checked before any of it is used."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+
+from openbalena.errors import UsageError
+from openbalena.secrets.expiry import WARNING, names
+from openbalena.secrets.keys import belongs, certificate_pem, key_in, key_pem
+
+# What HAProxy ends TLS for in every deployment (images/haproxy/haproxy.cfg).
+HOSTS = ("api", "ca", "delta", "logs", "registry2", "s3", "stats", "tunnel")
+# Devices' public URLs: `<uuid>.devices.<domain>`.
+DEVICES = "0" * 32 + ".devices"
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was checked, as PEM; `authority` is "" for a public CA's. `warnings` are sentences for the user."""
+
+    certificate: bytes
+    key: bytes
+    authority: bytes
+    warnings: tuple[str, ...]
+
+
+def checked(certificate: bytes, key: bytes, authority: bytes, dns_tld: str) -> Imported:
+    """The PEM files of a certificate with its intermediates, its key, and its private CA (empty for a public one).
+
+    Raises one UsageError that names all that is wrong: form, key, order of the chain, names, dates, CA.
+    """
+    chain, authorities = _certificates(certificate, "certificate"), _certificates(authority, "CA") if authority else []
+    private = key_in(key)
+    if private is None:
+        raise UsageError("the key: expected an unencrypted EC or RSA private key in PEM form")
+    now = datetime.now(UTC)
+    wrong = [
+        *([] if belongs(private, chain[0]) else ["the key is not that of the first certificate"]),
+        *_order(chain),
+        *_dates(chain, now),
+        *_names(chain[0], dns_tld),
+        *(_authority(chain[-1], authorities, now) if authorities else []),
+    ]
+    if wrong:
+        raise UsageError("this certificate cannot be used:\n  " + "\n  ".join(wrong))
+    return Imported(
+        certificate_pem(*chain), key_pem(private), certificate_pem(*authorities), tuple(_warnings(chain, dns_tld, now))
+    )
+
+
+def covers(pattern: str, host: str) -> bool:
+    """Whether a certificate for `pattern` is for `host`: `*` stands for the whole first label (RFC 9525, 6.3)."""
+    pattern, host = pattern.lower(), host.lower()
+    if pattern.startswith("*."):
+        return host.partition(".")[2] == pattern[2:]
+    return pattern == host
+
+
+def _certificates(pem: bytes, what: str) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        raise UsageError(f"the {what}: expected certificates in PEM form") from None
+
+
+def _order(chain: Sequence[x509.Certificate]) -> Iterator[str]:
+    for number, (own, issuer) in enumerate(zip(chain, chain[1:], strict=False), 1):
+        if not _issued(own, issuer):
+            yield (
+                f"certificate {number} of the file was not issued by the one after it: put the server's certificate "
+                "first, then each issuer in turn"
+            )
+
+
+def _dates(chain: Sequence[x509.Certificate], now: datetime) -> Iterator[str]:
+    for number, certificate in enumerate(chain, 1):
+        if certificate.not_valid_after_utc <= now:
+            yield f"certificate {number} of the file ended on {certificate.not_valid_after_utc:%Y-%m-%d}"
+        if certificate.not_valid_before_utc > now:
+            yield f"certificate {number} of the file is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
+
+
+def _names(certificate: x509.Certificate, dns_tld: str) -> Iterator[str]:
+    has = names(certificate)
+    lacking = [host for name in HOSTS if not any(covers(n, host := f"{name}.{dns_tld}") for n in has)]
+    if lacking:
+        yield (
+            f"it is for {', '.join(has) or 'no name'}, not for {', '.join(lacking)}: one for *.{dns_tld} has them all"
+        )
+
+
+def _authority(last: x509.Certificate, authorities: Sequence[x509.Certificate], now: datetime) -> Iterator[str]:
+    if last not in authorities and not any(_issued(last, issuer) for issuer in authorities):
+        yield "it was not issued by the given CA: give that CA's certificate, and the intermediates after the server's"
+    for certificate in authorities:
+        if certificate.not_valid_after_utc <= now:
+            yield f"the CA ended on {certificate.not_valid_after_utc:%Y-%m-%d}"
+
+
+def _issued(own: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        own.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _warnings(chain: Sequence[x509.Certificate], dns_tld: str, now: datetime) -> Iterator[str]:
+    end = min(certificate.not_valid_after_utc for certificate in chain)
+    if end - now <= WARNING:
+        yield f"it ends on {end:%Y-%m-%d}, in {(end - now).days} days"
+    if not any(covers(name, f"{DEVICES}.{dns_tld}") for name in names(chain[0])):
+        yield f"it is not for *.devices.{dns_tld}: devices' public URLs will not be trusted"

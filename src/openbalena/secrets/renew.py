@@ -1,0 +1,41 @@
+"""Renewing certificates under the CA that is there, so that whoever trusts it goes on doing so."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from openbalena.errors import UsageError
+from openbalena.files import write_atomic
+from openbalena.secrets.certificates import Authority
+from openbalena.secrets.check import problems
+from openbalena.secrets.expiry import due, held
+from openbalena.secrets.keys import KEY_MODE, read_certificates, read_key
+from openbalena.secrets.make import leaves
+from openbalena.secrets.pki import serves_own
+
+
+def renew(directory: Path, dns_tld: str) -> list[str]:
+    """Issue HAProxy's certificate anew, with a new key, and of the others those that are due; returns their files.
+
+    The others' keys stay: the api's signs tokens that are out there. Each file is replaced in one step, HAProxy's
+    last, so a run that was killed is simply run again. Where HAProxy serves another CA's certificate, that one is left
+    alone. Raises UsageError for files that do not belong together or to `dns_tld`; then nothing was changed.
+    """
+    wanted = _renewable(directory, dns_tld)
+    bundle = (directory / "ca-bundle.pem").read_bytes()
+    issuer = Authority(read_certificates(directory / "server-ca-0.pem")[0], read_key(directory / "server-ca-0-key.pem"))
+    issue = leaves(directory, dns_tld, issuer, bundle)
+    renewed = [file for file in issue if file in wanted]
+    for file in renewed:
+        write_atomic(directory / file, issue[file](), KEY_MODE if file == "chain.pem" else 0o644)
+    return renewed
+
+
+def _renewable(directory: Path, dns_tld: str) -> set[str]:
+    """The files to renew, after checking all of them."""
+    missing = [name for name in ("ca-0.pem", "server-ca-0.pem", "ca-bundle.pem") if not (directory / name).exists()]
+    if missing:
+        raise UsageError(f"{directory / missing[0]}: not there: run ./open-balena.sh config")
+    if wrong := problems(directory, dns_tld, ended=False):
+        raise UsageError("\n".join(wrong))
+    wanted = {item.path.name for item in due(held(directory), datetime.now(UTC))}
+    return wanted | {"chain.pem"} if serves_own(directory) else wanted - {"chain.pem"}

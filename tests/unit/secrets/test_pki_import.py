@@ -1,0 +1,148 @@
+"""A certificate of the user's own: nothing about it is believed unchecked."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openbalena.errors import UsageError
+from openbalena.secrets.imported import checked, covers
+from openbalena.secrets.keys import PrivateKey, belongs, key_in
+
+DOMAIN = "my.example.com"
+DAY = timedelta(days=1)
+
+
+@dataclass
+class Issued:
+    """A certificate made as another tool would make it, and its key."""
+
+    certificate: x509.Certificate
+    key: PrivateKey
+
+    @property
+    def pem(self) -> bytes:
+        return self.certificate.public_bytes(Encoding.PEM)
+
+    @property
+    def key_pem(self) -> bytes:
+        return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def issue(
+    name: str,
+    issuer: Issued | None = None,
+    names: tuple[str, ...] = (),
+    start: timedelta = -DAY,
+    end: timedelta = 90 * DAY,
+    key: PrivateKey | None = None,
+) -> Issued:
+    now = datetime.now(UTC)
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.certificate.subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + start)
+        .not_valid_after(now + end)
+        .add_extension(x509.BasicConstraints(ca=not names, path_length=None), critical=True)
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), critical=False)
+    return Issued(builder.sign(issuer.key if issuer else key, SHA256()), key)
+
+
+ROOT = issue("root", end=3650 * DAY)
+MIDDLE = issue("middle", ROOT, end=1000 * DAY)
+NAMES = (DOMAIN, f"*.{DOMAIN}", f"*.devices.{DOMAIN}")
+SERVER = issue("server", MIDDLE, NAMES)
+
+
+def refusal(certificate: bytes, key: bytes, authority: bytes = b"") -> str:
+    with pytest.raises(UsageError) as caught:
+        checked(certificate, key, authority, DOMAIN)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("authority", [b"", ROOT.pem])
+def test_a_good_one_is_taken_as_it_is(authority: bytes) -> None:
+    found = checked(SERVER.pem + MIDDLE.pem, SERVER.key_pem, authority, DOMAIN)
+    assert found.certificate == SERVER.pem + MIDDLE.pem and found.authority == authority and not found.warnings
+    key = key_in(found.key)
+    assert key and belongs(key, SERVER.certificate)
+
+
+def test_rsa_and_a_key_within_the_same_file() -> None:
+    server = issue("server", ROOT, NAMES, key=rsa.generate_private_key(public_exponent=65537, key_size=2048))
+    both = server.pem + server.key_pem
+    assert checked(both, both, b"", DOMAIN).certificate == server.pem
+
+
+def test_each_fault_has_its_sentence() -> None:
+    assert "the certificate: expected certificates in PEM form" in refusal(b"x", SERVER.key_pem)
+    assert "the key: expected an unencrypted" in refusal(SERVER.pem, b"x")
+    locked = SERVER.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    assert "the key: expected an unencrypted" in refusal(SERVER.pem, locked)
+    assert "the CA: expected certificates" in refusal(SERVER.pem, SERVER.key_pem, b"x")
+    assert "the key is not that of the first certificate" in refusal(SERVER.pem, MIDDLE.key_pem)
+    assert "certificate 1 of the file was not issued by the one after it" in refusal(
+        SERVER.pem + ROOT.pem, SERVER.key_pem
+    )
+    assert "not issued by the given CA" in refusal(SERVER.pem, SERVER.key_pem, ROOT.pem), "the intermediate is missing"
+    stranger = issue("root")
+    assert "not issued by the given CA" in refusal(SERVER.pem + MIDDLE.pem, SERVER.key_pem, stranger.pem)
+
+
+def test_dates() -> None:
+    ended = issue("server", MIDDLE, NAMES, start=-9 * DAY, end=-DAY)
+    assert "certificate 1 of the file ended on 20" in refusal(ended.pem, ended.key_pem)
+    early = issue("server", MIDDLE, NAMES, start=DAY)
+    assert "certificate 1 of the file is not valid before 20" in refusal(early.pem, early.key_pem)
+    old = issue("old", ROOT, end=-timedelta(hours=1), start=-9 * DAY)
+    below = issue("server", old, NAMES)
+    assert "certificate 2 of the file ended" in refusal(below.pem + old.pem, below.key_pem)
+    soon = issue("server", MIDDLE, NAMES, end=10 * DAY)
+    assert "in 9 days" in checked(soon.pem, soon.key_pem, b"", DOMAIN).warnings[0]
+
+
+def test_names() -> None:
+    other = issue("server", MIDDLE, ("*.other.example.com",))
+    text = refusal(other.pem, other.key_pem)
+    assert "it is for *.other.example.com, not for api.my.example.com" in text and "*.my.example.com" in text
+    apex = issue("server", MIDDLE, (DOMAIN,))
+    assert "not for api.my.example.com" in refusal(apex.pem, apex.key_pem)
+    wildcard = issue("server", MIDDLE, (f"*.{DOMAIN}",))
+    assert "*.devices.my.example.com" in checked(wildcard.pem, wildcard.key_pem, b"", DOMAIN).warnings[0]
+
+
+def test_all_that_is_wrong_is_said_at_once_and_no_key_is_shown() -> None:
+    bad = issue("server", ROOT, ("x.example.net",), start=-9 * DAY, end=-DAY)
+    text = refusal(bad.pem + MIDDLE.pem, SERVER.key_pem)
+    assert text.count("\n  ") == 4
+    assert "PRIVATE" not in text
+
+
+LABEL = st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True)
+
+
+@given(LABEL, st.lists(LABEL, min_size=1, max_size=3))
+def test_a_wildcard_is_exactly_one_label(first: str, rest: list[str]) -> None:
+    domain = ".".join([*rest, "example"])
+    assert covers(f"*.{domain}", f"{first}.{domain}") and covers(f"{first}.{domain}", f"{first.upper()}.{domain}")
+    assert not covers(f"*.{domain}", domain) and not covers(f"*.{domain}", f"a.{first}.{domain}")
+    assert not covers(domain, f"{first}.{domain}")
