@@ -67,6 +67,10 @@ services:
   web:
     build: {context: ./lab/web}
 """
+APPLETS = (
+    *("sh", "sleep", "echo", "date", "true", "httpd", "mkdir", "cat", "wget", "head"),
+    *("ls", "grep", "du", "cut", "find", "stat", "readlink", "sha256sum", "sort", "tar", "nc", "rm", "sync"),
+)
 DOCKERFILE = 'FROM scratch\nCOPY root /\nCMD ["sh"]\n'
 
 
@@ -90,7 +94,7 @@ class Small:
         (context / "root" / "bin").mkdir(parents=True)
         (context / "root" / "tmp").mkdir()
         shutil.copy2(busybox, context / "root" / "bin" / "busybox")
-        for name in ("sh", "sleep", "echo", "date", "true", "httpd", "mkdir", "cat", "wget", "head"):
+        for name in APPLETS:
             (context / "root" / "bin" / name).symlink_to("busybox")
         (context / "Dockerfile").write_text(DOCKERFILE)
         (context / ".dockerignore").write_text("*.md\n")

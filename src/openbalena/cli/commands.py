@@ -57,7 +57,7 @@ COMMANDS = (
     Command("demo", "lab", "start the lab, deploy on it, verify, and say how to go on", "demo"),
     Command("pki", "operations", "show, renew and replace certificates"),
     Command("secrets", "operations", "show and rotate tokens"),
-    Command("storage", "operations", "back up, restore and move volumes"),
+    Command("storage", "operations", "show where volumes live, and move them between nodes", "storage"),
 )
 
 BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}

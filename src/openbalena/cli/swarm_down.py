@@ -30,6 +30,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from openbalena import settings
     from openbalena.cluster import down, lock, state
     from openbalena.cluster import engine as engines
+    from openbalena.storage import record
 
     console = context.console
     stack = settings.load(context.project)["STACK_NAME"]
@@ -59,6 +60,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
             down.remove(engine, client, stack, args.timeout, report)
             console.say(f"The stack {stack} is gone." if shown else f"There is no stack {stack}.")
             failed = [sentence for item in where for sentence in down.remove_volumes(item)]
+            if args.volumes and not failed:
+                record.forget_node(client, stack, [item.node_id for item in where])
     removed = sum(len(item.names) for item in where) - len(failed)
     if args.volumes:
         console.say(f"{removed} volumes were removed.")

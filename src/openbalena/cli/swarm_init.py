@@ -27,9 +27,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Safe to repeat: what is there already stays as it is."""
     from openbalena.cluster import engine as engines
     from openbalena.cluster import labels, state, swarm
+    from openbalena.cluster.placement import DATA_LABEL
+    from openbalena.storage import guard, record
 
     console = context.console
-    wanted = _labels(context)
+    stack, wanted = _labels(context)
     options = swarm.Options(args.advertise_addr, args.data_path_port, args.default_addr_pool)
     engine = engines.current(context.lab)
     with engine.client() as client:
@@ -46,20 +48,27 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 )
             console.say("This node is a manager of a swarm already.")
         cluster = state.read(client, "")
-        name = cluster.hostname(cluster.this_node)
         absent = labels.missing(cluster.nodes, wanted)
-        if absent:
-            labels.add(client, cluster.this_node, dict.fromkeys(absent, "true"))
-        for label in wanted:
+        places = record.read(client, stack).places if stack else {}
+        for label in absent:
+            # A volume that was in use goes on where its data is, even where its node lost the label meanwhile.
+            place = places.get(label.removeprefix(DATA_LABEL))
+            holder = place.node if place else cluster.this_node
+            if place and cluster.node(holder) is None:
+                console.warn(f"{label} was not set: {guard.gone(label.removeprefix(DATA_LABEL), place)}")
+                continue
+            labels.add(client, holder, {label: "true"})
+            console.say(f"  {label}=true  set on {cluster.hostname(holder)}")
+        for label in [label for label in wanted if label not in absent]:
             where = [node.hostname for node in labels.holders(cluster.nodes, label)]
-            console.say(f"  {label}=true  {'set on ' + name if label in absent else 'is on ' + ', '.join(where)}")
+            console.say(f"  {label}=true  is on {', '.join(where)}")
         for role, command in swarm.join_commands(client).items():
             console.say(f"To add a {role}, run there:\n  {command}")
     return 0
 
 
-def _labels(context: Context) -> tuple[str, ...]:
-    """The labels that the deployment's services ask for; without a configuration yet, the ingress label alone."""
+def _labels(context: Context) -> tuple[str, tuple[str, ...]]:
+    """The stack's name and the labels that its services ask for; before `config`, the ingress label alone."""
     from openbalena import deployment
     from openbalena.cluster.placement import INGRESS_LABEL, ours
 
@@ -68,5 +77,6 @@ def _labels(context: Context) -> tuple[str, ...]:
             f"{context.project.env_file} is not there, so it is not known which volumes need a node label: "
             "run ./open-balena.sh config, then swarm-init again"
         )
-        return (INGRESS_LABEL,)
-    return ours(deployment.load(context.project, lab=context.lab).compiled.node_labels)
+        return "", (INGRESS_LABEL,)
+    loaded = deployment.load(context.project, lab=context.lab)
+    return loaded.settings["STACK_NAME"], ours(loaded.compiled.node_labels)

@@ -28,6 +28,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from openbalena import deployment
     from openbalena.cluster import demand, lock, preflight, state
     from openbalena.cluster import engine as engines
+    from openbalena.storage import guard, record
 
     console = context.console
     loaded = deployment.load(context.project, lab=context.lab)
@@ -54,6 +55,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
             ):
                 raise OperationError("nothing was deployed")
         with lock.held(client, "swarm-up"):
+            known = record.note(client, stack, cluster)
+            guard.require_data(engine, client, plan.services, cluster, known)
+            for volume, move in guard.interrupted(known):
+                console.warn(
+                    f"a move of volume {volume} to {cluster.hostname(move.target)} was interrupted and it stays where "
+                    f"it was: run ./open-balena.sh storage move {volume} {cluster.hostname(move.target)} to go on"
+                )
             return _deploy(args, context, engine, client, loaded, resolve=not built)
 
 
@@ -69,6 +77,7 @@ def _deploy(
     from openbalena import stack as stacks
     from openbalena.cli import swarm_progress
     from openbalena.cluster import deploy, state, watch
+    from openbalena.storage import record
 
     console, stack, directory = context.console, loaded.settings["STACK_NAME"], context.project.rendered
     stacks.render(loaded.compiled, directory, loaded.settings.secrets)
@@ -80,6 +89,7 @@ def _deploy(
         return 0
     known = frozenset(task.id for task in before.tasks if task.failed or task.state == "running")
     outcome = watch.until_converged(client, stack, args.timeout, known, swarm_progress.Display(context))
+    record.note(client, stack, outcome.cluster)
     if outcome.reason:
         raise OperationError(swarm_progress.failure(outcome, engine, _masker(loaded)))
     for name in deploy.remove_unused(client, stack):

@@ -1,0 +1,154 @@
+"""A shell script that runs once on one node of the swarm: how a manager sees and does what is local there.
+
+A job is a service of one task that is not restarted (docs.docker.com/reference/cli/docker/service/create,
+`--restart-condition none`), pinned by `node.id`. It is labelled as ours and no part of the stack, so that neither
+`--prune` nor a deployment's progress counts it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from openbalena.cluster import logs
+from openbalena.cluster.engine import Engine
+from openbalena.cluster.state import Cluster, Task, task_from
+from openbalena.errors import OperationError
+
+LABEL = "openbalena.job"
+_INTERVAL = 0.5
+_LOG_LINES = 200
+# Seconds in which a finished task's log reaches the manager.
+_LOG = 10.0
+# The script's last line, so that a log that is still on its way is known.
+_END = "openbalena-job-end"
+_DONE = {"complete", "failed", "rejected", "shutdown", "orphaned"}
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A volume (by its full name) and the directory it appears at; `stack` labels one that has to be made."""
+
+    volume: str
+    target: str
+    stack: str
+    read_only: bool = True
+
+
+@dataclass(frozen=True)
+class Job:
+    """`script` runs as root by /bin/sh of `image` on the node with id `node`. `purpose` is one word."""
+
+    purpose: str
+    node: str
+    image: str
+    script: str
+    mounts: Sequence[Mount] = ()
+    networks: Sequence[str] = ()
+    secrets: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        """The service's name; a node runs one job of a purpose at a time, so what a killed run left is replaced."""
+        return f"openbalena-{self.purpose}-{self.node[:12]}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: `ok` is exit code 0, `lines` what it printed, `error` the Engine's word for a failure."""
+
+    ok: bool
+    lines: tuple[str, ...]
+    error: str = ""
+    exit_code: int = 0
+
+
+def start(engine: Engine, job: Job) -> None:
+    """Hand the job to the swarm; raises OperationError with the Engine's words where it refuses."""
+    remove(engine, job)
+    arguments = ["service", "create", "--detach", "--quiet", "--name", job.name, "--label", f"{LABEL}={job.purpose}"]
+    arguments += ["--constraint", f"node.id=={job.node}", "--restart-condition", "none", "--no-healthcheck"]
+    arguments += ["--user", "0:0", "--endpoint-mode", "dnsrr", "--with-registry-auth", "--no-resolve-image"]
+    arguments += ["--stop-grace-period", "1s", "--entrypoint", "/bin/sh"]
+    for mount in job.mounts:
+        text = f"type=volume,source={mount.volume},target={mount.target},volume-nocopy=true"
+        text += f",volume-label=com.docker.stack.namespace={mount.stack}"
+        arguments += ["--mount", text + (",readonly" if mount.read_only else "")]
+    for secret in job.secrets:
+        arguments += ["--secret", f"source={secret},target={secret},mode=0400"]
+    for network in job.networks:
+        arguments += ["--network", network]
+    # A subshell, so that an `exit` of the script's own does not skip the last line.
+    script = f"( {job.script}\n)\ncode=$?\necho {_END}\nexit $code"
+    engine.docker(*arguments, job.image, "-c", script)
+
+
+def wait(engine: Engine, client: Any, job: Job, timeout: float) -> Outcome:
+    """How a started job ends; `timeout` in seconds. Raises OperationError when it has not ended by then."""
+    end = time.monotonic() + timeout
+    while True:
+        task = _newest(client, job)
+        if task is not None and task.state in _DONE:
+            return Outcome(task.state == "complete", _log(engine, task), task.error, task.exit_code)
+        if time.monotonic() >= end:
+            where = f"{task.state}{': ' + task.error if task.error else ''}" if task else "no task yet"
+            raise OperationError(
+                f"the task {job.name} on node {job.node[:12]} did not end within {timeout:g} s ({where})"
+            )
+        time.sleep(_INTERVAL)
+
+
+def run(engine: Engine, client: Any, jobs: Sequence[Job], timeout: float) -> list[Outcome]:
+    """Run jobs at the same time and remove them; their outcomes in order. Raises OperationError, see `wait`."""
+    try:
+        for job in jobs:
+            start(engine, job)
+        return [wait(engine, client, job, timeout) for job in jobs]
+    finally:
+        for job in jobs:
+            remove(engine, job)
+
+
+def remove(engine: Engine, job: Job) -> None:
+    """Remove the job's service, where it is there."""
+    with suppress(OperationError):
+        engine.docker("service", "rm", job.name)
+
+
+def failure(outcome: Outcome) -> str:
+    """A failed job's own words, or the Engine's where it said nothing."""
+    return "; ".join(line for line in outcome.lines[-5:] if line.strip()) or outcome.error or "it said nothing"
+
+
+def require_usable(cluster: Cluster, node_ids: Iterable[str]) -> None:
+    """Raise OperationError where one of the nodes cannot run a task: it is away, drained or paused."""
+    for node_id in node_ids:
+        node = cluster.node(node_id)
+        if node is None or not node.usable:
+            state = f"{node.state}, {node.availability}" if node else "no longer in the swarm"
+            raise OperationError(
+                f"node {cluster.hostname(node_id)} is {state}: it has to be ready and active "
+                "(`docker node update --availability active NODE`)"
+            )
+
+
+def _newest(client: Any, job: Job) -> Task | None:
+    tasks = [task_from(raw) for raw in client.api.tasks(filters={"service": job.name})]
+    return max(tasks, key=lambda task: task.created, default=None)
+
+
+def _log(engine: Engine, task: Task) -> tuple[str, ...]:
+    """What the task printed, without the end line; what there is of it when the rest does not come in time."""
+    if not task.node_id or task.state in ("rejected", "orphaned"):
+        return ()
+    end = time.monotonic() + _LOG
+    while True:
+        lines = logs.last_lines(engine, task.id, _LOG_LINES)
+        if _END in lines:
+            return tuple(line for line in lines if line != _END)
+        if time.monotonic() >= end:
+            return tuple(lines)
+        time.sleep(_INTERVAL)

@@ -1,0 +1,234 @@
+"""Moving a volume to another node: stop, copy, verify, remember, relabel, start; each step can be repeated.
+
+The one step that decides is the swarm's record changing the volume's place, after the copy was verified. Before it the
+source is what counts and is only read; after it the target is. So a move that is interrupted anywhere is begun again or
+ended by the same command, and a deploy in between starts nothing on the wrong copy (`storage.guard`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from openbalena.cluster import demand, job, labels, placement, state
+from openbalena.cluster.engine import Engine
+from openbalena.cluster.placement import DATA_LABEL
+from openbalena.cluster.state import Cluster, Node, Service
+from openbalena.errors import OperationError, UsageError
+from openbalena.storage import record, scripts
+from openbalena.storage.record import Move, Place, Record
+
+# Seconds. The longest stop_grace_period is the VPN's, 150 s; the longest start_period of a service with data, 180 s.
+_STOP = 200.0
+_START = 300.0
+_SMALL = 60.0
+_INTERVAL = 0.5
+_DIRECTORY = "/openbalena-volume"
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A volume by its name in the Compose file, a node by name or id, and the longest copy in seconds."""
+
+    volume: str
+    node: str
+    timeout: float
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a move is about."""
+
+    volume: str
+    name: str
+    stack: str
+    users: tuple[Service, ...]
+    source: Place
+    target: Node
+
+    @property
+    def image(self) -> str:
+        """The service's own image: the source has it, and the target needs it for the service to run there."""
+        return self.users[0].image
+
+
+def run(engine: Engine, client: Any, stack: str, request: Request, report: Report) -> None:
+    """Move the volume, or go on with a move that was interrupted; `report` hears each step before it is done.
+
+    Needs the cluster's lock. Raises UsageError for a volume or node that is not there, OperationError for what fails:
+    before the step "remember" everything is as it was but that the services are stopped, and they are started again.
+    """
+    cluster = state.read(client, stack)
+    known = record.note(client, stack, cluster)
+    parts = _parts(cluster, known, stack, request)
+    move = known.moves.get(parts.volume)
+    if move is None or move.target != parts.target.id:
+        if parts.source.node == parts.target.id:
+            raise UsageError(f"storage move: volume {parts.volume} is on {parts.target.hostname} already")
+        replicas = {service.name: service.replicas or 0 for service in parts.users}
+        move = Move(parts.source.node, parts.target.id, {**replicas, **(move.replicas if move else {})})
+        known = known.with_move(parts.volume, move)
+    if parts.source.node != parts.target.id:
+        job.require_usable(cluster, (move.source, move.target))
+        record.write(client, stack, known)
+        try:
+            _copy(engine, client, parts, request.timeout, report)
+        except BaseException:
+            report(f"starting what uses {parts.volume} again where it was")
+            _scale(engine, move.replicas)
+            record.write(client, stack, known.without_move(parts.volume))
+            raise
+        report(f"remembering that {parts.volume} is on {parts.target.hostname}")
+        known = known.with_place(parts.volume, Place(parts.target.id, parts.target.hostname))
+        record.write(client, stack, known)
+    _finish(engine, client, parts, move, known, report)
+
+
+def _parts(cluster: Cluster, known: Record, stack: str, request: Request) -> _Parts:
+    volume = request.volume.removeprefix(f"{stack}_")
+    users = tuple(s for s in cluster.services if f"{stack}_{volume}" in s.volumes and volume in demand.data_volumes(s))
+    source = known.places.get(volume)
+    if not users or source is None:
+        names = ", ".join(sorted(known.places)) or "none"
+        raise UsageError(
+            f"storage move {request.volume}: expected a volume of a deployed, pinned service (there are: {names})"
+        )
+    found = [node for node in cluster.nodes if request.node in (node.hostname, node.id)]
+    if len(found) != 1:
+        names = ", ".join(node.hostname for node in cluster.nodes)
+        raise UsageError(f"storage move: {request.node} is {len(found)} nodes: expected one of {names}, or a node's id")
+    target = found[0]
+    for service in users:
+        other = [c for c in service.constraints if not placement.label_of(c).startswith(DATA_LABEL)]
+        if not placement.allows(target, other):
+            raise UsageError(f"storage move: {service.short_name} cannot run on {target.hostname}: {', '.join(other)}")
+        if more := [v for v in demand.data_volumes(service) if v != volume]:
+            raise UsageError(
+                f"storage move: {service.short_name} has {', '.join(more)} too and cannot be in two places"
+            )
+    return _Parts(volume, f"{stack}_{volume}", stack, users, source, target)
+
+
+def _copy(engine: Engine, client: Any, parts: _Parts, timeout: float, report: Report) -> None:
+    names = ", ".join(service.short_name for service in parts.users)
+    report(f"stopping {names}")
+    _scale(engine, {service.name: 0 for service in parts.users})
+    _until_stopped(client, parts)
+    report(f"copying {parts.volume} from {parts.source.hostname} to {parts.target.hostname}")
+    network = f"openbalena-move-{parts.stack}"
+    if not client.networks.list(names=[network]):
+        engine.docker("network", "create", "--driver", "overlay", "--label", f"{job.LABEL}=move", network)
+    receive = _job(parts, "receive", parts.target.id, scripts.RECEIVE, network)
+    send = _job(parts, "send", parts.source.node, scripts.send(receive.name), network, read_only=True)
+    try:
+        job.start(engine, receive)
+        job.start(engine, send)
+        received = job.wait(engine, client, receive, timeout)
+        if received.exit_code == scripts.OCCUPIED:
+            raise OperationError(
+                f"volume {parts.name} on {parts.target.hostname} holds data already, which no move put there: "
+                f"look at it, and remove it with `docker volume rm {parts.name}` on {parts.target.hostname}"
+            )
+        sent = job.wait(engine, client, send, _SMALL)
+        if not (received.ok and sent.ok):
+            words = "; ".join(job.failure(outcome) for outcome in (sent, received) if not outcome.ok)
+            raise OperationError(f"volume {parts.volume} was not copied and stays on {parts.source.hostname}: {words}")
+    finally:
+        job.remove(engine, receive)
+        job.remove(engine, send)
+    _remove_network(engine, network)
+
+
+def _finish(engine: Engine, client: Any, parts: _Parts, move: Move, known: Record, report: Report) -> None:
+    """What follows once the record says that the target has the data."""
+    cluster = state.read(client, parts.stack)
+    label = DATA_LABEL + parts.volume
+    report(f"moving the label {label}")
+    _run(engine, client, _job(parts, "take", parts.target.id, scripts.TAKE_INTO_USE))
+    for node in labels.holders(cluster.nodes, label):
+        if node.id != parts.target.id:
+            engine.docker("node", "update", "--label-rm", label, node.id)
+    labels.add(client, parts.target.id, {label: "true"})
+    report(f"starting {', '.join(service.short_name for service in parts.users)} on {parts.target.hostname}")
+    _scale(engine, move.replicas)
+    _until_running(client, parts, move)
+    old = cluster.node(move.source)
+    if old and old.usable:
+        report(
+            f"marking what stays on {old.hostname} as an old copy (`docker volume rm {parts.name}` there removes it)"
+        )
+        _run(engine, client, _job(parts, "old", old.id, scripts.MARK_AS_OLD))
+    record.write(client, parts.stack, known.without_move(parts.volume))
+
+
+def _job(parts: _Parts, purpose: str, node: str, script: str, network: str = "", *, read_only: bool = False) -> job.Job:
+    mount = job.Mount(parts.name, _DIRECTORY, parts.stack, read_only=read_only)
+    return job.Job(purpose, node, parts.image, script, [mount], [network] if network else [])
+
+
+def _run(engine: Engine, client: Any, what: job.Job) -> None:
+    outcome = job.run(engine, client, [what], _SMALL)[0]
+    if not outcome.ok:
+        raise OperationError(f"the task {what.name} failed: {job.failure(outcome)}: run the same command again")
+
+
+def _scale(engine: Engine, replicas: dict[str, int] | Any) -> None:
+    engine.docker("service", "scale", "--detach", *(f"{name}={count}" for name, count in replicas.items()))
+
+
+def _until_stopped(client: Any, parts: _Parts) -> None:
+    """Wait until no task of the services has the volume open any more."""
+    ids = {service.id for service in parts.users}
+    left = _wait(
+        client,
+        parts.stack,
+        _STOP,
+        lambda cluster: [
+            task.id[:12]
+            for task in cluster.tasks
+            if task.service_id in ids and task.state in ("running", "starting", "preparing", "ready", "assigned")
+        ],
+    )
+    if left:
+        raise OperationError(f"after {_STOP:g} s these tasks still use {parts.volume}: {', '.join(left)}")
+
+
+def _until_running(client: Any, parts: _Parts, move: Move) -> None:
+    def missing(cluster: Cluster) -> list[str]:
+        found = []
+        for service in parts.users:
+            tasks = [t for t in cluster.tasks if t.service_id == service.id and t.wanted and t.state == "running"]
+            if len([t for t in tasks if t.node_id == parts.target.id]) < move.replicas.get(service.name, 0):
+                found.append(service.short_name)
+        return found
+
+    if left := _wait(client, parts.stack, _START, missing):
+        raise OperationError(
+            f"the data is on {parts.target.hostname}, but {', '.join(left)} did not run there within {_START:g} s: "
+            "swarm-status says why; then run the same command again"
+        )
+
+
+def _wait(client: Any, stack: str, timeout: float, left: Callable[[Cluster], list[str]]) -> list[str]:
+    """What `left` still finds when there is nothing more, or at the end of `timeout` seconds."""
+    end = time.monotonic() + timeout
+    while True:
+        found = left(state.read(client, stack))
+        if not found or time.monotonic() >= end:
+            return found
+        time.sleep(_INTERVAL)
+
+
+def _remove_network(engine: Engine, network: str) -> None:
+    """Remove the network once its tasks have let go of it; one that stays is used by the next move."""
+    end = time.monotonic() + _SMALL / 2
+    while time.monotonic() < end:
+        try:
+            engine.docker("network", "rm", network)
+        except OperationError:
+            time.sleep(_INTERVAL)
+        else:
+            return

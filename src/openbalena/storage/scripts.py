@@ -1,0 +1,95 @@
+"""The shell scripts of a move: POSIX sh with what every image of a service has (Debian's base or busybox).
+
+Bytes go over TCP by perl where it is there (Debian's perl-base is essential) and by busybox `nc` elsewhere. The stream
+is one line, the checksum of the source's manifest, and a tar archive. The manifest has every name, type, mode, owner,
+link target and the SHA-256 of every file.
+"""
+
+# Content that is not a service's live data bears this file: a copy that is not complete, or one that was moved away.
+MARK = ".openbalena-move"
+# A service's exit code that says whose data is in the target volume already.
+OCCUPIED = 3
+_PORT = 4711
+# Tries, one second apart, for the receiving task to start and be found by its name.
+_TRIES = 120
+
+_MANIFEST = f"""
+set -eu
+export LC_ALL=C
+mkdir -p /tmp
+manifest() {{
+    cd "$1"
+    find . ! -path ./{MARK} -exec stat -c '%n %f %u %g' {{}} + >/tmp/names
+    find . -type l -exec readlink {{}} \\; >/tmp/links
+    find . -type f ! -path ./{MARK} -exec sha256sum {{}} + >/tmp/sums
+    sort /tmp/names /tmp/links /tmp/sums | sha256sum | cut -d ' ' -f 1
+}}
+with_perl() {{ perl -MIO::Socket::INET -e 1 2>/dev/null; }}
+"""
+
+# `nc` fails before it reads anything where there is no connection, so it can be tried again.
+_SEND = f"""{_MANIFEST}
+send() {{
+    if with_perl; then
+        perl -MIO::Socket::INET -e '
+            my ($peer, $connection) = @ARGV;
+            for (1 .. {_TRIES}) {{
+                last if $connection = IO::Socket::INET->new(PeerAddr => $peer, PeerPort => {_PORT}, Timeout => 5);
+                sleep 1;
+            }}
+            $connection or die "no connection to $peer\\n";
+            while (my $count = sysread(STDIN, my $data, 65536)) {{
+                for (my $done = 0; $done < $count;) {{
+                    $done += syswrite($connection, $data, $count - $done, $done) // die "connection lost: $!\\n";
+                }}
+            }}
+            shutdown($connection, 1);
+            sysread($connection, my $end, 1);' "$1"
+        return
+    fi
+    tries=0
+    until nc "$1" {_PORT} 2>/tmp/nc; do
+        tries=$((tries + 1))
+        [ "$tries" -lt {_TRIES} ] || {{ cat /tmp/nc; return 1; }}
+        sleep 1
+    done
+}}
+rm -f /tmp/failed
+sum=$(manifest /openbalena-volume)
+cd /openbalena-volume
+( echo "$sum"; tar -cf - . || echo failed >/tmp/failed ) | send RECEIVER
+[ ! -e /tmp/failed ] || {{ echo "the volume could not be read"; exit 1; }}
+"""
+
+# Where the target is somebody's live data nothing is touched. `sync` before the end: what is there stays there.
+RECEIVE = f"""{_MANIFEST}
+receive() {{
+    if with_perl; then
+        perl -MIO::Socket::INET -e '
+            my $socket = IO::Socket::INET->new(LocalPort => {_PORT}, Listen => 1, ReuseAddr => 1, Timeout => {_TRIES})
+                or die "cannot listen: $@\\n";
+            my $connection = $socket->accept or die "nobody connected\\n";
+            while (sysread($connection, my $data, 65536)) {{ print $data; }}'
+    else
+        nc -l -p {_PORT} </dev/null
+    fi
+}}
+cd /openbalena-volume
+if [ ! -e {MARK} ] && [ -n "$(find . -mindepth 1 -maxdepth 1 ! -name lost+found)" ]; then
+    echo "it holds data already"
+    exit {OCCUPIED}
+fi
+echo "a copy that is not in use" >{MARK}
+find . -mindepth 1 -maxdepth 1 ! -name {MARK} ! -name lost+found -exec rm -rf {{}} +
+receive | {{ read -r expected; echo "$expected" >/tmp/expected; tar -xpf -; }}
+[ "$(manifest /openbalena-volume)" = "$(cat /tmp/expected)" ] || {{ echo "the checksums differ"; exit 1; }}
+sync
+"""
+
+TAKE_INTO_USE = f"rm -f /openbalena-volume/{MARK} && sync"
+MARK_AS_OLD = f"echo 'a copy that is not in use' >/openbalena-volume/{MARK} && sync"
+
+
+def send(receiver: str) -> str:
+    """The script that sends /openbalena-volume to the task of the service `receiver`."""
+    return _SEND.replace("RECEIVER", receiver)

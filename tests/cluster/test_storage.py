@@ -1,0 +1,126 @@
+"""Volumes on a real swarm: nothing starts empty elsewhere, and a volume moves without losing a line."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from swarm_project import Small, fetch_busybox
+
+from openbalena.cluster import engine as engines
+from openbalena.cluster import state
+from openbalena.lab import Endpoint, lifecycle
+
+pytestmark = pytest.mark.cluster
+LABEL = "openbalena.data.store-data"
+
+
+@pytest.fixture(scope="module")
+def small(lab: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
+    """A small deployment, running; its volume is on node1."""
+    made = Small(tmp_path_factory.mktemp("small"), fetch_busybox(tmp_path_factory.mktemp("busybox")))
+    try:
+        for command in ("swarm-init", "swarm-build", "swarm-up"):
+            result = made.run(command)
+            assert result.code == 0, result
+        yield made
+    finally:
+        made.run("swarm-down", "--volumes", "--yes")
+        made.forget_labels()
+
+
+def docker(*arguments: str) -> str:
+    return engines.current(True).docker(*arguments)
+
+
+def eventually(what: Callable[[], bool], seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(1)
+
+
+def store_tasks() -> list[tuple[str, str]]:
+    """Node and state of every task of store that is meant to run."""
+    with engines.current(True).client() as client:
+        cluster = state.read(client, "small")
+    service = next(service for service in cluster.services if service.short_name == "store")
+    return [(cluster.hostname(t.node_id), t.state) for t in cluster.tasks_of(service) if t.wanted]
+
+
+def shown(small: Small) -> dict[str, object]:
+    result = small.run("storage", "show", "--json")
+    assert result.code == 0, result
+    found = json.loads(result.out)["volumes"]
+    return next(volume for volume in found if volume["volume"] == "store-data")
+
+
+def lines(node: str) -> list[str]:
+    """What the volume on a node holds: one line per start of store."""
+    engine = next(item for item in engines.current(True).nodes if item.name == node)
+    image = next(i for i in engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split() if "web:c-" in i)
+    return engine.docker(
+        "run", "--rm", "--entrypoint", "/bin/sh", "-v", "small_store-data:/data:ro", image, "-c", "cat /data/starts"
+    ).splitlines()
+
+
+def test_show_says_where_a_volume_is_and_how_large(small: Small) -> None:
+    volume = shown(small)
+    assert (volume["node"], volume["pinned"], volume["services"]) == ("node1", True, ["store"])
+    assert isinstance(volume["size"], int) and volume["size"] >= 4096
+    assert "store-data" in small.run("storage", "show").out
+
+
+def test_a_label_moved_by_hand_is_refused_and_the_sentence_helps(small: Small) -> None:
+    assert small.run("swarm-down").code == 0
+    docker("node", "update", "--label-rm", LABEL, "node1")
+    docker("node", "update", "--label-add", f"{LABEL}=true", "node3")
+    try:
+        result = small.run("swarm-up")
+        assert result.code == 1 and "store-data has its data on node1" in result.error, result
+        assert f"`docker node update --label-rm {LABEL} node3`" in result.error
+        assert f"`docker node update --label-add {LABEL}=true node1`" in result.error
+        with engines.current(True).client() as client:
+            assert not state.read(client, "small").services, "nothing was deployed"
+    finally:
+        docker("node", "update", "--label-rm", LABEL, "node3")
+    assert small.run("swarm-init").code == 0, "it knows where the data is"
+    assert small.run("swarm-up").code == 0
+    assert store_tasks() == [("node1", "running")]
+
+
+def test_a_volume_that_was_removed_is_refused_until_it_is_forgotten(small: Small) -> None:
+    assert small.run("swarm-down").code == 0
+    node1 = engines.current(True).nodes[0]
+
+    def removed() -> bool:
+        try:
+            node1.docker("volume", "rm", "small_store-data")
+        except engines.OperationError as error:
+            return "no such volume" in str(error)
+        return True
+
+    eventually(removed, 30)
+    result = small.run("swarm-up")
+    assert result.code == 1 and "store-data on node1 is empty" in result.error, result
+    assert small.run("storage", "forget", "nothing").code == 2
+    assert small.run("storage", "forget", "store-data").code == 0
+    assert small.run("swarm-up").code == 0
+
+
+def test_a_dead_node_keeps_its_data_and_nothing_starts_elsewhere(small: Small) -> None:
+    docker("service", "update", "--force", "--detach", "small_store")
+    eventually(lambda: store_tasks() == [("node1", "running")])
+    assert small.run("storage", "move", "store-data", "node3").code == 0
+    before = lines("node3")
+    lifecycle.kill("node3")
+    try:
+        eventually(lambda: "Down" in docker("node", "ls", "--format", "{{.Hostname}} {{.Status}}").split("node3 ")[1])
+        result = small.run("swarm-up")
+        assert result.code == 1 and "node3" in result.error and "bring that node back" in result.error, result
+        assert not [task for task in store_tasks() if task[1] == "running" and task[0] != "node3"]
+    finally:
+        lifecycle.start("node3")
+    eventually(lambda: store_tasks() == [("node3", "running")])
+    after = lines("node3")
+    assert after[: len(before)] == before and len(after) > len(before)
