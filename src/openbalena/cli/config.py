@@ -3,6 +3,7 @@
 At a terminal it asks; without one, or with --yes, it takes options, environment variables and the .env that is there.
 What is set stays: tokens and certificates are made once, and another value that would change is shown first.
 Secrets have no option, since options can be read in the process list: set them as environment variables.
+--from-cluster brings back what another machine deployed, so that this one can administer the cluster too.
 """
 
 import argparse
@@ -26,6 +27,9 @@ from openbalena.settings.variables import variables
 def configure(parser: argparse.ArgumentParser) -> None:
     """An option for every variable that is asked for."""
     parser.add_argument("--yes", action="store_true", help="ask nothing and agree to every change")
+    parser.add_argument(
+        "--from-cluster", action="store_true", help="take the settings and the PKI of the stack that runs on the swarm"
+    )
     for variable in variables().values():
         if variable.option:
             parser.add_argument(variable.option, dest=variable.name, metavar="VALUE", help=variable.help)
@@ -35,7 +39,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Settings first, then certificates: each is complete or not there, so another run finishes what was cut off."""
     project = context.project
     answers = {name: value for name, value in vars(args).items() if name in variables() and value is not None}
-    with _alone(project.directory):
+    if args.from_cluster:
+        from openbalena.cli import from_cluster
+
+        with alone(project.directory):
+            return from_cluster.run(args, context)
+    with alone(project.directory):
         if not args.yes and sys.stdin.isatty() and sys.stderr.isatty():
             answers |= ask(answers, settings.current(project))
         now = settings.load(project, answers)
@@ -66,7 +75,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 @contextmanager
-def _alone(directory: Path) -> Iterator[None]:
+def alone(directory: Path) -> Iterator[None]:
     """Keep a second `config` out: two would make two sets of tokens. The lock ends with the process."""
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

@@ -13,6 +13,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--volumes", action="store_true", help="remove the stack's volumes too: all data is lost")
     parser.add_argument("--yes", action="store_true", help="do not ask before volumes are removed")
+    parser.add_argument("--take-over", metavar="LOCK", default="", help="take over the lock of a deploy that is gone")
     parser.add_argument(
         "--node",
         metavar="NODE",
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
                     console.progress(f"  {item.hostname}: volume {name}")
             if not console.confirm("Remove the stack and these volumes with all their data?", yes=args.yes):
                 raise OperationError("nothing was removed")
-        with lock.held(client, "swarm-down"):
+        with lock.held(client, "swarm-down", args.take_over):
             shown: list[str] = []
 
             def report(left: dict[str, list[str]]) -> None:

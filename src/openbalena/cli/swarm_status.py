@@ -3,6 +3,7 @@
 import argparse
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openbalena.cli.context import Context
@@ -27,7 +28,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from openbalena.cluster import engine as engines
     from openbalena.cluster import state
 
-    stack = settings.load(context.project)["STACK_NAME"]
+    values = settings.load(context.project)
+    stack, ending = values["STACK_NAME"], _ending(Path(values["PKI_DIR"]))
     engine = engines.current(context.lab)
     with engine.client() as client:
         engines.require_manager(client, engine)
@@ -36,12 +38,21 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 cluster = state.read(client, stack)
                 if args.watch and not args.json:
                     context.console.say("\x1b[2J\x1b[H" + time.strftime("%H:%M:%S"))
-                healthy = _json(context, cluster, stack) if args.json else _text(context, cluster, stack)
+                for warning in ending:
+                    context.console.warn(warning)
+                healthy = _json(context, cluster, stack, ending) if args.json else _text(context, cluster, stack)
                 if not args.watch:
                     return 0 if healthy else 1
                 time.sleep(_REFRESH)
         except KeyboardInterrupt:
             return 0
+
+
+def _ending(pki: Path) -> list[str]:
+    """Which of this machine's certificates end soon."""
+    from openbalena.secrets import expiry
+
+    return expiry.warnings(pki)
 
 
 def _sorted(cluster: "Cluster") -> list["Progress"]:
@@ -119,7 +130,7 @@ def _ports(service: "Service") -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges) or "-"
 
 
-def _json(context: Context, cluster: "Cluster", stack: str) -> bool:
+def _json(context: Context, cluster: "Cluster", stack: str, ending: list[str]) -> bool:
     from openbalena.cluster import problems, single_points
     from openbalena.cluster.convergence import Phase
 
@@ -141,6 +152,7 @@ def _json(context: Context, cluster: "Cluster", stack: str) -> bool:
         {
             "stack": stack,
             "converged": healthy,
+            "warnings": ending,
             "nodes": [asdict(node) for node in cluster.nodes],
             "services": [
                 {

@@ -21,11 +21,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-wait", action="store_true", help="do not wait until the services run")
     parser.add_argument("--dry-run", action="store_true", help="print the stack with secrets masked; needs no Docker")
     parser.add_argument("--yes", action="store_true", help="do not ask before a service with data is removed")
+    parser.add_argument("--take-over", metavar="LOCK", default="", help="take over the lock of a deploy that is gone")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where something keeps the stack from running; every problem is named."""
-    from openbalena import deployment
+    from openbalena import deployment, handover
     from openbalena.cluster import demand, lock, preflight, state
     from openbalena.cluster import engine as engines
     from openbalena.storage import guard, record
@@ -39,6 +40,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     engine = engines.current(context.lab)
     with engine.client() as client:
         engines.require_manager(client, engine)
+        handover.check(client, context.project, loaded.settings)
         cluster = state.read(client, stack)
         loaded, built = _resolved(loaded, context, engine, cluster)
         plan = _plan(loaded, engine, built)
@@ -54,7 +56,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 f"The settings no longer have {names}. Remove the service? (Its volume stays.)", yes=args.yes
             ):
                 raise OperationError("nothing was deployed")
-        with lock.held(client, "swarm-up"):
+        with lock.held(client, "swarm-up", args.take_over):
+            handover.keep(client, context.project, loaded.settings)
             known = record.note(client, stack, cluster)
             guard.require_data(engine, client, plan.services, cluster, known)
             for volume, move in guard.interrupted(known):

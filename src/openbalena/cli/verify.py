@@ -31,12 +31,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Run the checks; 1 when one fails."""
-    from openbalena import verify
+    from openbalena import settings, verify
+    from openbalena.secrets import expiry
 
     if args.list:
         context.console.table([(check.name, check.asserts) for check in verify.CHECKS])
         return 0
     wanted = target(context, args.address or [], args.openvpn)
+    for warning in expiry.warnings(Path(settings.load(context.project)["PKI_DIR"])):
+        context.console.warn(warning)
     width = max(len(check.name) for check in verify.CHECKS)
     results = verify.run(
         verify.CHECKS,

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from openbalena.cluster import names
+from openbalena.cluster import names, stored
 from openbalena.cluster.engine import Engine
 from openbalena.errors import OperationError
 
@@ -65,8 +65,10 @@ def remove_unused(client: Any, stack: str) -> list[str]:
     """Remove old versions of the stack's secrets and configs that no service uses; returns their names.
 
     Those of a service's previous spec go too: after a successful deploy there is nothing left to roll back to them.
+    The newest settings (stored) stay, which no service uses.
     """
-    used: dict[str, set[str]] = {"secrets": set(), "configs": set()}
+    settings = stored.newest(client, stack)
+    used: dict[str, set[str]] = {"secrets": {settings.name} if settings else set(), "configs": set()}
     for raw in client.api.services():
         container = raw["Spec"].get("TaskTemplate", {}).get("ContainerSpec", {})
         used["secrets"] |= {item["SecretName"] for item in container.get("Secrets") or []}

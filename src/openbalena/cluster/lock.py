@@ -17,15 +17,19 @@ from typing import Any
 from openbalena.errors import OperationError
 
 NAME = "openbalena-deploy-lock"
+# Characters of an id that docker shows.
+_SHORT = 12
 
 
 @contextmanager
-def held(client: Any, purpose: str) -> Iterator[None]:
+def held(client: Any, purpose: str, take_over: str = "") -> Iterator[None]:
     """Hold the cluster's lock; raises OperationError that names who holds it, and since when.
 
-    A lock whose process is gone is taken over when it ran on this machine: only here can that be known.
+    A lock whose process is gone is taken over when it ran on this machine: only here can that be known. A lock that
+    another machine left is taken over where the user names it: `take_over` is the start of its id, so that no lock is
+    taken that somebody has made since.
     """
-    identifier = _take(client, purpose)
+    identifier = _take(client, purpose, take_over)
     try:
         yield
     finally:
@@ -63,7 +67,7 @@ def age(since: str, now: datetime) -> str:
     return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
 
 
-def _take(client: Any, purpose: str) -> str:
+def _take(client: Any, purpose: str, take_over: str) -> str:
     import docker
 
     # Again after the lock of a dead process was removed, or when one was released in between.
@@ -81,11 +85,12 @@ def _take(client: Any, purpose: str) -> str:
         if holder is None:
             continue
         theirs = holder.attrs["Spec"].get("Labels") or {}
-        if not dead(theirs):
+        named = bool(take_over) and str(holder.id).startswith(take_over)
+        if not (named or dead(theirs)):
             raise OperationError(
                 f"{theirs.get('owner', 'someone')} has been running {theirs.get('purpose', 'a deployment')} "
                 f"(process {theirs.get('pid', '?')}) for {age(theirs.get('since', ''), datetime.now(UTC))}: wait for "
-                f"it to end. If that process is gone for good, run `docker config rm {NAME}`"
+                f"it to end. If that process is gone for good, add --take-over {holder.id[:_SHORT]}"
             )
         # By id: a lock that another process takes meanwhile has another one.
         _remove(client, holder.id)

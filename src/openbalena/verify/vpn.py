@@ -18,7 +18,8 @@ from openbalena.verify.web import Web
 # Seconds: for the handshake, and for the api to hear of it from the VPN.
 _HANDSHAKE, _REPORT = 30.0, 15.0
 
-_CONNECTED = "Initialization Sequence Completed"
+# What the client says when its tunnel stands.
+CONNECTED = "Initialization Sequence Completed"
 
 
 def tunnel(target: Target) -> str:
@@ -27,7 +28,7 @@ def tunnel(target: Target) -> str:
         raise SkipCheckError("no openvpn program here: install it, or name one with --openvpn")
     with application(target) as fleet, tempfile.TemporaryDirectory(prefix="open-balena-verify-") as directory:
         for turn, address in enumerate(target.addresses):
-            uuid, key = _register(target, fleet, turn)
+            uuid, key = register(target, fleet, turn)
             credentials = Path(directory) / "credentials"
             write_atomic(credentials, f"{uuid}\n{key}\n", 0o600)
             authority = Path(ssl.get_default_verify_paths().cafile or "")
@@ -38,7 +39,7 @@ def tunnel(target: Target) -> str:
     return f"tunnels through port 443 of {', '.join(target.addresses)}"
 
 
-def _register(target: Target, fleet: Application, turn: int) -> tuple[str, str]:
+def register(target: Target, fleet: Application, turn: int) -> tuple[str, str]:
     """A new device of `fleet`: its uuid and API key."""
     web, address = Web(target), target.alternate(turn)
     answer = web.request(
@@ -60,22 +61,27 @@ def _register(target: Target, fleet: Application, turn: int) -> tuple[str, str]:
     return uuid, key
 
 
-def _connect(target: Target, fleet: Application, address: str, uuid: str, authority: Path, credentials: Path) -> None:
-    command = [
+def command(target: Target, address: str, authority: Path, credentials: Path) -> list[str]:
+    """The OpenVPN client of one device: its CA file, and its credentials file of two lines, uuid and API key."""
+    return [
         str(target.openvpn),
         *("--client", "--dev", "null", "--nobind", "--proto", "tcp-client", "--verb", "3"),
         *("--remote", address, "443", "--ca", str(authority), "--remote-cert-tls", "server"),
         *("--auth-user-pass", str(credentials), "--auth-retry", "none", "--auth-nocache"),
         *("--connect-retry-max", "1", "--connect-timeout", "10", "--resolv-retry", "0"),
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as client:
+
+
+def _connect(target: Target, fleet: Application, address: str, uuid: str, authority: Path, credentials: Path) -> None:
+    words = command(target, address, authority, credentials)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as client:
         watchdog = threading.Timer(_HANDSHAKE, client.kill)
         watchdog.start()
         try:
             said: list[str] = []
             for line in client.stdout or ():
                 said.append(line.strip())
-                if _CONNECTED in line:
+                if CONNECTED in line:
                     watchdog.cancel()
                     _await_report(target, fleet, address, uuid)
                     return

@@ -1,0 +1,148 @@
+"""pki: show, renew and replace the deployment's certificates, and bring HAProxy's to a running cluster.
+
+show    each certificate, what it is for, when it ends
+renew   HAProxy's certificate under the same CA: who trusts the CA goes on doing so; others where they end soon
+import  a certificate of your own for HAProxy: --certificate, --key and, of a private CA, --ca; or as base64 of PEM in
+        HAPROXY_CRT, HAPROXY_KEY and ROOT_CA (environment or .env)
+sync    give HAProxy's certificate to a running cluster; no connection is cut
+"""
+
+import argparse
+import os
+from base64 import b64decode, b64encode
+from datetime import UTC, datetime
+from pathlib import Path
+
+from openbalena import settings
+from openbalena.cli.config import alone
+from openbalena.cli.context import Context
+from openbalena.errors import UsageError
+from openbalena.settings import Settings
+
+# Seconds for haproxy-certs on all ingress nodes, one after the other.
+_TIMEOUT = 180.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The subcommands and their options."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="show|renew|import|sync")
+    show = actions.add_parser("show", help="list the certificates and when they end")
+    show.add_argument("--json", action="store_true", help="print one JSON document")
+    actions.add_parser("renew", help="issue HAProxy's certificate anew, others where they end within 30 days")
+    imported = actions.add_parser("import", help="use a certificate of your own for HAProxy")
+    for name, what in (("certificate", "it, then its intermediates"), ("key", "its key"), ("ca", "its private CA")):
+        imported.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"PEM file of {what}")
+    sync = actions.add_parser("sync", help="bring HAProxy's certificate to a running cluster")
+    sync.add_argument("--timeout", metavar="SECONDS", type=float, default=_TIMEOUT, help=f"({_TIMEOUT:.0f})")
+    sync.add_argument("--take-over", metavar="LOCK", default="", help="take over the lock of a deploy that is gone")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Exit code 1 where the cluster does not take the certificate, 2 for files that do not fit."""
+    values = settings.load(context.project)
+    if not values.get("DNS_TLD"):
+        raise UsageError(f"{context.project.env_file}: DNS_TLD is not set: run ./open-balena.sh config")
+    if args.action == "show":
+        return _show(args, context, Path(values["PKI_DIR"]))
+    if args.action == "sync":
+        from openbalena.cli import pki_sync
+
+        return pki_sync.run(args, context, values)
+    with alone(context.project.directory):
+        return _renew(context, values) if args.action == "renew" else _import(args, context, values)
+
+
+def _show(args: argparse.Namespace, context: Context, directory: Path) -> int:
+    from openbalena.secrets import expiry
+
+    now, found = datetime.now(UTC), expiry.held(directory)
+    if not found:
+        raise UsageError(f"{directory}: no certificate is there: run ./open-balena.sh config")
+    if args.json:
+        context.console.json(
+            [
+                {
+                    "file": str(item.path),
+                    "use": item.use,
+                    "names": item.names,
+                    "issuer": item.issuer,
+                    "not_before": item.start.isoformat(),
+                    "not_after": item.end.isoformat(),
+                    "days_left": item.days(now),
+                }
+                for item in found
+            ]
+        )
+        return 0
+    rows = [
+        (item.path.name, item.use, ", ".join(item.names), item.issuer, f"{item.end:%Y-%m-%d}", item.days(now))
+        for item in found
+    ]
+    context.console.table([("FILE", "FOR", "NAMES", "ISSUER", "ENDS", "DAYS"), *rows])
+    for warning in expiry.warnings(directory):
+        context.console.warn(warning)
+    return 0
+
+
+def _renew(context: Context, values: Settings) -> int:
+    from openbalena.secrets import renew
+
+    directory, console = Path(values["PKI_DIR"]), context.console
+    renewed = renew.renew(directory, values["DNS_TLD"])
+    for file in renewed:
+        console.say(f"{directory / file}: renewed")
+    if "chain.pem" not in renewed:
+        console.warn(
+            f"{directory / 'chain.pem'} is of another CA, which has to renew it: bring the new one with pki import, or "
+            "with pki sync where cert-manager gets it"
+        )
+    if renewed == ["chain.pem"]:
+        console.say("Next: ./open-balena.sh pki sync (a running cluster; cuts no connection)")
+    elif renewed:
+        console.say("Next: ./open-balena.sh swarm-up, which rolls the services that use them")
+    return 0
+
+
+def _import(args: argparse.Namespace, context: Context, values: Settings) -> int:
+    from openbalena import dotenv
+    from openbalena.files import write_atomic
+    from openbalena.secrets import imported, pki
+    from openbalena.settings import envfile
+
+    console, project, directory = context.console, context.project, Path(values["PKI_DIR"])
+    found = imported.checked(*_given(args, values), values["DNS_TLD"])
+    pem = {"HAPROXY_CRT": found.certificate, "HAPROXY_KEY": found.key, "ROOT_CA": found.authority}
+    encoded = {name: b64encode(content).decode() for name, content in pem.items()}
+    if clash := [name for name in encoded if os.environ.get(name, encoded[name]) != encoded[name]]:
+        raise UsageError(f"environment variable {clash[0]}: is another one than the files': unset it, since it wins")
+    file = dotenv.read(project.env_file)
+    # An empty ROOT_CA need not be written where none is set.
+    changed = {name: text for name, text in encoded.items() if file.values.get(name, "") != text}
+    if changed:
+        write_atomic(project.env_file.resolve(), envfile.update(file, changed), 0o600)
+    pki.use_certificate(directory, encoded["HAPROXY_CRT"], encoded["HAPROXY_KEY"])
+    for warning in found.warnings:
+        console.warn(warning)
+    console.say(f"{directory / 'chain.pem'}: HAProxy's certificate is now the imported one")
+    console.say("Next: ./open-balena.sh swarm-up (services that trust the CA are rolled where that changed)")
+    return 0
+
+
+def _given(args: argparse.Namespace, values: Settings) -> tuple[bytes, bytes, bytes]:
+    """Certificate, key and CA as PEM: from the files, or from the variables where no file is named."""
+    if args.certificate or args.key or args.ca:
+        if not (args.certificate and args.key):
+            raise UsageError("pki import: --certificate and --key go together")
+        return _read(args.certificate), _read(args.key), _read(args.ca) if args.ca else b""
+    names = ("HAPROXY_CRT", "HAPROXY_KEY", "ROOT_CA")
+    certificate, key, authority = (b64decode(values.get(name, "")) for name in names)
+    if not (certificate and key):
+        raise UsageError("pki import: name --certificate and --key, or set HAPROXY_CRT and HAPROXY_KEY")
+    return certificate, key, authority
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None

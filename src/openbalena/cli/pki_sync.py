@@ -1,0 +1,76 @@
+"""pki sync: HAProxy's certificate to every ingress node of a running cluster, without replacing HAProxy's tasks."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openbalena.cli.context import Context
+from openbalena.errors import OperationError, UsageError
+from openbalena.settings import Settings
+
+if TYPE_CHECKING:
+    from openbalena.cluster.engine import Engine
+
+# Seconds in which HAProxy has noticed the new file, which it looks for every 10 s where the kernel tells it nothing.
+_NOTICED = 30.0
+
+
+def run(args: argparse.Namespace, context: Context, values: Settings) -> int:
+    """Exit code 1 where an ingress node goes on serving another certificate."""
+    from openbalena import handover
+    from openbalena.cluster import certificate, lock
+    from openbalena.cluster import engine as engines
+    from openbalena.secrets import pki
+
+    stack, directory = values["STACK_NAME"], Path(values["PKI_DIR"])
+    engine = engines.current(context.lab)
+    with engine.client() as client:
+        engines.require_manager(client, engine)
+        with lock.held(client, "pki sync", args.take_over):
+            handover.check(client, context.project, values)
+            if values.get("ACME_EMAIL"):
+                _from_cert_manager(engine, client, context, values)
+            pki.check(directory, values["DNS_TLD"])
+            chain = (directory / "chain.pem").read_bytes()
+            handover.keep(client, context.project, values)
+            changed = certificate.publish(engine, client, stack, chain)
+            if changed:
+                context.console.progress("waiting for haproxy-certs on every ingress node …")
+            certificate.wait(client, stack, args.timeout)
+            certificate.forget(client, stack)
+        _report(context, client, values, chain)
+    context.console.say("The cluster has the certificate." if changed else "The cluster had the certificate already.")
+    return 0
+
+
+def _from_cert_manager(engine: "Engine", client: Any, context: Context, values: Settings) -> None:
+    """Take the certificate that cert-manager got by ACME from its volume into the PKI."""
+    from openbalena.cluster import job, sealed, state
+    from openbalena.secrets import acme
+
+    stack, directory = values["STACK_NAME"], Path(values["PKI_DIR"])
+    node, image = sealed.reader(state.read(client, stack), "cert-manager")
+    mount = job.Mount(f"{stack}_certs-data", "/certs", stack)
+    chain = sealed.read(engine, client, node=node, image=image, file="/certs/export/chain.pem", mounts=[mount])
+    if acme.take(directory, chain, values["DNS_TLD"]):
+        context.console.progress(f"{directory / 'chain.pem'}: taken from cert-manager")
+
+
+def _report(context: Context, client: Any, values: Settings, chain: bytes) -> None:
+    """Say which ingress nodes serve the certificate. Raises OperationError where one serves another."""
+    from openbalena.cluster import certificate, labels, placement, state
+
+    nodes = state.read(client, values["STACK_NAME"]).nodes
+    where = {node.address: node.hostname for node in labels.holders(nodes, placement.INGRESS_LABEL) if node.usable}
+    if not where:
+        raise UsageError("no node has the label openbalena.ingress=true: run ./open-balena.sh swarm-init")
+    left = certificate.not_serving(where, f"api.{values['DNS_TLD']}", chain, _NOTICED)
+    for address, name in where.items():
+        if address not in left:
+            context.console.say(f"{name} ({address}) serves it.")
+    other = {address: why for address, why in left.items() if why == certificate.OTHER}
+    for address in left.keys() - other.keys():
+        context.console.warn(f"{where[address]} ({address}) could not be asked on port 443: {left[address]}")
+    if other:
+        names = ", ".join(where[address] for address in other)
+        raise OperationError(f"{names}: {certificate.OTHER}: see ./open-balena.sh swarm-logs haproxy")

@@ -1,0 +1,62 @@
+"""secrets: show which services use each token, and give one another value.
+
+show         each token and the services that are handed it; no value
+rotate NAME  another value for it in .env: random, or that of the environment variable NAME. swarm-up then rolls the
+             services that use it and no other, and removes the old versions when they run
+"""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from openbalena.cli.config import alone
+from openbalena.cli.context import Context
+from openbalena.settings.variables import variables
+
+if TYPE_CHECKING:
+    from openbalena.stack import Compiled
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The subcommands and their options."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="show|rotate")
+    show = actions.add_parser("show", help="list the tokens and the services that use them")
+    show.add_argument("--json", action="store_true", help="print one JSON document")
+    rotate = actions.add_parser("rotate", help="give a token another value")
+    rotate.add_argument("name", metavar="NAME", help="the token's name in .env")
+    rotate.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Exit code 1 where the user does not agree, 2 for a name that is no token."""
+    from openbalena import deployment
+
+    compiled = deployment.load(context.project, lab=context.lab).compiled
+    return _show(args, context, compiled) if args.action == "show" else _rotate(args, context, compiled)
+
+
+def _show(args: argparse.Namespace, context: Context, compiled: "Compiled") -> int:
+    from openbalena.stack.uses import users
+
+    found = {item.name: users(compiled, item.name) for item in variables().values() if item.token}
+    if args.json:
+        context.console.json(found)
+    else:
+        rows = [(name, ", ".join(services) or "-", variables()[name].help) for name, services in found.items()]
+        context.console.table([("TOKEN", "SERVICES", "WHAT IT IS"), *rows])
+    return 0
+
+
+def _rotate(args: argparse.Namespace, context: Context, compiled: "Compiled") -> int:
+    from openbalena.secrets.rotate import rotate
+    from openbalena.stack.uses import users
+
+    console, services = context.console, ", ".join(users(compiled, args.name)) or "no service"
+    question = f"Give {args.name} another value? The next swarm-up replaces the tasks of {services}."
+    if args.name in variables() and not console.confirm(question, yes=args.yes):
+        console.say("Nothing was changed.")
+        return 1
+    with alone(context.project.directory):
+        rotate(context.project, args.name)
+    console.say(f"{context.project.env_file}: {args.name} has a new value.")
+    console.say(f"Next: ./open-balena.sh swarm-up, which rolls {services}")
+    return 0

@@ -1,0 +1,97 @@
+"""Reading a secret or a private file of a volume: a job prints it, encrypted for this process alone.
+
+The node's engine keeps what a task prints until the task is removed, and a manager passes it on.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from openbalena.cluster import job
+from openbalena.cluster.engine import Engine
+from openbalena.cluster.state import Cluster
+from openbalena.errors import OperationError
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+# Seconds for the task to start, read and end.
+_TIMEOUT = 60.0
+# RFC 5652. Lines of less than 16 KiB, where the engine's log driver would split them.
+_SCRIPT = """umask 077
+cat >/tmp/recipient.pem <<'END'
+{recipient}END
+openssl cms -encrypt -binary -aes256 -outform DER -in {file} -out /tmp/sealed /tmp/recipient.pem &&
+base64 -w 12000 /tmp/sealed"""
+
+
+def read(
+    engine: Engine,
+    client: Any,
+    *,
+    node: str,
+    image: str,
+    file: str,
+    secrets: Sequence[str] = (),
+    mounts: Sequence[job.Mount] = (),
+) -> bytes:
+    """What `file` holds in a task of `image` (it needs openssl) on the node with id `node`.
+
+    `secrets` appear as /run/secrets/NAME. Raises OperationError where the task cannot read it.
+    """
+    certificate, key = _recipient()
+    script = _SCRIPT.format(recipient=_pem(certificate), file=file)
+    reader = job.Job("read", node, image, script, mounts=mounts, secrets=secrets)
+    outcome = job.run(engine, client, [reader], _TIMEOUT)[0]
+    if not outcome.ok:
+        raise OperationError(f"{file} cannot be read: {job.failure(outcome)}")
+    return _opened("".join(outcome.lines), certificate, key)
+
+
+def reader(cluster: Cluster, service: str) -> tuple[str, str]:
+    """A node (its id) that has the image of a running task of `service`, a manager where one is, and that image.
+
+    Raises OperationError where none runs.
+    """
+    for found in cluster.services:
+        if found.short_name != service:
+            continue
+        nodes = {t.node_id for t in cluster.tasks_of(found) if t.wanted and t.state == "running"}
+        usable = [node for node in cluster.nodes if node.id in nodes and node.usable]
+        if usable:
+            return min(usable, key=lambda node: node.role != "manager").id, found.image
+    raise OperationError(f"no task of {service} runs, whose image and node are needed: see swarm-status")
+
+
+def _pem(certificate: x509.Certificate) -> str:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return certificate.public_bytes(Encoding.PEM).decode()
+
+
+def _recipient() -> tuple[x509.Certificate, rsa.RSAPrivateKey]:
+    """A key for this call alone, and a certificate of it, which is what openssl encrypts for."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "openbalena-read")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(hours=1))
+    return builder.sign(key, SHA256()), key
+
+
+def _opened(text: str, certificate: x509.Certificate, key: rsa.RSAPrivateKey) -> bytes:
+    from cryptography.hazmat.primitives.serialization import pkcs7
+
+    try:
+        return pkcs7.pkcs7_decrypt_der(base64.b64decode(text, validate=True), certificate, key, [])
+    except ValueError as error:
+        raise OperationError(f"what the task printed cannot be decrypted: {error}") from None

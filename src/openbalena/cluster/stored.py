@@ -1,0 +1,82 @@
+"""A deployment's settings and PKI in the swarm: one secret of the stack, that any other machine can get them back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from openbalena.cluster.state import STACK_LABEL
+from openbalena.errors import OperationError
+
+_CA, _TOKENS, _OWNER = "openbalena.settings.ca", "openbalena.settings.tokens", "openbalena.settings.owner"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One stored version. `ca` and `tokens` are secrets.bundle.marks of it; `created` is the Engine's time."""
+
+    id: str
+    name: str
+    created: str
+    owner: str
+    ca: str
+    tokens: str
+
+
+def newest(client: Any, stack: str) -> Stored | None:
+    """The version that the last deploy stored, if any machine has deployed `stack` to this swarm."""
+    found = (secret.attrs for secret in client.secrets.list(filters={"label": [_CA, f"{STACK_LABEL}={stack}"]}))
+    return max(map(_stored, found), key=lambda item: item.created, default=None)
+
+
+def stacks(client: Any) -> list[str]:
+    """The stacks whose settings are in this swarm."""
+    return sorted({s.attrs["Spec"]["Labels"].get(STACK_LABEL, "") for s in client.secrets.list(filters={"label": _CA})})
+
+
+def check(found: Stored | None, marks: Mapping[str, str], base: str) -> None:
+    """Raise OperationError unless a deploy of settings with `marks` goes on from what the swarm has.
+
+    `base` is the `tokens` mark of what this machine stored or fetched last: tokens that changed here since may be
+    deployed, tokens that changed elsewhere may not be undone.
+    """
+    if found is None or (found.ca == marks["ca"] and found.tokens in (marks["tokens"], base)):
+        return
+    what = (
+        "with another CA and other tokens than those here"
+        if found.ca != marks["ca"]
+        else "with other tokens than those here, changed since this machine's last deploy"
+    )
+    raise OperationError(
+        f"nothing was deployed: {found.owner} has deployed this stack {what}, and these would cut off its devices, "
+        "users and data: get its settings with ./open-balena.sh config --from-cluster"
+    )
+
+
+def save(client: Any, stack: str, content: bytes, marks: Mapping[str, str], owner: str) -> None:
+    """Make `content` the newest version. Older ones stay until a deploy has succeeded (deploy.remove_unused)."""
+    name = f"{stack}_settings-{hashlib.sha256(content).hexdigest()[:12]}"
+    current = newest(client, stack)
+    if current is not None and current.name == name:
+        return
+    # An older version that is the newest again, after a deploy that failed: no service uses it.
+    for secret in client.secrets.list(filters={"name": name}):
+        if secret.name == name:
+            secret.remove()
+    labels = {STACK_LABEL: stack, _CA: marks["ca"], _TOKENS: marks["tokens"], _OWNER: owner}
+    client.secrets.create(name=name, data=content, labels=labels)
+
+
+def _stored(attributes: Mapping[str, Any]) -> Stored:
+    spec = attributes["Spec"]
+    labels = spec.get("Labels") or {}
+    return Stored(
+        attributes["ID"],
+        spec["Name"],
+        attributes["CreatedAt"],
+        labels.get(_OWNER, "someone"),
+        labels.get(_CA, ""),
+        labels.get(_TOKENS, ""),
+    )

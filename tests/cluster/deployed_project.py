@@ -1,0 +1,34 @@
+"""Looking at, and working with, the whole deployment that the cluster tests share."""
+
+import os
+import subprocess
+
+from openbalena.cluster import engine, state
+from openbalena.project import ROOT, Project
+
+STACK = "openbalena"
+
+
+def tool(project: Project, *words: str, timeout: float = 300, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """`open-balena.sh WORDS` as a user would type it, on the lab, without a terminal; `timeout` in seconds."""
+    return subprocess.run(
+        [ROOT / "open-balena.sh", "--lab", "--project-directory", project.directory, *words],
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def running() -> dict[str, frozenset[str]]:
+    """The ids of each service's running tasks."""
+    with engine.current(lab=True).client() as client:
+        cluster = state.read(client, STACK)
+    return {
+        service.short_name: frozenset(
+            task.id for task in cluster.tasks_of(service) if task.wanted and task.state == "running"
+        )
+        for service in cluster.services
+    }

@@ -1,0 +1,121 @@
+"""Tokens are rotated, and more than one machine administers the cluster."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from deployed_project import STACK, running, tool
+
+from openbalena import dotenv, verify
+from openbalena.cli.context import Context
+from openbalena.cli.verify import target
+from openbalena.cluster import engine, lock
+from openbalena.project import Project
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+
+
+def secrets() -> set[str]:
+    with engine.current(lab=True).client() as client:
+        return {secret.name for secret in client.secrets.list() if secret.name.startswith(f"{STACK}_")}
+
+
+def value(project: Project, name: str) -> str:
+    return dotenv.read(project.env_file, {}).values[name]
+
+
+def failed(project: Project) -> list[str]:
+    results = verify.run(verify.CHECKS, target(Context(project=project, lab=True), []), lambda _: None)
+    return [result.line() for result in results if result.outcome != "ok"]
+
+
+@pytest.mark.parametrize(
+    ("name", "services"),
+    [("REGISTRY2_SECRETKEY", {"registry"}), ("VPN_SERVICE_API_KEY", {"api", "vpn"})],
+)
+def test_a_rotated_token_rolls_what_uses_it_and_nothing_else(name: str, services: set[str], deployed: Project) -> None:
+    before, versions, old = running(), secrets(), value(deployed, name)
+    done = tool(deployed, "secrets", "rotate", name, "--yes")
+    assert done.returncode == 0 and ", ".join(sorted(services)) in done.stdout
+    assert value(deployed, name) != old and value(deployed, name) not in done.stdout + done.stderr
+    assert running() == before and secrets() == versions, "nothing happens before the deploy"
+    done = tool(deployed, "swarm-up")
+    assert done.returncode == 0, done.stdout + done.stderr
+    now = running()
+    assert {service for service in now if now[service] != before[service]} == services
+    assert all(not now[service] & before[service] for service in services)
+    replaced = {f"{service}-env" for service in services} | {"settings"}
+    assert {name.rpartition("-")[0].removeprefix(f"{STACK}_") for name in versions - secrets()} == replaced
+    assert len(secrets()) == len(versions), "the old versions are gone"
+    assert failed(deployed) == []
+
+
+def test_rotating_what_is_no_token_names_those_that_are(deployed: Project) -> None:
+    done = tool(deployed, "secrets", "rotate", "DNS_TLD", "--yes")
+    assert done.returncode == 2 and "DNS_TLD: no token" in done.stderr and "VPN_GUEST_API_KEY" in done.stderr
+
+
+def test_another_machine_gets_the_settings_before_it_may_deploy(deployed: Project, tmp_path: Path) -> None:
+    """One without the settings is refused, gets them, and then the first one must not undo what the second one did."""
+    before, versions = running(), secrets()
+    second = Project(directory=tmp_path)
+    assert tool(second, "config", "--dns-tld", "openbalena.test", "--yes").returncode == 0
+    for command in ("swarm-up", "pki"):
+        done = tool(second, command, *(["sync"] if command == "pki" else []))
+        assert done.returncode == 1 and "with another CA and other tokens" in done.stderr, done.stderr
+        assert "config --from-cluster" in done.stderr
+    assert running() == before and secrets() == versions
+
+    done = tool(second, "config", "--from-cluster", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert second.env_file.read_text() == deployed.env_file.read_text()
+    assert second.env_file.stat().st_mode & 0o777 == 0o600 and second.pki.stat().st_mode & 0o777 == 0o700
+    assert {p.name: p.read_bytes() for p in second.pki.iterdir()} == {
+        p.name: p.read_bytes() for p in deployed.pki.iterdir()
+    }
+    assert len(list(tmp_path.glob(".env.*"))) == len(list(tmp_path.glob("pki.*"))) == 1, "what was there is kept"
+    done = tool(second, "swarm-up")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert running() == before
+
+    assert tool(second, "secrets", "rotate", "HAPROXY_PASSWORD", "--yes").returncode == 0
+    assert tool(second, "swarm-up").returncode == 0
+    done = tool(deployed, "swarm-up")
+    assert done.returncode == 1 and "changed since this machine's last deploy" in done.stderr
+    now = running()
+    assert {service for service in now if now[service] != before[service]} == {"haproxy"}
+    assert tool(deployed, "config", "--from-cluster", "--yes").returncode == 0
+    for path in [*deployed.directory.glob(".env.*"), *deployed.directory.glob("pki.*")]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert tool(deployed, "swarm-up").returncode == 0
+    assert running() == now
+    assert failed(deployed) == []
+
+
+def test_no_secret_is_left_in_what_the_one_shot_task_printed(deployed: Project, tmp_path: Path) -> None:
+    second = Project(directory=tmp_path)
+    done = tool(second, "config", "--from-cluster", OPEN_BALENA_DEBUG="1")
+    assert done.returncode == 0, done.stderr
+    assert value(deployed, "JSON_WEB_TOKEN_SECRET") not in done.stdout + done.stderr
+    assert "openbalena-read" not in engine.current(lab=True).docker("service", "ls")
+
+
+def test_a_lock_that_another_machine_left_is_named_and_taken_over(deployed: Project) -> None:
+    labels = {"owner": "anna@laptop", "purpose": "swarm-up", "since": "2026-11-23T10:00:00+00:00", "pid": "77"}
+    with engine.current(lab=True).client() as client:
+        identifier = client.configs.create(name=lock.NAME, data=b"x", labels={**labels, "machine": "another"}).id
+    try:
+        before = running()
+        done = tool(deployed, "swarm-up")
+        assert done.returncode == 1 and "anna@laptop has been running swarm-up (process 77)" in done.stderr
+        assert f"--take-over {identifier[:12]}" in done.stderr
+        done = tool(deployed, "swarm-up", "--take-over", "0" * 12)
+        assert done.returncode == 1 and "anna@laptop" in done.stderr, "only the lock that was named"
+        done = tool(deployed, "swarm-up", "--take-over", identifier[:12])
+        assert done.returncode == 0, done.stderr
+        assert running() == before
+        assert lock.NAME not in engine.current(lab=True).docker("config", "ls")
+    finally:
+        with engine.current(lab=True).client() as client:
+            for config in client.configs.list(filters={"name": lock.NAME}):
+                config.remove()
