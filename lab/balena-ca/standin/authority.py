@@ -20,20 +20,24 @@ def pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(_PEM, serialization.PrivateFormat.TraditionalOpenSSL, _NONE)
 
 
-def _ca(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
-    usage = x509.KeyUsage(
-        digital_signature=False,
+def _usage(*, server: bool) -> x509.KeyUsage:
+    """cfssl's usages: a server's "signing" and "key encipherment" (its default profile), and a CA's."""
+    return x509.KeyUsage(
+        digital_signature=server,
         content_commitment=False,
-        key_encipherment=False,
+        key_encipherment=server,
         data_encipherment=False,
         key_agreement=False,
-        key_cert_sign=True,
-        crl_sign=True,
+        key_cert_sign=not server,
+        crl_sign=not server,
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def _ca(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    return builder.add_extension(usage, critical=True)
+    return builder.add_extension(_usage(server=False), critical=True)
 
 
 class Authority:
@@ -68,14 +72,18 @@ class Authority:
 
     def _make_root(self, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
         name = self._name(f"Root CA of {self._tld}")
-        return _ca(self._builder(name, name, key, _CA_DAYS)).sign(key, hashes.SHA256())
+        return _ca(self._builder(name, name, key, _CA_DAYS, key.public_key())).sign(key, hashes.SHA256())
 
     def _make_server(self, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-        builder = self._builder(self._name(f"Server CA of {self._tld}"), self.root.subject, key, _CA_DAYS)
+        builder = self._builder(
+            self._name(f"Server CA of {self._tld}"), self.root.subject, key, _CA_DAYS, self.root.public_key()
+        )
         return _ca(builder).sign(self._root_key, hashes.SHA256())
 
     def _make_ocsp(self, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-        builder = self._builder(self._name(f"ocsp.{self._tld}"), self.server.subject, key, _CA_DAYS)
+        builder = self._builder(
+            self._name(f"ocsp.{self._tld}"), self.server.subject, key, _CA_DAYS, self.server.public_key()
+        )
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING])
         return builder.add_extension(usage, critical=False).sign(self._server_key, hashes.SHA256())
 
@@ -84,9 +92,15 @@ class Authority:
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])
 
     def _builder(
-        self, subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int
+        self,
+        subject: x509.Name,
+        issuer: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        days: int,
+        signer: ec.EllipticCurvePublicKey,
     ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
+        # Key identifiers as Go's x509 adds them, in which cfssl is written (RFC 5280, 4.2.1.1 and 4.2.1.2).
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -95,6 +109,8 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(minutes=5))
             .not_valid_after(now + timedelta(days=days))
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer), critical=False)
         )
 
     def issue(self, common_name: str, hosts: list[str]) -> tuple[str, str]:
@@ -103,8 +119,9 @@ class Authority:
         subject = self._name(common_name)
         names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts or [common_name]])
         certificate = (
-            self._builder(subject, self.server.subject, key, _DAYS)
+            self._builder(subject, self.server.subject, key, _DAYS, self.server.public_key())
             .add_extension(names, critical=False)
+            .add_extension(_usage(server=True), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .sign(self._server_key, hashes.SHA256())
         )
