@@ -143,7 +143,9 @@ def current(lab: bool) -> Engine:
 
     endpoint = local.endpoint()
     nodes = tuple(Engine(node.name, str(endpoint.cli), f"unix://{node.socket}") for node in endpoint.nodes)
-    return Engine("the lab", str(endpoint.cli), endpoint.host, nodes=nodes)
+    # Beside the lab's docker program is a configuration that finds its Compose plugin.
+    configuration = {"DOCKER_CONFIG": str(endpoint.cli.parent)}
+    return Engine("the lab", str(endpoint.cli), endpoint.host, nodes=nodes, environment=configuration)
 
 
 def reach(engine: Engine, names: list[str]) -> tuple[Engine, ...]:

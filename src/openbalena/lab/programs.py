@@ -3,6 +3,7 @@
 The root's C library is newer than many machines', so each program is started by the root's own dynamic loader.
 """
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -10,16 +11,24 @@ from openbalena.errors import OperationError
 from openbalena.files import write_atomic
 from openbalena.lab import host, paths
 
-_WRAPPED = {"docker": "usr/bin/docker", "openvpn": "usr/sbin/openvpn"}
+_WRAPPED = {
+    "docker": "usr/bin/docker",
+    "docker-compose": "usr/libexec/docker/cli-plugins/docker-compose",
+    "openvpn": "usr/sbin/openvpn",
+}
 
 
 def wrap(root: Path) -> None:
-    """Write `bin/docker` and `bin/openvpn`, which run the programs of `root` with its own libraries."""
+    """Write `bin/docker` and others, which run the programs of `root` with its own libraries.
+
+    `docker compose` works with DOCKER_CONFIG=`bin` (docker/cli, cliPluginsExtraDirs).
+    """
     loaders = sorted(root.glob("usr/lib/*-linux-gnu*/ld-linux*.so.*"))
     if not loaders:
         raise OperationError(f"{root} has no dynamic loader: run ./open-balena.sh lab down --purge, then lab up.")
     directory = paths.directory() / "bin"
     directory.mkdir(exist_ok=True)
+    write_atomic(directory / "config.json", json.dumps({"cliPluginsExtraDirs": [str(directory)]}))
     for name, program in _WRAPPED.items():
         start = f'"{loaders[0]}" --argv0 {name} --library-path "{loaders[0].parent}"'
         write_atomic(directory / name, f'#!/bin/sh\nexec {start} "{root / program}" "$@"\n', mode=0o755)
