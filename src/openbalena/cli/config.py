@@ -22,6 +22,7 @@ from openbalena.files import write_atomic
 from openbalena.secrets import pki, tokens
 from openbalena.settings.plan import Plan, plan, shown
 from openbalena.settings.variables import variables
+from openbalena.standalone import takeover
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +54,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 f"{project.env_file}: DNS_TLD is not set: say config --dns-tld my.example.com (your domain), or set "
                 "the environment variable DNS_TLD"
             )
-        made = tokens.missing(now)
-        planned = plan(project, answers, made)
+        found = takeover.find(project, now, lab=context.lab)
+        taken = {name: value for name, value in found.tokens.items() if not now.get(name)}
+        made = tokens.missing({**now, **taken})
+        planned = plan(project, answers, {**made, **taken})
         directory = Path(now["PKI_DIR"])
         pki.check(directory, now["DNS_TLD"])
         if not _agreed(planned, context, yes=args.yes):
@@ -62,6 +65,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
             return 1
         try:
             _write(project.env_file.resolve(), planned)
+            if found.pki and not (directory.exists() and any(directory.iterdir())):
+                takeover.adopt(directory, found.pki, now["DNS_TLD"])
+                context.console.say(f"Certificates of the volumes {found.name}_* were taken over.")
             pki.ensure(directory, now["DNS_TLD"])
             if now.get("HAPROXY_CRT"):
                 pki.use_certificate(directory, now["HAPROXY_CRT"], now["HAPROXY_KEY"])
@@ -70,6 +76,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
             raise OperationError(
                 f"{place}: cannot be written: {error.strerror}: correct that and run config again, which goes on"
             ) from None
+    if taken:
+        context.console.say(f"Tokens of the volume {found.name}_resin-data taken over: {', '.join(taken)}")
     _tell(planned, list(made), directory, context)
     return 0
 
@@ -113,4 +121,4 @@ def _tell(planned: Plan, made: list[str], directory: Path, context: Context) -> 
         say(f"Tokens made: {', '.join(made)}")
     say(f"Certificates: {directory}")
     say(f"Profiles: {', '.join(planned.profiles) or 'none'}")
-    say("Next: ./open-balena.sh swarm-init (a cluster), or docker compose up --detach (this machine)")
+    say("Next: ./open-balena.sh swarm-init (a cluster), or ./open-balena.sh up (this machine)")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from openbalena import compose, stack
 from openbalena.images import content
@@ -55,11 +56,23 @@ def plan(compiled: stack.Compiled, written: compose.Project, *, prefix: str, tag
     `written` is the stack's project without interpolation: there `image: ${API_IMAGE:-…}` still says the variable. A
     service whose image was set to something else than that default is not built: somebody chose another image for it.
     """
+    chosen = {name: service.get("image") for name, service in compiled.document["services"].items()}
+    return of_services(compiled.builds, chosen, written, prefix=prefix, tag=tag)
+
+
+def of_services(
+    builds: Mapping[str, Mapping[str, Any]],
+    images: Mapping[str, Any],
+    written: compose.Project,
+    *,
+    prefix: str,
+    tag: str,
+) -> list[Build]:
+    """As `plan`, from each service's build section and its image."""
     found: dict[str, Build] = {}
-    for service, build in compiled.builds.items():
+    for service, build in builds.items():
         match = _IMAGE.match(str(written.tree["services"][service].get("image", "")))
-        image = compiled.document["services"][service].get("image")
-        if match is None or image != match[2] or match[1] in found:
+        if match is None or images[service] != match[2] or match[1] in found:
             continue
         found[match[1]] = Build(
             service=service,

@@ -1,0 +1,48 @@
+"""How far the services of one machine are, on stderr: a line for each change."""
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+
+from openbalena.cli.context import Context
+from openbalena.errors import OperationError
+from openbalena.standalone.containers import Phase, Service
+from openbalena.standalone.deployment import Standalone
+
+_MARKS = {Phase.READY: "ok", Phase.STARTING: "..", Phase.STOPPED: "!!", Phase.FAILING: "!!"}
+# Seconds.
+_LOGS = 15
+
+
+class Display:
+    """Told of every look; says what changed."""
+
+    def __init__(self, context: Context) -> None:
+        self._console = context.console
+        self._said: dict[str, str] = {}
+
+    def __call__(self, seen: list[Service]) -> None:
+        """Show each service that is not as it was."""
+        for service in seen:
+            line = f"  {_MARKS[service.phase]}  {service.name:<16} {service.detail}"
+            if self._said.get(service.name) != line:
+                self._said[service.name] = line
+                self._console.progress(line)
+
+
+def failure(standalone: Standalone, late: Sequence[Service], count: int) -> str:
+    """Which services are not healthy, each with its last `count` log lines, secrets masked."""
+    lines = [f"{len(late)} services are not healthy:"]
+    for service in late:
+        lines.append(f"  {service.name}: {service.detail}")
+        said: list[str] = []
+        with suppress(OperationError):  # the failure that is reported is the service's, not its log's
+            said.extend(standalone.stream("logs", "--no-log-prefix", "--tail", str(count), service.name, limit=_LOGS))
+        lines += [f"    | {_masked(line, standalone.settings.secrets.values())}" for line in said[-count:]]
+    return "\n".join([*lines, "More: ./open-balena.sh logs SERVICE"])
+
+
+def _masked(text: str, secrets: Collection[str]) -> str:
+    # Longest first, so that no part of a longer secret stays readable; short values would mask ordinary words.
+    for value in sorted((v for v in secrets if len(v) >= 6), key=len, reverse=True):
+        text = text.replace(value, "********")
+    return text

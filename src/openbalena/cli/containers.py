@@ -1,0 +1,78 @@
+"""stop, restart, down and destroy: what is done to the containers of this machine's deployment."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from openbalena.cli.context import Context
+from openbalena.errors import OperationError, UsageError
+
+if TYPE_CHECKING:
+    from openbalena.standalone.deployment import Standalone
+
+# Seconds; the longest stop_grace_period is the VPN's, 150 s.
+_LIMIT = 600.0
+_TIMEOUT = 600.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of the command that `parser` is for."""
+    command = parser.prog.rpartition(" ")[2]
+    if command in ("stop", "restart"):
+        parser.add_argument("services", nargs="*", metavar="SERVICE", help="services (all)")
+    if command == "restart":
+        parser.add_argument("--timeout", metavar="SECONDS", type=float, default=_TIMEOUT, help="how long to wait (600)")
+    if command in ("destroy", "clean"):
+        parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Do what `args.command` says."""
+    from openbalena.standalone import deployment
+
+    standalone = deployment.load(context.project, lab=context.lab)
+    actions = {"stop": _stop, "restart": _restart, "down": _down, "destroy": _destroy}
+    actions[args.command](standalone, args, context)
+    return 0
+
+
+def _stop(standalone: "Standalone", args: argparse.Namespace, context: Context) -> None:
+    _compose(standalone, context, "stop", *_services(standalone, args))
+    context.console.say(f"{', '.join(args.services) or standalone.name}: stopped; up starts again.")
+
+
+def _restart(standalone: "Standalone", args: argparse.Namespace, context: Context) -> None:
+    from openbalena.cli.up import wait
+
+    _compose(standalone, context, "restart", *_services(standalone, args))
+    wait(standalone, context, args.timeout)
+
+
+def _down(standalone: "Standalone", args: argparse.Namespace, context: Context) -> None:
+    _compose(standalone, context, "--profile", "*", "down", "--remove-orphans")
+    context.console.say(f"{standalone.name} is gone. Its volumes stay: up finds them again; destroy removes them.")
+
+
+def _destroy(standalone: "Standalone", args: argparse.Namespace, context: Context) -> None:
+    from openbalena.standalone import remains
+
+    found = remains.volumes(standalone)
+    for name in found:
+        context.console.progress(f"  volume {name}")
+    what = f"{standalone.name} with {len(found)} volumes and all their data"
+    if not context.console.confirm(f"Remove {what}?", yes=args.yes):
+        raise OperationError("nothing was removed")
+    _compose(standalone, context, "--profile", "*", "down", "--remove-orphans", "--volumes")
+    remains.remove_volumes(standalone)
+    context.console.say(f"Removed {what}. {context.project.env_file} and {standalone.settings['PKI_DIR']} stay.")
+
+
+def _services(standalone: "Standalone", args: argparse.Namespace) -> list[str]:
+    if unknown := sorted(set(args.services) - set(standalone.services)):
+        raise UsageError(f"no service {', '.join(unknown)}; there are: {', '.join(standalone.services)}")
+    return list(args.services)
+
+
+def _compose(standalone: "Standalone", context: Context, *words: str) -> None:
+    for line in standalone.stream(*words, limit=_LIMIT):
+        if line.strip():
+            context.console.progress(line)

@@ -1,0 +1,101 @@
+"""up, update and wait: build, start, and wait until every service is healthy.
+
+`up` writes what .env lacks first (as `config --yes`), takes over the volumes of a deployment that is there, and removes
+containers of services that the settings no longer have. `update` asks for newer images first. `wait` only waits.
+"""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from openbalena.cli.context import Context
+from openbalena.errors import OperationError
+
+if TYPE_CHECKING:
+    from openbalena.standalone.deployment import Standalone
+
+_TIMEOUT = 600.0
+# Seconds for `docker compose` itself: it may have to pull every image over a slow line.
+_COMPOSE = 3600.0
+_LOG_LINES = 5
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The commands' options."""
+    parser.add_argument("--timeout", metavar="SECONDS", type=float, default=_TIMEOUT, help="how long to wait (600)")
+    if not parser.prog.endswith(" wait"):
+        parser.add_argument("--no-wait", action="store_true", help="do not wait until the services are healthy")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Exit code 1 where a service is not healthy in time; it is named with its last log lines."""
+    from openbalena.standalone import deployment
+
+    if args.command == "wait":
+        wait(deployment.load(context.project, lab=context.lab), context, args.timeout)
+        return 0
+    _complete(context)
+    standalone = deployment.load(context.project, lab=context.lab)
+    for warning in standalone.settings.warnings:
+        context.console.warn(warning)
+    _start(standalone, context, pull=args.command == "update")
+    if args.no_wait:
+        context.console.say(f"{standalone.name} was started; status shows how it gets on.")
+        return 0
+    wait(standalone, context, args.timeout)
+    _tell(standalone, context)
+    return 0
+
+
+def wait(standalone: "Standalone", context: Context, timeout: float) -> None:
+    """Wait with progress; raises OperationError naming what is not ready after `timeout` seconds."""
+    from openbalena.cli.compose_progress import Display, failure
+    from openbalena.standalone import health
+    from openbalena.standalone.containers import Phase
+
+    with standalone.engine.client() as client:
+        seen = health.until_ready(client, standalone.name, standalone.services, timeout, Display(context))
+    if late := [service for service in seen if service.phase is not Phase.READY]:
+        raise OperationError(failure(standalone, late, _LOG_LINES))
+    context.console.say(f"{standalone.name} runs: {len(seen)} services are healthy.")
+
+
+def _complete(context: Context) -> None:
+    """Write what .env lacks, as upstream's `make up` does."""
+    from openbalena import settings
+    from openbalena.cli import config
+    from openbalena.secrets import tokens
+
+    values = settings.load(context.project)
+    if values.get("DNS_TLD") and tokens.missing(values):
+        parser = argparse.ArgumentParser()
+        config.configure(parser)
+        config.run(parser.parse_args(["--yes"]), context)
+
+
+def _start(standalone: "Standalone", context: Context, *, pull: bool) -> None:
+    from openbalena.standalone import build, remains, takeover
+
+    report = context.console.progress
+    takeover.check(standalone)
+    if pull:
+        report("pulling newer images")
+        for line in standalone.stream("pull", "--ignore-buildable", "--quiet", limit=_COMPOSE):
+            report(line)
+    built = build.ensure(standalone, report, pull=pull)
+    for name in remains.remove(built):
+        report(f"removed {name}, which the definitions or the settings no longer have; its volumes stay")
+    if takeover.seed(built):
+        report("gave the private CA of the project's pki directory to balena-ca")
+    report(f"starting {len(built.services)} services")
+    for line in built.stream("up", "--detach", "--no-build", "--quiet-pull", limit=_COMPOSE):
+        if line.strip().startswith(("time=", "WARN", "level=")) or "rror" in line:
+            report(line)
+    takeover.done(built)
+
+
+def _tell(standalone: "Standalone", context: Context) -> None:
+    values, say = standalone.settings, context.console.say
+    say(f"The api: https://api.{values['DNS_TLD']} (user {values['SUPERUSER_EMAIL']}, ./open-balena.sh showpass)")
+    if "admin" in values.profiles:
+        say(f"The web interface: https://admin.{values['DNS_TLD']}")
+    say("Its CA for browsers and the balena CLI: ./open-balena.sh self-signed; checks: ./open-balena.sh verify")

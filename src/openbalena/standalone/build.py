@@ -1,0 +1,69 @@
+"""Building the images that the definitions build, with the tags that the definitions name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from openbalena import compose, images
+from openbalena.images import LAB_PREFIX, Build, build
+from openbalena.images.plan import of_services
+from openbalena.standalone.deployment import Standalone
+
+# Seconds; a pull of a base image over a slow line is part of it.
+_OTHERS = 3600.0
+
+
+def ensure(standalone: Standalone, report: Callable[[str], None], *, pull: bool = False) -> Standalone:
+    """Build what is not built yet; the deployment that comes back names the images.
+
+    `pull` asks the registries for newer base images first. Raises OperationError with the build's last lines.
+    """
+    engine = standalone.engine
+    planned = plan(standalone)
+    if standalone.lab:
+        from openbalena.lab import base
+
+        base.ensure(engine)
+    elif pull:
+        for name in sorted({what.base for what in planned if what.base}):
+            report(f"pulling {name}")
+            engine.docker("pull", "--quiet", name, timeout=_OTHERS)
+    for what in images.tagged(planned, build.base_ids(engine, pull=True)):
+        if build.image_id(engine, what.image):
+            engine.docker("tag", *what.names)
+            continue
+        report(f"building {what.service}")
+        build.build(engine, what, lambda _: None)
+    found = standalone.with_images({what.variable: what.names[1] for what in planned})
+    ours = {what.service for what in planned}
+    others = [name for name, service in standalone.definitions.services.items() if service.get("build")]
+    if missing := sorted(set(others) - ours - _chosen(standalone)):
+        report(f"building {', '.join(missing)}")
+        for _ in found.stream("build", *missing, limit=_OTHERS):
+            pass
+    return found
+
+
+def plan(standalone: Standalone) -> list[Build]:
+    """Our own images: those whose name the definitions take from a variable that nobody set."""
+    written = compose.load(
+        standalone.project.compose_files(lab=standalone.lab),
+        environment=standalone.settings.interpolation(),
+        profiles=standalone.settings.profiles,
+        interpolate=False,
+    )
+    services = standalone.definitions.services
+    prefix = LAB_PREFIX if standalone.lab else standalone.settings["IMAGE_PREFIX"]
+    return of_services(
+        {name: service["build"] for name, service in services.items() if service.get("build")},
+        {name: service.get("image") for name, service in services.items()},
+        written,
+        prefix=prefix,
+        tag=standalone.settings["IMAGE_TAG"],
+    )
+
+
+def _chosen(standalone: Standalone) -> set[str]:
+    """Services of ours that have a build context, but for which the settings name another image."""
+    variables = {name: f"{name.upper().replace('-', '_')}_IMAGE" for name in standalone.definitions.services}
+    return {name for name, variable in variables.items() if variable in standalone.settings.sources}

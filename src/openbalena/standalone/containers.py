@@ -1,0 +1,115 @@
+"""Reading what runs: the containers of a Compose project, and how each is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+PROJECT_LABEL = "com.docker.compose.project"
+_SERVICE_LABEL = "com.docker.compose.service"
+_ONE_OFF_LABEL = "com.docker.compose.oneoff"
+
+
+class Phase(Enum):
+    """How a service is, worst last."""
+
+    READY = "ready"
+    STARTING = "starting"
+    STOPPED = "stopped"
+    FAILING = "failing"
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container. `state` is the Engine's (running, exited …), `health` its health or "" without a check.
+
+    `restarts` counts how often the engine started it anew since it was created.
+    """
+
+    id: str
+    name: str
+    service: str
+    image: str
+    state: str
+    health: str
+    exit_code: int
+    restarts: int
+    ports: tuple[str, ...]
+
+    @property
+    def phase(self) -> Phase:
+        """A container without a health check is ready when it runs."""
+        if self.state == "running":
+            return {"unhealthy": Phase.FAILING, "starting": Phase.STARTING}.get(self.health, Phase.READY)
+        if self.state in ("created", "restarting"):
+            return Phase.FAILING if self.exit_code else Phase.STARTING
+        return Phase.STOPPED
+
+    @property
+    def detail(self) -> str:
+        """What the phase rests on, in words."""
+        restarts = f", restarts: {self.restarts}" if self.restarts else ""
+        if self.state == "running":
+            return (self.health or "running, has no health check") + restarts
+        return f"{self.state}, exit code {self.exit_code}{restarts}"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service that shall run, and its containers (none where it was not created)."""
+
+    name: str
+    containers: tuple[Container, ...]
+
+    @property
+    def phase(self) -> Phase:
+        """That of its worst container."""
+        order = list(Phase)
+        return max((c.phase for c in self.containers), key=order.index, default=Phase.STOPPED)
+
+    @property
+    def detail(self) -> str:
+        """In words, of its worst container."""
+        worst = [c.detail for c in self.containers if c.phase is self.phase]
+        return worst[0] if worst else "not there"
+
+
+def read(client: Any, project: str) -> list[Container]:
+    """The project's containers, those of `docker compose run` left out; `client` is a docker.DockerClient."""
+    import docker
+
+    found = []
+    for listed in client.api.containers(all=True, filters={"label": f"{PROJECT_LABEL}={project}"}):
+        labels = listed["Labels"]
+        if labels.get(_ONE_OFF_LABEL) == "True" or _SERVICE_LABEL not in labels:
+            continue
+        try:
+            found.append(_container(labels[_SERVICE_LABEL], client.api.inspect_container(listed["Id"])))
+        except docker.errors.NotFound:
+            continue
+    return sorted(found, key=lambda item: (item.service, item.name))
+
+
+def services(containers: Iterable[Container], wanted: Sequence[str]) -> list[Service]:
+    """Each of `wanted` with its containers."""
+    known = list(containers)
+    return [Service(name, tuple(c for c in known if c.service == name)) for name in wanted]
+
+
+def _container(service: str, inspected: dict[str, Any]) -> Container:
+    state = inspected["State"]
+    bindings = (inspected["NetworkSettings"].get("Ports") or {}).items()
+    ports = {f"{each['HostPort']}->{inner}" for inner, outer in bindings for each in outer or []}
+    return Container(
+        id=inspected["Id"],
+        name=inspected["Name"].lstrip("/"),
+        service=service,
+        image=inspected["Config"]["Image"],
+        state=state["Status"],
+        health=(state.get("Health") or {}).get("Status", ""),
+        exit_code=state["ExitCode"],
+        restarts=inspected["RestartCount"],
+        ports=tuple(sorted(ports)),
+    )

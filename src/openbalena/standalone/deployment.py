@@ -1,0 +1,102 @@
+"""One machine's deployment, as `docker compose` is told of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from openbalena import compose, settings
+from openbalena.cluster import engine as engines
+from openbalena.cluster.engine import Engine
+from openbalena.cluster.logs import stream
+from openbalena.compose.project import project_name
+from openbalena.errors import OperationError, UsageError
+from openbalena.project import Project
+
+
+@dataclass(frozen=True)
+class Standalone:
+    """`name` is the Compose project's name, the prefix of its containers, networks and volumes.
+
+    `engine` has every setting in its processes' environment, so Compose sees what was validated here.
+    """
+
+    project: Project
+    settings: settings.Settings
+    definitions: compose.Project
+    engine: Engine
+    name: str
+    lab: bool
+
+    @property
+    def services(self) -> list[str]:
+        """The services that shall run."""
+        return sorted(self.definitions.services)
+
+    def with_images(self, images: Mapping[str, str]) -> Standalone:
+        """The same with other images: variable (such as API_IMAGE) to image name."""
+        return replace(self, engine=replace(self.engine, environment={**self.engine.environment, **images}))
+
+    def words(self, *args: str) -> list[str]:
+        """The docker command line's words for `docker compose ARGS` on this project."""
+        file = self.project.env_file
+        files = [word for path in self.project.compose_files(lab=self.lab) for word in ("--file", str(path))]
+        return [
+            *("compose", "--ansi", "never", "--progress", "plain", "--project-name", self.name),
+            *("--project-directory", str(self.project.root), "--env-file", str(file if file.exists() else os.devnull)),
+            *files,
+            *args,
+        ]
+
+    def stream(self, *args: str, limit: float) -> Iterator[str]:
+        """The lines of `docker compose ARGS`, both its outputs; `limit` in seconds.
+
+        Raises OperationError with its last lines where it fails.
+        """
+        last: list[str] = []
+        try:
+            for line in stream(self.engine, *self.words(*args), silence=None, limit=limit):
+                last = [*last[-4:], line]
+                yield line
+        except OperationError:
+            said = "\n  ".join(line for line in last if line.strip())
+            raise OperationError(f"`docker compose {args[0]}` failed:\n  {said or 'it said nothing'}") from None
+
+
+def load(project: Project, *, lab: bool) -> Standalone:
+    """Read the deployment in `project` and find its engine.
+
+    Raises UsageError for settings or definitions that are wrong, OperationError where there is no `docker compose`.
+    """
+    values = settings.load(project)
+    if not values.get("DNS_TLD"):
+        raise UsageError(f"{project.env_file}: DNS_TLD is not set: run ./open-balena.sh config")
+    definitions = compose.load(
+        project.compose_files(lab=lab), environment=values.interpolation(), profiles=values.profiles
+    )
+    environment = {
+        **values.interpolation(),
+        **values.secrets,
+        "COMPOSE_PROFILES": ",".join(values.profiles),
+    }
+    engine = engines.current(lab)
+    engine = replace(engine, environment={**engine.environment, **environment})
+    _require_plugin(engine)
+    return Standalone(project, values, definitions, engine, name(project, values, definitions), lab)
+
+
+def name(project: Project, values: settings.Settings, definitions: compose.Project | None = None) -> str:
+    """The Compose project's name by Compose's rule: COMPOSE_PROJECT_NAME, else `name:`, else the directory's name."""
+    tree = definitions.tree if definitions else compose.Map()
+    return project_name(tree, {**values, **os.environ}, project.directory)
+
+
+def _require_plugin(engine: Engine) -> None:
+    try:
+        engine.docker("compose", "version", "--short")
+    except OperationError as error:
+        raise OperationError(
+            f"{engine.name} has no `docker compose` (2.20 or newer): install the plugin "
+            f"(https://docs.docker.com/compose/install/linux/, Debian: docker-compose). {error}"
+        ) from None

@@ -1,0 +1,171 @@
+"""Taking over what the volumes hold: tokens and certificates that a deployment was made with are never made anew.
+
+A service takes a token from its environment before it looks into the shared file of resin-data (the images' configure
+step), so a new token in `.env` would lock out every device and user that knows the old one.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from openbalena.errors import OperationError, UsageError
+from openbalena.files import private_directory, write_atomic
+from openbalena.project import Project
+from openbalena.settings import Settings
+from openbalena.settings.variables import variables
+from openbalena.standalone import volumes
+from openbalena.standalone.deployment import Standalone, name
+
+# Where each volume is seen, as in the services (docker-compose.yml).
+_MOUNTS = {"resin-data": "/balena", "certs-data": "/certs", "pki-data": "/pki"}
+# Says that tokens and certificates of these volumes have been taken over once: from then on `.env` leads.
+_MARK = ".open-balena"
+_CA = ("ca-0.pem", "ca-0-key.pem", "server-ca-0.pem", "server-ca-0-key.pem", "ocsp.pem", "ocsp-key.pem")
+# Certificates that are made anew, for the same key, where what the volume has does not fit together.
+_REPLACEABLE = ("api.pem", "vpn.pem", "ocsp.pem", "ca-bundle.pem", "chain.pem")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the volumes of the Compose project `name` hold; both empty where there are none."""
+
+    name: str
+    tokens: Mapping[str, str] = field(default_factory=dict)
+    pki: Mapping[str, bytes] = field(default_factory=dict)
+    marked: bool = False
+
+
+def find(project: Project, settings: Settings, *, lab: bool) -> Found:
+    """Look into the volumes; nothing is found where no engine answers (`up` looks again).
+
+    Raises UsageError where they belong to another domain.
+    """
+    from openbalena.cluster import engine as engines
+
+    found = name(project, settings)
+    try:
+        with engines.current(lab).client() as client:
+            return _read(client, found, settings["DNS_TLD"])
+    except OperationError:
+        return Found(found)
+
+
+def tokens(shared: bytes) -> dict[str, str]:
+    """The tokens in the shared file, whose lines are NAME=value as they stand."""
+    lines = (line.partition("=") for line in shared.decode(errors="replace").splitlines())
+    return {key: value for key, _, value in lines if key in variables() and variables()[key].token and value}
+
+
+def certificates(files: Mapping[str, bytes], dns_tld: str) -> dict[str, bytes]:
+    """The files of the PKI directory, by the names there, as far as the volumes hold them; all or none of the CA's."""
+    private = "/certs/private"
+    wanted = {name: f"/pki/{name}" for name in _CA} | {
+        "api.pem": f"{private}/api.{dns_tld}.pem",
+        "api.key": f"{private}/api.{dns_tld}.key",
+        "vpn.pem": f"{private}/vpn.{dns_tld}.pem",
+        "vpn.key": f"{private}/vpn.{dns_tld}.key",
+        "dhparam.pem": f"{private}/dhparam.{dns_tld}.pem",
+        "devices.rsa.key": f"{private}/devices.{dns_tld}.rsa.key",
+        "devices.rsa.key.pub": f"{private}/devices.{dns_tld}.rsa.key.pub",
+        "ca-bundle.pem": f"{private}/ca-bundle.{dns_tld}.pem",
+        "chain.pem": "/certs/export/chain.pem",
+    }
+    found = {name: files[path] for name, path in wanted.items() if files.get(path)}
+    return found if "ca-0.pem" in found and "ca-0-key.pem" in found else {}
+
+
+def adopt(directory: Path, pki: Mapping[str, bytes], dns_tld: str) -> None:
+    """Make `pki` the PKI directory, complete or not at all; raises UsageError where its keys do not belong together."""
+    from openbalena.secrets.check import problems
+
+    half_made = directory.with_name(f".{directory.name}.adopting")
+    shutil.rmtree(half_made, ignore_errors=True)
+    private_directory(half_made)
+    for name_, content in pki.items():
+        secret = "key" in name_.split(".", 1)[0] or name_.endswith("key") or name_ == "chain.pem"
+        write_atomic(half_made / name_, content, 0o600 if secret else 0o644)
+    for name_ in _REPLACEABLE:
+        if any(sentence.startswith(f"{half_made / name_}:") for sentence in problems(half_made, dns_tld)):
+            (half_made / name_).unlink()
+    if wrong := problems(half_made, dns_tld):
+        raise UsageError("\n".join(wrong))
+    if directory.exists():
+        directory.rmdir()  # empty, as the caller has seen
+    half_made.rename(directory)
+
+
+def check(standalone: Standalone) -> None:
+    """Raise UsageError where volumes that were never taken over hold other tokens or another CA than the project."""
+    values = standalone.settings
+    with standalone.engine.client() as client:
+        found = _read(client, standalone.name, values["DNS_TLD"])
+    differ = [key for key, value in found.tokens.items() if values.get(key) != value]
+    if differ and not found.marked:
+        raise UsageError(
+            f"{standalone.project.env_file}: {', '.join(sorted(differ))}: not what the volume "
+            f"{standalone.name}_resin-data has, which users and devices know: delete these lines and run config, which "
+            "takes the volume's"
+        )
+    authority = Path(values["PKI_DIR"]) / "ca-0.pem"
+    if "ca-0.pem" in found.pki and authority.exists() and not _same(authority.read_bytes(), found.pki["ca-0.pem"]):
+        raise UsageError(
+            f"{authority}: not the CA in the volume {standalone.name}_pki-data, which devices trust: move "
+            f"{authority.parent} away and run config, which takes the volume's"
+        )
+
+
+def seed(standalone: Standalone) -> bool:
+    """Give balena-ca, which makes only what is missing, the project's CA; False where it has one already."""
+    directory = Path(standalone.settings["PKI_DIR"])
+    with standalone.engine.client() as client:
+        if "ca-0.pem" in _read(client, standalone.name, standalone.settings["DNS_TLD"]).pki:
+            return False
+        files = {name_: (directory / name_) for name_ in _CA}
+        if not all(path.exists() for path in files.values()):
+            raise UsageError(f"{directory}: not complete: run ./open-balena.sh config")
+        for _ in standalone.stream("create", "--no-build", "--quiet-pull", "balena-ca", limit=1800):
+            pass
+        (holder,) = client.api.containers(
+            all=True,
+            filters={
+                "label": [f"com.docker.compose.project={standalone.name}", "com.docker.compose.service=balena-ca"]
+            },
+        )
+        modes = {name_: 0o600 if "key" in name_ else 0o644 for name_ in _CA}
+        volumes.write(
+            client, holder["Id"], "/pki", {name_: (path.read_bytes(), modes[name_]) for name_, path in files.items()}
+        )
+    return True
+
+
+def done(standalone: Standalone) -> None:
+    """Mark the volumes: from now on the project's tokens are theirs, also after a rotation."""
+    volume = f"{standalone.name}_resin-data"
+    with standalone.engine.client() as client, volumes.holder(client, {volume: "/balena"}) as holder:
+        volumes.write(client, holder, "/balena", {_MARK: (b"", 0o600)})
+
+
+def _read(client: Any, project: str, dns_tld: str) -> Found:
+    there = volumes.existing(client, [f"{project}_{volume}" for volume in _MOUNTS])
+    if not there:
+        return Found(project)
+    files = volumes.read(client, {volume: _MOUNTS[volume.removeprefix(f"{project}_")] for volume in there})
+    shared = {path: content for path, content in files.items() if path.startswith("/balena/") and path.endswith(".env")}
+    mine = f"/balena/{dns_tld}.env"
+    if shared and mine not in shared:
+        domains = ", ".join(sorted(path.removeprefix("/balena/").removesuffix(".env") for path in shared))
+        raise UsageError(
+            f"DNS_TLD is {dns_tld}, but the volume {project}_resin-data belongs to {domains}: set DNS_TLD to that, or "
+            "COMPOSE_PROJECT_NAME to another name for a second deployment"
+        )
+    return Found(project, tokens(shared.get(mine, b"")), certificates(files, dns_tld), f"/balena/{_MARK}" in files)
+
+
+def _same(one: bytes, other: bytes) -> bool:
+    from cryptography import x509
+
+    return x509.load_pem_x509_certificate(one) == x509.load_pem_x509_certificate(other)
