@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 from swarm_project import Small, fetch_busybox
@@ -85,7 +86,7 @@ def test_a_changed_config_rolls_its_service_alone_and_the_old_one_goes(small: Sm
 
 def test_a_rebuilt_image_rolls_what_uses_it(small: Small) -> None:
     web = tasks(small, "web")
-    (small.directory / "lab" / "web" / "root" / "marker").write_text("x")
+    (small.directory / "lab" / "web" / "root" / "marker").write_text(uuid4().hex)  # no run before has built it
     result = small.run("swarm-up")
     assert result.code == 1 and "run ./open-balena.sh swarm-build" in result.error, "the new image is on no node yet"
     assert small.run("swarm-build").code == 0
