@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openbalena.cli.context import Context
-from openbalena.errors import UsageError
 
 if TYPE_CHECKING:
     from openbalena.stack import Compiled
@@ -26,13 +25,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     form = validate.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="for programs")
     form.add_argument("--sarif", action="store_true", help="for code review tools (SARIF 2.1.0)")
-    actions.add_parser("diff", help="what a deploy would change (to come)")
+    actions.add_parser("diff", help="what a deploy would change against what runs; secrets by name only")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where `validate` found an error, 2 for wrong use."""
     if args.action == "diff":
-        raise UsageError("stack diff is not there yet: swarm-up --dry-run shows the stack, swarm-status what runs")
+        return _diff(context)
     if args.action == "validate":
         return _validate(args, context)
     if args.committed:
@@ -78,6 +77,36 @@ def _committed(context: Context) -> int:
     for name, text in committed(context.project.root).items():
         files.write_atomic(context.project.root / name, text)
         context.console.progress(f"wrote {name}")
+    return 0
+
+
+def _diff(context: Context) -> int:
+    import tempfile
+
+    import yaml
+
+    from openbalena import deployment, stack
+    from openbalena.cli.swarm_up import resolved
+    from openbalena.cluster import deploy, engine, state
+    from openbalena.stack import diff
+
+    loaded = deployment.load(context.project, lab=context.lab)
+    name, cluster_engine = loaded.settings["STACK_NAME"], engine.current(context.lab)
+    with cluster_engine.client() as client, tempfile.TemporaryDirectory() as scratch:
+        engine.require_manager(client, cluster_engine)
+        loaded, _ = resolved(loaded, context, cluster_engine, state.read(client, name))
+        directory = Path(scratch) / "stack"
+        stack.render(loaded.compiled, directory, loaded.settings.secrets)
+        arguments = ("stack", "config", "--compose-file", str(directory / "stack.yml"))
+        document = yaml.safe_load(cluster_engine.docker(*arguments, env=deploy.environment(directory, name)))
+        raw = client.api.services(filters={"label": f"{state.STACK_LABEL}={name}"})
+    running = {item["Spec"]["Name"].removeprefix(f"{name}_"): item["Spec"] for item in raw}
+    changes = diff.services(document, running, name)
+    for service, lines in changes.items():
+        for line in lines:
+            context.console.say(f"{service}: {line}")
+    if not any(changes.values()):
+        context.console.say("nothing: what runs is what would be deployed")
     return 0
 
 

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         engines.require_manager(client, engine)
         handover.check(client, context.project, loaded.settings)
         cluster = state.read(client, stack)
-        loaded, built = _resolved(loaded, context, engine, cluster)
+        loaded, built = resolved(loaded, context, engine, cluster)
         plan = _plan(loaded, engine, built)
         findings = preflight.check(plan, cluster)
         for finding in findings:
@@ -101,7 +101,7 @@ def _deploy(
     return 0
 
 
-def _resolved(
+def resolved(
     loaded: "Deployment", context: Context, engine: "Engine", cluster: "Cluster"
 ) -> tuple["Deployment", frozenset[str]]:
     """The deployment with the built images' content tags and the swarm's address pool, and those images that only the
