@@ -83,7 +83,12 @@ class _Raw(socketserver.BaseRequestHandler):
     """Keeps what came first, and says so."""
 
     def handle(self) -> None:
-        self.server.received.append(self.request.recv(4096))  # type: ignore[attr-defined]
+        received = b""
+        self.request.settimeout(0.3)  # the PROXY protocol's header may come in a segment of its own
+        with contextlib.suppress(TimeoutError):
+            while data := self.request.recv(4096):
+                received += data
+        self.server.received.append(received)  # type: ignore[attr-defined]
         self.request.sendall(self.server.label.encode())  # type: ignore[attr-defined]
 
 

@@ -185,6 +185,16 @@ def test_a_post_is_never_sent_twice_and_a_get_is_retried(front_door: FrontDoor) 
     assert requests.count("GET /breaks") > 1
 
 
+def test_log_has_host_and_path_but_no_query(front_door: FrontDoor) -> None:
+    front_door.request(f"api.{TLD}", "/v7/device?apikey=secret-key")
+    log = front_door.directory / "log"
+    deadline = time.monotonic() + 5
+    while f"GET api.{TLD} /v7/device" not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()[-1000:]
+        time.sleep(0.1)
+    assert "secret-key" not in log.read_text()
+
+
 def test_names_are_asked_for_no_faster_than_their_resolver_says(front_door: FrontDoor) -> None:
     asked = front_door.stubs["dns"].asked  # type: ignore[attr-defined]
     asked.clear()
