@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from openbalena.cluster.bridge import bridge
 from openbalena.errors import OperationError
 
 # Seconds. What only asks answers in well under a second; the bound is there for an engine that hangs.
 ASK = 60
-_PING = 10
+_CONNECT = 20  # ssh's own limit for a host that does not answer is longer
 
 
 @dataclass(frozen=True)
@@ -86,51 +85,42 @@ class Engine:
         import docker
         import requests
 
-        try:
-            connection = docker.DockerClient(**self._connection(), timeout=_PING, version="auto")
-        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
-            raise OperationError(self._unreachable(error)) from error
-        connection.api.timeout = timeout
-        # What the caller itself does with files and pipes is not the engine's failure: no OSError here.
-        try:
-            yield connection
-        except docker.errors.APIError as error:
-            raise OperationError(f"{self.name} refused: {error.explanation or error}") from error
-        except (docker.errors.DockerException, requests.RequestException) as error:
-            raise OperationError(self._unreachable(error)) from error
-        finally:
-            connection.close()
+        with self._url() as (url, words):
+            try:
+                connection = docker.DockerClient(base_url=url, timeout=_CONNECT, version="auto")
+            except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+                raise OperationError(self._unreachable(words() or str(error))) from error
+            connection.api.timeout = timeout
+            # What the caller itself does with files and pipes is not the engine's failure: no OSError here.
+            try:
+                yield connection
+            except docker.errors.APIError as error:
+                raise OperationError(f"{self.name} refused: {error.explanation or error}") from error
+            except (docker.errors.DockerException, requests.RequestException) as error:
+                raise OperationError(self._unreachable(words() or str(error))) from error
+            finally:
+                connection.close()
 
-    def _connection(self) -> dict[str, Any]:
-        """The arguments for docker.DockerClient that mean the same engine as the command line's."""
-        import docker
+    @contextmanager
+    def _url(self) -> Iterator[tuple[str, Callable[[], str]]]:
+        """Where the SDK reaches the engine the command line would talk to, and what was said when it did not."""
+        host = self.host or ("" if self.context else os.environ.get("DOCKER_HOST", ""))
+        if not host:
+            # The command line knows DOCKER_CONTEXT and the current context.
+            name = [self.context] if self.context else []
+            template = ["--format", "{{.Endpoints.docker.Host}}"]
+            host = Engine(self.name, self.cli).docker("context", "inspect", *template, *name).strip()
+        if host.startswith("unix://"):
+            yield host, lambda: ""
+            return
+        with bridge(self.command("system", "dial-stdio"), self.process_environment()) as opened:
+            yield f"unix://{opened.path}", opened.words
 
-        if self.host:
-            return {"base_url": self.host, "use_ssh_client": self.host.startswith("ssh://")}
-        if os.environ.get("DOCKER_HOST") and not self.context:
-            found: dict[str, Any] = docker.utils.kwargs_from_env()
-            return {**found, "use_ssh_client": os.environ["DOCKER_HOST"].startswith("ssh://")}
-        # The command line knows DOCKER_CONTEXT and the current context, and where a context's certificates are.
-        name = [self.context] if self.context else []
-        context = json.loads(Engine(cli=self.cli).docker("context", "inspect", *name))[0]
-        endpoint = context["Endpoints"]["docker"]
-        host = endpoint["Host"]
-        arguments: dict[str, Any] = {"base_url": host, "use_ssh_client": host.startswith("ssh://")}
-        certificates = Path(context.get("Storage", {}).get("TLSPath", "")) / "docker"
-        if context.get("TLSMaterial"):
-            arguments["tls"] = docker.tls.TLSConfig(
-                client_cert=(str(certificates / "cert.pem"), str(certificates / "key.pem")),
-                ca_cert=str(certificates / "ca.pem"),
-                verify=not endpoint.get("SkipTLSVerify", False),
-            )
-        return arguments
-
-    def _unreachable(self, error: Exception) -> str:
-        text = str(error)
-        if "Permission denied" in text:
+    def _unreachable(self, words: str) -> str:
+        if "ermission denied" in words and "publickey" not in words:
             return f"{self.name}: no permission for the Docker socket: run as root, or as a member of the group docker"
         return (
-            f"{self.name} cannot be reached ({text}): is the engine running (`systemctl start docker`), "
+            f"{self.name} cannot be reached ({words}): is the engine running (`systemctl start docker`), "
             "and do DOCKER_HOST, DOCKER_CONTEXT and `docker context ls` name the right one?"
         )
 
