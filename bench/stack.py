@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = str(ROOT / ".venv" / "bin" / "python")
 COMMAND = [PYTHON, "-I", "-X", "utf8", str(ROOT / "src/openbalena/__main__.py"), "stack"]
-OWN_LIMIT, GENERATED_LIMIT, GROWTH_LIMIT = 5.0, 1.0, 13.0
+OWN_LIMIT, GENERATED_LIMIT, GROWTH_LIMIT = 5.0, 1.0, 12.0
 
 
 def generated(services: int) -> str:

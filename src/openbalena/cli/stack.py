@@ -1,6 +1,7 @@
 """stack: compile Compose files to a Swarm stack, and say what Swarm makes of a file."""
 
 import argparse
+import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where `validate` found an error, 2 for wrong use."""
+    # A short process that makes no circles: looking for them took half of the time at 10,000 services.
+    gc.disable()
     if args.action == "diff":
         return _diff(context)
     if args.action == "validate":
