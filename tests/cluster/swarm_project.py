@@ -69,7 +69,7 @@ services:
 """
 APPLETS = (
     *("sh", "sleep", "echo", "date", "true", "httpd", "mkdir", "cat", "wget", "head"),
-    *("ls", "grep", "du", "cut", "find", "stat", "readlink", "sha256sum", "sort", "tar", "nc", "rm", "sync"),
+    *("ls", "grep", "du", "cut", "find", "stat", "readlink", "sha256sum", "sort", "tar", "nc", "rm", "mkfifo", "sync"),
 )
 DOCKERFILE = 'FROM scratch\nCOPY root /\nCMD ["sh"]\n'
 

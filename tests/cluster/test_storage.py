@@ -1,6 +1,9 @@
 """Volumes on a real swarm: nothing starts empty elsewhere, and a volume moves without losing a line."""
 
 import json
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -64,6 +67,20 @@ def lines(node: str) -> list[str]:
     ).splitlines()
 
 
+def remove_volume(node: str) -> None:
+    """Remove store's volume on a node, once the containers that had it are gone."""
+    engine = next(item for item in engines.current(True).nodes if item.name == node)
+
+    def removed() -> bool:
+        try:
+            engine.docker("volume", "rm", "small_store-data")
+        except engines.OperationError as error:
+            return "no such volume" in str(error)
+        return True
+
+    eventually(removed, 30)
+
+
 def test_show_says_where_a_volume_is_and_how_large(small: Small) -> None:
     volume = shown(small)
     assert (volume["node"], volume["pinned"], volume["services"]) == ("node1", True, ["store"])
@@ -85,27 +102,80 @@ def test_a_label_moved_by_hand_is_refused_and_the_sentence_helps(small: Small) -
     finally:
         docker("node", "update", "--label-rm", LABEL, "node3")
     assert small.run("swarm-init").code == 0, "it knows where the data is"
-    assert small.run("swarm-up").code == 0
-    assert store_tasks() == [("node1", "running")]
+    assert LABEL in docker("node", "inspect", "node1")
 
 
 def test_a_volume_that_was_removed_is_refused_until_it_is_forgotten(small: Small) -> None:
     assert small.run("swarm-down").code == 0
-    node1 = engines.current(True).nodes[0]
-
-    def removed() -> bool:
-        try:
-            node1.docker("volume", "rm", "small_store-data")
-        except engines.OperationError as error:
-            return "no such volume" in str(error)
-        return True
-
-    eventually(removed, 30)
+    remove_volume("node1")
     result = small.run("swarm-up")
     assert result.code == 1 and "store-data on node1 is empty" in result.error, result
     assert small.run("storage", "forget", "nothing").code == 2
     assert small.run("storage", "forget", "store-data").code == 0
     assert small.run("swarm-up").code == 0
+
+
+INTERRUPTED = """
+import os, signal, sys
+from openbalena.cluster import engine, lock
+from openbalena.storage import move
+
+def report(step):
+    print(step, flush=True)
+    if step.startswith(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+with engine.current(True).client() as client, lock.held(client, "storage move"):
+    request = move.Request("store-data", sys.argv[1], 120)
+    move.run(engine.current(True), client, "small", request, report)
+"""
+
+
+def interrupt(node: str, step: str) -> None:
+    """Begin or go on with the move, and kill it with its first word on `step`."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, node, step], capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+
+
+def test_a_move_that_is_killed_anywhere_loses_nothing(small: Small) -> None:
+    before = lines("node1")
+    for step in ("stopping", "copying"):
+        interrupt("node2", step)
+        assert lines("node1") == before, "the source is as it was"
+        assert shown(small)["node"] == "node1"
+    result = small.run("swarm-up")
+    assert result.code == 0 and "was interrupted and it stays where" in result.err, "back to work without the move"
+    eventually(lambda: store_tasks() == [("node1", "running")])
+    before = lines("node1")
+    interrupt("node2", "remembering")
+    assert lines("node1") == before == lines("node2")
+    interrupt("node2", "moving the label")
+    assert lines("node1") == before
+    result = small.run("swarm-up")
+    assert result.code == 1 and "run ./open-balena.sh storage move store-data node2" in result.error, result
+    interrupt("node2", "starting")
+    result = small.run("storage", "move", "store-data", "node2")
+    assert result.code == 0, result
+    assert store_tasks() == [("node2", "running")] and shown(small)["node"] == "node2"
+    after = lines("node2")
+    assert after[: len(before)] == before and len(after) == len(before) + 1
+    assert small.run("swarm-up").code == 0
+    assert small.run("storage", "move", "store-data", "node1").code == 0, "over the old copy"
+    assert lines("node1")[: len(after)] == after
+
+
+def test_a_move_never_overwrites_what_it_did_not_put_there(small: Small) -> None:
+    node3 = next(item for item in engines.current(True).nodes if item.name == "node3")
+    image = next(i for i in node3.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split() if "web:c-" in i)
+    write = ("--entrypoint", "/bin/sh", "-v", "small_store-data:/data", image, "-c", "echo precious >/data/starts")
+    node3.docker("run", "--rm", *write)
+    result = small.run("storage", "move", "store-data", "node3")
+    assert result.code == 1 and "holds data already" in result.error, result
+    assert lines("node3") == ["precious"]
+    eventually(lambda: store_tasks() == [("node1", "running")])
+    remove_volume("node3")
 
 
 def test_a_dead_node_keeps_its_data_and_nothing_starts_elsewhere(small: Small) -> None:

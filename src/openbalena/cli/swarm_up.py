@@ -1,6 +1,7 @@
 """swarm-up: checks, renders and deploys the stack, then waits until every service runs."""
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from openbalena.cli.context import Context
@@ -79,12 +80,16 @@ def _deploy(
 ) -> int:
     from openbalena import stack as stacks
     from openbalena.cli import swarm_progress
-    from openbalena.cluster import deploy, state, watch
+    from openbalena.cluster import deploy, scale, state, watch
     from openbalena.storage import record
 
     console, stack, directory = context.console, loaded.settings["STACK_NAME"], context.project.rendered
-    stacks.render(loaded.compiled, directory, loaded.settings.secrets)
     before = state.read(client, stack)
+    stopped = {name for move in record.read(client, stack).moves.values() for name in move.replicas}
+    document, kept = scale.apply(loaded.compiled.document, before, stopped)
+    for name, (now, asked) in kept.items():
+        console.progress(f"{name} stays at {now} tasks, as it was scaled by hand (the definition asks for {asked})")
+    stacks.render(replace(loaded.compiled, document=document), directory, loaded.settings.secrets)
     console.progress(f"deploying {stack} from {directory} …")
     deploy.submit(engine, directory, stack, resolve=resolve)
     if args.no_wait:

@@ -58,12 +58,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: `ok` is exit code 0, `lines` what it printed, `error` the Engine's word for a failure."""
+    """How a job ended: `ok` is exit code 0, `lines` what it printed, `error` the Engine's word for a failure.
+
+    `started` is false where the node could not even start it (no such image).
+    """
 
     ok: bool
     lines: tuple[str, ...]
     error: str = ""
     exit_code: int = 0
+    started: bool = True
 
 
 def start(engine: Engine, job: Job) -> None:
@@ -92,7 +96,9 @@ def wait(engine: Engine, client: Any, job: Job, timeout: float) -> Outcome:
     while True:
         task = _newest(client, job)
         if task is not None and task.state in _DONE:
-            return Outcome(task.state == "complete", _log(engine, task), task.error, task.exit_code)
+            started = task.state not in ("rejected", "orphaned")
+            lines = _log(engine, task) if started else ()
+            return Outcome(task.state == "complete", lines, task.error, task.exit_code, started)
         if time.monotonic() >= end:
             where = f"{task.state}{': ' + task.error if task.error else ''}" if task else "no task yet"
             raise OperationError(
@@ -142,8 +148,6 @@ def _newest(client: Any, job: Job) -> Task | None:
 
 def _log(engine: Engine, task: Task) -> tuple[str, ...]:
     """What the task printed, without the end line; what there is of it when the rest does not come in time."""
-    if not task.node_id or task.state in ("rejected", "orphaned"):
-        return ()
     end = time.monotonic() + _LOG
     while True:
         lines = logs.last_lines(engine, task.id, _LOG_LINES)

@@ -71,6 +71,7 @@ class Service:
     volumes: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     configs: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
     template: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -183,6 +184,7 @@ def service_from(raw: Mapping[str, Any]) -> Service:
         volumes=tuple(m.get("Source", "") for m in container.get("Mounts") or [] if m.get("Type") == "volume"),
         secrets=tuple(item["SecretName"] for item in container.get("Secrets") or []),
         configs=tuple(item["ConfigName"] for item in container.get("Configs") or []),
+        labels=spec.get("Labels") or {},
         template=template,
     )
 

@@ -71,7 +71,10 @@ receive() {{
             my $connection = $socket->accept or die "nobody connected\\n";
             while (sysread($connection, my $data, 65536)) {{ print $data; }}'
     else
-        nc -l -p {_PORT} </dev/null
+        # An input that never ends: at its end nc would hang up, and the sender with it.
+        rm -f /tmp/silence
+        mkfifo /tmp/silence
+        nc -l -p {_PORT} <>/tmp/silence
     fi
 }}
 cd /openbalena-volume
