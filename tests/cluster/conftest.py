@@ -1,30 +1,14 @@
-"""One lab for all cluster tests of a run: three real Docker Engines, taken down at the end unless it ran before."""
+"""One deployment on the lab for all cluster tests of a run."""
 
-import os
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 
-from openbalena.lab import Endpoint, endpoint, lifecycle, paths, state
+from openbalena.lab import Endpoint, paths
 from openbalena.project import ROOT, Project
 
 # Seconds: the demo has to be done in 10 minutes with nothing cached.
 DEMO = 600
-
-
-@pytest.fixture(scope="session")
-def lab() -> Iterator[Endpoint]:
-    """The running lab; a developer's own (OPEN_BALENA_LAB_DIR, or the default) is used and left running."""
-    if os.geteuid() != 0:
-        pytest.skip("the lab needs root")
-    ran_before = state.load() is not None
-    try:
-        lifecycle.up()
-        yield endpoint()
-    finally:
-        if not ran_before:
-            lifecycle.down()
 
 
 @pytest.fixture(scope="session")

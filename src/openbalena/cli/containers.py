@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("services", nargs="*", metavar="SERVICE", help="services (all)")
     if command == "restart":
         parser.add_argument("--timeout", metavar="SECONDS", type=float, default=_TIMEOUT, help="how long to wait (600)")
-    if command in ("destroy", "clean"):
+    if command == "destroy":
         parser.add_argument("--yes", action="store_true", help="do not ask")
 
 

@@ -69,11 +69,9 @@ def target(context: Context, addresses: list[str], openvpn: str | None = None) -
 
 def _addresses(context: Context, host: str) -> tuple[str, ...]:
     if context.lab:
-        from openbalena.cluster import engine, labels, state
+        from openbalena import settings
 
-        with engine.current(lab=True).client() as client:
-            nodes = state.read(client, context.project.directory.name).nodes
-        return tuple(node.address for node in labels.holders(nodes, "openbalena.ingress"))
+        return _in_the_lab(settings.load(context.project)["STACK_NAME"])
     import socket
 
     try:
@@ -83,6 +81,19 @@ def _addresses(context: Context, host: str) -> tuple[str, ...]:
             f"{host} does not resolve ({error}): make a DNS record for it, or name the ingress nodes with --address"
         ) from None
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _in_the_lab(stack: str) -> tuple[str, ...]:
+    """The ingress nodes, or without a stack the one node that docker compose acts on."""
+    from openbalena import lab
+    from openbalena.cluster import engine, labels, state
+
+    with engine.current(lab=True).client() as client:
+        cluster = state.read(client, stack)
+    if cluster.services:
+        return tuple(node.address for node in labels.holders(cluster.nodes, "openbalena.ingress"))
+    endpoint = lab.endpoint()
+    return tuple(node.address for node in endpoint.nodes if endpoint.host == f"unix://{node.socket}")
 
 
 def _openvpn(context: Context, named: str | None) -> Path | None:

@@ -93,6 +93,7 @@ def name(project: Project, values: settings.Settings, definitions: compose.Proje
 
 
 def _require_plugin(engine: Engine) -> None:
+    engine.command()
     try:
         engine.docker("compose", "version", "--short")
     except OperationError as error:

@@ -29,7 +29,7 @@ def read(client: Any, mounts: Mapping[str, str]) -> dict[str, bytes]:
     with holder(client, mounts) as container:
         for directory in mounts.values():
             stream, _ = client.api.get_archive(container, directory)
-            found |= _unpack(_collect(stream), posixpath.dirname(directory))
+            found |= unpack(_collect(stream), posixpath.dirname(directory))
     return found
 
 
@@ -71,8 +71,8 @@ def _collect(stream: Iterator[bytes]) -> bytes:
     return data
 
 
-def _unpack(data: bytes, parent: str) -> dict[str, bytes]:
-    """The files of a tar archive whose names are relative to `parent`."""
+def unpack(data: bytes, parent: str) -> dict[str, bytes]:
+    """Path to content of the files in a tar archive with names relative to `parent`; broken links are left out."""
     files: dict[str, bytes] = {}
     links: dict[str, str] = {}
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:

@@ -1,0 +1,77 @@
+"""One machine with a deployment of its own: the commands as a user calls them, and what is there to look at."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openbalena import settings, verify
+from openbalena.lab import Endpoint
+from openbalena.project import ROOT, Project
+
+DNS_TLD = "openbalena.test"
+# Seconds for one command; `up` with nothing built is the longest.
+_BOUND = 400
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The deployment in `directory` on the lab's first node."""
+
+    directory: Path
+    lab: Endpoint
+
+    def run(self, *words: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+        """One command of the command line, without a terminal; `code` is the exit code it has to have."""
+        done = subprocess.run(
+            [sys.executable, "-m", "openbalena", "--lab", "--project-directory", str(self.directory), *words],
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_BOUND,
+            check=False,
+        )
+        assert code is None or done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def docker(self, *words: str) -> str:
+        """What the docker program says on the first node."""
+        command = [str(self.lab.cli), "--host", self.lab.host, *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    @property
+    def project(self) -> Project:
+        return Project(directory=self.directory)
+
+    @property
+    def name(self) -> str:
+        """The Compose project's."""
+        return self.directory.name
+
+    @property
+    def volumes(self) -> set[str]:
+        return set(self.docker("volume", "ls", "--quiet", "--filter", f"name={self.name}_").split())
+
+    @property
+    def env(self) -> str:
+        return (self.directory / ".env").read_text()
+
+    def status(self) -> dict[str, str]:
+        """Each service's state."""
+        listed: dict[str, Any] = json.loads(self.run("status", "--json", code=None).stdout)
+        return {service["service"]: service["state"] for service in listed["services"]}
+
+    def target(self, authority: str | None = None) -> verify.Target:
+        """The deployment as the acceptance checks see it, by the CA in `authority` where that is given."""
+        values = settings.load(self.project)
+        return verify.Target(
+            dns_tld=values["DNS_TLD"],
+            addresses=(self.lab.nodes[0].address,),
+            authority=authority or verify.authority(values, Path(values["PKI_DIR"])),
+            values={**values, **values.secrets},
+            openvpn=self.lab.cli.parent / "openvpn",
+        )

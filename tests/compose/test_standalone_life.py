@@ -1,0 +1,108 @@
+"""The life of a deployment on one machine: up, the acceptance checks, restart, down, up with its data, destroy."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from machine import DNS_TLD, Machine
+
+from openbalena import settings
+from openbalena.lab import Endpoint
+from openbalena.verify.account import bearer, log_in
+from openbalena.verify.web import Web
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
+
+OVERRIDE = "services: {redis: {labels: {mine: here}}}\n"
+
+
+@pytest.fixture(scope="module")
+def machine(lab: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    directory: Path = tmp_path_factory.mktemp("life") / "obtest-life"
+    directory.mkdir()
+    made = Machine(directory, lab)
+    made.run("config", "--dns-tld", DNS_TLD, "--yes")
+    try:
+        yield made
+    finally:
+        made.run("destroy", "--yes", code=None)
+
+
+@pytest.fixture(scope="module")
+def up(machine: Machine) -> str:
+    done = machine.run("up")
+    return done.stdout + done.stderr
+
+
+def test_up_says_where_to_log_in_and_no_secret(up: str, machine: Machine) -> None:
+    assert f"https://api.{DNS_TLD}" in up and f"admin@{DNS_TLD}" in up
+    for name, value in settings.load(machine.project).secrets.items():
+        assert value not in up, name
+
+
+def test_every_acceptance_check_is_green(up: str, machine: Machine) -> None:
+    results = json.loads(machine.run("verify", "--json").stdout)
+    assert {item["outcome"] for item in results} == {"ok"}, results
+
+
+def test_both_modes_have_one_ca(up: str, machine: Machine) -> None:
+    inside = machine.docker("exec", f"{machine.name}-balena-ca-1", "cat", "/pki/ca-0.pem")
+    assert inside == (machine.directory / "pki" / "ca-0.pem").read_text()
+
+
+def test_logs_name_their_service(up: str, machine: Machine) -> None:
+    lines = machine.run("logs", "redis", "haproxy", "--tail", "3").stdout.splitlines()
+    assert lines and all(line.startswith(("redis-1", "haproxy-1")) for line in lines)
+    assert "no service web" in machine.run("logs", "web", code=2).stderr
+
+
+def test_a_stopped_service_shows_and_starts_again_with_the_users_override(up: str, machine: Machine) -> None:
+    machine.run("stop", "redis")
+    machine.run("status", code=1)
+    assert machine.status()["redis"] == "stopped"
+    override = machine.directory / "docker-compose.override.yml"
+    override.write_text(OVERRIDE)
+    try:
+        machine.run("up")
+        labels = machine.docker("inspect", "--format", "{{json .Config.Labels}}", f"{machine.name}-redis-1")
+        assert json.loads(labels)["mine"] == "here"
+    finally:
+        override.unlink()
+    machine.run("restart", "redis")
+    assert set(machine.status().values()) == {"ready"}
+    assert machine.run("wait").returncode == 0
+
+
+def test_data_is_there_after_down_and_up(up: str, machine: Machine) -> None:
+    target = machine.target()
+    token = log_in(target, target.addresses[0])
+    fields = {"app_name": "kept", "organization": 1, "is_for__device_type": 1}
+    made = Web(target).request(
+        "POST", target.addresses[0], "api", "/v7/application", json=fields, headers=bearer(token)
+    )
+    assert made.status_code == 201, made.text
+    before = machine.volumes
+    machine.run("down")
+    assert machine.volumes == before
+    assert set(machine.status().values()) == {"stopped"}
+    machine.run("up")
+    path = f"/v7/application({made.json()['id']})"
+    token = log_in(target, target.addresses[0])
+    found = Web(target).request("GET", target.addresses[0], "api", "/v7/application", headers=bearer(token))
+    assert "kept" in [row["app_name"] for row in found.json()["d"]], path
+
+
+def test_update_starts_nothing_anew_where_nothing_is_newer(up: str, machine: Machine) -> None:
+    before = machine.docker("ps", "--quiet", "--no-trunc", "--filter", f"name={machine.name}-")
+    machine.run("update")
+    assert machine.docker("ps", "--quiet", "--no-trunc", "--filter", f"name={machine.name}-") == before
+
+
+def test_destroy_asks_and_leaves_no_volume(up: str, machine: Machine) -> None:
+    refused = machine.run("destroy", code=2)
+    assert "--yes" in refused.stderr and f"{machine.name}_db-data" in refused.stderr
+    assert machine.volumes
+    machine.run("destroy", "--yes")
+    assert machine.volumes == set()
+    assert machine.docker("ps", "--all", "--quiet", "--filter", f"name={machine.name}-") == ""

@@ -1,0 +1,49 @@
+"""The standalone commands' exit codes where there is nothing to act on."""
+
+from pathlib import Path
+
+import pytest
+
+from openbalena.cli.main import main
+
+COMMANDS = ("up", "deploy", "wait", "update", "status", "logs", "stop", "restart", "down", "destroy", "clean")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DNS_TLD", "OPEN_BALENA_LAB", "DOCKER_HOST"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_without_settings_it_is_wrong_use(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--project-directory", str(tmp_path)]) == 2
+    assert "DNS_TLD is not set: run ./open-balena.sh config" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def configured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory: Path = tmp_path_factory.mktemp("configured")
+    assert main(["config", "--dns-tld", "example.com", "--yes", "--project-directory", str(directory)]) == 0
+    return directory
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_without_docker_it_fails_and_says_what_to_install(
+    command: str, configured: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(configured))
+    capsys.readouterr()
+    assert main([command, "--project-directory", str(configured)]) == 1
+    captured = capsys.readouterr()
+    assert "Install the Docker CLI" in captured.err and captured.out == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_and_unknown_options(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--no-such-option"]) == 2
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert "usage: ./open-balena.sh" in capsys.readouterr().out

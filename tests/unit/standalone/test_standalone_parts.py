@@ -1,0 +1,138 @@
+"""What the standalone commands decide, without an engine."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from openbalena import settings
+from openbalena.errors import UsageError
+from openbalena.project import ROOT, Project
+from openbalena.secrets import pki
+from openbalena.standalone import deployment, takeover
+from openbalena.standalone.containers import Container, Phase, services
+from openbalena.standalone.volumes import unpack
+
+TLD = "example.com"
+
+
+def container(service: str, state: str = "running", health: str = "healthy", exit_code: int = 0) -> Container:
+    return Container("id", f"one-{service}-1", service, "image", state, health, exit_code, 0, ())
+
+
+@pytest.mark.parametrize(
+    ("state", "health", "exit_code", "phase"),
+    [
+        ("running", "healthy", 0, Phase.READY),
+        ("running", "", 0, Phase.READY),
+        ("running", "starting", 0, Phase.STARTING),
+        ("running", "unhealthy", 0, Phase.FAILING),
+        ("created", "", 0, Phase.STARTING),
+        ("restarting", "", 1, Phase.FAILING),
+        ("restarting", "", 0, Phase.STARTING),
+        ("exited", "", 0, Phase.STOPPED),
+        ("dead", "", 137, Phase.STOPPED),
+        ("paused", "", 0, Phase.STOPPED),
+    ],
+)
+def test_phase_of_a_container(state: str, health: str, exit_code: int, phase: Phase) -> None:
+    assert container("api", state, health, exit_code).phase is phase
+
+
+def test_a_service_is_as_its_worst_container_and_stopped_without_one() -> None:
+    known = [container("api"), container("api", health="unhealthy"), container("db"), container("stray")]
+    seen = {service.name: service for service in services(known, ["api", "db", "vpn"])}
+    assert {name: service.phase for name, service in seen.items()} == {
+        "api": Phase.FAILING,
+        "db": Phase.READY,
+        "vpn": Phase.STOPPED,
+    }
+    assert seen["api"].detail == "unhealthy" and seen["vpn"].detail == "not there"
+
+
+def test_the_shared_file_gives_tokens_alone() -> None:
+    shared = b"API_HOST=api.example.com\nAPI_SERVICE_API_KEY=a=b\nSUPERUSER_PASSWORD=\nREGISTRY2_TOKEN=x\n"
+    assert takeover.tokens(shared) == {"API_SERVICE_API_KEY": "a=b"}
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> dict[str, bytes]:
+    """The files of an upstream deployment's volumes, under upstream's names."""
+    directory = tmp_path / "upstream"
+    pki.ensure(directory, TLD)
+    private = "/certs/private"
+    names = {name: f"/pki/{name}" for name in ("ca-0.pem", "ca-0-key.pem", "server-ca-0.pem", "server-ca-0-key.pem")}
+    names |= {name: f"/pki/{name}" for name in ("ocsp.pem", "ocsp-key.pem")}
+    names |= {f"{name}.{end}": f"{private}/{name}.{TLD}.{end}" for name in ("api", "vpn") for end in ("pem", "key")}
+    names |= {"dhparam.pem": f"{private}/dhparam.{TLD}.pem", "chain.pem": "/certs/export/chain.pem"}
+    names |= {"ca-bundle.pem": f"{private}/ca-bundle.{TLD}.pem"}
+    return {path: (directory / name).read_bytes() for name, path in names.items()}
+
+
+def test_upstreams_certificates_become_the_projects(upstream: dict[str, bytes], tmp_path: Path) -> None:
+    directory = tmp_path / "pki"
+    takeover.adopt(directory, takeover.certificates(upstream, TLD), TLD)
+    pki.ensure(directory, TLD)
+    for name in ("api.key", "vpn.key", "api.pem"):
+        assert (directory / name).read_bytes() == upstream[f"/certs/private/{name.replace('.', f'.{TLD}.')}"]
+    assert (directory / "ca-0-key.pem").read_bytes() == upstream["/pki/ca-0-key.pem"]
+    assert {path.name for path in directory.iterdir() if path.stat().st_mode & 0o077} == {
+        *("api.jwks.json", "api.kid", "api.pem", "ca-0.pem", "ca-bundle.pem", "devices.rsa.key.pub"),
+        *("dhparam.pem", "ocsp.pem", "server-ca-0.pem", "vpn.pem"),
+    }
+
+
+def test_a_certificate_of_another_ca_is_made_anew_for_its_key(upstream: dict[str, bytes], tmp_path: Path) -> None:
+    pki.ensure(tmp_path / "other", TLD)
+    key = (tmp_path / "other" / "api.key").read_bytes()
+    upstream[f"/certs/private/api.{TLD}.key"] = key
+    upstream[f"/certs/private/api.{TLD}.pem"] = (tmp_path / "other" / "api.pem").read_bytes()
+    takeover.adopt(tmp_path / "pki", takeover.certificates(upstream, TLD), TLD)
+    assert not (tmp_path / "pki" / "api.pem").exists()
+    assert (tmp_path / "pki" / "api.key").read_bytes() == key
+
+
+def test_a_ca_whose_key_is_another_ones_is_refused(upstream: dict[str, bytes], tmp_path: Path) -> None:
+    pki.ensure(tmp_path / "other", TLD)
+    upstream["/pki/ca-0-key.pem"] = (tmp_path / "other" / "ca-0-key.pem").read_bytes()
+    with pytest.raises(UsageError, match="ca-0"):
+        takeover.adopt(tmp_path / "pki", takeover.certificates(upstream, TLD), TLD)
+    assert not (tmp_path / "pki").exists()
+
+
+def test_without_the_cas_key_nothing_is_taken(upstream: dict[str, bytes]) -> None:
+    del upstream["/pki/ca-0-key.pem"]
+    assert takeover.certificates(upstream, TLD) == {}
+
+
+def test_an_archive_of_a_volume_is_read_with_its_links() -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        member = tarfile.TarInfo("certs/private/a.pem")
+        member.size = 3
+        archive.addfile(member, io.BytesIO(b"pem"))
+        for name, target in (("absolute", "/certs/private/a.pem"), ("relative", "private/a.pem"), ("broken", "/no")):
+            link = tarfile.TarInfo(f"certs/{name}")
+            link.type, link.linkname = tarfile.SYMTYPE, target
+            archive.addfile(link)
+    assert unpack(buffer.getvalue(), "/") == dict.fromkeys(
+        ("/certs/private/a.pem", "/certs/absolute", "/certs/relative"), b"pem"
+    )
+
+
+@pytest.mark.parametrize(("directory", "expected"), [("open-balena", "open-balena"), ("My.Cloud_1", "mycloud_1")])
+def test_the_projects_name_is_composes(
+    directory: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project(directory=tmp_path / directory)
+    project.directory.mkdir()
+    assert deployment.name(project, settings.load(project)) == expected
+    project.env_file.write_text("COMPOSE_PROJECT_NAME=old\n")
+    assert deployment.name(project, settings.load(project)) == "old"
+    monkeypatch.setenv("COMPOSE_PROJECT_NAME", "mine")
+    assert deployment.name(project, settings.load(project)) == "mine"
+
+
+def test_the_checkout_itself_has_its_directorys_name() -> None:
+    assert deployment.name(Project(), settings.load(Project(), {})) == ROOT.name.lower()
