@@ -83,12 +83,12 @@ class Store:
 
     def put(self, bucket: str, key: str, content: Path) -> Item:
         """Make the temporary file `content` the object, in one step."""
-        path = self.path(bucket, key)
+        path, item = self.path(bucket, key), _item(key, content)
         while True:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 content.rename(path)
-                return _item(key, path)
+                return item
             except FileNotFoundError:
                 # The last object beside it was deleted just now, and its directory with it.
                 if not content.exists():
@@ -146,9 +146,9 @@ class Store:
         return {number: _item(key, directory / f"part-{number}") for number in numbers}
 
     def put_part(self, bucket: str, key: str, upload: str, number: int, content: Path) -> Item:
-        path = self._upload(bucket, key, upload) / f"part-{number}"
-        content.rename(path)
-        return _item(key, path)
+        item = _item(key, content)
+        content.rename(self._upload(bucket, key, upload) / f"part-{number}")
+        return item
 
     def complete(self, bucket: str, key: str, upload: str, numbers: list[int]) -> Item:
         """Join the parts to the object. Raises S3Error where one is missing."""

@@ -1,0 +1,204 @@
+"""The lab's S3 server, spoken to over HTTP by a client that signs on its own; boto3 was tried by hand."""
+
+import hashlib
+import hmac
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import httpx
+import pytest
+
+from openbalena.project import ROOT
+
+ACCESS, SECRET = "access-key", "secret-key"
+_START = """
+import sys
+from pathlib import Path
+from standin.server import Server
+from standin.signature import Keys
+from standin.store import Store
+store = Store(Path(sys.argv[1]))
+store.make_bucket("bucket")
+server = Server(store, Keys(sys.argv[2], sys.argv[3]), 0)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+"""
+
+
+class Client:
+    """Signs as docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html says."""
+
+    def __init__(self, port: int, directory: Path) -> None:
+        self.host = f"127.0.0.1:{port}"
+        self.directory = directory
+        self.secret = SECRET
+        self.http = httpx.Client(timeout=10)
+
+    def request(self, method: str, path: str, body: bytes = b"", **options: str) -> httpx.Response:
+        """`options` are query parameters, headers where they begin with a capital letter."""
+        query = {name: value for name, value in options.items() if name[0].islower()}
+        content = hashlib.sha256(body).hexdigest()
+        stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        headers = {"host": self.host, "x-amz-content-sha256": content, "x-amz-date": stamp}
+        signed = ";".join(sorted(headers))
+        lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
+        target = quote(path, safe="/-_.~")
+        parameters = urlencode(sorted(query.items()), quote_via=quote, safe="-_.~")
+        signature = self.sign(f"{method}\n{target}\n{parameters}\n{lines}\n{signed}\n{content}", stamp)
+        headers["Authorization"] = (
+            f"AWS4-HMAC-SHA256 Credential={ACCESS}/{self.scope(stamp)}, SignedHeaders={signed}, Signature={signature}"
+        )
+        headers |= {name.replace("_", "-"): value for name, value in options.items() if name[0].isupper()}
+        url = f"http://{self.host}{target}?{parameters}" if parameters else f"http://{self.host}{target}"
+        return self.http.request(method, url, content=body, headers=headers)
+
+    def presigned(self, path: str, age: timedelta = timedelta(0), lifetime: int = 60) -> str:
+        stamp = f"{datetime.now(UTC) - age:%Y%m%dT%H%M%SZ}"
+        query = {
+            "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+            "X-Amz-Credential": f"{ACCESS}/{self.scope(stamp)}",
+            "X-Amz-Date": stamp,
+            "X-Amz-Expires": str(lifetime),
+            "X-Amz-SignedHeaders": "host",
+        }
+        parameters = urlencode(sorted(query.items()), quote_via=quote, safe="-_.~")
+        signature = self.sign(f"GET\n{path}\n{parameters}\nhost:{self.host}\n\nhost\nUNSIGNED-PAYLOAD", stamp)
+        return f"http://{self.host}{path}?{parameters}&X-Amz-Signature={signature}"
+
+    def scope(self, stamp: str) -> str:
+        return f"{stamp[:8]}/anywhere/s3/aws4_request"
+
+    def sign(self, request: str, stamp: str) -> str:
+        digest = hashlib.sha256(request.encode()).hexdigest()
+        key = f"AWS4{self.secret}".encode()
+        for part in (*self.scope(stamp).split("/"), f"AWS4-HMAC-SHA256\n{stamp}\n{self.scope(stamp)}\n{digest}"):
+            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+        return key.hex()
+
+
+@pytest.fixture
+def s3(tmp_path: Path) -> Iterator[Client]:
+    command = [sys.executable, "-c", _START, str(tmp_path), ACCESS, SECRET]
+    with subprocess.Popen(command, cwd=ROOT / "lab/s3", stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        yield Client(int(server.stdout.readline()), tmp_path)
+        server.kill()
+
+
+def keys(answer: httpx.Response, name: str = "Key") -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return re.findall(f"<{name}>([^<]*)</{name}>", answer.text)
+
+
+def test_object_comes_back_whole_and_in_part(s3: Client) -> None:
+    path = "/bucket/a b/ü+x=1~"
+    assert s3.request("PUT", path, b"hello world").status_code == 200
+    assert s3.request("GET", path).content == b"hello world"
+    head = s3.request("HEAD", path)
+    assert (head.content, head.headers["Content-Length"]) == (b"", "11")
+    for wanted, content, where in (("0-4", b"hello", "0-4"), ("6-", b"world", "6-10"), ("-5", b"world", "6-10")):
+        answer = s3.request("GET", path, Range=f"bytes={wanted}")
+        assert (answer.status_code, answer.content) == (206, content)
+        assert answer.headers["Content-Range"] == f"bytes {where}/11"
+    assert s3.request("GET", path, Range="bytes=11-").status_code == 416
+    assert s3.request("DELETE", path).status_code == 204
+    assert s3.request("GET", path).status_code == 404
+    assert list((s3.directory / "bucket").iterdir()) == []
+
+
+def test_listing_in_pages_and_by_delimiter(s3: Client) -> None:
+    names = [f"d/{number:02}" for number in range(7)] + ["d/sub/x", "d/sub/y", "e"]
+    for name in names:
+        s3.request("PUT", f"/bucket/{name}")
+    assert keys(s3.request("GET", "/bucket")) == names
+    found, token = [], ""
+    while True:
+        more = {"continuation-token": token} if token else {}
+        answer = s3.request("GET", "/bucket", **{"list-type": "2", "prefix": "d/", "max-keys": "3", **more})
+        found += keys(answer)
+        token = "".join(keys(answer, "NextContinuationToken"))
+        if not token:
+            break
+    assert found == names[:-1]
+    answer = s3.request("GET", "/bucket", prefix="d/", delimiter="/")
+    assert keys(answer) == names[:7]
+    assert keys(answer, "Prefix") == ["d/", "d/sub/"]
+
+
+def test_upload_in_parts(s3: Client) -> None:
+    s3.request("PUT", "/bucket/source", b"0123456789")
+    (upload,) = keys(s3.request("POST", "/bucket/whole", uploads=""), "UploadId")
+    part = {"uploadId": upload}
+    assert s3.request("PUT", "/bucket/whole", b"first-", partNumber="1", **part).status_code == 200
+    copied = {"X_Amz_Copy_Source": "/bucket/source", "X_Amz_Copy_Source_Range": "bytes=2-4"}
+    assert s3.request("PUT", "/bucket/whole", partNumber="2", **part, **copied).status_code == 200
+    assert keys(s3.request("GET", "/bucket", uploads="", prefix="who")) == ["whole"]
+    assert keys(s3.request("GET", "/bucket/whole", **part), "PartNumber") == ["1", "2"]
+    assert s3.request("GET", "/bucket/whole").status_code == 404
+    document = "".join(f"<Part><PartNumber>{number}</PartNumber></Part>" for number in (1, 2, 3))
+    for wrong in (document, ""):
+        body = f"<CompleteMultipartUpload>{wrong}</CompleteMultipartUpload>".encode()
+        assert s3.request("POST", "/bucket/whole", body, **part).status_code == 400
+    body = f"<C>{document.replace('<Part><PartNumber>3</PartNumber></Part>', '')}</C>".encode()
+    assert s3.request("POST", "/bucket/whole", body, **part).status_code == 200
+    assert s3.request("GET", "/bucket/whole").content == b"first-234"
+    assert s3.request("GET", "/bucket/whole", **part).status_code == 404
+
+
+def test_what_is_not_signed_rightly_is_refused(s3: Client) -> None:
+    s3.request("PUT", "/bucket/key", b"content")
+    assert s3.http.get(f"http://{s3.host}/bucket/key").status_code == 403
+    assert s3.http.get(s3.presigned("/bucket/key")).content == b"content"
+    assert s3.http.get(s3.presigned("/bucket/key").replace("Expires=60", "Expires=6000")).status_code == 403
+    assert s3.http.get(s3.presigned("/bucket/key", age=timedelta(seconds=90))).status_code == 403
+    assert s3.http.get(s3.presigned("/bucket/other").replace("other", "key")).status_code == 403
+    s3.secret = "wrong"
+    assert s3.request("GET", "/bucket/key").status_code == 403
+    assert s3.http.get(s3.presigned("/bucket/key")).status_code == 403
+
+
+def test_body_that_is_not_the_signed_one_is_refused(s3: Client) -> None:
+    original, sent = b"what was signed", b"what was sent!!"
+    send = s3.http.request
+    s3.http.request = lambda *words, **options: send(*words, **(options | {"content": sent}))  # type: ignore[method-assign]
+    assert s3.request("PUT", "/bucket/key", original).status_code == 400
+    s3.http.request = send  # type: ignore[method-assign]
+    assert s3.request("GET", "/bucket/key").status_code == 404
+
+
+@pytest.mark.parametrize("key", ["../escape", "a/../../b", "a//b", "./a", "%2e%2e/x"])
+def test_key_that_is_no_path_of_the_bucket(s3: Client, key: str) -> None:
+    # httpx resolves dots in a URL; the signature is over what is sent, so the raw path goes in escaped.
+    path = f"/bucket/{key}".replace("%2e", ".")
+    escaped = quote(path, safe="/").replace(".", "%2E")
+    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    content = hashlib.sha256(b"").hexdigest()
+    lines = f"host:{s3.host}\nx-amz-content-sha256:{content}\nx-amz-date:{stamp}\n"
+    signed = "host;x-amz-content-sha256;x-amz-date"
+    signature = s3.sign(f"PUT\n{quote(path, safe='/-_.~')}\n\n{lines}\n{signed}\n{content}", stamp)
+    credential = f"Credential={ACCESS}/{s3.scope(stamp)}, SignedHeaders={signed}, Signature={signature}"
+    headers = {"x-amz-date": stamp, "x-amz-content-sha256": content, "Authorization": f"AWS4-HMAC-SHA256 {credential}"}
+    answer = s3.http.put(f"http://{s3.host}{escaped}", headers=headers)
+    assert answer.status_code == 400, answer.text
+    assert {path.name for path in s3.directory.iterdir()} == {"bucket", ".temporary"}
+
+
+def test_many_clients_at_once(s3: Client) -> None:
+    def put_and_delete(number: int) -> int:
+        path = f"/bucket/same/directory/{number % 4}"
+        codes = {s3.request("PUT", path, bytes([number])).status_code, s3.request("DELETE", path).status_code}
+        return len(codes - {200, 204})
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(put_and_delete, range(80))) == 0
+    deadline = time.monotonic() + 5  # a request's own temporary file goes just after its answer
+    while list((s3.directory / ".temporary").iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
