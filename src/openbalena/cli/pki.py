@@ -28,7 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="show|renew|import|sync")
     show = actions.add_parser("show", help="list the certificates and when they end")
     show.add_argument("--json", action="store_true", help="print one JSON document")
-    actions.add_parser("renew", help="issue HAProxy's certificate anew, others where they end within 30 days")
+    renew = actions.add_parser("renew", help="issue HAProxy's certificate anew, others where they end within 30 days")
+    renew.add_argument("--due", action="store_true", help="HAProxy's, too, only where it ends within 30 days")
     imported = actions.add_parser("import", help="use a certificate of your own for HAProxy")
     for name, what in (("certificate", "it, then its intermediates"), ("key", "its key"), ("ca", "its private CA")):
         imported.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"PEM file of {what}")
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
         return pki_sync.run(args, context, values)
     with alone(context.project.directory):
-        return _renew(context, values) if args.action == "renew" else _import(args, context, values)
+        return _renew(args, context, values) if args.action == "renew" else _import(args, context, values)
 
 
 def _show(args: argparse.Namespace, context: Context, directory: Path) -> int:
@@ -84,14 +85,14 @@ def _show(args: argparse.Namespace, context: Context, directory: Path) -> int:
     return 0
 
 
-def _renew(context: Context, values: Settings) -> int:
-    from openbalena.secrets import renew
+def _renew(args: argparse.Namespace, context: Context, values: Settings) -> int:
+    from openbalena.secrets import pki, renew
 
     directory, console = Path(values["PKI_DIR"]), context.console
-    renewed = renew.renew(directory, values["DNS_TLD"])
+    renewed = renew.renew(directory, values["DNS_TLD"], only_due=args.due)
     for file in renewed:
         console.say(f"{directory / file}: renewed")
-    if "chain.pem" not in renewed:
+    if not pki.serves_own(directory):
         console.warn(
             f"{directory / 'chain.pem'} is of another CA, which has to renew it: bring the new one with pki import, or "
             "with pki sync where cert-manager gets it"
@@ -100,6 +101,8 @@ def _renew(context: Context, values: Settings) -> int:
         console.say("Next: ./open-balena.sh pki sync (a running cluster; cuts no connection)")
     elif renewed:
         console.say("Next: ./open-balena.sh swarm-up, which rolls the services that use them")
+    else:
+        console.say("Nothing was renewed.")
     return 0
 
 
@@ -110,6 +113,10 @@ def _import(args: argparse.Namespace, context: Context, values: Settings) -> int
     from openbalena.settings import envfile
 
     console, project, directory = context.console, context.project, Path(values["PKI_DIR"])
+    if values.get("ACME_EMAIL"):
+        raise UsageError(
+            "pki import: ACME_EMAIL is set, so cert-manager's certificate would replace it: unset it first"
+        )
     found = imported.checked(*_given(args, values), values["DNS_TLD"])
     pem = {"HAPROXY_CRT": found.certificate, "HAPROXY_KEY": found.key, "ROOT_CA": found.authority}
     encoded = {name: b64encode(content).decode() for name, content in pem.items()}

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 # Seconds in which HAProxy has noticed the new file, which it looks for every 10 s where the kernel tells it nothing.
 _NOTICED = 30.0
+# Certificates that other services hold: config in docker-compose.yml and file of the PKI.
+_CONFIGS = {"api-certificate": "api.pem", "vpn-certificate": "vpn.pem", "ocsp-certificate": "ocsp.pem"}
 
 
 def run(args: argparse.Namespace, context: Context, values: Settings) -> int:
     """Exit code 1 where an ingress node goes on serving another certificate."""
     from openbalena import handover
-    from openbalena.cluster import certificate, lock
+    from openbalena.cluster import certificate, deploy, lock, one_service
     from openbalena.cluster import engine as engines
     from openbalena.secrets import pki
 
@@ -33,12 +35,13 @@ def run(args: argparse.Namespace, context: Context, values: Settings) -> int:
             pki.check(directory, values["DNS_TLD"])
             chain = (directory / "chain.pem").read_bytes()
             handover.keep(client, context.project, values)
-            changed = certificate.publish(engine, client, stack, chain)
+            changed = certificate.publish(client, stack, chain)
             if changed:
                 context.console.progress("waiting for haproxy-certs on every ingress node …")
-            certificate.wait(client, stack, args.timeout)
-            certificate.forget(client, stack)
+            one_service.until_runs(client, stack, certificate.SERVICE, args.timeout)
+            deploy.remove_unused(client, stack)
         _report(context, client, values, chain)
+        _warn_of_others(context, client, values)
     context.console.say("The cluster has the certificate." if changed else "The cluster had the certificate already.")
     return 0
 
@@ -54,6 +57,17 @@ def _from_cert_manager(engine: "Engine", client: Any, context: Context, values: 
     chain = sealed.read(engine, client, node=node, image=image, file="/certs/export/chain.pem", mounts=[mount])
     if acme.take(directory, chain, values["DNS_TLD"]):
         context.console.progress(f"{directory / 'chain.pem'}: taken from cert-manager")
+
+
+def _warn_of_others(context: Context, client: Any, values: Settings) -> None:
+    """Say that other renewed certificates need a deploy: their services' tasks have to be replaced."""
+    from openbalena.cluster import certificate, state
+
+    stack, directory = values["STACK_NAME"], Path(values["PKI_DIR"])
+    files = {config: (directory / file).read_bytes() for config, file in _CONFIGS.items()}
+    if other := certificate.stale(state.read(client, stack), stack, files):
+        names = ", ".join(_CONFIGS[config] for config in other)
+        context.console.warn(f"{names}: the services have older ones: run ./open-balena.sh swarm-up, which rolls them")
 
 
 def _report(context: Context, client: Any, values: Settings, chain: bytes) -> None:

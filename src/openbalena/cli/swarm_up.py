@@ -80,7 +80,7 @@ def _deploy(
 ) -> int:
     from openbalena import stack as stacks
     from openbalena.cli import swarm_progress
-    from openbalena.cluster import deploy, scale, state, watch
+    from openbalena.cluster import deploy, scale, staged, state, watch
     from openbalena.storage import record
 
     console, stack, directory = context.console, loaded.settings["STACK_NAME"], context.project.rendered
@@ -90,6 +90,10 @@ def _deploy(
     for name, (now, asked) in kept.items():
         console.progress(f"{name} stays at {now} tasks, as it was scaled by hand (the definition asks for {asked})")
     stacks.render(replace(loaded.compiled, document=document), directory, loaded.settings.secrets)
+    wanted = staged.versions(deploy.read_rendered(directory), directory, stack)
+    for name in staged.first(before, wanted):
+        console.progress(f"{name} goes first: it checks tokens that other services show …")
+        staged.roll(client, before, name, wanted[name], directory, args.timeout)
     console.progress(f"deploying {stack} from {directory} …")
     deploy.submit(engine, directory, stack, resolve=resolve)
     if args.no_wait:

@@ -6,62 +6,45 @@ import hashlib
 import socket
 import ssl
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from openbalena.cluster import state
-from openbalena.cluster.convergence import Phase, judge
-from openbalena.cluster.engine import Engine
+from openbalena.cluster import one_service, state
 from openbalena.errors import OperationError
 
 # Names in docker-compose.yml's x-swarm.
-SERVICE, SECRET, TARGET = "haproxy-certs", "haproxy-chain", "/run/secrets/chain.pem"
+SERVICE, SECRET = "haproxy-certs", "haproxy-chain"
 # Why an address is not served the new certificate, where it answers.
 OTHER = "still serves another certificate"
 _INTERVAL = 0.5
 _CONNECT = 3.0
 
 
-def publish(engine: Engine, client: Any, stack: str, chain: bytes) -> bool:
-    """Give haproxy-certs `chain` (PEM: certificate, key, CA); whether that changed it. No other service is touched."""
-    cluster = state.read(client, stack)
-    service = _service(cluster, stack)
-    name = f"{stack}_{SECRET}-{hashlib.sha256(chain).hexdigest()[:12]}"
-    held = [secret for secret in service.secrets if secret.startswith(f"{stack}_{SECRET}")]
-    if held == [name]:
+def publish(client: Any, stack: str, chain: bytes) -> bool:
+    """Give haproxy-certs `chain` (PEM: certificate, key, CA); whether that changed it. No other service is touched.
+
+    Raises OperationError where the stack does not run.
+    """
+    service = one_service.find(state.read(client, stack), SERVICE)
+    if service is None:
+        raise OperationError(f"the stack {stack} does not run here: run ./open-balena.sh swarm-up")
+    name, held = f"{stack}_{SECRET}-{hashlib.sha256(chain).hexdigest()[:12]}", one_service.holds(service, SECRET)
+    if held == name:
         return False
-    if not any(secret.name == name for secret in client.secrets.list(filters={"name": name})):
-        client.secrets.create(name=name, data=chain, labels={state.STACK_LABEL: stack})
-    engine.docker(
-        *("service", "update", "--detach", "--no-resolve-image", "--quiet"),
-        *(word for secret in held for word in ("--secret-rm", secret)),
-        *("--secret-add", f"source={name},target={TARGET},mode=0400", service.name),
-    )
+    one_service.replace_secret(client, service, held, name, chain)
     return True
 
 
-def wait(client: Any, stack: str, timeout: float) -> None:
-    """Wait until haproxy-certs runs as it was asked to; raises OperationError after `timeout` seconds."""
-    end = time.monotonic() + timeout
-    while True:
-        cluster = state.read(client, stack)
-        progress = judge(_service(cluster, stack), cluster)
-        if progress.phase is Phase.CONVERGED:
-            return
-        if progress.phase is Phase.FAILED or time.monotonic() >= end:
-            raise OperationError(
-                f"{SERVICE} does not run with the new certificate ({progress.running} of {progress.wanted} tasks; "
-                f"{progress.detail}): see swarm-status and swarm-logs {SERVICE}; HAProxy goes on with the old one"
-            )
-        time.sleep(_INTERVAL)
-
-
-def forget(client: Any, stack: str) -> None:
-    """Remove the certificates that haproxy-certs no longer uses."""
-    used = _service(state.read(client, stack), stack).secrets
-    for secret in client.secrets.list(filters={"name": f"{stack}_{SECRET}"}):
-        if secret.name.startswith(f"{stack}_{SECRET}-") and secret.name not in used:
-            secret.remove()
+def stale(cluster: state.Cluster, stack: str, files: Mapping[str, bytes]) -> list[str]:
+    """Those of `files` (config to content) that the stack's services have in another version."""
+    used = {name for service in cluster.services for name in service.configs}
+    found = []
+    for config, content in files.items():
+        prefix = f"{stack}_{config}-"
+        has = {name for name in used if name.startswith(prefix)}
+        if has and prefix + hashlib.sha256(content).hexdigest()[:12] not in has:
+            found.append(config)
+    return found
 
 
 def not_serving(addresses: Collection[str], host: str, chain: bytes, timeout: float) -> dict[str, str]:
@@ -95,10 +78,3 @@ def _first(chain: bytes) -> bytes:
     begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
     text = chain.decode()
     return ssl.PEM_cert_to_DER_cert(text[text.index(begin) : text.index(end) + len(end)])
-
-
-def _service(cluster: state.Cluster, stack: str) -> state.Service:
-    for service in cluster.services:
-        if service.short_name == SERVICE:
-            return service
-    raise OperationError(f"the stack {stack} does not run here: run ./open-balena.sh swarm-up")

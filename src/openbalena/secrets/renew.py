@@ -13,14 +13,15 @@ from openbalena.secrets.make import leaves
 from openbalena.secrets.pki import serves_own
 
 
-def renew(directory: Path, dns_tld: str) -> list[str]:
+def renew(directory: Path, dns_tld: str, *, only_due: bool = False) -> list[str]:
     """Issue HAProxy's certificate anew, with a new key, and of the others those that are due; returns their files.
 
+    With `only_due` HAProxy's, too, is left alone while it has more than expiry.WARNING to go.
     The others' keys stay: the api's signs tokens that are out there. Each file is replaced in one step, HAProxy's
     last, so a run that was killed is simply run again. Where HAProxy serves another CA's certificate, that one is left
     alone. Raises UsageError for files that do not belong together or to `dns_tld`; then nothing was changed.
     """
-    wanted = _renewable(directory, dns_tld)
+    wanted = _renewable(directory, dns_tld, only_due=only_due)
     bundle = (directory / "ca-bundle.pem").read_bytes()
     issuer = Authority(read_certificates(directory / "server-ca-0.pem")[0], read_key(directory / "server-ca-0-key.pem"))
     issue = leaves(directory, dns_tld, issuer, bundle)
@@ -30,7 +31,7 @@ def renew(directory: Path, dns_tld: str) -> list[str]:
     return renewed
 
 
-def _renewable(directory: Path, dns_tld: str) -> set[str]:
+def _renewable(directory: Path, dns_tld: str, *, only_due: bool) -> set[str]:
     """The files to renew, after checking all of them."""
     missing = [name for name in ("ca-0.pem", "server-ca-0.pem", "ca-bundle.pem") if not (directory / name).exists()]
     if missing:
@@ -38,4 +39,6 @@ def _renewable(directory: Path, dns_tld: str) -> set[str]:
     if wrong := problems(directory, dns_tld, ended=False):
         raise UsageError("\n".join(wrong))
     wanted = {item.path.name for item in due(held(directory), datetime.now(UTC))}
-    return wanted | {"chain.pem"} if serves_own(directory) else wanted - {"chain.pem"}
+    if not serves_own(directory):
+        return wanted - {"chain.pem"}
+    return wanted if only_due else wanted | {"chain.pem"}

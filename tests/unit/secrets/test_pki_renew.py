@@ -102,6 +102,15 @@ def test_a_killed_renewal_is_finished_by_the_next(ending: Path, writes: int, mon
     assert not expiry.warnings(ending)
 
 
+def test_for_a_timer_only_what_is_due_is_renewed(copied: Path) -> None:
+    before = contents(copied)
+    assert renew.renew(copied, DOMAIN, only_due=True) == [] and not changed(before, copied)
+
+
+def test_for_a_timer_all_that_is_due_is_renewed(ending: Path) -> None:
+    assert set(renew.renew(ending, DOMAIN, only_due=True)) == {"chain.pem", "api.pem", "vpn.pem", "ocsp.pem"}
+
+
 def test_another_ca_s_certificate_is_left_alone(ending: Path, tmp_path: Path) -> None:
     pki.ensure(tmp_path / "other", DOMAIN)
     (ending / "chain.pem").write_bytes((tmp_path / "other" / "chain.pem").read_bytes())

@@ -1,0 +1,70 @@
+"""Rolling one service alone, on another version of one of its secrets, as the next deploy of the stack would."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from openbalena.cluster import state
+from openbalena.cluster.convergence import Phase, judge
+from openbalena.errors import OperationError
+
+_INTERVAL = 0.5
+
+
+def find(cluster: state.Cluster, name: str) -> state.Service | None:
+    """The stack's service of that name in the Compose file."""
+    return next((service for service in cluster.services if service.short_name == name), None)
+
+
+def holds(service: state.Service, key: str) -> str:
+    """The version (full name) of the secret `key` that the service has; empty where it has none."""
+    prefix = f"{service.stack}_{key}-"
+    return next((name for name in service.secrets if name.startswith(prefix)), "")
+
+
+def replace_secret(client: Any, service: state.Service, old: str, new: str, content: bytes) -> None:
+    """Give the service the secret `new`, made with `content` where it is not there, in the place of `old`.
+
+    Everything else of its definition stays, the order of its secrets too: the deploy that follows changes nothing.
+    """
+    there = [secret for secret in client.secrets.list(filters={"name": new}) if secret.name == new]
+    if not there:
+        there = [client.secrets.create(name=new, data=content, labels={state.STACK_LABEL: service.stack})]
+    raw = client.api.inspect_service(service.id)
+    spec = raw["Spec"]
+    held = spec["TaskTemplate"]["ContainerSpec"]["Secrets"]
+    for item in held:
+        if item["SecretName"] == old:
+            item.update(SecretID=there[0].id, SecretName=new)
+    # The SDK's fetch_current_spec would write the Engine's defaults into the definition, and so replace tasks again.
+    client.api.update_service(
+        service.id,
+        raw["Version"]["Index"],
+        task_template=spec["TaskTemplate"],
+        name=spec["Name"],
+        labels=spec["Labels"],
+        mode=spec["Mode"],
+        update_config=spec.get("UpdateConfig"),
+        rollback_config=spec.get("RollbackConfig"),
+        endpoint_spec=spec.get("EndpointSpec"),
+    )
+
+
+def until_runs(client: Any, stack: str, name: str, timeout: float) -> None:
+    """Wait until the service runs as it was asked to; raises OperationError after `timeout` seconds."""
+    end = time.monotonic() + timeout
+    while True:
+        cluster = state.read(client, stack)
+        service = find(cluster, name)
+        if service is None:
+            raise OperationError(f"the service {name} is gone: somebody removed it")
+        progress = judge(service, cluster)
+        if progress.phase is Phase.CONVERGED:
+            return
+        if progress.phase is Phase.FAILED or time.monotonic() >= end:
+            raise OperationError(
+                f"{name} does not run with its new secret ({progress.running} of {progress.wanted} tasks do; "
+                f"{progress.detail}): see ./open-balena.sh swarm-status and swarm-logs {name}"
+            )
+        time.sleep(_INTERVAL)

@@ -1,0 +1,37 @@
+"""Who checks a token gets its new value before who shows it."""
+
+from openbalena.cluster.staged import first
+from openbalena.cluster.state import Cluster, Service
+
+
+def cluster(**services: str) -> Cluster:
+    return Cluster(
+        (),
+        tuple(
+            Service(name, f"ob_{name}", "ob", secrets=("ob_api-key-0", f"ob_{name}-env-{version}"))
+            for name, version in services.items()
+        ),
+    )
+
+
+def wanted(**versions: str) -> dict[str, str]:
+    return {name: f"ob_{name}-env-{version}" for name, version in versions.items()}
+
+
+RUNS = cluster(api="1", registry="1", s3="1", vpn="1", haproxy="1")
+
+
+def test_a_token_of_one_service_needs_no_order() -> None:
+    assert first(RUNS, wanted(api="1", registry="2", s3="1", vpn="1")) == []
+    assert first(RUNS, wanted(api="2", registry="1", s3="1", vpn="1")) == []
+
+
+def test_the_api_before_the_vpn_and_the_store_before_all() -> None:
+    assert first(RUNS, wanted(api="2", registry="1", s3="1", vpn="2")) == ["api"]
+    assert first(RUNS, wanted(api="2", registry="2", s3="2", vpn="1")) == ["s3", "api"]
+    assert first(RUNS, wanted(api="2", registry="1", s3="2", vpn="1")) == ["s3"]
+
+
+def test_what_does_not_run_yet_is_not_waited_for() -> None:
+    assert first(cluster(), wanted(api="1", registry="1", s3="1", vpn="1")) == []
+    assert first(cluster(api="1"), wanted(api="2", vpn="1")) == []
