@@ -17,7 +17,7 @@ from openbalena.lab import base
 from openbalena.project import Project
 from openbalena.verify.account import application
 from openbalena.verify.target import Target
-from openbalena.verify.vpn import _register
+from openbalena.verify.vpn import register
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -48,7 +48,7 @@ def device(deployed: Project) -> Iterator[Device]:
     engine, name = current(lab=True), f"test-device-{secrets.token_hex(4)}"
     base.ensure(engine)
     with application(where) as fleet:
-        uuid, key = _register(where, fleet, 0)
+        uuid, key = register(where, fleet, 0)
         environment = {
             "CREDENTIALS": f"{uuid}\n{key}\n",
             "AUTHORITY": base64.b64encode(where.authority.encode()).decode(),
