@@ -58,7 +58,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
             ):
                 raise OperationError("nothing was deployed")
         with lock.held(client, "swarm-up", args.take_over):
-            handover.keep(client, context.project, loaded.settings)
             known = record.note(client, stack, cluster)
             guard.require_data(engine, client, plan.services, cluster, known)
             for volume, move in guard.interrupted(known):
@@ -66,6 +65,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
                     f"a move of volume {volume} to {cluster.hostname(move.target)} was interrupted and it stays where "
                     f"it was: run ./open-balena.sh storage move {volume} {cluster.hostname(move.target)} to go on"
                 )
+            handover.keep(client, context.project, loaded.settings)
             return _deploy(args, context, engine, client, loaded, resolve=not built)
 
 
