@@ -4,11 +4,18 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from openbalena.compose.paths import is_file
 from openbalena.compose.tree import Map, Position, Seq
+from openbalena.stack.content import ContentFile
+from openbalena.stack.diagnostic import Diagnostic, Severity
 from openbalena.stack.service import Service
+from openbalena.stack.size import in_bytes
 
 MAXIMUM_SERVICE_NAME = 63  # swarmkit, manager/controlapi: a DNS label
-MINIMUM_MEMORY = 4 * 1024 * 1024  # moby, daemon/cluster/convert and swarmkit: "must be at least 4MiB"
+# swarmkit, manager/controlapi/service.go, validateResources
+MINIMUM_MEMORY, MINIMUM_CPUS = 4 * 1024 * 1024, 0.001
+MAXIMUM_OBJECT_NAME = 64  # swarmkit, manager/controlapi/common.go
+MAXIMUM_BYTES = {"secrets": 500 * 1024, "configs": 1000 * 1024}  # swarmkit: MaxSecretSize, MaxConfigSize
 # moby and swarmkit accept these; `docker stack config` does not look.
 _CHOICES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("deploy", "mode"): ("replicated", "global", "replicated-job", "global-job"),
@@ -38,9 +45,24 @@ def check_service(service: Service) -> None:
                 "deploy.placement.constraints", f"the engine refuses {constraint}",
                 "write node.labels.x == y, node.role, node.hostname, node.id or node.platform.os", place,
             )  # fmt: skip
+    for kind in ("limits", "reservations"):
+        _resources(service, kind, (deploy.get("resources") or Map()).get(kind) or Map())
     _ports(service, deploy)
     _targets(service)
     _image(service)
+
+
+def check_content(content: ContentFile, place: Position) -> Iterator[Diagnostic]:
+    """Say what is wrong with a secret or config: what is known of it before it is rendered."""
+    kind = content.path.partition("/")[0]
+    limit = MAXIMUM_BYTES[kind]
+    size = content.source.stat().st_size if content.source is not None and is_file(content.source) else 0
+    if size > limit:
+        said = f"{content.source} has {size} bytes; Swarm holds at most {limit} in one of {kind}"
+        yield Diagnostic(place, kind, Severity.ERROR, said, "mount a volume instead")
+    if len(content.name) > MAXIMUM_OBJECT_NAME and "$" not in content.name:
+        said = f"{content.name} is longer than the {MAXIMUM_OBJECT_NAME} characters that the engine allows"
+        yield Diagnostic(place, kind, Severity.ERROR, said, "choose a shorter name")
 
 
 def _items(value: Any, key: str) -> list[tuple[Any, Position]]:
@@ -62,6 +84,21 @@ def _choice(service: Service, path: tuple[str, ...], choices: tuple[str, ...]) -
         service.error(
             ".".join(path), f"the engine refuses {value} at the deploy", f"write {instead}", place.at(path[-1])
         )
+
+
+def _resources(service: Service, kind: str, resources: Map) -> None:
+    place = resources.at("memory")
+    memory = in_bytes(resources.get("memory", 0), place)
+    if isinstance(memory, int) and 0 < memory < MINIMUM_MEMORY:
+        service.error(
+            f"deploy.resources.{kind}.memory", "the engine refuses less than 4 MiB", "write 4m or more", place
+        )
+    cpus = str(resources.get("cpus", 0))
+    if "$" not in cpus and 0 < float(cpus) < MINIMUM_CPUS:
+        service.error(
+            f"deploy.resources.{kind}.cpus", "the engine refuses less than 0.001 processors", "write 0.001 or more",
+            resources.at("cpus"),
+        )  # fmt: skip
 
 
 def _ports(service: Service, deploy: Map) -> None:

@@ -8,7 +8,7 @@ from openbalena.compose.project import Project
 from openbalena.compose.tree import Map, Position, plain
 from openbalena.errors import UsageError
 from openbalena.stack import rules, symbolic
-from openbalena.stack.checks import check_service
+from openbalena.stack.checks import check_content, check_service
 from openbalena.stack.content import ContentFile, described, entry, secret_env
 from openbalena.stack.diagnostic import Diagnostic, Severity
 from openbalena.stack.overlay import Words, leave_out, overlay
@@ -173,6 +173,7 @@ class _Compilation:
             if key not in files:
                 files[key] = described(section[:-1], key, written, self.project.name, self.project.environment)
             files[key] = replace(files[key], services=tuple(users))
+            self.diagnostics += check_content(files[key], declared.at(key))
             entries[key] = plain(entry(files[key], written.get("labels")))
         return entries
 

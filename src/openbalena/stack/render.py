@@ -8,11 +8,10 @@ from typing import Any
 
 from openbalena import files, placeholder
 from openbalena.errors import UsageError
+from openbalena.stack.checks import MAXIMUM_BYTES
 from openbalena.stack.compiler import Compiled
 from openbalena.stack.content import ContentFile
 from openbalena.stack.emit import dump
-
-MAXIMUM_BYTES = {"secrets": 500 * 1024, "configs": 1000 * 1024}  # swarmkit: MaxSecretSize, MaxConfigSize
 
 
 def stack_file(compiled: Compiled) -> str:

@@ -24,7 +24,7 @@ VALID: dict[str, list[Any]] = {
     "devices": [["/dev/net/tun"]],
     "cap_add": [["NET_ADMIN"]],
     "deploy": [{"replicas": 2}, {"mode": "global"}, {"resources": {"limits": {"cpus": 0.5, "memory": "1g"}}}],
-    "mem_limit": ["64m", 1024],
+    "mem_limit": ["64m", 67108864],
     "cpus": [1, "0.5"],
     "healthcheck": [{"test": "x", "interval": "5s", "start_interval": "1s"}, {"disable": True}],
     "networks": [["n"], {"n": {"aliases": ["x"]}}],

@@ -128,6 +128,7 @@ def test_networks(compiled: Any) -> None:
         ("ports: [{target: 5, published: 5, mode: host}, {target: 6, published: 5, mode: host}]", "ports"),
         ("ports: ['5:5'], deploy: {endpoint_mode: dnsrr}", "ports"),
         ("restart: sometimes", "restart"), ("deploy: {mode: foo}", "deploy.mode"),
+        ("mem_limit: 1m", "deploy.resources.limits.memory"), ("cpus: 0.0001", "deploy.resources.limits.cpus"),
         ("deploy: {endpoint_mode: foo}", "deploy.endpoint_mode"),
         ("deploy: {rollback_config: {failure_action: rollback}}", "deploy.rollback_config.failure_action"),
         ("deploy: {placement: {constraints: [foo]}}", "deploy.placement.constraints"),
@@ -147,6 +148,15 @@ def test_what_swarm_cannot_have_is_an_error(compiled: Any, text: str, rule: str)
 )  # fmt: skip
 def test_what_is_lost_is_a_warning(compiled: Any, text: str, rule: str) -> None:
     assert ("warning", rule) in said(compiled, text)
+
+
+def test_what_no_secret_can_be(compiled: Any, tmp_path: Any) -> None:
+    (tmp_path / "large").write_bytes(b"x" * 600_000)
+    text = "services: {a: {image: 'x:1', secrets: [s, t]}}\n"
+    top = f"secrets:\n  s: {{file: ./large}}\n  t: {{file: ./t, name: {'n' * 65}}}"
+    said = [(item.position.line, item.meaning) for item in compiled(text + top).diagnostics]
+    assert [line for line, _ in said] == [3, 4]
+    assert "has 600000 bytes" in said[0][1] and "longer than the 64" in said[1][1]
 
 
 def test_depends_on_is_said_once(compiled: Any) -> None:
