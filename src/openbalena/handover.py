@@ -56,11 +56,19 @@ def fetch(engine: "Engine", client: Any, stack: str) -> bytes:
 
 
 def restore(packed: bytes, project: Project) -> list[str]:
-    """Write the settings and PKI that `fetch` got; returns the files' names."""
+    """Write the settings and PKI that `fetch` got; returns the files' names.
+
+    Raises OperationError where the settings say that the PKI is elsewhere.
+    """
     from openbalena import settings
 
     names = bundle.unpack(packed, project.directory)
-    _note(project, _marks(settings.load(project))["tokens"])
+    values = settings.load(project)
+    if Path(values["PKI_DIR"]) != project.pki:
+        raise OperationError(
+            f"{project.env_file}: PKI_DIR is {values['PKI_DIR']}: move the files of {project.pki} there"
+        )
+    _note(project, _marks(values)["tokens"])
     return names
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from openbalena.errors import UsageError
 from openbalena.secrets.check import AUTHORITIES
 from openbalena.secrets.keys import read_certificates
 from openbalena.secrets.pki import serves_own
@@ -52,9 +53,15 @@ def held(directory: Path) -> list[Held]:
 
 
 def warnings(directory: Path, now: datetime | None = None) -> list[str]:
-    """A sentence for each certificate in `directory` that ends within WARNING or has ended: when, and what to do."""
+    """A sentence for each certificate in `directory` that ends within WARNING or has ended: when, and what to do.
+
+    A damaged file's sentence is the only one: whoever warns has something else to do.
+    """
     at = now or datetime.now(UTC)
-    return [_sentence(item, at) for item in held(directory) if item.end - at <= WARNING]
+    try:
+        return [_sentence(item, at) for item in due(held(directory), at)]
+    except UsageError as error:
+        return [str(error)]
 
 
 def due(items: Iterable[Held], now: datetime) -> list[Held]:

@@ -61,5 +61,5 @@ def public_values(directory: Path) -> dict[str, str]:
 
 def serves_own(directory: Path) -> bool:
     """Whether HAProxy's certificate is of the deployment's own CA; also where there is none yet."""
-    chain = directory / "chain.pem"
-    return not chain.exists() or (directory / "ca-bundle.pem").read_bytes() in chain.read_bytes()
+    chain, bundle = directory / "chain.pem", directory / "ca-bundle.pem"
+    return not chain.exists() or (bundle.exists() and bundle.read_bytes() in chain.read_bytes())

@@ -155,6 +155,14 @@ def test_a_ca_that_ends_is_said_to_be_no_matter_of_renewal(copied: Path) -> None
     assert "ends in 3 days" in text and "docs/certificates.md" in text
 
 
+def test_a_damaged_file_is_a_warning_too(copied: Path) -> None:
+    (copied / "vpn.pem").write_text("x")
+    assert expiry.warnings(copied) == [
+        f"{copied / 'vpn.pem'}: expected certificates in PEM form: put the right file there"
+    ]
+    assert expiry.warnings(copied / "nowhere") == []
+
+
 def test_everything_that_can_end_is_listed(made: Path) -> None:
     found = {item.path.name: item for item in expiry.held(made)}
     certificates_there = {path.name for path in made.glob("*.pem") if b"BEGIN CERTIFICATE" in path.read_bytes()}
