@@ -89,6 +89,7 @@ class _Compilation:
             self.files["secrets"][content.key] = content
         position: Position = self.model["services"].at(name)
         service = Service(name, source, self.project.name, position, Map(position=position))
+        service.interpolated = self.project.interpolated
         for key, rule in RULES.items():
             if key in source and source[key] is not None:
                 rule.apply(service, source[key])

@@ -56,9 +56,20 @@ def _fill(compiled: Compiled, directory: Path, secrets: Mapping[str, str]) -> No
     for content in compiled.content_files:
         files.write_atomic(directory / content.path, _content(content, secrets), 0o600)
     text, variables = _text_and_variables(compiled)
-    lines = [f"{name}={shlex.quote(_secret(name, secrets))}\n" for name in variables]
+    values = dict.fromkeys(_empty(compiled.document), "") | {name: _secret(name, secrets) for name in variables}
+    lines = [f"{name}={shlex.quote(value) if value else ''}\n" for name, value in sorted(values.items())]
     files.write_atomic(directory / "deploy.env", "".join(lines), 0o600)
     files.write_atomic(directory / "stack.yml", text, 0o600)
+
+
+def _empty(document: Mapping[str, Any]) -> set[str]:
+    """Variables that are empty in some service: `docker stack` would take the deploying shell's value for them.
+
+    Not those that the docker command reads itself.
+    """
+    environments = (service.get("environment", {}) for service in document["services"].values())
+    empty = {key for environment in environments for key, value in environment.items() if value == ""}
+    return {key for key in empty if key not in ("HOME", "PATH") and not key.startswith("DOCKER_")}
 
 
 def _content(content: ContentFile, secrets: Mapping[str, str]) -> bytes:
@@ -88,7 +99,7 @@ def _header(compiled: Compiled, variables: list[str]) -> str:
         f"# Node label to set: docker node update --label-add {label}={value} NODE\n"
         for label, value in sorted(compiled.node_labels.items())
     ]
-    if variables:
+    if variables or (compiled.interpolated and _empty(compiled.document)):
         lines.append("# Before the deploy: set -a; . ./deploy.env; set +a\n")
     return "".join(lines)
 

@@ -9,7 +9,10 @@ from openbalena.stack.diagnostic import Diagnostic, Severity
 
 @dataclass
 class Service:
-    """`source` is the service in Compose's normal form, `target` what goes into the stack."""
+    """`source` is the service in Compose's normal form, `target` what goes into the stack.
+
+    `interpolated` is false where `${…}` stayed as written.
+    """
 
     name: str
     source: Map
@@ -17,6 +20,7 @@ class Service:
     position: Position
     target: Map = field(default_factory=Map)
     build: Map | None = None
+    interpolated: bool = True
     diagnostics: list[Diagnostic] = field(default_factory=list)
 
     def at(self, key: str) -> Position:

@@ -2,6 +2,7 @@
 
 import shlex
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,19 @@ def test_secrets_are_in_their_files_only(compiled: Any, tmp_path: Path) -> None:
     service = yaml.safe_load(text)["services"]["a"]
     assert service["environment"] == {"PLAIN": "it's $$5", "LATE": "a-${TOKEN}"}
     assert service["command"] == ["sh", "-c", "echo $$HOME"]
+
+
+def test_what_is_empty_stays_empty_whatever_the_shell_has(compiled: Any, tmp_path: Path, docker: Path) -> None:
+    text = 'services: {a: {image: "x:1", environment: {EMPTY: "", NONE: null, DOCKER_HOST: ""}}}'
+    out = tmp_path / "out"
+    stack.render(compiled(text), out, {})
+    assert (out / "deploy.env").read_text() == "EMPTY=\n"
+    command = f"set -a; . {out}/deploy.env; set +a; exec {docker} stack config -c {out}/stack.yml"
+    done = subprocess.run(
+        ["sh", "-c", command], env={"EMPTY": "leaks", "NONE": "leaks"}, capture_output=True, text=True, timeout=60,
+        check=True,
+    )  # fmt: skip
+    assert yaml.safe_load(done.stdout)["services"]["a"]["environment"] == {"EMPTY": "", "DOCKER_HOST": ""}
 
 
 def test_only_the_owner_can_read(compiled: Any, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from openbalena.stack.service import Service
 supported("image", "each node pulls it, unless it is there already")
 supported("command", "the task's arguments")
 supported("entrypoint", "the task's command")
-supported("environment", "the task's environment; nothing reads .env on the nodes")
 supported("labels", "labels of the container; `deploy.labels` are the service's")
 supported("hostname", "may hold templates such as {{.Node.Hostname}}")
 supported("user", "as in Compose")
@@ -29,6 +28,19 @@ supported("dns_search", "as in Compose")
 supported("logging", "as in Compose, on the node of the task")
 supported("stop_grace_period", "counts from SIGTERM; the default is 10 s")
 supported("stop_signal", "as in Compose")
+
+
+@rule("environment", Status.SUPPORTED, Native.KEPT)
+def environment(service: Service, value: Map) -> None:
+    """Kept; nothing reads .env on the nodes. A variable that nothing sets is left out.
+
+    `docker stack deploy` gives a variable that is empty or has no value in the file the deploying shell's value. A
+    rendered directory's deploy.env says that the empty ones are empty.
+    """
+    unset = [key for key, text in value.items() if text is None] if service.interpolated else []
+    for key in unset:
+        service.note("environment", f"{key} is set nowhere, so the tasks do not have it", "", value.at(key))
+    service.put("environment", value.without(unset), service.at("environment"))
 
 
 @rule("tty", Status.SUPPORTED, Native.KEPT)
