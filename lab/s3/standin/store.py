@@ -89,12 +89,11 @@ class Store:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 content.rename(path)
                 return item
-            except FileNotFoundError:
-                # The last object beside it was deleted just now, and its directory with it.
-                if not content.exists():
-                    raise
-            except (NotADirectoryError, FileExistsError, IsADirectoryError):
-                content.unlink()
+            except (FileNotFoundError, FileExistsError):
+                # A directory on the way was deleted just now with the last object in it; or it is an object.
+                if not content.exists() or any(parent.is_file() for parent in path.parents):
+                    raise S3Error(409, "InvalidRequest", "a key is the directory of another") from None
+            except (NotADirectoryError, IsADirectoryError):
                 raise S3Error(409, "InvalidRequest", "a key is the directory of another") from None
 
     def delete(self, bucket: str, key: str) -> None:

@@ -190,14 +190,21 @@ def test_key_that_is_no_path_of_the_bucket(s3: Client, key: str) -> None:
     assert {path.name for path in s3.directory.iterdir()} == {"bucket", ".temporary"}
 
 
+def test_key_below_or_above_another_is_refused(s3: Client) -> None:
+    s3.request("PUT", "/bucket/a/b", b"kept")
+    for key in ("a/b/c", "a/b/c/d", "a"):
+        assert s3.request("PUT", f"/bucket/{key}").status_code == 409
+    assert s3.request("GET", "/bucket/a/b").content == b"kept"
+
+
 def test_many_clients_at_once(s3: Client) -> None:
     def put_and_delete(number: int) -> int:
         path = f"/bucket/same/directory/{number % 4}"
-        codes = {s3.request("PUT", path, bytes([number])).status_code, s3.request("DELETE", path).status_code}
+        codes = {s3.request("PUT", path, str(number).encode()).status_code, s3.request("DELETE", path).status_code}
         return len(codes - {200, 204})
 
     with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(put_and_delete, range(80))) == 0
+        assert sum(pool.map(put_and_delete, range(400))) == 0
     deadline = time.monotonic() + 5  # a request's own temporary file goes just after its answer
     while list((s3.directory / ".temporary").iterdir()):
         assert time.monotonic() < deadline
