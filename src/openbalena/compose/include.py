@@ -11,11 +11,11 @@ from openbalena.compose.tree import Map, Position, plain
 from openbalena.errors import UsageError
 
 SECTIONS = ("services", "networks", "volumes", "secrets", "configs", "models")
-LoadFiles = Callable[[list[Path], Path, Mapping[str, str]], Map]
+LoadFiles = Callable[[list[Path], Path, Mapping[str, str], Position], Map]
 
 
 def resolve(tree: Map, directory: Path, environment: Mapping[str, str], load: LoadFiles) -> Map:
-    """`tree` joined by what it includes; `load(files, project directory, environment)` gives an included tree.
+    """`tree` joined by what it includes; `load(files, project directory, environment, place)` gives an included tree.
 
     Raises UsageError where both say something different under one name.
     """
@@ -29,7 +29,7 @@ def resolve(tree: Map, directory: Path, environment: Mapping[str, str], load: Lo
         values = dict(environment)
         for path in env_files:
             values = {**dotenv.read(path, environment).values, **values}
-        joined = _join(joined, load(files, base, values))
+        joined = _join(joined, load(files, base, values, position))
     return joined
 
 

@@ -52,9 +52,6 @@ class _Loader:
         """The files merged, with their extends and includes carried out and paths seen from `directory`."""
         merged = None
         for path in files:
-            if path in self.seen:
-                chain = " → ".join(str(step) for step in [*self.seen, path])
-                raise UsageError(f"{path}: files include each other in a circle: {chain}")
             self.written = merge_maps(self.written, self.read(path), "")
             tree = extends.resolve(self.read(path), path, directory, self.read)
             inner = _Include(self, path)
@@ -85,10 +82,14 @@ class _Include:
     outer: _Loader
     path: Path
 
-    def load(self, files: list[Path], directory: Path, environment: Mapping[str, str]) -> Map:
+    def load(self, files: list[Path], directory: Path, environment: Mapping[str, str], place: Position) -> Map:
         outer = self.outer
-        loader = _Loader(environment, outer.interpolate, (*outer.seen, self.path), outer.unset)
-        return loader.load(files, directory)
+        seen = (*outer.seen, self.path)
+        for path in files:
+            if path in seen:
+                chain = " → ".join(str(step) for step in [*seen, path])
+                raise UsageError(f"{place}: files include each other in a circle: {chain}")
+        return _Loader(environment, outer.interpolate, seen, outer.unset).load(files, directory)
 
 
 def load(

@@ -164,5 +164,10 @@ def parse(text: str, file: str, interpolate: Interpolate | None = None) -> list[
         mark = error.problem_mark or error.context_mark
         place = Position(file, mark.line + 1, mark.column + 1) if mark else file
         raise UsageError(f"{place}: this is no YAML: {error.problem or error.context}") from None
+    except yaml.reader.ReaderError as error:
+        # libyaml counts bytes.
+        before = text.encode()[: error.position].decode(errors="ignore")
+        place = Position(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        raise UsageError(f"{place}: this is no YAML: {error.reason}") from None
     except (yaml.YAMLError, UnicodeError) as error:
-        raise UsageError(f"{file}: this is no YAML: {error}") from None
+        raise UsageError(f"{file}:1:1: this is no YAML: {error}") from None

@@ -48,7 +48,7 @@ def test_merge_keys_and_anchors() -> None:
     ("text", "place"),
     [
         ("a: [", "f:2:1"), ("a: 1\na: 2", "f:2:1"), ("a: &a [*a]", "f:1:"), ("a: {<<: 5}", "f:1:"), ("a: *b", "f:1:4"),
-        ("? [a]\n: 1", "f:1:"), ("a: \tb: c", "f:1:"),
+        ("? [a]\n: 1", "f:1:"), ("a: é\nbé: \0", "f:2:5: "), ("a: \tb: c", "f:1:"),
     ],
 )  # fmt: skip
 def test_errors_name_the_place(text: str, place: str) -> None:
