@@ -115,6 +115,22 @@ def test_a_volume_that_was_removed_is_refused_until_it_is_forgotten(small: Small
     assert small.run("swarm-up").code == 0
 
 
+def test_nfs_names_every_node_with_the_reason_and_changes_nothing(small: Small) -> None:
+    """The kernel of these machines has no NFS client: the way to that sentence is what is shown here."""
+    before = small.project.env_file.read_text()
+    result = small.run("swarm-nfs-setup", "--nfs-host", "192.0.2.1", "--yes")
+    assert result.code == 1 and "which an empty one on NFS would hide" in result.error, result
+    assert small.run("swarm-down").code == 0
+    assert small.run("storage", "forget", "store-data").code == 0
+    result = small.run("swarm-nfs-setup", "--nfs-host", "192.0.2.1", "--yes")
+    assert result.code == 1 and "3 of 3 nodes cannot use the export" in result.error, result
+    assert all(f"{node}: the node's kernel has no NFS client" in result.out for node in ("node1", "node2", "node3"))
+    assert small.project.env_file.read_text() == before
+    assert not (small.directory / "docker-stack-nfs.yml").exists()
+    assert "nfs" not in docker("service", "ls", "--format", "{{.Name}}")
+    assert small.run("swarm-up").code == 0
+
+
 INTERRUPTED = """
 import os, signal, sys
 from openbalena.cluster import engine, lock

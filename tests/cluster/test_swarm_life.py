@@ -74,6 +74,23 @@ def test_the_same_again_replaces_no_task(small: Small) -> None:
     assert tasks(small, "web") == before
 
 
+def test_a_number_set_by_hand_is_kept_until_the_definition_asks_for_another(small: Small) -> None:
+    engines.current(True).docker("service", "scale", "--detach", "small_web=3")
+    result = small.run("swarm-up")
+    assert result.code == 0 and "web stays at 3 tasks" in result.err
+    assert status(small)["web"]["wanted"] == 3 and len(tasks(small, "web")) == 3
+    try:
+        small.compose = small.compose.replace("replicas: 2", "replicas: 1")
+        small.write()
+        assert small.run("swarm-up").code == 0
+        assert status(small)["web"]["wanted"] == 1
+    finally:
+        small.compose = small.compose.replace("replicas: 1\n", "replicas: 2\n")
+        small.write()
+    assert small.run("swarm-up").code == 0
+    assert status(small)["web"]["wanted"] == 2
+
+
 def test_a_changed_config_rolls_its_service_alone_and_the_old_one_goes(small: Small) -> None:
     web, front = tasks(small, "web"), tasks(small, "front")
     (small.directory / "page").write_text("two\n")

@@ -51,7 +51,7 @@ COMMANDS = (
     Command("swarm-status", "cluster", "show nodes, services, tasks and what is not as it should be", "swarm_status"),
     Command("swarm-logs", "cluster", "show a service's logs from all its tasks", "swarm_logs"),
     Command("swarm-down", "cluster", "remove the stack and keep the volumes unless told otherwise", "swarm_down"),
-    Command("swarm-nfs-setup", "cluster", "put the stack's volumes on an NFS server"),
+    Command("swarm-nfs-setup", "cluster", "put the stack's volumes on an NFS server", "swarm_nfs_setup"),
     Command("stack", "cluster", "compile, render and validate stack files", "stack"),
     Command("lab", "lab", "start, show, break and remove a cluster of real engines on this machine", "lab"),
     Command("demo", "lab", "start the lab, deploy on it, verify, and say how to go on", "demo"),

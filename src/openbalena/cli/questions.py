@@ -2,7 +2,7 @@
 
 import getpass
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from openbalena.errors import UsageError
 from openbalena.settings.rules import malformed
@@ -11,15 +11,20 @@ from openbalena.settings.variables import Variable, variables
 CLEAR = "-"
 
 
-def ask(given: Mapping[str, str], current: Mapping[str, str]) -> dict[str, str]:
-    """The replies to every question that `given` (options) does not answer, by variable.
+def ask(given: Mapping[str, str], current: Mapping[str, str], only: Collection[str] = ()) -> dict[str, str]:
+    """The replies to every question (or those of `only`) that `given` (options) does not answer, by variable.
 
     `current` holds what is set so far; an empty reply keeps it. Raises UsageError at the end of input.
     """
     known = {**current, **given}
     print(f"Enter keeps what stands in brackets, {CLEAR} empties it.", file=sys.stderr)
     for name, variable in variables().items():
-        if not variable.question or name in given or known.get(variable.when, "true") in ("", "false"):
+        if (
+            not variable.question
+            or name in given
+            or (only and name not in only)
+            or known.get(variable.when, "true") in ("", "false")
+        ):
             continue
         known[name] = _reply(variable, _offer(variable, known))
     return {name: value for name, value in known.items() if current.get(name, "") != value}

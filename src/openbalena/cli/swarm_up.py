@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from openbalena.cli.context import Context
-from openbalena.errors import OperationError, UsageError
+from openbalena.errors import OperationError
 
 if TYPE_CHECKING:
     from openbalena.cluster.engine import Engine
@@ -30,13 +30,14 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from openbalena import deployment, handover
     from openbalena.cluster import demand, lock, preflight, state
     from openbalena.cluster import engine as engines
-    from openbalena.storage import guard, record
+    from openbalena.storage import guard, nfs, record
 
     console = context.console
     loaded = deployment.load(context.project, lab=context.lab)
-    _check_nfs(loaded)
+    nfs.require_server(loaded.settings)
+    on_nfs = nfs.chosen(loaded.settings, loaded.compiled.stateful)
     if args.dry_run:
-        return _dry_run(loaded, context)
+        return _dry_run(_with_nfs(loaded, on_nfs), context)
     stack = loaded.settings["STACK_NAME"]
     engine = engines.current(context.lab)
     with engine.client() as client:
@@ -59,14 +60,34 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 raise OperationError("nothing was deployed")
         with lock.held(client, "swarm-up", args.take_over):
             known = record.note(client, stack, cluster)
-            guard.require_data(engine, client, plan.services, cluster, known)
+            guard.require_data(engine, client, plan.services, cluster, known, on_nfs)
             for volume, move in guard.interrupted(known):
                 console.warn(
                     f"a move of volume {volume} to {cluster.hostname(move.target)} was interrupted and it stays where "
                     f"it was: run ./open-balena.sh storage move {volume} {cluster.hostname(move.target)} to go on"
                 )
+            _check_external(loaded, context, engine, client, cluster)
             handover.keep(client, context.project, loaded.settings)
-            return _deploy(args, context, engine, client, loaded, resolve=not built)
+            return _deploy(args, context, engine, client, _with_nfs(loaded, on_nfs), resolve=not built)
+
+
+def _with_nfs(loaded: "Deployment", names: tuple[str, ...]) -> "Deployment":
+    from openbalena.storage import nfs
+
+    document = nfs.apply(loaded.compiled.document, loaded.settings, names)
+    return replace(loaded, compiled=replace(loaded.compiled, document=document)) if names else loaded
+
+
+def _check_external(loaded: "Deployment", context: Context, engine: "Engine", client: Any, cluster: "Cluster") -> None:
+    from openbalena.storage import external
+
+    images = {name: service["image"] for name, service in loaded.compiled.document["services"].items()}
+    findings = external.check(engine, client, loaded.settings, images, cluster.this_node)
+    for finding in findings:
+        if not finding.fatal:
+            context.console.warn(finding.text)
+    if fatal := [finding.text for finding in findings if finding.fatal]:
+        raise OperationError("nothing was deployed:\n  " + "\n  ".join(fatal))
 
 
 def _deploy(
@@ -139,19 +160,6 @@ def _plan(loaded: "Deployment", engine: "Engine", built: frozenset[str]) -> "Pla
         built=built,
         absent=probe.absent_images(reachable, built),
         taken=probe.taken_ports(reachable, services),
-    )
-
-
-def _check_nfs(loaded: "Deployment") -> None:
-    settings = loaded.settings
-    if settings.get("USE_NFS") != "true":
-        return
-    if settings.get("NFS_HOST", "nfs.invalid") == "nfs.invalid":
-        raise UsageError("NFS_HOST: USE_NFS=true needs the NFS server's name: run ./open-balena.sh config")
-    # The compiled stack has local volumes; deploying it would put the data where nobody expects it.
-    raise UsageError(
-        "USE_NFS: swarm-up cannot put volumes on NFS yet; set USE_NFS=false, or deploy docker-stack-nfs.yml.template "
-        "with the rendered stack (docs/docker-swarm-deployment.md, NFS)"
     )
 
 

@@ -8,9 +8,9 @@ A job is a service of one task that is not restarted (docs.docker.com/reference/
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from openbalena.cluster import logs
@@ -30,12 +30,26 @@ _DONE = {"complete", "failed", "rejected", "shutdown", "orphaned"}
 
 @dataclass(frozen=True)
 class Mount:
-    """A volume (by its full name) and the directory it appears at; `stack` labels one that has to be made."""
+    """A volume (by its full name) and the directory it appears at; `stack` labels one that has to be made.
+
+    Without a name it goes with its task. `options` are the local driver's for one that has to be made.
+    """
 
     volume: str
     target: str
     stack: str
     read_only: bool = True
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """As `docker service create --mount` reads it: comma-separated values (RFC 4180), so a comma is quoted."""
+        words = ["type=volume", f"target={self.target}", "volume-nocopy=true"]
+        words += [f"source={self.volume}"] if self.volume else []
+        words += ["readonly"] if self.read_only else []
+        words.append(f"volume-label=com.docker.stack.namespace={self.stack}")
+        words += ["volume-driver=local"] if self.options else []
+        words += [f"volume-opt={name}={value}" for name, value in self.options.items()]
+        return ",".join(f'"{word}"' if "," in word else word for word in words)
 
 
 @dataclass(frozen=True)
@@ -78,9 +92,7 @@ def start(engine: Engine, job: Job) -> None:
     arguments += ["--user", "0:0", "--endpoint-mode", "dnsrr", "--with-registry-auth", "--no-resolve-image"]
     arguments += ["--stop-grace-period", "1s", "--entrypoint", "/bin/sh"]
     for mount in job.mounts:
-        text = f"type=volume,source={mount.volume},target={mount.target},volume-nocopy=true"
-        text += f",volume-label=com.docker.stack.namespace={mount.stack}"
-        arguments += ["--mount", text + (",readonly" if mount.read_only else "")]
+        arguments += ["--mount", mount.text()]
     for secret in job.secrets:
         arguments += ["--secret", f"source={secret},target={secret},mode=0400"]
     for network in job.networks:

@@ -10,6 +10,7 @@ import copy
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from openbalena.cluster import placement
 from openbalena.cluster.state import Cluster
 
 LABEL = "openbalena.replicas"
@@ -31,9 +32,12 @@ def apply(
         asked = int(deploy.get("replicas", 1))
         deploy["labels"] = {**deploy.get("labels", {}), LABEL: str(asked)}
         service = running.get(name)
-        if service is None or service.name in ours or service.replicas in (None, asked):
+        if service is None or service.name in ours or service.replicas is None:
             continue
-        if service.labels.get(LABEL) == str(asked):
+        pinned = any(placement.DATA_LABEL in constraint for constraint in service.constraints)
+        if pinned and service.replicas > asked:
+            continue  # Two tasks on one volume.
+        if service.replicas != asked and service.labels.get(LABEL) == str(asked):
             deploy["replicas"] = service.replicas
             kept[name] = (service.replicas, asked)
     return changed, kept

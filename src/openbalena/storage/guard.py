@@ -7,7 +7,7 @@ and only for a service that does not run: a running one has its volume.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from openbalena.cluster import demand, job, labels
@@ -27,10 +27,22 @@ done
 """
 
 
-def require_data(engine: Engine, client: Any, services: Iterable[Service], cluster: Cluster, record: Record) -> None:
-    """Raise OperationError where one of `services` (what is to be deployed) would start without its data."""
+def require_data(
+    engine: Engine,
+    client: Any,
+    services: Iterable[Service],
+    cluster: Cluster,
+    record: Record,
+    on_nfs: Collection[str] = (),
+) -> None:
+    """Raise OperationError where one of `services` (what is to be deployed) would start without its data.
+
+    `on_nfs` are the volumes that are to be on an NFS server.
+    """
     services = tuple(services)
-    wrong = list(misplaced(services, cluster, record)) or list(_empty(engine, client, services, cluster, record))
+    wrong = [*misplaced(services, cluster, record), *shadowed(services, record, on_nfs)] or list(
+        _empty(engine, client, services, cluster, record)
+    )
     if wrong:
         raise OperationError("nothing was deployed:\n  " + "\n  ".join(wrong))
 
@@ -48,6 +60,24 @@ def misplaced(services: Iterable[Service], cluster: Cluster, record: Record) -> 
             yield f"the move of volume {volume} was interrupted: {how}"
             continue
         yield _sentence(volume, place, cluster, [node.hostname for node in held])
+
+
+def shadowed(services: Iterable[Service], record: Record, on_nfs: Collection[str]) -> Iterator[str]:
+    """A sentence for each volume that has local data and is to be on NFS, or the other way round."""
+    for volume in sorted({volume for service in services for volume in demand.data_volumes(service)}):
+        place = record.places.get(volume)
+        if place and not place.nfs and volume in on_nfs:
+            yield (
+                f"volume {volume} is a local one with data on {place.hostname}, which an empty one on NFS would hide: "
+                f"stop the stack (swarm-down), copy its content into the export's directory {volume} as root, keeping "
+                f"owners (`cp -a`), remove the local volume there (`docker volume rm`), then run "
+                f"./open-balena.sh storage forget {volume}; or leave {volume} out of NFS_VOLUMES"
+            )
+        elif place and place.nfs and volume not in on_nfs:
+            yield (
+                f"volume {volume} has its data on NFS, and the settings no longer put it there: set USE_NFS=true and "
+                f"NFS_VOLUMES as they were, or copy the data and run ./open-balena.sh storage forget {volume}"
+            )
 
 
 def _sentence(volume: str, place: Place, cluster: Cluster, held: list[str]) -> str:
@@ -85,7 +115,8 @@ def _empty(engine: Engine, client: Any, services: Iterable[Service], cluster: Cl
     for service in services:
         for volume in demand.data_volumes(service):
             place = record.places.get(volume)
-            if place and service.name not in running:
+            # A volume on NFS that is not known to the node would be made there as a local one by looking.
+            if place and not place.nfs and service.name not in running:
                 resting.setdefault(place.node, {})[volume] = service
     jobs = [
         job.Job(

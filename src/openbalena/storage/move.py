@@ -96,6 +96,12 @@ def _parts(cluster: Cluster, known: Record, stack: str, request: Request) -> _Pa
         raise UsageError(
             f"storage move {request.volume}: expected a volume of a deployed, pinned service (there are: {names})"
         )
+    if source.nfs:
+        label = DATA_LABEL + volume
+        raise UsageError(
+            f"storage move: {volume} is on NFS, every node has it: run swarm-down, move the label {label} "
+            f"(`docker node update`), storage forget {volume}, swarm-up"
+        )
     found = [node for node in cluster.nodes if request.node in (node.hostname, node.id)]
     if len(found) != 1:
         names = ", ".join(node.hostname for node in cluster.nodes)

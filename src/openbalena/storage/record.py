@@ -16,17 +16,18 @@ from typing import Any
 from openbalena.cluster import demand
 from openbalena.cluster.state import Cluster, Service
 
-_PLACE, _MOVE = "volume.", "move."
+_PLACE, _MOVE, _NFS = "volume.", "move.", " nfs"
 # A task that reached one of these had its volume mounted.
 _RAN = {"running", "complete", "failed", "shutdown"}
 
 
 @dataclass(frozen=True)
 class Place:
-    """The node that holds a volume; the name is for messages about a node that is gone."""
+    """The node that holds a volume, or uses it where it is on an NFS server; the name is for when the node is gone."""
 
     node: str
     hostname: str
+    nfs: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ class Record:
 
     def labels(self) -> dict[str, str]:
         """The config's labels."""
-        places = {_PLACE + volume: f"{place.node} {place.hostname}" for volume, place in self.places.items()}
+        places = {
+            _PLACE + volume: f"{place.node} {place.hostname}{_NFS * place.nfs}" for volume, place in self.places.items()
+        }
         moves = {
             _MOVE + volume: json.dumps({"source": m.source, "target": m.target, "replicas": dict(m.replicas)})
             for volume, m in self.moves.items()
@@ -77,8 +80,8 @@ def from_labels(labels: Mapping[str, str]) -> Record:
     places, moves = {}, {}
     for name, value in labels.items():
         if name.startswith(_PLACE):
-            node, _, hostname = value.partition(" ")
-            places[name.removeprefix(_PLACE)] = Place(node, hostname)
+            node, _, hostname = value.removesuffix(_NFS).partition(" ")
+            places[name.removeprefix(_PLACE)] = Place(node, hostname, value.endswith(_NFS))
         elif name.startswith(_MOVE):
             moves[name.removeprefix(_MOVE)] = Move(**json.loads(value))
     return Record(places, moves)
@@ -115,7 +118,7 @@ def seen(record: Record, cluster: Cluster) -> Record:
     """`record` with the volumes it does not know yet, where the oldest known task of a running service had them."""
     for service in cluster.services:
         for volume in demand.data_volumes(service):
-            if volume not in record.places and (place := _first(service, cluster)):
+            if volume not in record.places and (place := _first(service, volume, cluster)):
                 record = record.with_place(volume, place)
     return record
 
@@ -142,9 +145,20 @@ def forget_node(client: Any, stack: str, nodes: Collection[str]) -> None:
         write(client, stack, known)
 
 
-def _first(service: Service, cluster: Cluster) -> Place | None:
+def _first(service: Service, volume: str, cluster: Cluster) -> Place | None:
     ran = [task for task in cluster.tasks_of(service) if task.node_id and task.state in _RAN]
-    return Place(ran[-1].node_id, cluster.hostname(ran[-1].node_id)) if ran else None
+    if not ran:
+        return None
+    return Place(ran[-1].node_id, cluster.hostname(ran[-1].node_id), _is_nfs(service, f"{service.stack}_{volume}"))
+
+
+def _is_nfs(service: Service, name: str) -> bool:
+    """Whether the service's mount of that volume has the driver options of NFS (Engine API, Mount.VolumeOptions)."""
+    for mount in service.template.get("ContainerSpec", {}).get("Mounts") or []:
+        driver = (mount.get("VolumeOptions") or {}).get("DriverConfig") or {}
+        if mount.get("Source") == name and (driver.get("Options") or {}).get("type") == "nfs":
+            return True
+    return False
 
 
 def _find(client: Any, stack: str) -> dict[str, Any] | None:

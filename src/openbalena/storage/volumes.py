@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from openbalena.cluster import demand, job
@@ -68,12 +68,22 @@ def find(engine: Engine, client: Any, cluster: Cluster, record: Record) -> list[
     volumes = located(cluster, record)
     jobs = []
     for node in sorted({volume.node_id for volume in volumes}):
-        here = [volume for volume in volumes if volume.node_id == node and volume.name]
+        here = [volume for volume in volumes if volume.node_id == node and volume.name and not _nfs(record, volume)]
         machine = cluster.node(node)
         if here and machine and machine.usable:
             jobs.append(_job(node, here, cluster))
     answers = dict(zip((asked.node for asked in jobs), job.run(engine, client, jobs, _TIMEOUT), strict=True))
-    return [_measured(volume, answers.get(volume.node_id), cluster) for volume in volumes]
+    return [
+        replace(volume, remark="on NFS")
+        if _nfs(record, volume)
+        else _measured(volume, answers.get(volume.node_id), cluster)
+        for volume in volumes
+    ]
+
+
+def _nfs(record: Record, volume: Volume) -> bool:
+    place = record.places.get(volume.volume)
+    return place is not None and place.nfs
 
 
 def _job(node: str, here: list[Volume], cluster: Cluster) -> job.Job:
@@ -83,8 +93,6 @@ def _job(node: str, here: list[Volume], cluster: Cluster) -> job.Job:
 
 
 def _measured(volume: Volume, outcome: job.Outcome | None, cluster: Cluster) -> Volume:
-    from dataclasses import replace
-
     if outcome is None:
         node = cluster.node(volume.node_id)
         state = f"node is {node.state}, {node.availability}" if node else "node left the swarm"

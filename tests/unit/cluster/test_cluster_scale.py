@@ -42,6 +42,14 @@ def test_what_the_definition_asked_for_is_left_on_the_service_beside_its_own_lab
     assert original == document(2)
 
 
+def test_a_service_with_data_never_gets_a_second_task() -> None:
+    labels = {scale.LABEL: "1"}
+    pinned = ("node.labels.openbalena.data.db-data == true",)
+    for now, kept in ((2, 1), (0, 0)):
+        service = Service("s1", "ob_api", "ob", replicas=now, labels=labels, constraints=pinned)
+        assert number(scale.apply(document(1), Cluster((), (service,)))[0]) == kept
+
+
 def test_a_global_service_has_no_number() -> None:
     only = {"services": {"front": {"deploy": {"mode": "global"}}}}
     assert scale.apply(only, Cluster(())) == (only, {})

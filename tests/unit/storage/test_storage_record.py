@@ -1,5 +1,7 @@
 """What is remembered of volumes, and what is refused because of it: decided from plain values."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ ON_ONE = Record({"db-data": Place("n1", "node1")})
 
 
 @given(
-    st.dictionaries(NAMES, st.builds(Place, IDS, NAMES)),
+    st.dictionaries(NAMES, st.builds(Place, IDS, NAMES, st.booleans())),
     st.dictionaries(NAMES, st.builds(Move, IDS, IDS, st.dictionaries(NAMES, st.integers(0, 9)))),
 )
 def test_labels_say_all_of_a_record(places: dict[str, Place], moves: dict[str, Move]) -> None:
@@ -77,6 +79,13 @@ def test_the_oldest_task_that_ran_says_where_the_data_is() -> None:
     )
     assert record.seen(Record(), Cluster((ONE, TWO), (DB,), tasks)) == ON_ONE
     assert record.seen(Record(), Cluster((ONE, TWO), (DB,), tasks[2:])) == Record()
+
+
+def test_a_volume_on_nfs_is_known_as_such() -> None:
+    mount = {"Source": "ob_db-data", "VolumeOptions": {"DriverConfig": {"Options": {"type": "nfs"}}}}
+    service = replace(DB, template={"ContainerSpec": {"Mounts": [mount]}})
+    known = record.seen(Record(), Cluster((ONE, TWO), (service,), (Task("t1", "s1", "n1"),)))
+    assert known.places["db-data"] == Place("n1", "node1", nfs=True)
 
 
 def test_what_is_known_is_not_changed_by_what_runs() -> None:

@@ -1,0 +1,112 @@
+"""Put the stack's volumes on an NFS server, after every node has shown that it can use the export.
+
+At a terminal it asks for what options and .env do not say. Nothing is written unless every node can mount the
+export, make the volumes' directories there and own what it writes.
+"""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from openbalena.cli.context import Context
+from openbalena.errors import OperationError
+
+if TYPE_CHECKING:
+    from openbalena.cluster.engine import Engine
+    from openbalena.deployment import Deployment
+
+# Seconds for one node: pulling the image, and mount.nfs's own patience (nfs(5), retry).
+_TIMEOUT = 240.0
+_OPTIONS = {
+    "NFS_HOST": "the server's host name or address",
+    "NFS_PORT": "its port (2049)",
+    "NFS_PATH": "the exported directory (/openbalena)",
+    "NFS_VOLUMES": "which volumes go there, as s3-data,redis-data (all that hold data)",
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    for name, text in _OPTIONS.items():
+        parser.add_argument("--" + name.lower().replace("_", "-"), dest=name, metavar="VALUE", help=text)
+    parser.add_argument("--yes", action="store_true", help="ask nothing, and put the database there too")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Exit code 1 where a node cannot use the export: each is named with the reason, and nothing is changed."""
+    from openbalena import deployment, settings
+    from openbalena.cli import config
+    from openbalena.cli.questions import ask
+    from openbalena.cluster import engine as engines
+    from openbalena.cluster import lock
+    from openbalena.storage import nfs
+
+    answers = {"USE_NFS": "true", **{name: getattr(args, name) for name in _OPTIONS if getattr(args, name) is not None}}
+    with config.alone(context.project.directory):
+        if not args.yes and sys.stdin.isatty() and sys.stderr.isatty():
+            answers |= ask(answers, settings.current(context.project), _OPTIONS)
+        loaded = deployment.load(context.project, lab=context.lab, extra=answers)
+        nfs.require_server(loaded.settings)
+        names = nfs.chosen(loaded.settings, loaded.compiled.stateful)
+        if "db-data" in names and not context.console.confirm(
+            "The database on NFS is slower, and no safer: it stays on one node, since two servers on one directory "
+            "destroy it. Put db-data there too? (NFS_VOLUMES chooses)",
+            yes=args.yes,
+        ):
+            raise OperationError("nothing was changed: say --nfs-volumes with what is to go there")
+        engine = engines.current(context.lab)
+        with engine.client() as client:
+            engines.require_manager(client, engine)
+            with lock.held(client, "swarm-nfs-setup"):
+                _check(loaded, context, engine, client, names)
+        _write(loaded, context, answers, names)
+    context.console.say("Next: ./open-balena.sh swarm-up, which makes these volumes there.")
+    return 0
+
+
+def _check(loaded: "Deployment", context: Context, engine: "Engine", client: Any, names: tuple[str, ...]) -> None:
+    from openbalena.cli import swarm_up
+    from openbalena.cluster import demand, job, state
+    from openbalena.storage import guard, nfs, record
+
+    stack, console = loaded.settings["STACK_NAME"], context.console
+    cluster = state.read(client, stack)
+    known = record.note(client, stack, cluster)
+    services = demand.services(loaded.compiled.document, stack)
+    if hidden := list(guard.shadowed(services, known, names)):
+        raise OperationError("nothing was changed:\n  " + "\n  ".join(hidden))
+    resolved, _ = swarm_up.resolved(loaded, context, engine, cluster)
+    image = demand.services(resolved.compiled.document, stack)[0].image
+    mount = job.Mount("", nfs.DIRECTORY, stack, read_only=False, options=nfs.driver_options(loaded.settings))
+    jobs = [
+        job.Job("nfs", node.id, image, nfs.check_script(names, node.id), [mount])
+        for node in cluster.nodes
+        if node.usable
+    ]
+    console.progress(f"mounting {loaded.settings['NFS_HOST']}:{loaded.settings['NFS_PATH']} on {len(jobs)} nodes …")
+    failed = 0
+    for asked, outcome in zip(jobs, job.run(engine, client, jobs, _TIMEOUT), strict=True):
+        why = nfs.meaning(outcome)
+        failed += bool(why)
+        console.say(f"  {cluster.hostname(asked.node)}: {why or 'mounted, written, owned and read'}")
+    for node in cluster.nodes:
+        if not node.usable:
+            console.warn(f"{node.hostname} is {node.state}, {node.availability}: it was not checked")
+    if failed:
+        raise OperationError(f"{failed} of {len(jobs)} nodes cannot use the export; nothing was changed")
+
+
+def _write(loaded: "Deployment", context: Context, answers: dict[str, str], names: tuple[str, ...]) -> None:
+    from openbalena.files import write_atomic
+    from openbalena.settings.plan import plan
+    from openbalena.stack.emit import dump
+    from openbalena.storage import nfs
+
+    file = context.project.directory / "docker-stack-nfs.yml"
+    head = "# docker-stack-nfs.yml.template with this deployment's settings; swarm-up deploys the same by itself.\n"
+    try:
+        write_atomic(file, head + dump({"volumes": nfs.volumes(loaded.settings, names)}))
+        write_atomic(context.project.env_file.resolve(), plan(context.project, answers, {}).text, 0o600)
+    except OSError as error:
+        raise OperationError(f"{error.filename}: cannot be written: {error.strerror}") from None
+    context.console.say(f"{context.project.env_file} and {file}: written, for {', '.join(names)}")

@@ -1,0 +1,60 @@
+"""What the answers of an external PostgreSQL and object store mean."""
+
+import pytest
+
+from openbalena.cluster.job import Outcome
+from openbalena.storage import external
+
+
+def sentences(what: str, *lines: str, ok: bool = True, started: bool = True) -> list[tuple[bool, str]]:
+    found = external.judged(what, Outcome(ok, lines, "No such image", started=started))
+    return [(finding.fatal, finding.text) for finding in found]
+
+
+def test_what_answers_as_it_should_is_let_through() -> None:
+    assert not sentences("EXTERNAL_POSTGRES", "170004|t")
+    assert not sentences("EXTERNAL_S3", "registry-data 200", "web-resources 200")
+
+
+@pytest.mark.parametrize(
+    ("answer", "fatal", "word"),
+    [("130011|t", False, "PostgreSQL 13"), ("170004|f", True, "GRANT CREATE"), ("hello", True, "not understood")],
+)
+def test_postgres(answer: str, fatal: bool, word: str) -> None:
+    ((was, text),) = sentences("EXTERNAL_POSTGRES", answer)
+    assert was == fatal and word in text
+
+
+def test_a_refusal_is_passed_on_in_the_client_s_own_words() -> None:
+    ((fatal, text),) = sentences("EXTERNAL_POSTGRES", "psql: error: password authentication failed", ok=False)
+    assert fatal and "password authentication failed" in text
+
+
+@pytest.mark.parametrize(
+    ("code", "word"), [("404", "create it"), ("403", "SECRET_KEY"), ("301", "REGION"), ("500", "500")]
+)
+def test_a_bucket(code: str, word: str) -> None:
+    ((fatal, text),) = sentences("EXTERNAL_S3", "registry-data 200", f"web-resources {code}")
+    assert fatal and "web-resources" in text and word in text
+
+
+def test_what_could_not_be_asked_is_a_warning() -> None:
+    assert [fatal for fatal, _ in sentences("EXTERNAL_S3", "cannot: no curl with --aws-sigv4")] == [False]
+    assert [fatal for fatal, _ in sentences("EXTERNAL_POSTGRES", ok=False, started=False)] == [False]
+
+
+def test_credentials_are_in_no_script() -> None:
+    settings = {
+        "EXTERNAL_POSTGRES_HOST": "db.example.com",
+        "EXTERNAL_POSTGRES_PORT": "5432",
+        "EXTERNAL_POSTGRES_DATABASE": "resin; rm -rf /",
+        "EXTERNAL_POSTGRES_USER": "docker",
+        "EXTERNAL_POSTGRES_PASSWORD": "tops3cret",
+        "EXTERNAL_S3_ENDPOINT": "s3.example.com",
+        "EXTERNAL_S3_REGION": "eu-west-1",
+        "EXTERNAL_S3_ACCESS_KEY": "acc3ss",
+        "EXTERNAL_S3_SECRET_KEY": "tops3cret",
+    }
+    scripts = external.postgres_script(settings) + external.store_script(settings)
+    assert "tops3cret" not in scripts and "acc3ss" not in scripts
+    assert "'resin; rm -rf /'" in scripts

@@ -1,0 +1,79 @@
+"""Volumes on NFS: how they stand in a stack, and what the answers of a node mean."""
+
+import csv
+
+import pytest
+
+from openbalena.cluster.job import Mount, Outcome
+from openbalena.cluster.state import Service
+from openbalena.errors import UsageError
+from openbalena.storage import guard, nfs
+from openbalena.storage.record import Place, Record
+
+SETTINGS = {"USE_NFS": "true", "NFS_HOST": "nfs.example.com", "NFS_PORT": "2049", "NFS_PATH": "/exports/ob/"}
+DB = Service("s1", "ob_db", "ob", "db:1", constraints=("node.labels.openbalena.data.db-data == true",))
+STATEFUL = ("db-data", "redis-data", "s3-data")
+
+
+def test_all_volumes_with_data_go_there_unless_some_are_chosen() -> None:
+    assert nfs.chosen(SETTINGS, STATEFUL) == STATEFUL
+    assert nfs.chosen({**SETTINGS, "NFS_VOLUMES": "s3-data"}, STATEFUL) == ("s3-data",)
+    assert nfs.chosen({**SETTINGS, "USE_NFS": "false"}, STATEFUL) == ()
+    with pytest.raises(UsageError, match="certs-data: expected volumes"):
+        nfs.chosen({**SETTINGS, "NFS_VOLUMES": "s3-data,certs-data"}, STATEFUL)
+
+
+@pytest.mark.parametrize("host", ["", "nfs.invalid"])
+def test_no_server_is_refused(host: str) -> None:
+    with pytest.raises(UsageError, match="NFS_HOST"):
+        nfs.require_server({**SETTINGS, "NFS_HOST": host})
+
+
+@pytest.mark.parametrize("host", ["nfs.example.com", "192.0.2.7", "2001:db8::7"])
+def test_a_volume_is_a_directory_of_the_export_with_safe_options(host: str) -> None:
+    document = {"volumes": {"db-data": {}, "other": {}}}
+    made = nfs.apply(document, {**SETTINGS, "NFS_HOST": host}, ["db-data"])["volumes"]
+    assert made["other"] == {} and document["volumes"]["db-data"] == {}
+    options = made["db-data"]["driver_opts"]
+    assert options["device"] == ":/exports/ob/db-data" and f"addr={host}," in options["o"]
+    assert {"hard", "nfsvers=4.1"} <= set(options["o"].split(","))
+
+
+def test_a_mount_with_commas_stays_one_value() -> None:
+    text = Mount("", "/x", "ob", read_only=False, options=nfs.driver_options(SETTINGS)).text()
+    (fields,) = csv.reader([text])
+    assert "volume-opt=device=:/exports/ob" in fields
+    assert any(field.startswith("volume-opt=o=addr=nfs.example.com,port=2049,") for field in fields)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("failed to mount local volume: mount :/x:/y, data: addr=10.0.0.1: no such device", "no NFS client"),
+        ("failed to mount local volume: mount :/x:/y: connection refused", "is the NFS server running"),
+        ("failed to mount local volume: mount :/x:/y: no such file or directory", "no such directory"),
+        ("failed to mount local volume: mount :/x:/y: permission denied", "does not export NFS_PATH to this node"),
+        ("failed to mount local volume: mount :/x:/y: connection timed out", "firewall"),
+        ("error resolving passed in network volume address: lookup nfs: no such host", "cannot resolve"),
+        ("write db-data: sh: can't create db-data/.x: Read-only file system", "read-only"),
+        ("directory db-data: mkdir: Permission denied", "may not be written"),
+        ("squash db-data", "no_root_squash"),
+        ("chown db-data: chown: Operation not permitted", "no_root_squash"),
+    ],
+)
+def test_what_goes_wrong_is_said_with_what_to_do(words: str, sentence: str) -> None:
+    assert sentence in nfs.meaning(Outcome(False, (), words, started=False))
+    assert sentence in nfs.meaning(Outcome(False, (words,), "task: non-zero exit (1)"))
+
+
+def test_a_good_export_is_said_nothing_about() -> None:
+    assert nfs.meaning(Outcome(True, ())) == ""
+
+
+def test_local_data_is_not_hidden_and_data_on_nfs_not_left() -> None:
+    local, remote = (Record({"db-data": Place("n1", "node1", on_nfs)}) for on_nfs in (False, True))
+    (sentence,) = guard.shadowed([DB], local, ["db-data"])
+    assert "would hide" in sentence and "storage forget db-data" in sentence
+    (sentence,) = guard.shadowed([DB], remote, [])
+    assert "has its data on NFS" in sentence
+    assert not list(guard.shadowed([DB], local, [])) and not list(guard.shadowed([DB], remote, ["db-data"]))
