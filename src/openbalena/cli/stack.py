@@ -49,6 +49,8 @@ def _render(args: argparse.Namespace, context: Context) -> int:
     for diagnostic in compiled.diagnostics:
         if diagnostic.severity is not stack.Severity.NOTE:
             context.console.warn(str(diagnostic))
+        elif args.file:
+            context.console.progress(f"note: {diagnostic}")
     if args.output is None:
         context.console.say(stack.stack_file(compiled).rstrip("\n"))
     else:
