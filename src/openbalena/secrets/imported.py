@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -10,6 +11,8 @@ from cryptography.exceptions import InvalidSignature
 from openbalena.errors import UsageError
 from openbalena.secrets.expiry import WARNING, names
 from openbalena.secrets.keys import belongs, certificate_pem, key_in, key_pem
+
+Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
 # What HAProxy ends TLS for in every deployment (images/haproxy/haproxy.cfg).
 HOSTS = ("api", "ca", "delta", "logs", "registry2", "s3", "stats", "tunnel")
@@ -47,7 +50,10 @@ def checked(certificate: bytes, key: bytes, authority: bytes, dns_tld: str) -> I
     if wrong:
         raise UsageError("this certificate cannot be used:\n  " + "\n  ".join(wrong))
     return Imported(
-        certificate_pem(*chain), key_pem(private), certificate_pem(*authorities), tuple(_warnings(chain, dns_tld, now))
+        certificate_pem(*chain),
+        key_pem(private),
+        certificate_pem(*authorities),
+        tuple(_warnings(chain, authorities, dns_tld, now)),
     )
 
 
@@ -96,8 +102,18 @@ def _authority(last: x509.Certificate, authorities: Sequence[x509.Certificate], 
     if last not in authorities and not any(_issued(last, issuer) for issuer in authorities):
         yield "it was not issued by the given CA: give that CA's certificate, and the intermediates after the server's"
     for certificate in authorities:
+        basic = _extension(certificate, x509.BasicConstraints)
+        if basic is None or not basic.ca:
+            yield "what is given as the CA is no CA certificate (its basic constraints do not say so)"
         if certificate.not_valid_after_utc <= now:
             yield f"the CA ended on {certificate.not_valid_after_utc:%Y-%m-%d}"
+
+
+def _extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
 
 
 def _issued(own: x509.Certificate, issuer: x509.Certificate) -> bool:
@@ -108,9 +124,14 @@ def _issued(own: x509.Certificate, issuer: x509.Certificate) -> bool:
     return True
 
 
-def _warnings(chain: Sequence[x509.Certificate], dns_tld: str, now: datetime) -> Iterator[str]:
+def _warnings(
+    chain: Sequence[x509.Certificate], authorities: Sequence[x509.Certificate], dns_tld: str, now: datetime
+) -> Iterator[str]:
     end = min(certificate.not_valid_after_utc for certificate in chain)
     if end - now <= WARNING:
         yield f"it ends on {end:%Y-%m-%d}, in {(end - now).days} days"
     if not any(covers(name, f"{DEVICES}.{dns_tld}") for name in names(chain[0])):
         yield f"it is not for *.devices.{dns_tld}: devices' public URLs will not be trusted"
+    if any(_extension(certificate, x509.KeyUsage) is None for certificate in authorities):
+        # RFC 5280, 4.2.1.3: conforming CAs MUST include it; Python 3.13 and others check that.
+        yield "the CA's certificate has no key usage extension: strict clients refuse it"
