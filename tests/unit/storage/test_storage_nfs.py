@@ -1,8 +1,13 @@
 """Volumes on NFS: how they stand in a stack, and what the answers of a node mean."""
 
 import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import yaml
 
 from openbalena.cluster.job import Mount, Outcome
 from openbalena.cluster.state import Service
@@ -68,6 +73,41 @@ def test_what_goes_wrong_is_said_with_what_to_do(words: str, sentence: str) -> N
 
 def test_a_good_export_is_said_nothing_about() -> None:
     assert nfs.meaning(Outcome(True, ())) == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_the_check_makes_the_directories_and_leaves_nothing_else(tmp_path: Path) -> None:
+    script = nfs.check_script(["db-data", "s3-data"], "n1").replace(nfs.DIRECTORY, str(tmp_path))
+    for _ in range(2):
+        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=30, check=False)
+        assert (done.returncode, done.stdout) == (0, ""), done
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["db-data", "s3-data"]
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "s3-data").write_text("")
+    script = nfs.check_script(["s3-data"], "n1").replace(nfs.DIRECTORY, str(tmp_path))
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1 and done.stdout.startswith("directory s3-data: ")
+
+
+def test_the_stack_has_the_chosen_volumes_on_the_server(tmp_path: Path) -> None:
+    tool = [sys.executable, "-m", "openbalena", "--project-directory", str(tmp_path)]
+    subprocess.run(
+        [*tool, "config", "--dns-tld", "ob.example.com", "--yes"], check=True, capture_output=True, timeout=60
+    )
+    chosen = {"USE_NFS": "true", "NFS_HOST": "2001:db8::7", "NFS_VOLUMES": "s3-data"}
+    done = subprocess.run(
+        [*tool, "swarm-up", "--dry-run"],
+        env={**os.environ, **chosen},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    volumes = yaml.safe_load(done.stdout)["volumes"]
+    assert volumes["s3-data"]["driver_opts"]["o"].startswith("addr=2001:db8::7,port=2049,nfsvers=4.1,")
+    assert not volumes["db-data"]
 
 
 def test_local_data_is_not_hidden_and_data_on_nfs_not_left() -> None:
