@@ -24,6 +24,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     move.add_argument("--timeout", metavar="SECONDS", type=float, default=_TIMEOUT, help="longest copy (3600)")
     forget = actions.add_parser("forget", help="accept that a volume starts empty, or as it is on the labelled node")
     forget.add_argument("volume", metavar="VOLUME")
+    for action in (show, move, forget):
+        action.add_argument(
+            "--take-over", metavar="LOCK", default="", help="take over the lock of a deploy that is gone"
+        )
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -36,7 +40,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     engine = engines.current(context.lab)
     with engine.client() as client:
         engines.require_manager(client, engine)
-        with lock.held(client, f"storage {args.action}"):
+        with lock.held(client, f"storage {args.action}", args.take_over):
             action = {"show": _show, "move": _move, "forget": _forget}[args.action]
             action(args, context, engine, client, stack)
     return 0

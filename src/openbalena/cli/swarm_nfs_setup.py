@@ -29,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     for name, text in _OPTIONS.items():
         parser.add_argument("--" + name.lower().replace("_", "-"), dest=name, metavar="VALUE", help=text)
+    parser.add_argument("--take-over", metavar="LOCK", default="", help="take over the lock of a deploy that is gone")
     parser.add_argument("--yes", action="store_true", help="ask nothing, and put the database there too")
 
 
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         engine = engines.current(context.lab)
         with engine.client() as client:
             engines.require_manager(client, engine)
-            with lock.held(client, "swarm-nfs-setup"):
+            with lock.held(client, "swarm-nfs-setup", args.take_over):
                 _check(loaded, context, engine, client, names)
         _write(loaded, context, answers, names)
     context.console.say("Next: ./open-balena.sh swarm-up, which makes these volumes there.")
