@@ -58,12 +58,14 @@ def target(context: Context, addresses: list[str], openvpn: str | None = None) -
     values = settings.load(context.project)
     if not values.get("DNS_TLD"):
         raise UsageError(f"{context.project.env_file}: DNS_TLD is not set: run ./open-balena.sh config")
+    bundle = Path(values["PKI_DIR"]) / "ca-bundle.pem"
     return verify.Target(
         dns_tld=values["DNS_TLD"],
         addresses=tuple(addresses) or _addresses(context, f"api.{values['DNS_TLD']}"),
         authority=verify.authority(values, Path(values["PKI_DIR"])),
         values={**values, **values.secrets},
         openvpn=_openvpn(context, openvpn),
+        vpn_authority=bundle.read_text() if bundle.exists() else "",
     )
 
 

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openbalena.errors import UsageError
+from openbalena.secrets.pki import serves_own
 
 
 @dataclass(frozen=True)
 class Target:
     """`addresses` are where port 443 answers (one of each ingress node); `authority` is the PEM of the deployment's own
     CA, or "" for the system's; `openvpn` is the client's program, None where there is none. `values` are the settings.
+    `vpn_authority` is the PEM of the CA that devices know the VPN by, where it is another: the VPN's certificate is
+    always of the deployment's own CA.
     """
 
     dns_tld: str
@@ -21,6 +24,7 @@ class Target:
     authority: str
     values: Mapping[str, str]
     openvpn: Path | None = None
+    vpn_authority: str = ""
 
     def host(self, name: str) -> str:
         """The full host name of `name`, such as api."""
@@ -46,7 +50,7 @@ class Target:
 def authority(values: Mapping[str, str], pki: Path) -> str:
     """The PEM of the CA that signed the deployment's certificate: ROOT_CA where set, else our PKI's.
 
-    "" where neither is there: then the certificate has to be of a public CA.
+    "" where neither is there, or HAProxy serves another CA's: then the certificate has to be of a public CA.
     Raises UsageError where ROOT_CA is not base64 of PEM.
     """
     encoded = values.get("ROOT_CA", "")
@@ -56,4 +60,4 @@ def authority(values: Mapping[str, str], pki: Path) -> str:
         except ValueError:
             raise UsageError("ROOT_CA: expected base64 of PEM, as `base64 -w0 ca.pem` prints it") from None
     bundle = pki / "ca-bundle.pem"
-    return bundle.read_text() if bundle.exists() else ""
+    return bundle.read_text() if bundle.exists() and serves_own(pki) else ""

@@ -32,9 +32,9 @@ def tunnel(target: Target) -> str:
             credentials = Path(directory) / "credentials"
             write_atomic(credentials, f"{uuid}\n{key}\n", 0o600)
             authority = Path(ssl.get_default_verify_paths().cafile or "")
-            if target.authority:
+            if known := target.vpn_authority or target.authority:
                 authority = Path(directory) / "ca.pem"
-                write_atomic(authority, target.authority)
+                write_atomic(authority, known)
             _connect(target, fleet, address, uuid, authority, credentials)
     return f"tunnels through port 443 of {', '.join(target.addresses)}"
 
