@@ -9,6 +9,8 @@ from machine import DNS_TLD, Machine
 
 from openbalena import settings
 from openbalena.lab import Endpoint
+from openbalena.secrets import pki
+from openbalena.secrets.keys import key_pem, read_key
 from openbalena.verify.account import bearer, log_in
 from openbalena.verify.web import Web
 
@@ -97,6 +99,38 @@ def test_update_starts_nothing_anew_where_nothing_is_newer(up: str, machine: Mac
     before = machine.docker("ps", "--quiet", "--no-trunc", "--filter", f"name={machine.name}-")
     machine.run("update")
     assert machine.docker("ps", "--quiet", "--no-trunc", "--filter", f"name={machine.name}-") == before
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A certificate of another CA for the domain: certificate.pem with its intermediate, key.pem, ca-bundle.pem."""
+    directory = tmp_path / "own"
+    pki.ensure(directory, DNS_TLD)
+    key, authority = key_pem(read_key(directory / "chain.pem")), (directory / "ca-bundle.pem").read_bytes()
+    own = (directory / "chain.pem").read_bytes().replace(key, b"").replace(authority, b"")
+    (directory / "certificate.pem").write_bytes(own + (directory / "server-ca-0.pem").read_bytes())
+    (directory / "key.pem").write_bytes(key)
+    return directory
+
+
+def test_a_certificate_of_ones_own_is_checked_and_served(up: str, machine: Machine, own: Path) -> None:
+    before = machine.env
+    files = {"--certificate": own / "certificate.pem", "--key": own / "key.pem", "--ca": own / "ca-bundle.pem"}
+    wrong = {**files, "--key": own / "api.key"}
+    refused = machine.run("custom-pki", *(str(word) for pair in wrong.items() for word in pair), code=2)
+    assert "the key is not that of the first certificate" in refused.stderr
+    assert machine.env == before
+
+    machine.run("custom-pki", *(str(word) for pair in files.items() for word in pair))
+    assert machine.run("self-signed").stdout.strip() == (own / "ca-bundle.pem").read_text().strip()
+    machine.run("verify")
+
+    (machine.directory / ".env").write_text(before)
+    (machine.directory / "pki" / "chain.pem").unlink()
+    machine.run("config", "--yes")
+    machine.run("up")
+    assert machine.run("self-signed").stdout.strip() == (machine.directory / "pki/ca-bundle.pem").read_text().strip()
+    machine.run("verify")
 
 
 def test_destroy_asks_and_leaves_no_volume(up: str, machine: Machine) -> None:

@@ -34,11 +34,16 @@ def failure(standalone: Standalone, late: Sequence[Service], count: int) -> str:
     lines = [f"{len(late)} services are not healthy:"]
     for service in late:
         lines.append(f"  {service.name}: {service.detail}")
-        said: list[str] = []
-        with suppress(OperationError):  # the failure that is reported is the service's, not its log's
-            said.extend(standalone.stream("logs", "--no-log-prefix", "--tail", str(count), service.name, limit=_LOGS))
-        lines += [f"    | {_masked(line, standalone.settings.secrets.values())}" for line in said[-count:]]
+        lines += [f"    | {line}" for line in last_lines(standalone, service.name, count)]
     return "\n".join([*lines, "More: ./open-balena.sh logs SERVICE"])
+
+
+def last_lines(standalone: Standalone, service: str, count: int) -> list[str]:
+    """The service's last `count` log lines, secrets masked."""
+    said: list[str] = []
+    with suppress(OperationError):  # the failure that is reported is the service's, not its log's
+        said.extend(standalone.stream("logs", "--no-log-prefix", "--tail", str(count), service, limit=_LOGS))
+    return [_masked(line, standalone.settings.secrets.values()) for line in said[-count:]]
 
 
 def _masked(text: str, secrets: Collection[str]) -> str:

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.command == "wait":
         wait(deployment.load(context.project, lab=context.lab), context, args.timeout)
         return 0
-    _complete(context)
+    complete(context)
     standalone = deployment.load(context.project, lab=context.lab)
     for warning in standalone.settings.warnings:
         context.console.warn(warning)
@@ -59,7 +59,7 @@ def wait(standalone: "Standalone", context: Context, timeout: float) -> None:
     context.console.say(f"{standalone.name} runs: {len(seen)} services are healthy.")
 
 
-def _complete(context: Context) -> None:
+def complete(context: Context) -> None:
     """Write what .env lacks, as upstream's `make up` does."""
     from openbalena import settings
     from openbalena.cli import config
@@ -73,7 +73,7 @@ def _complete(context: Context) -> None:
 
 
 def _start(standalone: "Standalone", context: Context, *, pull: bool) -> None:
-    from openbalena.standalone import build, remains, takeover
+    from openbalena.standalone import build, certificates, remains, takeover
 
     report = context.console.progress
     takeover.check(standalone)
@@ -86,11 +86,14 @@ def _start(standalone: "Standalone", context: Context, *, pull: bool) -> None:
         report(f"removed {name}, which the definitions or the settings no longer have; its volumes stay")
     if takeover.seed(built):
         report("gave the private CA of the project's pki directory to balena-ca")
+    before = certificates.maker(built)
     report(f"starting {len(built.services)} services")
     for line in built.stream("up", "--detach", "--no-build", "--quiet-pull", limit=_COMPOSE):
         if line.strip().startswith(("time=", "WARN", "level=")) or "rror" in line:
             report(line)
     takeover.done(built)
+    if certificates.renewed(built, before):
+        report("restarted the registry, which reads at its start alone which CA it trusts")
 
 
 def _tell(standalone: "Standalone", context: Context) -> None:

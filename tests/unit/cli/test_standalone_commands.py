@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from openbalena.cli.main import main
+from openbalena.secrets.keys import certificate_pem
+from openbalena.secrets.selfsigned import roots
 
 COMMANDS = ("up", "deploy", "wait", "update", "status", "logs", "stop", "restart", "down", "destroy", "clean")
 
@@ -15,7 +17,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "custom-pki", "pki-custom", "self-signed"])
 def test_without_settings_it_is_wrong_use(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--project-directory", str(tmp_path)]) == 2
     assert "DNS_TLD is not set: run ./open-balena.sh config" in capsys.readouterr().err
@@ -38,6 +40,19 @@ def test_without_docker_it_fails_and_says_what_to_install(
     assert main([command, "--project-directory", str(configured)]) == 1
     captured = capsys.readouterr()
     assert "Install the Docker CLI" in captured.err and captured.out == ""
+
+
+def test_self_signed_prints_the_ca_and_needs_no_docker(
+    configured: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(configured))
+    capsys.readouterr()
+    assert main(["self-signed", "--project-directory", str(configured)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.strip() == (configured / "pki" / "ca-bundle.pem").read_text().strip()
+    assert [certificate_pem(root) for root in roots(printed)] == [(configured / "pki" / "ca-0.pem").read_bytes()]
+    assert main(["self-signed", "--install", "--project-directory", str(configured)]) == 1
+    assert "update-ca-certificates" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", COMMANDS)
