@@ -17,8 +17,8 @@ from openbalena.cluster import demand
 from openbalena.cluster.state import Cluster, Service
 
 _PLACE, _MOVE, _NFS = "volume.", "move.", " nfs"
-# A task that reached one of these had its volume mounted.
-_RAN = {"running", "complete", "failed", "shutdown"}
+# Its service worked on the volume: a task that failed at its first start left nothing worth guarding.
+_RAN = {"running", "shutdown"}
 
 
 @dataclass(frozen=True)
