@@ -144,6 +144,13 @@ def test_three_managers_form_one_swarm(lab: Endpoint) -> None:
         assert sorted(said) == ["", "Ready Leader", "Ready Reachable", "Ready Reachable"]
 
 
+def test_only_root_may_talk_to_the_engines(lab: Endpoint) -> None:
+    for node in lab.nodes:
+        socket = node.socket.stat()
+        assert (socket.st_uid, socket.st_gid) == (0, 0)
+        assert node.socket.parent.parent.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_node_is_killed_and_comes_back_with_its_data(own_lab: OwnLab) -> None:
     own_lab.run("up")
     assert [node["ingress"] for node in own_lab.status().values()] == [True, True, False]

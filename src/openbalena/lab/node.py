@@ -21,7 +21,8 @@ _STOP_BOUND = 30.0  # seconds until the kernel has taken a killed node down; und
 # The overlay's upper layer and /var/lib/docker lie on the machine's file system and outlive the engine. /sys is bound,
 # not mounted anew: a fresh one would lack the control groups. runc needs pivot_root; a chroot is not enough.
 # Nothing answers on 127.0.0.1, on the node or in a container: a name that Docker does not know fails at once, and not
-# after the timeouts of the public name servers that Docker falls back to.
+# after the timeouts of the public name servers that Docker falls back to. The socket's group is root: `docker` of the
+# node's root has a number that may be any group's on this machine.
 _ENTER = """\
 set -e
 lower=$1 own=$2 run=$3 name=$4 parent=$5 pretend=$6
@@ -47,7 +48,7 @@ cd /
 umount -l /.machine
 eval "$pretend"
 exec env -i PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1 "$@" \\
-    dockerd --dns 127.0.0.1 --host unix:///run/docker.sock --host unix:///run/lab/docker.sock \\
+    dockerd --group root --dns 127.0.0.1 --host unix:///run/docker.sock --host unix:///run/lab/docker.sock \\
     --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "$parent"
 """
 
@@ -57,9 +58,8 @@ def start(node: Node, lab: Lab) -> None:
     network.plug(node)
     if process(node.name) is not None:
         return
-    own, run = paths.directory() / "nodes" / node.name, node.socket.parent
+    own, run = paths.directory() / "nodes" / node.name, socket_directory(node)
     own.mkdir(parents=True, exist_ok=True)
-    run.mkdir(parents=True, exist_ok=True)
     node.socket.unlink(missing_ok=True)
     enter = ["setsid", "--fork", "nsenter", f"--net={network.namespace(node.name)}"]
     isolate = ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork"]
@@ -72,6 +72,14 @@ def start(node: Node, lab: Lab) -> None:
             [*enter, *isolate, *script],
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=True, cwd="/", timeout=30,
         )  # fmt: skip
+
+
+def socket_directory(node: Node) -> Path:
+    """The directory of the socket of `node`, made, below one that only its owner may enter."""
+    directory = node.socket.parent
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.parent.chmod(0o700)
+    return directory
 
 
 def _make_up_for_capabilities(own: Path) -> str:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openbalena.errors import OperationError
-from openbalena.lab import capabilities, endpoint, host, network, paths, roots, state
+from openbalena.lab import capabilities, endpoint, host, network, node, paths, roots, state
 from openbalena.lab.lifecycle import up
 
 LAB = state.Lab(subnet="198.18.4.0/24", root="/nowhere", managers=3, workers=2)
@@ -73,6 +73,14 @@ def test_the_state_is_found_again(own_directory: Path) -> None:
     (own_directory / "state.json").write_text("{")
     with pytest.raises(OperationError, match="state.json.*lab down"):
         state.load()
+
+
+def test_only_the_owner_reaches_the_sockets(own_directory: Path) -> None:
+    (own_directory / "run").mkdir(mode=0o755)  # as earlier versions made it
+    made = node.socket_directory(LAB.node("node1"))
+    assert made == LAB.node("node1").socket.parent
+    assert made.is_dir()
+    assert (own_directory / "run").stat().st_mode & 0o777 == 0o700
 
 
 def test_two_directories_have_names_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
