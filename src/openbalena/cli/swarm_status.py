@@ -1,16 +1,17 @@
 """swarm-status: nodes, services, tasks, ports and images, what fails first, and the single points of failure."""
 
 import argparse
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from openbalena.cli.context import Context
 
 if TYPE_CHECKING:
     from openbalena.cluster.convergence import Progress
-    from openbalena.cluster.state import Cluster, Service
+    from openbalena.cluster.state import Cluster, Node, Service
 
 _REFRESH = 2.0
 _LONGEST_ERROR = 100
@@ -18,15 +19,16 @@ _LONGEST_ERROR = 100
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--watch", action="store_true", help="look again every 2 s until Ctrl-C")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="print one JSON document")
+    how.add_argument("--watch", action="store_true", help="look again every 2 s until Ctrl-C")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 0 when every service has converged, 1 otherwise."""
     from openbalena import settings
     from openbalena.cluster import engine as engines
-    from openbalena.cluster import state
+    from openbalena.cluster import nodes, state
 
     values = settings.load(context.project)
     stack, ending = values["STACK_NAME"], _ending(Path(values["PKI_DIR"]))
@@ -36,16 +38,22 @@ def run(args: argparse.Namespace, context: Context) -> int:
         try:
             while True:
                 cluster = state.read(client, stack)
-                if args.watch and not args.json:
-                    context.console.say("\x1b[2J\x1b[H" + time.strftime("%H:%M:%S"))
-                for warning in ending:
+                if args.watch:
+                    context.console.say(_top())
+                warnings = [*nodes.warnings(cluster.nodes), *ending]
+                for warning in warnings:
                     context.console.warn(warning)
-                healthy = _json(context, cluster, stack, ending) if args.json else _text(context, cluster, stack)
+                healthy = _json(context, cluster, stack, warnings) if args.json else _text(context, cluster, stack)
                 if not args.watch:
                     return 0 if healthy else 1
                 time.sleep(_REFRESH)
         except KeyboardInterrupt:
             return 0
+
+
+def _top() -> str:
+    """What comes before each look: the time, on a terminal at the top of an empty screen."""
+    return ("\x1b[2J\x1b[H" if sys.stdout.isatty() else "") + time.strftime("%H:%M:%S")
 
 
 def _ending(pki: Path) -> list[str]:
@@ -64,20 +72,20 @@ def _sorted(cluster: "Cluster") -> list["Progress"]:
 
 
 def _text(context: Context, cluster: "Cluster", stack: str) -> bool:
-    from openbalena.cluster import problems, single_points
+    from openbalena.cluster import nodes, problems, single_points
     from openbalena.cluster.convergence import Phase
 
     console = context.console
     progress = _sorted(cluster)
     found = problems.of_unfinished(cluster, progress)
     for problem in found:
-        nodes = f" on {', '.join(problem.nodes)}" if problem.nodes else ""
-        console.say(f"{', '.join(problem.services)}{nodes}, {problem.count} times: {problem.error}")
+        where = f" on {', '.join(problem.nodes)}" if problem.nodes else ""
+        console.say(f"{', '.join(problem.services)}{where}, {problem.count} times: {problem.error}")
         console.say(f"  {problem.sentence}")
     if found:
         console.say("")
     head = ("NODE", "ROLE", "STATE", "ADDRESS", "ENGINE", "LABELS")
-    console.table([head, *(_node_row(node) for node in cluster.nodes)])
+    console.table([head, *(_node_row(node, nodes.described(node)) for node in nodes.ordered(cluster.nodes))])
     console.say("")
     if not progress:
         console.say(f"The stack {stack} is not deployed: run ./open-balena.sh swarm-up.")
@@ -100,9 +108,8 @@ def _text(context: Context, cluster: "Cluster", stack: str) -> bool:
     return all(item.phase is Phase.CONVERGED for item in progress)
 
 
-def _node_row(node: Any) -> tuple[str, ...]:
+def _node_row(node: "Node", state: str) -> tuple[str, ...]:
     role = f"{node.role}, leader" if node.leader else node.role
-    state = node.state if node.availability == "active" else f"{node.state}, {node.availability}"
     labels = sorted(label.removeprefix("openbalena.") for label, value in node.labels.items() if value == "true")
     return (node.hostname, role, state, node.address, node.engine_version, ", ".join(labels))
 
@@ -130,8 +137,8 @@ def _ports(service: "Service") -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges) or "-"
 
 
-def _json(context: Context, cluster: "Cluster", stack: str, ending: list[str]) -> bool:
-    from openbalena.cluster import problems, single_points
+def _json(context: Context, cluster: "Cluster", stack: str, warnings: list[str]) -> bool:
+    from openbalena.cluster import nodes, problems, single_points
     from openbalena.cluster.convergence import Phase
 
     progress = _sorted(cluster)
@@ -152,8 +159,8 @@ def _json(context: Context, cluster: "Cluster", stack: str, ending: list[str]) -
         {
             "stack": stack,
             "converged": healthy,
-            "warnings": ending,
-            "nodes": [asdict(node) for node in cluster.nodes],
+            "warnings": warnings,
+            "nodes": [asdict(node) for node in nodes.ordered(cluster.nodes)],
             "services": [
                 {
                     "name": item.service.short_name,

@@ -48,7 +48,7 @@ def find(cluster: Cluster) -> list[SinglePoint]:
 
 def _managers(cluster: Cluster) -> Iterator[SinglePoint]:
     managers = [node for node in cluster.nodes if node.role == "manager"]
-    up = [node for node in managers if node.state == "ready"]
+    up = [node for node in managers if not node.lost]
     majority = len(managers) // 2 + 1
     if up and len(up) - 1 < majority:
         yield SinglePoint(

@@ -43,6 +43,11 @@ class Node:
         """Whether the scheduler may start tasks here."""
         return self.state == "ready" and self.availability == "active"
 
+    @property
+    def lost(self) -> bool:
+        """Whether it does not answer; the managers notice that of each other seconds before the state says so."""
+        return self.state != "ready" or self.reachability == "unreachable"
+
 
 @dataclass(frozen=True)
 class Port:
