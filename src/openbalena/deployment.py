@@ -24,14 +24,16 @@ def load(project: Project, *, lab: bool, extra: Mapping[str, str] | None = None)
     """Read and compile the deployment in `project`.
 
     `lab` adds the stand-in images' build contexts; `extra` are settings that win over `.env` and environment (content
-    tags of built images, the swarm's address pool). Raises UsageError for settings or definitions that are wrong, and
-    where `config` has not run yet.
+    tags of built images, the swarm's address pool). Raises UsageError for settings, definitions or a PKI that are wrong
+    or do not belong together, and where `config` has not run yet.
     """
     values = settings.load(project, extra or {})
     if not values.get("DNS_TLD"):
         raise UsageError(f"{project.env_file}: DNS_TLD is not set: run ./open-balena.sh config")
     # What was set by hand (ROOT_CA of a chain of one's own) wins over what our PKI would say.
-    public = {name: value for name, value in pki.public_values(Path(values["PKI_DIR"])).items() if not values.get(name)}
+    directory = Path(values["PKI_DIR"])
+    public = {name: value for name, value in pki.public_values(directory).items() if not values.get(name)}
+    pki.check(directory, values["DNS_TLD"])
     if public:
         values = settings.load(project, {**public, **(extra or {})})
     definitions = compose.load(

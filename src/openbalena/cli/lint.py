@@ -1,4 +1,4 @@
-"""Check the settings and the service definitions, for this machine and for a cluster. Needs no Docker."""
+"""Check settings, certificates and service definitions, for this machine and for a cluster. Needs no Docker."""
 
 import argparse
 
@@ -15,6 +15,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from openbalena.stack import Severity
 
     checked = deployment.load(context.project, lab=context.lab)
+    for warning in checked.settings.warnings:
+        context.console.warn(warning)
     for found in checked.compiled.diagnostics:
         if found.severity is Severity.WARNING:
             context.console.warn(str(found))

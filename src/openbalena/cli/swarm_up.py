@@ -34,6 +34,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
     console = context.console
     loaded = deployment.load(context.project, lab=context.lab)
+    for warning in loaded.settings.warnings:
+        console.warn(warning)
     nfs.require_server(loaded.settings)
     on_nfs = nfs.chosen(loaded.settings, loaded.compiled.stateful)
     if args.dry_run:

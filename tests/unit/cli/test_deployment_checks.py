@@ -1,0 +1,87 @@
+"""What `lint`, `swarm-up` and `stack render` refuse or warn of before anything is rendered."""
+
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from openbalena.cli.main import main
+from openbalena.secrets import certificates
+from openbalena.secrets.certificates import Authority
+from openbalena.secrets.keys import certificate_pem, read_certificates, read_key
+from openbalena.settings.variables import variables
+
+COMMANDS = [["lint"], ["swarm-up"], ["swarm-up", "--dry-run"], ["stack", "render", "-o"]]
+
+
+@pytest.fixture(scope="session")
+def configured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("configured")
+    assert main(["--project-directory", str(directory), "config", "--dns-tld", "my.example.com", "--yes"]) == 0
+    return directory
+
+
+@pytest.fixture
+def directory(configured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in variables():
+        monkeypatch.delenv(name, raising=False)
+    return Path(shutil.copytree(configured, tmp_path / "deployment"))
+
+
+def run(directory: Path, command: list[str]) -> int:
+    words = [*command, str(directory / "rendered")] if command[-1] == "-o" else command
+    return main(["--project-directory", str(directory), *words])
+
+
+def another_domain(directory: Path) -> str:
+    file = directory / ".env"
+    file.write_text(file.read_text().replace("my.example.com", "other.example.com"))
+    return "not for the domain other.example.com, but for"
+
+
+def another_key(directory: Path) -> str:
+    shutil.copy(directory / "pki" / "vpn.key", directory / "pki" / "api.key")
+    return "api.pem: does not belong to the key in api.key"
+
+
+def no_chain(directory: Path) -> str:
+    (directory / "pki" / "chain.pem").write_text("no certificate")
+    return "pki/chain.pem: "
+
+
+def ended(directory: Path) -> str:
+    pki = directory / "pki"
+    issuer = Authority(read_certificates(pki / "server-ca-0.pem")[0], read_key(pki / "server-ca-0-key.pem"))
+    with pytest.MonkeyPatch.context() as patch:
+        # It begins an hour ago (CLOCK_SKEW).
+        patch.setattr(certificates, "LEAF_LIFETIME", timedelta(minutes=30))
+        leaf = certificates.server(read_key(pki / "vpn.key"), ["vpn.my.example.com"], "my.example.com", issuer)
+    (pki / "vpn.pem").write_bytes(certificate_pem(leaf))
+    return "pki/vpn.pem: ended on 20"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("breaks", [another_domain, another_key, no_chain, ended])
+def test_a_pki_that_does_not_fit_is_refused_in_config_s_words(
+    directory: Path, command: list[str], breaks: Callable[[Path], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = breaks(directory)
+    assert run(directory, command) == 2
+    assert words in capsys.readouterr().err
+    assert not (directory / "rendered").exists()
+
+
+@pytest.mark.parametrize("command", [["lint"], ["swarm-up", "--dry-run"]], ids=" ".join)
+def test_warnings_about_the_settings_are_shown(
+    directory: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (directory / ".env").read_text().splitlines()
+    number = next(n for n, line in enumerate(lines, 1) if line.startswith("HAPROXY_PASSWORD="))
+    lines[number - 1] = "HAPROXY_PASSWORD=secret12$foo"
+    (directory / ".env").write_text("\n".join(lines) + "\n")
+    assert run(directory, command) == 0
+    error = capsys.readouterr().err
+    assert f"warning: {directory}/.env:{number}: HAPROXY_PASSWORD uses a variable that is not set" in error
+    assert "secret12" not in error and "foo" not in error
