@@ -13,11 +13,14 @@ def ordered(nodes: Sequence[Node]) -> list[Node]:
 
 
 def described(node: Node) -> str:
-    """A node's state in a word or a few: `ready`; `unreachable` (and not ready, whatever it says); `down, unreachable, drain`."""
+    """A node's state in a few words: `ready`; `unreachable`; `down, unreachable, drain`.
+
+    Of a manager that the others cannot reach `ready` is no news: it was its state when they last could.
+    """
     unreachable = node.reachability == "unreachable"
-    words = {node.state: not (node.state == "ready" and unreachable), "unreachable": unreachable}
-    words[node.availability] = node.availability != "active"
-    return ", ".join(word for word, said in words.items() if said)
+    state = "" if unreachable and node.state == "ready" else node.state
+    away = "" if node.availability == "active" else node.availability
+    return ", ".join(word for word in (state, "unreachable" if unreachable else "", away) if word)
 
 
 def warnings(nodes: Sequence[Node]) -> list[str]:
