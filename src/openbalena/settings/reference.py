@@ -13,9 +13,10 @@ terminal, and takes options, environment variables and the `.env` that is there.
 refuses values that are wrong, with file and line. An environment variable of the same name wins over `.env`, as with
 `docker compose`. `./open-balena.sh showenv` prints what is in force.
 
-Once `.env` has `COMPOSE_PROFILES`, it alone decides which services run. `config` writes it from `PROFILES`, `EXTERNAL_POSTGRES`,
-`EXTERNAL_S3`, `ACME_EMAIL` with its DNS token, and `TUNNEL_TOKEN`; so one of these in the environment (`PROFILES=admin
-./open-balena.sh swarm-up`) changes no service before `config` has run with it. Commands warn where the two differ.
+Once `.env` has `COMPOSE_PROFILES`, it alone decides which services run. `config` writes it from `PROFILES`,
+`EXTERNAL_POSTGRES`, `EXTERNAL_S3`, `ACME_EMAIL` with its DNS token, and `TUNNEL_TOKEN`; so one of these in the
+environment (`PROFILES=admin ./open-balena.sh swarm-up`) changes no service before `config` has run with it. Commands
+warn where the two differ.
 
 "secret" values are masked wherever they are shown and have no option, because options can be read in the process list.
 "token" values are made once by `config` (16 random bytes in hex) and never change after that.
