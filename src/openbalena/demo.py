@@ -4,11 +4,11 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from openbalena.cluster.state import Cluster
 from openbalena.errors import OperationError, UsageError
 from openbalena.files import private_directory
+from openbalena.invocation import invocation, program
 from openbalena.lab import paths, state
 from openbalena.project import Project
 
@@ -74,10 +74,7 @@ class Guide:
 
     def lines(self) -> list[str]:
         """Commands to copy, each with what it does."""
-        tool = f"{_relative(self.project.root)}/open-balena.sh"
-        if os.environ.get(paths.VARIABLE):
-            tool = f"{paths.VARIABLE}={paths.directory()} {tool}"
-        ours = f"{tool} --lab --project-directory {self.project.directory}"
+        tool, ours = program(self.project, lab=True), invocation(self.project, lab=True)
         certificate = self.project.pki / "ca-bundle.pem"
         api = f"curl --cacert {certificate} --resolve api.{DNS_TLD}:443:{self.address} https://api.{DNS_TLD}"
         return [
@@ -90,8 +87,3 @@ class Guide:
             f"  {tool} lab shell node1     # a shell on a node",
             f"  {tool} lab down            # take it all down",
         ]
-
-
-def _relative(root: Path) -> str:
-    """`root` as the user would type it: `.` where that is the current directory."""
-    return "." if root == Path.cwd() else str(root)

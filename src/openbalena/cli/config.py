@@ -19,6 +19,7 @@ from openbalena.cli.context import Context
 from openbalena.cli.questions import ask
 from openbalena.errors import OperationError, UsageError
 from openbalena.files import write_atomic
+from openbalena.invocation import invocation
 from openbalena.secrets import pki, tokens
 from openbalena.settings.plan import Plan, plan, shown
 from openbalena.settings.variables import variables
@@ -121,4 +122,5 @@ def _tell(planned: Plan, made: list[str], directory: Path, context: Context) -> 
         say(f"Tokens made: {', '.join(made)}")
     say(f"Certificates: {directory}")
     say(f"Profiles: {', '.join(planned.profiles) or 'none'}")
-    say("Next: ./open-balena.sh swarm-init (a cluster), or ./open-balena.sh up (this machine)")
+    ours = invocation(context.project, lab=context.lab)
+    say(f"Next: {ours} swarm-init (a cluster), or {ours} up (this machine)")

@@ -20,6 +20,7 @@ from openbalena.cli.console import Console
 from openbalena.cli.context import Context
 from openbalena.errors import OpenBalenaError, OperationError
 from openbalena.files import write_atomic
+from openbalena.invocation import program
 
 if TYPE_CHECKING:
     from openbalena.cluster.state import Cluster
@@ -171,12 +172,12 @@ def _conclude(steps: Steps, project: "Project", cluster: "Cluster", *, keep: boo
         for line in demo.Guide(project, ingress[0].address).lines():
             console.say(line)
     else:
-        console.say("To look around in it, run ./open-balena.sh demo --keep")
+        console.say(f"To look around in it, run {program(project, lab=True)} demo --keep")
 
 
 def _end(steps: Steps, *, keep: bool) -> None:
     if keep:
-        steps.say("The lab stays up; ./open-balena.sh lab down takes it down.")
+        steps.say(f"The lab stays up; {program(steps.context.project, lab=True)} lab down takes it down.")
         return
     from openbalena.lab import lifecycle
 
@@ -184,7 +185,8 @@ def _end(steps: Steps, *, keep: bool) -> None:
     try:
         lifecycle.down()
     except BaseException:
-        steps.context.console.warn("the lab was not taken down completely: run ./open-balena.sh lab down")
+        again = f"{program(steps.context.project, lab=True)} lab down"
+        steps.context.console.warn(f"the lab was not taken down completely: run {again}")
         raise
     steps.say("The lab is down; its cache of roots and images stays (lab down --purge removes it).")
 

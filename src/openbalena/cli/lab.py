@@ -7,6 +7,7 @@ Each node is a Docker Engine in a network namespace of its own; all of it lies b
 import argparse
 
 from openbalena.cli.context import Context
+from openbalena.invocation import program
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +43,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return node.shell(state.require().node(args.node), args.words)
     if args.action == "kill":
         lifecycle.kill(args.node)
-        context.console.say(f"{args.node} is down; ./open-balena.sh lab start {args.node} brings it back.")
+        again = f"{program(context.project, lab=True)} lab start {args.node}"
+        context.console.say(f"{args.node} is down; {again} brings it back.")
     elif args.action == "start":
         lifecycle.start(args.node)
         context.console.say(f"{args.node} answers again.")

@@ -17,6 +17,7 @@ from openbalena import settings
 from openbalena.cli.config import alone
 from openbalena.cli.context import Context
 from openbalena.errors import UsageError
+from openbalena.invocation import invocation
 from openbalena.settings import Settings
 
 # Seconds for haproxy-certs on all ingress nodes, one after the other.
@@ -97,10 +98,11 @@ def _renew(args: argparse.Namespace, context: Context, values: Settings) -> int:
             f"{directory / 'chain.pem'} is of another CA, which has to renew it: bring the new one with pki import, or "
             "with pki sync where cert-manager gets it"
         )
+    ours = invocation(context.project, lab=context.lab)
     if renewed == ["chain.pem"]:
-        console.say("Next: ./open-balena.sh pki sync (a running cluster; cuts no connection)")
+        console.say(f"Next: {ours} pki sync (a running cluster; cuts no connection)")
     elif renewed:
-        console.say("Next: ./open-balena.sh swarm-up, which rolls the services that use them")
+        console.say(f"Next: {ours} swarm-up, which rolls the services that use them")
     else:
         console.say("Nothing was renewed.")
     return 0
@@ -131,7 +133,8 @@ def _import(args: argparse.Namespace, context: Context, values: Settings) -> int
     for warning in found.warnings:
         console.warn(warning)
     console.say(f"{directory / 'chain.pem'}: HAProxy's certificate is now the imported one")
-    console.say("Next: ./open-balena.sh swarm-up (services that trust the CA are rolled where that changed)")
+    ours = invocation(project, lab=context.lab)
+    console.say(f"Next: {ours} swarm-up (services that trust the CA are rolled where that changed)")
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from openbalena.cli.config import alone
 from openbalena.cli.context import Context
+from openbalena.invocation import invocation
 from openbalena.settings.variables import variables
 
 if TYPE_CHECKING:
@@ -58,5 +59,5 @@ def _rotate(args: argparse.Namespace, context: Context, compiled: "Compiled") ->
     with alone(context.project.directory):
         rotate(context.project, args.name)
     console.say(f"{context.project.env_file}: {args.name} has a new value.")
-    console.say(f"Next: ./open-balena.sh swarm-up, which rolls {services}")
+    console.say(f"Next: {invocation(context.project, lab=context.lab)} swarm-up, which rolls {services}")
     return 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from openbalena.cli.context import Context
 from openbalena.errors import OperationError
+from openbalena.invocation import invocation
 
 if TYPE_CHECKING:
     from openbalena.cluster.engine import Engine
@@ -61,7 +62,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
             with lock.held(client, "swarm-nfs-setup", args.take_over):
                 _check(loaded, context, engine, client, names)
         _write(loaded, context, answers, names)
-    context.console.say("Next: ./open-balena.sh swarm-up, which makes these volumes there.")
+    ours = invocation(context.project, lab=context.lab)
+    context.console.say(f"Next: {ours} swarm-up, which makes these volumes there.")
     return 0
 
 

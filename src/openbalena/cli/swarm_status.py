@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openbalena.cli.context import Context
+from openbalena.invocation import invocation
 
 if TYPE_CHECKING:
     from openbalena.cluster.convergence import Progress
@@ -88,7 +89,8 @@ def _text(context: Context, cluster: "Cluster", stack: str) -> bool:
     console.table([head, *(_node_row(node, nodes.described(node)) for node in nodes.ordered(cluster.nodes))])
     console.say("")
     if not progress:
-        console.say(f"The stack {stack} is not deployed: run ./open-balena.sh swarm-up.")
+        again = f"{invocation(context.project, lab=context.lab)} swarm-up"
+        console.say(f"The stack {stack} is not deployed: run {again}.")
         return False
     head = ("SERVICE", "TASKS", "STATE", "NODES", "PORTS", "IMAGE")
     console.table([head, *(_service_row(item, cluster) for item in progress)])

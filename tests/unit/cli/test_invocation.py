@@ -1,0 +1,48 @@
+"""Hints name the same lab and the same deployment as the call they come from."""
+
+from pathlib import Path
+
+import pytest
+
+from openbalena.cli.main import main
+from openbalena.invocation import invocation, program
+from openbalena.lab import paths
+from openbalena.project import ROOT, Project
+
+
+@pytest.fixture(autouse=True)
+def in_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv(paths.VARIABLE, raising=False)
+
+
+def test_a_deployment_in_the_checkout_needs_no_option() -> None:
+    assert invocation(Project(), lab=False) == "./open-balena.sh"
+    assert invocation(Project(), lab=True) == "./open-balena.sh --lab"
+
+
+def test_another_directory_is_named_and_quoted() -> None:
+    said = invocation(Project(directory=Path("/srv/my own")), lab=True)
+    assert said == "./open-balena.sh --lab --project-directory '/srv/my own'"
+
+
+def test_from_elsewhere_the_program_has_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    assert program(Project(), lab=False) == f"{ROOT}/open-balena.sh"
+
+
+def test_another_lab_is_named_where_the_lab_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(paths.VARIABLE, "/srv/lab")
+    assert invocation(Project(), lab=True) == "OPEN_BALENA_LAB_DIR=/srv/lab ./open-balena.sh --lab"
+    assert invocation(Project(), lab=False) == "./open-balena.sh"
+
+
+def test_commands_say_what_comes_next_for_this_deployment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    here = ["--lab", "--project-directory", str(tmp_path)]
+    for words, following in (
+        (["config", "--dns-tld", "my.example.com", "--yes"], "swarm-init"),
+        (["secrets", "rotate", "VPN_SERVICE_API_KEY", "--yes"], "swarm-up"),
+        (["pki", "renew"], "pki sync"),
+    ):
+        assert main([*here, *words]) == 0
+        assert f"Next: ./open-balena.sh {' '.join(here)} {following}" in capsys.readouterr().out
