@@ -5,14 +5,16 @@ Joins secrets.bundle (what they are) and cluster.stored (where they are kept).
 
 import getpass
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openbalena.errors import OperationError
+from openbalena.errors import OperationError, UsageError
 from openbalena.files import write_atomic
 from openbalena.project import Project
 from openbalena.secrets import bundle
 from openbalena.settings import Settings
+from openbalena.settings.variables import variables
 
 if TYPE_CHECKING:
     from openbalena.cluster.engine import Engine
@@ -22,10 +24,26 @@ _READER = "haproxy-certs"
 
 
 def check(client: Any, project: Project, settings: Settings) -> None:
-    """Raise OperationError where the stack runs with settings that are not this machine's, before anything changes."""
+    """Refuse, before anything changes, what does not go on from the settings in the swarm, or cannot be kept there.
+
+    Raises OperationError where the stack runs, or has left its volumes, with settings that are not this machine's, and
+    UsageError as `require_kept` does.
+    """
     from openbalena.cluster import stored
 
+    require_kept(project, settings)
     stored.check(stored.newest(client, settings["STACK_NAME"]), _marks(settings), _base(project))
+
+
+def require_kept(project: Project, settings: Settings) -> None:
+    """Raise UsageError for a token of the environment that is not the one in `.env`, which is what would be kept."""
+    for name, variable in variables().items():
+        source = settings.sources.get(name, "")
+        if variable.token and source.startswith("environment variable "):
+            raise UsageError(
+                f"{source}: {name} is not what {project.env_file} says, and the cluster would get a token that is kept "
+                "nowhere: unset it, or (where .env has none) run ./open-balena.sh config, which puts it there"
+            )
 
 
 def keep(client: Any, project: Project, settings: Settings) -> None:
@@ -37,6 +55,18 @@ def keep(client: Any, project: Project, settings: Settings) -> None:
     packed = bundle.pack(project.directory, Path(settings["PKI_DIR"]))
     stored.save(client, settings["STACK_NAME"], packed, marks, f"{getpass.getuser()}@{socket.gethostname()}")
     _note(project, marks["tokens"])
+
+
+def leave(client: Any, stack: str) -> str:
+    """Note with the kept settings where they can be read once no task runs; their secret's name, "" without any."""
+    from openbalena.cluster import sealed, state, stored
+
+    found = stored.newest(client, stack)
+    if found is None:
+        return ""
+    with suppress(OperationError):  # of a reader that does not run; what was noted before stays
+        stored.note_reader(client, found, *sealed.reader(state.read(client, stack), _READER))
+    return found.name
 
 
 def fetch(engine: "Engine", client: Any, stack: str) -> bytes:
@@ -51,7 +81,9 @@ def fetch(engine: "Engine", client: Any, stack: str) -> bytes:
         others = stored.stacks(client)
         known = f"this swarm has those of {', '.join(others)} (set STACK_NAME)" if others else "it has none"
         raise OperationError(f"the swarm has no settings of a stack {stack}: {known}")
-    node, image = sealed.reader(state.read(client, stack), _READER)
+    cluster = state.read(client, stack)
+    taken_down = found.image and not cluster.services
+    node, image = (found.node, found.image) if taken_down else sealed.reader(cluster, _READER)
     return sealed.read(engine, client, node=node, image=image, file=f"/run/secrets/{found.name}", secrets=[found.name])
 
 

@@ -181,10 +181,20 @@ def test_down_keeps_the_volumes_and_the_next_up_finds_them(small: Small) -> None
         there = state.read(client, "small")
         assert not there.services and not there.tasks
         assert not client.networks.list(filters={"label": "com.docker.stack.namespace=small"})
-        assert not [item for item in [*client.secrets.list(), *client.configs.list()] if item.name.startswith("small")]
+        left = [item.name for item in [*client.secrets.list(), *client.configs.list()] if item.name.startswith("small")]
+        assert len(left) == 1 and left[0].startswith("small_settings-") and left[0] in result.out
     assert "small_store-data" in engine.nodes[0].docker("volume", "ls", "--quiet")
     again = small.run("swarm-down")
     assert again.code == 0 and "There is no stack small." in again.out
+    with (small.directory / ".env").open("a") as stream:
+        stream.write("COOKIE_SESSION_SECRET=of-another-deployment\n")
+    (small.directory / ".deployed").unlink()
+    refused = small.run("swarm-up")
+    assert refused.code == 1 and "with other tokens than those here" in refused.error
+    with engine.client() as client:
+        assert not state.read(client, "small").services
+    lines = (small.directory / ".env").read_text().splitlines(keepends=True)
+    (small.directory / ".env").write_text("".join(lines[:-1]))
     assert small.run("swarm-up").code == 0
 
 
@@ -194,5 +204,7 @@ def test_down_with_volumes_names_them_and_asks(small: Small) -> None:
     assert status(small)["store"]["running"] == 1, "nothing was removed"
     result = small.run("swarm-down", "--volumes", "--yes")
     assert result.code == 0 and "1 volumes were removed." in result.out
+    with engines.current(True).client() as client:
+        assert not [item.name for item in client.secrets.list() if item.name.startswith("small")]
     for engine in engines.current(True).nodes:
         assert "small_" not in engine.docker("volume", "ls", "--quiet")

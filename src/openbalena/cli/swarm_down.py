@@ -1,4 +1,7 @@
-"""swarm-down: removes the stack and waits until it is gone; its volumes stay unless they are asked for by --volumes."""
+"""swarm-down: removes the stack and waits until it is gone.
+
+Its volumes, and the settings and PKI that their data needs, stay unless --volumes asks for them.
+"""
 
 import argparse
 
@@ -11,7 +14,7 @@ _TIMEOUT = 300.0
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--volumes", action="store_true", help="remove the stack's volumes too: all data is lost")
+    parser.add_argument("--volumes", action="store_true", help="remove volumes and settings too: all data is lost")
     parser.add_argument("--yes", action="store_true", help="do not ask before volumes are removed")
     parser.add_argument("--take-over", metavar="LOCK", default="", help="take over the lock of a deploy that is gone")
     parser.add_argument(
@@ -28,8 +31,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where something of the stack, or a volume that was to go, stays."""
-    from openbalena import settings
-    from openbalena.cluster import down, lock, state
+    from openbalena import handover, settings
+    from openbalena.cluster import down, lock, state, stored
     from openbalena.cluster import engine as engines
     from openbalena.storage import record
 
@@ -58,19 +61,29 @@ def run(args: argparse.Namespace, context: Context) -> int:
                     shown.append(text)
                     console.progress(f"waiting for {text} to go")
 
+            kept = handover.leave(client, stack)
             down.remove(engine, client, stack, args.timeout, report)
             console.say(f"The stack {stack} is gone." if shown else f"There is no stack {stack}.")
             failed = [sentence for item in where for sentence in down.remove_volumes(item)]
+            asked = {item.node_id for item in where}
+            unknown = [node.hostname for node in nodes if node.id not in asked]
             if args.volumes and not failed:
-                record.forget_node(client, stack, [item.node_id for item in where])
+                record.forget_node(client, stack, asked)
+                if not unknown:
+                    stored.forget(client, stack)
+                    kept = ""
     removed = sum(len(item.names) for item in where) - len(failed)
     if args.volumes:
         console.say(f"{removed} volumes were removed.")
-        asked = {item.node_id for item in where}
-        if unknown := [node.hostname for node in nodes if node.id not in asked]:
+        if unknown:
             failed.append(f"volumes on {', '.join(unknown)} could not be looked at: name them with --node")
     else:
         console.say("Its volumes stay: swarm-up finds them again; swarm-down --volumes removes them.")
+    if kept:
+        console.say(
+            f"So do its settings, tokens and PKI, as the swarm's secret {kept}: another machine gets them with config "
+            "--from-cluster, and no deploy with others is let at the data."
+        )
     if failed:
         raise OperationError("not everything was removed:\n  " + "\n  ".join(failed))
     return 0

@@ -1,4 +1,8 @@
-"""A deployment's settings and PKI in the swarm: one secret of the stack, that any other machine can get them back."""
+"""A deployment's settings and PKI in the swarm: one secret, from which any other machine can get them back.
+
+It has not the label of the stack's secrets, by which `docker stack rm` removes them: where the volumes stay and the
+machine that made the CA and the tokens is lost, it is their only copy.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from openbalena.cluster.state import STACK_LABEL
 from openbalena.errors import OperationError
 
 _CA, _TOKENS, _OWNER = "openbalena.settings.ca", "openbalena.settings.tokens", "openbalena.settings.owner"
+_STACK, _NODE, _IMAGE = "openbalena.settings.stack", "openbalena.settings.node", "openbalena.settings.image"
 
 
 @dataclass(frozen=True)
 class Stored:
-    """One stored version. `ca` and `tokens` are secrets.bundle.marks of it; `created` is the Engine's time."""
+    """One stored version. `ca` and `tokens` are secrets.bundle.marks of it; `created` is the Engine's time.
+
+    `node` (its id) had `image`, with which the secret can be read, when the stack was taken down; empty before that.
+    """
 
     id: str
     name: str
@@ -23,17 +30,19 @@ class Stored:
     owner: str
     ca: str
     tokens: str
+    node: str = ""
+    image: str = ""
 
 
 def newest(client: Any, stack: str) -> Stored | None:
-    """The version that the last deploy stored, if any machine has deployed `stack` to this swarm."""
-    found = (secret.attrs for secret in client.secrets.list(filters={"label": [_CA, f"{STACK_LABEL}={stack}"]}))
+    """The version that the last deploy stored, if `stack` runs on this swarm or has left its volumes."""
+    found = (secret.attrs for secret in client.secrets.list(filters={"label": [_CA, f"{_STACK}={stack}"]}))
     return max(map(_stored, found), key=lambda item: item.created, default=None)
 
 
 def stacks(client: Any) -> list[str]:
     """The stacks whose settings are in this swarm."""
-    return sorted({s.attrs["Spec"]["Labels"].get(STACK_LABEL, "") for s in client.secrets.list(filters={"label": _CA})})
+    return sorted({s.attrs["Spec"]["Labels"].get(_STACK, "") for s in client.secrets.list(filters={"label": _CA})})
 
 
 def check(found: Stored | None, marks: Mapping[str, str], base: str) -> None:
@@ -51,7 +60,8 @@ def check(found: Stored | None, marks: Mapping[str, str], base: str) -> None:
     )
     raise OperationError(
         f"nothing was deployed: {found.owner} has deployed this stack {what}, and these would cut off its devices, "
-        "users and data: get its settings with ./open-balena.sh config --from-cluster"
+        "users and data: get its settings with ./open-balena.sh config --from-cluster (to begin "
+        "anew without that data: swarm-down --volumes)"
     )
 
 
@@ -65,8 +75,30 @@ def save(client: Any, stack: str, content: bytes, marks: Mapping[str, str], owne
     for secret in client.secrets.list(filters={"name": name}):
         if secret.name == name:
             secret.remove()
-    labels = {STACK_LABEL: stack, _CA: marks["ca"], _TOKENS: marks["tokens"], _OWNER: owner}
+    labels = {_STACK: stack, _CA: marks["ca"], _TOKENS: marks["tokens"], _OWNER: owner}
     client.secrets.create(name=name, data=content, labels=labels)
+
+
+def note_reader(client: Any, found: Stored, node: str, image: str) -> None:
+    """Keep with `found` where it can be read once the stack is down (Engine API, SecretUpdate: only labels may change).
+
+    Raises docker.errors.APIError, also where another process wrote in between.
+    """
+    api = client.api
+    raw = api.inspect_secret(found.id)
+    # The SDK has no method for it.
+    answer = api._post_json(
+        api._url("/secrets/{0}/update", found.id),
+        data={**raw["Spec"], "Labels": {**raw["Spec"]["Labels"], _NODE: node, _IMAGE: image}},
+        params={"version": raw["Version"]["Index"]},
+    )
+    api._raise_for_status(answer)
+
+
+def forget(client: Any, stack: str) -> None:
+    """Remove every version: the data that needed them is gone."""
+    for secret in client.secrets.list(filters={"label": [_CA, f"{_STACK}={stack}"]}):
+        secret.remove()
 
 
 def _stored(attributes: Mapping[str, Any]) -> Stored:
@@ -79,4 +111,6 @@ def _stored(attributes: Mapping[str, Any]) -> Stored:
         labels.get(_OWNER, "someone"),
         labels.get(_CA, ""),
         labels.get(_TOKENS, ""),
+        labels.get(_NODE, ""),
+        labels.get(_IMAGE, ""),
     )

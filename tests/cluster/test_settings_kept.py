@@ -1,0 +1,36 @@
+"""The settings that the swarm keeps: they outlive the stack, with a note of where they can be read."""
+
+from contextlib import suppress
+
+import pytest
+
+from openbalena.cluster import engine as engines
+from openbalena.cluster import stored
+from openbalena.errors import OperationError
+from openbalena.lab import Endpoint
+
+pytestmark = pytest.mark.cluster
+
+MARKS = {"ca": "a" * 64, "tokens": "b" * 64}
+
+
+def test_they_outlive_the_stack_until_they_are_forgotten(lab: Endpoint) -> None:
+    engine = engines.current(True)
+    with engine.client() as client:
+        try:
+            stored.save(client, "kept", b"settings", MARKS, "anna@laptop")
+            found = stored.newest(client, "kept")
+            assert found and found.image == ""
+            stored.note_reader(client, found, "node-id", "registry.example.com/haproxy:1")
+            with suppress(OperationError):  # where Docker calls a stack without services an error
+                engine.docker("stack", "rm", "kept")
+            after = stored.newest(client, "kept")
+            assert after and (after.name, after.owner) == (found.name, "anna@laptop")
+            assert (after.node, after.image) == ("node-id", "registry.example.com/haproxy:1")
+            stored.check(after, MARKS, "")
+            with pytest.raises(OperationError, match="with another CA"):
+                stored.check(after, {**MARKS, "ca": "c" * 64}, MARKS["tokens"])
+        finally:
+            stored.forget(client, "kept")
+        assert stored.newest(client, "kept") is None
+        assert "kept" not in stored.stacks(client)

@@ -1,0 +1,49 @@
+"""What may be deployed, decided before a cluster is asked."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from openbalena import handover, settings
+from openbalena.errors import UsageError
+from openbalena.project import Project
+from openbalena.secrets import tokens
+from openbalena.settings.variables import variables
+
+
+@pytest.fixture
+def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    for name in variables():
+        monkeypatch.delenv(name, raising=False)
+    shutil.copytree(made, tmp_path / "pki")
+    lines = {"DNS_TLD": "my.example.com", **tokens.missing({})}
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
+    return Project(directory=tmp_path)
+
+
+def check(project: Project) -> None:
+    handover.require_kept(project, settings.load(project))
+
+
+def test_a_token_that_would_be_deployed_and_not_kept_is_refused(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check(project)
+    kept = settings.load(project)["VPN_GUEST_API_KEY"]
+    monkeypatch.setenv("VPN_GUEST_API_KEY", kept)
+    check(project)
+    monkeypatch.setenv("VPN_GUEST_API_KEY", "another-token-of-mine")
+    with pytest.raises(UsageError) as error:
+        check(project)
+    assert str(error.value).startswith("environment variable VPN_GUEST_API_KEY: ")
+    assert f"not what {project.env_file} says" in str(error.value)
+    assert "another-token" not in str(error.value) and kept not in str(error.value)
+    monkeypatch.setenv("VPN_GUEST_API_KEY", "")
+    with pytest.raises(UsageError):
+        check(project)
+
+
+def test_other_settings_of_the_environment_are_free(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VERBOSE", "true")
+    check(project)
