@@ -5,25 +5,31 @@ from pathlib import Path
 
 from openbalena.errors import UsageError
 from openbalena.files import private_directory, write_atomic
+from openbalena.secrets.directory import clear, require_own
 
 
 def ensure(directory: Path, dns_tld: str) -> None:
     """Make what is missing in `directory` (mode 700) for the domain `dns_tld`; nothing that is there changes.
 
-    A run that was killed is finished by the next. Raises UsageError for files that do not belong together or to
-    `dns_tld`, with what to do; then nothing was made.
+    A run that was killed is finished by the next, which removes what was left half made: one at a time. Raises
+    UsageError for files that do not belong together or to `dns_tld`, with what to do; then nothing was made.
     """
     # Here and not above: cryptography takes longer to import than most commands to run.
     from openbalena.secrets.make import make
 
     check(directory, dns_tld)
-    make(private_directory(directory), dns_tld)
+    clear(private_directory(directory))
+    make(directory, dns_tld)
 
 
 def check(directory: Path, dns_tld: str) -> None:
-    """Raise UsageError unless what is in `directory` (it may be missing) belongs together and to `dns_tld`."""
+    """Raise UsageError unless what is in `directory` (it may be missing) belongs together and to `dns_tld`.
+
+    Also where the directory is there for something else.
+    """
     from openbalena.secrets.check import problems
 
+    require_own(directory)
     wrong = problems(directory, dns_tld)
     if wrong:
         raise UsageError("\n".join(wrong))

@@ -61,7 +61,7 @@ def _is_host_port(value: str) -> bool:
 
 
 def _is_port(value: str) -> bool:
-    return value.isascii() and value.isdigit() and 1 <= int(value) <= 65535
+    return value.isascii() and value.isdigit() and len(value) <= 5 and 1 <= int(value) <= 65535
 
 
 def _is_domain(value: str) -> bool:
@@ -82,7 +82,7 @@ def _is_email(value: str) -> bool:
 
 def _are_networks(value: str) -> bool:
     try:
-        return all(ipaddress.IPv4Network(part) and "/" in part for part in value.split(","))
+        return all(ipaddress.IPv4Network(part).prefixlen and "/" in part for part in value.split(","))
     except ValueError:
         return False
 
@@ -115,8 +115,14 @@ TYPES = {
     ),
     "host_port": Type("a host name, with :port where it is not 443, without https:// and path", _is_host_port),
     "email": Type("an e-mail address like admin@my.example.com", _is_email),
-    "networks": Type("IPv4 networks like 10.0.0.0/8, separated by commas", _are_networks),
+    "networks": Type(
+        "IPv4 networks like 10.0.0.0/8, separated by commas, and not all addresses (0.0.0.0/0)", _are_networks
+    ),
     "absolute_path": _pattern("an absolute path without spaces", r"/[^\s,]*"),
+    "directory": Type(
+        "a directory's path, in which ~ stands for no home directory",
+        lambda value: not any(part.startswith("~") for part in value.split("/")),
+    ),
     "docker_host": _pattern("an address like unix:///var/run/docker.sock, tcp://host:2376", r"(unix|tcp|ssh)://\S+"),
     "parts": _pattern("admin, builder, or both as admin,builder", "(admin|builder)(,(admin|builder))*"),
     "profiles": _pattern("names separated by commas", r"[A-Za-z0-9][\w.-]*(,[A-Za-z0-9][\w.-]*)*"),

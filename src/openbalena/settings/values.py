@@ -12,6 +12,9 @@ from openbalena.settings.profiles import profiles, stale
 from openbalena.settings.rules import problems
 from openbalena.settings.variables import variables
 
+# difflib's ratio: one letter more, less, other or exchanged with the next in a name of ten.
+_NEAR = 0.9
+
 
 class Value(NamedTuple):
     """A value and where it was set, as messages name it (`/srv/.env:3`); `where` is empty for a derived value."""
@@ -92,15 +95,26 @@ def current(project: Project, extra: Mapping[str, str] | None = None) -> Setting
         derived = _derived(variable.derive, values)
         if derived and not values.get(variable.name, Value("", "")).text:
             values[variable.name] = Value(derived, "")
-    directory = values.get("PKI_DIR", Value("", "")).text
-    values["PKI_DIR"] = Value(str(project.directory / directory if directory else project.pki), "")
-    return Settings(values, file.warnings)
+    directory, where = values.get("PKI_DIR", Value("", ""))
+    values["PKI_DIR"] = Value(str(project.directory / directory if directory else project.pki), where)
+    return Settings(values, [*file.warnings, *_misspelt(file)])
 
 
 def _file(project: Project) -> dotenv.Dotenv:
     if project.env_file.exists():
         return dotenv.read(project.env_file)
     return dotenv.parse("", project.env_file)
+
+
+def _misspelt(file: dotenv.Dotenv) -> Iterator[str]:
+    """A sentence for each name in the file that is almost a setting's; a user's own definitions may have any name."""
+    described = variables()
+    if unknown := file.entries.keys() - described.keys():
+        from difflib import get_close_matches  # takes as long as reading the file
+
+        for name in sorted(unknown, key=lambda name: file.entries[name].line):
+            for near in get_close_matches(name, described, 1, _NEAR):
+                yield f"{file.path}:{file.entries[name].line}: {name} is no setting: correct it if {near} was meant"
 
 
 def _derived(template: str, values: Mapping[str, Value]) -> str:

@@ -131,6 +131,9 @@ def test_profiles_follow_from_the_settings(tmp_path: Path, text: str, profiles: 
         (f"HAPROXY_CRT={KEY}\nHAPROXY_KEY={KEY}", 1, "PEM certificates"),
         ("ROOT_CA='-----BEGIN CERTIFICATE-----'", 1, "base64 on one line"),
         ("USE_NFS=true", 1, "USE_NFS is true without NFS_HOST"),
+        (f"NFS_PORT={'1' * 5000}", 1, "from 1 to 65535"),
+        ("SWARM_ADDRESS_POOL=10.0.0.0/8,0.0.0.0/0", 1, "not all addresses"),
+        ("PKI_DIR=~/pki", 1, "~ stands for no home directory"),
         ("USE_NFS=true\nNFS_HOST=nfs.invalid", 2, "nfs.invalid stands for none"),
         ("NFS_PATH=openbalena", 1, "absolute path"),
         ("STACK_NAME=my stack", 1, "29 letters"),
@@ -180,6 +183,15 @@ def test_warns_of_stale_profiles(tmp_path: Path) -> None:
     assert ".env:3: COMPOSE_PROFILES is not what the other settings make it (internal-postgres)" in values.warnings[0]
     assert settings.load(project(tmp_path, text), {"COMPOSE_PROFILES": "acme"}).warnings == []
     assert settings.load(project(tmp_path, text.replace("internal-postgres,", ""))).warnings == []
+
+
+def test_warns_of_a_name_that_is_almost_a_setting_s(tmp_path: Path) -> None:
+    text = "SUPERUSER_EMIAL=a@b.c\nMY_OWN=x\nAPI_IMAGE=x\nHAPROXY_PASWORD=secret12\n"
+    warnings = settings.load(project(tmp_path, text)).warnings
+    assert [warning.removeprefix(f"{tmp_path}/.env:") for warning in warnings] == [
+        "1: SUPERUSER_EMIAL is no setting: correct it if SUPERUSER_EMAIL was meant",
+        "4: HAPROXY_PASWORD is no setting: correct it if HAPROXY_PASSWORD was meant",
+    ]
 
 
 def test_tells_every_problem_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,49 @@
+"""Which files of a directory are the PKI's, by their names."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from openbalena.errors import UsageError
+
+FILES = frozenset(
+    {
+        *("ca-0.pem", "ca-0-key.pem", "server-ca-0.pem", "server-ca-0-key.pem", "ca-bundle.pem"),
+        *("ocsp.pem", "ocsp-key.pem", "api.pem", "api.key", "api.kid", "api.jwks.json", "vpn.pem", "vpn.key"),
+        *("chain.pem", "dhparam.pem", "devices.rsa.key", "devices.rsa.key.pub"),
+    }
+)
+# files.write_atomic's name for a file that is not complete: tempfile.mkstemp adds eight of these characters.
+_HALF_MADE = re.compile(r"\.(.+)\.[a-z0-9_]{8}")
+
+
+def require_own(directory: Path) -> None:
+    """Raise UsageError where `directory` is there for something else, such as a home directory or /etc.
+
+    One in which the PKI was begun may hold other files too.
+    """
+    try:
+        names = {path.name for path in directory.iterdir()} if directory.exists() else set()
+    except OSError as error:
+        raise UsageError(f"{directory}: cannot be read as the PKI's directory: {error.strerror}") from None
+    half_made = {path.name for path in _half_made(directory)} if names else set()
+    # The root of a file system of its own has the latter.
+    foreign = sorted(names - FILES - half_made - {"lost+found"})
+    if foreign and "ca-0-key.pem" not in names:
+        raise UsageError(
+            f"{directory}: holds {foreign[0]}, and no CA: expected the PKI's directory, which nobody else may read, or "
+            "none: set PKI_DIR to one of its own"
+        )
+
+
+def clear(directory: Path) -> None:
+    """Remove what killed runs have left half made; nobody else may be writing there."""
+    for path in list(_half_made(directory)):
+        path.unlink()
+
+
+def _half_made(directory: Path) -> Iterator[Path]:
+    for path in directory.iterdir():
+        match = _HALF_MADE.fullmatch(path.name)
+        if match and match[1] in FILES and path.is_file():
+            yield path

@@ -1,0 +1,61 @@
+"""Which directories are taken for the PKI's, and what a killed run leaves in them."""
+
+from pathlib import Path
+
+import pytest
+
+from openbalena.cli.main import main
+from openbalena.errors import UsageError
+from openbalena.secrets import pki
+from openbalena.secrets.directory import FILES
+
+DOMAIN = "my.example.com"
+
+
+def test_every_file_that_is_made_is_known(made: Path) -> None:
+    assert {path.name for path in made.iterdir()} == FILES
+
+
+def test_a_directory_of_other_files_is_refused_as_it_is(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o755)
+    (home / "letter.txt").write_text("x")
+    for step in (pki.check, pki.ensure):
+        with pytest.raises(UsageError, match="home: holds letter.txt, and no CA: expected the PKI's directory"):
+            step(home, DOMAIN)
+    assert home.stat().st_mode & 0o777 == 0o755 and [path.name for path in home.iterdir()] == ["letter.txt"]
+    with pytest.raises(UsageError, match="cannot be read as the PKI's directory: Not a directory"):
+        pki.check(home / "letter.txt", DOMAIN)
+
+
+def test_a_pki_may_have_files_beside_it(tmp_path: Path) -> None:
+    directory = tmp_path / "pki"
+    (directory / "lost+found").mkdir(parents=True)
+    pki.ensure(directory, DOMAIN)
+    (directory / "notes.txt").write_text("x")
+    pki.ensure(directory, DOMAIN)
+    assert (directory / "notes.txt").exists()
+
+
+def test_config_refuses_it_before_it_writes_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "letter.txt").write_text("x")
+    for value, words in (("home", "holds letter.txt"), ("~/pki", "~ stands for no home directory")):
+        (tmp_path / ".env").write_text(f"PKI_DIR={value}\n")
+        assert main(["--project-directory", str(tmp_path), "config", "--dns-tld", DOMAIN, "--yes"]) == 2
+        assert words in capsys.readouterr().err
+        assert (tmp_path / ".env").read_text() == f"PKI_DIR={value}\n"
+
+
+def test_what_a_killed_run_left_half_made_goes(tmp_path: Path) -> None:
+    directory = tmp_path / "pki"
+    directory.mkdir()
+    for name in (".ca-0-key.pem.ab_12xyz", ".api.kid.00000000"):
+        (directory / name).write_text("half")
+    pki.ensure(directory, DOMAIN)
+    (directory / ".notes.txt.ab_12xyz").write_text("the user's")
+    (directory / ".api.kid.swp").write_text("an editor's")
+    (directory / ".api.kid.12345678").write_text("half")
+    pki.ensure(directory, DOMAIN)
+    hidden = {path.name for path in directory.iterdir() if path.name.startswith(".")}
+    assert hidden == {".notes.txt.ab_12xyz", ".api.kid.swp"}
