@@ -167,7 +167,7 @@ def test_a_node_is_killed_and_comes_back_with_its_data(own_lab: OwnLab) -> None:
     assert said.stdout.strip() in ("node2", "node3")
 
     own_lab.run("start", "node1")
-    wait("ready again", lambda: own_lab.status()["node1"]["swarm"] == "ready")
+    assert own_lab.status()["node1"]["swarm"] == "ready", "start waits until the node is back in the swarm"
     assert "kept" in own_lab.docker("node1", "volume", "ls", "--quiet")
 
 

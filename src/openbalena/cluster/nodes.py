@@ -30,7 +30,9 @@ def warnings(nodes: Sequence[Node]) -> list[str]:
     """
     found = [f"{node.role} {node.hostname} ({node.address}) is {described(node)}" for node in nodes if node.lost]
     managers = [node for node in nodes if node.role == "manager"]
-    up, majority = [node for node in managers if not node.lost], len(managers) // 2 + 1
+    # Whose state is unknown, as all are to a new leader, may well be up: the managers reach it.
+    up = [node for node in managers if node.reachability != "unreachable" and node.state != "down"]
+    majority = len(managers) // 2 + 1
     if len(managers) > 1 and len(up) - 1 < majority:
         found.append(
             f"{len(up)} of {len(managers)} managers are up and {majority} must be: the loss of one more stops every "

@@ -72,7 +72,9 @@ def _labels(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
         holders = labels.holders(cluster.nodes, label)
         if holders and not any(node.usable for node in holders):
             names = ", ".join(f"{node.hostname} ({node.state}, {node.availability})" for node in holders)
-            yield Finding(f"label {label}=true is only on {names}: bring that node back before deploying")
+            unknown = any(node.state == "unknown" for node in holders)
+            advice = "its state is not known yet: try again soon" if unknown else "bring it back before deploying"
+            yield Finding(f"label {label}=true is only on {names}: {advice}")
 
 
 def _candidates(service: Service, cluster: Cluster) -> list[Node]:

@@ -73,7 +73,7 @@ def kill(name: str) -> None:
 
 
 def start(name: str) -> None:
-    """Switch the node `name` on again, with the data it had, and wait until its engine answers."""
+    """Switch the node `name` on again, with the data it had, and wait until it is back in the swarm."""
     host.require_root("lab start")
     with _exclusive("lab start"):
         lab = state.require()
@@ -82,6 +82,7 @@ def start(name: str) -> None:
         node.start(returning, lab)
         node.wait_ready(returning)
         _aim_context()
+        swarm.wait_back(lab, returning)
 
 
 def _plan(managers: int, workers: int, *, proxied: bool) -> state.Lab:

@@ -44,6 +44,24 @@ def form(lab: Lab) -> None:
     _label(api, lab)
 
 
+def wait_back(lab: Lab, node: Node) -> None:
+    """Wait until the swarm has a leader again and `node`, which was started, is ready in it.
+
+    Says so and does not wait where fewer managers are up than a leader needs, nor for a node that left the swarm.
+    Raises OperationError after _READY_BOUND seconds.
+    """
+    managers = [item for item in lab.nodes if item.manager]
+    up, majority = [item for item in managers if accepts(item.socket)], len(managers) // 2 + 1
+    if len(up) < majority:
+        say(f"{len(up)} of {len(managers)} managers are up; the swarm has a leader again when {majority} are")
+        return
+    if _local_state(node) == "inactive":
+        return
+    # A manager is asked itself: the others may not have missed it yet.
+    api = client(node if node.manager else up[0])
+    _wait(f"a leader of the swarm, and {node.name} to be ready", lambda: _is_ready(_swarm_nodes(api), node))
+
+
 def members(lab: Lab) -> dict[str, dict[str, Any]]:
     """The swarm's own view of its nodes by host name, asked of the first manager that answers; empty if none does."""
     for node in lab.nodes:
@@ -99,13 +117,14 @@ def _swarm_nodes(api: docker.APIClient) -> dict[str, dict[str, Any]]:
 
 def _ready(api: docker.APIClient, lab: Lab) -> bool:
     found = _swarm_nodes(api)
-    for node in lab.nodes:
-        item = found.get(node.name)
-        if item is None or item["Status"]["State"] != "ready":
-            return False
-        if node.manager and item.get("ManagerStatus", {}).get("Reachability") != "reachable":
-            return False
-    return True
+    return all(_is_ready(found, node) for node in lab.nodes)
+
+
+def _is_ready(found: dict[str, dict[str, Any]], node: Node) -> bool:
+    item = found.get(node.name)
+    if item is None or item["Status"]["State"] != "ready":
+        return False
+    return not node.manager or item.get("ManagerStatus", {}).get("Reachability") == "reachable"
 
 
 def _label(api: docker.APIClient, lab: Lab) -> None:

@@ -25,6 +25,13 @@ def test_a_dead_manager_comes_first_and_is_named_even_while_its_state_is_ready()
     assert "one more stops every change" in second
 
 
+def test_to_a_new_leader_all_are_unknown_and_the_majority_is_there() -> None:
+    assert nodes.warnings([node(1), node(2, state="unknown"), node(3, state="unknown")]) == [
+        "manager node2 () is unknown",
+        "manager node3 () is unknown",
+    ]
+
+
 def test_a_dead_worker_is_named_and_no_majority_is_near() -> None:
     there = [node(1), node(2), node(3), node(4, role="worker", state="down", availability="drain")]
     (text,) = nodes.warnings(there)

@@ -49,7 +49,13 @@ def test_a_data_label_on_two_nodes_names_both() -> None:
 
 def test_a_data_label_on_a_node_that_is_down() -> None:
     (text,) = texts(Plan((), (DATA,)), nodes({}, {"labels": {DATA: "true"}, "state": "down"}))
-    assert "node2 (down, active)" in text
+    assert "node2 (down, active): bring it back" in text
+
+
+def test_after_a_change_of_leader_a_node_is_unknown_and_not_lost() -> None:
+    (text,) = texts(Plan((), (DATA,)), nodes({"labels": {DATA: "true"}, "state": "unknown"}))
+    assert "not known yet: try again" in text
+    assert "bring" not in text
 
 
 def test_constraints_that_no_node_fulfils() -> None:
