@@ -166,6 +166,8 @@ def parse(text: str, path: Path, environment: Mapping[str, str] | None = None) -
 
 def read(path: Path, environment: Mapping[str, str] | None = None) -> Dotenv:
     """The file at `path`, which has to be there and to be UTF-8; raises UsageError otherwise, and as `parse` does."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UsageError(f"{path}: is no regular file: reading it could wait for ever")
     try:
         text = path.read_bytes().decode()
     except OSError as error:

@@ -110,8 +110,8 @@ def test_a_volume_that_was_removed_is_refused_until_it_is_forgotten(small: Small
     remove_volume("node1")
     result = small.run("swarm-up")
     assert result.code == 1 and "store-data on node1 is empty" in result.error, result
-    assert small.run("storage", "forget", "nothing").code == 2
-    assert small.run("storage", "forget", "store-data").code == 0
+    assert small.run("storage", "forget", "nothing", "--yes").code == 2
+    assert small.run("storage", "forget", "store-data", "--yes").code == 0
     assert small.run("swarm-up").code == 0
 
 
@@ -121,7 +121,7 @@ def test_nfs_names_every_node_with_the_reason_and_changes_nothing(small: Small) 
     result = small.run("swarm-nfs-setup", "--nfs-host", "192.0.2.1", "--yes")
     assert result.code == 1 and "which an empty one on NFS would hide" in result.error, result
     assert small.run("swarm-down").code == 0
-    assert small.run("storage", "forget", "store-data").code == 0
+    assert small.run("storage", "forget", "store-data", "--yes").code == 0
     result = small.run("swarm-nfs-setup", "--nfs-host", "192.0.2.1", "--yes")
     assert result.code == 1 and "3 of 3 nodes cannot use the export" in result.error, result
     assert all(f"{node}: the node's kernel has no NFS client" in result.out for node in ("node1", "node2", "node3"))

@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from openbalena.cli.context import Context
+from openbalena.cli.numbers import seconds
 from openbalena.errors import OperationError, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     if command in ("stop", "restart"):
         parser.add_argument("services", nargs="*", metavar="SERVICE", help="services (all)")
     if command == "restart":
-        parser.add_argument("--timeout", metavar="SECONDS", type=float, default=_TIMEOUT, help="how long to wait (600)")
+        parser.add_argument(
+            "--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help="how long to wait (600)"
+        )
     if command == "destroy":
         parser.add_argument("--yes", action="store_true", help="do not ask")
 

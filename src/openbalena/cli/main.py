@@ -94,7 +94,9 @@ def _run(argv: list[str]) -> int:
         if not rest or rest[0].startswith("-"):
             print(overview())
             return 0
-        name, rest = rest[0], ["--help"]
+        if len(rest) > 2:
+            raise UsageError(f"help {' '.join(rest)}: expected a command, or a command and its action")
+        name, rest = rest[0], [*rest[1:], "--help"]
     command = BY_NAME.get(name)
     if command is None:
         raise UsageError(unknown(name))

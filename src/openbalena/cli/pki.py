@@ -16,6 +16,7 @@ from pathlib import Path
 from openbalena import settings
 from openbalena.cli.config import alone
 from openbalena.cli.context import Context
+from openbalena.cli.numbers import seconds
 from openbalena.errors import UsageError
 from openbalena.invocation import invocation
 from openbalena.settings import Settings
@@ -35,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for name, what in (("certificate", "it, then its intermediates"), ("key", "its key"), ("ca", "its private CA")):
         imported.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"PEM file of {what}")
     sync = actions.add_parser("sync", help="bring HAProxy's certificate to a running cluster")
-    sync.add_argument("--timeout", metavar="SECONDS", type=float, default=_TIMEOUT, help=f"({_TIMEOUT:.0f})")
+    sync.add_argument("--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help=f"({_TIMEOUT:.0f})")
     sync.add_argument("--take-over", metavar="LOCK", default="", help="take over the lock of a deploy that is gone")
 
 

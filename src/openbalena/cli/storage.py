@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from openbalena.cli.context import Context
+from openbalena.cli.numbers import seconds
 from openbalena.errors import OperationError, UsageError
 
 if TYPE_CHECKING:
@@ -21,9 +22,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     move = actions.add_parser("move", help="bring a volume and what uses it to another node; safe to repeat")
     move.add_argument("volume", metavar="VOLUME", help="as storage show names it")
     move.add_argument("node", metavar="NODE", help="host name or id")
-    move.add_argument("--timeout", metavar="SECONDS", type=float, default=_TIMEOUT, help="longest copy (3600)")
+    move.add_argument("--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help="longest copy (3600)")
     forget = actions.add_parser("forget", help="accept that a volume starts empty, or as it is on the labelled node")
     forget.add_argument("volume", metavar="VOLUME")
+    forget.add_argument("--yes", action="store_true", help="do not ask")
     for action in (show, move, forget):
         action.add_argument(
             "--take-over", metavar="LOCK", default="", help="take over the lock of a deploy that is gone"
@@ -40,6 +42,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     engine = engines.current(context.lab)
     with engine.client() as client:
         engines.require_manager(client, engine)
+        question = "Let the next swarm-up start {} with what is on the node that has its label, or empty?"
+        if args.action == "forget" and not context.console.confirm(question.format(args.volume), yes=args.yes):
+            raise OperationError("nothing was forgotten")
         with lock.held(client, f"storage {args.action}", args.take_over):
             action = {"show": _show, "move": _move, "forget": _forget}[args.action]
             action(args, context, engine, client, stack)

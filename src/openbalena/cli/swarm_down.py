@@ -6,6 +6,7 @@ Its volumes, and the settings and PKI that their data needs, stay unless --volum
 import argparse
 
 from openbalena.cli.context import Context
+from openbalena.cli.numbers import seconds
 from openbalena.errors import OperationError
 
 # Seconds; the longest stop_grace_period is the VPN's, 150 s.
@@ -25,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="where else volumes are: a Docker context, user@host or ssh://user@host (may be repeated)",
     )
     parser.add_argument(
-        "--timeout", metavar="SECONDS", type=float, default=_TIMEOUT, help=f"how long to wait ({_TIMEOUT:.0f})"
+        "--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help=f"how long to wait ({_TIMEOUT:.0f})"
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from openbalena.cli.context import Context
+from openbalena.cli.numbers import seconds
 from openbalena.errors import OperationError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _TIMEOUT = 600.0
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--timeout", metavar="SECONDS", type=float, default=_TIMEOUT, help="how long to wait (600)")
+    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help="how long to wait (600)")
     parser.add_argument("--no-wait", action="store_true", help="do not wait until the services run")
     parser.add_argument("--dry-run", action="store_true", help="print the stack with secrets masked; needs no Docker")
     parser.add_argument("--yes", action="store_true", help="do not ask before a service with data is removed")

@@ -8,6 +8,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from openbalena.cli.context import Context
+from openbalena.cli.numbers import seconds
 from openbalena.errors import OperationError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _LOG_LINES = 5
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The commands' options."""
-    parser.add_argument("--timeout", metavar="SECONDS", type=float, default=_TIMEOUT, help="how long to wait (600)")
+    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help="how long to wait (600)")
     if not parser.prog.endswith(" wait"):
         parser.add_argument("--no-wait", action="store_true", help="do not wait until the services are healthy")
 

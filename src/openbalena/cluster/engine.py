@@ -23,7 +23,7 @@ class Engine:
     """An engine as the docker command line finds it, or the one at `host`.
 
     `name` is what messages call it. `nodes` are engines of the same swarm that can be reached directly (the lab's, or
-    what --node names); `environment` is added to every call's own.
+    what --node names); `environment` is added to every call's own. `advice` is what to do where it cannot be reached.
     """
 
     name: str = "this machine's Docker"
@@ -32,6 +32,10 @@ class Engine:
     context: str = ""
     nodes: tuple[Engine, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    advice: str = (
+        "is the engine running (`systemctl start docker`), "
+        "and do DOCKER_HOST, DOCKER_CONTEXT and `docker context ls` name the right one?"
+    )
 
     def command(self, *args: str) -> list[str]:
         """The command line for `docker ARGS`; raises OperationError where there is no docker command."""
@@ -119,10 +123,7 @@ class Engine:
     def _unreachable(self, words: str) -> str:
         if "ermission denied" in words and "publickey" not in words:
             return f"{self.name}: no permission for the Docker socket: run as root, or as a member of the group docker"
-        return (
-            f"{self.name} cannot be reached ({words}): is the engine running (`systemctl start docker`), "
-            "and do DOCKER_HOST, DOCKER_CONTEXT and `docker context ls` name the right one?"
-        )
+        return f"{self.name} cannot be reached ({words}): {self.advice}"
 
 
 def current(lab: bool) -> Engine:
@@ -132,10 +133,13 @@ def current(lab: bool) -> Engine:
     from openbalena import lab as local
 
     endpoint = local.endpoint()
-    nodes = tuple(Engine(node.name, str(endpoint.cli), f"unix://{node.socket}") for node in endpoint.nodes)
+    cli, again = str(endpoint.cli), "start it with ./open-balena.sh lab start"
+    nodes = tuple(
+        Engine(node.name, cli, f"unix://{node.socket}", advice=f"{again} {node.name}") for node in endpoint.nodes
+    )
     # Beside the lab's docker program is a configuration that finds its Compose plugin.
     configuration = {"DOCKER_CONFIG": str(endpoint.cli.parent)}
-    return Engine("the lab", str(endpoint.cli), endpoint.host, nodes=nodes, environment=configuration)
+    return Engine("the lab", cli, endpoint.host, nodes=nodes, environment=configuration)
 
 
 def reach(engine: Engine, names: list[str]) -> tuple[Engine, ...]:

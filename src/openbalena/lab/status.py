@@ -8,7 +8,10 @@ from openbalena.lab.endpoint import accepts
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """One node: `running` as its socket says, `swarm` and `manager` as the other managers see it."""
+    """One node: `running` as its socket says, `swarm` and `manager` as the managers see it.
+
+    `swarm` is `none` for a node that is in no swarm with them, `unknown` where no manager can say.
+    """
 
     name: str
     address: str
@@ -32,7 +35,7 @@ def read() -> list[NodeStatus]:
                 name=node.name,
                 address=node.address,
                 running=accepts(node.socket),
-                swarm=member.get("Status", {}).get("State", "unknown"),
+                swarm=member.get("Status", {}).get("State", "none" if members else "unknown"),
                 manager="leader" if status.get("Leader") else status.get("Reachability", ""),
                 ingress=member.get("Spec", {}).get("Labels", {}).get(swarm.INGRESS_LABEL) == "true",
                 socket=str(node.socket),

@@ -34,6 +34,8 @@ def render(compiled: Compiled, directory: Path, secrets: Mapping[str, str]) -> N
     secret without a value.
     """
     directory = directory.absolute()
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"{directory}: is no directory: choose another place")
     if directory.exists() and any(directory.iterdir()) and not (directory / "stack.yml").exists():
         raise UsageError(f"{directory}: is not empty and no rendered stack: choose another directory")
     directory.parent.mkdir(parents=True, exist_ok=True)

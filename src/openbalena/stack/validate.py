@@ -21,7 +21,9 @@ def validate(files: Iterable[Path]) -> list[Diagnostic]:
     stacks: list[compose.Project] = []
     for path in files:
         if not path.is_file():
-            raise UsageError(f"{path}: there is no such file")
+            raise UsageError(
+                f"{path}: {'is a directory: name its stack file' if path.is_dir() else 'there is no such file'}"
+            )
         found += _file(path, stacks)
     return [*found, *together.check(stacks)]
 

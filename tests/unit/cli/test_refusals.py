@@ -1,0 +1,51 @@
+"""Wrong use ends at once with exit code 2 and a sentence, before anything is asked or changed."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from openbalena.cli.main import main
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["swarm-up", "--timeout", "-5"], "expected seconds above 0, not '-5'"),
+        (["swarm-up", "--timeout", "nan"], "expected seconds above 0, not 'nan'"),
+        (["up", "--timeout", "inf"], "expected seconds above 0, not 'inf'"),
+        (["storage", "move", "a", "b", "--timeout", "soon"], "expected seconds above 0, not 'soon'"),
+        (["swarm-logs", "api", "--tail", "-5"], "expected a number of lines, 0 or more, not '-5'"),
+        (["logs", "--tail", "all"], "expected a number of lines, 0 or more, not 'all'"),
+        (["stack", "validate", "/"], "/: is a directory: name its stack file"),
+        (["help", "lab", "kill", "node1"], "help lab kill node1: expected a command"),
+        (["help", "lab", "nonsense"], "invalid choice: 'nonsense'"),
+    ],
+)
+def test_words_that_cannot_be_meant(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("action", ["up", "shell"])
+def test_help_of_an_action(action: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["help", "lab", action])
+    assert end.value.code == 0
+    assert f"lab {action}" in capsys.readouterr().out
+
+
+def test_a_file_where_the_rendered_directory_should_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    compose, file = tmp_path / "compose.yml", tmp_path / "taken"
+    compose.write_text("services: {a: {image: 'a:1'}}\n")
+    file.write_text("kept")
+    assert main(["stack", "render", "-f", str(compose), "-o", str(file)]) == 2
+    assert f"{file}: is no directory" in capsys.readouterr().err
+    assert file.read_text() == "kept"
+
+
+@pytest.mark.timeout(20)
+def test_settings_in_a_pipe_are_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / ".env")
+    assert main(["--project-directory", str(tmp_path), "showenv"]) == 2
+    assert ".env: is no regular file" in capsys.readouterr().err
