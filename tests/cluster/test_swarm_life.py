@@ -79,6 +79,7 @@ def test_a_number_set_by_hand_is_kept_until_the_definition_asks_for_another(smal
     result = small.run("swarm-up")
     assert result.code == 0 and "web stays at 3 tasks" in result.err
     assert status(small)["web"]["wanted"] == 3 and len(tasks(small, "web")) == 3
+    assert small.run("stack", "diff").out == "nothing: what runs is what would be deployed\n"
     try:
         small.compose = small.compose.replace("replicas: 2", "replicas: 1")
         small.write()

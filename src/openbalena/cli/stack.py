@@ -3,6 +3,7 @@
 import argparse
 import gc
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,16 +93,19 @@ def _diff(context: Context) -> int:
 
     from openbalena import deployment, stack
     from openbalena.cli.swarm_up import resolved
-    from openbalena.cluster import deploy, engine, state
+    from openbalena.cluster import deploy, engine, scale, state
     from openbalena.stack import diff
 
     loaded = deployment.load(context.project, lab=context.lab)
     name, cluster_engine = loaded.settings["STACK_NAME"], engine.current(context.lab)
     with cluster_engine.client() as client, tempfile.TemporaryDirectory() as scratch:
         engine.require_manager(client, cluster_engine)
-        loaded, _ = resolved(loaded, context, cluster_engine, state.read(client, name))
+        cluster = state.read(client, name)
+        loaded, _ = resolved(loaded, context, cluster_engine, cluster)
         directory = Path(scratch) / "stack"
-        stack.render(loaded.compiled, directory, loaded.settings.secrets)
+        # As swarm-up does: a number of tasks set by hand stays.
+        scaled, _ = scale.apply(loaded.compiled.document, cluster)
+        stack.render(replace(loaded.compiled, document=scaled), directory, loaded.settings.secrets)
         arguments = ("stack", "config", "--compose-file", str(directory / "stack.yml"))
         document = yaml.safe_load(cluster_engine.docker(*arguments, env=deploy.environment(directory, name)))
         raw = client.api.services(filters={"label": f"{state.STACK_LABEL}={name}"})
