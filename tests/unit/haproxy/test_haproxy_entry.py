@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import make_chain
 from front_door import CONFIGURATION, TLD, adapt, free_port
+from haproxy_chain import make_chain
 
 ENTRY = CONFIGURATION.parent / "entry"
 
