@@ -203,7 +203,7 @@ def test_a_dead_node_keeps_its_data_and_nothing_starts_elsewhere(small: Small) -
     try:
         eventually(lambda: "Down" in docker("node", "ls", "--format", "{{.Hostname}} {{.Status}}").split("node3 ")[1])
         result = small.run("swarm-up")
-        assert result.code == 1 and "node3" in result.error and "bring that node back" in result.error, result
+        assert result.code == 1 and "node3" in result.error and "bring it back before deploying" in result.error, result
         assert not [task for task in store_tasks() if task[1] == "running" and task[0] != "node3"]
     finally:
         lifecycle.start("node3")
