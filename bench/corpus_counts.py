@@ -57,7 +57,7 @@ def fate(key: str, target: dict[str, Any], said: list[stack.Diagnostic]) -> str:
 
 def main() -> int:
     """Exit status 2 without the corpus."""
-    sys.path.append(str(ROOT / "tests" / "unit" / "compose"))
+    sys.path.append(str(ROOT / "tests" / "shared"))
     import corpus
 
     if not corpus.DIRECTORY.is_dir():

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import debian
 import pytest
 from hypothesis import settings
 
@@ -40,8 +41,6 @@ def docker() -> Path:
     found = shutil.which("docker")
     if found:
         return Path(found)
-    import debian
-
     try:
         return debian.program("docker-cli", "usr/bin/docker")
     except (OSError, subprocess.SubprocessError) as error:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import corpus
 import pytest
 import yaml
 
@@ -16,7 +17,6 @@ from openbalena.errors import UsageError
 from openbalena.stack.rule import RULES, Status
 from openbalena.stack.validate import validate
 
-corpus = pytest.importorskip("corpus")
 MUTATIONS = int(os.environ.get("OPEN_BALENA_MUTATIONS", "20000"))
 SEED = 20261123
 

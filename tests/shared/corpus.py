@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-DIRECTORY = Path(os.environ.get("OPEN_BALENA_CORPUS", Path(__file__).resolve().parents[4] / "shared" / "corpus"))
+DIRECTORY = Path(os.environ.get("OPEN_BALENA_CORPUS", Path(__file__).resolve().parents[3] / "shared" / "corpus"))
 _ROW = re.compile(r"\| `([^/`]+)/([^`]+)` \|.*\| ([^|]*) \|$")
 # Variables whose value has to be a number; the rest take any.
 _VALUES = {"ROUTER": "router", "SITES_RULE": "Host(`a.test`)", "DOMAIN": "a.test"}
