@@ -47,10 +47,16 @@ def service(answer: tuple[int, dict[str, str], bytes]) -> str:
     return str(json.loads(answer[2])["service"])
 
 
-def test_configuration_loads_without_a_warning(program: list[str], chain: Path) -> None:
+def test_configuration_loads_without_a_warning(program: list[str], chain: Path, tmp_path: Path) -> None:
+    # The package's own user is only where the package is installed.
+    configuration = tmp_path / "haproxy.cfg"
+    text = CONFIGURATION.read_text().replace(
+        "    user haproxy\n    group haproxy\n", "    user nobody\n    group nogroup\n"
+    )
+    configuration.write_text(text)
     environment = {"DNS_TLD": TLD, "HAPROXY_PASSWORD": PASSWORD, "CERT_CHAIN_PATH": str(chain)}
     checked = subprocess.run(
-        [*program, "-c", "-f", str(CONFIGURATION)],
+        [*program, "-c", "-f", str(configuration)],
         env=environment,
         capture_output=True,
         text=True,
