@@ -36,7 +36,6 @@ def load(project: Project, *, lab: bool, extra: Mapping[str, str] | None = None)
     pki.check(directory, values["DNS_TLD"])
     if public:
         values = settings.load(project, {**public, **(extra or {})})
-    definitions = compose.load(
-        project.compose_files(lab=lab), environment=values.interpolation(), profiles=values.profiles
-    )
+    files = project.compose_files(lab=lab, mesh=values["INGRESS_MODE"] == "mesh")
+    definitions = compose.load(files, environment=values.interpolation(), profiles=values.profiles)
     return Deployment(project, values, definitions, stack.compile(definitions))

@@ -38,9 +38,14 @@ class Project:
         """The user's own changes of the definitions."""
         return self.directory / "docker-compose.override.yml"
 
-    def compose_files(self, *, lab: bool) -> list[Path]:
-        """The definitions in merge order; the lab's file only adds build contexts for the stand-in images."""
+    def compose_files(self, *, lab: bool, mesh: bool = False) -> list[Path]:
+        """The definitions in merge order; the lab's file only adds build contexts for the stand-in images.
+
+        `mesh` (Swarm only): with what the routing mesh changes.
+        """
         files = [self.root / "docker-compose.yml"]
+        if mesh:
+            files.append(self.root / "docker-compose.mesh.yml")
         if lab:
             files.append(self.root / "lab" / "docker-compose.yml")
         return [*files, self.override_file] if self.override_file.exists() else files

@@ -1,6 +1,7 @@
 """swarm-up: checks, renders and deploys the stack, then waits until every service runs."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from openbalena.errors import OperationError
 
 if TYPE_CHECKING:
     from openbalena.cluster.engine import Engine
-    from openbalena.cluster.preflight import Plan
+    from openbalena.cluster.preflight import Finding, Plan
     from openbalena.cluster.state import Cluster
     from openbalena.deployment import Deployment
 
@@ -29,9 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where something keeps the stack from running; every problem is named."""
     from openbalena import deployment, handover
-    from openbalena.cluster import demand, lock, preflight, state
+    from openbalena.cluster import demand, lock, mesh, preflight, state
     from openbalena.cluster import engine as engines
-    from openbalena.storage import guard, nfs, record
+    from openbalena.storage import external, guard, nfs, record
 
     console = context.console
     loaded = deployment.load(context.project, lab=context.lab)
@@ -48,13 +49,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         handover.check(client, context.project, loaded.settings)
         cluster = state.read(client, stack)
         loaded, built = resolved(loaded, context, engine, cluster)
-        plan = _plan(loaded, engine, built)
-        findings = preflight.check(plan, cluster)
-        for finding in findings:
-            if not finding.fatal:
-                console.warn(finding.text)
-        if fatal := [finding.text for finding in findings if finding.fatal]:
-            raise OperationError("nothing was deployed:\n  " + "\n  ".join(fatal))
+        plan = _plan(loaded, engine, cluster, built)
+        _require(preflight.check(plan, cluster), context)
         if going := demand.removed(plan.services, cluster):
             names = ", ".join(f"{s.short_name} (volume {', '.join(demand.data_volumes(s))})" for s in going)
             if not console.confirm(
@@ -62,6 +58,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
             ):
                 raise OperationError("nothing was deployed")
         with lock.held(client, "swarm-up", args.take_over):
+            if loaded.settings["INGRESS_MODE"] == "mesh":
+                console.progress("asking every node for ip_vs …")
+                _require(mesh.check(engine, client, cluster, plan.services[0].image), context)
             known = record.note(client, stack, cluster)
             guard.require_data(engine, client, plan.services, cluster, known, on_nfs)
             for volume, move in guard.interrupted(known):
@@ -69,7 +68,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
                     f"a move of volume {volume} to {cluster.hostname(move.target)} was interrupted and it stays where "
                     f"it was: run ./open-balena.sh storage move {volume} {cluster.hostname(move.target)} to go on"
                 )
-            _check_external(loaded, context, engine, client, cluster)
+            images = {service.short_name: service.image for service in plan.services}
+            _require(external.check(engine, client, loaded.settings, images, cluster.this_node), context)
             handover.keep(client, context.project, loaded.settings)
             return _deploy(args, context, engine, client, _with_nfs(loaded, on_nfs), resolve=not built)
 
@@ -81,11 +81,7 @@ def _with_nfs(loaded: "Deployment", names: tuple[str, ...]) -> "Deployment":
     return replace(loaded, compiled=replace(loaded.compiled, document=document)) if names else loaded
 
 
-def _check_external(loaded: "Deployment", context: Context, engine: "Engine", client: Any, cluster: "Cluster") -> None:
-    from openbalena.storage import external
-
-    images = {name: service["image"] for name, service in loaded.compiled.document["services"].items()}
-    findings = external.check(engine, client, loaded.settings, images, cluster.this_node)
+def _require(findings: "Sequence[Finding]", context: Context) -> None:
     for finding in findings:
         if not finding.fatal:
             context.console.warn(finding.text)
@@ -151,7 +147,7 @@ def resolved(
     return deployment.load(context.project, lab=context.lab, extra=extra), built
 
 
-def _plan(loaded: "Deployment", engine: "Engine", built: frozenset[str]) -> "Plan":
+def _plan(loaded: "Deployment", engine: "Engine", cluster: "Cluster", built: frozenset[str]) -> "Plan":
     from openbalena.cluster import demand, placement, preflight, probe
 
     stack = loaded.settings["STACK_NAME"]
@@ -162,7 +158,7 @@ def _plan(loaded: "Deployment", engine: "Engine", built: frozenset[str]) -> "Pla
         node_labels=placement.ours(loaded.compiled.node_labels),
         built=built,
         absent=probe.absent_images(reachable, built),
-        taken=probe.taken_ports(reachable, services),
+        taken=probe.taken_ports(reachable, services, (*cluster.services, *cluster.others)),
     )
 
 

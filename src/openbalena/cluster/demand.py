@@ -36,6 +36,7 @@ def _service(name: str, body: Mapping[str, Any], stack: str) -> Service:
         replicas=None if deploy.get("mode") == "global" else int(deploy.get("replicas", 1)),
         constraints=tuple(deploy.get("placement", {}).get("constraints", ())),
         update_order=deploy.get("update_config", {}).get("order", "stop-first"),
+        endpoint_mode=deploy.get("endpoint_mode", "vip"),
         ports=tuple(port for entry in body.get("ports", ()) for port in _ports(entry)),
         volumes=tuple(filter(None, map(_volume, body.get("volumes", ())))),
     )

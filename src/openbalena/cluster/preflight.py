@@ -44,6 +44,7 @@ def check(plan: Plan, cluster: Cluster) -> list[Finding]:
         *_placement(plan, cluster),
         *_architecture(plan, cluster),
         *_ports(plan, cluster),
+        *_endpoints(plan, cluster),
         *_images(plan, cluster),
     ]
     return sorted(found, key=lambda finding: not finding.fatal)
@@ -119,12 +120,31 @@ def _ports(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
             for other in cluster.others:
                 if any((theirs.published, theirs.protocol) == key for theirs in other.ports):
                     yield Finding(f"port {_named(port)} of {service.short_name} is already published by {other.name}")
-            for node in _candidates(service, cluster):
+            # The routing mesh listens on every node, whether a task of the service is there or not.
+            for node in cluster.nodes if port.mode == "ingress" else _candidates(service, cluster):
                 if port.published in plan.taken.get(node.hostname, ()):
                     yield Finding(
                         f"port {_named(port)} of {service.short_name} is taken on node {node.hostname}: "
                         "stop the program that listens there (`ss -ltnp` names it)"
                     )
+
+
+def _endpoints(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
+    """Services that would change between dnsrr and vip while they run.
+
+    Swarm accepts that, but an engine keeps what it knew of a service's address for as long as one of its tasks runs
+    (libnetwork, addServiceBinding): the new virtual IP answers nothing. And a port of the mesh stays taken on every
+    node until the last of its tasks is gone, so that none in host mode can start.
+    """
+    modes = {service.name: service.endpoint_mode for service in cluster.services}
+    changed = [s for s in plan.services if modes.get(s.name, s.endpoint_mode) != s.endpoint_mode]
+    if changed:
+        names = ", ".join(service.short_name for service in changed)
+        yield Finding(
+            f"{names}: endpoint_mode is {modes[changed[0].name]} and would be {changed[0].endpoint_mode} "
+            "(INGRESS_MODE=mesh is vip, host is dnsrr), which Docker cannot change while tasks run: "
+            "run ./open-balena.sh swarm-down, which keeps the volumes, and then swarm-up"
+        )
 
 
 def _images(plan: Plan, cluster: Cluster) -> Iterator[Finding]:

@@ -32,12 +32,15 @@ def absent_images(engines: Iterable[Engine], images: Iterable[str]) -> dict[str,
     return found
 
 
-def taken_ports(engines: Iterable[Engine], services: Iterable[Service]) -> dict[str, set[int]]:
+def taken_ports(
+    engines: Iterable[Engine], services: Iterable[Service], running: Iterable[Service]
+) -> dict[str, set[int]]:
     """For each node that answers, the wanted host ports that containers outside the swarm publish there.
 
     What other stacks publish a manager knows by itself. On the machine this runs on, a port that some other program
-    listens on counts too.
+    listens on counts too; for what the `running` services of the swarm publish through the mesh the engine listens.
     """
+    meshed = {port.published for service in running for port in service.ports if port.mode == "ingress"}
     wanted = {port.published for service in services for port in service.ports}
     found: dict[str, set[int]] = {}
     for engine in engines:
@@ -47,7 +50,7 @@ def taken_ports(engines: Iterable[Engine], services: Iterable[Service]) -> dict[
                 own = {port for item in containers if _is_task(item) for port in _published(item)}
                 taken = {port for item in containers if not _is_task(item) for port in _published(item)}
                 if not engine.host and client.info()["Name"] == socket.gethostname():
-                    taken |= {port for port in wanted - own if _listening(port)}
+                    taken |= {port for port in wanted - own - meshed if _listening(port)}
                 found[client.info()["Name"]] = taken & wanted
         except OperationError:
             continue

@@ -72,6 +72,7 @@ class Service:
     update_state: str = ""
     update_message: str = ""
     update_order: str = "stop-first"
+    endpoint_mode: str = "vip"
     ports: tuple[Port, ...] = ()
     volumes: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
@@ -182,6 +183,7 @@ def service_from(raw: Mapping[str, Any]) -> Service:
         update_state=update.get("State", ""),
         update_message=update.get("Message", ""),
         update_order=(spec.get("UpdateConfig") or {}).get("Order", "stop-first"),
+        endpoint_mode=(spec.get("EndpointSpec") or {}).get("Mode", "vip"),
         ports=tuple(
             Port(p.get("PublishedPort", 0), p.get("TargetPort", 0), p.get("Protocol", "tcp"), p.get("PublishMode", ""))
             for p in ports

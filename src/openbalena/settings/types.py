@@ -126,6 +126,7 @@ TYPES = {
     "docker_host": _pattern("an address like unix:///var/run/docker.sock, tcp://host:2376", r"(unix|tcp|ssh)://\S+"),
     "parts": _pattern("admin, builder, or both as admin,builder", "(admin|builder)(,(admin|builder))*"),
     "profiles": _pattern("names separated by commas", r"[A-Za-z0-9][\w.-]*(,[A-Za-z0-9][\w.-]*)*"),
+    "ingress_mode": _pattern("host or mesh", "host|mesh"),
     "tokens_mode": _pattern("auto or user", "auto|user"),
     "token": _pattern(
         "8 to 1000 letters, digits and other printable ASCII characters without spaces, quotes and backslashes",

@@ -92,6 +92,20 @@ def test_a_port_taken_on_a_node_counts_only_where_a_task_may_run() -> None:
     assert "taken on node node1" in texts(Plan((ours,), taken={"node1": {80}}), nodes({}, {}))[0]
 
 
+def test_a_port_of_the_mesh_is_taken_by_a_program_on_any_node() -> None:
+    ours = service("haproxy", ports=(Port(80, 80, mode="ingress"),), constraints=("node.hostname == node1",))
+    assert "taken on node node2" in texts(Plan((ours,), taken={"node2": {80}}), nodes({}, {}))[0]
+
+
+@pytest.mark.parametrize(("runs", "planned"), [("dnsrr", "vip"), ("vip", "dnsrr")])
+def test_a_running_service_cannot_change_its_endpoint_mode(runs: str, planned: str) -> None:
+    plan = Plan((service("api", endpoint_mode=planned), service("new", endpoint_mode=planned)))
+    there = cluster([service("api", endpoint_mode=runs)], [])
+    (text,) = texts(plan, there)
+    assert text.startswith(f"api: endpoint_mode is {runs} and would be {planned}") and "swarm-down" in text
+    assert texts(plan, cluster([service("api", endpoint_mode=planned)], [])) == []
+
+
 def test_two_services_with_one_port() -> None:
     first, second = (service(name, ports=(Port(80, 80),)) for name in ("a", "b"))
     assert "services a and b both publish port 80/tcp" in texts(Plan((first, second)), nodes({}))[0]

@@ -54,6 +54,7 @@ def test_a_global_service() -> None:
     found = service_from(SERVICE)
     assert found.replicas is None and found.short_name == "front"
     assert found.ports[0].published == 8088 and found.ports[0].mode == "host"
+    assert found.endpoint_mode == "dnsrr"
     assert found.volumes == ("small_data",) and found.secrets == ("small_web-env-123456789012",)
     assert (found.update_state, found.constraints) == ("paused", ("node.labels.openbalena.ingress == true",))
 

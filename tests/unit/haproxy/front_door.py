@@ -39,7 +39,11 @@ class _Dns(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         query, reply = self.request
         end = query.index(b"\0", 12)
-        name = query[13 : 13 + query[12]].decode()
+        labels, at = [], 12
+        while at < end:
+            labels.append(query[at + 1 : at + 1 + query[at]].decode())
+            at += 1 + query[at]
+        name = ".".join(labels)
         question, kind = query[12 : end + 5], struct.unpack(">H", query[end + 1 : end + 3])[0]
         self.server.asked.append(name)  # type: ignore[attr-defined]
         here = name not in ABSENT
@@ -112,8 +116,8 @@ def adapt(configuration: str, ports: dict[str, int]) -> str:
     configuration = configuration.replace("abns@openbalena", f"abns@test-{ports['443']}")
     configuration = re.sub(r"^    (user|group) haproxy\n", "", configuration, flags=re.MULTILINE)
     return re.sub(
-        r"(server-template task \d+ [\w-]+):(\d+)",
-        lambda match: f"{match[1]}:{ports.get(match[1].split()[-1] + ':' + match[2], 9)}",
+        r'(server-template task \d+ "\$\{TASKS\}([\w-]+)):(\d+)',
+        lambda match: f"{match[1]}:{ports.get(match[2] + ':' + match[3], 9)}",
         configuration,
     )
 
@@ -125,6 +129,7 @@ class FrontDoor:
     program: list[str]
     directory: Path
     chain: Path
+    tasks: str = ""
     ports: dict[str, int] = field(default_factory=dict)
     stubs: dict[str, socketserver.BaseServer] = field(default_factory=dict)
 
@@ -146,6 +151,7 @@ class FrontDoor:
             "CERT_CHAIN_PATH": str(self.chain),
             "RESOLVER": f"127.0.0.1:{self.ports['dns']}",
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            **({"TASKS": self.tasks} if self.tasks else {}),
         }
         self.log = (self.directory / "log").open("w")
         self.process = subprocess.Popen(

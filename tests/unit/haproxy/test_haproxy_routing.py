@@ -212,3 +212,13 @@ def test_names_are_asked_for_no_faster_than_their_resolver_says(front_door: Fron
     assert 2 <= asked.count("api") <= 8
     assert asked.count("delta") <= 2
     assert asked.count("s3") <= 3
+
+
+def test_behind_virtual_ips_every_task_is_found_by_itself(
+    program: list[str], chain: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with FrontDoor(program, tmp_path_factory.mktemp("haproxy"), chain, tasks="tasks.") as door:
+        assert service(door.request(f"api.{TLD}")) == "api:80"
+        asked = set(door.stubs["dns"].asked)  # type: ignore[attr-defined]
+    assert {"tasks.api", "tasks.registry", "tasks.vpn", "tasks.s3", "tasks.balena-ca", "tasks.ui"} <= asked
+    assert all(name.startswith("tasks.") for name in asked), asked

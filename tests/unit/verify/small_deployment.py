@@ -40,6 +40,7 @@ class Deployment:
     guarded: bool = True
     trusts_everybody: bool = False
     says_client: bool = True
+    client: str = ""
     builder: str = BUILDER
     vpn_reports: bool = True
     requests: int = 0
@@ -92,7 +93,11 @@ class Handler(BaseHTTPRequestHandler):
             return 200, {"token": "for-" + query["scope"][0].split(":")[1]}
         if path == "/stand-in/client" and self.deployment.says_client:
             forged = self.headers.get("X-Forwarded-For")
-            seen = forged if forged and self.deployment.trusts_everybody else self.client_address[0]
+            seen = (
+                forged
+                if forged and self.deployment.trusts_everybody
+                else self.deployment.client or self.client_address[0]
+            )
             return 200, {"client": seen, "task": "x"}
         if path in ("/v7/organization", "/v7/device_type"):
             return 200, {"d": [{"id": 1}]}

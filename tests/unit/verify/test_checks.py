@@ -1,5 +1,6 @@
 """Every check passes a deployment that is well, and names service and variable of one that is not."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,18 @@ def test_believed_header(target: Target, deployment: local.Deployment) -> None:
     deployment.trusts_everybody = True
     with pytest.raises(verify.CheckError, match="came from outside"):
         front.client_address(target)
+
+
+def test_address_that_the_mesh_hides(target: Target, deployment: local.Deployment) -> None:
+    deployment.client = "10.0.0.3"
+    with pytest.raises(verify.CheckError, match="took 10.0.0.3 for the client"):
+        front.client_address(target)
+    behind = dataclasses.replace(target, values={**target.values, "INGRESS_MODE": "mesh"})
+    with pytest.raises(verify.SkipCheckError, match="INGRESS_MODE=mesh hides it: the api sees 10.0.0.3"):
+        front.client_address(behind)
+    deployment.trusts_everybody = True
+    with pytest.raises(verify.CheckError, match="came from outside"):
+        front.client_address(behind)
 
 
 def test_real_api_does_not_say_the_client(target: Target, deployment: local.Deployment) -> None:
