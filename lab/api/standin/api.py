@@ -41,6 +41,7 @@ class Api:
             ("GET", "/ping", lambda _: Response(200, "OK")),
             ("POST", "/login_", self.login),
             ("GET", "/user/v1/whoami", self.whoami),
+            ("GET", "/os/v1/config/?", self.os_config),
             ("GET", "/auth/v1/token", self.token),
             ("GET", rf"{_VERSION}/(?P<resource>{resource})", self.read),
             ("POST", f"{_VERSION}/application", self.create_application),
@@ -65,6 +66,10 @@ class Api:
         """The user behind the JWT."""
         user = self._sessions.user(request.bearer)
         return Response(200, {key: user[key] for key in ("id", "username", "email")}) if user else _UNAUTHORIZED
+
+    def os_config(self, request: Request) -> Response:
+        """What balenaOS asks for by itself and then uses: the CA by which it knows the VPN."""
+        return Response(200, {"services": {"openvpn": {"ca": self._settings.device_authority}}})
 
     def token(self, request: Request) -> Response:
         """The registry's token server (distribution.github.io/distribution/spec/auth/token/): who asks decides."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 _REQUIRED = (
     *("API_HOST", "COOKIE_SESSION_SECRET", "DB_HOST", "DB_NAME", "DB_PASSWORD", "DB_PORT", "DB_USER"),
+    "DEVICE_CONFIG_OPENVPN_CA",
     *("JSON_WEB_TOKEN_SECRET", "REDIS_HOST", "REGISTRY2_HOST", "SUPERUSER_EMAIL", "SUPERUSER_PASSWORD"),
     *("TOKEN_AUTH_BUILDER_TOKEN", "TOKEN_AUTH_CERT_ISSUER", "TOKEN_AUTH_CERT_KEY", "TOKEN_AUTH_CERT_KID"),
     *("VPN_GUEST_API_KEY", "VPN_SERVICE_API_KEY"),
@@ -35,6 +36,7 @@ class Settings:
     token_key: bytes
     token_kid: str
     vpn_service_key: str
+    device_authority: str
     trusted_proxies: tuple[Network, ...]
 
 
@@ -61,6 +63,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         token_key=base64.b64decode(environment["TOKEN_AUTH_CERT_KEY"]),
         token_kid=base64.b64decode(environment["TOKEN_AUTH_CERT_KID"]).decode(),
         vpn_service_key=environment["VPN_SERVICE_API_KEY"],
+        device_authority=base64.b64decode(environment["DEVICE_CONFIG_OPENVPN_CA"]).decode(),
         trusted_proxies=tuple(
             ipaddress.ip_network(part.strip(), strict=False)
             for part in environment.get("TRUST_PROXY", "").split(",")

@@ -57,6 +57,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _show(args: argparse.Namespace, context: Context, directory: Path) -> int:
     from openbalena.secrets import expiry
+    from openbalena.secrets.phases import phase
 
     now, found = datetime.now(UTC), expiry.held(directory)
     if not found:
@@ -82,6 +83,8 @@ def _show(args: argparse.Namespace, context: Context, directory: Path) -> int:
         for item in found
     ]
     context.console.table([("FILE", "FOR", "NAMES", "ISSUER", "ENDS", "DAYS"), *rows])
+    if now_in := phase(directory):
+        context.console.say(f"The CA is being replaced: {now_in.text} (secrets rotate CA goes on)")
     for warning in expiry.warnings(directory):
         context.console.warn(warning)
     return 0

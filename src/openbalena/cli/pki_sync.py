@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 # Seconds in which HAProxy has noticed the new file, which it looks for every 10 s where the kernel tells it nothing.
 _NOTICED = 30.0
-# Certificates that other services hold: config in docker-compose.yml and file of the PKI.
-_CONFIGS = {"api-certificate": "api.pem", "vpn-certificate": "vpn.pem", "ocsp-certificate": "ocsp.pem"}
 
 
 def run(args: argparse.Namespace, context: Context, values: Settings) -> int:
@@ -61,12 +59,12 @@ def _from_cert_manager(engine: "Engine", client: Any, context: Context, values: 
 
 def _warn_of_others(context: Context, client: Any, values: Settings) -> None:
     """Say that other renewed certificates need a deploy: their services' tasks have to be replaced."""
-    from openbalena.cluster import certificate, state
+    from openbalena.cluster import carried, state
 
-    stack, directory = values["STACK_NAME"], Path(values["PKI_DIR"])
-    files = {config: (directory / file).read_bytes() for config, file in _CONFIGS.items()}
-    if other := certificate.stale(state.read(client, stack), stack, files):
-        names = ", ".join(_CONFIGS[config] for config in other)
+    directory = Path(values["PKI_DIR"])
+    files = {key: (directory / file).read_bytes() for key, file in carried.FILES.items()}
+    if other := carried.stale(state.read(client, values["STACK_NAME"]), files):
+        names = ", ".join(carried.FILES[key] for key in other)
         context.console.warn(f"{names}: the services have older ones: run ./open-balena.sh swarm-up, which rolls them")
 
 

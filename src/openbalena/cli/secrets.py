@@ -3,6 +3,11 @@
 show         each token and the services that are handed it; no value
 rotate NAME  another value for it in .env: random, or that of the environment variable NAME. swarm-up then rolls the
              services that use it and no other, and removes the old versions when they run
+rotate CA    the next phase of replacing the private CA in a running cluster; each is brought there by swarm-up
+             1  a new CA is made, and trusted beside the old one, which still issues
+             2  the new one issues; both are trusted
+             3  the old one is trusted no longer, and clients that know it alone are locked out (--back: phase 2 again)
+             after which it is run once more, and deletes the old one's key
 """
 
 import argparse
@@ -10,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from openbalena.cli.config import alone
 from openbalena.cli.context import Context
+from openbalena.errors import UsageError
 from openbalena.invocation import invocation
 from openbalena.settings.variables import variables
 
@@ -22,14 +28,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="show|rotate")
     show = actions.add_parser("show", help="list the tokens and the services that use them")
     show.add_argument("--json", action="store_true", help="print one JSON document")
-    rotate = actions.add_parser("rotate", help="give a token another value")
-    rotate.add_argument("name", metavar="NAME", help="the token's name in .env")
+    rotate = actions.add_parser("rotate", help="give a token another value, or replace the CA")
+    rotate.add_argument("name", metavar="NAME", help="the token's name in .env, or CA")
     rotate.add_argument("--yes", action="store_true", help="do not ask")
+    rotate.add_argument("--back", action="store_true", help="(CA) from phase 3 to phase 2: trust the old CA again")
+    rotate.add_argument(
+        "--take-over", metavar="LOCK", default="", help="(CA) take over the lock of a deploy that is gone"
+    )
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where the user does not agree, 2 for a name that is no token."""
     from openbalena import deployment
+
+    if args.action == "rotate" and args.name == "CA":
+        from openbalena.cli import rotate_ca
+
+        return rotate_ca.run(args, context)
+    if args.action == "rotate" and (args.back or args.take_over):
+        raise UsageError(f"secrets rotate {args.name}: --back and --take-over are for the CA alone")
 
     compiled = deployment.load(context.project, lab=context.lab).compiled
     return _show(args, context, compiled) if args.action == "show" else _rotate(args, context, compiled)

@@ -6,7 +6,7 @@ import hashlib
 import socket
 import ssl
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from openbalena.cluster import one_service, state
@@ -33,18 +33,6 @@ def publish(client: Any, stack: str, chain: bytes) -> bool:
         return False
     one_service.replace_secret(client, service, held, name, chain)
     return True
-
-
-def stale(cluster: state.Cluster, stack: str, files: Mapping[str, bytes]) -> list[str]:
-    """Those of `files` (config to content) that the stack's services have in another version."""
-    used = {name for service in cluster.services for name in service.configs}
-    found = []
-    for config, content in files.items():
-        prefix = f"{stack}_{config}-"
-        has = {name for name in used if name.startswith(prefix)}
-        if has and prefix + hashlib.sha256(content).hexdigest()[:12] not in has:
-            found.append(config)
-    return found
 
 
 def not_serving(addresses: Collection[str], host: str, chain: bytes, timeout: float) -> dict[str, str]:

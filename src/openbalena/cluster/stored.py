@@ -49,14 +49,18 @@ def check(found: Stored | None, marks: Mapping[str, str], base: str) -> None:
     """Raise OperationError unless a deploy of settings with `marks` goes on from what the swarm has.
 
     `base` is the `tokens` mark of what this machine stored or fetched last: tokens that changed here since may be
-    deployed, tokens that changed elsewhere may not be undone.
+    deployed, tokens that changed elsewhere may not be undone. The same with the CA's rotation, whose phase is in the
+    mark; in its second phase another CA issues, and the swarm knows the former one.
     """
     if found is None or (found.ca == marks["ca"] and found.tokens in (marks["tokens"], base)):
+        return
+    if found.tokens == base and found.ca == marks["former"]:
         return
     what = (
         "with another CA and other tokens than those here"
         if found.ca != marks["ca"]
-        else "with other tokens than those here, changed since this machine's last deploy"
+        else "with other tokens than those here (or another phase of the CA's rotation), changed since this machine's "
+        "last deploy"
     )
     raise OperationError(
         f"nothing was deployed: {found.owner} has deployed this stack {what}, and these would cut off its devices, "

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from openbalena.errors import OperationError, UsageError
 from openbalena.files import private_directory, write_atomic
+from openbalena.secrets.directory import KINDS
 from openbalena.secrets.keys import read_certificates
 from openbalena.settings.variables import variables
 
@@ -74,14 +75,22 @@ def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
 def marks(pki: Path, values: Mapping[str, str]) -> dict[str, str]:
     """What tells this deployment from others and gives nothing away: `ca` of its root, `tokens` of its tokens.
 
-    `ca` is the SHA-256 of a public certificate. A token that a user chose may be guessed, so `tokens` is an HMAC
-    (RFC 2104) under the CA's private key. Raises UsageError where the PKI is not there yet.
+    `ca` is the SHA-256 of a public certificate, `former` that of the root whose place it has just taken ("" without
+    one). A token that a user chose may be guessed, so `tokens` is an HMAC (RFC 2104) under the CA's private key; the
+    phase of the CA's rotation goes into it too. Raises UsageError where the PKI is not there yet.
     """
     certificate, key = pki / "ca-0.pem", pki / "ca-0-key.pem"
     if not (certificate.exists() and key.exists()):
         raise UsageError(f"{pki}: the CA is not there: run ./open-balena.sh config")
     tokens = "".join(f"{name}={values.get(name, '')}\n" for name, item in sorted(variables().items()) if item.token)
+    # Nothing without a rotation: a version of this tool that knew none made the same mark.
+    tokens += "".join(f"{kind}={mark}\n" for kind in KINDS if (mark := _fingerprint(pki / f"ca-{kind}.pem")))
     return {
-        "ca": read_certificates(certificate)[0].fingerprint(SHA256()).hex(),
+        "ca": _fingerprint(certificate),
+        "former": _fingerprint(pki / "ca-previous.pem"),
         "tokens": hmac.new(key.read_bytes(), tokens.encode(), hashlib.sha256).hexdigest(),
     }
+
+
+def _fingerprint(certificate: Path) -> str:
+    return read_certificates(certificate)[0].fingerprint(SHA256()).hex() if certificate.exists() else ""

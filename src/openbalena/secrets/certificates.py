@@ -29,17 +29,25 @@ class Authority:
     key: PrivateKey
 
 
-def root_ca(key: PrivateKey, dns_tld: str) -> x509.Certificate:
-    """A self-signed CA certificate."""
-    name = _name(f"Root CA of {dns_tld}", "Root CA")
+def root_ca(key: PrivateKey, dns_tld: str, mark: str = "") -> x509.Certificate:
+    """A self-signed CA certificate. `mark` (such as " 1f2e3d4c") tells its name from another one's of the domain."""
+    name = _name(f"Root CA{mark} of {dns_tld}", f"Root CA{mark}")
     builder = _builder(name, key.public_key(), name, CA_LIFETIME)
     return _sign(_ca(builder, path_length=None), key)
 
 
-def server_ca(key: PrivateKey, dns_tld: str, root: Authority) -> x509.Certificate:
-    """A CA certificate under `root` that may issue no further CA."""
-    builder = _issued(_name(f"Server CA of {dns_tld}", "Server CA"), key.public_key(), root, CA_LIFETIME)
-    return _sign(_ca(builder, path_length=0), root.key)
+def server_ca(key: PrivateKey, dns_tld: str, root: Authority, mark: str = "") -> x509.Certificate:
+    """A CA certificate under `root` that may issue no further CA. `mark` as in `root_ca`."""
+    name = _name(f"Server CA{mark} of {dns_tld}", f"Server CA{mark}")
+    return _sign(_ca(_issued(name, key.public_key(), root, CA_LIFETIME), path_length=0), root.key)
+
+
+def cross(root: x509.Certificate, key: PublicKey, issuer: Authority) -> x509.Certificate:
+    """`root`'s name and its `key` certified by another root: who trusts that one alone then trusts what `root` issues.
+
+    Servers send it in the place of `root` (RFC 4158, 1.4: a chain that a client trusts is found among both).
+    """
+    return _sign(_ca(_issued(root.subject, key, issuer, CA_LIFETIME), path_length=None), issuer.key)
 
 
 def ocsp(key: PrivateKey, dns_tld: str, issuer: Authority) -> x509.Certificate:

@@ -6,17 +6,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from openbalena.errors import UsageError
+from openbalena.secrets.directory import KINDS, STEP, authority_files
 from openbalena.secrets.jwks import key_id, key_set
-from openbalena.secrets.keys import belongs, certificate_pem, key_in, read_certificates, read_key
+from openbalena.secrets.keys import belongs, certificate_pem, issued, key_in, read_certificates, read_key
+from openbalena.secrets.phases import Phase, phase
 
 # Certificate, its key, its issuer ("" where any may have issued it).
 PAIRS = (
-    ("ca-0.pem", "ca-0-key.pem", ""),
-    ("server-ca-0.pem", "server-ca-0-key.pem", "ca-0.pem"),
+    *((f"ca-{kind}.pem", f"ca-{kind}-key.pem", "") for kind in ("0", *KINDS)),
+    *((f"server-ca-{kind}.pem", f"server-ca-{kind}-key.pem", f"ca-{kind}.pem") for kind in ("0", *KINDS)),
+    ("ca-cross.pem", "ca-0-key.pem", "ca-previous.pem"),
     ("ocsp.pem", "ocsp-key.pem", "server-ca-0.pem"),
     ("api.pem", "api.key", "server-ca-0.pem"),
     ("vpn.pem", "vpn.key", "server-ca-0.pem"),
@@ -24,6 +26,11 @@ PAIRS = (
 )
 # Not renewed: devices and services trust them as they are.
 AUTHORITIES = ("ca-0.pem", "server-ca-0.pem")
+# A rotation goes on when they have ended.
+FORMER = ("ca-previous.pem", "server-ca-previous.pem", "ca-retired.pem", "server-ca-retired.pem", "ca-cross.pem")
+
+
+_ROTATE = "run ./open-balena.sh secrets rotate CA"
 
 
 def problems(directory: Path, dns_tld: str, *, ended: bool = True) -> list[str]:
@@ -31,6 +38,10 @@ def problems(directory: Path, dns_tld: str, *, ended: bool = True) -> list[str]:
 
     `ended`: whether a certificate below the CAs that has ended is one (renewing it is what helps).
     """
+    if (directory / STEP).exists():
+        return [f"{directory / STEP}: a step of the CA's rotation was cut off: {_ROTATE}, which completes it"]
+    if lacking := list(_rotation(directory)):
+        return lacking
     try:
         return [
             *(sentence for pair in PAIRS for sentence in _pair(directory, *pair, ended=ended)),
@@ -61,14 +72,30 @@ def _pair(directory: Path, certificate: str, key: str, issuer: str, *, ended: bo
     own = read_certificates(path)[0]
     if not belongs(read_key(directory / key), own):
         yield f"{path}: does not belong to the key in {key}: put the right one there, or delete {certificate}"
-    if own.not_valid_after_utc < datetime.now(UTC) and (ended or certificate in AUTHORITIES):
-        yield f"{path}: ended on {own.not_valid_after_utc:%Y-%m-%d}: {_remedy(certificate)}"
+    if (
+        own.not_valid_after_utc < datetime.now(UTC)
+        and certificate not in FORMER
+        and (ended or (certificate in AUTHORITIES and phase(directory) is not Phase.TRUSTED))
+    ):
+        yield f"{path}: ended on {own.not_valid_after_utc:%Y-%m-%d}: {_remedy(path)}"
     if issuer:
         yield from _issuer(path, own, directory / issuer)
 
 
-def _remedy(certificate: str) -> str:
-    if certificate in AUTHORITIES:
+def _rotation(directory: Path) -> Iterator[str]:
+    """What is missing of a CA that waits to issue, or that issued before."""
+    for kind in KINDS:
+        wanted = authority_files(kind)
+        there = [name for name in wanted if (directory / name).exists()]
+        for name in wanted if there else []:
+            if name not in there:
+                yield f"{directory / name}: missing, although {there[0]} is there: put it back from a copy"
+
+
+def _remedy(path: Path) -> str:
+    if path.name in AUTHORITIES and phase(path.parent) is Phase.TRUSTED:
+        return _ROTATE
+    if path.name in AUTHORITIES:
         return "delete it and what it issued (the keys may stay) to have all of it made anew"
     return "run ./open-balena.sh pki renew (pki import, where it is one of your own)"
 
@@ -80,9 +107,7 @@ def _issuer(path: Path, own: x509.Certificate, issuer: Path) -> Iterator[str]:
             f"{path.name} to have it issued by a new one"
         )
         return
-    try:
-        own.verify_directly_issued_by(read_certificates(issuer)[0])
-    except (ValueError, TypeError, InvalidSignature):
+    if not issued(own, read_certificates(issuer)[0]):
         yield f"{path}: was not issued by {issuer.name}: put the right one there, or delete {path.name}"
 
 
@@ -132,9 +157,10 @@ def _keys(path: Path) -> object:
 
 
 def _bundle(directory: Path) -> Iterator[str]:
-    path, parts = directory / "ca-bundle.pem", [directory / "server-ca-0.pem", directory / "ca-0.pem"]
-    if not path.exists() or not all(part.exists() for part in parts):
+    kinds = [kind for kind in ("0", "next", "previous") if (directory / f"ca-{kind}.pem").exists()]
+    path, parts = directory / "ca-bundle.pem", [f"{stem}-{kind}.pem" for kind in kinds for stem in ("server-ca", "ca")]
+    if not path.exists() or not all((directory / part).exists() for part in parts):
         return
     held = {certificate_pem(certificate) for certificate in read_certificates(path)}
-    if not {certificate_pem(read_certificates(part)[0]) for part in parts} <= held:
-        yield f"{path}: does not hold server-ca-0.pem and ca-0.pem: delete it to have it made anew"
+    if not {certificate_pem(read_certificates(directory / part)[0]) for part in parts} <= held:
+        yield f"{path}: does not hold {' and '.join(parts)}: delete it to have it made anew"

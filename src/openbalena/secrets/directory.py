@@ -6,9 +6,21 @@ from pathlib import Path
 
 from openbalena.errors import UsageError
 
+# Of the CA that takes the place of `ca-0` or gave its place to it (secrets.phases).
+KINDS = ("next", "previous", "retired")
+# What a step of the CA's rotation writes, in one file until all of it is written (secrets.replace).
+STEP = "rotation-step.json"
+
+
+def authority_files(kind: str) -> tuple[str, ...]:
+    """The four files of one CA: root and server CA, certificate and key; `kind` is "0" for the one that issues."""
+    return tuple(f"{stem}-{kind}{end}" for stem in ("ca", "server-ca") for end in (".pem", "-key.pem"))
+
+
 FILES = frozenset(
     {
-        *("ca-0.pem", "ca-0-key.pem", "server-ca-0.pem", "server-ca-0-key.pem", "ca-bundle.pem"),
+        *(name for kind in ("0", *KINDS) for name in authority_files(kind)),
+        *("ca-bundle.pem", "ca-cross.pem", STEP),
         *("ocsp.pem", "ocsp-key.pem", "api.pem", "api.key", "api.kid", "api.jwks.json", "vpn.pem", "vpn.key"),
         *("chain.pem", "dhparam.pem", "devices.rsa.key", "devices.rsa.key.pub"),
     }

@@ -9,12 +9,15 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from openbalena.errors import UsageError
-from openbalena.secrets.check import AUTHORITIES
+from openbalena.secrets.check import AUTHORITIES, FORMER
 from openbalena.secrets.keys import read_certificates
+from openbalena.secrets.phases import Phase, phase
 from openbalena.secrets.pki import serves_own
 
 # Time enough for a timer that runs once a week to fail three times.
 WARNING = timedelta(days=30)
+# A new root has to reach every device first, those too that are switched on a few times a year.
+AUTHORITY_WARNING = timedelta(days=365)
 
 # In the order in which their end is noticed.
 USES = {
@@ -24,6 +27,13 @@ USES = {
     "ocsp.pem": "OCSP answers",
     "server-ca-0.pem": "issues the four above",
     "ca-0.pem": "the root that devices trust",
+    "server-ca-next.pem": "will issue the four above",
+    "ca-next.pem": "the new root: trusted, issues nothing yet",
+    "ca-cross.pem": "lets who knows the old root alone trust the new one",
+    "server-ca-previous.pem": "issued the four above",
+    "ca-previous.pem": "the old root: still trusted",
+    "server-ca-retired.pem": "issued the four above",
+    "ca-retired.pem": "the old root: no longer trusted",
 }
 
 
@@ -53,7 +63,7 @@ def held(directory: Path) -> list[Held]:
 
 
 def warnings(directory: Path, now: datetime | None = None) -> list[str]:
-    """A sentence for each certificate in `directory` that ends within WARNING or has ended: when, and what to do.
+    """A sentence for each certificate in `directory` that is `due`: when it ends, and what to do.
 
     A damaged file's sentence is the only one: whoever warns has something else to do.
     """
@@ -65,8 +75,17 @@ def warnings(directory: Path, now: datetime | None = None) -> list[str]:
 
 
 def due(items: Iterable[Held], now: datetime) -> list[Held]:
-    """Those of `items` that end within WARNING."""
-    return [item for item in items if item.end - now <= WARNING]
+    """Those of `items` that end within WARNING, a CA that issues within AUTHORITY_WARNING, or have ended.
+
+    Not those of a CA that no longer issues: its end is what its rotation is for.
+    """
+    return [item for item in items if item.end - now <= _ahead(item.path.name)]
+
+
+def _ahead(file: str) -> timedelta:
+    if file in FORMER:
+        return timedelta.min
+    return AUTHORITY_WARNING if file in AUTHORITIES else WARNING
 
 
 def _held(path: Path) -> Held:
@@ -99,7 +118,9 @@ def _sentence(item: Held, now: datetime) -> str:
     days = item.days(now)
     when = f"ends in {days} days, on {item.end:%Y-%m-%d}" if item.end > now else f"ended on {item.end:%Y-%m-%d}"
     if item.path.name in AUTHORITIES:
-        todo = "nothing renews a CA: see docs/certificates.md"
+        todo = "run ./open-balena.sh secrets rotate CA in time (docs/certificates.md)"
+        if (now_in := phase(item.path.parent)) is Phase.TRUSTED:
+            todo = f"its rotation is in {now_in.text}: go on with ./open-balena.sh secrets rotate CA"
     elif item.path.name == "chain.pem" and not serves_own(item.path.parent):
         todo = "get a new one and run ./open-balena.sh pki import, or pki sync where cert-manager gets it"
     else:

@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 
 from openbalena.errors import UsageError
 from openbalena.secrets.expiry import WARNING, names
-from openbalena.secrets.keys import belongs, certificate_pem, key_in, key_pem
+from openbalena.secrets.keys import belongs, certificate_pem, issued, key_in, key_pem
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
@@ -74,7 +73,7 @@ def _certificates(pem: bytes, what: str) -> list[x509.Certificate]:
 
 def _order(chain: Sequence[x509.Certificate]) -> Iterator[str]:
     for number, (own, issuer) in enumerate(zip(chain, chain[1:], strict=False), 1):
-        if not _issued(own, issuer):
+        if not issued(own, issuer):
             yield (
                 f"certificate {number} of the file was not issued by the one after it: put the server's certificate "
                 "first, then each issuer in turn"
@@ -99,7 +98,7 @@ def _names(certificate: x509.Certificate, dns_tld: str) -> Iterator[str]:
 
 
 def _authority(last: x509.Certificate, authorities: Sequence[x509.Certificate], now: datetime) -> Iterator[str]:
-    if last not in authorities and not any(_issued(last, issuer) for issuer in authorities):
+    if last not in authorities and not any(issued(last, issuer) for issuer in authorities):
         yield "it was not issued by the given CA: give that CA's certificate, and the intermediates after the server's"
     for certificate in authorities:
         basic = _extension(certificate, x509.BasicConstraints)
@@ -114,14 +113,6 @@ def _extension(certificate: x509.Certificate, kind: type[Extension]) -> Extensio
         return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
-
-
-def _issued(own: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        own.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
 
 
 def _warnings(

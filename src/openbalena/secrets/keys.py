@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -42,6 +43,15 @@ def belongs(key: PrivateKey, certificate: x509.Certificate) -> bool:
     """Whether `certificate` is for `key`."""
     form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return key.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)
+
+
+def issued(own: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether `issuer` signed `own`."""
+    try:
+        own.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def read_key(path: Path) -> PrivateKey:

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from openbalena.files import write_atomic
-from openbalena.secrets import certificates
+from openbalena.secrets import certificates, phases
 from openbalena.secrets.certificates import Authority
 from openbalena.secrets.jwks import key_id, key_set
 from openbalena.secrets.keys import (
@@ -29,11 +29,9 @@ def make(directory: Path, dns_tld: str) -> None:
     """Make what is missing in `directory`, which check.problems has found nothing wrong with."""
     root = _authority(directory, "ca-0", lambda key: certificates.root_ca(key, dns_tld))
     issuer = _authority(directory, "server-ca-0", lambda key: certificates.server_ca(key, dns_tld, root))
-    # The order in which a server sends them (RFC 5246, 7.4.2), and that of upstream's bundle.
-    bundle = certificate_pem(issuer.certificate, root.certificate)
-    _write(directory / "ca-bundle.pem", lambda: bundle)
+    _write(directory / "ca-bundle.pem", lambda: phases.bundle(directory))
 
-    for file, issue in leaves(directory, dns_tld, issuer, bundle).items():
+    for file, issue in leaves(directory, dns_tld, issuer, phases.sent(directory)).items():
         _write(directory / file, issue, KEY_MODE if file == "chain.pem" else 0o644)
     api_public = read_key(directory / "api.key").public_key()
     if isinstance(api_public, ec.EllipticCurvePublicKey):
@@ -44,10 +42,10 @@ def make(directory: Path, dns_tld: str) -> None:
     _devices_key(directory, dns_tld)
 
 
-def leaves(directory: Path, dns_tld: str, issuer: Authority, bundle: bytes) -> dict[str, Callable[[], bytes]]:
+def leaves(directory: Path, dns_tld: str, issuer: Authority, sent: bytes) -> dict[str, Callable[[], bytes]]:
     """What issues each certificate below the CAs, by its file. Keys of their own are made first where they are missing.
 
-    `bundle` is the PEM of the CA certificates.
+    `sent` is the PEM of the CA certificates that servers send after their own (RFC 5246, 7.4.2: each issuer in turn).
     """
     ocsp_key, api_key, vpn_key = (_key(directory / name) for name in ("ocsp-key.pem", "api.key", "vpn.key"))
     vpn_names = [f"vpn.{dns_tld}", f"cloudlink.{dns_tld}"]
@@ -55,8 +53,8 @@ def leaves(directory: Path, dns_tld: str, issuer: Authority, bundle: bytes) -> d
         "ocsp.pem": lambda: certificate_pem(certificates.ocsp(ocsp_key, dns_tld, issuer)),
         "api.pem": lambda: _server(api_key, [f"api.{dns_tld}"], dns_tld, issuer),
         # The images use this one file as OpenVPN's certificate and as its CA file.
-        "vpn.pem": lambda: _server(vpn_key, vpn_names, dns_tld, issuer) + bundle,
-        "chain.pem": lambda: _chain(dns_tld, issuer, bundle),
+        "vpn.pem": lambda: _server(vpn_key, vpn_names, dns_tld, issuer) + sent,
+        "chain.pem": lambda: _chain(dns_tld, issuer, sent),
     }
 
 
@@ -76,10 +74,10 @@ def _server(key: PrivateKey, names: list[str], dns_tld: str, issuer: Authority) 
     return certificate_pem(certificates.server(key, names, dns_tld, issuer))
 
 
-def _chain(dns_tld: str, issuer: Authority, bundle: bytes) -> bytes:
-    """HAProxy's file (its `crt`): certificate, private key, CA bundle."""
+def _chain(dns_tld: str, issuer: Authority, sent: bytes) -> bytes:
+    """HAProxy's file (its `crt`): certificate, private key, CA certificates."""
     key = new_key()
-    return _server(key, chain_names(dns_tld), dns_tld, issuer) + key_pem(key) + bundle
+    return _server(key, chain_names(dns_tld), dns_tld, issuer) + key_pem(key) + sent
 
 
 def _devices_key(directory: Path, dns_tld: str) -> None:

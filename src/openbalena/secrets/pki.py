@@ -66,6 +66,14 @@ def public_values(directory: Path) -> dict[str, str]:
 
 
 def serves_own(directory: Path) -> bool:
-    """Whether HAProxy's certificate is of the deployment's own CA; also where there is none yet."""
+    """Whether HAProxy's certificate is of a CA of the deployment's own that is trusted; also where there is none yet.
+
+    Raises UsageError for a damaged file.
+    """
     chain, bundle = directory / "chain.pem", directory / "ca-bundle.pem"
-    return not chain.exists() or (bundle.exists() and bundle.read_bytes() in chain.read_bytes())
+    if not chain.exists():
+        return True
+    from openbalena.secrets.keys import issued, read_certificates
+
+    own = read_certificates(chain)[0]
+    return bundle.exists() and any(issued(own, authority) for authority in read_certificates(bundle))

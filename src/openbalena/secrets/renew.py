@@ -5,11 +5,11 @@ from pathlib import Path
 
 from openbalena.errors import UsageError
 from openbalena.files import write_atomic
-from openbalena.secrets.certificates import Authority
 from openbalena.secrets.check import problems
 from openbalena.secrets.expiry import due, held
-from openbalena.secrets.keys import KEY_MODE, read_certificates, read_key
+from openbalena.secrets.keys import KEY_MODE
 from openbalena.secrets.make import leaves
+from openbalena.secrets.phases import authority, sent
 from openbalena.secrets.pki import serves_own
 
 
@@ -22,9 +22,7 @@ def renew(directory: Path, dns_tld: str, *, only_due: bool = False) -> list[str]
     alone. Raises UsageError for files that do not belong together or to `dns_tld`; then nothing was changed.
     """
     wanted = _renewable(directory, dns_tld, only_due=only_due)
-    bundle = (directory / "ca-bundle.pem").read_bytes()
-    issuer = Authority(read_certificates(directory / "server-ca-0.pem")[0], read_key(directory / "server-ca-0-key.pem"))
-    issue = leaves(directory, dns_tld, issuer, bundle)
+    issue = leaves(directory, dns_tld, authority(directory, "server-ca-0"), sent(directory))
     renewed = [file for file in issue if file in wanted]
     for file in renewed:
         write_atomic(directory / file, issue[file](), KEY_MODE if file == "chain.pem" else 0o644)

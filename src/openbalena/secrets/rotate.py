@@ -19,7 +19,7 @@ def rotate(project: Project, name: str) -> None:
     """
     names = [variable.name for variable in variables().values() if variable.token]
     if name not in names:
-        raise UsageError(f"{name}: no token; there are {', '.join(names)}")
+        raise UsageError(f"{name}: no token; there are {', '.join(names)}, and CA")
     if not project.env_file.exists():
         raise UsageError(f"{project.env_file}: not there: run ./open-balena.sh config")
     file = dotenv.read(project.env_file)

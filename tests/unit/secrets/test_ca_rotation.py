@@ -1,0 +1,286 @@
+"""The CA is replaced: what each phase changes, whom servers' certificates convince in it, and what a kill leaves."""
+
+import shutil
+import ssl
+import time
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from openbalena import files
+from openbalena.cluster import stored
+from openbalena.errors import OperationError, UsageError
+from openbalena.secrets import bundle, certificates, expiry, pki, renew, replace, tokens
+from openbalena.secrets.check import problems
+from openbalena.secrets.directory import STEP
+from openbalena.secrets.keys import read_certificates
+from openbalena.secrets.phases import Phase, phase
+
+DOMAIN = "my.example.com"
+NEXT = {"ca-next.pem", "ca-next-key.pem", "server-ca-next.pem", "server-ca-next-key.pem"}
+PREVIOUS = {name.replace("next", "previous") for name in NEXT}
+RETIRED = {name.replace("next", "retired") for name in NEXT}
+ISSUING = {name.replace("next", "0") for name in NEXT}
+# What each step touches.
+CHANGES = [
+    NEXT | {"ca-bundle.pem"},
+    NEXT | ISSUING | PREVIOUS | {"ca-cross.pem", "ocsp.pem", "api.pem", "vpn.pem", "chain.pem"},
+    PREVIOUS | RETIRED | {"ca-cross.pem", "ca-bundle.pem", "vpn.pem", "chain.pem"},
+    RETIRED,
+]
+# Where each phase's server certificates convince who trusts the old root, the new one.
+CONVINCED = [(True, False), (True, False), (True, True), (False, True), (False, True)]
+
+
+@pytest.fixture
+def at(made: Path, tmp_path: Path) -> Path:
+    """A copy of the PKI, which the test brings where it wants."""
+    return Path(shutil.copytree(made, tmp_path / "pki"))
+
+
+def go(directory: Path, steps: int) -> Path:
+    for _ in range(steps):
+        replace.advance(directory, DOMAIN)
+    return directory
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def changed(before: dict[str, bytes], directory: Path) -> set[str]:
+    after = contents(directory)
+    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+
+
+def convinces(server: tuple[Path, Path], host: str, trusted: str) -> bool:
+    """Whether a client that trusts `trusted` completes a TLS handshake with `server` (certificates, key) as `host`."""
+    serving, asking = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cadata=trusted)
+    serving.load_cert_chain(*server)
+    asking.verify_flags |= ssl.VERIFY_X509_STRICT
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client, other = asking.wrap_bio(back, there, server_hostname=host), serving.wrap_bio(there, back, server_side=True)
+    for end in (client, other, client, other, client):
+        try:
+            end.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+        except ssl.SSLCertVerificationError:
+            return False
+    return True
+
+
+def servers(directory: Path) -> list[tuple[tuple[Path, Path], str]]:
+    chain = directory / "chain.pem"
+    return [((chain, chain), f"api.{DOMAIN}"), ((directory / "vpn.pem", directory / "vpn.key"), f"cloudlink.{DOMAIN}")]
+
+
+def test_each_phase_changes_what_it_must_and_convinces_whom_it_should(at: Path) -> None:
+    signing = {
+        name: (at / name).read_bytes() for name in ("api.key", "api.kid", "api.jwks.json", "vpn.key", "ocsp-key.pem")
+    }
+    old, new, trusted = (at / "ca-0.pem").read_text(), "", []
+    for steps, whom in enumerate(CONVINCED):
+        if steps:
+            before = contents(at)
+            assert replace.advance(at, DOMAIN) == phase(at) == steps % 4
+            assert changed(before, at) == CHANGES[steps - 1]
+            new = new or (at / "ca-next.pem").read_text()
+        pki.check(at, DOMAIN)
+        trusted.append((at / "ca-bundle.pem").read_text())
+        assert pki.serves_own(at)
+        assert b64encode(trusted[-1].encode()).decode() == pki.public_values(at)["ROOT_CA"]
+        for server, host in servers(at):
+            assert convinces(server, host, old) is whom[0], (steps, host)
+            assert new == "" or convinces(server, host, new) is whom[1], (steps, host)
+            assert convinces(server, host, trusted[-1])
+            # Who fetched what was trusted a phase ago, and has not fetched since, is served still.
+            assert convinces(server, host, trusted[max(steps - 1, 0)])
+    assert trusted[1] == trusted[2], "what only trusts is not rolled for the second phase"
+    assert old in trusted[2] and new in trusted[2] and old not in trusted[3] and new in trusted[3]
+    assert {name: (at / name).read_bytes() for name in signing} == signing
+    assert not [name for name in contents(at) if name[0] == "." or "retired" in name or "previous" in name]
+    assert all(path.stat().st_mode & 0o77 == 0 for path in at.iterdir() if b"PRIVATE KEY" in path.read_bytes())
+    assert {read_certificates(at / name)[0].issuer for name in ("chain.pem", "vpn.pem", "api.pem", "ocsp.pem")} == {
+        read_certificates(at / "server-ca-0.pem")[0].subject
+    }
+
+
+def test_the_two_roots_have_different_names(at: Path) -> None:
+    go(at, 1)
+    for stem in ("ca", "server-ca"):
+        names = {read_certificates(at / f"{stem}-{kind}.pem")[0].subject for kind in ("0", "next")}
+        assert len(names) == 2
+
+
+def test_another_rotation_may_follow(at: Path) -> None:
+    go(at, 4)
+    first = (at / "ca-0.pem").read_bytes()
+    go(at, 4)
+    assert (at / "ca-0.pem").read_bytes() != first and phase(at) is Phase.NONE
+    pki.check(at, DOMAIN)
+
+
+def test_clients_that_were_locked_out_come_back(at: Path) -> None:
+    old = (at / "ca-0.pem").read_text()
+    go(at, 3)
+    assert not any(convinces(server, host, old) for server, host in servers(at))
+    assert replace.advance(at, DOMAIN, back=True) is Phase.ISSUING
+    pki.check(at, DOMAIN)
+    assert all(convinces(server, host, old) for server, host in servers(at))
+    assert old in (at / "ca-bundle.pem").read_text()
+    assert go(at, 2) and phase(at) is Phase.NONE
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_a_renewal_belongs_to_its_phase(at: Path, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = (at / "ca-0.pem").read_text()
+    monkeypatch.setattr(certificates, "LEAF_LIFETIME", timedelta(days=20))
+    go(at, steps)
+    for name in ("chain.pem", "vpn.pem", "api.pem", "ocsp.pem", "ca-bundle.pem"):
+        (at / name).unlink()
+    pki.ensure(at, DOMAIN)
+    before = contents(at)
+    monkeypatch.undo()
+    assert set(renew.renew(at, DOMAIN)) == {"chain.pem", "vpn.pem", "api.pem", "ocsp.pem"} == changed(before, at)
+    pki.check(at, DOMAIN)
+    for server, host in servers(at):
+        assert convinces(server, host, old) is CONVINCED[steps][0]
+        assert convinces(server, host, (at / "ca-bundle.pem").read_text())
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_a_killed_step_has_changed_nothing_or_is_completed(
+    at: Path, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before each of its writes and removals in turn, until there is none left to be killed at."""
+    before, unlink = contents(go(at, steps)), Path.unlink
+    for acts in range(40):
+        left, killed = acts, False
+        copied = Path(shutil.copytree(at, tmp_path / str(acts)))
+
+        def dying() -> None:
+            nonlocal left
+            if not left:
+                raise KeyboardInterrupt
+            left -= 1
+
+        def write(path: Path, content: bytes | str, mode: int = 0o644) -> None:
+            dying()
+            with monkeypatch.context() as inner:
+                inner.setattr(Path, "unlink", unlink)
+                files.write_atomic(path, content, mode)
+
+        def remove(path: Path, missing_ok: bool = False) -> None:
+            dying()
+            unlink(path, missing_ok)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(replace, "write_atomic", write)
+            patched.setattr(Path, "unlink", remove)
+            try:
+                replace.advance(copied, DOMAIN)
+            except KeyboardInterrupt:
+                killed = True
+        if killed and not replace.pending(copied):
+            assert not changed(before, copied)
+            replace.advance(copied, DOMAIN)
+        elif killed:
+            for refused in (pki.check, pki.ensure, renew.renew):
+                with pytest.raises(UsageError, match=f"{STEP}: a step .* was cut off: run .* secrets rotate CA"):
+                    refused(copied, DOMAIN)
+            replace.finish(copied)
+        assert phase(copied) == (steps + 1) % 4 and changed(before, copied) == CHANGES[steps]
+        pki.check(copied, DOMAIN)
+        if not killed:
+            assert acts > 4
+            return
+    pytest.fail("it never came to an end")
+
+
+def test_another_ca_s_certificate_stays_haproxy_s(at: Path, tmp_path: Path) -> None:
+    pki.ensure(tmp_path / "other", DOMAIN)
+    foreign = (tmp_path / "other" / "chain.pem").read_bytes()
+    (at / "chain.pem").write_bytes(foreign)
+    for _ in range(4):
+        replace.advance(at, DOMAIN)
+        pki.check(at, DOMAIN)
+        assert (at / "chain.pem").read_bytes() == foreign and not pki.serves_own(at)
+        assert "ROOT_CA" not in pki.public_values(at)
+
+
+@pytest.mark.parametrize(
+    ("steps", "name"), [(1, "server-ca-next.pem"), (2, "ca-previous-key.pem"), (3, "ca-retired.pem")]
+)
+def test_what_is_missing_of_a_waiting_ca_is_named(at: Path, steps: int, name: str) -> None:
+    go(at, steps)
+    (at / name).unlink()
+    with pytest.raises(UsageError, match=f"{name}: missing, although .* is there: put it back from a copy"):
+        pki.check(at, DOMAIN)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_the_old_root_may_end_meanwhile(at: Path, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too late for whom knows it alone; for all others the rotation goes on."""
+    for name in ("ca-0.pem", "server-ca-0.pem", "ca-bundle.pem", "api.pem", "vpn.pem", "ocsp.pem", "chain.pem"):
+        (at / name).unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(certificates, "CA_LIFETIME", certificates.CLOCK_SKEW + timedelta(seconds=4))
+        pki.ensure(at, DOMAIN)
+    end = read_certificates(at / "ca-0.pem")[0].not_valid_after_utc
+    go(at, steps)
+    time.sleep(max(0, (end - datetime.now(UTC)).total_seconds()) + 0.1)
+    if steps == 1:
+        with pytest.raises(UsageError, match=r"/ca-0.pem: ended on .*: run ./open-balena.sh secrets rotate CA"):
+            pki.check(at, DOMAIN)
+        assert problems(at, DOMAIN, ended=False) == []
+        go(at, 1)
+        assert not (at / "ca-cross.pem").exists()
+    pki.check(at, DOMAIN)
+    renew.renew(at, DOMAIN)
+    assert (at / "ca-0.pem").read_bytes() in (at / "chain.pem").read_bytes()
+    go(at, 2)
+    pki.check(at, DOMAIN)
+
+
+@pytest.mark.parametrize("steps", range(5))
+def test_only_who_knows_the_phase_may_deploy(at: Path, steps: int) -> None:
+    """A machine that has seen the phase before goes on from it; one that has not is refused, as is a skipped phase."""
+    values = tokens.missing({})
+    known = [bundle.marks(go(at, 1) if step else at, values) for step in range(steps + 1)]
+    last, now = known[max(steps - 1, 0)], known[steps]
+    kept = stored.Stored("id", "name", "2026", "anna@laptop", last["ca"], last["tokens"])
+    stored.check(kept, now, last["tokens"])
+    stored.check(stored.Stored("id", "name", "2026", "anna@laptop", now["ca"], now["tokens"]), now, last["tokens"])
+    if steps:
+        with pytest.raises(OperationError, match="config --from-cluster"):
+            stored.check(kept, now, "another machine's")
+        deployed = stored.Stored("id", "name", "2026", "anna@laptop", now["ca"], now["tokens"])
+        with pytest.raises(OperationError, match="config --from-cluster"):
+            stored.check(deployed, last, last["tokens"])
+    if steps == 3:
+        skipped = stored.Stored("id", "name", "2026", "anna@laptop", known[1]["ca"], known[1]["tokens"])
+        with pytest.raises(OperationError, match="config --from-cluster"):
+            stored.check(skipped, now, known[1]["tokens"])
+
+
+@pytest.mark.parametrize(("days", "warned"), [(366, False), (364, True)])
+def test_a_root_is_warned_of_a_year_before(at: Path, days: int, warned: bool) -> None:
+    end = read_certificates(at / "ca-0.pem")[0].not_valid_after_utc
+    found = [text for text in expiry.warnings(at, end - timedelta(days=days)) if "/ca-0.pem" in text]
+    assert bool(found) is warned and all("run ./open-balena.sh secrets rotate CA in time" in text for text in found)
+
+
+def test_while_it_is_replaced_the_warning_says_how_far_it_is(at: Path) -> None:
+    end = read_certificates(at / "ca-0.pem")[0].not_valid_after_utc
+    go(at, 1)
+    (text,) = [text for text in expiry.warnings(at, end - timedelta(days=9)) if "/ca-0.pem" in text]
+    assert "its rotation is in phase 1 of 3" in text
+    go(at, 1)
+    named = [
+        text for text in expiry.warnings(at, end - timedelta(days=9)) if "ca-previous" in text or "ca-cross" in text
+    ]
+    assert named == [], "its end is what the rotation is for"
+    assert {item.path.name for item in expiry.held(at)} >= {"ca-previous.pem", "server-ca-previous.pem", "ca-cross.pem"}
