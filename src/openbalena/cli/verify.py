@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openbalena.cli.context import Context
-from openbalena.errors import OperationError, UsageError
+from openbalena.errors import UsageError
 
 if TYPE_CHECKING:
     from openbalena.verify import Target
@@ -20,6 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--address",
         action="append",
+        type=_address,
         metavar="ADDRESS",
         help="IP address where port 443 answers; once for each ingress node (default: what DNS says of api.<DNS_TLD>, "
         "with --lab the lab's ingress nodes)",
@@ -62,11 +63,22 @@ def target(context: Context, addresses: list[str], openvpn: str | None = None) -
     return verify.Target(
         dns_tld=values["DNS_TLD"],
         addresses=tuple(addresses) or _addresses(context, f"api.{values['DNS_TLD']}"),
+        looked_up=not addresses and not context.lab,
         authority=verify.authority(values, Path(values["PKI_DIR"])),
-        values={**values, **values.secrets},
+        values={**values, **values.secrets, "COMPOSE_PROFILES": ",".join(values.profiles)},
         openvpn=_openvpn(context, openvpn),
         vpn_authority=bundle.read_text() if bundle.exists() else "",
     )
+
+
+def _address(text: str) -> str:
+    """Raises argparse.ArgumentTypeError, which ends in exit code 2."""
+    import ipaddress
+
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected an IP address, not {text!r}") from None
 
 
 def _addresses(context: Context, host: str) -> tuple[str, ...]:
@@ -74,15 +86,12 @@ def _addresses(context: Context, host: str) -> tuple[str, ...]:
         from openbalena import settings
 
         return _in_the_lab(settings.load(context.project)["STACK_NAME"])
-    import socket
+    from openbalena.verify.network import lookup
 
     try:
-        found = socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise OperationError(
-            f"{host} does not resolve ({error}): make a DNS record for it, or name the ingress nodes with --address"
-        ) from None
-    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+        return lookup(host)
+    except OSError:
+        return ()
 
 
 def _in_the_lab(stack: str) -> tuple[str, ...]:

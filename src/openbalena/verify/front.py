@@ -5,6 +5,7 @@ import ssl
 import time
 
 from openbalena.secrets.expiry import WARNING
+from openbalena.secrets.imported import HOSTS
 from openbalena.verify.check import CheckError, SkipCheckError, Suspect
 from openbalena.verify.target import Target
 from openbalena.verify.web import TIMEOUT, Web
@@ -33,7 +34,7 @@ def certificate(target: Target) -> str:
     """At every address the certificate chains to the deployment's CA, names the host, and has not expired."""
     days = []
     for address in target.addresses:
-        for name in ("api", "registry2", "s3", "tunnel"):
+        for name in HOSTS:
             host = target.host(name)
             try:
                 with (

@@ -13,10 +13,11 @@ from openbalena.secrets.pki import serves_own
 
 @dataclass(frozen=True)
 class Target:
-    """`addresses` are where port 443 answers (one of each ingress node); `authority` is the PEM of the deployment's own
-    CA, or "" for the system's; `openvpn` is the client's program, None where there is none. `values` are the settings.
-    `vpn_authority` is the PEM of the CA that devices know the VPN by, where it is another: the VPN's certificate is
-    always of the deployment's own CA.
+    """`addresses` are where port 443 answers (one of each ingress node), none where the api's name does not resolve;
+    `looked_up` says that they are what DNS says of that name, not what the user or the lab says. `authority` is the PEM
+    of the deployment's own CA, or "" for the system's; `openvpn` is the client's program, None where there is none.
+    `values` are the settings. `vpn_authority` is the PEM of the CA that devices know the VPN by, where it is another:
+    the VPN's certificate is always of the deployment's own CA.
     """
 
     dns_tld: str
@@ -25,10 +26,16 @@ class Target:
     values: Mapping[str, str]
     openvpn: Path | None = None
     vpn_authority: str = ""
+    looked_up: bool = False
 
     def host(self, name: str) -> str:
         """The full host name of `name`, such as api."""
         return f"{name}.{self.dns_tld}"
+
+    @property
+    def profiles(self) -> list[str]:
+        """The Compose profiles that run."""
+        return self.values.get("COMPOSE_PROFILES", "").split(",")
 
     def alternate(self, turn: int) -> str:
         """The address whose turn it is, so that consecutive requests come in at different nodes."""

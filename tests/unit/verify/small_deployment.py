@@ -5,12 +5,14 @@ checks are there to find.
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import itertools
 import json
 import re
 import secrets
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -43,6 +45,8 @@ class Deployment:
     client: str = ""
     builder: str = BUILDER
     vpn_reports: bool = True
+    vpn_answers: bool = True
+    tunnel_answer: str = "HTTP/1.0 407 Proxy Authentication Required"
     requests: int = 0
     applications: dict[int, list[str]] = field(default_factory=lambda: {0: [], 1: []})
     uploads: dict[str, bytes] = field(default_factory=dict)
@@ -70,6 +74,10 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.end_headers()
         self.wfile.write(data)
+
+    def do_CONNECT(self) -> None:  # noqa: N802 (a name of http.server)
+        self.close_connection = True
+        self.wfile.write(f"{self.deployment.tunnel_answer}\r\n\r\n".encode())
 
     do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _serve  # noqa: N815 (names of http.server)
 
@@ -146,14 +154,32 @@ class Handler(BaseHTTPRequestHandler):
         return (401, b"") if self.deployment.guarded else (200, b"")
 
 
+class Secure(ThreadingHTTPServer):
+    """TLS, and OpenVPN's first answer to whatever else comes."""
+
+    context: ssl.SSLContext
+    deployment: Deployment
+
+    def finish_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:
+        with contextlib.suppress(OSError):
+            if request.recv(1, socket.MSG_PEEK) == b"\x16":
+                with self.context.wrap_socket(request, server_side=True) as secure:
+                    super().finish_request(secure, client_address)
+            elif self.deployment.vpn_answers:
+                size = int.from_bytes(request.recv(2))
+                session = request.recv(size)[1:9]
+                request.sendall(b"\0\x1a" + bytes([8 << 3]) + secrets.token_bytes(8) + b"\1" + bytes(4) + session)
+
+
 def serve(deployment: Deployment, address: str, directory: Path) -> Iterator[str]:
-    """Serve `deployment` at `address`:443 (and its statistics at 1936, without TLS); yields the PEM of its CA."""
+    """Serve `deployment` at `address`:443 (and at 80 and 1936, without TLS); yields the PEM of its CA."""
     authority, chain = certificates(directory)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(chain)
     handler = type("Bound", (Handler,), {"deployment": deployment})
-    servers = [ThreadingHTTPServer((address, port), handler) for port in (443, 1936)]
-    servers[0].socket = context.wrap_socket(servers[0].socket, server_side=True)
+    secure = Secure((address, 443), handler)
+    secure.context, secure.deployment = context, deployment
+    servers = [secure, *(ThreadingHTTPServer((address, port), handler) for port in (80, 1936))]
     for server in servers:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
