@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import acceptance
 import pytest
 
 from openbalena import verify
@@ -28,7 +29,7 @@ STACK = "openbalena"
 def test_every_check_is_named_and_green(deployed_output: str) -> None:
     lines = [line.split() for line in deployed_output.splitlines()]
     outcomes = {words[1]: words[0] for words in lines if words and words[0] in ("ok", "FAIL", "skip")}
-    assert outcomes == {check.name: "ok" for check in verify.CHECKS} | {"spread": "ok"}
+    assert outcomes == acceptance.GREEN | {"spread": "ok"}
 
 
 def test_says_what_runs_where_and_how_to_go_on(deployed_output: str, deployed: Project) -> None:
@@ -36,9 +37,14 @@ def test_says_what_runs_where_and_how_to_go_on(deployed_output: str, deployed: P
     assert f"--lab --project-directory {deployed.directory} swarm-status" in deployed_output
 
 
-def test_verify_again(deployed: Project) -> None:
-    results = verify.run(verify.CHECKS, target(Context(project=deployed, lab=True), []), lambda _: None)
-    assert [result.line() for result in results if result.outcome != "ok"] == []
+@pytest.fixture
+def subject(deployed: Project, lab: Endpoint) -> acceptance.Subject:
+    where = target(Context(project=deployed, lab=True), [])
+    return acceptance.Subject(deployed.directory, where.addresses, lab.cli.parent / "openvpn")
+
+
+class TestAcceptance(acceptance.Acceptance):
+    """On the swarm."""
 
 
 def test_interrupted_demo_takes_its_lab_down(lab: Endpoint, tmp_path: Path) -> None:

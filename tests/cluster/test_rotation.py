@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import acceptance
 import pytest
 from deployed_project import STACK, running, tool
 
@@ -26,7 +27,7 @@ def value(project: Project, name: str) -> str:
 
 def failed(project: Project) -> list[str]:
     results = verify.run(verify.CHECKS, target(Context(project=project, lab=True), []), lambda _: None)
-    return [result.line() for result in results if result.outcome != "ok"]
+    return [result.line() for result in results if result.outcome != acceptance.GREEN[result.check.name]]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import acceptance
 import pytest
 from machine import DNS_TLD, Machine
 
@@ -43,9 +44,13 @@ def test_up_says_where_to_log_in_and_no_secret(up: str, machine: Machine) -> Non
         assert value not in up, name
 
 
-def test_every_acceptance_check_is_green(up: str, machine: Machine) -> None:
-    results = json.loads(machine.run("verify", "--json").stdout)
-    assert {item["outcome"] for item in results} == {"ok"}, results
+@pytest.fixture
+def subject(up: str, machine: Machine) -> acceptance.Subject:
+    return acceptance.Subject(machine.directory, machine.target().addresses, machine.lab.cli.parent / "openvpn")
+
+
+class TestAcceptance(acceptance.Acceptance):
+    """On one machine."""
 
 
 def test_both_modes_have_one_ca(up: str, machine: Machine) -> None:

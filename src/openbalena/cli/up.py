@@ -5,6 +5,7 @@ containers of services that the settings no longer have. `update` asks for newer
 """
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openbalena.cli.context import Context
@@ -35,6 +36,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         wait(deployment.load(context.project, lab=context.lab), context, args.timeout)
         return 0
     complete(context)
+    _require_certificates(context)
     standalone = deployment.load(context.project, lab=context.lab)
     for warning in standalone.settings.warnings:
         context.console.warn(warning)
@@ -71,6 +73,15 @@ def complete(context: Context) -> None:
         parser = argparse.ArgumentParser()
         config.configure(parser)
         config.run(parser.parse_args(["--yes"]), context)
+
+
+def _require_certificates(context: Context) -> None:
+    from openbalena import settings
+    from openbalena.secrets import pki
+
+    values = settings.load(context.project)
+    if values.get("DNS_TLD"):
+        pki.require(Path(values["PKI_DIR"]), values["DNS_TLD"])
 
 
 def _start(standalone: "Standalone", context: Context, *, pull: bool) -> None:

@@ -35,6 +35,12 @@ def check(directory: Path, dns_tld: str) -> None:
         raise UsageError("\n".join(wrong))
 
 
+def require(directory: Path, dns_tld: str) -> None:
+    """As `check`; what services are handed has to be there, too."""
+    public_values(directory)
+    check(directory, dns_tld)
+
+
 def use_certificate(directory: Path, certificate: str, key: str) -> None:
     """Make the user's own certificate and key (HAPROXY_CRT and HAPROXY_KEY, base64 of PEM) the one HAProxy serves.
 

@@ -53,12 +53,20 @@ def names(target: Target) -> str:
         raise SkipCheckError(
             "DNS is not asked, as --address or --lab names the addresses: each request goes there under its host name"
         )
-    wanted = [target.host(name) for name in host_names(target.profiles)]
+    wanted = host_names(target.profiles)
     with ThreadPoolExecutor(len(wanted)) as pool:
-        found = list(pool.map(lambda host: _amiss(host, target.addresses), wanted))
-    if wrong := [sentence for sentence in found if sentence]:
-        raise CheckError("; ".join(wrong), "make DNS records that point at the ingress nodes")
-    return f"{', '.join(wanted)} lead there"
+        found = list(pool.map(lambda name: _amiss(target.host(name), target.addresses), wanted))
+    wrong: dict[str, list[str]] = {}
+    for name, why in zip(wanted, found, strict=True):
+        if why:
+            wrong.setdefault(why, []).append(name)
+    if wrong:
+        said = "; ".join(f"{', '.join(hosts)}: {why}" for why, hosts in wrong.items())
+        raise CheckError(
+            f"below {target.dns_tld} {said}",
+            "make DNS records that point at the ingress nodes, or name these with --address",
+        )
+    return f"{', '.join(wanted)} below {target.dns_tld}"
 
 
 def port(number: int) -> Callable[[Target], str]:
@@ -127,11 +135,10 @@ def tunnel_closed(target: Target) -> str:
 def _amiss(host: str, addresses: Sequence[str]) -> str:
     """What is wrong with the DNS records of `host`; "" where it leads to some of `addresses` and nowhere else."""
     try:
-        found = lookup(host)
+        elsewhere = [found for found in lookup(host) if found not in addresses]
     except OSError as error:
-        return f"{host}: {error.strerror}"
-    elsewhere = [found_address for found_address in found if found_address not in addresses]
-    return f"{host} leads to {', '.join(elsewhere)}" if elsewhere else ""
+        return error.strerror or str(error)
+    return f"at {', '.join(elsewhere)}" if elsewhere else ""
 
 
 def _connect(address: str) -> socket.socket:

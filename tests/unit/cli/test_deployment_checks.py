@@ -1,4 +1,4 @@
-"""What `lint`, `swarm-up` and `stack render` refuse or warn of before anything is rendered."""
+"""What `lint`, `up`, `swarm-up` and `stack render` refuse or warn of before anything is rendered."""
 
 import shutil
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from openbalena.secrets.certificates import Authority
 from openbalena.secrets.keys import certificate_pem, read_certificates, read_key
 from openbalena.settings.variables import variables
 
-COMMANDS = [["lint"], ["swarm-up"], ["swarm-up", "--dry-run"], ["stack", "render", "-o"]]
+COMMANDS = [["lint"], ["up"], ["update"], ["swarm-up"], ["swarm-up", "--dry-run"], ["stack", "render", "-o"]]
 
 
 @pytest.fixture(scope="session")
@@ -62,8 +62,13 @@ def ended(directory: Path) -> str:
     return "pki/vpn.pem: ended on 20"
 
 
+def none(directory: Path) -> str:
+    shutil.rmtree(directory / "pki")
+    return "not there: run ./open-balena.sh config"
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-@pytest.mark.parametrize("breaks", [another_domain, another_key, no_chain, ended])
+@pytest.mark.parametrize("breaks", [another_domain, another_key, no_chain, ended, none])
 def test_a_pki_that_does_not_fit_is_refused_in_config_s_words(
     directory: Path, command: list[str], breaks: Callable[[Path], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
