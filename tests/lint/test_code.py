@@ -1,11 +1,14 @@
 """Lint, formatting, types and shell scripts: as tests, so that one run and one summary says everything."""
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from openbalena.sources import LINTERS, complaints
 
 ROOT = Path(__file__).parents[2]
 SHELL = re.compile(rb"#!.*[/ ](ba|da)?sh( |$)")
@@ -39,12 +42,19 @@ def test_python(command):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_shell_scripts():
-    scripts = [path for path in sources() if SHELL.match(first_line(path))]
-    assert ROOT / "open-balena.sh" in scripts
-    shellcheck = Path(sys.executable).with_name("shellcheck")
-    done = subprocess.run([shellcheck, *scripts], capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.mark.parametrize("linter", LINTERS, ids=lambda linter: linter.program)
+def test_by(linter, monkeypatch):
+    """What `lint` says of the checkout; the programs are among the development tools."""
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    assert complaints(linter, ROOT) == ""
+
+
+def test_no_shell_script_or_dockerfile_is_left_out():
+    found = {linter.program: set(linter.files(ROOT)) for linter in LINTERS}
+    assert found == {
+        "shellcheck": {path for path in sources() if SHELL.match(first_line(path))},
+        "hadolint": set(sources("Dockerfile*")),
+    }
 
 
 def test_modules_are_short():
