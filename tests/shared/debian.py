@@ -1,5 +1,6 @@
 """Programs from Debian's packages, unpacked into a cache and never installed."""
 
+import functools
 import hashlib
 import lzma
 import os
@@ -17,7 +18,7 @@ def program(package: str, path: str, suite: str = "trixie") -> Path:
     found = unpacked / path
     if found.exists():
         return found
-    index = lzma.decompress(_fetch(f"dists/{suite}/main/binary-amd64/Packages.xz")).decode()
+    index = _index(suite)
     start = index.index(f"\nPackage: {package}\n")
     fields = dict(line.split(": ", 1) for line in index[start:].strip().split("\n\n")[0].splitlines() if ": " in line)
     archive = _fetch(fields["Filename"])
@@ -28,6 +29,11 @@ def program(package: str, path: str, suite: str = "trixie") -> Path:
     deb.write_bytes(archive)
     subprocess.run(["dpkg-deb", "--extract", deb, unpacked], check=True, timeout=120)
     return found
+
+
+@functools.lru_cache(maxsize=1)
+def _index(suite: str) -> str:
+    return lzma.decompress(_fetch(f"dists/{suite}/main/binary-amd64/Packages.xz")).decode()
 
 
 def _fetch(name: str) -> bytes:

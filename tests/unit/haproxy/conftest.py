@@ -1,9 +1,11 @@
-"""HAProxy 2.6 is the machine's (Debian 12); 3.0 is in the root of the stand-in images, whose own loader runs it."""
+"""HAProxy 2.6 is Debian 12's, installed or unpacked; 3.0 is in the stand-ins' root, whose own loader runs it."""
 
+import contextlib
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import debian
 import pytest
 from front_door import FrontDoor
 from haproxy_chain import make_chain
@@ -11,17 +13,19 @@ from haproxy_chain import make_chain
 from openbalena.lab import paths
 
 _ran: list[str] = []
+# What Debian 12's haproxy is linked with and no Debian has by itself.
+_LIBRARIES = {
+    "liblua5.3-0": "liblua5.3.so.0",
+    "libopentracing-c-wrapper0": "libopentracing-c-wrapper.so.0",
+    "libopentracing1": "libopentracing.so.1",
+    "libpcre2-posix3": "libpcre2-posix.so.3",
+    "libpcre2-8-0": "libpcre2-8.so.0",
+}
 
 
 def find(version: str) -> list[str] | None:
-    """The command of an HAProxy of that version, if this machine has one."""
-    candidates = [["/usr/sbin/haproxy"]]
-    for root in sorted((paths.directory() / "roots").glob("images-*")):
-        libraries = f"{root}/usr/lib/x86_64-linux-gnu"
-        candidates.append(
-            [f"{root}/usr/lib64/ld-linux-x86-64.so.2", "--library-path", libraries, f"{root}/usr/sbin/haproxy"]
-        )
-    for candidate in candidates:
+    """The command of an HAProxy of that version, if it can be had."""
+    for candidate in (["/usr/sbin/haproxy"], *_in_roots(), *_unpacked()):
         if Path(candidate[0]).exists():
             said = subprocess.run([*candidate, "-v"], capture_output=True, text=True, check=False, timeout=10).stdout
             if f"version {version}." in said:
@@ -29,12 +33,29 @@ def find(version: str) -> list[str] | None:
     return None
 
 
+def _in_roots() -> Iterator[list[str]]:
+    for root in sorted((paths.directory() / "roots").glob("images-*")):
+        libraries = f"{root}/usr/lib/x86_64-linux-gnu"
+        yield [f"{root}/usr/lib64/ld-linux-x86-64.so.2", "--library-path", libraries, f"{root}/usr/sbin/haproxy"]
+
+
+def _unpacked() -> Iterator[list[str]]:
+    folder = "usr/lib/x86_64-linux-gnu"
+    with contextlib.suppress(OSError, subprocess.SubprocessError):  # then the test says that it is left out
+        found = [debian.program(package, f"{folder}/{file}", "bookworm") for package, file in _LIBRARIES.items()]
+        libraries = ":".join(str(file.parent) for file in found)
+        haproxy = debian.program("haproxy", "usr/sbin/haproxy", "bookworm")
+        yield ["/lib64/ld-linux-x86-64.so.2", "--library-path", libraries, str(haproxy)]
+
+
 @pytest.fixture(scope="session", params=["2.6", "3.0"])
 def program(request: pytest.FixtureRequest) -> list[str]:
     """The command of each HAProxy version; says which ran."""
     command = find(request.param)
     if command is None:
-        pytest.skip(f"HAProxy {request.param} is not here: 2.6 is Debian 12's package, 3.0 comes with `lab base`")
+        pytest.skip(
+            f"HAProxy {request.param} is not here: 2.6 is Debian 12's package, 3.0 comes with ./scripts/test as root"
+        )
     said = subprocess.run([*command, "-v"], capture_output=True, text=True, check=True, timeout=10).stdout
     _ran.append(said.splitlines()[0])
     return command
