@@ -38,14 +38,21 @@ class Project:
         """The user's own changes of the definitions."""
         return self.directory / "docker-compose.override.yml"
 
-    def compose_files(self, *, lab: bool, mesh: bool = False) -> list[Path]:
+    @property
+    def nfs_file(self) -> Path:
+        """What `nfs-setup` wrote for `docker compose`: the volumes on an NFS server."""
+        return self.directory / "docker-compose.nfs.yml"
+
+    def compose_files(self, *, lab: bool, mesh: bool = False, nfs: bool = False) -> list[Path]:
         """The definitions in merge order; the lab's file only adds build contexts for the stand-in images.
 
-        `mesh` (Swarm only): with what the routing mesh changes.
+        `mesh` (Swarm only): with what the routing mesh changes. `nfs` (Compose only): with the volumes on NFS.
         """
         files = [self.root / "docker-compose.yml"]
         if mesh:
             files.append(self.root / "docker-compose.mesh.yml")
         if lab:
             files.append(self.root / "lab" / "docker-compose.yml")
+        if nfs:
+            files.append(self.nfs_file)
         return [*files, self.override_file] if self.override_file.exists() else files

@@ -119,7 +119,7 @@ def test_nfs_names_every_node_with_the_reason_and_changes_nothing(small: Small) 
     """The kernel of these machines has no NFS client: the way to that sentence is what is shown here."""
     before = small.project.env_file.read_text()
     result = small.run("swarm-nfs-setup", "--nfs-host", "192.0.2.1", "--yes")
-    assert result.code == 1 and "which an empty one on NFS would hide" in result.error, result
+    assert result.code == 1 and "which empty ones on NFS would hide" in result.error, result
     assert small.run("swarm-down").code == 0
     assert small.run("storage", "forget", "store-data", "--yes").code == 0
     result = small.run("swarm-nfs-setup", "--nfs-host", "192.0.2.1", "--yes")

@@ -44,7 +44,7 @@ COMMANDS = (
     Command("auto-pki", "standalone", "get certificates from Let's Encrypt by DNS challenge"),
     Command("custom-pki", "standalone", "use a certificate of your own", "custom_pki", ("pki-custom",)),
     Command("self-signed", "standalone", "print the private CA, or make this machine trust it", "self_signed"),
-    Command("nfs-setup", "standalone", "put the volumes on an NFS server"),
+    Command("nfs-setup", "standalone", "put the volumes on an NFS server", "nfs_setup"),
     Command("swarm-init", "cluster", "make this node a manager, label it, print how others join", "swarm_init"),
     Command("swarm-build", "cluster", "build the images and bring them to every node", "swarm_build"),
     Command("swarm-up", "cluster", "deploy the stack and wait until every service runs", "swarm_up"),

@@ -5,9 +5,9 @@ export, make the volumes' directories there and own what it writes.
 """
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Any
 
+from openbalena.cli import nfs_options
 from openbalena.cli.context import Context
 from openbalena.errors import OperationError
 from openbalena.invocation import invocation
@@ -18,44 +18,28 @@ if TYPE_CHECKING:
 
 # Seconds for one node: pulling the image, and mount.nfs's own patience (nfs(5), retry).
 _TIMEOUT = 240.0
-_OPTIONS = {
-    "NFS_HOST": "the server's host name or address",
-    "NFS_PORT": "its port (2049)",
-    "NFS_PATH": "the exported directory (/openbalena)",
-    "NFS_VOLUMES": "which volumes go there, as s3-data,redis-data (all that hold data)",
-}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    for name, text in _OPTIONS.items():
-        parser.add_argument("--" + name.lower().replace("_", "-"), dest=name, metavar="VALUE", help=text)
+    nfs_options.configure(parser)
     parser.add_argument("--take-over", metavar="LOCK", default="", help="take over the lock of a deploy that is gone")
-    parser.add_argument("--yes", action="store_true", help="ask nothing, and put the database there too")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where a node cannot use the export: each is named with the reason, and nothing is changed."""
-    from openbalena import deployment, settings
+    from openbalena import deployment
     from openbalena.cli import config
-    from openbalena.cli.questions import ask
     from openbalena.cluster import engine as engines
     from openbalena.cluster import lock
     from openbalena.storage import nfs
 
-    answers = {"USE_NFS": "true", **{name: getattr(args, name) for name in _OPTIONS if getattr(args, name) is not None}}
     with config.alone(context.project.directory):
-        if not args.yes and sys.stdin.isatty() and sys.stderr.isatty():
-            answers |= ask(answers, settings.current(context.project), _OPTIONS)
+        answers = nfs_options.answers(args, context)
         loaded = deployment.load(context.project, lab=context.lab, extra=answers)
         nfs.require_server(loaded.settings)
         names = nfs.chosen(loaded.settings, loaded.compiled.stateful)
-        if "db-data" in names and not context.console.confirm(
-            "The database on NFS is slower, and no safer: it stays on one node, since two servers on one directory "
-            "destroy it. Put db-data there too? (NFS_VOLUMES chooses)",
-            yes=args.yes,
-        ):
-            raise OperationError("nothing was changed: say --nfs-volumes with what is to go there")
+        nfs_options.require_agreed(names, args, context)
         engine = engines.current(context.lab)
         with engine.client() as client:
             engines.require_manager(client, engine)

@@ -85,9 +85,10 @@ def _require_certificates(context: Context) -> None:
 
 
 def _start(standalone: "Standalone", context: Context, *, pull: bool) -> None:
-    from openbalena.standalone import build, certificates, remains, takeover
+    from openbalena.standalone import build, certificates, on_nfs, remains, takeover
 
     report = context.console.progress
+    on_nfs.prepare(standalone)
     takeover.check(standalone)
     if pull:
         report("pulling newer images")

@@ -44,10 +44,24 @@ def ensure(standalone: Standalone, report: Callable[[str], None], *, pull: bool 
     return found
 
 
+def one(standalone: Standalone, report: Callable[[str], None]) -> str:
+    """The image of some service, there after this: pulled, where not all are built here (as the lab's are)."""
+    planned = plan(standalone)
+    built = {what.service for what in planned}
+    for name, service in sorted(standalone.definitions.services.items()):
+        if name not in built:
+            image = str(service["image"])
+            if not build.image_id(standalone.engine, image):
+                report(f"pulling {image}")
+                standalone.engine.docker("pull", "--quiet", image, timeout=_OTHERS)
+            return image
+    return ensure(standalone, report).engine.environment[planned[0].variable]
+
+
 def plan(standalone: Standalone) -> list[Build]:
     """Our own images: those whose name the definitions take from a variable that nobody set."""
     written = compose.load(
-        standalone.project.compose_files(lab=standalone.lab),
+        list(standalone.files),
         environment=standalone.settings.interpolation(),
         profiles=standalone.settings.profiles,
         interpolate=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from openbalena import compose, settings
 from openbalena.cluster import engine as engines
@@ -19,7 +20,8 @@ from openbalena.project import Project
 class Standalone:
     """`name` is the Compose project's name, the prefix of its containers, networks and volumes.
 
-    `engine` has every setting in its processes' environment, so Compose sees what was validated here.
+    `engine` has every setting in its processes' environment, so Compose sees what was validated here. `files` are the
+    definitions, in merge order.
     """
 
     project: Project
@@ -28,6 +30,7 @@ class Standalone:
     engine: Engine
     name: str
     lab: bool
+    files: tuple[Path, ...]
 
     @property
     def services(self) -> list[str]:
@@ -41,7 +44,7 @@ class Standalone:
     def words(self, *args: str) -> list[str]:
         """The docker command line's words for `docker compose ARGS` on this project."""
         file = self.project.env_file
-        files = [word for path in self.project.compose_files(lab=self.lab) for word in ("--file", str(path))]
+        files = [word for path in self.files for word in ("--file", str(path))]
         return [
             *("compose", "--ansi", "never", "--progress", "plain", "--project-name", self.name),
             *("--project-directory", str(self.project.root), "--env-file", str(file if file.exists() else os.devnull)),
@@ -64,17 +67,19 @@ class Standalone:
             raise OperationError(f"`docker compose {args[0]}` failed:\n  {said or 'it said nothing'}") from None
 
 
-def load(project: Project, *, lab: bool) -> Standalone:
+def load(project: Project, *, lab: bool, extra: Mapping[str, str] | None = None, nfs: bool = True) -> Standalone:
     """Read the deployment in `project` and find its engine.
 
+    `extra` are settings that win over `.env` and environment. Without `nfs` the definitions are those of a machine
+    without an NFS server, whatever the settings say.
     Raises UsageError for settings or definitions that are wrong, OperationError where there is no `docker compose`.
     """
-    values = settings.load(project)
+    values = settings.load(project, extra)
     if not values.get("DNS_TLD"):
         raise UsageError(f"{project.env_file}: DNS_TLD is not set: run ./open-balena.sh config")
-    definitions = compose.load(
-        project.compose_files(lab=lab), environment=values.interpolation(), profiles=values.profiles
-    )
+    on_nfs = nfs and values["USE_NFS"] == "true" and project.nfs_file.exists()
+    files = project.compose_files(lab=lab, nfs=on_nfs)
+    definitions = compose.load(files, environment=values.interpolation(), profiles=values.profiles)
     environment = {
         **values.interpolation(),
         **values.secrets,
@@ -83,7 +88,7 @@ def load(project: Project, *, lab: bool) -> Standalone:
     engine = engines.current(lab)
     engine = replace(engine, environment={**engine.environment, **environment})
     _require_plugin(engine)
-    return Standalone(project, values, definitions, engine, name(project, values, definitions), lab)
+    return Standalone(project, values, definitions, engine, name(project, values, definitions), lab, tuple(files))
 
 
 def name(project: Project, values: settings.Settings, definitions: compose.Project | None = None) -> str:

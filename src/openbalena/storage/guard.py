@@ -15,6 +15,7 @@ from openbalena.cluster.engine import Engine
 from openbalena.cluster.placement import DATA_LABEL
 from openbalena.cluster.state import Cluster, Service
 from openbalena.errors import OperationError
+from openbalena.storage import nfs
 from openbalena.storage.record import Move, Place, Record
 from openbalena.storage.scripts import MARK
 
@@ -64,15 +65,12 @@ def misplaced(services: Iterable[Service], cluster: Cluster, record: Record) -> 
 
 def shadowed(services: Iterable[Service], record: Record, on_nfs: Collection[str]) -> Iterator[str]:
     """A sentence for each volume that has local data and is to be on NFS, or the other way round."""
-    for volume in sorted({volume for service in services for volume in demand.data_volumes(service)}):
+    names = {volume: f"{service.stack}_{volume}" for service in services for volume in demand.data_volumes(service)}
+    for volume in sorted(names):
         place = record.places.get(volume)
         if place and not place.nfs and volume in on_nfs:
-            yield (
-                f"volume {volume} is a local one with data on {place.hostname}, which an empty one on NFS would hide: "
-                f"stop the stack (swarm-down), copy its content into the export's directory {volume} as root, keeping "
-                f"owners (`cp -a`), remove the local volume there (`docker volume rm`), then run "
-                f"./open-balena.sh storage forget {volume}; or leave {volume} out of NFS_VOLUMES"
-            )
+            forget = f"run ./open-balena.sh storage forget {volume}"
+            yield nfs.hidden({volume: names[volume]}, place.hostname, "stop the stack (swarm-down)", forget)
         elif place and place.nfs and volume not in on_nfs:
             yield (
                 f"volume {volume} has its data on NFS, and the settings no longer put it there: set USE_NFS=true and "

@@ -18,10 +18,10 @@ DIRECTORY = "/openbalena-export"
 _OPTIONS = "addr={host},port={port},nfsvers=4.1,rw,hard,timeo=600,retrans=2"
 
 
-def require_server(settings: Mapping[str, str]) -> None:
-    """Raise UsageError where USE_NFS is true and no server is named."""
+def require_server(settings: Mapping[str, str], command: str = "swarm-nfs-setup") -> None:
+    """Raise UsageError where USE_NFS is true and no server is named; `command` is the one that asks for it."""
     if settings.get("USE_NFS") == "true" and settings.get("NFS_HOST", INVALID) in ("", INVALID):
-        raise UsageError("NFS_HOST: USE_NFS=true needs the NFS server's name: run ./open-balena.sh swarm-nfs-setup")
+        raise UsageError(f"NFS_HOST: USE_NFS=true needs the NFS server's name: run ./open-balena.sh {command}")
 
 
 def chosen(settings: Mapping[str, str], stateful: Collection[str]) -> tuple[str, ...]:
@@ -58,6 +58,19 @@ def volumes(settings: Mapping[str, str], names: Collection[str]) -> dict[str, An
 def apply(document: Mapping[str, Any], settings: Mapping[str, str], names: Collection[str]) -> dict[str, Any]:
     """The stack document with those of its volumes on the server; they stay pinned: Swarm fences no lost node."""
     return {**document, "volumes": {**document.get("volumes", {}), **volumes(settings, names)}}
+
+
+def hidden(volumes: Mapping[str, str], where: str, stop: str, again: str) -> str:
+    """Local volumes with data that empty ones on the server would hide: the steps by which nothing is lost.
+
+    `volumes` are their names with the Engine's; `where` they are, how to `stop` what uses them, and what to do `again`
+    when the data has been copied.
+    """
+    return (
+        f"local volumes with data on {where}, which empty ones on NFS would hide: {', '.join(volumes)}: {stop}, copy "
+        "the content of each into the export's directory of its name as root, keeping owners (`cp -a`), remove them "
+        f"there (`docker volume rm {' '.join(volumes.values())}`), then {again}; or leave them out of NFS_VOLUMES"
+    )
 
 
 def check_script(names: Collection[str], node: str) -> str:

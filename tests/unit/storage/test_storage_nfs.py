@@ -113,7 +113,8 @@ def test_the_stack_has_the_chosen_volumes_on_the_server(tmp_path: Path) -> None:
 def test_local_data_is_not_hidden_and_data_on_nfs_not_left() -> None:
     local, remote = (Record({"db-data": Place("n1", "node1", on_nfs)}) for on_nfs in (False, True))
     (sentence,) = guard.shadowed([DB], local, ["db-data"])
-    assert "would hide" in sentence and "storage forget db-data" in sentence
+    assert "would hide: db-data" in sentence and "`docker volume rm ob_db-data`" in sentence
+    assert "storage forget db-data" in sentence
     (sentence,) = guard.shadowed([DB], remote, [])
     assert "has its data on NFS" in sentence
     assert not list(guard.shadowed([DB], local, [])) and not list(guard.shadowed([DB], remote, ["db-data"]))
