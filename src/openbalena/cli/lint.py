@@ -27,7 +27,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             context.console.warn(str(found))
     count = len(checked.compiled.document["services"])
     profiles = ", ".join(checked.settings.profiles) or "none"
-    files = ", ".join(str(file) for file in context.project.compose_files(lab=context.lab))
+    files = ", ".join(map(str, checked.compose.files))
     context.console.say(f"{context.project.env_file}: right (profiles: {profiles})")
     context.console.say(f"{files}: right, on one machine and as a stack ({count} services)")
     if wrong := [*_stack_files(context), *_sources(context)]:
