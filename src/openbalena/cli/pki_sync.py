@@ -76,10 +76,13 @@ def _report(context: Context, client: Any, values: Settings, chain: bytes) -> No
     where = {node.address: node.hostname for node in labels.holders(nodes, placement.INGRESS_LABEL) if node.usable}
     if not where:
         raise UsageError("no node has the label openbalena.ingress=true: run ./open-balena.sh swarm-init")
+    # The mesh chooses who answers.
+    meshed = values["INGRESS_MODE"] == "mesh"
+    whose = " (by the routing mesh: the answer is one HAProxy's, not this node's)" if meshed else ""
     left = certificate.not_serving(where, f"api.{values['DNS_TLD']}", chain, _NOTICED)
     for address, name in where.items():
         if address not in left:
-            context.console.say(f"{name} ({address}) serves it.")
+            context.console.say(f"{name} ({address}) serves it{whose}.")
     other = {address: why for address, why in left.items() if why == certificate.OTHER}
     for address in left.keys() - other.keys():
         context.console.warn(f"{where[address]} ({address}) could not be asked on port 443: {left[address]}")
