@@ -58,6 +58,13 @@ def test_both_modes_have_one_ca(up: str, machine: Machine) -> None:
     assert inside == (machine.directory / "pki" / "ca-0.pem").read_text()
 
 
+def test_the_ca_of_one_machine_is_not_rotated(up: str, machine: Machine) -> None:
+    before = {path.name: path.read_bytes() for path in (machine.directory / "pki").iterdir()}
+    done = machine.run("secrets", "rotate", "CA", "--yes", code=2)
+    assert "On one machine (up) balena-ca's volume holds the CA" in done.stderr
+    assert {path.name: path.read_bytes() for path in (machine.directory / "pki").iterdir()} == before
+
+
 def test_logs_name_their_service(up: str, machine: Machine) -> None:
     lines = machine.run("logs", "redis", "haproxy", "--tail", "3").stdout.splitlines()
     assert lines and all(line.startswith(("redis-1", "haproxy-1")) for line in lines)

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace, context: Context, values: Settings) -> int:
                 context.console.progress("waiting for haproxy-certs on every ingress node …")
             one_service.until_runs(client, stack, certificate.SERVICE, args.timeout)
             deploy.remove_unused(client, stack)
-        _report(context, client, values, chain)
+        report(context, client, values, chain)
         _warn_of_others(context, client, values)
     context.console.say("The cluster has the certificate." if changed else "The cluster had the certificate already.")
     return 0
@@ -68,7 +68,7 @@ def _warn_of_others(context: Context, client: Any, values: Settings) -> None:
         context.console.warn(f"{names}: the services have older ones: run ./open-balena.sh swarm-up, which rolls them")
 
 
-def _report(context: Context, client: Any, values: Settings, chain: bytes) -> None:
+def report(context: Context, client: Any, values: Settings, chain: bytes) -> None:
     """Say which ingress nodes serve the certificate. Raises OperationError where one serves another."""
     from openbalena.cluster import certificate, labels, placement, state
 

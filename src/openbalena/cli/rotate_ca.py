@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openbalena import settings
+from openbalena.cli import pki_sync
 from openbalena.cli.config import alone
 from openbalena.cli.context import Context
 from openbalena.errors import OperationError, UsageError
@@ -77,6 +78,8 @@ def _advance(args: argparse.Namespace, context: Context, values: Settings, direc
         _require_deployed(cluster, directory, invocation(context.project, lab=context.lab))
         if args.back and now is not Phase.DROPPED:
             raise UsageError(f"secrets rotate CA --back: {now.text}, and only phase 3 can be taken back")
+        if now is Phase.ISSUING:
+            pki_sync.report(context, client, values, (directory / "chain.pem").read_bytes())
         question = _BACK if args.back else _QUESTIONS[now]
         if now:
             days = (datetime.now(UTC) - carried.since(client, cluster, _CAME_WITH[now])).days

@@ -89,7 +89,7 @@ def push_and_pull(target: Target) -> str:
     """Images pushed through changing addresses come back whole through others, with tokens from the api."""
     for turn in range(_ROUNDS):
         repository = f"v2/{secrets.token_hex(16)}"
-        transfer = _Transfer(target, repository, _token(target, repository, turn), turn)
+        transfer = _Transfer(target, repository, token(target, repository, turn), turn)
         layer, config = secrets.token_bytes(_LAYER_SIZE), json.dumps({"created": secrets.token_hex(8)}).encode()
         blobs = [{"size": len(blob), "digest": transfer.upload(blob)} for blob in (config, layer)]
         manifest = json.dumps(
@@ -102,7 +102,7 @@ def push_and_pull(target: Target) -> str:
         ).encode()
         _expect(transfer.ask("PUT", f"/v2/{repository}/manifests/latest", manifest, _MANIFEST), 201, "the manifest")
         # Another token, got at another address, for another client's pull.
-        transfer.token = _token(target, repository, turn + 1)
+        transfer.token = token(target, repository, turn + 1)
         for reference in ("latest", _digest(manifest)):
             _same(manifest, transfer.download(f"/v2/{repository}/manifests/{reference}"))
         for blob, content in zip(blobs, (config, layer), strict=True):
@@ -124,7 +124,7 @@ def closed(target: Target) -> str:
     return "401 without a token, naming the api"
 
 
-def _token(target: Target, repository: str, turn: int) -> str:
+def token(target: Target, repository: str, turn: int) -> str:
     """A token to push and pull, asked for at the address whose turn it is."""
     path = f"/auth/v1/token?service={target.host('registry2')}&scope=repository:{repository}:push,pull"
     answer = Web(target).request(

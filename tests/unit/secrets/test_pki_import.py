@@ -94,6 +94,19 @@ def test_a_good_one_is_taken_as_it_is(authority: bytes) -> None:
     assert key and belongs(key, SERVER.certificate)
 
 
+def test_a_private_ca_is_replaced_with_both_trusted_meanwhile() -> None:
+    """As docs/certificates.md says: a file with both CAs goes with the old certificate, then with the new one."""
+    other = issue("another root")
+    new, both = issue("server", other, NAMES), ROOT.pem + other.pem
+    for server, chain, trusted in (
+        (SERVER, SERVER.pem + MIDDLE.pem, both),
+        (new, new.pem, both),
+        (new, new.pem, other.pem),
+    ):
+        assert checked(chain, server.key_pem, trusted, DOMAIN).authority == trusted
+    assert "not issued by the given CA" in refusal(SERVER.pem + MIDDLE.pem, SERVER.key_pem, other.pem)
+
+
 def test_rsa_and_a_key_within_the_same_file() -> None:
     server = issue("server", ROOT, NAMES, key=rsa.generate_private_key(public_exponent=65537, key_size=2048))
     both = server.pem + server.key_pem

@@ -1,6 +1,7 @@
 """Rotating a token: one line of `.env`, and one secret of each service that uses it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from openbalena import deployment, dotenv, placeholder, settings, stack
 from openbalena.errors import UsageError
 from openbalena.project import Project
-from openbalena.secrets import tokens
+from openbalena.secrets import replace, tokens
 from openbalena.secrets.rotate import rotate
 from openbalena.settings import envfile
 from openbalena.settings.variables import variables
@@ -53,6 +54,19 @@ def test_what_a_rotation_changes_is_what_it_says(name: str, project: Project, tm
     assert len(new.text.splitlines()) == len(old.text.splitlines()) and project.env_file.stat().st_mode & 0o777 == 0o600
     after = rendered(project, tmp_path / "after")
     assert sorted(service for service in after if after[service] != before[service]) == said and said
+
+
+def test_each_phase_of_the_ca_changes_what_its_services_are_handed_and_no_other_s(
+    project: Project, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PKI_DIR", str(shutil.copytree(made, tmp_path / "pki")))
+    trusting, issued = {"api", "registry", "s3", "vpn"}, {"api", "registry", "vpn", "balena-ca", "haproxy-certs"}
+    before = rendered(project, tmp_path / "0")
+    for step, changed in enumerate((trusting, issued, trusting | {"haproxy-certs"}, set()), 1):
+        replace.advance(tmp_path / "pki", DOMAIN)
+        after = rendered(project, tmp_path / str(step))
+        assert {service for service in after if after[service] != before[service]} == changed
+        before = after
 
 
 def test_the_users_own_value_is_taken_and_checked(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,166 @@
+"""The CA of a running deployment is replaced phase by phase, and who trusts what he should is served all the time."""
+
+import base64
+import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from deployed_clients import Load
+from deployed_project import running, tool
+
+from openbalena import dotenv, verify
+from openbalena.cli.context import Context
+from openbalena.cli.verify import target
+from openbalena.project import Project
+from openbalena.secrets import phases
+from openbalena.secrets.keys import read_certificates
+from openbalena.verify import CheckError, Target, vpn
+from openbalena.verify.front import CRL_PATH
+from openbalena.verify.registry import token
+from openbalena.verify.web import Web
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+SEEN_BY_CLIENTS = [check for check in verify.CHECKS if check.name in ("certificate", "ping", "login", "vpn")]
+
+
+def outside(project: Project, authority: str = "") -> Target:
+    """The deployment as one sees it who trusts `authority` (PEM) alone; as `verify` does without it."""
+    found = target(Context(project=project, lab=True), [])
+    return replace(found, authority=authority, vpn_authority=authority) if authority else found
+
+
+def failed(to: Target, checks: Sequence[verify.Check] = verify.CHECKS) -> list[str]:
+    return [result.line() for result in verify.run(checks, to, lambda _: None) if result.outcome != "ok"]
+
+
+def refused(project: Project, authority: str) -> bool:
+    """Whether one who trusts `authority` alone takes neither HAProxy's nor the VPN's certificate."""
+    (found,) = verify.run(SEEN_BY_CLIENTS[:1], outside(project, authority), lambda _: None)
+    with pytest.raises(CheckError, match="not of the deployment's CA"):
+        vpn.tunnel(replace(outside(project), vpn_authority=authority))
+    return found.outcome == "FAIL"
+
+
+def step(project: Project, *options: str) -> "subprocess.CompletedProcess[str]":
+    done = tool(project, "secrets", "rotate", "CA", "--yes", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def rolled(project: Project) -> set[str]:
+    """Deploy; the services whose tasks it replaced, none of which is left."""
+    before = running()
+    done = tool(project, "swarm-up")
+    assert done.returncode == 0, done.stdout + done.stderr
+    now = running()
+    changed = {service for service in now if now[service] != before[service]}
+    assert all(not now[service] & before[service] for service in changed)
+    return changed
+
+
+def handed_out(to: Target) -> str:
+    """The CA that the api tells devices to know the VPN by, as every ingress node says it."""
+    answers = [Web(to).request("GET", address, "api", "/os/v1/config").json() for address in to.addresses]
+    (authority,) = {answer["services"]["openvpn"]["ca"] for answer in answers}
+    return str(authority)
+
+
+def issues(project: Project) -> None:
+    """balena-ca issues, and signs its revocation list, by the CA of the project's files."""
+    to, issuer = outside(project), read_certificates(project.pki / "server-ca-0.pem")[0]
+    basic = ("balena", to.value("HAPROXY_PASSWORD"))
+    body = {"request": {"CN": "own.example.com", "hosts": ["own.example.com"]}}
+    answer = Web(to).request("POST", to.addresses[0], "ca", "/api/v1/cfssl/newcert", json=body, basic=basic).json()
+    x509.load_pem_x509_certificate(answer["result"]["certificate"].encode()).verify_directly_issued_by(issuer)
+    listed = Web(to).request("GET", to.addresses[0], "ca", CRL_PATH).json()["result"]
+    assert x509.load_der_x509_crl(base64.b64decode(listed)).is_signature_valid(issuer.public_key())
+
+
+def test_the_ca_is_replaced_while_devices_work(deployed: Project, tmp_path: Path) -> None:
+    second, settings = Project(directory=tmp_path), deployed.env_file.read_text()
+    old = (deployed.pki / "ca-0.pem").read_text()
+    assert phases.phase(deployed.pki) is phases.Phase.NONE
+    registry_token, before = token(outside(deployed), "v2/of-before", 0), running()
+
+    # 1: the new CA is trusted too.
+    done = step(deployed)
+    assert "phase 1 of 3" in done.stdout and "swarm-up, which rolls api, registry, s3, vpn\n" in done.stdout
+    assert running() == before, "nothing happens before the deploy"
+    done = tool(deployed, "secrets", "rotate", "CA", "--yes")
+    assert done.returncode == 1 and "another ca-bundle.pem than is here" in done.stderr, done.stderr
+    load = Load(outside(deployed, old))
+    with load.running():
+        assert rolled(deployed) == {"api", "registry", "s3", "vpn"}
+        new = (deployed.pki / "ca-next.pem").read_text()
+        fetched = handed_out(outside(deployed, old))
+        assert old in fetched and new in fetched
+        assert failed(outside(deployed, old), SEEN_BY_CLIENTS) == []
+    assert load.failed == [] and load.done > 100
+    assert failed(outside(deployed)) == []
+    assert refused(deployed, new)
+    issues(deployed)
+    assert tool(second, "config", "--from-cluster", "--yes").returncode == 0
+    assert (second.pki / "ca-next-key.pem").read_bytes() == (deployed.pki / "ca-next-key.pem").read_bytes()
+    assert "phase 1 of 3" in tool(second, "pki", "show").stdout
+
+    # 2: the new CA issues. Who knows the old root alone is served still, and who knows the new one alone is by now.
+    assert "phase 2 of 3" in step(deployed).stdout
+    load = Load(outside(deployed, old))
+    with load.running():
+        assert rolled(deployed) == {"api", "registry", "vpn", "balena-ca", "haproxy-certs"}
+        assert tool(deployed, "pki", "renew").returncode == 0
+        done = tool(deployed, "pki", "sync")
+        assert done.returncode == 0 and done.stdout.count("serves it") == 2, done.stderr
+        for authority in (old, new):
+            assert failed(outside(deployed, authority), SEEN_BY_CLIENTS) == []
+    assert load.failed == [] and load.done > 100
+    assert failed(outside(deployed)) == []
+    assert handed_out(outside(deployed, new)) == fetched
+    issues(deployed)
+    answer = Web(outside(deployed)).request(
+        "GET",
+        outside(deployed).addresses[0],
+        "registry2",
+        "/v2/v2/of-before/tags/list",
+        headers={"Authorization": f"Bearer {registry_token}"},
+    )
+    assert answer.status_code == 404, "the token is good, the repository is not there"
+    done = tool(second, "swarm-up")
+    assert done.returncode == 1 and "config --from-cluster" in done.stderr, "it has not seen the second phase"
+
+    # 3: the old CA is dropped. Who fetched both in time notices nothing.
+    assert "phase 3 of 3" in step(deployed).stdout
+    load = Load(outside(deployed, fetched))
+    with load.running():
+        assert rolled(deployed) == {"api", "registry", "s3", "vpn", "haproxy-certs"}
+        served = tool(deployed, "pki", "sync")
+        assert served.returncode == 0 and served.stdout.count("serves it") == 2, served.stderr
+        for authority in (fetched, new):
+            assert failed(outside(deployed, authority), SEEN_BY_CLIENTS) == []
+    assert load.failed == [] and load.done > 100
+    assert failed(outside(deployed)) == []
+    assert refused(deployed, old) and old not in handed_out(outside(deployed))
+
+    # Those that were missed come back.
+    assert "phase 2 of 3" in step(deployed, "--back").stdout
+    assert rolled(deployed) == {"api", "registry", "s3", "vpn", "haproxy-certs"}
+    assert tool(deployed, "pki", "sync").stdout.count("serves it") == 2
+    assert failed(outside(deployed, old), SEEN_BY_CLIENTS) == []
+    step(deployed)
+    rolled(deployed)
+
+    # The end: what is left is a deployment like any other.
+    assert "The rotation has ended" in step(deployed).stdout
+    assert rolled(deployed) == set()
+    assert not list(deployed.pki.glob("*-retired*")) and not list(deployed.pki.glob("*-previous*"))
+    assert failed(outside(deployed)) == []
+    assert tool(second, "config", "--from-cluster", "--yes").returncode == 0
+    assert {p.name: p.read_bytes() for p in second.pki.iterdir()} == {
+        p.name: p.read_bytes() for p in deployed.pki.iterdir()
+    }
+    assert dotenv.read(deployed.env_file, {}).values == dotenv.read(second.env_file, {}).values
+    assert deployed.env_file.read_text() == settings

@@ -1,0 +1,72 @@
+"""secrets rotate CA where no cluster is asked: a step that was cut off, and what makes no sense."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from openbalena.cli.main import main
+from openbalena.secrets import pki, replace
+from openbalena.secrets.phases import Phase, phase
+
+DOMAIN = "my.example.com"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configured project whose engine does not answer."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nowhere.sock")
+    assert main(["--project-directory", str(tmp_path), "config", "--dns-tld", DOMAIN, "--yes"]) == 0
+    return tmp_path
+
+
+def call(project: Path, *words: str) -> int:
+    return main(["--project-directory", str(project), *words])
+
+
+def test_a_step_that_was_cut_off_is_completed_and_nothing_follows(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def killed(directory: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(replace, "finish", killed)
+        replace.advance(project / "pki", DOMAIN)
+    for refused in (
+        ["swarm-up", "--dry-run"],
+        ["config", "--yes"],
+        ["pki", "renew"],
+        ["secrets", "rotate", "VPN_GUEST_API_KEY"],
+    ):
+        assert call(project, *refused) == 2, refused
+        assert "rotation-step.json: a step of the CA's rotation was cut off" in capsys.readouterr().err
+    assert call(project, "secrets", "rotate", "CA") == 0
+    said = capsys.readouterr().out
+    assert "The step that was cut off is complete now." in said and "phase 1 of 3" in said and "swarm-up" in said
+    assert phase(project / "pki") is Phase.TRUSTED
+    pki.check(project / "pki", DOMAIN)
+    assert call(project, "pki", "show") == 0
+    assert "The CA is being replaced: phase 1 of 3" in capsys.readouterr().out
+    assert call(project, "swarm-up", "--dry-run") == 0
+
+
+def test_without_the_cluster_no_phase_begins(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path.name: path.read_bytes() for path in (project / "pki").iterdir()}
+    assert call(project, "secrets", "rotate", "CA", "--yes") == 1
+    assert "Docker cannot be reached" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (project / "pki").iterdir()} == before
+
+
+@pytest.mark.parametrize("option", [["--back"], ["--take-over", "abc"]])
+def test_what_is_for_the_ca_is_refused_for_a_token(
+    project: Path, option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(project, "secrets", "rotate", "VPN_GUEST_API_KEY", "--yes", *option) == 2
+    assert "are for the CA alone" in capsys.readouterr().err
+
+
+def test_a_broken_pki_is_refused_before_the_cluster_is_asked(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(project / "pki" / "ca-0.pem", project / "pki" / "ca-next.pem")
+    assert call(project, "secrets", "rotate", "CA", "--yes") == 2
+    assert "ca-next-key.pem: missing, although ca-next.pem is there" in capsys.readouterr().err
