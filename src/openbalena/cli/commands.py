@@ -56,7 +56,7 @@ COMMANDS = (
     Command("lab", "lab", "start, show, break and remove a cluster of real engines on this machine", "lab"),
     Command("demo", "lab", "start the lab, deploy on it, verify, and say how to go on", "demo"),
     Command("pki", "operations", "show, renew and replace certificates", "pki"),
-    Command("secrets", "operations", "show and rotate tokens", "secrets"),
+    Command("secrets", "operations", "show and rotate tokens, replace the CA", "secrets"),
     Command("storage", "operations", "show where volumes live, and move them between nodes", "storage"),
 )
 
