@@ -65,9 +65,13 @@ def _compiled(args: argparse.Namespace, context: Context) -> "tuple[Compiled, di
 
     if not args.file:
         from openbalena import deployment
+        from openbalena.cli.swarm_up import with_nfs
+        from openbalena.storage import nfs
 
         extra = {"COMPOSE_PROFILES": ",".join(args.profile)} if args.profile else {}
         loaded = deployment.load(context.project, lab=context.lab, extra=extra)
+        nfs.require_server(loaded.settings)
+        loaded = with_nfs(loaded, nfs.chosen(loaded.settings, loaded.compiled.stateful))
         return loaded.compiled, dict(loaded.settings.secrets)
     environment = compose.environment(args.file[0].absolute().parent, os.environ)
     project = compose.load(args.file, environment=environment, profiles=args.profile)

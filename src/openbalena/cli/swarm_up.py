@@ -41,7 +41,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     nfs.require_server(loaded.settings)
     on_nfs = nfs.chosen(loaded.settings, loaded.compiled.stateful)
     if args.dry_run:
-        return _dry_run(_with_nfs(loaded, on_nfs), context)
+        return _dry_run(with_nfs(loaded, on_nfs), context)
     stack = loaded.settings["STACK_NAME"]
     engine = engines.current(context.lab)
     with engine.client() as client:
@@ -71,10 +71,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
             images = {service.short_name: service.image for service in plan.services}
             _require(external.check(engine, client, loaded.settings, images, cluster.this_node), context)
             handover.keep(client, context.project, loaded.settings)
-            return _deploy(args, context, engine, client, _with_nfs(loaded, on_nfs), resolve=not built)
+            return _deploy(args, context, engine, client, with_nfs(loaded, on_nfs), resolve=not built)
 
 
-def _with_nfs(loaded: "Deployment", names: tuple[str, ...]) -> "Deployment":
+def with_nfs(loaded: "Deployment", names: tuple[str, ...]) -> "Deployment":
+    """The deployment with those of its volumes on the NFS server."""
     from openbalena.storage import nfs
 
     document = nfs.apply(loaded.compiled.document, loaded.settings, names)

@@ -91,14 +91,15 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1 and done.stdout.startswith("directory s3-data: ")
 
 
-def test_the_stack_has_the_chosen_volumes_on_the_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [("swarm-up", "--dry-run"), ("stack", "render")])
+def test_the_stack_has_the_chosen_volumes_on_the_server(tmp_path: Path, command: tuple[str, ...]) -> None:
     tool = [sys.executable, "-m", "openbalena", "--project-directory", str(tmp_path)]
     subprocess.run(
         [*tool, "config", "--dns-tld", "ob.example.com", "--yes"], check=True, capture_output=True, timeout=60
     )
     chosen = {"USE_NFS": "true", "NFS_HOST": "2001:db8::7", "NFS_VOLUMES": "s3-data"}
     done = subprocess.run(
-        [*tool, "swarm-up", "--dry-run"],
+        [*tool, *command],
         env={**os.environ, **chosen},
         capture_output=True,
         text=True,
