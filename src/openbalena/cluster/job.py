@@ -23,6 +23,9 @@ _INTERVAL = 0.5
 _LOG_LINES = 200
 # Seconds in which a finished task's log reaches the manager.
 _LOG = 10.0
+# Seconds for which a start may fail again and again: the executor repeats what it takes for temporary, a name that is
+# not resolved, say, and would do so for ever (swarmkit, agent/exec, Temporary).
+_FAILING = 30.0
 # The script's last line, so that a log that is still on its way is known.
 _END = "openbalena-job-end"
 _DONE = {"complete", "failed", "rejected", "shutdown", "orphaned"}
@@ -103,24 +106,27 @@ def start(engine: Engine, job: Job) -> None:
 
 
 def wait(engine: Engine, client: Any, job: Job, timeout: float) -> Outcome:
-    """How a started job ends; `timeout` in seconds. Raises OperationError when it has not ended by then."""
-    end = time.monotonic() + timeout
+    """How a started job ends; one that has not ended within `timeout` seconds, or cannot be started, failed too."""
+    end, failing = time.monotonic() + timeout, 0.0
     while True:
         task = _newest(client, job)
         if task is not None and task.state in _DONE:
             started = task.state not in ("rejected", "orphaned")
             lines = _log(engine, task) if started else ()
             return Outcome(task.state == "complete", lines, task.error, task.exit_code, started)
-        if time.monotonic() >= end:
+        now = time.monotonic()
+        failing = (failing or now) if task is not None and task.error else 0.0
+        if task is not None and failing and now - failing >= _FAILING:
+            return Outcome(False, (), task.error, started=False)
+        if now >= end:
             where = f"{task.state}{': ' + task.error if task.error else ''}" if task else "no task yet"
-            raise OperationError(
-                f"the task {job.name} on node {job.node[:12]} did not end within {timeout:g} s ({where})"
-            )
+            error = f"the task {job.name} did not end within {timeout:g} s ({where})"
+            return Outcome(False, (), error, started=task is not None and task.state == "running")
         time.sleep(_INTERVAL)
 
 
 def run(engine: Engine, client: Any, jobs: Sequence[Job], timeout: float) -> list[Outcome]:
-    """Run jobs at the same time and remove them; their outcomes in order. Raises OperationError, see `wait`."""
+    """Run jobs at the same time and remove them; their outcomes in order. Raises OperationError, see `start`."""
     try:
         for job in jobs:
             start(engine, job)

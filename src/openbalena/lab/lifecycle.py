@@ -98,7 +98,7 @@ def _sizes(managers: int | None, workers: int | None) -> tuple[int, int]:
 
 def _bring_up(lab: state.Lab) -> None:
     state.save(lab)
-    programs.wrap(Path(lab.root))
+    programs.wrap(Path(lab.root), paths.directory() / "bin")
     network.ensure_switch(lab)
     missing = [item for item in lab.nodes if node.process(item.name) is None]
     if missing:

@@ -18,15 +18,14 @@ _WRAPPED = {
 }
 
 
-def wrap(root: Path) -> None:
-    """Write `bin/docker` and others, which run the programs of `root` with its own libraries.
+def wrap(root: Path, directory: Path) -> None:
+    """Write `docker` and others to `directory`, which run the programs of `root` with its own libraries.
 
-    `docker compose` works with DOCKER_CONFIG=`bin` (docker/cli, cliPluginsExtraDirs).
+    `docker compose` works with DOCKER_CONFIG=`directory` (docker/cli, cliPluginsExtraDirs).
     """
     loaders = sorted(root.glob("usr/lib/*-linux-gnu*/ld-linux*.so.*"))
     if not loaders:
         raise OperationError(f"{root} has no dynamic loader: run ./open-balena.sh lab down --purge, then lab up.")
-    directory = paths.directory() / "bin"
     directory.mkdir(exist_ok=True)
     write_atomic(directory / "config.json", json.dumps({"cliPluginsExtraDirs": [str(directory)]}))
     for name, program in _WRAPPED.items():

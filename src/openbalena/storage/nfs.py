@@ -82,15 +82,21 @@ cd {DIRECTORY}
 for name in {words}; do
     mkdir -p "$name" 2>/tmp/why || {{ echo "directory $name: $(cat /tmp/why)"; exit 1; }}
     echo {node} 2>/tmp/why >"$name"/{file} || {{ echo "write $name: $(cat /tmp/why)"; exit 1; }}
-    [ "$(stat -c %u "$name"/{file})" = 0 ] || {{ rm -f "$name"/{file}; echo "squash $name"; exit 1; }}
+    owner=$(stat -c %u:%g "$name"/{file})
+    [ "${{owner%:*}}" = 0 ] || {{ rm -f "$name"/{file}; echo "squash $name: 0 became $owner"; exit 1; }}
     chown 70:70 "$name"/{file} 2>/tmp/why || {{ rm -f "$name"/{file}; echo "chown $name: $(cat /tmp/why)"; exit 1; }}
-    [ "$(stat -c %u:%g "$name"/{file})" = 70:70 ] || {{ rm -f "$name"/{file}; echo "squash $name"; exit 1; }}
+    owner=$(stat -c %u:%g "$name"/{file})
+    [ "$owner" = 70:70 ] || {{ rm -f "$name"/{file}; echo "squash $name: 70:70 became $owner"; exit 1; }}
     [ "$(cat "$name"/{file})" = {node} ] || {{ echo "read $name"; exit 1; }}
     rm "$name"/{file}
 done
 """
 
 
+# What stands before and within mount(2)'s own words (moby, volume/local): as in `mount :/x:/var/lib/docker/…, data: …`.
+_DOCKERS = re.compile(
+    r".*error while mounting volume '[^']*': (failed to mount local volume: )?|(?<=\S):/\S*/_data(?=, )"
+)
 _SQUASH = (
     "the server gives files to another owner than the one that writes them: export it with no_root_squash (exports(5)) "
     "and without all_squash or an id mapping"
@@ -104,8 +110,8 @@ _MEANINGS = (
     (r"^squash|^chown", _SQUASH),
     (r"read-only file system", "the export is read-only: export it with rw (exports(5))"),
     (r"^(write|directory).*permission denied", f"the export may not be written: {_SQUASH}"),
-    (r"connection refused", "nothing listens on NFS_HOST at NFS_PORT: is the NFS server running there?"),
     (r"resolv|no such host|lookup ", "the node cannot resolve NFS_HOST"),
+    (r"connection refused", "nothing listens on NFS_HOST at NFS_PORT: is the NFS server running there?"),
     (r"no route|unreachable", "there is no route from the node to NFS_HOST"),
     (
         r"timed out|timeout|did not end within",
@@ -129,8 +135,9 @@ def meaning(outcome: Outcome) -> str:
 
 
 def explain(words: str) -> str:
-    """What a mount's or a check's error means, with its own words behind."""
+    """What a mount's or a check's error means, with its own words behind, less the directory that Docker mounts to."""
+    words = _DOCKERS.sub("", words).strip()
     for pattern, sentence in _MEANINGS:
         if re.search(pattern, words, re.IGNORECASE):
-            return f"{sentence} ({words.strip()})"
-    return words.strip()
+            return f"{sentence} ({words})"
+    return words

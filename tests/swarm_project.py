@@ -4,11 +4,14 @@ one, with three services that start in a second, from an image that holds nothin
 import argparse
 import importlib
 import io
+import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 from openbalena.cli.context import Context
 from openbalena.cluster import engine as engines
@@ -70,6 +73,7 @@ services:
 APPLETS = (
     *("sh", "sleep", "echo", "date", "true", "httpd", "mkdir", "cat", "wget", "head"),
     *("ls", "grep", "du", "cut", "find", "stat", "readlink", "sha256sum", "sort", "tar", "nc", "rm", "mkfifo", "sync"),
+    *("chroot", "chown"),
 )
 DOCKERFILE = 'FROM scratch\nCOPY root /\nCMD ["sh"]\n'
 
@@ -85,17 +89,22 @@ class Result:
 
 
 class Small:
-    """The small deployment in `directory`, and its commands as the command line runs them."""
+    """The small deployment in `directory`, and its commands as the command line runs them.
 
-    def __init__(self, directory: Path, busybox: Path) -> None:
+    They act on the lab, or on the engine that `environment` names.
+    """
+
+    def __init__(self, directory: Path, busybox: Path, environment: Mapping[str, str] | None = None) -> None:
         self.directory = directory
+        self.environment = environment
         self.project = Project(directory=directory, root=directory)
         context = directory / "lab" / "web"
-        (context / "root" / "bin").mkdir(parents=True)
-        (context / "root" / "tmp").mkdir()
-        shutil.copy2(busybox, context / "root" / "bin" / "busybox")
+        self.image_root = context / "root"
+        (self.image_root / "bin").mkdir(parents=True)
+        (self.image_root / "tmp").mkdir()
+        shutil.copy2(busybox, self.image_root / "bin" / "busybox")
         for name in APPLETS:
-            (context / "root" / "bin" / name).symlink_to("busybox")
+            (self.image_root / "bin" / name).symlink_to("busybox")
         (context / "Dockerfile").write_text(DOCKERFILE)
         (context / ".dockerignore").write_text("*.md\n")
         (directory / "lab" / "docker-compose.yml").write_text(LAB.replace("./lab/web", str(context)))
@@ -126,14 +135,14 @@ class Small:
                 engine.docker("node", "update", "--label-rm", "openbalena.data.store-data", node.name)
 
     def run(self, command: str, *arguments: str) -> Result:
-        """Run one of the cluster commands on the lab."""
+        """Run one of the cluster commands."""
         module = importlib.import_module(f"openbalena.cli.{command.replace('-', '_')}")
         parser = argparse.ArgumentParser()
         module.configure(parser)
         out, err = io.StringIO(), io.StringIO()
-        with redirect_stdout(out), redirect_stderr(err):
+        with redirect_stdout(out), redirect_stderr(err), patch.dict(os.environ, self.environment or {}):
             try:
-                code = module.run(parser.parse_args(arguments), Context(self.project, lab=True))
+                code = module.run(parser.parse_args(arguments), Context(self.project, lab=self.environment is None))
             except OpenBalenaError as error:
                 return Result(error.exit_code, out.getvalue(), err.getvalue(), str(error))
         return Result(code, out.getvalue(), err.getvalue())
