@@ -1,24 +1,47 @@
 """Volumes on a real NFS server, mounted by a real client: what is said where that cannot be, and that data stays."""
 
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from swarm_project import Result, Small
 from uml_machine import Machine
 
+from openbalena.errors import OperationError
+
 pytestmark = pytest.mark.cluster
-EXPORT = "/srv/export"
+EXPORT, OTHER = "/srv/export", "/srv/other"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def server(machine: Machine, small: Small) -> None:
-    """The server runs and exports an empty directory as it should be; nothing of the deployment is there."""
-    small.run("swarm-down", "--volumes", "--yes")
+    """The server runs and exports an empty directory as it should be; the settings have no NFS yet."""
     small.settings(USE_NFS="false")
     serve(machine)
     machine.shell(f"rm -rf {EXPORT}; mkdir -p {EXPORT}")
     export(machine, "rw,no_root_squash")
+
+
+@pytest.fixture(scope="module")
+def deployed(machine: Machine, small: Small) -> Iterator[Small]:
+    """The deployment runs with its volume on the server."""
+    serve(machine)
+    machine.shell(f"mkdir -p {EXPORT}")
+    export(machine, "rw,no_root_squash")
+    try:
+        result = setup(small, machine)
+        assert result.code == 0 and "uml: mounted, written, owned and read" in result.out, result
+        assert not machine.shell(f"ls -A {EXPORT}/store-data"), (
+            "the check leaves the volume's directory, and nothing in it"
+        )
+        result = small.run("swarm-up")
+        assert result.code == 0, result
+        yield small
+    finally:
+        serve(machine)
+        small.run("swarm-down", "--volumes", "--yes")
+        small.settings(USE_NFS="false")
 
 
 def serve(machine: Machine, threads: int = 4) -> None:
@@ -47,44 +70,30 @@ def eventually(what: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(1)
 
 
+def container(machine: Machine) -> str:
+    """The only container of store that runs."""
+    (found,) = machine.engine.docker("ps", "--quiet", "--filter", "name=small_store").split()
+    return found
+
+
 def kill_store(machine: Machine) -> None:
-    """Kill the only container of store, and the container with it."""
-    (container,) = machine.engine.docker("ps", "--quiet", "--filter", "name=small_store").split()
-    machine.engine.docker("kill", "--signal", "KILL", container)
+    machine.engine.docker("kill", "--signal", "KILL", container(machine))
 
 
-def test_data_on_the_export_outlives_its_container_and_its_stack(small: Small, machine: Machine) -> None:
-    result = setup(small, machine)
-    assert result.code == 0 and "uml: mounted, written, owned and read" in result.out, result
-    assert machine.shell(f"ls -A {EXPORT} {EXPORT}/store-data").split() == [
-        f"{EXPORT}:", "store-data", f"{EXPORT}/store-data:"
-    ], "the check leaves the volume's directory, and nothing in it"  # fmt: skip
-    result = small.run("swarm-up")
-    assert result.code == 0, result
-    first = starts(machine)
-    assert len(first) == 1
-    mounted = machine.shell("grep ' nfs4 ' /proc/mounts")
-    assert all(word in mounted for word in (f":{EXPORT}/store-data ", "vers=4.1", ",hard,")), mounted
-    kill_store(machine)
-    eventually(lambda: len(starts(machine)) == 2)
-    assert starts(machine)[:1] == first
-    assert small.run("swarm-down", "--volumes", "--yes").code == 0
-    assert len(starts(machine)) == 2, "the volume is gone from the node, its data is the server's"
-    result = small.run("swarm-up")
-    assert result.code == 0, result
-    assert len(starts(machine)) == 3 and starts(machine)[:1] == first
+def removed(machine: Machine) -> bool:
+    """Whether the node's volume could be removed: it can once no container has it."""
+    try:
+        machine.engine.docker("volume", "rm", "small_store-data")
+    except OperationError:
+        return False
+    return True
 
 
-def test_a_server_that_dies_is_waited_for_and_nothing_is_lost(small: Small, machine: Machine) -> None:
-    assert setup(small, machine).code == 0
-    assert small.run("swarm-up").code == 0
-    before = starts(machine)
-    serve(machine, 0)
-    kill_store(machine)
-    time.sleep(5)
-    serve(machine)
-    eventually(lambda: len(starts(machine)) > len(before), 120)
-    assert starts(machine)[: len(before)] == before
+def refused(small: Small, result: Result, sentence: str) -> None:
+    """The node is named with the reason, and nothing is changed."""
+    assert result.code == 1 and "1 of 1 nodes cannot use the export; nothing was changed" in result.error, result
+    assert f"uml: {sentence}" in result.out, result
+    assert "USE_NFS=false" in small.project.env_file.read_text()
 
 
 @pytest.mark.parametrize(
@@ -98,31 +107,87 @@ def test_a_server_that_dies_is_waited_for_and_nothing_is_lost(small: Small, mach
     ids=["a wrong path", "another client", "read-only", "root squashed"],
 )
 def test_a_wrong_export_is_said(
-    small: Small, machine: Machine, options: str, client: str, path: str, sentence: str
+    server: None, small: Small, machine: Machine, options: str, client: str, path: str, sentence: str
 ) -> None:
     export(machine, options, client)
     refused(small, setup(small, machine, path), sentence)
 
 
 @pytest.mark.parametrize("options", ["rw,root_squash", "rw,all_squash,anonuid=1000,anongid=1000"])
-def test_an_export_that_changes_owners_is_said(small: Small, machine: Machine, options: str) -> None:
+def test_an_export_that_changes_owners_is_said(server: None, small: Small, machine: Machine, options: str) -> None:
     machine.shell(f"chmod 777 {EXPORT}")
     export(machine, options)
-    refused(small, setup(small, machine), "to another owner than the one that writes them")
+    refused(small, setup(small, machine), "the server gives files to another owner than the one that writes them")
 
 
-def test_a_dead_server_is_said(small: Small, machine: Machine) -> None:
+def test_a_dead_server_is_said(server: None, small: Small, machine: Machine) -> None:
     serve(machine, 0)
     refused(small, setup(small, machine), "nothing listens on NFS_HOST at NFS_PORT")
 
 
-def test_an_unknown_name_and_an_address_that_nobody_has_are_said(small: Small, machine: Machine) -> None:
+def test_an_unknown_name_and_an_address_that_nobody_has_are_said(server: None, small: Small, machine: Machine) -> None:
     refused(small, setup(small, machine, server="nfs.invalid.example"), "the node cannot resolve NFS_HOST")
     refused(small, setup(small, machine, server="192.0.2.1"), "there is no route from the node to NFS_HOST")
 
 
-def refused(small: Small, result: Result, sentence: str) -> None:
-    """The node is named with the reason, and nothing is changed."""
-    assert result.code == 1 and "1 of 1 nodes cannot use the export; nothing was changed" in result.error, result
-    assert f"uml: {sentence}" in result.out, result
-    assert "USE_NFS=false" in small.project.env_file.read_text()
+def test_the_data_outlives_its_container(deployed: Small, machine: Machine) -> None:
+    first = starts(machine)
+    assert len(first) == 1
+    mounted = machine.shell("grep ' nfs4 ' /proc/mounts")
+    assert all(word in mounted for word in (f":{EXPORT}/store-data ", "vers=4.1", ",hard,")), mounted
+    kill_store(machine)
+    eventually(lambda: len(starts(machine)) == 2)
+    assert starts(machine)[:1] == first
+
+
+def test_a_server_that_dies_is_waited_for_and_nothing_is_lost(deployed: Small, machine: Machine) -> None:
+    before = starts(machine)
+    serve(machine, 0)
+    write = machine.engine.command("exec", container(machine), "sh", "-c", "echo waited >>/data/starts")
+    with subprocess.Popen(write, env=machine.engine.process_environment()) as writing:
+        try:
+            with pytest.raises(subprocess.TimeoutExpired):
+                writing.wait(5)
+            serve(machine)
+            assert writing.wait(90) == 0
+        finally:
+            writing.kill()
+    assert starts(machine) == [*before, "waited"]
+
+
+def test_another_server_is_not_taken_for_the_one_with_the_data(deployed: Small, machine: Machine) -> None:
+    """Docker would mount the old one under the new options, and an empty one is not where the data is."""
+    before = starts(machine)
+    machine.shell(f"mkdir -p {OTHER}; exportfs -o rw,no_root_squash,no_subtree_check '*:{OTHER}'")
+    try:
+        assert setup(deployed, machine, OTHER).code == 0
+        result = deployed.run("swarm-up")
+        assert result.code == 1 and "uml has a volume store-data already that is not the one on NFS" in result.error, (
+            result
+        )
+        assert deployed.run("swarm-down").code == 0
+        assert "uml has a volume store-data already" in deployed.run("swarm-up").error
+        eventually(lambda: removed(machine))
+        result = deployed.run("swarm-up")
+        assert result.code == 1 and "volume store-data on uml is empty, although" in result.error, result
+        deployed.settings(NFS_PATH=EXPORT)
+        eventually(lambda: removed(machine))
+        serve(machine, 0)
+        result = deployed.run("swarm-up")
+        assert result.code == 1 and "on uml: nothing listens on NFS_HOST at NFS_PORT" in result.error, result
+    finally:
+        serve(machine)
+        deployed.settings(NFS_PATH=EXPORT)
+    result = deployed.run("swarm-up")
+    assert result.code == 0, result
+    assert starts(machine)[:-1] == before, "the old export's data is used again"
+
+
+def test_a_local_volume_of_the_name_is_not_taken_for_the_export(deployed: Small, machine: Machine) -> None:
+    assert deployed.run("swarm-down", "--volumes", "--yes").code == 0
+    assert starts(machine), "the volume is gone from the node, its data is the server's"
+    machine.engine.docker("volume", "create", "small_store-data")
+    result = deployed.run("swarm-up")
+    assert result.code == 1 and "uml has a volume store-data already that is not the one on NFS" in result.error, result
+    assert removed(machine)
+    assert deployed.run("swarm-up").code == 0

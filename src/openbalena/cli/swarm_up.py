@@ -62,7 +62,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 console.progress("asking every node for ip_vs …")
                 _require(mesh.check(engine, client, cluster, plan.services[0].image), context)
             known = record.note(client, stack, cluster)
-            guard.require_data(engine, client, plan.services, cluster, known, on_nfs)
+            guard.require_data(engine, client, plan.services, cluster, known, nfs.wanted(loaded.settings, on_nfs))
             for volume, move in guard.interrupted(known):
                 console.warn(
                     f"a move of volume {volume} to {cluster.hostname(move.target)} was interrupted and it stays where "

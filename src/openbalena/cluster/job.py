@@ -25,7 +25,7 @@ _LOG_LINES = 200
 _LOG = 10.0
 # Seconds for which a start may fail again and again: the executor repeats what it takes for temporary, a name that is
 # not resolved, say, and would do so for ever (swarmkit, agent/exec, Temporary).
-_FAILING = 30.0
+_FAILING = 20.0
 # The script's last line, so that a log that is still on its way is known.
 _END = "openbalena-job-end"
 _DONE = {"complete", "failed", "rejected", "shutdown", "orphaned"}

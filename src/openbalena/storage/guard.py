@@ -2,12 +2,13 @@
 
 Two things are checked. That the node label still points to the node where the volume's service ran first costs nothing
 and needs no other node. Whether the volume there still has content only that node can say, so a one-shot task looks,
-and only for a service that does not run: a running one has its volume.
+and only for a service that does not run as it is to run: a running one has its volume.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from openbalena.cluster import demand, job, labels
@@ -16,13 +17,26 @@ from openbalena.cluster.placement import DATA_LABEL
 from openbalena.cluster.state import Cluster, Service
 from openbalena.errors import OperationError
 from openbalena.storage import nfs
-from openbalena.storage.record import Move, Place, Record
+from openbalena.storage.record import Move, Place, Record, driver_options
 from openbalena.storage.scripts import MARK
 
-_TIMEOUT = 60.0
+# Seconds; a first deploy's image is pulled for it, and mount(2) gives a silent NFS server up after 180 (measured).
+_TIMEOUT = 240.0
+# Docker goes on with a volume of the name that is there, whatever options it is asked for with: so what is mounted as
+# one that is to be on NFS is compared with the export, which the same node has mounted just now (proc_pid_mounts(5)).
 _LOOK = f"""
-for volume in /openbalena-volumes/*; do
-    if [ -e "$volume/{MARK}" ]; then echo "${{volume##*/}} left"
+mounted() {{
+    while read -r device directory type options; do
+        [ "$directory" = "$1" ] || continue
+        address=${{options##*,addr=}}
+        echo "$type ${{address%%[, ]*}} ${{device%/}}$2"
+    done </proc/mounts
+}}
+for volume in /openbalena-volumes/* /openbalena-nfs/*; do
+    [ -d "$volume" ] || continue
+    if [ "${{volume%/*}}" = /openbalena-nfs ] &&
+        [ "$(mounted "$volume")" != "$(mounted {nfs.DIRECTORY} "/${{volume##*/}}")" ]; then echo "${{volume##*/}} other"
+    elif [ -e "$volume/{MARK}" ]; then echo "${{volume##*/}} left"
     elif [ -z "$(ls -A "$volume" | grep -v '^lost+found$')" ]; then echo "${{volume##*/}} empty"; fi
 done
 """
@@ -34,15 +48,15 @@ def require_data(
     services: Iterable[Service],
     cluster: Cluster,
     record: Record,
-    on_nfs: Collection[str] = (),
+    on_nfs: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> None:
     """Raise OperationError where one of `services` (what is to be deployed) would start without its data.
 
-    `on_nfs` are the volumes that are to be on an NFS server.
+    `on_nfs` are the volumes that are to be on an NFS server, each with its driver options; "" has those of the export.
     """
     services = tuple(services)
     wrong = [*misplaced(services, cluster, record), *shadowed(services, record, on_nfs)] or list(
-        _empty(engine, client, services, cluster, record)
+        _looked_at(engine, client, services, cluster, record, on_nfs)
     )
     if wrong:
         raise OperationError("nothing was deployed:\n  " + "\n  ".join(wrong))
@@ -106,39 +120,67 @@ def interrupted(record: Record) -> Iterator[tuple[str, Move]]:
             yield volume, move
 
 
-def _empty(engine: Engine, client: Any, services: Iterable[Service], cluster: Cluster, record: Record) -> Iterator[str]:
-    """A sentence for each volume without content that a service would start on."""
-    running = {s.name for s in cluster.services if any(t.wanted and t.state == "running" for t in cluster.tasks_of(s))}
-    resting: dict[str, dict[str, Service]] = {}
-    for service in services:
-        for volume in demand.data_volumes(service):
-            place = record.places.get(volume)
-            # A volume on NFS that is not known to the node would be made there as a local one by looking.
-            if place and not place.nfs and service.name not in running:
-                resting.setdefault(place.node, {})[volume] = service
+def _looked_at(
+    engine: Engine,
+    client: Any,
+    services: Iterable[Service],
+    cluster: Cluster,
+    record: Record,
+    on_nfs: Mapping[str, Mapping[str, str]],
+) -> Iterator[str]:
+    """A sentence for each volume that a service would start on and that is not what it should be."""
     jobs = [
-        job.Job(
-            purpose="look",
-            node=node,
-            image=next(iter(volumes.values())).image,
-            script=_LOOK,
-            mounts=[
-                job.Mount(f"{service.stack}_{volume}", f"/openbalena-volumes/{volume}", service.stack)
-                for volume, service in sorted(volumes.items())
-            ],
-        )
-        for node, volumes in sorted(resting.items())
+        job.Job("look", node, next(iter(volumes.values())).image, _LOOK, _mounts(volumes, on_nfs))
+        for node, volumes in sorted(_resting(services, cluster, record, on_nfs).items())
     ]
     for asked, outcome in zip(jobs, job.run(engine, client, jobs, _TIMEOUT), strict=True):
         where = cluster.hostname(asked.node)
         if not outcome.ok:
-            raise OperationError(f"could not look at the volumes on {where}: {job.failure(outcome)}")
+            why = nfs.meaning(outcome) if outcome.error and on_nfs else job.failure(outcome)
+            raise OperationError(f"could not look at the volumes on {where}: {why}")
         for line in outcome.lines:
             volume, _, what = line.partition(" ")
-            yield _EMPTY[what].format(volume=volume, where=where)
+            if what == "other" or volume in record.places:
+                yield _WRONG[what].format(volume=volume, where=where)
 
 
-_EMPTY = {
+def _resting(
+    services: Iterable[Service], cluster: Cluster, record: Record, on_nfs: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, Service]]:
+    """By node, the volumes that nothing has open as it is to be, with the service that will."""
+    running = {
+        s.name: s for s in cluster.services if any(t.wanted and t.state == "running" for t in cluster.tasks_of(s))
+    }
+    resting: dict[str, dict[str, Service]] = {}
+    for service in services:
+        for volume in demand.data_volumes(service):
+            now = running.get(service.name)
+            if now and driver_options(now, volume) == dict(on_nfs.get(volume, {})):
+                continue
+            if place := record.places.get(volume):
+                resting.setdefault(place.node, {})[volume] = service
+            elif volume in on_nfs:
+                for node in labels.holders(cluster.nodes, DATA_LABEL + volume):
+                    resting.setdefault(node.id, {})[volume] = service
+    return resting
+
+
+def _mounts(volumes: Mapping[str, Service], on_nfs: Mapping[str, Mapping[str, str]]) -> list[job.Mount]:
+    stack = next(iter(volumes.values())).stack
+    mounts = []
+    for volume in sorted(volumes):
+        options = on_nfs.get(volume, {})
+        directory = "/openbalena-nfs" if options else "/openbalena-volumes"
+        mounts.append(job.Mount(f"{stack}_{volume}", f"{directory}/{volume}", stack, options=options))
+    if any(volume in on_nfs for volume in volumes):
+        mounts.append(job.Mount("", nfs.DIRECTORY, stack, read_only=False, options=on_nfs[""]))
+    return mounts
+
+
+_WRONG = {
+    "other": "{where} has a volume {volume} already that is not the one on NFS which the settings mean, and Docker "
+    "would go on using it: if nothing in it is missed, remove it there (`docker volume rm`, after swarm-down where it "
+    "is in use; what lies on a server stays there) and deploy again",
     "empty": "volume {volume} on {where} is empty, although its service has run there before: restore it, or, if "
     "nothing in it is missed, run ./open-balena.sh storage forget {volume}",
     "left": "volume {volume} on {where} is what a move left there, complete or not: see ./open-balena.sh storage show, "

@@ -50,6 +50,11 @@ def driver_options(settings: Mapping[str, str], directory: str = "") -> dict[str
     }
 
 
+def wanted(settings: Mapping[str, str], names: Collection[str]) -> dict[str, dict[str, str]]:
+    """The driver options of each of `names`, and under "" those of the export itself; nothing where there are none."""
+    return {name: driver_options(settings, name) for name in (*names, "")} if names else {}
+
+
 def volumes(settings: Mapping[str, str], names: Collection[str]) -> dict[str, Any]:
     """The `volumes` section of a stack for those names."""
     return {name: {"driver": "local", "driver_opts": driver_options(settings, name)} for name in names}

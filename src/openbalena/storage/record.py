@@ -149,16 +149,17 @@ def _first(service: Service, volume: str, cluster: Cluster) -> Place | None:
     ran = [task for task in cluster.tasks_of(service) if task.node_id and task.state in _RAN]
     if not ran:
         return None
-    return Place(ran[-1].node_id, cluster.hostname(ran[-1].node_id), _is_nfs(service, f"{service.stack}_{volume}"))
+    on_nfs = driver_options(service, volume).get("type") == "nfs"
+    return Place(ran[-1].node_id, cluster.hostname(ran[-1].node_id), on_nfs)
 
 
-def _is_nfs(service: Service, name: str) -> bool:
-    """Whether the service's mount of that volume has the driver options of NFS (Engine API, Mount.VolumeOptions)."""
+def driver_options(service: Service, volume: str) -> dict[str, str]:
+    """The driver options of the service's mount of that volume (Engine API, Mount.VolumeOptions)."""
     for mount in service.template.get("ContainerSpec", {}).get("Mounts") or []:
-        driver = (mount.get("VolumeOptions") or {}).get("DriverConfig") or {}
-        if mount.get("Source") == name and (driver.get("Options") or {}).get("type") == "nfs":
-            return True
-    return False
+        if mount.get("Source") == f"{service.stack}_{volume}":
+            driver = (mount.get("VolumeOptions") or {}).get("DriverConfig") or {}
+            return dict(driver.get("Options") or {})
+    return {}
 
 
 def _find(client: Any, stack: str) -> dict[str, Any] | None:

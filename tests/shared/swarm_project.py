@@ -5,6 +5,7 @@ import argparse
 import importlib
 import io
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -121,7 +122,11 @@ class Small:
     def settings(self, **values: str) -> None:
         """Add to `.env`; tokens that are missing are made."""
         file = self.project.env_file
-        lines = dict(line.split("=", 1) for line in file.read_text().splitlines()) if file.exists() else {}
+        lines = (
+            dict(line.split("=", 1) for line in file.read_text().splitlines() if re.match(r"\w+=", line))
+            if file.exists()
+            else {}
+        )
         lines.update(values)
         lines.update({name: value for name, value in tokens.missing(lines).items() if name not in lines})
         file.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
