@@ -9,10 +9,15 @@ from openbalena.project import ROOT, Project
 STACK = "openbalena"
 
 
+def command(project: Project, *words: str) -> list[str]:
+    """`open-balena.sh WORDS` as a user would type it, on the lab."""
+    return [str(ROOT / "open-balena.sh"), "--lab", "--project-directory", str(project.directory), *words]
+
+
 def tool(project: Project, *words: str, timeout: float = 300, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """`open-balena.sh WORDS` as a user would type it, on the lab, without a terminal; `timeout` in seconds."""
+    """Run that command without a terminal; `timeout` in seconds."""
     return subprocess.run(
-        [ROOT / "open-balena.sh", "--lab", "--project-directory", project.directory, *words],
+        command(project, *words),
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,

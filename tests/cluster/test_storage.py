@@ -131,47 +131,23 @@ def test_nfs_names_every_node_with_the_reason_and_changes_nothing(small: Small) 
     assert small.run("swarm-up").code == 0
 
 
-INTERRUPTED = """
-import os, signal, sys
-from openbalena.cluster import engine, lock
-from openbalena.storage import move
-
-def report(step):
-    print(step, flush=True)
-    if step.startswith(sys.argv[2]):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-with engine.current(True).client() as client, lock.held(client, "storage move"):
-    request = move.Request("store-data", sys.argv[1], 120)
-    move.run(engine.current(True), client, "small", request, report)
-"""
-
-
-def interrupt(node: str, step: str) -> None:
-    """Begin or go on with the move, and kill it with its first word on `step`."""
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, node, step], capture_output=True, text=True, timeout=200, check=False
-    )
-    assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
-
-
 def test_a_move_that_is_killed_anywhere_loses_nothing(small: Small) -> None:
     before = lines("node1")
     for step in ("stopping", "copying"):
-        interrupt("node2", step)
+        interrupt("small", "store-data", "node2", step)
         assert lines("node1") == before, "the source is as it was"
         assert shown(small)["node"] == "node1"
     result = small.run("swarm-up")
     assert result.code == 0 and "was interrupted and it stays where" in result.err, "back to work without the move"
     eventually(lambda: store_tasks() == [("node1", "running")])
     before = lines("node1")
-    interrupt("node2", "remembering")
+    interrupt("small", "store-data", "node2", "remembering")
     assert lines("node1") == before == lines("node2")
-    interrupt("node2", "moving the label")
+    interrupt("small", "store-data", "node2", "moving the label")
     assert lines("node1") == before
     result = small.run("swarm-up")
     assert result.code == 1 and "run ./open-balena.sh storage move store-data node2" in result.error, result
-    interrupt("node2", "starting")
+    interrupt("small", "store-data", "node2", "starting")
     result = small.run("storage", "move", "store-data", "node2")
     assert result.code == 0, result
     assert store_tasks() == [("node2", "running")] and shown(small)["node"] == "node2"

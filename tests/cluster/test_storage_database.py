@@ -1,4 +1,5 @@
-"""The real PostgreSQL of the deployment moves to another node and back, interrupted once on the way: no row is lost."""
+"""The real PostgreSQL of the deployment moves to another node and back, killed at five points on the way and once while it
+copies, with rows written before and between: none is lost."""
 
 import json
 import subprocess
@@ -6,16 +7,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from deployed_project import STACK, command, tool
+from interrupted_move import interrupt
 
 from openbalena.cluster import engine as engines
-from openbalena.project import ROOT, Project
+from openbalena.project import Project
 
-pytestmark = pytest.mark.cluster
-
-
-def tool(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [ROOT / "open-balena.sh", "--lab", "--project-directory", project.directory, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 
 def place(project: Project) -> str:
@@ -30,43 +28,96 @@ def sql(node: str, statement: str) -> str:
     end = time.monotonic() + 60
     while True:
         try:
-            name = engine.docker(
-                "ps", "--quiet", "--filter", "name=openbalena_db.", "--filter", "health=healthy"
-            ).strip()
-            command = ("psql", "-U", "docker", "-d", "resin", "-qtAc", statement)
-            return engine.docker("exec", "--user", "postgres", name, *command).strip()
+            name = engine.docker("ps", "--quiet", "--filter", f"name={STACK}_db.", "--filter", "health=healthy").strip()
+            words = ("psql", "-U", "docker", "-d", "resin", "-qtAc", statement)
+            return engine.docker("exec", "--user", "postgres", name, *words).strip()
         except engines.OperationError:
             if time.monotonic() >= end:
                 raise
             time.sleep(1)
 
 
+class Table:
+    """Rows that were written and committed, and have to be there for good."""
+
+    def __init__(self) -> None:
+        self.written = 0
+
+    def write(self, node: str, what: str) -> None:
+        """A thousand rows more, each with a word that says when it was written."""
+        first, self.written = self.written + 1, self.written + 1000
+        sql(
+            node,
+            f"INSERT INTO moved SELECT n, '{what}' || md5(n::text) FROM generate_series({first}, {self.written}) n",
+        )
+        assert self.found(node).startswith(f"{self.written}|")
+
+    def found(self, node: str) -> str:
+        """How many rows there are, and a sum of all they say."""
+        return sql(node, "SELECT count(*), md5(string_agg(word, ',' ORDER BY n)) FROM moved")
+
+
 @pytest.fixture
-def rows(deployed: Project) -> Iterator[str]:
-    """The node of the database, with a table of 1,000 rows; afterwards both are as before."""
+def table(deployed: Project) -> Iterator[tuple[str, Table]]:
+    """The node of the database, and a table in it; afterwards both are as before."""
     home = place(deployed)
-    sql(home, "CREATE TABLE moved AS SELECT n, md5(n::text) AS word FROM generate_series(1, 1000) AS n")
+    sql(home, "CREATE TABLE moved (n integer PRIMARY KEY, word text NOT NULL)")
     try:
-        yield home
+        yield home, Table()
     finally:
+        # Also where the test failed half-way: the record says where the data is, whatever state the move is in.
         if place(deployed) != home:
-            assert tool(deployed, "storage", "move", "db-data", home).returncode == 0
+            done = tool(deployed, "storage", "move", "db-data", home)
+            assert done.returncode == 0, done.stderr
+        assert tool(deployed, "swarm-up").returncode == 0
         sql(home, "DROP TABLE moved")
 
 
-def test_the_database_moves_with_all_its_rows(deployed: Project, rows: str) -> None:
-    question = "SELECT count(*), md5(string_agg(word, ',' ORDER BY n)) FROM moved"
-    before = sql(rows, question)
-    assert before.startswith("1000|")
-    other = "node2" if rows != "node2" else "node3"
-    command = [ROOT / "open-balena.sh", "--lab", "--project-directory", deployed.directory]
-    with subprocess.Popen([*command, "storage", "move", "db-data", other], stderr=subprocess.PIPE, text=True) as begun:
-        assert begun.stderr is not None
-        assert any(line.startswith("copying") for line in begun.stderr)
-        begun.kill()
+def started_elsewhere(home: str) -> str:
+    """The containers of the database, running or not, on the other nodes."""
+    others = [engine for engine in engines.current(True).nodes if engine.name != home]
+    return "".join(engine.docker("ps", "--all", "--quiet", "--filter", f"name={STACK}_db.") for engine in others)
+
+
+def test_a_move_killed_at_five_points_loses_no_row(deployed: Project, table: tuple[str, Table]) -> None:
+    home, rows = table
+    other = "node2" if home != "node2" else "node3"
+    rows.write(home, "before")
+
+    interrupt(STACK, "db-data", other, "stopping")
+    rows.write(home, "after the first kill")
+    interrupt(STACK, "db-data", other, "copying")
+    done = tool(deployed, "swarm-up")
+    assert done.returncode == 0 and "was interrupted and it stays where" in done.stderr, done.stderr
+    rows.write(home, "after the second")
+
+    # While it copies: what the target has is a part.
+    with subprocess.Popen(
+        command(deployed, "storage", "move", "db-data", other), stderr=subprocess.PIPE, text=True
+    ) as it:
+        assert it.stderr is not None
+        assert any(line.startswith("copying") for line in it.stderr)
+        time.sleep(1)
+        it.kill()
+    interrupt(STACK, "db-data", other, "remembering")
+    assert place(deployed) == home and not started_elsewhere(home)
+    assert tool(deployed, "swarm-up").returncode == 0
+    # The whole copy on the target is old from here on.
+    rows.write(home, "after the third")
+
+    interrupt(STACK, "db-data", other, "moving the label")
+    done = tool(deployed, "swarm-up")
+    assert done.returncode == 1 and f"storage move db-data {other}" in done.stderr, done.stderr
+    assert not started_elsewhere(home), "it waits for the move's end"
+    interrupt(STACK, "db-data", other, "starting")
     done = tool(deployed, "storage", "move", "db-data", other)
     assert done.returncode == 0, done.stderr
     assert place(deployed) == other
-    assert sql(other, question) == before
+    assert rows.found(other).startswith(f"{rows.written}|")
+    rows.write(other, "after the fifth")
+    complete = rows.found(other)
     verified = tool(deployed, "verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
+
+    assert tool(deployed, "storage", "move", "db-data", home).returncode == 0, "over the old copy there"
+    assert rows.found(home) == complete

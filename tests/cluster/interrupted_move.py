@@ -1,0 +1,30 @@
+"""A move of a volume that is killed at a chosen step, as `kill -9` at that moment would."""
+
+import signal
+import subprocess
+import sys
+
+_SCRIPT = """
+import os, signal, sys
+from openbalena.cluster import engine, lock
+from openbalena.storage import move
+
+stack, volume, node, last = sys.argv[1:]
+
+def report(step):
+    print(step, flush=True)
+    if step.startswith(last):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+with engine.current(True).client() as client, lock.held(client, "storage move"):
+    move.run(engine.current(True), client, stack, move.Request(volume, node, 120), report)
+"""
+
+
+def interrupt(stack: str, volume: str, node: str, step: str) -> None:
+    """Begin or go on with the move, and kill it with its first word on `step`, before that step is done."""
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, stack, volume, node, step],
+        capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
