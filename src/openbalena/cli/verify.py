@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "with --lab the lab's ingress nodes)",
     )
     parser.add_argument("--openvpn", metavar="PROGRAM", help="the openvpn program (default: the one in PATH)")
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--list", action="store_true", help="print the checks and what they assert")
 
 
@@ -36,7 +36,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from openbalena.secrets import expiry
 
     if args.list:
-        context.console.table([(check.name, check.asserts) for check in verify.CHECKS])
+        if args.json:
+            context.console.json([{"name": check.name, "asserts": check.asserts} for check in verify.CHECKS])
+        else:
+            context.console.table([(check.name, check.asserts) for check in verify.CHECKS])
         return 0
     wanted = target(context, args.address or [], args.openvpn)
     for warning in expiry.warnings(Path(settings.load(context.project)["PKI_DIR"])):
