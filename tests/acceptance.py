@@ -7,8 +7,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from leaves import LEAVES, WORDS, Leaf
+from output import assert_plain
 
 from openbalena import settings, verify
 from openbalena.project import ROOT, Project
@@ -29,12 +32,12 @@ class Subject:
     addresses: tuple[str, ...]
     openvpn: Path
 
-    def verify(self, *words: str, hosts: Path | None = None) -> "subprocess.CompletedProcess[str]":
-        """`verify WORDS` without a terminal; `hosts` takes the place of /etc/hosts for this one process."""
-        command = [sys.executable, "-m", "openbalena", "--project-directory", str(self.directory), "verify", *words]
+    def call(self, *words: str, hosts: Path | None = None) -> "subprocess.CompletedProcess[str]":
+        """A command without a terminal; `hosts` takes the place of /etc/hosts for this one process."""
+        command = [sys.executable, "-m", "openbalena", "--project-directory", str(self.directory), *words]
         if hosts:
             command = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts, *command]
-        return subprocess.run(
+        done = subprocess.run(
             command,
             env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
             stdin=subprocess.DEVNULL,
@@ -43,6 +46,8 @@ class Subject:
             timeout=_BOUND,
             check=False,
         )
+        assert_plain(Project(directory=self.directory), words, done.stdout + done.stderr)
+        return done
 
     @property
     def hosts(self) -> list[str]:
@@ -54,22 +59,31 @@ class Subject:
 class Acceptance:
     """Each mode's tests have a subclass, and a fixture `subject`."""
 
+    # Commands with --json that have something to say of this mode; the others end with exit code 1 or 2.
+    answering: ClassVar[set[str]] = {"pki show", "secrets show", "showenv", "verify"}
+
     def test_every_check_is_green(self, subject: Subject) -> None:
-        done = subject.verify("--lab", "--json")
+        done = subject.call("verify", "--lab", "--json")
         results = json.loads(done.stdout)
         assert {item["name"]: item["outcome"] for item in results} == GREEN, results
         assert (done.returncode, done.stderr) == (0, "")
 
+    @pytest.mark.parametrize("leaf", [leaf for leaf in LEAVES if leaf.has_json and leaf.words[0] != "lab"], ids=str)
+    def test_json_is_json_alone(self, leaf: Leaf, subject: Subject) -> None:
+        done = subject.call("--lab", *leaf.words, *WORDS.get(str(leaf), []), "--json")
+        if str(leaf) in self.answering:
+            assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) is not None if done.stdout else done.returncode, done
+
     def test_in_words_there_is_one_plain_line_for_each_check(self, subject: Subject) -> None:
-        done = subject.verify("--lab")
+        done = subject.call("verify", "--lab")
         assert [tuple(line.split()[:2]) for line in done.stdout.splitlines()] == [
             (outcome, name) for name, outcome in GREEN.items()
         ]
-        assert "\033" not in done.stdout + done.stderr
 
     def test_names_are_asked_of_dns_where_nobody_names_addresses(self, subject: Subject, tmp_path: Path) -> None:
         records = dict.fromkeys(subject.hosts, subject.addresses)
-        done = subject.verify("--json", "--openvpn", str(subject.openvpn), hosts=_file(tmp_path, records))
+        done = subject.call("verify", "--json", "--openvpn", str(subject.openvpn), hosts=_file(tmp_path, records))
         assert {item["name"]: item["outcome"] for item in json.loads(done.stdout)} == {**GREEN, "dns": "ok"}
         assert done.returncode == 0
 
@@ -92,13 +106,13 @@ class Acceptance:
         records = dict.fromkeys(subject.hosts, subject.addresses)
         wrong = list(records)[-1]
         change(records)
-        done = subject.verify("--json", hosts=_file(tmp_path, records))
+        done = subject.call("verify", "--json", hosts=_file(tmp_path, records))
         results = {item["name"]: item for item in json.loads(done.stdout) if item["outcome"] == "FAIL"}
         assert (set(results), done.returncode) == (failed, 1)
         assert wrong.partition(".")[0] in results["dns"]["detail"]
 
     def test_each_port_that_is_closed_has_its_line(self, subject: Subject) -> None:
-        done = subject.verify("--address", "127.0.0.99")
+        done = subject.call("verify", "--address", "127.0.0.99")
         closed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("FAIL")]
         assert (closed, done.returncode) == (["port-80", "port-443", "port-1936"], 1)
 

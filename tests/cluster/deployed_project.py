@@ -3,6 +3,8 @@
 import os
 import subprocess
 
+from output import assert_plain
+
 from openbalena.cluster import engine, state
 from openbalena.project import ROOT, Project
 
@@ -16,7 +18,7 @@ def command(project: Project, *words: str) -> list[str]:
 
 def tool(project: Project, *words: str, timeout: float = 300, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run that command without a terminal; `timeout` in seconds."""
-    return subprocess.run(
+    done = subprocess.run(
         command(project, *words),
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
@@ -25,6 +27,8 @@ def tool(project: Project, *words: str, timeout: float = 300, **environment: str
         timeout=timeout,
         check=False,
     )
+    assert_plain(project, words, done.stdout + done.stderr)
+    return done
 
 
 def running() -> dict[str, frozenset[str]]:

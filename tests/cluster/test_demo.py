@@ -46,6 +46,8 @@ def subject(deployed: Project, lab: Endpoint) -> acceptance.Subject:
 class TestAcceptance(acceptance.Acceptance):
     """On the swarm."""
 
+    answering = acceptance.Acceptance.answering | {"swarm-status", "storage show", "stack diff"}
+
 
 def test_interrupted_demo_takes_its_lab_down(lab: Endpoint, tmp_path: Path) -> None:
     """In a lab of its own beside the tests', from the same roots."""

@@ -4,9 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from output import assert_plain
 
 from openbalena import settings, verify
 from openbalena.lab import Endpoint
@@ -35,6 +38,7 @@ class Machine:
             timeout=_BOUND,
             check=False,
         )
+        assert_plain(self.project, words, done.stdout + done.stderr)
         assert code is None or done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
@@ -65,13 +69,13 @@ class Machine:
         listed: dict[str, Any] = json.loads(self.run("status", "--json", code=None).stdout)
         return {service["service"]: service["state"] for service in listed["services"]}
 
-    def target(self, authority: str | None = None) -> verify.Target:
-        """The deployment as the acceptance checks see it, by the CA in `authority` where that is given."""
+    def target(self, authority: str | None = None, tokens: Mapping[str, str] | None = None) -> verify.Target:
+        """The deployment as the acceptance checks see it, by the CA in `authority` and with `tokens` where given."""
         values = settings.load(self.project)
         return verify.Target(
             dns_tld=values["DNS_TLD"],
             addresses=(self.lab.nodes[0].address,),
             authority=authority or verify.authority(values, Path(values["PKI_DIR"])),
-            values={**values, **values.secrets},
+            values={**values, **values.secrets, **(tokens or {})},
             openvpn=self.lab.cli.parent / "openvpn",
         )

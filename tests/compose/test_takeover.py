@@ -1,16 +1,24 @@
 """An upstream openBalena in use is taken over: its tokens, its CA, its data and its lines of .env stay."""
 
+import re
 import shutil
+import subprocess
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from machine import DNS_TLD, Machine
 
 from openbalena import settings
+from openbalena.cluster import engine as engines
+from openbalena.cluster.logs import stream
 from openbalena.lab import Endpoint
-from openbalena.standalone import build, deployment
-from openbalena.verify import account, front, vpn
+from openbalena.project import ROOT
+from openbalena.standalone import build, deployment, health, takeover
+from openbalena.standalone.containers import Phase
+from openbalena.verify import Target, account, front, vpn
 from openbalena.verify.web import Web
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
@@ -37,33 +45,74 @@ def machine(lab: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         made.run("destroy", "--yes", code=None)
 
 
-def _upstream(machine: Machine) -> str:
-    """Leave volumes as upstream does: nothing but `docker compose up` has touched them. Returns the old CA."""
+# Our definitions hand each token in; upstream's do not, so that its images invent them.
+HANDED_IN = re.compile(r"^ +(?!SUPERUSER_EMAIL|HAPROXY_PASSWORD)\w+: .*:\?run .*\n", re.MULTILINE)
+
+
+def _upstream(machine: Machine) -> dict[str, str]:
+    """Leave running what upstream does: tokens in the shared file alone, a CA of balena-ca's. Returns the tokens."""
     machine.run("config", "--dns-tld", DNS_TLD, "--yes")
-    told = build.ensure(deployment.load(machine.project, lab=True), print)
-    for _ in told.stream("up", "--detach", "--no-build", limit=300):
+    built = build.ensure(deployment.load(machine.project, lab=True), print)
+    shutil.rmtree(machine.directory / "pki")
+    (machine.directory / ".env").write_text(ENV)
+    text, handed_in = HANDED_IN.subn("", (ROOT / "docker-compose.yml").read_text())
+    assert handed_in > 20
+    definitions = machine.directory / "upstream.yml"
+    definitions.write_text(text)
+    words = [*built.words("up", "--detach", "--no-build")]
+    words[words.index(str(ROOT / "docker-compose.yml"))] = str(definitions)
+    # Upstream's HAProxy takes an empty password; ours does not.
+    images = {name: value for name, value in built.engine.environment.items() if name.endswith("_IMAGE")}
+    environment = {**images, "DNS_TLD": DNS_TLD, "HAPROXY_PASSWORD": "upstream", "SUPERUSER_EMAIL": f"admin@{DNS_TLD}"}
+    environment["COMPOSE_PROFILES"] = "internal-postgres,internal-s3"
+    engine = engines.current(True)
+    told = replace(engine, environment={**engine.environment, **environment})
+    for _ in stream(told, *words, silence=None, limit=300):
         pass
-    machine.run("wait")
-    return machine.docker("exec", f"{machine.name}-balena-ca-1", "sh", "-c", "cat /certs/private/ca-bundle.*.pem")
+    with engine.client() as client:
+        wanted = sorted(built.definitions.services)
+        seen = health.until_ready(client, machine.name, wanted, 200, lambda _: None)
+    assert {service.phase for service in seen} == {Phase.READY}, seen
+    return takeover.tokens(machine.docker("exec", f"{machine.name}-api-1", "cat", f"/balena/{DNS_TLD}.env").encode())
 
 
-def test_a_deployment_in_use_is_taken_over(machine: Machine) -> None:
-    old_ca = _upstream(machine)
-    old = settings.load(machine.project).secrets
-    before = machine.target(old_ca)
+def _old_device_connects(target: Target, device: tuple[str, str], authority: str, directory: Path) -> bool:
+    """Whether a device that knows nothing new opens its tunnel."""
+    credentials, ca = directory / "credentials", directory / "ca.pem"
+    credentials.write_text("\n".join([*device, ""]))
+    ca.write_text(authority)
+    words = vpn.command(target, target.addresses[0], ca, credentials)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as client:
+        end = threading.Timer(30, client.kill)
+        end.start()
+        try:
+            return any(vpn.CONNECTED in line for line in client.stdout or ())
+        finally:
+            end.cancel()
+            client.kill()
+
+
+def test_a_deployment_in_use_is_taken_over(machine: Machine, tmp_path: Path) -> None:
+    old = _upstream(machine)
+    old_ca = machine.docker("exec", f"{machine.name}-balena-ca-1", "sh", "-c", "cat /certs/private/ca-bundle.*.pem")
+    before = machine.target(old_ca, old)
     address = before.addresses[0]
     session = account.log_in(before, address)
     fields = {"app_name": "old-fleet", "organization": 1, "is_for__device_type": 1}
     made = Web(before).request("POST", address, "api", "/v7/application", json=fields, headers=account.bearer(session))
     fleet = account.Application(int(made.json()["id"]), "old-fleet", session)
-    uuid, key = vpn.register(before, fleet, 0)
-    machine.run("down")
+    device = vpn.register(before, fleet, 0)
+    assert _old_device_connects(before, device, old_ca, tmp_path)
+    machine.run("config", "--yes")
+    before_down = (machine.env, settings.load(machine.project).secrets)
+    engines.current(True).docker("compose", "--project-name", machine.name, "down", timeout=100)
 
     # The volumes' tokens are not the project's: nothing may start that locks devices out.
     shutil.rmtree(machine.directory / "pki")
     (machine.directory / ".env").write_text(f"{ENV}API_SERVICE_API_KEY={'0' * 32}\n")
     machine.run("config", "--yes")
     assert "API_SERVICE_API_KEY" in machine.run("up", code=2).stderr
+    assert machine.docker("ps", "--all", "--quiet", "--filter", f"name={machine.name}-") == ""
 
     shutil.rmtree(machine.directory / "pki")
     (machine.directory / ".env").write_text(ENV)
@@ -71,17 +120,19 @@ def test_a_deployment_in_use_is_taken_over(machine: Machine) -> None:
 
     assert machine.env.startswith(ENV)
     new = settings.load(machine.project).secrets
-    # Upstream has no password for HAProxy; the others are what users and devices know.
-    assert {name: value for name, value in new.items() if name != "HAPROXY_PASSWORD"} == {
-        name: value for name, value in old.items() if name != "HAPROXY_PASSWORD"
-    }
+    assert {name: new.get(name) for name in old} == old
+    # `config` had seen the same while upstream still ran. Upstream has no password for HAProxy, so that one is new.
+    assert before_down[0].startswith(ENV)
+    assert {name for name, value in new.items() if before_down[1].get(name) != value} == {"HAPROXY_PASSWORD"}
     after = machine.target(old_ca)
     assert front.certificate(after)
     assert (machine.directory / "pki" / "ca-bundle.pem").read_text().strip() == old_ca.strip()
-    again = account.log_in(after, address)
-    fleets = Web(after).request("GET", address, "api", "/v7/application", headers=account.bearer(again))
-    assert "old-fleet" in [row["app_name"] for row in fleets.json()["d"]]
-    for secret, status in ((key, 200), ("wrong", 401)):
-        answer = Web(after).request("GET", address, "api", "/auth/v1/token", basic=(f"d_{uuid}", secret))
+    again = account.log_in(machine.target(old_ca, old), address)
+    for token in (session, again):
+        fleets = Web(after).request("GET", address, "api", "/v7/application", headers=account.bearer(token))
+        assert "old-fleet" in [row["app_name"] for row in fleets.json()["d"]]
+    for secret, status in ((device[1], 200), ("wrong", 401)):
+        answer = Web(after).request("GET", address, "api", "/auth/v1/token", basic=(f"d_{device[0]}", secret))
         assert answer.status_code == status
+    assert _old_device_connects(after, device, old_ca, tmp_path)
     machine.run("verify")

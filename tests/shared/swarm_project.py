@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
+from output import assert_plain
+
 from openbalena.cli.context import Context
 from openbalena.cluster import engine as engines
 from openbalena.errors import OpenBalenaError
@@ -148,9 +150,11 @@ class Small:
         with redirect_stdout(out), redirect_stderr(err), patch.dict(os.environ, self.environment or {}):
             try:
                 code = module.run(parser.parse_args(arguments), Context(self.project, lab=self.environment is None))
+                result = Result(code, out.getvalue(), err.getvalue())
             except OpenBalenaError as error:
-                return Result(error.exit_code, out.getvalue(), err.getvalue(), str(error))
-        return Result(code, out.getvalue(), err.getvalue())
+                result = Result(error.exit_code, out.getvalue(), err.getvalue(), str(error))
+        assert_plain(self.project, (command, *arguments), result.out + result.err + result.error)
+        return result
 
 
 def fetch_busybox(directory: Path) -> Path:

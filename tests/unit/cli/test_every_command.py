@@ -4,66 +4,18 @@ A new command fails here until `WORDS` and `CODES` say what it takes and how it 
 """
 
 import argparse
-import importlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from leaves import LEAVES, WORDS, Leaf
 
-from openbalena.cli.commands import COMMANDS
 from openbalena.cli.main import main
 from openbalena.settings.variables import variables
 
-
-@dataclass(frozen=True)
-class Leaf:
-    """A command as it is typed, with its action where it has actions; `parser` is None where it is not there yet."""
-
-    words: tuple[str, ...]
-    parser: argparse.ArgumentParser | None
-
-    @property
-    def positionals(self) -> list[argparse.Action]:
-        return [action for action in self.parser._actions if not action.option_strings] if self.parser else []
-
-    @property
-    def has_json(self) -> bool:
-        return self.parser is not None and "--json" in self.parser._option_string_actions
-
-    def __str__(self) -> str:
-        return " ".join(self.words)
-
-
-def _leaves() -> Iterator[Leaf]:
-    for command in COMMANDS:
-        for name in (command.name, *command.aliases):
-            if command.module is None:
-                yield Leaf((name,), None)
-                continue
-            parser = argparse.ArgumentParser(prog=f"./open-balena.sh {command.name}")
-            importlib.import_module(f"openbalena.cli.{command.module}").configure(parser)
-            actions = [item for item in parser._actions if isinstance(item, argparse._SubParsersAction)]
-            if actions:
-                yield from (Leaf((name, action), below) for action, below in actions[0].choices.items())
-            else:
-                yield Leaf((name,), parser)
-
-
-LEAVES = list(_leaves())
-# What an action needs to be called at all.
-WORDS = {
-    "stack validate": ["no-such-stack.yml"],
-    "storage move": ["db-data", "node2"],
-    "storage forget": ["db-data"],
-    "secrets rotate": ["COOKIE_SESSION_SECRET"],
-    "lab shell": ["node1"],
-    "lab kill": ["node1"],
-    "lab start": ["node1"],
-}
 # These would act on this machine, whatever the settings say: only their wrong use is tried here.
 ACTING = {str(leaf) for leaf in LEAVES if leaf.words[0] in ("lab", "demo")}
 # These read no settings.

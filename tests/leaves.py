@@ -1,0 +1,55 @@
+"""Every command of the table: each of its actions, and each alias, with the parser that it makes."""
+
+import argparse
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from openbalena.cli.commands import COMMANDS
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A command as it is typed, with its action where it has actions; `parser` is None where it is not there yet."""
+
+    words: tuple[str, ...]
+    parser: argparse.ArgumentParser | None
+
+    @property
+    def positionals(self) -> list[argparse.Action]:
+        return [action for action in self.parser._actions if not action.option_strings] if self.parser else []
+
+    @property
+    def has_json(self) -> bool:
+        return self.parser is not None and "--json" in self.parser._option_string_actions
+
+    def __str__(self) -> str:
+        return " ".join(self.words)
+
+
+def _leaves() -> Iterator[Leaf]:
+    for command in COMMANDS:
+        for name in (command.name, *command.aliases):
+            if command.module is None:
+                yield Leaf((name,), None)
+                continue
+            parser = argparse.ArgumentParser(prog=f"./open-balena.sh {command.name}")
+            importlib.import_module(f"openbalena.cli.{command.module}").configure(parser)
+            actions = [item for item in parser._actions if isinstance(item, argparse._SubParsersAction)]
+            if actions:
+                yield from (Leaf((name, action), below) for action, below in actions[0].choices.items())
+            else:
+                yield Leaf((name,), parser)
+
+
+LEAVES = list(_leaves())
+# What an action needs to be called at all.
+WORDS = {
+    "stack validate": ["no-such-stack.yml"],
+    "storage move": ["db-data", "node2"],
+    "storage forget": ["db-data"],
+    "secrets rotate": ["COOKIE_SESSION_SECRET"],
+    "lab shell": ["node1"],
+    "lab kill": ["node1"],
+    "lab start": ["node1"],
+}
