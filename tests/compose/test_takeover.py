@@ -42,7 +42,8 @@ def machine(lab: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     try:
         yield made
     finally:
-        made.run("destroy", "--yes", code=None)
+        made.run("config", "--yes", code=None)  # a test that failed may have left upstream's .env
+        made.run("destroy", "--yes")
 
 
 # Our definitions hand each token in; upstream's do not, so that its images invent them.
@@ -70,6 +71,9 @@ def _upstream(machine: Machine) -> dict[str, str]:
     for _ in stream(told, *words, silence=None, limit=300):
         pass
     with engine.client() as client:
+        # What started before the certificates lay there does not trust them; upstream has the same race.
+        health.until_ready(client, machine.name, ["cert-manager"], 100, lambda _: None)
+        machine.docker("restart", *(f"{machine.name}-{name}-1" for name in ("api", "registry", "s3", "vpn")))
         wanted = sorted(built.definitions.services)
         seen = health.until_ready(client, machine.name, wanted, 200, lambda _: None)
     assert {service.phase for service in seen} == {Phase.READY}, seen
