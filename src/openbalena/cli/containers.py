@@ -40,14 +40,15 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _stop(standalone: "Standalone", args: argparse.Namespace, context: Context) -> None:
     _compose(standalone, context, "stop", *_services(standalone, args))
-    context.console.say(f"{', '.join(args.services) or standalone.name}: stopped; up starts again.")
+    context.console.say(f"{', '.join(args.services) or standalone.name}: stopped. up starts what is stopped.")
 
 
 def _restart(standalone: "Standalone", args: argparse.Namespace, context: Context) -> None:
     from openbalena.cli.up import wait
 
-    _compose(standalone, context, "restart", *_services(standalone, args))
-    wait(standalone, context, args.timeout)
+    services = _services(standalone, args)
+    _compose(standalone, context, "restart", *services)
+    wait(standalone, context, args.timeout, services)
 
 
 def _down(standalone: "Standalone", args: argparse.Namespace, context: Context) -> None:

@@ -3,7 +3,7 @@
 import argparse
 
 from openbalena.cli.context import Context
-from openbalena.cli.numbers import lines
+from openbalena.cli.numbers import lines, since
 from openbalena.errors import UsageError
 
 # Seconds for logs that are not followed.
@@ -15,12 +15,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("services", nargs="*", metavar="SERVICE", help="services to show (all)")
     parser.add_argument("-f", "--follow", action="store_true", help="go on with new lines until Ctrl-C")
     parser.add_argument("--tail", metavar="N", type=lines, default=100, help="the last N lines of each service (100)")
-    parser.add_argument("--since", metavar="TIME", help="lines since a time (2026-11-23T10:00:00) or for a while (15m)")
+    parser.add_argument(
+        "--since", metavar="TIME", type=since, help="lines since a time (2026-11-23T10:00:00) or for a while (15m)"
+    )
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Each line with its service; raises UsageError for a service that is not there."""
-    from openbalena.cluster.logs import stream
     from openbalena.standalone import deployment
 
     standalone = deployment.load(context.project, lab=context.lab)
@@ -30,13 +31,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     words += ["--since", args.since] if args.since else []
     words += ["--follow"] if args.follow else []
     try:
-        lines = stream(
-            standalone.engine,
-            *standalone.words(*words, *args.services),
-            silence=None,
-            limit=None if args.follow else _LIMIT,
-        )
-        for line in lines:
+        for line in standalone.stream(*words, *args.services, limit=None if args.follow else _LIMIT):
             context.console.say(line)
     except KeyboardInterrupt:
         return 0

@@ -1,7 +1,14 @@
-"""Numbers on the command line, checked while it is read."""
+"""Numbers and times on the command line, checked while it is read."""
 
 import argparse
 import math
+import re
+from contextlib import suppress
+from datetime import datetime
+
+# What docker takes (moby, api/types/time/timestamp.go): a Go duration, seconds since 1970, a date, or date and time.
+_DURATION = re.compile(r"(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+|\d+(\.\d+)?")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d(:\d\d){0,2}(\.\d+)?)?(Z|[+-]\d\d:\d\d)?")
 
 
 def seconds(text: str) -> float:
@@ -20,3 +27,13 @@ def lines(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"expected a number of lines, 0 or more, not {text!r}")
     return int(text)
+
+
+def since(text: str) -> str:
+    """A moment or how long ago it was, as docker reads it. Raises argparse.ArgumentTypeError, as the others do."""
+    if _DURATION.fullmatch(text):
+        return text
+    with suppress(ValueError):
+        if _DATE.fullmatch(text) and datetime.fromisoformat(text.removesuffix("Z")):
+            return text
+    raise argparse.ArgumentTypeError(f"expected a time such as 2026-11-23T10:00:00 or 15m, not {text!r}")

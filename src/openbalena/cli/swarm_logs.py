@@ -3,7 +3,7 @@
 import argparse
 
 from openbalena.cli.context import Context
-from openbalena.cli.numbers import lines
+from openbalena.cli.numbers import lines, since
 from openbalena.errors import UsageError
 
 
@@ -12,7 +12,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("service", nargs="?", metavar="SERVICE", help="a service of the stack (without: lists them)")
     parser.add_argument("-f", "--follow", action="store_true", help="go on with new lines until Ctrl-C")
     parser.add_argument("--tail", metavar="N", type=lines, default=100, help="the last N lines of each task (100)")
-    parser.add_argument("--since", metavar="TIME", help="lines since a time (2026-11-23T10:00:00) or for a while (15m)")
+    parser.add_argument(
+        "--since", metavar="TIME", type=since, help="lines since a time (2026-11-23T10:00:00) or for a while (15m)"
+    )
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

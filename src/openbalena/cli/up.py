@@ -5,12 +5,14 @@ containers of services that the settings no longer have. `update` asks for newer
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openbalena.cli.context import Context
 from openbalena.cli.numbers import seconds
 from openbalena.errors import OperationError
+from openbalena.invocation import invocation
 
 if TYPE_CHECKING:
     from openbalena.standalone.deployment import Standalone
@@ -49,17 +51,18 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def wait(standalone: "Standalone", context: Context, timeout: float) -> None:
-    """Wait with progress; raises OperationError naming what is not ready after `timeout` seconds."""
+def wait(standalone: "Standalone", context: Context, timeout: float, services: Sequence[str] = ()) -> None:
+    """Wait for `services` (all) with progress; raises OperationError naming what is not ready in `timeout` seconds."""
     from openbalena.cli.compose_progress import Display, failure
     from openbalena.standalone import health
     from openbalena.standalone.containers import Phase
 
     with standalone.engine.client() as client:
-        seen = health.until_ready(client, standalone.name, standalone.services, timeout, Display(context))
+        seen = health.until_ready(client, standalone.name, services or standalone.services, timeout, Display(context))
     if late := [service for service in seen if service.phase is not Phase.READY]:
-        raise OperationError(failure(standalone, late, _LOG_LINES))
-    context.console.say(f"{standalone.name} runs: {len(seen)} services are healthy.")
+        raise OperationError(failure(standalone, late, _LOG_LINES, invocation(context.project, lab=context.lab)))
+    what = f"{', '.join(services)}:" if services else f"{standalone.name} runs: {len(seen)} services are"
+    context.console.say(f"{what} healthy.")
 
 
 def complete(context: Context) -> None:
@@ -110,8 +113,9 @@ def _start(standalone: "Standalone", context: Context, *, pull: bool) -> None:
 
 
 def _tell(standalone: "Standalone", context: Context) -> None:
-    values, say = standalone.settings, context.console.say
-    say(f"The api: https://api.{values['DNS_TLD']} (user {values['SUPERUSER_EMAIL']}, ./open-balena.sh showpass)")
+    values, say, ours = standalone.settings, context.console.say, invocation(context.project, lab=context.lab)
+    say(f"The api: https://api.{values['DNS_TLD']} (user {values['SUPERUSER_EMAIL']}; its password: {ours} showpass)")
     if "admin" in values.profiles:
         say(f"The web interface: https://admin.{values['DNS_TLD']}")
-    say("Its CA for browsers and the balena CLI: ./open-balena.sh self-signed; checks: ./open-balena.sh verify")
+    say(f"Its CA for browsers and the balena CLI: {ours} self-signed")
+    say(f"Next: {ours} verify, which checks it from outside")

@@ -52,8 +52,8 @@ class Standalone:
             *args,
         ]
 
-    def stream(self, *args: str, limit: float) -> Iterator[str]:
-        """The lines of `docker compose ARGS`, both its outputs; `limit` in seconds.
+    def stream(self, *args: str, limit: float | None) -> Iterator[str]:
+        """The lines of `docker compose ARGS`, both its outputs; `limit` in seconds, None for what the user ends.
 
         Raises OperationError with its last lines where it fails.
         """

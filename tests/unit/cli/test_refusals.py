@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from openbalena.cli.main import main
+from openbalena.cli.numbers import since
 
 
 @pytest.mark.parametrize(
@@ -16,6 +17,9 @@ from openbalena.cli.main import main
         (["up", "--timeout", "inf"], "expected seconds above 0, not 'inf'"),
         (["storage", "move", "a", "b", "--timeout", "soon"], "expected seconds above 0, not 'soon'"),
         (["swarm-logs", "api", "--tail", "-5"], "expected a number of lines, 0 or more, not '-5'"),
+        (["logs", "--since", "notatime"], "expected a time such as 2026-11-23T10:00:00 or 15m, not 'notatime'"),
+        (["logs", "--since", "2026-13-01"], "expected a time such as"),
+        (["swarm-logs", "api", "--since", "5 minutes"], "expected a time such as"),
         (["logs", "--tail", "all"], "expected a number of lines, 0 or more, not 'all'"),
         (["stack", "validate", "/"], "/: is a directory: name its stack file"),
         (["help", "lab", "kill", "node1"], "help lab kill node1: expected a command"),
@@ -49,3 +53,8 @@ def test_settings_in_a_pipe_are_not_waited_for(tmp_path: Path, capsys: pytest.Ca
     os.mkfifo(tmp_path / ".env")
     assert main(["--project-directory", str(tmp_path), "showenv"]) == 2
     assert ".env: is no regular file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["15m", "1h30m", "1.5h", "2026-11-23", "2026-11-23T10:00:00.5Z", "1700000000"])
+def test_times_that_docker_knows(text: str) -> None:
+    assert since(text) == text
