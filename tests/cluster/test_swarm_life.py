@@ -102,6 +102,24 @@ def test_a_changed_config_rolls_its_service_alone_and_the_old_one_goes(small: Sm
         assert len([item for item in client.configs.list() if item.name.startswith("small_page-")]) == 1
 
 
+def test_the_users_override_is_deployed_and_goes_with_its_file(small: Small) -> None:
+    web = tasks(small, "web")
+    override = small.project.override_file
+    override.write_text("services: {front: {environment: {MINE: here}, x-swarm: {deploy: {labels: {mine: too}}}}}\n")
+    try:
+        assert small.run("swarm-up").code == 0
+        with engines.current(True).client() as client:
+            spec = client.api.inspect_service("small_front")["Spec"]
+        assert "MINE=here" in spec["TaskTemplate"]["ContainerSpec"]["Env"] and spec["Labels"]["mine"] == "too"
+    finally:
+        override.unlink()
+    assert small.run("swarm-up").code == 0
+    with engines.current(True).client() as client:
+        spec = client.api.inspect_service("small_front")["Spec"]
+    assert "MINE=here" not in spec["TaskTemplate"]["ContainerSpec"].get("Env", []) and "mine" not in spec["Labels"]
+    assert tasks(small, "web") == web
+
+
 def test_a_rebuilt_image_rolls_what_uses_it(small: Small) -> None:
     web = tasks(small, "web")
     (small.directory / "lab" / "web" / "root" / "marker").write_text(uuid4().hex)  # no run before has built it

@@ -60,6 +60,11 @@ class Machine:
     def volumes(self) -> set[str]:
         return set(self.docker("volume", "ls", "--quiet", "--filter", f"name={self.name}_").split())
 
+    def containers(self) -> dict[str, str]:
+        """Name to id of each container of the deployment that runs."""
+        listed = self.docker("ps", "--no-trunc", "--format", "{{.Names}} {{.ID}}", "--filter", f"name={self.name}-")
+        return dict(line.split() for line in listed.splitlines())
+
     @property
     def env(self) -> str:
         return (self.directory / ".env").read_text()

@@ -85,7 +85,10 @@ def test_a_stopped_service_shows_and_starts_again_with_the_users_override(up: st
         assert json.loads(labels)["mine"] == "here"
     finally:
         override.unlink()
-    machine.run("restart", "redis")
+    # Whoever has stopped one service for a while can restart another.
+    machine.run("stop", "vpn")
+    assert machine.run("restart", "redis").stdout == "redis: healthy.\n"
+    machine.run("restart", "vpn")
     assert set(machine.status().values()) == {"ready"}
     assert machine.run("wait").returncode == 0
 
@@ -109,10 +112,44 @@ def test_data_is_there_after_down_and_up(up: str, machine: Machine) -> None:
     assert "kept" in [row["app_name"] for row in found.json()["d"]], path
 
 
-def test_update_starts_nothing_anew_where_nothing_is_newer(up: str, machine: Machine) -> None:
-    before = machine.docker("ps", "--quiet", "--no-trunc", "--filter", f"name={machine.name}-")
-    machine.run("update")
-    assert machine.docker("ps", "--quiet", "--no-trunc", "--filter", f"name={machine.name}-") == before
+@pytest.fixture
+def registry(up: str, machine: Machine, tmp_path: Path) -> Iterator[str]:
+    """A registry on the machine itself, as that names it: Debian's, out of the stand-in's image, without S3."""
+    settings = tmp_path / "registry.yml"
+    settings.write_text('version: 0.1\nstorage: {filesystem: {rootdirectory: /tmp/store}}\nhttp: {addr: ":5000"}\n')
+    name = "obtest-registry"
+    words = ("--name", name, "--publish", "5000:5000", "--entrypoint", "docker-registry")
+    machine.docker("create", *words, "openbalena-lab/registry:latest", "serve", "/settings.yml")
+    try:
+        machine.docker("cp", str(settings), f"{name}:/settings.yml")
+        machine.docker("start", name)
+        yield "localhost:5000"
+    finally:
+        machine.docker("rm", "--force", name)
+
+
+def test_update_takes_a_newer_image_of_the_same_tag_and_nothing_else_starts_anew(
+    machine: Machine, registry: str, tmp_path: Path
+) -> None:
+    image = f"{registry}/mine/redis:8"
+    (tmp_path / "Dockerfile").write_text("FROM openbalena-lab/redis:latest\nLABEL version=newer\n")
+    machine.docker("tag", "openbalena-lab/redis:latest", image)
+    machine.docker("push", "--quiet", image)
+    override = machine.directory / "docker-compose.override.yml"
+    override.write_text(f"services: {{redis: {{image: '{image}', build: !reset null}}}}\n")
+    try:
+        machine.run("up")
+        machine.docker("build", "--quiet", "--tag", image, str(tmp_path))
+        machine.docker("push", "--quiet", image)
+        machine.docker("rmi", image)
+        before = machine.containers()
+        machine.run("update")
+        changed = {name for name, container in machine.containers().items() if before[name] != container}
+        assert changed == {f"{machine.name}-redis-1"}
+        labels = machine.docker("inspect", "--format", "{{json .Config.Labels}}", f"{machine.name}-redis-1")
+        assert json.loads(labels)["version"] == "newer"
+    finally:
+        override.unlink()
 
 
 @pytest.fixture
