@@ -1,13 +1,11 @@
 """Volumes on a real swarm: nothing starts empty elsewhere, and a volume moves without losing a line."""
 
 import json
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from interrupted_move import interrupt
 from swarm_project import Small, fetch_busybox
 
 from openbalena.cluster import engine as engines

@@ -1,5 +1,5 @@
-"""The real PostgreSQL of the deployment moves to another node and back, killed at five points on the way and once while it
-copies, with rows written before and between: none is lost."""
+"""The real PostgreSQL of the deployment moves to another node and back, killed at five points on the way and once while
+it copies, with rows written before and between: none is lost."""
 
 import json
 import subprocess

@@ -2,13 +2,19 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from openbalena.errors import UsageError
 
 
 class Console:
-    """The user's terminal, pipe or log file. Plain text: every line can be searched and read aloud."""
+    """The user's terminal, pipe or log file. Plain text: every line can be searched and read aloud.
+
+    `worded` makes of our sentences what this user reads; results stay as they are.
+    """
+
+    def __init__(self, worded: Callable[[str], str] = str) -> None:
+        self._worded = worded
 
     def say(self, text: str) -> None:
         """A line of the result."""
@@ -16,11 +22,15 @@ class Console:
 
     def progress(self, text: str) -> None:
         """What is happening now, or what is being waited for."""
-        print(text, file=sys.stderr, flush=True)
+        print(self._worded(text), file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:
         """What the user should know or change, although the command goes on."""
-        print(f"warning: {text}", file=sys.stderr, flush=True)
+        self.progress(f"warning: {text}")
+
+    def error(self, text: str) -> None:
+        """Why the command failed."""
+        self.progress(f"error: {text}")
 
     def table(self, rows: Iterable[Sequence[object]]) -> None:
         """Rows of equal length as left-aligned columns two spaces apart; a head is just the first row."""

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from openbalena import __version__
+from openbalena import __version__, placeholder
 from openbalena.cli.commands import BY_NAME, Command
+from openbalena.cli.console import Console
 from openbalena.cli.context import Context
 from openbalena.cli.help import PROGRAM, overview, unknown
 from openbalena.errors import OpenBalenaError, UsageError
+from openbalena.invocation import as_typed
 from openbalena.project import Project
 
 # 128 + signal, as shells report it.
@@ -144,7 +146,18 @@ def _call(command: Command, rest: Sequence[str], options: GlobalOptions) -> int:
     module.configure(parser)
     args = parser.parse_args(rest)
     args.command = command.name
-    return int(module.run(args, Context(project=_project(options.directory), lab=options.lab)))
+    project = _project(options.directory)
+
+    def worded(text: str) -> str:
+        # The compiler quotes a definition with marks where secrets belong.
+        return as_typed(placeholder.fill(text, "${{{}}}".format), project, lab=options.lab)
+
+    context = Context(project, options.lab, Console(worded))
+    try:
+        return int(module.run(args, context))
+    except OpenBalenaError as error:
+        context.console.error(str(error))
+        return error.exit_code
 
 
 def _project(directory: Path | None) -> Project:

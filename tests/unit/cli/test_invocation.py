@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from openbalena.cli.main import main
-from openbalena.invocation import invocation, program
+from openbalena.invocation import as_typed, invocation, program
 from openbalena.lab import paths
 from openbalena.project import ROOT, Project
 
@@ -46,3 +46,38 @@ def test_commands_say_what_comes_next_for_this_deployment(tmp_path: Path, capsys
     ):
         assert main([*here, *words]) == 0
         assert f"Next: ./open-balena.sh {' '.join(here)} {following}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("said", "typed"),
+    [
+        ("run ./open-balena.sh swarm-up, then", "run ./open-balena.sh --lab --project-directory /srv/a swarm-up, then"),
+        ("`./open-balena.sh stack render`", "`./open-balena.sh --lab --project-directory /srv/a stack render`"),
+        ("./open-balena.sh --lab swarm-up", "./open-balena.sh --lab swarm-up"),
+        ("run ./open-balena.sh lab up", "run ./open-balena.sh lab up"),
+        ("/srv/b/open-balena.sh config", "/srv/b/open-balena.sh config"),
+        ("this ./open-balena.sh", "this ./open-balena.sh"),
+    ],
+)
+def test_what_is_said_deep_inside_becomes_what_this_user_types(said: str, typed: str) -> None:
+    project = Project(directory=Path("/srv/a"))
+    assert as_typed(said, project, lab=True) == typed
+    assert as_typed(typed, project, lab=True) == typed, "once is enough"
+
+
+def test_the_lab_is_named_even_where_the_command_acts_on_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(paths.VARIABLE, "/srv/lab")
+    typed = as_typed("run ./open-balena.sh lab up", Project(), lab=False)
+    assert typed == "run OPEN_BALENA_LAB_DIR=/srv/lab ./open-balena.sh lab up"
+    assert as_typed(typed, Project(), lab=True) == typed
+
+
+def test_errors_and_warnings_name_the_deployment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    here = ["--lab", "--project-directory", str(tmp_path)]
+    assert main([*here, "swarm-up"]) == 2
+    assert f"run ./open-balena.sh {' '.join(here)} config" in capsys.readouterr().err
+    assert main([*here, "config", "--dns-tld", "my.example.com", "--yes"]) == 0
+    with (tmp_path / ".env").open("a") as stream:
+        stream.write("COMPOSE_PROFILES=another\n")
+    assert main([*here, "lint"]) == 0
+    assert f"run ./open-balena.sh {' '.join(here)} config" in capsys.readouterr().err

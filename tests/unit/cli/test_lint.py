@@ -6,7 +6,8 @@ import pytest
 
 from openbalena import sources
 from openbalena.cli.main import main
-from openbalena.project import ROOT
+from openbalena.invocation import invocation
+from openbalena.project import ROOT, Project
 
 
 def lint(directory):
@@ -25,7 +26,7 @@ def test_what_config_wrote_is_right(tmp_path, capsys):
 
 def test_without_settings_it_says_to_run_config(tmp_path, capsys):
     assert lint(tmp_path) == 2
-    assert "run ./open-balena.sh config" in capsys.readouterr().err
+    assert f"run {invocation(Project(tmp_path), lab=False)} config" in capsys.readouterr().err
 
 
 def test_an_override_that_is_wrong_is_named_with_its_line(tmp_path, capsys):

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from openbalena.cli.main import main
+from openbalena.invocation import invocation
+from openbalena.project import Project
 from openbalena.secrets.keys import certificate_pem
 from openbalena.secrets.selfsigned import roots
 
@@ -20,7 +22,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("command", [*COMMANDS, "custom-pki", "pki-custom", "self-signed"])
 def test_without_settings_it_is_wrong_use(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--project-directory", str(tmp_path)]) == 2
-    assert "DNS_TLD is not set: run ./open-balena.sh config" in capsys.readouterr().err
+    assert f"DNS_TLD is not set: run {invocation(Project(tmp_path), lab=False)} config" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -219,7 +219,7 @@ def test_showenv_masks_and_showpass_shows(tmp_path: Path) -> None:
 
 
 def test_showpass_before_config(tmp_path: Path) -> None:
-    assert "run ./open-balena.sh config" in run(tmp_path, "showpass", code=2).stderr
+    assert f"--project-directory {tmp_path} config" in run(tmp_path, "showpass", code=2).stderr
 
 
 def test_at_a_terminal_it_asks(tmp_path: Path) -> None:
