@@ -1,8 +1,10 @@
-"""One deployment on the lab for all cluster tests of a run."""
+"""One deployment on the lab for all cluster tests of a run, and a small one for each module that asks for it."""
 
 import subprocess
+from collections.abc import Iterator
 
 import pytest
+from swarm_project import Small, fetch_busybox
 
 from openbalena.lab import Endpoint, paths
 from openbalena.project import ROOT, Project
@@ -26,3 +28,17 @@ def deployed_output(lab: Endpoint) -> str:
 def deployed(deployed_output: str) -> Project:
     """The demo's deployment, running; a test that changes it puts it back."""
     return Project(directory=paths.directory() / "demo")
+
+
+@pytest.fixture(scope="module")
+def small(lab: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
+    """A small deployment, running, its volume on node1; taken away with its volumes and labels at the end."""
+    made = Small(tmp_path_factory.mktemp("small"), fetch_busybox(tmp_path_factory.mktemp("busybox")))
+    try:
+        for command in ("swarm-init", "swarm-build", "swarm-up"):
+            result = made.run(command)
+            assert result.code == 0, result
+        yield made
+    finally:
+        made.run("swarm-down", "--volumes", "--yes")
+        made.forget_labels()

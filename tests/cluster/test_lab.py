@@ -180,6 +180,10 @@ def test_up_on_a_running_lab_repairs_only_what_is_missing(own_lab: OwnLab) -> No
     assert "starting" not in own_lab.run("up").stderr
     assert own_lab.docker("node1", "info", "--format", "{{.Swarm.Cluster.ID}}") == first
     assert {name: node["swarm"] for name, node in own_lab.status().items()} == {"node1": "ready", "node2": "ready"}
+    own_lab.docker("node2", "swarm", "leave")
+    assert own_lab.status()["node2"]["swarm"] == "left", "whatever the manager still believes"
+    assert "joining node2" in own_lab.run("up").stderr
+    assert own_lab.status()["node2"]["swarm"] == "ready"
     refused = own_lab.run("up", "--managers", "3", code=2).stderr
     assert f"{paths.VARIABLE}={own_lab.directory} " in refused and "open-balena.sh lab down first" in refused
 

@@ -2,32 +2,18 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from interrupted_move import interrupt
-from swarm_project import Small, fetch_busybox
+from swarm_project import Small
 
 from openbalena.cluster import engine as engines
 from openbalena.cluster import state
-from openbalena.lab import Endpoint, lifecycle
+from openbalena.lab import lifecycle
 
 pytestmark = pytest.mark.cluster
 LABEL = "openbalena.data.store-data"
-
-
-@pytest.fixture(scope="module")
-def small(lab: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
-    """A small deployment, running; its volume is on node1."""
-    made = Small(tmp_path_factory.mktemp("small"), fetch_busybox(tmp_path_factory.mktemp("busybox")))
-    try:
-        for command in ("swarm-init", "swarm-build", "swarm-up"):
-            result = made.run(command)
-            assert result.code == 0, result
-        yield made
-    finally:
-        made.run("swarm-down", "--volumes", "--yes")
-        made.forget_labels()
 
 
 def docker(*arguments: str) -> str:
@@ -175,10 +161,15 @@ def test_a_dead_node_keeps_its_data_and_nothing_starts_elsewhere(small: Small) -
     before = lines("node3")
     lifecycle.kill("node3")
     try:
+        # Before the managers miss it, and when they know.
+        result = small.run("swarm-logs", "web")
+        assert result.code == 0 and "@node2" in result.out, result
         eventually(lambda: "Down" in docker("node", "ls", "--format", "{{.Hostname}} {{.Status}}").split("node3 ")[1])
         result = small.run("swarm-up")
         assert result.code == 1 and "node3" in result.error and "bring it back before deploying" in result.error, result
         assert not [task for task in store_tasks() if task[1] == "running" and task[0] != "node3"]
+        result = small.run("swarm-logs", "store")
+        assert result.code == 0 and "no lines from node3 (store.1): not reachable" in result.err, result
     finally:
         lifecycle.start("node3")
     eventually(lambda: store_tasks() == [("node3", "running")])

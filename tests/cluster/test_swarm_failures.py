@@ -9,25 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from swarm_project import COMPOSE, Result, Small, fetch_busybox
+from swarm_project import COMPOSE, Result, Small
 
 from openbalena.cluster import engine as engines
 from openbalena.cluster import lock
 from openbalena.lab import Endpoint
 
 pytestmark = pytest.mark.cluster
-
-
-@pytest.fixture(scope="module")
-def small(lab: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
-    made = Small(tmp_path_factory.mktemp("small"), fetch_busybox(tmp_path_factory.mktemp("busybox")))
-    try:
-        for command in ("swarm-init", "swarm-build"):
-            assert made.run(command).code == 0
-        yield made
-    finally:
-        made.run("swarm-down", "--volumes", "--yes")
-        made.forget_labels()
 
 
 @pytest.fixture

@@ -1,31 +1,15 @@
 """The life of a deployment on a real swarm: init, build, up, status, logs, a change, down."""
 
 import json
-from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
-from swarm_project import Small, fetch_busybox
+from swarm_project import Small
 
 from openbalena.cluster import engine as engines
 from openbalena.cluster import state
-from openbalena.lab import Endpoint
 
 pytestmark = pytest.mark.cluster
-
-
-@pytest.fixture(scope="module")
-def small(lab: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
-    """A small deployment that was built and deployed; taken away with its volumes and labels at the end."""
-    made = Small(tmp_path_factory.mktemp("small"), fetch_busybox(tmp_path_factory.mktemp("busybox")))
-    try:
-        for command in ("swarm-init", "swarm-build", "swarm-up"):
-            result = made.run(command)
-            assert result.code == 0, result
-        yield made
-    finally:
-        made.run("swarm-down", "--volumes", "--yes")
-        made.forget_labels()
 
 
 def status(small: Small) -> dict[str, dict[str, object]]:

@@ -1,10 +1,18 @@
 """swarm-logs: a service's log from all its tasks, each line with its task and node."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from openbalena.cli.context import Context
 from openbalena.cli.numbers import lines, since
-from openbalena.errors import UsageError
+from openbalena.errors import OperationError, UsageError
+
+if TYPE_CHECKING:
+    from openbalena.cli.console import Console
+    from openbalena.cluster.state import Cluster, Service
+
+# The states of a task that has, or had, a container (swarmkit api/types.proto, TaskState).
+_HAS_LOG = {"starting", "running", "complete", "shutdown", "failed"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,23 +46,38 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return 0
     if args.service.removeprefix(f"{stack}_") not in names:
         raise UsageError(f"no service {args.service} in stack {stack}; it has: {', '.join(names) or 'none'}")
-    full = f"{stack}_{args.service.removeprefix(f'{stack}_')}"
-    arguments = ["service", "logs", "--no-trunc", "--timestamps", "--tail", str(args.tail)]
-    arguments += ["--since", args.since] if args.since else []
-    down = [node.hostname for node in cluster.nodes if node.state != "ready"]
-    if down:
-        console.warn(f"no lines from {', '.join(down)}: not reachable")
+    service = next(item for item in cluster.services if item.short_name == args.service.removeprefix(f"{stack}_"))
+    options = ["--no-trunc", "--timestamps", "--tail", str(args.tail), *(["--since", args.since] if args.since else [])]
+    asked, away = [], dict[str, str]()
+    for task in cluster.tasks_of(service):
+        node = cluster.node(task.node_id)
+        if node is None or node.lost:
+            away[task.id] = "not reachable"
+        elif task.state in _HAS_LOG:
+            asked.append(task.id)
     if args.follow:
+        _warn(console, cluster, service, away)
         try:
-            for line in logs.stream(engine, *arguments, "--follow", full, silence=None):
+            for line in logs.stream(engine, "service", "logs", *options, "--follow", service.name, silence=None):
                 console.say(line)
         except KeyboardInterrupt:
             return 0
         return 0
-    lines: list[str] = []
-    try:
-        lines.extend(logs.stream(engine, *arguments, full, silence=logs.SILENCE))
-    finally:
-        for line in logs.by_time(lines):
-            console.say(line)
+    lines, failed = logs.of_tasks(engine, asked, *options)
+    for line in lines:
+        console.say(line)
+    _warn(console, cluster, service, away | failed)
+    if failed and len(failed) == len(asked):
+        raise OperationError(f"{service.short_name}: no task gave its log")
     return 0
+
+
+def _warn(console: "Console", cluster: "Cluster", service: "Service", without: dict[str, str]) -> None:
+    """A sentence for each node and reason that lines are missing for."""
+    missing: dict[tuple[str, str], list[str]] = {}
+    for task in cluster.tasks_of(service):
+        if task.id in without and task.node_id:
+            name = f"{service.short_name}.{task.slot}" if task.slot else service.short_name
+            missing.setdefault((cluster.hostname(task.node_id), without[task.id]), []).append(name)
+    for (node, words), names in sorted(missing.items()):
+        console.warn(f"no lines from {node} ({', '.join(sorted(set(names)))}): {words}")

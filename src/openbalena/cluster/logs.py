@@ -6,7 +6,8 @@ import re
 import selectors
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from openbalena.cluster.engine import Engine
@@ -15,6 +16,8 @@ from openbalena.errors import OperationError
 # Seconds without a line after which a log that is not followed counts as complete or stuck.
 SILENCE = 15.0
 _LAST_LINES = 10.0
+# Each is a docker process of 50 MB, and a service has a handful of tasks with those that ended.
+_AT_ONCE = 8
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z ")
 
 
@@ -67,6 +70,29 @@ def last_lines(engine: Engine, task_id: str, count: int, limit: float = _LAST_LI
     with suppress(OperationError):
         found.extend(stream(engine, *args, silence=limit, limit=limit))
     return found[-count:]
+
+
+def of_tasks(engine: Engine, ids: Sequence[str], *options: str) -> tuple[list[str], dict[str, str]]:
+    """The lines of several tasks in the order they were written, and why where a task (by its id) gave none.
+
+    `options` are those of `docker service logs`. Each task is asked for by itself: a service as a whole fails where one
+    node is away, and hangs now and then where a node had two of its tasks (moby/moby issue 41733; engine 28.5).
+    """
+
+    def ask(task_id: str) -> tuple[list[str], str]:
+        lines: list[str] = []
+        try:
+            lines.extend(stream(engine, "service", "logs", *options, task_id, silence=SILENCE))
+        except OperationError as error:
+            # What docker itself says carries no time.
+            words = [line for line in lines if not moment(line)]
+            return [line for line in lines if moment(line)], words[-1] if words else str(error)
+        return lines, ""
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        answers = dict(zip(ids, pool.map(ask, ids), strict=True))
+    lines = by_time([line for found, _ in answers.values() for line in found])
+    return lines, {task_id: words for task_id, (_, words) in answers.items() if words}
 
 
 def by_time(lines: list[str]) -> list[str]:

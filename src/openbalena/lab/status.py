@@ -10,7 +10,8 @@ from openbalena.lab.endpoint import accepts
 class NodeStatus:
     """One node: `running` as its socket says, `swarm` and `manager` as the managers see it.
 
-    `swarm` is `none` for a node that is in no swarm with them, `unknown` where no manager can say.
+    `swarm` is `none` for a node that is in no swarm with them, `unknown` where no manager can say, `left` where the
+    managers list a node still that has left.
     """
 
     name: str
@@ -30,12 +31,16 @@ def read() -> list[NodeStatus]:
     for node in lab.nodes:
         member = members.get(node.name, {})
         status = member.get("ManagerStatus", {})
+        running = accepts(node.socket)
+        seen = member.get("Status", {}).get("State", "none" if members else "unknown")
+        # The managers go on calling it ready until they miss it.
+        gone = running and bool(member) and swarm.local_state(node) == "inactive"
         result.append(
             NodeStatus(
                 name=node.name,
                 address=node.address,
-                running=accepts(node.socket),
-                swarm=member.get("Status", {}).get("State", "none" if members else "unknown"),
+                running=running,
+                swarm="left" if gone else seen,
                 manager="leader" if status.get("Leader") else status.get("Reachability", ""),
                 ingress=member.get("Spec", {}).get("Labels", {}).get(swarm.INGRESS_LABEL) == "true",
                 socket=str(node.socket),

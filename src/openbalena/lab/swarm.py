@@ -28,7 +28,7 @@ def form(lab: Lab) -> None:
 
     Raises OperationError naming the node that could not join or did not become ready.
     """
-    states = {node.name: _local_state(node) for node in lab.nodes}
+    states = {node.name: local_state(node) for node in lab.nodes}
     leader = next((node for node in lab.nodes if node.manager and states[node.name] == "active"), None)
     if leader is None:
         leader = lab.nodes[0]
@@ -55,7 +55,7 @@ def wait_back(lab: Lab, node: Node) -> None:
     if len(up) < majority:
         say(f"{len(up)} of {len(managers)} managers are up; the swarm has a leader again when {majority} are")
         return
-    if _local_state(node) == "inactive":
+    if local_state(node) == "inactive":
         return
     # A manager is asked itself: the others may not have missed it yet.
     api = client(node if node.manager else up[0])
@@ -72,14 +72,14 @@ def members(lab: Lab) -> dict[str, dict[str, Any]]:
     return {}
 
 
-def _local_state(node: Node) -> str:
+def local_state(node: Node) -> str:
     """inactive, pending, active, error or locked (Engine API, LocalNodeState)."""
     return str(client(node).info()["Swarm"]["LocalNodeState"])
 
 
 def _start(node: Node) -> None:
     api = client(node)
-    api.leave_swarm(force=True) if _local_state(node) != "inactive" else None
+    api.leave_swarm(force=True) if local_state(node) != "inactive" else None
     api.init_swarm(advertise_addr=node.address)
 
 
@@ -90,7 +90,7 @@ def _join(node: Node, leader: Node, manager: docker.APIClient) -> None:
     say(f"joining {node.name} (at most {_JOIN_BOUND:.0f} s)")
     deadline = time.monotonic() + _JOIN_BOUND
     while True:
-        if _local_state(node) != "inactive":
+        if local_state(node) != "inactive":
             api.leave_swarm(force=True)
         try:
             api.join_swarm(

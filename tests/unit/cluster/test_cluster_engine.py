@@ -114,6 +114,23 @@ def test_a_log_that_never_stops_talking_has_a_limit(tmp_path: Path) -> None:
         list(logs.stream(engine, "logs", silence=5, limit=0.4))
 
 
+def test_one_task_that_cannot_be_asked_does_not_cost_the_others_their_lines(tmp_path: Path) -> None:
+    engine = Engine(
+        cli=program(
+            tmp_path,
+            """case $5 in
+            t1) echo '2026-11-23T17:00:22.5Z a.1.t1@node1    | second' ;;
+            t2) echo '2026-11-23T17:00:05.3Z a.2.t2@node2    | first'
+                echo 'incomplete log stream: node3' >&2; exit 1 ;;
+            t3) exit 3 ;;
+            esac""",
+        )
+    )
+    lines, missing = logs.of_tasks(engine, ["t1", "t2", "t3"], "--tail", "5")
+    assert [line.rpartition(" ")[2] for line in lines] == ["first", "second"]
+    assert missing == {"t2": "incomplete log stream: node3", "t3": "`docker service logs` ended with exit code 3"}
+
+
 def test_lines_of_several_nodes_in_the_order_they_were_written() -> None:
     lines = [
         "2026-11-23T17:00:22.5Z small_web.2.x@node3    | c",
