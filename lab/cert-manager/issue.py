@@ -1,4 +1,7 @@
-"""Fills /certs as cert-manager does for a private CA: asks balena-ca for what is missing, creates .ready and stays."""
+"""Fills /certs as cert-manager does: asks balena-ca for what is missing, then makes .ready.
+
+Like the real one it renews nothing while it runs: only a start does.
+"""
 
 import base64
 import hashlib
@@ -12,10 +15,11 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 CERTS = Path("/certs")
-PRIVATE, EXPORT = CERTS / "private", CERTS / "export"
+PRIVATE, PUBLIC, EXPORT = CERTS / "private", CERTS / "public", CERTS / "export"
 CA = "http://balena-ca:8888"
 # Seconds until the CA must have answered.
 _BOUND = 120
@@ -82,24 +86,30 @@ def openssl(path: Path, *arguments: str) -> None:
 
 
 def chain(tld: str) -> None:
-    """What HAProxy serves: the certificate handed in, or the private one."""
-    own = [base64.b64decode(os.environ.get(name, "")).decode() for name in ("HAPROXY_CRT", "HAPROXY_KEY", "ROOT_CA")]
-    EXPORT.mkdir(exist_ok=True)
-    if own[0] and own[1]:
-        write(EXPORT / "chain.pem", "\n".join(own), 0o600)
-        return
+    """What HAProxy serves where it has none of its own: the public certificate where there is one, else the private.
+
+    One of another CA than these, which was put there by hand, stays.
+    """
     parts = (PRIVATE / f"{tld}.pem", PRIVATE / f"{tld}.key", CERTS / "ca-bundle.pem")
     whole = "".join(part.read_text() for part in parts)
-    target = PRIVATE / f"{tld}-chain.pem"
-    if not target.exists() or target.read_text() != whole:
-        write(target, whole, 0o600)
-    link(EXPORT / "chain.pem", target)
+    private = PRIVATE / f"{tld}-chain.pem"
+    if not private.exists() or private.read_text() != whole:
+        write(private, whole, 0o600)
+    public, served = PUBLIC / f"{tld}-chain.pem", EXPORT / "chain.pem"
+    authority = x509.load_pem_x509_certificate((CERTS / "server-ca.pem").read_bytes())
+    if not served.exists() or x509.load_pem_x509_certificate(served.read_bytes()).issuer == authority.subject:
+        link(served, public if all(has(PUBLIC / f"{tld}.{end}") for end in ("pem", "key")) else private)
+
+
+def has(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     tld = os.environ.get("TLD") or os.environ.get("DNS_TLD") or sys.exit("cert-manager: DNS_TLD is not set")
-    PRIVATE.mkdir(parents=True, exist_ok=True)
+    for directory in (PRIVATE, PUBLIC, EXPORT):
+        directory.mkdir(parents=True, exist_ok=True)
     ready = CERTS / ".ready"
     ready.unlink(missing_ok=True)
     wait_for_ca()

@@ -70,6 +70,13 @@ class Dotenv:
             self.text += f"{gap}{name}={quote(value)}{newline}"
         self._parse()
 
+    def remove(self, name: str) -> None:
+        """Take every assignment of `name` out, whole lines; every other byte stays."""
+        while entry := self.entries.get(name):
+            begin = self.text.rfind("\n", 0, entry.start) + 1
+            self.text = self.text[:begin] + self.text[self._line_end(entry.end) + 1 :]
+            self._parse()
+
     def _parse(self) -> None:
         self.entries, self.warnings = {}, []
         position = len(_BOM) if self.text.startswith(_BOM) else 0

@@ -28,6 +28,7 @@ from openbalena.standalone import takeover
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """An option for every variable that is asked for."""
+    parser.set_defaults(command="")
     parser.add_argument("--yes", action="store_true", help="ask nothing and agree to every change")
     parser.add_argument(
         "--from-cluster", action="store_true", help="take the settings and the PKI of the stack that runs on the swarm"
@@ -80,6 +81,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if taken:
         context.console.say(f"Tokens of the volume {found.name}_resin-data taken over: {', '.join(taken)}")
     _tell(planned, list(made), directory, context)
+    if args.command:  # another command that calls this one goes on by itself
+        ours = invocation(project, lab=context.lab)
+        context.console.say(f"Next: {ours} swarm-init (a cluster), or {ours} up (this machine)")
     return 0
 
 
@@ -122,5 +126,3 @@ def _tell(planned: Plan, made: list[str], directory: Path, context: Context) -> 
         say(f"Tokens made: {', '.join(made)}")
     say(f"Certificates: {directory}")
     say(f"Profiles: {', '.join(planned.profiles) or 'none'}")
-    ours = invocation(context.project, lab=context.lab)
-    say(f"Next: {ours} swarm-init (a cluster), or {ours} up (this machine)")

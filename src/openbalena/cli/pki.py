@@ -3,7 +3,7 @@
 show    each certificate, what it is for, when it ends
 renew   HAProxy's certificate under the same CA: who trusts the CA goes on doing so; others where they end soon
 import  a certificate of your own for HAProxy: --certificate, --key and, of a private CA, --ca; or as base64 of PEM in
-        HAPROXY_CRT, HAPROXY_KEY and ROOT_CA (environment or .env)
+        HAPROXY_CRT, HAPROXY_KEY and ROOT_CA (environment or .env). --remove goes back to the private CA's
 sync    give HAProxy's certificate to a running cluster; no connection is cut
 """
 
@@ -23,6 +23,8 @@ from openbalena.settings import Settings
 
 # Seconds for haproxy-certs on all ingress nodes, one after the other.
 _TIMEOUT = 180.0
+# A certificate of one's own, its key and its private CA.
+_NAMES = ("HAPROXY_CRT", "HAPROXY_KEY", "ROOT_CA")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,27 +34,57 @@ def configure(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--json", action="store_true", help="print one JSON document")
     renew = actions.add_parser("renew", help="issue HAProxy's certificate anew, others where they end within 30 days")
     renew.add_argument("--due", action="store_true", help="HAProxy's, too, only where it ends within 30 days")
-    imported = actions.add_parser("import", help="use a certificate of your own for HAProxy")
-    for name, what in (("certificate", "it, then its intermediates"), ("key", "its key"), ("ca", "its private CA")):
-        imported.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"PEM file of {what}")
+    own_certificate(actions.add_parser("import", help="use a certificate of your own for HAProxy"))
     sync = actions.add_parser("sync", help="bring HAProxy's certificate to a running cluster")
     sync.add_argument("--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help=f"({_TIMEOUT:.0f})")
     sync.add_argument("--take-over", metavar="LOCK", default="", help="take over the lock of a deploy that is gone")
 
 
+def own_certificate(parser: argparse.ArgumentParser) -> None:
+    """The options that say which certificate HAProxy shall serve."""
+    for name, what in (("certificate", "it, then its intermediates"), ("key", "its key"), ("ca", "its private CA")):
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"PEM file of {what}")
+    parser.add_argument("--remove", action="store_true", help="go back to a certificate of the deployment's own CA")
+
+
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where the cluster does not take the certificate, 2 for files that do not fit."""
-    values = settings.load(context.project)
-    if not values.get("DNS_TLD"):
-        raise UsageError(f"{context.project.env_file}: DNS_TLD is not set: run ./open-balena.sh config")
+    values = configured(context)
     if args.action == "show":
         return _show(args, context, Path(values["PKI_DIR"]))
     if args.action == "sync":
         from openbalena.cli import pki_sync
 
         return pki_sync.run(args, context, values)
+    if args.action == "renew":
+        with alone(context.project.directory):
+            return _renew(args, context, values)
+    replace(args, context, values)
+    ours = invocation(context.project, lab=context.lab)
+    context.console.say(f"Next: {ours} swarm-up (services that trust the CA are rolled where that changed)")
+    return 0
+
+
+def configured(context: Context) -> Settings:
+    """The settings. Raises UsageError where `config` has not run yet."""
+    values = settings.load(context.project)
+    if not values.get("DNS_TLD"):
+        raise UsageError(f"{context.project.env_file}: DNS_TLD is not set: run ./open-balena.sh config")
+    return values
+
+
+def replace(args: argparse.Namespace, context: Context, values: Settings) -> None:
+    """Make the certificate that `args` name HAProxy's, in .env and in the PKI; nothing that runs is touched.
+
+    Raises UsageError for one that does not fit; nothing was changed then.
+    """
+    if values.get("ACME_EMAIL"):
+        raise UsageError(
+            f"{values.sources['ACME_EMAIL']}: ACME_EMAIL is set, so cert-manager's certificate would replace it: unset "
+            "it and the DNS provider's token first"
+        )
     with alone(context.project.directory):
-        return _renew(args, context, values) if args.action == "renew" else _import(args, context, values)
+        (_remove if args.remove else _import)(args, context, values)
 
 
 def _show(args: argparse.Namespace, context: Context, directory: Path) -> int:
@@ -112,19 +144,15 @@ def _renew(args: argparse.Namespace, context: Context, values: Settings) -> int:
     return 0
 
 
-def _import(args: argparse.Namespace, context: Context, values: Settings) -> int:
+def _import(args: argparse.Namespace, context: Context, values: Settings) -> None:
     from openbalena import dotenv
     from openbalena.files import write_atomic
     from openbalena.secrets import imported, pki
     from openbalena.settings import envfile
 
     console, project, directory = context.console, context.project, Path(values["PKI_DIR"])
-    if values.get("ACME_EMAIL"):
-        raise UsageError(
-            "pki import: ACME_EMAIL is set, so cert-manager's certificate would replace it: unset it first"
-        )
     found = imported.checked(*_given(args, values), values["DNS_TLD"])
-    pem = {"HAPROXY_CRT": found.certificate, "HAPROXY_KEY": found.key, "ROOT_CA": found.authority}
+    pem = dict(zip(_NAMES, (found.certificate, found.key, found.authority), strict=True))
     encoded = {name: b64encode(content).decode() for name, content in pem.items()}
     if clash := [name for name in encoded if os.environ.get(name, encoded[name]) != encoded[name]]:
         raise UsageError(f"environment variable {clash[0]}: is another one than the files': unset it, since it wins")
@@ -137,9 +165,27 @@ def _import(args: argparse.Namespace, context: Context, values: Settings) -> int
     for warning in found.warnings:
         console.warn(warning)
     console.say(f"{directory / 'chain.pem'}: HAProxy's certificate is now the imported one")
-    ours = invocation(project, lab=context.lab)
-    console.say(f"Next: {ours} swarm-up (services that trust the CA are rolled where that changed)")
-    return 0
+
+
+def _remove(args: argparse.Namespace, context: Context, values: Settings) -> None:
+    from openbalena import dotenv
+    from openbalena.files import write_atomic
+    from openbalena.secrets import renew
+
+    project, directory = context.project, Path(values["PKI_DIR"])
+    if args.certificate or args.key or args.ca:
+        raise UsageError("--remove goes back to the deployment's own CA: leave out the files")
+    if others := [name for name in _NAMES if os.environ.get(name)]:
+        raise UsageError(f"environment variable {others[0]}: unset it, since it wins over .env")
+    file = dotenv.read(project.env_file)
+    before = file.text
+    for name in _NAMES:
+        file.remove(name)
+    if file.text != before:
+        write_atomic(project.env_file.resolve(), file.text, 0o600)
+    issued = renew.own(directory, values["DNS_TLD"])
+    done = "is of the deployment's own CA again" if issued else "was of the deployment's own CA already"
+    context.console.say(f"{directory / 'chain.pem'}: HAProxy's certificate {done}")
 
 
 def _given(args: argparse.Namespace, values: Settings) -> tuple[bytes, bytes, bytes]:
@@ -148,8 +194,7 @@ def _given(args: argparse.Namespace, values: Settings) -> tuple[bytes, bytes, by
         if not (args.certificate and args.key):
             raise UsageError("pki import: --certificate and --key go together")
         return _read(args.certificate), _read(args.key), _read(args.ca) if args.ca else b""
-    names = ("HAPROXY_CRT", "HAPROXY_KEY", "ROOT_CA")
-    certificate, key, authority = (b64decode(values.get(name, "")) for name in names)
+    certificate, key, authority = (b64decode(values.get(name, "")) for name in _NAMES)
     if not (certificate and key):
         raise UsageError("pki import: name --certificate and --key, or set HAPROXY_CRT and HAPROXY_KEY")
     return certificate, key, authority

@@ -26,13 +26,14 @@ _LOG_LINES = 5
 def configure(parser: argparse.ArgumentParser) -> None:
     """The commands' options."""
     parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help="how long to wait (600)")
+    parser.set_defaults(no_wait=False)
     if not parser.prog.endswith(" wait"):
         parser.add_argument("--no-wait", action="store_true", help="do not wait until the services are healthy")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Exit code 1 where a service is not healthy in time; it is named with its last log lines."""
-    from openbalena.standalone import deployment
+    """Exit code 1 where a service is not healthy in time; its last log lines say why."""
+    from openbalena.standalone import certificates, deployment
 
     if args.command == "wait":
         wait(deployment.load(context.project, lab=context.lab), context, args.timeout)
@@ -42,11 +43,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
     standalone = deployment.load(context.project, lab=context.lab)
     for warning in standalone.settings.warnings:
         context.console.warn(warning)
-    _start(standalone, context, pull=args.command == "update")
+    built = _start(standalone, context, pull=args.command == "update")
     if args.no_wait:
         context.console.say(f"{standalone.name} was started; status shows how it gets on.")
         return 0
-    wait(standalone, context, args.timeout)
+    certificates.settle(built, context.console.progress)
+    wait(built, context, args.timeout)
     _tell(standalone, context)
     return 0
 
@@ -87,7 +89,7 @@ def _require_certificates(context: Context) -> None:
         pki.require(Path(values["PKI_DIR"]), values["DNS_TLD"])
 
 
-def _start(standalone: "Standalone", context: Context, *, pull: bool) -> None:
+def _start(standalone: "Standalone", context: Context, *, pull: bool) -> "Standalone":
     from openbalena.standalone import build, certificates, on_nfs, remains, takeover
 
     report = context.console.progress
@@ -102,14 +104,13 @@ def _start(standalone: "Standalone", context: Context, *, pull: bool) -> None:
         report(f"removed {name}, which the definitions or the settings no longer have; its volumes stay")
     if takeover.seed(built):
         report("gave the private CA of the project's pki directory to balena-ca")
-    before = certificates.maker(built)
+    certificates.place(built)
     report(f"starting {len(built.services)} services")
     for line in built.stream("up", "--detach", "--no-build", "--quiet-pull", limit=_COMPOSE):
         if line.strip().startswith(("time=", "WARN", "level=")) or "rror" in line:
             report(line)
     takeover.done(built)
-    if certificates.renewed(built, before):
-        report("restarted the registry, which reads at its start alone which CA it trusts")
+    return built
 
 
 def _tell(standalone: "Standalone", context: Context) -> None:

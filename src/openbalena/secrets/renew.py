@@ -1,5 +1,6 @@
 """Renewing certificates under the CA that is there, so that whoever trusts it goes on doing so."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,11 +23,28 @@ def renew(directory: Path, dns_tld: str, *, only_due: bool = False) -> list[str]
     alone. Raises UsageError for files that do not belong together or to `dns_tld`; then nothing was changed.
     """
     wanted = _renewable(directory, dns_tld, only_due=only_due)
-    issue = leaves(directory, dns_tld, authority(directory, "server-ca-0"), sent(directory))
+    issue = _issuing(directory, dns_tld)
     renewed = [file for file in issue if file in wanted]
     for file in renewed:
         write_atomic(directory / file, issue[file](), KEY_MODE if file == "chain.pem" else 0o644)
     return renewed
+
+
+def own(directory: Path, dns_tld: str) -> bool:
+    """Make HAProxy's certificate one of the deployment's own CA again; False where it is one already.
+
+    Raises UsageError as `renew` does.
+    """
+    _renewable(directory, dns_tld, only_due=True)
+    if serves_own(directory):
+        return False
+    write_atomic(directory / "chain.pem", _issuing(directory, dns_tld)["chain.pem"](), KEY_MODE)
+    return True
+
+
+def _issuing(directory: Path, dns_tld: str) -> dict[str, Callable[[], bytes]]:
+    """File to what makes it anew, all under the CA that is there."""
+    return leaves(directory, dns_tld, authority(directory, "server-ca-0"), sent(directory))
 
 
 def _renewable(directory: Path, dns_tld: str, *, only_due: bool) -> set[str]:

@@ -1,30 +1,106 @@
-"""What a new cert-manager means for services that run already.
+"""The certificate that HAProxy finds in the volume, and the services that have to start anew to trust it.
 
-The images that s6 runs stop, and start again, when cert-manager has written certificates; the
-registry's does not, so one that started while another CA's certificate lay there would never trust the new one.
+The images install the private CA at their start, where the certificate in use is a link into /certs/private, and keep
+it over restarts; ROOT_CA, where it is set, comes in its place (open-balena-base, configure-balena.sh). So a service
+that was made before the certificate became a public one goes on trusting the private CA alone, and one that started
+before the private one lay there does not trust it. cert-manager leaves a certificate of another CA where it is, and
+decides between the private and the public one when it starts (balena-io/cert-manager, entry.sh).
 """
 
-from openbalena.standalone import health
-from openbalena.standalone.containers import read
+import time
+from base64 import b64decode
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from openbalena.secrets import pki
+from openbalena.settings import Settings
+from openbalena.standalone import health, volumes
+from openbalena.standalone.containers import Container, Phase, read
 from openbalena.standalone.deployment import Standalone
+from openbalena.standalone.volumes import Entry
 
-_MAKER = "cert-manager"
-# Seconds for it to have written its certificates, and for a restart of the registry.
-_WRITTEN, _RESTART = 120.0, 120.0
+MAKER = "cert-manager"
+CHAIN = "/certs/export/chain.pem"
+# Those that reach others by HAProxy's public names.
+_TRUSTING = ("api", "registry", "s3", "vpn")
+# Seconds: cert-manager's start, the images' own notice of it, and making new containers (the VPN's grace is 150 s).
+_WRITTEN, _NOTICED, _ANEW = 120.0, 10.0, 300.0
 
 
-def maker(standalone: Standalone) -> str:
-    """The id of cert-manager's container, "" where there is none."""
+def place(standalone: Standalone) -> bool:
+    """Make the volume's certificate what the settings say; whether that changed it. Nothing may have to be there yet.
+
+    One that stands there by hand, where neither the settings nor the project's PKI know of another, stays.
+    """
+    volume = f"{standalone.name}_certs-data"
     with standalone.engine.client() as client:
-        return next((each.id for each in read(client, standalone.name) if each.service == _MAKER), "")
+        if not volumes.existing(client, [volume]):
+            return False
+        with volumes.holder(client, {volume: "/certs"}) as holder:
+            wanted = _own if standalone.settings.get("HAPROXY_CRT") else _back
+            files = wanted(client, holder, standalone.settings)
+            if files:
+                volumes.write(client, holder, "/certs", files)
+    return bool(files)
 
 
-def renewed(standalone: Standalone, before: str) -> bool:
-    """Restart the registry where cert-manager's container replaced the one with the id `before`."""
-    if not before or maker(standalone) == before:
-        return False
+def settle(standalone: Standalone, report: Callable[[str], None]) -> None:
+    """Once cert-manager has written its certificates, start what would not trust the one in use anew."""
+    wrong: list[str] = []
     with standalone.engine.client() as client:
-        health.until_ready(client, standalone.name, [_MAKER], _WRITTEN, lambda _: None)
-    for _ in standalone.stream("restart", "registry", limit=_RESTART):
-        pass
-    return True
+        (maker,) = health.until_ready(client, standalone.name, [MAKER], _WRITTEN, lambda _: None)
+        if maker.phase is not Phase.READY or standalone.settings.get("ROOT_CA"):
+            return
+        end = time.monotonic() + _NOTICED
+        while chain := volumes.look(client, maker.containers[0].id, CHAIN):
+            wrong = late(chain, read(client, standalone.name))
+            # Where a private one is new, most start anew by themselves, and then trust it.
+            if not wrong or not _private(chain) or time.monotonic() > end:
+                break
+            time.sleep(1)
+    if wrong:
+        report(f"starting {', '.join(wrong)} anew, to trust the certificate that is in use now")
+        for _ in standalone.stream(
+            "up", "--detach", "--no-build", "--no-deps", "--force-recreate", *wrong, limit=_ANEW
+        ):
+            pass
+
+
+def late(chain: Entry, containers: list[Container]) -> list[str]:
+    """The services whose container trusts what was in use before `chain` was put there."""
+    moments = {each.service: each.started if _private(chain) else each.created for each in containers}
+    return sorted(
+        name for name in _TRUSTING if name in moments and datetime.fromisoformat(moments[name]) < chain.changed
+    )
+
+
+def _private(chain: Entry) -> bool:
+    # As the images' configure step tells it.
+    return "/private/" in chain.target
+
+
+def _own(client: Any, holder: str, settings: Settings) -> dict[str, tuple[bytes, int] | str]:
+    """A certificate of the user's own, where the settings have one that is not there yet."""
+    parts = [b64decode(settings.get(name, "")) for name in ("HAPROXY_CRT", "HAPROXY_KEY", "ROOT_CA")]
+    chain = b"".join(part.rstrip(b"\n") + b"\n" for part in parts if part)
+    served = volumes.look(client, holder, CHAIN)
+    if served and not served.target and volumes.content(client, holder, CHAIN) == chain:
+        return {}
+    return {"export/chain.pem": (chain, 0o600)}
+
+
+def _back(client: Any, holder: str, settings: Settings) -> dict[str, tuple[bytes, int] | str]:
+    """The way back to cert-manager's own: to the private one, and without ACME so that it stays that one."""
+    tld, acme = settings["DNS_TLD"], settings.get("ACME_EMAIL")
+    private = f"/certs/private/{tld}-chain.pem"
+    served = volumes.look(client, holder, CHAIN)
+    if served is None or served.target == private or volumes.look(client, holder, private) is None:
+        return {}
+    if served.target if acme else not pki.serves_own(Path(settings["PKI_DIR"])):
+        return {}
+    # cert-manager serves the public one where these two are not empty.
+    files = [f"public/{tld}.{end}" for end in ("pem", "key")]
+    public = [name for name in files if volumes.look(client, holder, f"/certs/{name}")]
+    return {"export/chain.pem": private, **({} if acme else dict.fromkeys(public, (b"", 0o600)))}

@@ -25,7 +25,7 @@ class Phase(Enum):
 class Container:
     """One container. `state` is the Engine's (running, exited …), `health` its health or "" without a check.
 
-    `restarts` counts how often the engine started it anew since it was created, `started` is when (RFC 3339).
+    `restarts` counts how often the engine started it anew since it was `created`, `started` is when (both RFC 3339).
     """
 
     id: str
@@ -36,6 +36,7 @@ class Container:
     health: str
     exit_code: int
     restarts: int
+    created: str
     started: str
     ports: tuple[str, ...]
 
@@ -112,6 +113,7 @@ def _container(service: str, inspected: dict[str, Any]) -> Container:
         health=(state.get("Health") or {}).get("Status", ""),
         exit_code=state["ExitCode"],
         restarts=inspected["RestartCount"],
+        created=inspected["Created"],
         started=state["StartedAt"],
         ports=tuple(sorted(ports)),
     )

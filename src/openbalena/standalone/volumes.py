@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import posixpath
 import tarfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 # Bytes; certificates and tokens are some hundred KiB. More is none of what is looked for.
@@ -33,15 +36,50 @@ def read(client: Any, mounts: Mapping[str, str]) -> dict[str, bytes]:
     return found
 
 
-def write(client: Any, container: str, directory: str, files: Mapping[str, tuple[bytes, int]]) -> None:
-    """Put `files` (name to content and mode, root's) into `directory` of a container that exists."""
+def write(client: Any, container: str, directory: str, files: Mapping[str, tuple[bytes, int] | str]) -> None:
+    """Put `files` (name to content and mode, root's, or to what a link points to) into `directory` of a container."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, (content, mode) in files.items():
+        for name, wanted in files.items():
             member = tarfile.TarInfo(name)
-            member.size, member.mode = len(content), mode
+            # When it was written, as `certificates.late` reads it.
+            member.mtime = int(time.time())
+            if isinstance(wanted, str):
+                member.type, member.linkname = tarfile.SYMTYPE, wanted
+                archive.addfile(member)
+                continue
+            content, member.mode = wanted
+            member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     client.api.put_archive(container, directory, buffer.getvalue())
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file or link as it stands: `target` is "" for what is no link, else the full path it leads to."""
+
+    target: str
+    size: int
+    changed: datetime
+
+
+def look(client: Any, container: str, path: str) -> Entry | None:
+    """What is at `path` of a container that exists; None where nothing is."""
+    import docker
+
+    try:
+        stream, found = client.api.get_archive(container, path)
+    except docker.errors.NotFound:
+        return None
+    for _ in stream:  # so that the connection is free again
+        pass
+    return Entry(found["linkTarget"], found["size"], datetime.fromisoformat(found["mtime"]))
+
+
+def content(client: Any, container: str, path: str) -> bytes:
+    """The content of the file (no link) at `path`, which has to be there."""
+    stream, _ = client.api.get_archive(container, path)
+    return unpack(_collect(stream), posixpath.dirname(path))[path]
 
 
 @contextmanager

@@ -18,7 +18,7 @@ TLD = "example.com"
 
 
 def container(service: str, state: str = "running", health: str = "healthy", exit_code: int = 0) -> Container:
-    return Container("id", f"one-{service}-1", service, "image", state, health, exit_code, 0, "", ())
+    return Container("id", f"one-{service}-1", service, "image", state, health, exit_code, 0, "", "", ())
 
 
 @pytest.mark.parametrize(
