@@ -1,4 +1,4 @@
-"""Fills /certs as cert-manager does: asks balena-ca for what is missing, then makes .ready.
+"""Fills /certs as cert-manager does: asks balena-ca and, by ACME, a public CA for what is missing, then makes .ready.
 
 Like the real one it renews nothing while it runs: only a start does.
 """
@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import acme
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
@@ -116,6 +117,7 @@ def main() -> None:
     issue(str(tld), [str(tld), f"*.{tld}", f"*.devices.{tld}"])
     issue(f"api.{tld}", [f"api.{tld}"])
     issue(f"vpn.{tld}", [f"cloudlink.{tld}", f"vpn.{tld}"])
+    acme.issue(str(tld), CERTS)
     token_key(str(tld))
     group = ("genpkey", "-genparam", "-algorithm", "DH", "-pkeyopt", "group:ffdhe2048")
     openssl(PRIVATE / f"dhparam.{tld}.pem", *group)

@@ -41,7 +41,7 @@ COMMANDS = (
     Command("lint", "standalone", "check the settings and the service definitions", "lint"),
     Command("showenv", "standalone", "print the settings in force", "showenv"),
     Command("showpass", "standalone", "print the superuser's password", "showpass"),
-    Command("auto-pki", "standalone", "get certificates from Let's Encrypt by DNS challenge"),
+    Command("auto-pki", "standalone", "get and renew a certificate of Let's Encrypt by DNS challenge", "auto_pki"),
     Command("custom-pki", "standalone", "use a certificate of your own", "custom_pki", ("pki-custom",)),
     Command("self-signed", "standalone", "print the private CA, or make this machine trust it", "self_signed"),
     Command("nfs-setup", "standalone", "put the volumes on an NFS server", "nfs_setup"),

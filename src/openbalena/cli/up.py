@@ -27,12 +27,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The commands' options."""
     parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help="how long to wait (600)")
     parser.set_defaults(no_wait=False)
-    if not parser.prog.endswith(" wait"):
+    if not parser.prog.endswith((" wait", " auto-pki")):
         parser.add_argument("--no-wait", action="store_true", help="do not wait until the services are healthy")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Exit code 1 where a service is not healthy in time; its last log lines say why."""
+    """Exit code 1 where a service is not healthy in time or ACME gives no certificate; its last log lines say why."""
+    from openbalena.cli import acme_progress
     from openbalena.standalone import certificates, deployment
 
     if args.command == "wait":
@@ -47,6 +48,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.no_wait:
         context.console.say(f"{standalone.name} was started; status shows how it gets on.")
         return 0
+    acme_progress.wait(built, context, again=args.command == "auto-pki")
     certificates.settle(built, context.console.progress)
     wait(built, context, args.timeout)
     _tell(standalone, context)

@@ -1,0 +1,62 @@
+"""Waiting for the certificate by ACME, with a line now and then, and what is said where none comes."""
+
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from openbalena.cli.context import Context
+from openbalena.errors import OperationError
+
+if TYPE_CHECKING:
+    from openbalena.standalone.deployment import Standalone
+
+# Seconds between two lines.
+_LINE = 15.0
+# Log lines of cert-manager that are looked through, and shown.
+_READ, _SHOWN = 60, 15
+
+
+def wait(standalone: "Standalone", context: Context, *, again: bool) -> None:
+    """Bring cert-manager's certificate into the PKI; nothing is done where the settings ask for none.
+
+    `again`: have cert-manager try once more, where it is done and has none or one that ends within a week. Raises
+    OperationError where none comes, with cert-manager's last words.
+    """
+    values = standalone.settings
+    if not values.get("ACME_EMAIL"):
+        return
+    from openbalena.secrets import acme as taken
+    from openbalena.standalone import acme
+
+    said = 0.0
+
+    def report(seconds: float) -> None:
+        nonlocal said
+        if seconds >= said:
+            said += _LINE
+            context.console.progress(f"waiting for cert-manager, {seconds:.0f} s of at most {acme.BOUND:.0f}")
+
+    state = acme.obtain(standalone, again=again, report=report)
+    if not state.chain or (again and state.due(datetime.now(UTC))):
+        raise OperationError(_failure(standalone, ended=state.done, renewal=bool(state.chain)))
+    if taken.take(Path(values["PKI_DIR"]), state.chain, values["DNS_TLD"]):
+        context.console.say(f"{Path(values['PKI_DIR']) / 'chain.pem'}: the certificate that cert-manager got by ACME")
+
+
+def _failure(standalone: "Standalone", *, ended: bool, renewal: bool) -> str:
+    from openbalena.cli.compose_progress import last_lines
+    from openbalena.standalone import acme
+
+    what = "no new certificate" if renewal else "no certificate"
+    when = "and has given up" if ended else f"within {acme.BOUND:.0f} s"
+    lines = Counter(line.strip() for line in last_lines(standalone, "cert-manager", _READ) if line.strip())
+    shown = [f"  | {line}{f' ({count} times)' if count > 1 else ''}" for line, count in list(lines.items())[-_SHOWN:]]
+    meanwhile = "the old one is served" if renewal else "the private CA's is served"
+    return "\n".join(
+        [
+            f"cert-manager got {what} by ACME {when}; meanwhile {meanwhile}. It said:",
+            *(shown or ["  | nothing"]),
+            "Correct what it says (the token's rights, the domain's name servers), then run ./open-balena.sh auto-pki",
+        ]
+    )

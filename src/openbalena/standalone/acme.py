@@ -1,0 +1,73 @@
+"""The certificate that cert-manager gets by ACME: waiting for it, and taking it into the project's PKI.
+
+The real cert-manager removes /certs/.ready when it starts and makes it when it is done. It tries three times, waiting
+60 s and twice as long after each failure, and then goes on with the private CA's certificate; while it runs it renews
+nothing, and a start renews what has less than seven days to go (balena-io/cert-manager, entry.sh).
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from openbalena.standalone import volumes
+from openbalena.standalone.certificates import CHAIN, MAKER
+from openbalena.standalone.containers import Container, read
+from openbalena.standalone.deployment import Standalone
+
+# Seconds: three failures of a minute each, and the 420 s between and after them.
+BOUND = 900.0
+DUE = timedelta(days=7)
+_READY = "/certs/.ready"
+_INTERVAL = 1.0
+# Seconds for `docker compose restart`.
+_RESTART = 120.0
+
+
+@dataclass(frozen=True)
+class State:
+    """`done`: whether cert-manager has come to an end since its start; `chain` is the public certificate with its key,
+    as HAProxy reads it, or empty where the private CA's is served."""
+
+    done: bool
+    chain: bytes
+
+    def due(self, now: datetime) -> bool:
+        """Whether cert-manager would get another one if it were started."""
+        from cryptography import x509
+
+        return not self.chain or x509.load_pem_x509_certificate(self.chain).not_valid_after_utc - now < DUE
+
+
+def obtain(standalone: Standalone, *, again: bool, report: Callable[[float], None]) -> State:
+    """Wait until cert-manager is done, at most BOUND seconds; `report` hears each second how many have gone.
+
+    `again` starts it anew where it is done and has nothing that lasts.
+    """
+    with standalone.engine.client() as client:
+        state = _look(client, standalone.name)
+        if again and state.done and state.due(datetime.now(UTC)):
+            for _ in standalone.stream("restart", MAKER, limit=_RESTART):
+                pass
+            state = State(False, b"")
+        start = time.monotonic()
+        while not state.done and (gone := time.monotonic() - start) < BOUND:
+            report(gone)
+            time.sleep(_INTERVAL)
+            state = _look(client, standalone.name)
+        return state
+
+
+def _look(client: Any, project: str) -> State:
+    maker = next((each for each in read(client, project) if each.service == MAKER), None)
+    if maker is None or not _done(client, maker):
+        return State(False, b"")
+    served = volumes.look(client, maker.id, CHAIN)
+    public = served is not None and "/public/" in served.target
+    return State(True, volumes.content(client, maker.id, served.target) if served and public else b"")
+
+
+def _done(client: Any, maker: Container) -> bool:
+    ready = volumes.look(client, maker.id, _READY)
+    return ready is not None and maker.state == "running" and ready.changed >= datetime.fromisoformat(maker.started)
