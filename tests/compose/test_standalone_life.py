@@ -10,8 +10,6 @@ from machine import DNS_TLD, Machine
 
 from openbalena import settings
 from openbalena.lab import Endpoint
-from openbalena.secrets import pki
-from openbalena.secrets.keys import key_pem, read_key
 from openbalena.verify.account import bearer, log_in
 from openbalena.verify.web import Web
 
@@ -150,27 +148,6 @@ def test_update_takes_a_newer_image_of_the_same_tag_and_nothing_else_starts_anew
         assert json.loads(labels)["version"] == "newer"
     finally:
         override.unlink()
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Path:
-    """A certificate of another CA for the domain: certificate.pem with its intermediate, key.pem, ca-bundle.pem."""
-    directory = tmp_path / "own"
-    pki.ensure(directory, DNS_TLD)
-    key, authority = key_pem(read_key(directory / "chain.pem")), (directory / "ca-bundle.pem").read_bytes()
-    own = (directory / "chain.pem").read_bytes().replace(key, b"").replace(authority, b"")
-    (directory / "certificate.pem").write_bytes(own + (directory / "server-ca-0.pem").read_bytes())
-    (directory / "key.pem").write_bytes(key)
-    return directory
-
-
-def test_a_certificate_of_ones_own_is_checked_before_anything_changes(up: str, machine: Machine, own: Path) -> None:
-    before = machine.env
-    files = {"--certificate": own / "certificate.pem", "--key": own / "key.pem", "--ca": own / "ca-bundle.pem"}
-    wrong = {**files, "--key": own / "api.key"}
-    refused = machine.run("custom-pki", *(str(word) for pair in wrong.items() for word in pair), code=2)
-    assert "the key is not that of the first certificate" in refused.stderr
-    assert machine.env == before
 
 
 def test_destroy_asks_and_leaves_no_volume(up: str, machine: Machine) -> None:

@@ -1,5 +1,7 @@
 """Starts pebble, its DNS server and the providers' APIs; ends when one of them does.
 
+LIFETIME_DAYS is for how long a certificate is issued (Let's Encrypt's 90), DNS_API_TOKEN what the APIs take for right.
+
 80     /ca.pem: the CAs to trust, as a real client has Let's Encrypt's and its servers'
 443    api.cloudflare.com and api.gandi.net
 14000  pebble: the ACME server, its directory at /dir
@@ -50,8 +52,8 @@ def pebble() -> list[subprocess.Popen[bytes]]:
         "privateKey": str(_STATE / "server.key"),
         "httpPort": 5002,
         "tlsPort": 5001,
-        # Seconds: Let's Encrypt's 90 days.
-        "certificateValidityPeriod": 90 * 86400,
+        # Seconds.
+        "certificateValidityPeriod": int(os.environ.get("LIFETIME_DAYS", "90")) * 86400,
     }
     (_STATE / "pebble.json").write_text(json.dumps({"pebble": settings}))
     dns = [

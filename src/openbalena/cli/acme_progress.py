@@ -1,7 +1,6 @@
 """Waiting for the certificate by ACME, with a line now and then, and what is said where none comes."""
 
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,7 @@ def wait(standalone: "Standalone", context: Context, *, again: bool) -> None:
             context.console.progress(f"waiting for cert-manager, {seconds:.0f} s of at most {acme.BOUND:.0f}")
 
     state = acme.obtain(standalone, again=again, report=report)
-    if not state.chain or (again and state.due(datetime.now(UTC))):
+    if not state.done or not state.chain or state.old:
         raise OperationError(_failure(standalone, ended=state.done, renewal=bool(state.chain)))
     if taken.take(Path(values["PKI_DIR"]), state.chain, values["DNS_TLD"]):
         context.console.say(f"{Path(values['PKI_DIR']) / 'chain.pem'}: the certificate that cert-manager got by ACME")

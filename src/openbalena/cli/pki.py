@@ -131,8 +131,8 @@ def _renew(args: argparse.Namespace, context: Context, values: Settings) -> int:
         console.say(f"{directory / file}: renewed")
     if not pki.serves_own(directory):
         console.warn(
-            f"{directory / 'chain.pem'} is of another CA, which has to renew it: bring the new one with pki import, or "
-            "with pki sync where cert-manager gets it"
+            f"{directory / 'chain.pem'} is of another CA, which has to renew it: bring the new one with pki import "
+            "or, where cert-manager gets it, with pki sync (a cluster) or auto-pki (one machine)"
         )
     ours = invocation(context.project, lab=context.lab)
     if renewed == ["chain.pem"]:

@@ -7,7 +7,7 @@ nothing, and a start renews what has less than seven days to go (balena-io/cert-
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,10 +28,12 @@ _RESTART = 120.0
 @dataclass(frozen=True)
 class State:
     """`done`: whether cert-manager has come to an end since its start; `chain` is the public certificate with its key,
-    as HAProxy reads it, or empty where the private CA's is served."""
+    as HAProxy reads it, or empty where the private CA's is served; `old`: whether cert-manager was to renew it and did
+    not."""
 
     done: bool
     chain: bytes
+    old: bool = False
 
     def due(self, now: datetime) -> bool:
         """Whether cert-manager would get another one if it were started."""
@@ -43,29 +45,32 @@ class State:
 def obtain(standalone: Standalone, *, again: bool, report: Callable[[float], None]) -> State:
     """Wait until cert-manager is done, at most BOUND seconds; `report` hears each second how many have gone.
 
-    `again` starts it anew where it is done and has nothing that lasts.
+    `again` starts it anew where it is done and has none, or one that it would renew.
     """
     with standalone.engine.client() as client:
         state = _look(client, standalone.name)
-        if again and state.done and state.due(datetime.now(UTC)):
+        due = again and state.due(datetime.now(UTC))
+        before = state.chain if due else b""
+        if due and state.done:
             for _ in standalone.stream("restart", MAKER, limit=_RESTART):
                 pass
-            state = State(False, b"")
+            state = _look(client, standalone.name)
         start = time.monotonic()
         while not state.done and (gone := time.monotonic() - start) < BOUND:
             report(gone)
             time.sleep(_INTERVAL)
             state = _look(client, standalone.name)
-        return state
+        return replace(state, old=state.chain == before != b"")
 
 
 def _look(client: Any, project: str) -> State:
     maker = next((each for each in read(client, project) if each.service == MAKER), None)
-    if maker is None or not _done(client, maker):
+    if maker is None:
         return State(False, b"")
     served = volumes.look(client, maker.id, CHAIN)
     public = served is not None and "/public/" in served.target
-    return State(True, volumes.content(client, maker.id, served.target) if served and public else b"")
+    chain = volumes.content(client, maker.id, served.target) if served and public else b""
+    return State(_done(client, maker), chain)
 
 
 def _done(client: Any, maker: Container) -> bool:

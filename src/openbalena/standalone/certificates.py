@@ -7,7 +7,6 @@ before the private one lay there does not trust it. cert-manager leaves a certif
 decides between the private and the public one when it starts (balena-io/cert-manager, entry.sh).
 """
 
-import time
 from base64 import b64decode
 from collections.abc import Callable
 from datetime import datetime
@@ -25,8 +24,9 @@ MAKER = "cert-manager"
 CHAIN = "/certs/export/chain.pem"
 # Those that reach others by HAProxy's public names.
 _TRUSTING = ("api", "registry", "s3", "vpn")
-# Seconds: cert-manager's start, the images' own notice of it, and making new containers (the VPN's grace is 150 s).
-_WRITTEN, _NOTICED, _ANEW = 120.0, 10.0, 300.0
+# Seconds: cert-manager's start, after which most images start anew by themselves; new containers (the VPN's grace is
+# 150 s).
+_WRITTEN, _ANEW = 120.0, 300.0
 
 
 def place(standalone: Standalone) -> bool:
@@ -48,18 +48,12 @@ def place(standalone: Standalone) -> bool:
 
 def settle(standalone: Standalone, report: Callable[[str], None]) -> None:
     """Once cert-manager has written its certificates, start what would not trust the one in use anew."""
-    wrong: list[str] = []
     with standalone.engine.client() as client:
         (maker,) = health.until_ready(client, standalone.name, [MAKER], _WRITTEN, lambda _: None)
         if maker.phase is not Phase.READY or standalone.settings.get("ROOT_CA"):
             return
-        end = time.monotonic() + _NOTICED
-        while chain := volumes.look(client, maker.containers[0].id, CHAIN):
-            wrong = late(chain, read(client, standalone.name))
-            # Where a private one is new, most start anew by themselves, and then trust it.
-            if not wrong or not _private(chain) or time.monotonic() > end:
-                break
-            time.sleep(1)
+        chain = volumes.look(client, maker.containers[0].id, CHAIN)
+        wrong = late(chain, read(client, standalone.name)) if chain else []
     if wrong:
         report(f"starting {', '.join(wrong)} anew, to trust the certificate that is in use now")
         for _ in standalone.stream(
@@ -70,15 +64,12 @@ def settle(standalone: Standalone, report: Callable[[str], None]) -> None:
 
 def late(chain: Entry, containers: list[Container]) -> list[str]:
     """The services whose container trusts what was in use before `chain` was put there."""
-    moments = {each.service: each.started if _private(chain) else each.created for each in containers}
+    # The images' configure step tells a private one by this.
+    private = "/private/" in chain.target
+    moments = {each.service: each.started if private else each.created for each in containers}
     return sorted(
         name for name in _TRUSTING if name in moments and datetime.fromisoformat(moments[name]) < chain.changed
     )
-
-
-def _private(chain: Entry) -> bool:
-    # As the images' configure step tells it.
-    return "/private/" in chain.target
 
 
 def _own(client: Any, holder: str, settings: Settings) -> dict[str, tuple[bytes, int] | str]:

@@ -152,6 +152,14 @@ def test_what_is_set_is_read_back_and_nothing_else_changes(
         assert file.text.startswith(text)
 
 
+@given(LINES, st.sampled_from(["A=b", "export A='one\ntwo' # why", 'A="x"', "A: x"]), LINES)
+def test_what_is_removed_is_gone_and_nothing_else_changes(before: list[str], line: str, after: list[str]) -> None:
+    above, below = "".join(f"{text}\n" for text in before), "\n".join(after)
+    file = dotenv.parse(f"{above}{line}\nA=again\n{below}", FILE, {})
+    file.remove("A")
+    assert file.text == above + below and "A" not in file.entries
+
+
 def test_upstream_file_survives() -> None:
     text = (
         "export DNS_TLD=openbalena.local\nexport PRODUCTION_MODE=false\nexport ORG_UNIT=openBalena\n"

@@ -1,0 +1,161 @@
+"""One machine's certificate: the private CA's, one's own, one from an ACME server, and the way back from each.
+
+The ACME server is pebble, asked by certbot; the DNS providers' APIs are stand-ins (lab/letsencrypt).
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from machine import DNS_TLD, Machine
+
+from openbalena.lab import Endpoint
+from openbalena.secrets import pki
+from openbalena.secrets.keys import key_pem, read_key
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
+
+TOKEN, WRONG = "openbalena-lab-dns-token", "wrong-token-0123456789"
+# What reaches others by HAProxy's names, and HAProxy.
+TRUSTING = {"api", "registry", "s3", "vpn"}
+# Of a certificate that cert-manager would renew at once.
+DUE = "services: {letsencrypt: {environment: {LIFETIME_DAYS: '3'}}}\n"
+
+
+@pytest.fixture(scope="module")
+def machine(lab: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    directory: Path = tmp_path_factory.mktemp("certificates") / "obtest-certificates"
+    directory.mkdir()
+    made = Machine(directory, lab)
+    made.run("config", "--dns-tld", DNS_TLD, "--yes")
+    try:
+        made.run("up")
+        yield made
+    finally:
+        made.run("destroy", "--yes", code=None)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of another CA for the domain: own.pem with its intermediate, own.key, ca-bundle.pem."""
+    directory: Path = tmp_path_factory.mktemp("own") / "pki"
+    pki.ensure(directory, DNS_TLD)
+    key, authority = key_pem(read_key(directory / "chain.pem")), (directory / "ca-bundle.pem").read_bytes()
+    chain = (directory / "chain.pem").read_bytes().replace(key, b"").replace(authority, b"")
+    (directory / "own.pem").write_bytes(chain + (directory / "server-ca-0.pem").read_bytes())
+    (directory / "own.key").write_bytes(key)
+    return directory
+
+
+def containers(machine: Machine) -> dict[str, str]:
+    """Each service's container and when it was started."""
+    names = machine.docker("ps", "--format", "{{.Names}}", "--filter", f"name={machine.name}-").split()
+    lines = machine.docker("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", *names).splitlines()
+    return {
+        name.removeprefix(f"{machine.name}-").rpartition("-")[0]: line for name, line in zip(names, lines, strict=True)
+    }
+
+
+def anew(machine: Machine, before: dict[str, str]) -> set[str]:
+    """The services that are not as they were: another container, or started again."""
+    now = containers(machine)
+    return {name for name in now if now[name] != before.get(name)}
+
+
+def green(machine: Machine) -> None:
+    results = json.loads(machine.run("verify", "--json").stdout)
+    assert {item["outcome"] for item in results} == {"ok"}, results
+
+
+@pytest.fixture
+def public(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trusts what real clients trust: public CAs, of which pebble is one here, and not the private one."""
+    authorities = tmp_path / "public.pem"
+    authorities.write_text(machine.docker("exec", f"{machine.name}-cert-manager-1", "cat", "/certs/lab-public-ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(authorities))
+
+
+def test_one_of_ones_own_and_back(machine: Machine, own: Path) -> None:
+    env, before = machine.env, containers(machine)
+    files = {"--certificate": own / "own.pem", "--key": own / "own.key", "--ca": own / "ca-bundle.pem"}
+    wrong = {**files, "--key": own / "api.key"}
+    refused = machine.run("custom-pki", *(str(word) for pair in wrong.items() for word in pair), code=2)
+    assert "the key is not that of the first certificate" in refused.stderr
+    assert machine.env == env and anew(machine, before) == set()
+
+    machine.run("custom-pki", *(str(word) for pair in files.items() for word in pair))
+    green(machine)
+    assert anew(machine, before) == TRUSTING | {"haproxy"}
+    before = containers(machine)
+    machine.run("custom-pki", "--remove")
+    assert machine.env == env
+    green(machine)
+    assert anew(machine, before) == TRUSTING | {"haproxy"}
+
+
+def test_what_missed_the_ca_is_started_anew(machine: Machine) -> None:
+    # As a service does that reads which CA to trust while cert-manager is not done, and looks for .ready when it is.
+    machine.docker(
+        *("exec", f"{machine.name}-cert-manager-1", "sh", "-c"),
+        "cd /certs/export && ln -sf $(readlink chain.pem) new && mv -f new chain.pem",
+    )
+    before = containers(machine)
+    assert "starting api, registry, s3, vpn anew" in machine.run("up").stderr
+    assert anew(machine, before) == TRUSTING
+    green(machine)
+
+
+def test_acme_says_why_there_is_no_certificate(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    (machine.directory / "docker-compose.override.yml").write_text(DUE)
+    monkeypatch.setenv("ACME_EMAIL", f"admin@{DNS_TLD}")
+    monkeypatch.setenv("CLOUDFLARE_API_TOKEN", WRONG)
+    failed = machine.run("auto-pki", code=1)
+    assert (
+        "cert-manager got no certificate by ACME and has given up; meanwhile the private CA's is served"
+        in failed.stderr
+    )
+    assert "9109 Invalid access token" in failed.stderr and "(2 times)" in failed.stderr
+    assert WRONG not in failed.stdout + failed.stderr
+    green(machine)
+
+
+def test_acme_gets_a_certificate_and_renews_it(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv("CLOUDFLARE_API_TOKEN", TOKEN)
+    done = machine.run("auto-pki")
+    assert TOKEN not in done.stdout + done.stderr and "waiting for cert-manager" in done.stderr
+    request.getfixturevalue("public")
+    green(machine)
+    assert machine.run("self-signed", code=2).stderr.count("public CA") == 1
+
+    chain = machine.directory / "pki" / "chain.pem"
+    first = x509.load_pem_x509_certificate(chain.read_bytes())
+    before = containers(machine)
+    machine.run("auto-pki")
+    second = x509.load_pem_x509_certificate(chain.read_bytes())
+    assert second.serial_number != first.serial_number and second.issuer.rfc4514_string().startswith("CN=Pebble")
+    green(machine)
+    assert anew(machine, before) == {"api", "s3", "vpn", "cert-manager"}, "cert-manager's .ready stops these images"
+
+
+def test_gandi_and_back_to_the_private_ca(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    lines = machine.env.splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith("CLOUDFLARE_API_TOKEN=")]
+    (machine.directory / ".env").write_text("".join(kept))
+    monkeypatch.setenv("GANDI_API_TOKEN", TOKEN)
+    before = (machine.directory / "pki" / "chain.pem").read_bytes()
+    machine.run("auto-pki")
+    assert (machine.directory / "pki" / "chain.pem").read_bytes() != before
+
+    monkeypatch.delenv("GANDI_API_TOKEN")
+    kept = [line for line in kept if not line.startswith(("ACME_EMAIL=", "COMPOSE_PROFILES="))]
+    (machine.directory / ".env").write_text("".join(kept))
+    machine.run("custom-pki", "--remove")
+    green(machine)
+    machine.run("restart", "cert-manager")
+    green(machine)

@@ -1,0 +1,128 @@
+"""custom-pki, pki import and auto-pki: what they refuse, and the way back; no engine is needed."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from openbalena.cli.main import main
+from openbalena.secrets import pki
+from openbalena.secrets.keys import key_pem, read_key
+from openbalena.settings.variables import variables
+
+TLD = "example.com"
+TOKEN = "t" * 20
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*variables(), "OPEN_BALENA_LAB", "DOCKER_HOST"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    directory = tmp_path / "project"
+    directory.mkdir()
+    assert main(["config", "--dns-tld", TLD, "--yes", "--project-directory", str(directory)]) == 0
+    capsys.readouterr()
+    return directory
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> list[str]:
+    """The options for a certificate of another CA."""
+    directory = tmp_path / "own"
+    pki.ensure(directory, TLD)
+    key, authority = key_pem(read_key(directory / "chain.pem")), directory / "ca-bundle.pem"
+    chain = (directory / "chain.pem").read_bytes().replace(key, b"").replace(authority.read_bytes(), b"")
+    (directory / "own.pem").write_bytes(chain + (directory / "server-ca-0.pem").read_bytes())
+    (directory / "own.key").write_bytes(key)
+    return ["--certificate", f"{directory}/own.pem", "--key", f"{directory}/own.key", "--ca", str(authority)]
+
+
+def test_there_and_back_leaves_the_settings_as_they_were(project: Path, own: list[str]) -> None:
+    env, where = (project / ".env").read_text(), ["--project-directory", str(project)]
+    old, bundle = ((project / "pki" / name).read_bytes() for name in ("chain.pem", "ca-bundle.pem"))
+    assert main(["pki", "import", *own, *where]) == 0
+    assert "\nROOT_CA=" in (project / ".env").read_text() and not pki.serves_own(project / "pki")
+    for _ in range(2):
+        assert main(["pki", "import", "--remove", *where]) == 0
+        assert (project / ".env").read_text() == env
+        assert pki.serves_own(project / "pki") and (project / "pki" / "chain.pem").read_bytes() != old
+        assert (project / "pki" / "ca-bundle.pem").read_bytes() == bundle
+
+
+@pytest.mark.parametrize("command", [["pki", "import"], ["custom-pki"]])
+def test_the_way_back_is_refused_where_something_else_would_win(
+    command: list[str],
+    project: Path,
+    own: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = [*command, "--remove", "--project-directory", str(project)]
+    before = (project / "pki" / "chain.pem").read_bytes()
+    assert main([*words, *own]) == 2
+    assert "leave out the files" in capsys.readouterr().err
+    monkeypatch.setenv("ROOT_CA", base64.b64encode((project / "pki" / "ca-0.pem").read_bytes()).decode())
+    assert main(words) == 2
+    assert "environment variable ROOT_CA: unset it" in capsys.readouterr().err
+    monkeypatch.delenv("ROOT_CA")
+    with (project / ".env").open("a") as file:
+        file.write(f"ACME_EMAIL=me@example.com\nGANDI_API_TOKEN={TOKEN}\n")
+    line = (project / ".env").read_text().splitlines().index("ACME_EMAIL=me@example.com") + 1
+    assert main(words) == 2
+    assert f"{project / '.env'}:{line}: ACME_EMAIL is set" in capsys.readouterr().err
+    assert (project / "pki" / "chain.pem").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "/.env: ACME_EMAIL is not set: set it to the account's address, and CLOUDFLARE_API_TOKEN or"),
+        ({"ACME_EMAIL": "me@example.com"}, ":{line}: ACME_EMAIL is set without a DNS provider's token"),
+        ({"GANDI_API_TOKEN": TOKEN}, ":{line}: GANDI_API_TOKEN is set without ACME_EMAIL"),
+        (
+            {"ACME_EMAIL": "me@example.com", "CLOUDFLARE_API_TOKEN": TOKEN, "GANDI_API_TOKEN": TOKEN},
+            "GANDI_API_TOKEN and CLOUDFLARE_API_TOKEN are both set: expected one DNS provider",
+        ),
+    ],
+)
+def test_auto_pki_refuses_settings_that_do_not_fit(
+    settings: dict[str, str], said: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (project / ".env").read_text()
+    line = text.count("\n") + 1
+    text += "".join(f"{name}={value}\n" for name, value in settings.items())
+    (project / ".env").write_text(text)
+    assert main(["auto-pki", "--project-directory", str(project)]) == 2
+    error = capsys.readouterr().err
+    assert said.format(line=line) in error and TOKEN not in error
+    assert (project / ".env").read_text() == text
+
+
+def test_auto_pki_is_refused_beside_a_certificate_of_ones_own(
+    project: Path, own: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["pki", "import", *own, "--project-directory", str(project)]) == 0
+    monkeypatch.setenv("ACME_EMAIL", "me@example.com")
+    monkeypatch.setenv("CLOUDFLARE_API_TOKEN", TOKEN)
+    capsys.readouterr()
+    assert main(["auto-pki", "--project-directory", str(project)]) == 2
+    assert "HAPROXY_CRT is set, for a certificate of your own" in capsys.readouterr().err
+
+
+def test_auto_pki_keeps_what_the_environment_says(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACME_EMAIL", "me@example.com")
+    monkeypatch.setenv("CLOUDFLARE_API_TOKEN", TOKEN)
+    monkeypatch.setenv("PATH", str(project))
+    assert main(["auto-pki", "--project-directory", str(project)]) == 1
+    captured = capsys.readouterr()
+    assert "Install the Docker CLI" in captured.err and TOKEN not in captured.err + captured.out
+    env = (project / ".env").read_text()
+    assert (
+        f"\nCLOUDFLARE_API_TOKEN={TOKEN}\n" in env and "\nCOMPOSE_PROFILES=internal-postgres,internal-s3,acme\n" in env
+    )

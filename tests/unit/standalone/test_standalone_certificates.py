@@ -1,0 +1,47 @@
+"""Which services have to start anew for a certificate, and when cert-manager's has to be renewed."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from openbalena.secrets import pki
+from openbalena.standalone.acme import State
+from openbalena.standalone.certificates import late
+from openbalena.standalone.containers import Container
+from openbalena.standalone.volumes import Entry
+
+PUT = datetime(2026, 11, 24, 10, 0, 0, 500_000, tzinfo=UTC)
+BEFORE, AFTER = "2026-11-24T10:00:00.499999999Z", "2026-11-24T10:00:00.500000001Z"
+
+
+def container(service: str, created: str, started: str) -> Container:
+    return Container("id", f"one-{service}-1", service, "image", "running", "healthy", 0, 1, created, started, ())
+
+
+@pytest.mark.parametrize(
+    ("created", "started", "private", "public"),
+    [
+        (BEFORE, BEFORE, ["api"], ["api"]),
+        # A restart reads the private CA, and cannot forget it.
+        (BEFORE, AFTER, [], ["api"]),
+        (AFTER, AFTER, [], []),
+    ],
+)
+def test_what_is_older_than_the_certificate_starts_anew(
+    created: str, started: str, private: list[str], public: list[str]
+) -> None:
+    there = [container("api", created, started), container("db", BEFORE, BEFORE), container("haproxy", BEFORE, BEFORE)]
+    assert late(Entry("/certs/private/example.com-chain.pem", 40, PUT), there) == private
+    assert late(Entry("/certs/public/example.com-chain.pem", 40, PUT), there) == public
+    assert late(Entry("", 3000, PUT), there) == public, "a file of the user's own"
+
+
+def test_a_certificate_is_due_in_its_last_week(tmp_path: Path) -> None:
+    pki.ensure(tmp_path, "example.com")
+    chain = (tmp_path / "chain.pem").read_bytes()
+    end = x509.load_pem_x509_certificate(chain).not_valid_after_utc
+    assert not State(True, chain).due(end - timedelta(days=7, seconds=1))
+    assert State(True, chain).due(end - timedelta(days=7) + timedelta(seconds=1))
+    assert State(True, b"").due(end - timedelta(days=100))
