@@ -16,15 +16,15 @@ _LINE = 15.0
 _READ, _SHOWN = 60, 15
 
 
-def wait(standalone: "Standalone", context: Context, *, again: bool) -> None:
+def wait(standalone: "Standalone", context: Context, *, again: bool) -> str:
     """Bring cert-manager's certificate into the PKI; nothing is done where the settings ask for none.
 
-    `again`: have cert-manager try once more, where it is done and has none or one that ends within a week. Raises
-    OperationError where none comes, with cert-manager's last words.
+    `again`: have cert-manager try once more, where it is done and has none or one that ends within a week. Returns why
+    none came, with cert-manager's last words, or ""; raises OperationError where cert-manager comes to no end.
     """
     values = standalone.settings
     if not values.get("ACME_EMAIL"):
-        return
+        return ""
     from openbalena.secrets import acme as taken
     from openbalena.standalone import acme
 
@@ -37,10 +37,13 @@ def wait(standalone: "Standalone", context: Context, *, again: bool) -> None:
             context.console.progress(f"waiting for cert-manager, {seconds:.0f} s of at most {acme.BOUND:.0f}")
 
     state = acme.obtain(standalone, again=again, report=report)
-    if not state.done or not state.chain or state.old:
-        raise OperationError(_failure(standalone, ended=state.done, renewal=bool(state.chain)))
-    if taken.take(Path(values["PKI_DIR"]), state.chain, values["DNS_TLD"]):
+    failed = not state.done or not state.chain or state.old
+    why = _failure(standalone, ended=state.done, renewal=bool(state.chain)) if failed else ""
+    if not state.done:
+        raise OperationError(why)
+    if state.chain and taken.take(Path(values["PKI_DIR"]), state.chain, values["DNS_TLD"]):
         context.console.say(f"{Path(values['PKI_DIR']) / 'chain.pem'}: the certificate that cert-manager got by ACME")
+    return why
 
 
 def _failure(standalone: "Standalone", *, ended: bool, renewal: bool) -> str:

@@ -48,9 +48,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.no_wait:
         context.console.say(f"{standalone.name} was started; status shows how it gets on.")
         return 0
-    acme_progress.wait(built, context, again=args.command == "auto-pki")
+    no_certificate = acme_progress.wait(built, context, again=args.command == "auto-pki")
     certificates.settle(built, context.console.progress)
     wait(built, context, args.timeout)
+    if no_certificate:
+        raise OperationError(no_certificate)
     _tell(standalone, context)
     return 0
 
