@@ -18,8 +18,6 @@ _AUTHORITIES = "http://letsencrypt/ca.pem"
 _BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 _LIVE = Path("/etc/letsencrypt/live")
 _CREDENTIALS = Path("/root/dns.ini")
-# The Cloudflare library says at each call that there is a newer one.
-_QUIET = {"PYTHONWARNINGS": "ignore"}
 # Seconds for one answer, and until the server must have started.
 _TIMEOUT, _BOUND = 10, 60
 # The real one asks for a new certificate only while the old one has less than this to go.
@@ -34,7 +32,7 @@ def issue(tld: str, certs: Path) -> None:
     public = certs / "public"
     if not _due(public / f"{tld}.pem"):
         return
-    environment = {**os.environ, "REQUESTS_CA_BUNDLE": _trust(certs / "lab-public-ca.pem"), **_QUIET}
+    environment = {**os.environ, "REQUESTS_CA_BUNDLE": _trust(certs / "lab-public-ca.pem")}
     if cloudflare:
         _CREDENTIALS.touch(mode=0o600)
         _CREDENTIALS.write_text(f"dns_cloudflare_api_token = {cloudflare}\n")

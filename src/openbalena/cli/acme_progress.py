@@ -25,8 +25,8 @@ def wait(standalone: "Standalone", context: Context, *, again: bool) -> str:
     values = standalone.settings
     if not values.get("ACME_EMAIL"):
         return ""
-    from openbalena.secrets import acme as taken
-    from openbalena.standalone import acme
+    from openbalena.secrets import acme
+    from openbalena.standalone.acme import obtain
 
     said = 0.0
 
@@ -36,19 +36,19 @@ def wait(standalone: "Standalone", context: Context, *, again: bool) -> str:
             said += _LINE
             context.console.progress(f"waiting for cert-manager, {seconds:.0f} s of at most {acme.BOUND:.0f}")
 
-    state = acme.obtain(standalone, again=again, report=report)
+    state = obtain(standalone, again=again, report=report)
     failed = not state.done or not state.chain or state.old
     why = _failure(standalone, ended=state.done, renewal=bool(state.chain)) if failed else ""
     if not state.done:
         raise OperationError(why)
-    if state.chain and taken.take(Path(values["PKI_DIR"]), state.chain, values["DNS_TLD"]):
+    if state.chain and acme.take(Path(values["PKI_DIR"]), state.chain, values["DNS_TLD"]):
         context.console.say(f"{Path(values['PKI_DIR']) / 'chain.pem'}: the certificate that cert-manager got by ACME")
     return why
 
 
 def _failure(standalone: "Standalone", *, ended: bool, renewal: bool) -> str:
     from openbalena.cli.compose_progress import last_lines
-    from openbalena.standalone import acme
+    from openbalena.secrets import acme
 
     what = "no new certificate" if renewal else "no certificate"
     when = "and has given up" if ended else f"within {acme.BOUND:.0f} s"

@@ -1,6 +1,7 @@
 """pki sync: HAProxy's certificate to every ingress node of a running cluster, without replacing HAProxy's tasks."""
 
 import argparse
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ def run(args: argparse.Namespace, context: Context, values: Settings) -> int:
             if values.get("ACME_EMAIL"):
                 _from_cert_manager(engine, client, context, values)
             pki.check(directory, values["DNS_TLD"])
+            _require_trust(client, values)
             chain = (directory / "chain.pem").read_bytes()
             handover.keep(client, context.project, values)
             changed = certificate.publish(client, stack, chain)
@@ -45,16 +47,37 @@ def run(args: argparse.Namespace, context: Context, values: Settings) -> int:
 
 
 def _from_cert_manager(engine: "Engine", client: Any, context: Context, values: Settings) -> None:
-    """Take the certificate that cert-manager got by ACME from its volume into the PKI."""
-    from openbalena.cluster import job, sealed, state
-    from openbalena.secrets import acme
+    """Take the certificate that cert-manager got by ACME into the PKI; have it renewed first where that is due."""
+    from openbalena.cluster import acme
+    from openbalena.secrets.acme import BOUND, due, take
 
     stack, directory = values["STACK_NAME"], Path(values["PKI_DIR"])
-    node, image = sealed.reader(state.read(client, stack), "cert-manager")
-    mount = job.Mount(f"{stack}_certs-data", "/certs", stack)
-    chain = sealed.read(engine, client, node=node, image=image, file="/certs/export/chain.pem", mounts=[mount])
-    if acme.take(directory, chain, values["DNS_TLD"]):
+    context.console.progress(f"asking cert-manager for its certificate (at most {BOUND:.0f} s)")
+    chain = acme.fetch(engine, client, stack)
+    if due(chain, datetime.now(UTC)):
+        context.console.progress("it ends within a week: starting cert-manager anew, which renews it")
+        acme.again(engine, client, stack)
+        old, chain = chain, acme.fetch(engine, client, stack)
+        if chain == old:
+            raise OperationError(
+                "cert-manager did not renew its certificate: see ./open-balena.sh swarm-logs cert-manager"
+            )
+    if take(directory, chain, values["DNS_TLD"]):
         context.console.progress(f"{directory / 'chain.pem'}: taken from cert-manager")
+
+
+def _require_trust(client: Any, values: Settings) -> None:
+    """Raise OperationError where the services trust another CA than the certificate's, and would refuse it."""
+    from openbalena.cluster import certificate, state
+    from openbalena.secrets import pki
+
+    directory = Path(values["PKI_DIR"])
+    wanted = values.get("ROOT_CA") or pki.public_values(directory).get("ROOT_CA", "")
+    if certificate.trusted(state.read(client, values["STACK_NAME"])) not in (wanted, None):
+        raise OperationError(
+            f"{directory / 'chain.pem'}: the services trust another CA than this certificate's: run ./open-balena.sh "
+            "swarm-up, which brings both. Nothing was changed in the cluster"
+        )
 
 
 def _warn_of_others(context: Context, client: Any, values: Settings) -> None:

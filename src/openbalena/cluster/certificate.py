@@ -35,6 +35,15 @@ def publish(client: Any, stack: str, chain: bytes) -> bool:
     return True
 
 
+def trusted(cluster: state.Cluster) -> str | None:
+    """The CA that the services were told to trust (ROOT_CA, base64 of PEM); "" for public ones, None without an api."""
+    api = one_service.find(cluster, "api")
+    if api is None:
+        return None
+    lines = (line.partition("=") for line in api.template["ContainerSpec"].get("Env") or [])
+    return next((value for name, _, value in lines if name == "ROOT_CA"), "")
+
+
 def not_serving(addresses: Collection[str], host: str, chain: bytes, timeout: float) -> dict[str, str]:
     """Those of `addresses` that do not serve `chain`'s own certificate for `host` after `timeout` seconds, and why."""
     wanted = _first(chain)

@@ -1,11 +1,28 @@
-"""The certificate that cert-manager got by ACME."""
+"""The certificate that cert-manager gets by ACME.
 
+The real one removes /certs/.ready when it starts and makes it when it is done. It tries three times, waiting 60 s and
+twice as long after each failure, and then goes on with the private CA's certificate; while it runs it renews nothing,
+and a start renews what has less than seven days to go (balena-io/cert-manager, entry.sh).
+"""
+
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from openbalena.errors import OperationError, UsageError
 from openbalena.files import write_atomic
 from openbalena.secrets.imported import checked
 from openbalena.secrets.keys import KEY_MODE
+
+# Seconds until it is done: three failures of a minute each, and the 420 s between and after them.
+BOUND = 900.0
+_DUE = timedelta(days=7)
+
+
+def due(chain: bytes, now: datetime) -> bool:
+    """Whether cert-manager would get another certificate than `chain` (PEM, its own first) if it were started."""
+    from cryptography import x509
+
+    return not chain or x509.load_pem_x509_certificate(chain).not_valid_after_utc - now < _DUE
 
 
 def take(directory: Path, chain: bytes, dns_tld: str) -> bool:

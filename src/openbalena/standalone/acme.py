@@ -1,24 +1,17 @@
-"""The certificate that cert-manager gets by ACME: waiting for it, and taking it into the project's PKI.
-
-The real cert-manager removes /certs/.ready when it starts and makes it when it is done. It tries three times, waiting
-60 s and twice as long after each failure, and then goes on with the private CA's certificate; while it runs it renews
-nothing, and a start renews what has less than seven days to go (balena-io/cert-manager, entry.sh).
-"""
+"""The certificate that cert-manager gets by ACME (secrets/acme.py says how): waiting for it, and having it renewed."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
+from openbalena.secrets import acme
 from openbalena.standalone import volumes
 from openbalena.standalone.certificates import CHAIN, MAKER
 from openbalena.standalone.containers import Container, read
 from openbalena.standalone.deployment import Standalone
 
-# Seconds: three failures of a minute each, and the 420 s between and after them.
-BOUND = 900.0
-DUE = timedelta(days=7)
 _READY = "/certs/.ready"
 _INTERVAL = 1.0
 # Seconds for `docker compose restart`.
@@ -35,28 +28,22 @@ class State:
     chain: bytes
     old: bool = False
 
-    def due(self, now: datetime) -> bool:
-        """Whether cert-manager would get another one if it were started."""
-        from cryptography import x509
-
-        return not self.chain or x509.load_pem_x509_certificate(self.chain).not_valid_after_utc - now < DUE
-
 
 def obtain(standalone: Standalone, *, again: bool, report: Callable[[float], None]) -> State:
-    """Wait until cert-manager is done, at most BOUND seconds; `report` hears each second how many have gone.
+    """Wait until cert-manager is done, at most secrets.acme.BOUND seconds; `report` hears how many have gone.
 
     `again` starts it anew where it is done and has none, or one that it would renew.
     """
     with standalone.engine.client() as client:
         state = _look(client, standalone.name)
-        due = again and state.due(datetime.now(UTC))
+        due = again and acme.due(state.chain, datetime.now(UTC))
         before = state.chain if due else b""
         if due and state.done:
             for _ in standalone.stream("restart", MAKER, limit=_RESTART):
                 pass
             state = _look(client, standalone.name)
         start = time.monotonic()
-        while not state.done and (gone := time.monotonic() - start) < BOUND:
+        while not state.done and (gone := time.monotonic() - start) < acme.BOUND:
             report(gone)
             time.sleep(_INTERVAL)
             state = _look(client, standalone.name)

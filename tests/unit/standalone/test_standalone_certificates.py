@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from openbalena.secrets import pki
-from openbalena.standalone.acme import State
+from openbalena.secrets import acme, pki
 from openbalena.standalone.certificates import late
 from openbalena.standalone.containers import Container
 from openbalena.standalone.volumes import Entry
@@ -42,6 +41,6 @@ def test_a_certificate_is_due_in_its_last_week(tmp_path: Path) -> None:
     pki.ensure(tmp_path, "example.com")
     chain = (tmp_path / "chain.pem").read_bytes()
     end = x509.load_pem_x509_certificate(chain).not_valid_after_utc
-    assert not State(True, chain).due(end - timedelta(days=7, seconds=1))
-    assert State(True, chain).due(end - timedelta(days=7) + timedelta(seconds=1))
-    assert State(True, b"").due(end - timedelta(days=100))
+    assert not acme.due(chain, end - timedelta(days=7, seconds=1))
+    assert acme.due(chain, end - timedelta(days=7) + timedelta(seconds=1))
+    assert acme.due(b"", end - timedelta(days=100))
