@@ -74,7 +74,8 @@ def test_up_refuses_settings_that_nfs_setup_has_not_checked(machine: Machine) ->
     machine.project.env_file.write_text(f"{before}USE_NFS=true\nNFS_HOST=192.0.2.1\n")
     try:
         done = machine.run("up", code=2)
-        assert "docker-compose.nfs.yml: not what the settings say of NFS: run ./open-balena.sh nfs-setup" in done.stderr
+        assert "docker-compose.nfs.yml: not what the settings say of NFS: run " in done.stderr
+        assert f"--project-directory {machine.directory} nfs-setup" in done.stderr
         assert not machine.volumes and not containers(machine)
     finally:
         machine.project.env_file.write_text(before)

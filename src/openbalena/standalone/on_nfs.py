@@ -61,7 +61,7 @@ def differing(wanted: Mapping[str, tuple[str, Options]], there: Mapping[str, Opt
     `there` maps each volume that exists, by the Engine's name, to its options; `host` is the machine's name.
     """
     hidden, left = {}, {}
-    stop, again = "stop the services (./open-balena.sh down)", "run nfs-setup again"
+    stop, again = "stop the services (./open-balena.sh down)", "run ./open-balena.sh nfs-setup again"
     for name, (full, options) in sorted(wanted.items()):
         has = there.get(full, options)
         if has == options or "nfs" not in (has.get("type"), options.get("type")):
