@@ -2,13 +2,17 @@
 
 import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from openbalena.verify.check import CheckError, Suspect
+from openbalena.verify.check import CheckError, Suspect, expect
 from openbalena.verify.target import Target
 from openbalena.verify.web import Web
+
+if TYPE_CHECKING:
+    import httpx
 
 # Logins, and uses of each: with round robin and two replicas each token is tried at both, whatever else is going on.
 _LOGINS, _USES = 4, 4
@@ -24,37 +28,28 @@ def log_in(target: Target, address: str) -> str:
             "the api's password is not the one in .env: deploy again; each api task has to get the same",
             Suspect("api", "SUPERUSER_PASSWORD"),
         )
-    if answer.status_code != 200:
-        raise CheckError(
-            f"login answered {answer.status_code} at {address}",
-            "sessions need the database and Redis: see the api's logs",
-            Suspect("api", "REDIS_HOST, DB_HOST"),
-        )
+    todo = "sessions need the database and Redis: see the api's logs"
+    expect(answer, 200, f"login at {address}", todo, Suspect("api", "REDIS_HOST, DB_HOST"))
     return answer.text.strip().strip('"')
 
 
 def login(target: Target) -> str:
     """The superuser can log in, a wrong password is refused, and every replica accepts every replica's sessions."""
-    web = Web(target)
     for turn in range(_LOGINS):
         token = log_in(target, target.alternate(turn))
         for use in range(_USES):
             address = target.alternate(turn + use)
-            answer = web.request("GET", address, "api", "/user/v1/whoami", headers=bearer(token))
+            answer = ask(target, "GET", address, "/user/v1/whoami", token)
             if answer.status_code == 401:
                 raise CheckError(
                     f"a session begun at {target.alternate(turn)} was refused at {address}",
                     "the api's tasks sign with different secrets: deploy again from one .env",
                     Suspect("api", "JSON_WEB_TOKEN_SECRET"),
                 )
-            if answer.status_code != 200:
-                raise CheckError(
-                    f"whoami answered {answer.status_code} at {address}", "see the api's logs", Suspect("api")
-                )
+            expect(answer, 200, f"whoami at {address}", "see the api's logs", Suspect("api"))
     credentials = {"username": target.value("SUPERUSER_EMAIL"), "password": secrets.token_hex(16)}
-    status = web.request("POST", target.addresses[0], "api", "/login_", json=credentials).status_code
-    if status != 401:
-        raise CheckError(f"a wrong password was answered with {status}", "expected 401", Suspect("api"))
+    answer = Web(target).request("POST", target.addresses[0], "api", "/login_", json=credentials)
+    expect(answer, 401, "login with a wrong password", "expected 401: see the api's logs", Suspect("api"))
     return f"{_LOGINS} sessions, each used {_USES} times; a wrong password refused"
 
 
@@ -76,20 +71,13 @@ def application(target: Target) -> Iterator[Application]:
         "organization": _first(target, token, "organization"),
         "is_for__device_type": _first(target, token, "device_type"),
     }
-    answer = Web(target).request(
-        "POST", target.addresses[0], "api", "/v7/application", json=fields, headers=bearer(token)
-    )
-    if answer.status_code != 201:
-        raise CheckError(
-            f"writing a fleet answered {answer.status_code}",
-            "see the logs of the api and db",
-            Suspect("api", "DB_HOST"),
-        )
+    answer = ask(target, "POST", target.addresses[0], "/v7/application", token, fields)
+    expect(answer, 201, "writing a fleet", "see the logs of the api and db", Suspect("api", "DB_HOST"))
     made = Application(int(answer.json()["id"]), str(fields["app_name"]), token)
     try:
         yield made
     finally:
-        Web(target).request("DELETE", target.addresses[0], "api", f"/v7/application({made.id})", headers=bearer(token))
+        ask(target, "DELETE", target.addresses[0], f"/v7/application({made.id})", token)
 
 
 def resource(target: Target) -> str:
@@ -98,9 +86,8 @@ def resource(target: Target) -> str:
         for turn in range(2 * len(target.addresses)):
             address = target.alternate(turn + 1)
             path = "/v7/application?$filter=" + quote(f"app_name eq '{made.name}'")
-            answer = Web(target).request("GET", address, "api", path, headers=bearer(made.token))
-            found = answer.json()["d"] if answer.status_code == 200 else []
-            if [row["id"] for row in found] != [made.id]:
+            answer = ask(target, "GET", address, path, made.token)
+            if [row["id"] for row in rows(answer)] != [made.id]:
                 raise CheckError(
                     f"a fleet written at {target.addresses[0]} was not read at {address} ({answer.status_code})",
                     "the api's tasks have to use one database",
@@ -109,16 +96,26 @@ def resource(target: Target) -> str:
     return f"written at {target.addresses[0]}, read at {', '.join(sorted(set(target.addresses)))}"
 
 
+def ask(
+    target: Target, method: str, address: str, path: str, token: str, fields: Mapping[str, object] | None = None
+) -> "httpx.Response":
+    """A request to the api in the session, or with the key, that `token` is."""
+    return Web(target).request(method, address, "api", path, json=fields, headers=bearer(token))
+
+
+def rows(answer: "httpx.Response") -> list[dict[str, Any]]:
+    """The resources that the api answers with; none where it refuses."""
+    return list(answer.json()["d"]) if answer.status_code == 200 else []
+
+
 def bearer(token: str) -> dict[str, str]:
     """The header that carries a session, an API key or a registry token."""
     return {"Authorization": f"Bearer {token}"}
 
 
 def _first(target: Target, token: str, kind: str) -> int:
-    answer = Web(target).request(
-        "GET", target.addresses[0], "api", f"/v7/{kind}?$top=1&$select=id", headers=bearer(token)
-    )
-    rows = answer.json()["d"] if answer.status_code == 200 else []
-    if not rows:
+    answer = ask(target, "GET", target.addresses[0], f"/v7/{kind}?$top=1&$select=id", token)
+    found = rows(answer)
+    if not found:
         raise CheckError(f"the api has no {kind} ({answer.status_code})", "see the api's logs", Suspect("api"))
-    return int(rows[0]["id"])
+    return int(found[0]["id"])

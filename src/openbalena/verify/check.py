@@ -3,10 +3,13 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from openbalena.verify.target import Target
 from openbalena.verify.web import UnreachableError
+
+if TYPE_CHECKING:
+    import httpx
 
 Outcome = Literal["ok", "FAIL", "skip"]
 
@@ -32,6 +35,13 @@ class CheckError(Exception):
 
 class SkipCheckError(Exception):
     """The check does not apply here; the message is the reason."""
+
+
+def expect(answer: "httpx.Response", status: int, what: str, todo: str, suspect: Suspect) -> "httpx.Response":
+    """`answer`, which has to have `status`. Raises CheckError, which says that `what` answered something else."""
+    if answer.status_code != status:
+        raise CheckError(f"{what} answered {answer.status_code}", todo, suspect)
+    return answer
 
 
 @dataclass(frozen=True)

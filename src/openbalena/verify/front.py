@@ -6,7 +6,7 @@ import time
 
 from openbalena.secrets.expiry import WARNING
 from openbalena.secrets.imported import HOSTS
-from openbalena.verify.check import CheckError, SkipCheckError, Suspect
+from openbalena.verify.check import CheckError, SkipCheckError, Suspect, expect
 from openbalena.verify.target import Target
 from openbalena.verify.web import TIMEOUT, Web
 
@@ -102,10 +102,7 @@ def client_address(target: Target) -> str:
         answer = Web(target).request("GET", address, "api", "/stand-in/client", headers={"X-Forwarded-For": _SPOOFED})
         if answer.status_code == 404:
             raise SkipCheckError("only the lab's stand-in api says which client it sees")
-        if answer.status_code != 200:
-            raise CheckError(
-                f"the api at {address} answered {answer.status_code}", "see the api's logs", Suspect("api")
-            )
+        expect(answer, 200, f"the api at {address}", "see the api's logs", Suspect("api"))
         seen, ours = str(answer.json()["client"]), _our_address(address)
         if seen == _SPOOFED:
             raise CheckError(

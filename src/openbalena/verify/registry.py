@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from openbalena.verify.account import bearer
-from openbalena.verify.check import CheckError, Suspect
+from openbalena.verify.check import CheckError, Suspect, expect
 from openbalena.verify.target import Target
 from openbalena.verify.web import Web
 
@@ -136,12 +136,8 @@ def token(target: Target, repository: str, turn: int) -> str:
             "the api's token is not the one in .env: deploy again",
             Suspect("api", "TOKEN_AUTH_BUILDER_TOKEN"),
         )
-    if answer.status_code != 200:
-        raise CheckError(
-            f"asking the api for a registry token answered {answer.status_code}",
-            "the api signs with its key file: see the api's logs",
-            Suspect("api", "TOKEN_AUTH_CERT_KEY"),
-        )
+    todo = "the api signs with its key file: see the api's logs"
+    expect(answer, 200, "asking the api for a registry token", todo, Suspect("api", "TOKEN_AUTH_CERT_KEY"))
     return str(answer.json()["token"])
 
 

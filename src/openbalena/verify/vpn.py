@@ -10,10 +10,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from openbalena.files import write_atomic
-from openbalena.verify.account import Application, application, bearer
-from openbalena.verify.check import CheckError, SkipCheckError, Suspect
+from openbalena.verify.account import Application, application, ask, rows
+from openbalena.verify.check import CheckError, SkipCheckError, Suspect, expect
 from openbalena.verify.target import Target
-from openbalena.verify.web import Web
 
 # Seconds: for the handshake, and for the api to hear of it from the VPN.
 _HANDSHAKE, _REPORT = 30.0, 15.0
@@ -41,23 +40,13 @@ def tunnel(target: Target) -> str:
 
 def register(target: Target, fleet: Application, turn: int) -> tuple[str, str]:
     """A new device of `fleet`: its uuid and API key."""
-    web, address = Web(target), target.alternate(turn)
-    answer = web.request(
-        "POST", address, "api", f"/api-key/application/{fleet.id}/provisioning", headers=bearer(fleet.token)
-    )
-    if answer.status_code != 200:
-        raise CheckError(f"asking for a key to register with answered {answer.status_code}", "see the api's logs")
+    address, todo, suspect = target.alternate(turn), "see the api's logs", Suspect("api")
+    answer = ask(target, "POST", address, f"/api-key/application/{fleet.id}/provisioning", fleet.token)
+    provisioning = expect(answer, 200, "asking for a key to register with", todo, suspect).text.strip().strip('"')
     uuid, key = secrets.token_hex(16), secrets.token_hex(16)
-    answer = web.request(
-        "POST",
-        address,
-        "api",
-        "/device/register",
-        json={"application": fleet.id, "uuid": uuid, "api_key": key, "device_type": "generic-amd64"},
-        headers=bearer(answer.text.strip().strip('"')),
-    )
-    if answer.status_code != 201:
-        raise CheckError(f"registering a device answered {answer.status_code}", "see the api's logs", Suspect("api"))
+    fields = {"application": fleet.id, "uuid": uuid, "api_key": key, "device_type": "generic-amd64"}
+    answer = ask(target, "POST", address, "/device/register", provisioning, fields)
+    expect(answer, 201, "registering a device", todo, suspect)
     return uuid, key
 
 
@@ -96,8 +85,8 @@ def _await_report(target: Target, fleet: Application, address: str, uuid: str) -
     deadline = time.monotonic() + _REPORT
     path = "/v7/device?$select=is_connected_to_vpn&$filter=" + quote(f"uuid eq '{uuid}'")
     while time.monotonic() < deadline:
-        answer = Web(target).request("GET", address, "api", path, headers=bearer(fleet.token))
-        if answer.status_code == 200 and [row["is_connected_to_vpn"] for row in answer.json()["d"]] == [True]:
+        found = rows(ask(target, "GET", address, path, fleet.token))
+        if [row["is_connected_to_vpn"] for row in found] == [True]:
             return
         time.sleep(0.5)
     raise CheckError(
