@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Where the checkout has its own files; what lies beside them is the user's.
-_DIRECTORIES = ("scripts", "images", "lab", ".ci")
+_DIRECTORIES = ("scripts", "images", "lab", "tests", ".ci")
 _SHELL = re.compile(rb"#!.*[/ ](ba|da)?sh( |$)")
 # Seconds for one program on all its files; each takes one or two.
 _LIMIT = 120
