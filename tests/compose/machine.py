@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -20,6 +21,10 @@ DNS_TLD = "openbalena.test"
 _BOUND = 400
 
 
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+
+
 @dataclass(frozen=True)
 class Machine:
     """The deployment in `directory` on the lab's first node."""
@@ -30,8 +35,8 @@ class Machine:
     def run(self, *words: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         """One command of the command line, without a terminal; `code` is the exit code it has to have."""
         done = subprocess.run(
-            [sys.executable, "-m", "openbalena", "--lab", "--project-directory", str(self.directory), *words],
-            env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+            self._command(*words),
+            env=_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -41,6 +46,24 @@ class Machine:
         assert_plain(self.project, words, done.stdout + done.stderr)
         assert code is None or done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
+
+    def kill(self, step: str, *words: str) -> None:
+        """Kill that command when it says `step`, which it has to."""
+        with subprocess.Popen(
+            self._command(*words),
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as command:
+            for line in command.stderr or ():
+                if step in line:
+                    command.kill()
+        assert command.returncode == -signal.SIGKILL, f"{words} never said {step}"
+
+    def _command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "openbalena", "--lab", "--project-directory", str(self.directory), *words]
 
     def docker(self, *words: str) -> str:
         """What the docker program says on the first node."""

@@ -10,6 +10,7 @@ from machine import DNS_TLD, Machine
 
 from openbalena import settings
 from openbalena.lab import Endpoint
+from openbalena.standalone.volumes import HOLDER_LABEL
 from openbalena.verify.account import bearer, log_in
 from openbalena.verify.web import Web
 
@@ -32,6 +33,9 @@ def machine(lab: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="module")
 def up(machine: Machine) -> str:
+    """What `up` says after two that were killed: when balena-ca had got its CA, and while services were starting."""
+    for step in ("gave the private CA", "starting 9 services"):
+        machine.kill(step, "up")
     done = machine.run("up")
     return done.stdout + done.stderr
 
@@ -154,6 +158,10 @@ def test_destroy_asks_and_leaves_no_volume(up: str, machine: Machine) -> None:
     refused = machine.run("destroy", code=2)
     assert "--yes" in refused.stderr and f"{machine.name}_db-data" in refused.stderr
     assert machine.volumes
+    # What a command that was killed while it looked into the volume leaves.
+    volume = f"{machine.name}_db-data:/held"
+    machine.docker("create", "--label", HOLDER_LABEL, "--volume", volume, "openbalena-lab/redis:latest")
+    machine.kill("Stopping", "destroy", "--yes")
     machine.run("destroy", "--yes")
     assert machine.volumes == set()
     assert machine.docker("ps", "--all", "--quiet", "--filter", f"name={machine.name}-") == ""

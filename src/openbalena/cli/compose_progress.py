@@ -29,16 +29,13 @@ class Display:
                 self._console.progress(line)
 
 
-def failure(standalone: Standalone, late: Sequence[Service], count: int, program: str) -> str:
-    """Which services are not healthy, each with its last `count` log lines, secrets masked.
-
-    `program` is how the user calls this command line.
-    """
+def failure(standalone: Standalone, late: Sequence[Service], count: int) -> str:
+    """Which services are not healthy, each with its last `count` log lines, secrets masked."""
     lines = [f"{len(late)} services are not healthy:"]
     for service in late:
         lines.append(f"  {service.name}: {service.detail}")
         lines += [f"    | {line}" for line in last_lines(standalone, service.name, count)]
-    return "\n".join([*lines, f"More: {program} logs SERVICE"])
+    return "\n".join([*lines, "More: ./open-balena.sh logs SERVICE"])
 
 
 def last_lines(standalone: Standalone, service: str, count: int) -> list[str]:

@@ -66,7 +66,7 @@ def wait(standalone: "Standalone", context: Context, timeout: float, services: S
     with standalone.engine.client() as client:
         seen = health.until_ready(client, standalone.name, services or standalone.services, timeout, Display(context))
     if late := [service for service in seen if service.phase is not Phase.READY]:
-        raise OperationError(failure(standalone, late, _LOG_LINES, invocation(context.project, lab=context.lab)))
+        raise OperationError(failure(standalone, late, _LOG_LINES))
     what = f"{', '.join(services)}:" if services else f"{standalone.name} runs: {len(seen)} services are"
     context.console.say(f"{what} healthy.")
 

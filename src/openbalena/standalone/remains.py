@@ -5,6 +5,7 @@ from __future__ import annotations
 from openbalena.errors import OperationError
 from openbalena.standalone.containers import PROJECT_LABEL, read
 from openbalena.standalone.deployment import Standalone
+from openbalena.standalone.volumes import release
 
 # Seconds that a container has to end by itself (the definitions' stop_grace_period of most).
 _GRACE = 30
@@ -37,6 +38,7 @@ def remove_volumes(standalone: Standalone) -> None:
 
     with standalone.engine.client() as client:
         for name in volumes(standalone):
+            release(client, name)
             try:
                 client.api.remove_volume(name)
             except docker.errors.APIError as error:

@@ -15,6 +15,8 @@ from typing import Any
 # Bytes; certificates and tokens are some hundred KiB. More is none of what is looked for.
 _MOST = 32 * 2**20
 _IMAGE = "openbalena/empty"
+# Marks the containers that `holder` makes: one that is left over keeps its volumes from being removed.
+HOLDER_LABEL = "openbalena.volume-holder"
 
 
 def existing(client: Any, names: list[str]) -> list[str]:
@@ -91,13 +93,20 @@ def holder(client: Any, mounts: Mapping[str, str]) -> Iterator[str]:
     client.api.import_image_from_data(empty.getvalue(), repository=_IMAGE, tag="latest")
     binds = {volume: {"bind": directory, "mode": "rw"} for volume, directory in mounts.items()}
     made = client.api.create_container(
-        f"{_IMAGE}:latest", ["-"], host_config=client.api.create_host_config(binds=binds)
+        f"{_IMAGE}:latest", ["-"], host_config=client.api.create_host_config(binds=binds), labels=[HOLDER_LABEL]
     )
     try:
         yield str(made["Id"])
     finally:
         client.api.remove_container(made["Id"], force=True)
         client.api.remove_image(f"{_IMAGE}:latest")
+
+
+def release(client: Any, volume: str) -> None:
+    """Remove the containers by which a command that was killed still holds `volume`."""
+    filters = {"volume": volume, "label": HOLDER_LABEL}
+    for held in client.api.containers(all=True, filters=filters):
+        client.api.remove_container(held["Id"], force=True)
 
 
 def _collect(stream: Iterator[bytes]) -> bytes:

@@ -64,7 +64,7 @@ def ended(directory: Path) -> str:
 
 def none(directory: Path) -> str:
     shutil.rmtree(directory / "pki")
-    return "not there: run ./open-balena.sh config"
+    return "pki/ca-bundle.pem: not there: run "
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
