@@ -101,7 +101,7 @@ def _deploy(
 ) -> int:
     from openbalena import stack as stacks
     from openbalena.cli import swarm_progress
-    from openbalena.cluster import deploy, scale, staged, state, watch
+    from openbalena.cluster import demand, deploy, one_service, scale, staged, state, watch
     from openbalena.storage import record
 
     console, stack, directory = context.console, loaded.settings["STACK_NAME"], context.project.rendered
@@ -111,10 +111,17 @@ def _deploy(
     for name, (now, asked) in kept.items():
         console.progress(f"{name} stays at {now} tasks, as it was scaled by hand (the definition asks for {asked})")
     stacks.render(replace(loaded.compiled, document=document), directory, loaded.settings.secrets)
-    wanted = staged.versions(deploy.read_rendered(directory), directory, stack)
-    for name in staged.first(before, wanted):
-        console.progress(f"{name} goes first: it checks tokens that other services show …")
-        staged.roll(client, before, name, wanted[name], directory, args.timeout)
+
+    def ahead(names: list[str], why: str) -> None:
+        console.progress(f"{', '.join(names)} first: {why} …")
+        deploy.submit(engine, directory, stack, resolve=resolve, only=names)
+        for name in names:
+            one_service.until_runs(client, stack, name, args.timeout)
+
+    if back := staged.returning(before, demand.services(document, stack)):
+        ahead(back, "other services need it")
+    for name in staged.first(before, staged.versions(deploy.read_rendered(directory), directory, stack)):
+        ahead([name], "it checks tokens that other services show")
     console.progress(f"deploying {stack} from {directory} …")
     deploy.submit(engine, directory, stack, resolve=resolve)
     if args.no_wait:

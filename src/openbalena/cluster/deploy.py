@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from openbalena import files
 from openbalena.cluster import names, stored
 from openbalena.cluster.engine import Engine
 from openbalena.errors import OperationError
@@ -39,26 +40,29 @@ def environment(directory: Path, stack: str) -> dict[str, str]:
     return found
 
 
-def submit(engine: Engine, directory: Path, stack: str, *, resolve: bool) -> None:
+def submit(engine: Engine, directory: Path, stack: str, *, resolve: bool, only: Collection[str] = frozenset()) -> None:
     """Deploy the stack rendered in `directory`, removing services that are no longer in it.
 
+    With names of services in `only` these are deployed, and all others stay as they are.
     `resolve`: look the images' digests up at their registries (nothing to look up for images that only the nodes have).
     Values reach the docker process by its environment alone: a process list shows arguments to everybody.
     """
-    engine.docker(
-        "stack",
-        "deploy",
-        "--compose-file",
-        str(directory / "stack.yml"),
-        "--prune",
-        "--with-registry-auth",
-        "--resolve-image",
-        "changed" if resolve else "never",
-        "--detach=true",
-        stack,
-        env=environment(directory, stack),
-        timeout=_SUBMIT,
-    )
+    file = directory / "stack.yml"
+    if only:
+        document = read_rendered(directory)
+        document["services"] = {name: body for name, body in document["services"].items() if name in only}
+        file = directory / "part.yml"  # beside the other, since paths in it begin there
+        files.write_atomic(file, yaml.safe_dump(document), 0o600)
+    try:
+        engine.docker(
+            *("stack", "deploy", "--compose-file", str(file), *([] if only else ["--prune"]), "--with-registry-auth"),
+            *("--resolve-image", "changed" if resolve else "never", "--detach=true", stack),
+            env=environment(directory, stack),
+            timeout=_SUBMIT,
+        )
+    finally:
+        if only:
+            file.unlink()
 
 
 def remove_unused(client: Any, stack: str) -> list[str]:

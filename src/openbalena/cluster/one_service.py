@@ -64,7 +64,7 @@ def until_runs(client: Any, stack: str, name: str, timeout: float) -> None:
             return
         if progress.phase is Phase.FAILED or time.monotonic() >= end:
             raise OperationError(
-                f"{name} does not run with its new secret ({progress.running} of {progress.wanted} tasks do; "
+                f"{name} does not run as it was asked to ({progress.running} of {progress.wanted} tasks do; "
                 f"{progress.detail}): see ./open-balena.sh swarm-status and swarm-logs {name}"
             )
         time.sleep(_INTERVAL)

@@ -1,20 +1,28 @@
-"""Tokens that services share: who checks them gets new ones before who shows them.
+"""What has to run before the rest of a deploy: a database or store that the stack gets back, and, of services that
+share a token, who checks it before who shows it.
 
-Otherwise a task that starts with a new token may meet an old task that does not know it, end, and have its update
-rolled back.
+Otherwise a task that starts may miss the first, or meet an old task that does not know its new token, end, and have its
+update rolled back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from openbalena.cluster import names, one_service
-from openbalena.cluster.state import Cluster
+from openbalena.cluster import demand, names, one_service
+from openbalena.cluster.state import Cluster, Service
 
 # s3 checks the keys of api and registry, the api those of vpn, builder, delta.
 CHECKERS = ("s3", "api")
+
+
+def returning(cluster: Cluster, planned: Iterable[Service]) -> list[str]:
+    """The services with data that `planned` has and a stack which runs has not: it used external ones so far."""
+    there = {service.name for service in cluster.services}
+    new = [service for service in planned if service.name not in there and demand.data_volumes(service)]
+    return [service.short_name for service in new] if there else []
 
 
 def versions(document: Mapping[str, Any], directory: Path, stack: str) -> dict[str, str]:
@@ -39,13 +47,3 @@ def first(cluster: Cluster, wanted: Mapping[str, str]) -> list[str]:
         if held and held != secret:
             changed.add(name)
     return [name for number, name in enumerate(CHECKERS, 1) if name in changed and changed - {*CHECKERS[:number]}]
-
-
-def roll(client: Any, cluster: Cluster, name: str, secret: str, directory: Path, timeout: float) -> None:
-    """Roll the service `name` on its new variables and wait; raises OperationError where it does not run with them."""
-    service = one_service.find(cluster, name)
-    if service is None:
-        return
-    content = (directory / "secrets" / f"{name}.env").read_bytes()
-    one_service.replace_secret(client, service, one_service.holds(service, f"{name}-env"), secret, content)
-    one_service.until_runs(client, cluster.services[0].stack, name, timeout)

@@ -9,6 +9,9 @@ from openbalena.images.plan import LAB_PREFIX, Build, names_registry, plan, tagg
 if TYPE_CHECKING:
     from openbalena.deployment import Deployment
 
+# The profile of db.
+_WITH_CLIENT = "internal-postgres"
+
 __all__ = ["LAB_PREFIX", "Build", "builds", "names_registry", "plan", "tagged"]
 
 
@@ -17,14 +20,15 @@ def builds(deployment: Deployment, *, lab: bool) -> list[Build]:
 
     Raises UsageError as compose.load does.
     """
-    from openbalena import compose
+    from openbalena import compose, stack
 
     project, settings = deployment.project, deployment.settings
-    written = compose.load(
-        project.compose_files(lab=lab),
-        environment=settings.interpolation(),
-        profiles=settings.profiles,
-        interpolate=False,
-    )
+    files, values = project.compose_files(lab=lab), settings.interpolation()
+    compiled, profiles = deployment.compiled, settings.profiles
+    if lab and _WITH_CLIENT not in profiles:
+        # An external database is asked with the client of db's image (storage.external), which no registry has here.
+        profiles = [*profiles, _WITH_CLIENT]
+        compiled = stack.compile(compose.load(files, environment=values, profiles=profiles))
+    written = compose.load(files, environment=values, profiles=profiles, interpolate=False)
     prefix = LAB_PREFIX if lab else settings["IMAGE_PREFIX"]
-    return plan(deployment.compiled, written, prefix=prefix, tag=settings["IMAGE_TAG"])
+    return plan(compiled, written, prefix=prefix, tag=settings["IMAGE_TAG"])

@@ -1,6 +1,6 @@
 """Who checks a token gets its new value before who shows it."""
 
-from openbalena.cluster.staged import first
+from openbalena.cluster.staged import first, returning
 from openbalena.cluster.state import Cluster, Service
 
 
@@ -35,3 +35,14 @@ def test_the_api_before_the_vpn_and_the_store_before_all() -> None:
 def test_what_does_not_run_yet_is_not_waited_for() -> None:
     assert first(cluster(), wanted(api="1", registry="1", s3="1", vpn="1")) == []
     assert first(cluster(api="1"), wanted(api="2", vpn="1")) == []
+
+
+def test_a_database_that_the_stack_gets_back_goes_first() -> None:
+    api, s3 = (
+        Service("", "ob_api", "ob"),
+        Service("", "ob_s3", "ob", constraints=("node.labels.openbalena.data.s3-data == true",)),
+    )
+    db = Service("", "ob_db", "ob", constraints=("node.labels.openbalena.data.db-data == true",))
+    assert returning(cluster(api="1", s3="1"), [api, s3, db]) == ["db"]
+    assert returning(cluster(api="1", s3="1"), [Service("", "ob_ui", "ob"), s3]) == []
+    assert returning(cluster(), [api, s3, db]) == [], "a first deploy starts all at once"

@@ -1,8 +1,16 @@
 """What the answers of an external PostgreSQL and object store mean."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
+from openbalena import deployment, images
+from openbalena.cli.main import main
 from openbalena.cluster.job import Outcome
+from openbalena.deployment import Deployment
+from openbalena.project import Project
+from openbalena.settings.variables import variables
 from openbalena.storage import external
 
 
@@ -58,3 +66,44 @@ def test_credentials_are_in_no_script() -> None:
     scripts = external.postgres_script(settings) + external.store_script(settings)
     assert "tops3cret" not in scripts and "acc3ss" not in scripts
     assert "'resin; rm -rf /'" in scripts
+
+
+@pytest.fixture
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Deployment]:
+    """The deployment that these settings make."""
+    for name in variables():
+        monkeypatch.delenv(name, raising=False)
+
+    def load(**settings: str) -> Deployment:
+        project = Project(directory=tmp_path)
+        project.env_file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        assert main(["--project-directory", str(tmp_path), "config", "--dns-tld", "my.example.com", "--yes"]) == 0
+        return deployment.load(project, lab=True)
+
+    return load
+
+
+POSTGRES = {"EXTERNAL_POSTGRES": "true", "EXTERNAL_POSTGRES_HOST": "pg.example.com"}
+STORE = {
+    "EXTERNAL_S3": "true",
+    "EXTERNAL_S3_ENDPOINT": "s3.example.com",
+    "EXTERNAL_S3_ACCESS_KEY": "acc3ss-key",
+    "EXTERNAL_S3_SECRET_KEY": "s3cret-key",
+}
+
+
+@pytest.mark.parametrize(
+    ("settings", "there"),
+    [({}, {"db", "s3"}), (POSTGRES, {"s3"}), (STORE, {"db"}), (POSTGRES | STORE, set())],
+    ids=["none", "database", "store", "both"],
+)
+def test_what_is_external_is_not_deployed_and_what_is_not_is(
+    settings: dict[str, str], there: set[str], configured: Callable[..., Deployment]
+) -> None:
+    loaded = configured(**settings)
+    assert loaded.compiled.document["services"].keys() & {"db", "s3"} == there
+    assert set(loaded.compiled.stateful) & {"db-data", "s3-data"} == {f"{name}-data" for name in there}
+    assert "api" in loaded.compiled.document["services"]
+    built = {what.service for what in images.builds(loaded, lab=True)}
+    assert "db" in built, "with its client an external database is asked"
+    assert ("s3" in built) == ("s3" in there)
