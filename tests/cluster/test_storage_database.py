@@ -1,16 +1,18 @@
-"""The real PostgreSQL of the deployment moves to another node and back, killed at five points on the way and once while
-it copies, with rows written before and between: none is lost."""
+"""The real PostgreSQL of the deployment loses its node, which comes back; and it moves to another node and back, killed
+at five points on the way and once while it copies, with rows written before and between: none is lost."""
 
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from deployed_project import STACK, command, tool
 from interrupted_move import interrupt
 
 from openbalena.cluster import engine as engines
+from openbalena.cluster import state
+from openbalena.lab import lifecycle
 from openbalena.project import Project
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
@@ -121,3 +123,39 @@ def test_a_move_killed_at_five_points_loses_no_row(deployed: Project, table: tup
 
     assert tool(deployed, "storage", "move", "db-data", home).returncode == 0, "over the old copy there"
     assert rows.found(home) == complete
+
+
+def down(node: str) -> bool:
+    """Whether the managers that are left have missed it."""
+    with engines.current(True).client() as client:
+        return any(item.hostname == node and item.state == "down" for item in state.read(client, STACK).nodes)
+
+
+def eventually(what: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(1)
+
+
+def test_a_dead_node_costs_no_row_and_nothing_starts_empty_elsewhere(
+    deployed: Project, table: tuple[str, Table]
+) -> None:
+    home, rows = table
+    rows.write(home, "before the power cut")
+    complete = rows.found(home)
+    lifecycle.kill(home)
+    try:
+        eventually(lambda: down(home), 90)
+        # Swarm starts elsewhere at once what may run elsewhere.
+        time.sleep(10)
+        assert not started_elsewhere(home)
+        done = tool(deployed, "swarm-up")
+        assert done.returncode == 1 and home in done.stderr and "bring it back before deploying" in done.stderr
+        assert not started_elsewhere(home)
+    finally:
+        lifecycle.start(home)
+    assert rows.found(home) == complete
+    rows.write(home, "after it")
+    assert not started_elsewhere(home)
+    eventually(lambda: tool(deployed, "verify").returncode == 0, 180)

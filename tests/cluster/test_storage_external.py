@@ -107,7 +107,9 @@ def take_data_along() -> None:
     dump = node1.docker("exec", name, "pg_dump", "-U", "docker", "--no-owner", "resin")
     restore = ("psql", "-q", "-v", "ON_ERROR_STOP=1", "-U", "theirs", "-d", "ours")
     words = node3.command("exec", "--interactive", "--user", "postgres", "external-db", *restore)
-    subprocess.run(words, env=node3.process_environment(), input=dump, text=True, check=True, timeout=60)
+    subprocess.run(
+        words, env=node3.process_environment(), input=dump, text=True, capture_output=True, check=True, timeout=60
+    )
 
 
 def connections(node3: engines.Engine) -> str:

@@ -57,7 +57,7 @@ class _Transfer:
         if answer.status_code >= 500:
             raise CheckError(
                 f"{method} answered {answer.status_code}{_errors(answer)}",
-                "the registry reaches its store through https://s3.<DNS_TLD>: see the logs of registry and s3",
+                "the registry reaches its store through https://s3.<DNS_TLD>, or EXTERNAL_S3_ENDPOINT: see its logs",
                 Suspect("registry", "REGISTRY2_S3_KEY, REGISTRY2_S3_SECRET"),
             )
         return answer
@@ -78,9 +78,12 @@ class _Transfer:
         """Pull one blob or manifest, from the store where the registry redirects there."""
         answer = self.ask("GET", path)
         if answer.status_code == 307:
-            url = urlsplit(answer.headers["Location"])
-            name = (url.hostname or "").removesuffix(f".{self.target.dns_tld}")
-            answer = Web(self.target).request("GET", self.target.alternate(self.turn), name, f"{url.path}?{url.query}")
+            url, web = urlsplit(answer.headers["Location"]), Web(self.target)
+            name, own, _ = (url.hostname or "").rpartition(f".{self.target.dns_tld}")
+            if own:
+                answer = web.request("GET", self.target.alternate(self.turn), name, f"{url.path}?{url.query}")
+            else:
+                answer = web.outside(url.geturl())
         _expect(answer, 200, "pulling")
         return answer.content
 

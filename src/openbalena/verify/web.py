@@ -1,5 +1,6 @@
 """Requests to a given ingress address under a given host name."""
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -43,27 +44,38 @@ class Web:
 
         Redirects are not followed. Raises UnreachableError, also where the certificate does not hold.
         """
-        import httpx
-
         host = self.target.host(name)
         scheme = "https" if port == 443 else "http"
         bracketed = f"[{address}]" if ":" in address else address
+        return self._send(
+            f"{method} {scheme}://{host}{path.partition('?')[0]} at {address}",
+            self.target.trust,
+            method=method,
+            url=f"{scheme}://{bracketed}:{port}{path}",
+            json=json,
+            content=content,
+            headers={"Host": host, **(headers or {})},
+            auth=basic,
+            extensions={"sni_hostname": host},
+        )
+
+    def outside(self, url: str) -> "httpx.Response":
+        """GET a URL that is not below the deployment's domain; raises UnreachableError.
+
+        The system's CAs are trusted there beside the deployment's own, as its services do.
+        """
+        trust = ssl.create_default_context()
+        if self.target.authority:
+            trust.load_verify_locations(cadata=self.target.authority)
+        # Without the query: of a store's URL it is a signature that lets whoever reads it in.
+        return self._send(f"GET {url.partition('?')[0]}", trust, method="GET", url=url)
+
+    def _send(self, what: str, trust: ssl.SSLContext, **request: Any) -> "httpx.Response":
+        import httpx
+
         limits = httpx.Limits(max_keepalive_connections=0)
         try:
-            with httpx.Client(
-                verify=self.target.trust, timeout=TIMEOUT, limits=limits, trust_env=False, http2=False
-            ) as client:
-                return client.request(
-                    method,
-                    f"{scheme}://{bracketed}:{port}{path}",
-                    json=json,
-                    content=content,
-                    headers={"Host": host, **(headers or {})},
-                    auth=basic,
-                    extensions={"sni_hostname": host},
-                )
+            with httpx.Client(verify=trust, timeout=TIMEOUT, limits=limits, trust_env=False, http2=False) as client:
+                return client.request(**request)
         except httpx.HTTPError as error:
-            reason = str(error) or type(error).__name__
-            raise UnreachableError(
-                f"{method} {scheme}://{host}{path.partition('?')[0]} at {address}: {reason}"
-            ) from error
+            raise UnreachableError(f"{what}: {str(error) or type(error).__name__}") from error
