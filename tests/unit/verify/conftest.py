@@ -8,7 +8,7 @@ import small_deployment as local
 
 from openbalena.verify import Target
 
-ADDRESS = "127.0.0.77"
+ADDRESS = local.STORE
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv4Address
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -30,11 +31,16 @@ from cryptography.x509.oid import NameOID
 TLD = "open.test"
 PASSWORD = "right"
 BUILDER = "builder-token"
+# A name outside of TLD, for the certificate: the server is asked there as a store of somebody else's.
+STORE = "127.0.0.77"
 
 
 @dataclass
 class Deployment:
-    """What the server does, for tests to change; `uploads` and `blobs` are the store that all replicas share."""
+    """What the server does, for tests to change; `uploads` and `blobs` are the store that all replicas share.
+
+    `store` is the URL that the registry sends clients to, where it does.
+    """
 
     session_secrets: tuple[str, str] = ("one", "one")
     upload_secrets: tuple[str, str] = ("one", "one")
@@ -47,6 +53,7 @@ class Deployment:
     vpn_reports: bool = True
     vpn_answers: bool = True
     tunnel_answer: str = "HTTP/1.0 407 Proxy Authentication Required"
+    store: str = ""
     requests: int = 0
     applications: dict[int, list[str]] = field(default_factory=lambda: {0: [], 1: []})
     uploads: dict[str, bytes] = field(default_factory=dict)
@@ -145,7 +152,14 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "PUT":
             store.blobs[reference] = store.blobs[f"sha256:{hashlib.sha256(body).hexdigest()}"] = body
             return 201, b""
+        if store.store and "/blobs/" in path:
+            return 307, b"", {"Location": f"{store.store}/{reference}?X-Amz-Signature=lets-in"}
         return (200, store.blobs[reference]) if reference in store.blobs else (404, b"")
+
+    def _127(self, path: str, query: dict[str, list[str]], *_: object) -> tuple:
+        """A store that is asked under its address."""
+        signed = query.get("X-Amz-Signature") == ["lets-in"]
+        return (200, self.deployment.blobs[path.rpartition("/")[2]]) if signed else (403, b"")
 
     def _ca(self, path: str, *_: object) -> tuple:
         return (200, b"") if path.endswith("/crl") or not self.deployment.guarded else (401, b"")
@@ -200,7 +214,7 @@ def certificates(directory: Path) -> tuple[str, Path]:
     authority = _builder(names[0], names[0], keys[0], now).add_extension(x509.BasicConstraints(True, None), True)
     identifier = x509.SubjectKeyIdentifier.from_public_key(keys[0].public_key())
     authority = authority.add_extension(usage, True).add_extension(identifier, False)
-    alternatives = x509.SubjectAlternativeName([x509.DNSName(f"*.{TLD}")])
+    alternatives = x509.SubjectAlternativeName([x509.DNSName(f"*.{TLD}"), x509.IPAddress(IPv4Address(STORE))])
     server = _builder(names[1], names[0], keys[1], now).add_extension(alternatives, False)
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(keys[0].public_key())
     server = server.add_extension(issuer, False)

@@ -56,6 +56,15 @@ def test_another_builder_token(target: Target, deployment: local.Deployment) -> 
     assert suspect(target, "registry") == "TOKEN_AUTH_BUILDER_TOKEN of api"
 
 
+def test_images_that_lie_in_a_store_outside(target: Target, deployment: local.Deployment) -> None:
+    deployment.store = f"https://{local.STORE}/registry-data"
+    assert failing(target) == {}
+    deployment.store = f"https://{local.STORE}:1/registry-data"
+    line = failing(target)["registry"].line()
+    assert f"GET https://{local.STORE}:1/registry-data/sha256:" in line
+    assert "lets-in" not in line, "a store's URL lets in whoever reads it"
+
+
 def test_two_databases(target: Target, deployment: local.Deployment) -> None:
     deployment.databases = (0, 1)
     with pytest.raises(verify.CheckError) as error:
