@@ -7,20 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from swarm_project import Small, fetch_busybox
+from swarm_project import MESH, Small, fetch_busybox
 
 from openbalena.cluster import engine as engines
 from openbalena.lab import Endpoint, paths
 
 pytestmark = pytest.mark.cluster
-MESH = """\
-services:
-  web: {x-swarm: {deploy: {endpoint_mode: vip}}}
-  store: {x-swarm: {deploy: {endpoint_mode: vip}}}
-  front:
-    ports: [{target: 80, published: "8088", mode: ingress}]
-    x-swarm: {deploy: {endpoint_mode: vip}}
-"""
 
 
 @pytest.fixture(scope="module")

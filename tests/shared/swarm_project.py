@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 from output import assert_plain
 
+from openbalena.cli.commands import BY_NAME
 from openbalena.cli.context import Context
 from openbalena.cluster import engine as engines
 from openbalena.errors import OpenBalenaError
@@ -67,6 +68,15 @@ x-swarm:
     default: {driver: overlay, attachable: true}
   configs:
     page: {file: ./page}
+"""
+# docker-compose.mesh.yml of this deployment.
+MESH = """\
+services:
+  web: {x-swarm: {deploy: {endpoint_mode: vip}}}
+  store: {x-swarm: {deploy: {endpoint_mode: vip}}}
+  front:
+    ports: [{target: 80, published: "8088", mode: ingress}]
+    x-swarm: {deploy: {endpoint_mode: vip}}
 """
 LAB = """\
 services:
@@ -142,14 +152,16 @@ class Small:
                 engine.docker("node", "update", "--label-rm", "openbalena.data.store-data", node.name)
 
     def run(self, command: str, *arguments: str) -> Result:
-        """Run one of the cluster commands."""
-        module = importlib.import_module(f"openbalena.cli.{command.replace('-', '_')}")
-        parser = argparse.ArgumentParser()
+        """Run one of the commands."""
+        module = importlib.import_module(f"openbalena.cli.{BY_NAME[command].module}")
+        parser = argparse.ArgumentParser(prog=f"open-balena.sh {command}")
         module.configure(parser)
+        args = parser.parse_args(arguments)
+        args.command = command
         out, err = io.StringIO(), io.StringIO()
         with redirect_stdout(out), redirect_stderr(err), patch.dict(os.environ, self.environment or {}):
             try:
-                code = module.run(parser.parse_args(arguments), Context(self.project, lab=self.environment is None))
+                code = module.run(args, Context(self.project, lab=self.environment is None))
                 result = Result(code, out.getvalue(), err.getvalue())
             except OpenBalenaError as error:
                 result = Result(error.exit_code, out.getvalue(), err.getvalue(), str(error))

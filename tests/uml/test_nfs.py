@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from nfs_server import EXPORT, export, serve, starts
 from swarm_project import Result, Small
 from uml_machine import Machine
 
 from openbalena.errors import OperationError
 
 pytestmark = pytest.mark.cluster
-EXPORT, OTHER = "/srv/export", "/srv/other"
+OTHER = "/srv/other"
 
 
 @pytest.fixture
@@ -44,23 +45,8 @@ def deployed(machine: Machine, small: Small) -> Iterator[Small]:
         small.settings(USE_NFS="false")
 
 
-def serve(machine: Machine, threads: int = 4) -> None:
-    """Start the server, or stop it with no threads. Clients of a server that ran before have 10 s to come back."""
-    machine.shell(f"rpc.nfsd --no-nfs-version 3 --grace-time 10 --lease-time 10 {threads}")
-
-
-def export(machine: Machine, options: str, client: str = "*") -> None:
-    """Let the server export EXPORT, and nothing else."""
-    machine.shell(f"exportfs -ua; exportfs -o {options},no_subtree_check '{client}:{EXPORT}'")
-
-
 def setup(small: Small, machine: Machine, path: str = EXPORT, server: str = "") -> Result:
     return small.run("swarm-nfs-setup", "--nfs-host", server or machine.address, "--nfs-path", path, "--yes")
-
-
-def starts(machine: Machine) -> list[str]:
-    """The lines that store wrote, as the server has them: one for each start."""
-    return machine.shell(f"cat {EXPORT}/store-data/starts").splitlines()
 
 
 def eventually(what: Callable[[], bool], seconds: float = 60) -> None:
@@ -165,8 +151,10 @@ def test_another_server_is_not_taken_for_the_one_with_the_data(deployed: Small, 
         assert result.code == 1 and "uml has a volume store-data already that is not the one on NFS" in result.error, (
             result
         )
+        deployed.settings(NFS_PATH=EXPORT, NFS_HOST="127.0.0.1")
         assert deployed.run("swarm-down").code == 0
-        assert "uml has a volume store-data already" in deployed.run("swarm-up").error
+        assert "uml has a volume store-data already" in deployed.run("swarm-up").error, "another address"
+        deployed.settings(NFS_PATH=OTHER, NFS_HOST=machine.address)
         eventually(lambda: removed(machine))
         result = deployed.run("swarm-up")
         assert result.code == 1 and "volume store-data on uml is empty, although" in result.error, result

@@ -131,7 +131,7 @@ def _looked_at(
     """A sentence for each volume that a service would start on and that is not what it should be."""
     jobs = [
         job.Job("look", node, next(iter(volumes.values())).image, _LOOK, _mounts(volumes, on_nfs))
-        for node, volumes in sorted(_resting(services, cluster, record, on_nfs).items())
+        for node, volumes in sorted(resting(services, cluster, record, on_nfs).items())
     ]
     for asked, outcome in zip(jobs, job.run(engine, client, jobs, _TIMEOUT), strict=True):
         where = cluster.hostname(asked.node)
@@ -144,7 +144,7 @@ def _looked_at(
                 yield _WRONG[what].format(volume=volume, where=where)
 
 
-def _resting(
+def resting(
     services: Iterable[Service], cluster: Cluster, record: Record, on_nfs: Mapping[str, Mapping[str, str]]
 ) -> dict[str, dict[str, Service]]:
     """By node, the volumes that nothing has open as it is to be, with the service that will."""

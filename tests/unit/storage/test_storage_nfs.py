@@ -4,13 +4,14 @@ import csv
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from openbalena.cluster.job import Mount, Outcome
-from openbalena.cluster.state import Service
+from openbalena.cluster.state import Cluster, Node, Service, Task
 from openbalena.errors import UsageError
 from openbalena.storage import guard, nfs
 from openbalena.storage.record import Place, Record
@@ -60,15 +61,25 @@ def test_a_mount_with_commas_stays_one_value() -> None:
         ("failed to mount local volume: mount :/x:/y: permission denied", "does not export NFS_PATH to this node"),
         ("failed to mount local volume: mount :/x:/y: connection timed out", "firewall"),
         ("error resolving passed in network volume address: lookup nfs: no such host", "cannot resolve"),
+        ("error resolving passed in network volume address: lookup nfs on 10.0.0.1:53: connection refused", "resolve"),
+        ("the task openbalena-nfs-n1 did not end within 240 s (starting)", "firewall"),
         ("write db-data: sh: can't create db-data/.x: Read-only file system", "read-only"),
         ("directory db-data: mkdir: Permission denied", "may not be written"),
-        ("squash db-data", "no_root_squash"),
+        ("squash db-data: 0 became 65534:65534", "no_root_squash"),
         ("chown db-data: chown: Operation not permitted", "no_root_squash"),
     ],
 )
 def test_what_goes_wrong_is_said_with_what_to_do(words: str, sentence: str) -> None:
     assert sentence in nfs.meaning(Outcome(False, (), words, started=False))
     assert sentence in nfs.meaning(Outcome(False, (words,), "task: non-zero exit (1)"))
+
+
+def test_where_docker_mounts_to_is_left_out() -> None:
+    words = (
+        "starting container failed: error while mounting volume '/var/lib/docker/volumes/0f3/_data': failed to mount "
+        "local volume: mount :/srv/nfs:/var/lib/docker/volumes/0f3/_data, data: addr=10.0.0.1,hard: connection refused"
+    )
+    assert nfs.explain(words).endswith("(mount :/srv/nfs, data: addr=10.0.0.1,hard: connection refused)")
 
 
 def test_a_good_export_is_said_nothing_about() -> None:
@@ -119,3 +130,23 @@ def test_local_data_is_not_hidden_and_data_on_nfs_not_left() -> None:
     (sentence,) = guard.shadowed([DB], remote, [])
     assert "has its data on NFS" in sentence
     assert not list(guard.shadowed([DB], local, [])) and not list(guard.shadowed([DB], remote, ["db-data"]))
+
+
+def test_a_volume_is_looked_at_unless_its_service_has_it_as_it_is_to_be() -> None:
+    wanted = nfs.wanted(SETTINGS, ["db-data"])
+    labelled = Node("n1", "node1", labels={"openbalena.data.db-data": "true"})
+    on_nfs, forgotten = Record({"db-data": Place("n1", "node1", True)}), Record()
+    task = Task("t1", "s1", "n1")
+
+    def nodes(record: Record, options: dict[str, str], *tasks: Task) -> list[str]:
+        mount = {"Source": "ob_db-data", "VolumeOptions": {"DriverConfig": {"Options": options}}}
+        deployed = replace(DB, template={"ContainerSpec": {"Mounts": [mount]}})
+        cluster = Cluster((labelled,), (deployed,), tasks, this_node="n1")
+        return list(guard.resting([DB], cluster, record, wanted))
+
+    assert nodes(on_nfs, wanted["db-data"], task) == [], "it runs as it is to be"
+    assert nodes(on_nfs, {**wanted["db-data"], "device": ":/other/db-data"}, task) == ["n1"], (
+        "it runs on another export"
+    )
+    assert nodes(on_nfs, wanted["db-data"]) == ["n1"], "it does not run"
+    assert nodes(forgotten, wanted["db-data"]) == ["n1"], "a volume of that name may be there all the same"
