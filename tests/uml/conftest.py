@@ -26,6 +26,8 @@ def small(machine: uml_machine.Machine, tmp_path_factory: pytest.TempPathFactory
         tmp_path_factory.mktemp("small"), fetch_busybox(tmp_path_factory.mktemp("busybox")), machine.environment
     )
     made.settings(API_IMAGE=IMAGE)
+    made.compose = made.compose.replace("replicas: 2", "replicas: 1")  # it has one CPU
+    made.write()
     machine.load(made.image_root, IMAGE)
     machine.reach_in(IMAGE)
     result = made.run("swarm-init", "--advertise-addr", machine.address)

@@ -5,7 +5,7 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from swarm_project import COMPOSE, MESH, Small
+from swarm_project import MESH, Small
 from uml_machine import Machine
 
 pytestmark = pytest.mark.cluster
@@ -14,7 +14,8 @@ pytestmark = pytest.mark.cluster
 @pytest.fixture(scope="module")
 def meshed(machine: Machine, small: Small) -> Iterator[Small]:
     """The deployment behind the mesh, its front with two tasks, each of which serves its own name."""
-    small.compose = COMPOSE.replace("echo front >", "cat /etc/hostname >")
+    before = small.compose
+    small.compose = before.replace("echo front >", "cat /etc/hostname >")
     small.write()
     two = "deploy: {endpoint_mode: vip, mode: replicated, replicas: 2}"
     mesh = small.directory / "docker-compose.mesh.yml"
@@ -31,7 +32,7 @@ def meshed(machine: Machine, small: Small) -> Iterator[Small]:
     finally:
         small.run("swarm-down", "--volumes", "--yes")
         small.settings(INGRESS_MODE="host")
-        small.compose = COMPOSE
+        small.compose = before
         small.write()
         mesh.unlink()
 
