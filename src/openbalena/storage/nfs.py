@@ -110,7 +110,7 @@ _SQUASH = (
 _MEANINGS = (
     (
         r"no such device|unknown filesystem|unknown file system",
-        "the node's kernel has no NFS client: install nfs-common",
+        "the node's kernel has no NFS client: run `modprobe nfsv4` there (Docker needs no nfs-common, but the module)",
     ),
     (r"^squash|^chown", _SQUASH),
     (r"read-only file system", "the export is read-only: export it with rw (exports(5))"),
