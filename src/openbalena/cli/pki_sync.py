@@ -1,6 +1,7 @@
 """pki sync: HAProxy's certificate to every ingress node of a running cluster, without replacing HAProxy's tasks."""
 
 import argparse
+from base64 import b64decode
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,13 +68,17 @@ def _from_cert_manager(engine: "Engine", client: Any, context: Context, values: 
 
 
 def _require_trust(client: Any, values: Settings) -> None:
-    """Raise OperationError where the services trust another CA than the certificate's, and would refuse it."""
+    """Raise OperationError where the services trust other CAs than the certificate's, and would refuse it."""
     from openbalena.cluster import certificate, state
-    from openbalena.secrets import pki
+    from openbalena.secrets import check, pki
 
     directory = Path(values["PKI_DIR"])
-    wanted = values.get("ROOT_CA") or pki.public_values(directory).get("ROOT_CA", "")
-    if certificate.trusted(state.read(client, values["STACK_NAME"])) not in (wanted, None):
+    trusted = certificate.trusted(state.read(client, values["STACK_NAME"]))
+    if trusted is None:
+        return
+    chain = (directory / "chain.pem").read_bytes()
+    # Without a CA of its own the stack trusts public ones.
+    if not (check.under(chain, b64decode(trusted)) if trusted else not pki.serves_own(directory)):
         raise OperationError(
             f"{directory / 'chain.pem'}: the services trust another CA than this certificate's: run ./open-balena.sh "
             "swarm-up, which brings both. Nothing was changed in the cluster"

@@ -62,6 +62,19 @@ def belong(chain: bytes) -> bool:
         return False
 
 
+def under(chain: bytes, authorities: bytes) -> bool:
+    """Whether the first certificate in `chain` leads, by the others in it, to one of `authorities` (both PEM)."""
+    held, trusted = x509.load_pem_x509_certificates(chain), x509.load_pem_x509_certificates(authorities)
+    own: x509.Certificate | None = held.pop(0)
+    while own:
+        if any(issued(own, authority) for authority in trusted):
+            return True
+        issuer = next((each for each in held if issued(own, each)), None)
+        held = [each for each in held if each != issuer]
+        own = issuer
+    return False
+
+
 def _pair(directory: Path, certificate: str, key: str, issuer: str, *, ended: bool) -> Iterator[str]:
     path = directory / certificate
     if not path.exists():

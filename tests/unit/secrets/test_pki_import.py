@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openbalena.errors import UsageError
+from openbalena.secrets import check
 from openbalena.secrets.imported import checked, covers
 from openbalena.secrets.keys import PrivateKey, belongs, key_in
 
@@ -174,3 +175,14 @@ def test_a_wildcard_is_exactly_one_label(first: str, rest: list[str]) -> None:
     assert covers(f"*.{domain}", f"{first}.{domain}") and covers(f"{first}.{domain}", f"{first.upper()}.{domain}")
     assert not covers(f"*.{domain}", domain) and not covers(f"*.{domain}", f"a.{first}.{domain}")
     assert not covers(domain, f"{first}.{domain}")
+
+
+def test_a_certificate_leads_to_its_ca_by_the_intermediates_in_its_file() -> None:
+    root, other = issue("root"), issue("other")
+    middle = issue("middle", root)
+    leaf = issue("leaf", middle, (f"*.{DOMAIN}",))
+    assert check.under(leaf.pem + leaf.key_pem + middle.pem, other.pem + root.pem)
+    assert check.under(leaf.pem, middle.pem)
+    assert not check.under(leaf.pem, root.pem), "what joins the two is not there"
+    # As HAProxy's file holds the CAs that clients are sent, of which not all need be its own.
+    assert not check.under(leaf.pem + middle.pem + root.pem + other.pem, other.pem)
