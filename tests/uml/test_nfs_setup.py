@@ -33,7 +33,8 @@ def test_one_machines_data_is_on_the_export_and_outlives_the_volume(small: Small
             assert volume not in machine.engine.docker("volume", "ls", "--quiet")
     finally:
         compose(small, machine, "down", "--volumes")
-        small.settings(USE_NFS="false")
+        small.settings(USE_NFS="false", COMPOSE_FILE="docker-compose.yml")
+        small.project.nfs_file.unlink(missing_ok=True)
 
 
 def compose(small: Small, machine: Machine, *words: str) -> None:
