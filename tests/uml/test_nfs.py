@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from nfs_server import EXPORT, export, serve, starts
+from nfs_server import EXPORT, begin, export, serve, starts
 from swarm_project import Result, Small
 from uml_machine import Machine
 
@@ -19,17 +19,13 @@ OTHER = "/srv/other"
 def server(machine: Machine, small: Small) -> None:
     """The server runs and exports an empty directory as it should be; the settings have no NFS yet."""
     small.settings(USE_NFS="false")
-    serve(machine)
-    machine.shell(f"rm -rf {EXPORT}; mkdir -p {EXPORT}")
-    export(machine, "rw,no_root_squash")
+    begin(machine)
 
 
 @pytest.fixture(scope="module")
 def deployed(machine: Machine, small: Small) -> Iterator[Small]:
     """The deployment runs with its volume on the server."""
-    serve(machine)
-    machine.shell(f"mkdir -p {EXPORT}")
-    export(machine, "rw,no_root_squash")
+    begin(machine)
     try:
         result = setup(small, machine)
         assert result.code == 0 and "uml: mounted, written, owned and read" in result.out, result
@@ -97,6 +93,13 @@ def test_a_wrong_export_is_said(
 ) -> None:
     export(machine, options, client)
     refused(small, setup(small, machine, path), sentence)
+
+
+@pytest.mark.parametrize("name", ["nfs.test", "::1"])
+def test_a_name_and_an_address_of_ipv6_are_mounted(server: None, small: Small, machine: Machine, name: str) -> None:
+    result = setup(small, machine, server=name)
+    assert result.code == 0 and "uml: mounted, written, owned and read" in result.out, result
+    assert f"addr={name}," in (small.directory / "docker-stack-nfs.yml").read_text()
 
 
 @pytest.mark.parametrize("options", ["rw,root_squash", "rw,all_squash,anonuid=1000,anongid=1000"])

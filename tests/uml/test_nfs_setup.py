@@ -5,7 +5,7 @@ import json
 import subprocess
 
 import pytest
-from nfs_server import EXPORT, export, serve, starts
+from nfs_server import EXPORT, begin, export, starts
 from swarm_project import Small
 from uml_machine import Machine
 
@@ -13,8 +13,7 @@ pytestmark = pytest.mark.cluster
 
 
 def test_one_machines_data_is_on_the_export_and_outlives_the_volume(small: Small, machine: Machine) -> None:
-    serve(machine)
-    machine.shell(f"rm -rf {EXPORT}; mkdir -p {EXPORT}")
+    begin(machine)
     export(machine, "ro,no_root_squash")
     where = ("--nfs-host", machine.address, "--nfs-path", EXPORT, "--yes")
     try:
