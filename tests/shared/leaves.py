@@ -10,18 +10,18 @@ from openbalena.cli.commands import COMMANDS
 
 @dataclass(frozen=True)
 class Leaf:
-    """A command as it is typed, with its action where it has actions; `parser` is None where it is not there yet."""
+    """A command as it is typed, with its action where it has actions."""
 
     words: tuple[str, ...]
-    parser: argparse.ArgumentParser | None
+    parser: argparse.ArgumentParser
 
     @property
     def positionals(self) -> list[argparse.Action]:
-        return [action for action in self.parser._actions if not action.option_strings] if self.parser else []
+        return [action for action in self.parser._actions if not action.option_strings]
 
     @property
     def has_json(self) -> bool:
-        return self.parser is not None and "--json" in self.parser._option_string_actions
+        return "--json" in self.parser._option_string_actions
 
     def __str__(self) -> str:
         return " ".join(self.words)
@@ -30,9 +30,6 @@ class Leaf:
 def _leaves() -> Iterator[Leaf]:
     for command in COMMANDS:
         for name in (command.name, *command.aliases):
-            if command.module is None:
-                yield Leaf((name,), None)
-                continue
             parser = argparse.ArgumentParser(prog=f"./open-balena.sh {command.name}")
             importlib.import_module(f"openbalena.cli.{command.module}").configure(parser)
             actions = [item for item in parser._actions if isinstance(item, argparse._SubParsersAction)]

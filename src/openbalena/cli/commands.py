@@ -14,15 +14,14 @@ GROUPS = {
 class Command:
     """One command.
 
-    `summary` is its line in `help` and, where `module` is None (not there yet), what it will do. `module` is the name
-    below openbalena.cli; it has `configure(parser)` and `run(args, context) -> int`. One module may serve several
-    commands: it finds the command's name in `args.command`.
+    `summary` is its line in `help`. `module` is the name below openbalena.cli; it has `configure(parser)` and
+    `run(args, context) -> int`. One module may serve several commands: it finds the command's name in `args.command`.
     """
 
     name: str
     group: str
     summary: str
-    module: str | None = None
+    module: str
     aliases: tuple[str, ...] = ()
 
 

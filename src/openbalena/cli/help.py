@@ -18,8 +18,7 @@ def overview() -> str:
     """Every command, by group."""
     rows: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
     for command in COMMANDS:
-        later = "" if command.module else " (not there yet)"
-        rows[command.group].append((command.name, command.summary + later))
+        rows[command.group].append((command.name, command.summary))
     width = max(len(left) for group in (*rows.values(), OPTIONS) for left, _ in group)
     sections = [f"usage: {PROGRAM} [options] COMMAND [arguments]"]
     for title, group in [(GROUPS[name], rows[name]) for name in GROUPS] + [("Options", list(OPTIONS))]:

@@ -102,8 +102,6 @@ def _run(argv: list[str]) -> int:
     command = BY_NAME.get(name)
     if command is None:
         raise UsageError(unknown(name))
-    if command.module is None:
-        raise UsageError(f"{name!r} is not there yet: it will {command.summary}")
     return _call(command, rest, options)
 
 

@@ -53,18 +53,12 @@ def test_no_name_is_taken_twice_and_every_group_is_known():
     assert {command.group for command in COMMANDS} == set(GROUPS)
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command.module], ids=lambda c: c.name)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.name)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as end:
         main(["help", command.name])
     assert end.value.code == 0
     assert f"usage: ./open-balena.sh {command.name}" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("command", [command for command in COMMANDS if not command.module], ids=lambda c: c.name)
-def test_a_command_that_is_not_there_yet_says_what_it_will_do(command, capsys):
-    assert main([command.name, "--whatever"]) == 2
-    assert f"error: '{command.name}' is not there yet: it will {command.summary}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [[], ["help"], ["-h"], ["--help"], ["--lab", "help"]])
@@ -228,7 +222,7 @@ def test_a_reader_that_goes_away_is_no_failure_of_ours(tmp_path):
 HEAVY = {"docker", "rich", "httpx", "cryptography", "pydantic", "requests"}
 
 
-@pytest.mark.parametrize("name", sorted({command.module for command in COMMANDS if command.module}))
+@pytest.mark.parametrize("name", sorted({command.module for command in COMMANDS}))
 def test_no_command_loads_anything_heavy_before_it_runs(name):
     source = Path(importlib.import_module("openbalena").__file__).parents[1]
     program = f"import sys, openbalena.cli.{name}; print(*sys.modules)"
