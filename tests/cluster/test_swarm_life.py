@@ -89,17 +89,17 @@ def test_a_changed_config_rolls_its_service_alone_and_the_old_one_goes(small: Sm
 def test_the_users_override_is_deployed_and_goes_with_its_file(small: Small) -> None:
     web = tasks(small, "web")
     override = small.project.override_file
-    override.write_text("services: {front: {environment: {MINE: here}, x-swarm: {deploy: {labels: {mine: too}}}}}\n")
+    override.write_text("services: {store: {environment: {MINE: here}, x-swarm: {deploy: {labels: {mine: too}}}}}\n")
     try:
         assert small.run("swarm-up").code == 0
         with engines.current(True).client() as client:
-            spec = client.api.inspect_service("small_front")["Spec"]
+            spec = client.api.inspect_service("small_store")["Spec"]
         assert "MINE=here" in spec["TaskTemplate"]["ContainerSpec"]["Env"] and spec["Labels"]["mine"] == "too"
     finally:
         override.unlink()
     assert small.run("swarm-up").code == 0
     with engines.current(True).client() as client:
-        spec = client.api.inspect_service("small_front")["Spec"]
+        spec = client.api.inspect_service("small_store")["Spec"]
     assert "MINE=here" not in spec["TaskTemplate"]["ContainerSpec"].get("Env", []) and "mine" not in spec["Labels"]
     assert tasks(small, "web") == web
 
