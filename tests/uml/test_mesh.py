@@ -8,7 +8,7 @@ import pytest
 from swarm_project import MESH, Small
 from uml_machine import Machine
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]  # the first test waits for the root and the boot
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from uml_machine import Machine
 
 from openbalena.errors import OperationError
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]  # the first test waits for the root and the boot
 OTHER = "/srv/other"
 
 

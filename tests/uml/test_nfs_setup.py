@@ -9,7 +9,7 @@ from nfs_server import EXPORT, begin, export, starts
 from swarm_project import Small
 from uml_machine import Machine
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]  # the first test waits for the root and the boot
 
 
 def test_one_machines_data_is_on_the_export_and_outlives_the_volume(small: Small, machine: Machine) -> None:
