@@ -61,3 +61,11 @@ def test_modules_are_short():
     lengths = {path: len(path.read_text().splitlines()) for path in sources("*.py") if ROOT / "src" in path.parents}
     assert {str(path): length for path, length in lengths.items() if length > LONGEST} == {}
     assert sorted(lengths.values())[len(lengths) // 2] <= HALF_OF_THEM
+
+
+def test_modules_of_tests_have_names_of_their_own():
+    """pytest imports them by these (its import mode prepend), so a second one is found only when all are run."""
+    names = [path.name for path in sources("*.py") if ROOT / "tests" in path.parents]
+    assert [
+        name for name in sorted(set(names)) if names.count(name) > 1 and name not in ("conftest.py", "__init__.py")
+    ] == []
