@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openbalena import compose, settings, stack
-from openbalena.errors import UsageError
 from openbalena.project import Project
 from openbalena.secrets import pki
 
@@ -27,9 +26,7 @@ def load(project: Project, *, lab: bool, extra: Mapping[str, str] | None = None)
     tags of built images, the swarm's address pool). Raises UsageError for settings, definitions or a PKI that are wrong
     or do not belong together, and where `config` has not run yet.
     """
-    values = settings.load(project, extra or {})
-    if not values.get("DNS_TLD"):
-        raise UsageError(f"{project.env_file}: DNS_TLD is not set: run ./open-balena.sh config")
+    values = settings.configured(project, extra)
     # What was set by hand (ROOT_CA of a chain of one's own) wins over what our PKI would say.
     directory = Path(values["PKI_DIR"])
     public = {name: value for name, value in pki.public_values(directory).items() if not values.get(name)}

@@ -7,7 +7,8 @@ this command every day by a timer, and it starts cert-manager anew in the certif
 
 import argparse
 
-from openbalena.cli import config, pki, up
+from openbalena import settings
+from openbalena.cli import config, up
 from openbalena.cli.context import Context
 from openbalena.errors import UsageError
 
@@ -19,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where no certificate comes, 2 for settings that do not fit; nothing was changed then."""
-    values = pki.configured(context)
+    values = settings.configured(context.project)
     if not values.get("ACME_EMAIL"):
         raise UsageError(
             f"{context.project.env_file}: ACME_EMAIL is not set: set it to the account's address, and "

@@ -7,6 +7,7 @@ names, and to be valid today. --remove goes back to the private CA's certificate
 
 import argparse
 
+from openbalena import settings
 from openbalena.cli import pki, up
 from openbalena.cli.context import Context
 
@@ -20,5 +21,5 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 2 for a certificate that does not fit; nothing was changed then."""
     up.complete(context)
-    pki.replace(args, context, pki.configured(context))
+    pki.replace(args, context, settings.configured(context.project))
     return up.run(args, context)

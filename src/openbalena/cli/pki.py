@@ -49,7 +49,7 @@ def own_certificate(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where the cluster does not take the certificate, 2 for files that do not fit."""
-    values = configured(context)
+    values = settings.configured(context.project)
     if args.action == "show":
         return _show(args, context, Path(values["PKI_DIR"]))
     if args.action == "sync":
@@ -63,14 +63,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
     ours = invocation(context.project, lab=context.lab)
     context.console.say(f"Next: {ours} swarm-up (services that trust the CA are rolled where that changed)")
     return 0
-
-
-def configured(context: Context) -> Settings:
-    """The settings. Raises UsageError where `config` has not run yet."""
-    values = settings.load(context.project)
-    if not values.get("DNS_TLD"):
-        raise UsageError(f"{context.project.env_file}: DNS_TLD is not set: run ./open-balena.sh config")
-    return values
 
 
 def replace(args: argparse.Namespace, context: Context, values: Settings) -> None:

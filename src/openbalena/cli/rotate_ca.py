@@ -48,9 +48,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from openbalena.secrets import replace
     from openbalena.secrets.check import problems
 
-    values = settings.load(context.project)
-    if not values.get("DNS_TLD"):
-        raise UsageError(f"{context.project.env_file}: DNS_TLD is not set: run ./open-balena.sh config")
+    values = settings.configured(context.project)
     directory = Path(values["PKI_DIR"])
     with alone(context.project.directory):
         if replace.pending(directory):

@@ -35,9 +35,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from openbalena.secrets.keys import certificate_pem
     from openbalena.secrets.selfsigned import roots
 
-    values = settings.load(context.project)
-    if not values.get("DNS_TLD"):
-        raise UsageError(f"{context.project.env_file}: DNS_TLD is not set: run ./open-balena.sh config")
+    values = settings.configured(context.project)
     authority = verify.authority(values, Path(values["PKI_DIR"]))
     if not authority:
         raise UsageError("HAProxy's certificate is of a public CA, or not there yet: there is nothing to install")

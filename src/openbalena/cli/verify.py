@@ -59,9 +59,7 @@ def target(context: Context, addresses: list[str], openvpn: str | None = None) -
     """The deployment of `context`. Raises UsageError for settings that are wrong or not there yet."""
     from openbalena import settings, verify
 
-    values = settings.load(context.project)
-    if not values.get("DNS_TLD"):
-        raise UsageError(f"{context.project.env_file}: DNS_TLD is not set: run ./open-balena.sh config")
+    values = settings.configured(context.project)
     bundle = Path(values["PKI_DIR"]) / "ca-bundle.pem"
     return verify.Target(
         dns_tld=values["DNS_TLD"],

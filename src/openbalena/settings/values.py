@@ -82,6 +82,19 @@ def load(project: Project, extra: Mapping[str, str] | None = None) -> Settings:
     return settings
 
 
+def configured(project: Project, extra: Mapping[str, str] | None = None) -> Settings:
+    """The settings as `load` reads them. Raises UsageError also where `config` has not run yet."""
+    settings = load(project, extra)
+    if settings.get("DNS_TLD"):
+        return settings
+    if project.env_file.exists():
+        raise UsageError(f"{project.env_file}: DNS_TLD is not set: run ./open-balena.sh config")
+    raise UsageError(
+        f"{project.env_file} is not there: run ./open-balena.sh config, or name the directory it is in with "
+        "--project-directory"
+    )
+
+
 def current(project: Project, extra: Mapping[str, str] | None = None) -> Settings:
     """The settings as `load` reads them, before they are checked. Raises UsageError for a malformed `.env` alone."""
     file = _file(project)
@@ -90,7 +103,7 @@ def current(project: Project, extra: Mapping[str, str] | None = None) -> Setting
     for name in described.keys() | values.keys():
         if name in os.environ and os.environ[name] != values.get(name, Value("", "")).text:
             values[name] = Value(os.environ[name], f"environment variable {name}")
-    values.update({name: Value(text, f"command line: {name}") for name, text in (extra or {}).items()})
+    values.update({name: Value(text, "command line") for name, text in (extra or {}).items()})
     for variable in described.values():
         derived = _derived(variable.derive, values)
         if derived and not values.get(variable.name, Value("", "")).text:

@@ -12,7 +12,7 @@ from openbalena.cluster import engine as engines
 from openbalena.cluster.engine import Engine
 from openbalena.cluster.logs import stream
 from openbalena.compose.project import project_name
-from openbalena.errors import OperationError, UsageError
+from openbalena.errors import OperationError
 from openbalena.project import Project
 
 
@@ -74,9 +74,7 @@ def load(project: Project, *, lab: bool, extra: Mapping[str, str] | None = None,
     without an NFS server, whatever the settings say.
     Raises UsageError for settings or definitions that are wrong, OperationError where there is no `docker compose`.
     """
-    values = settings.load(project, extra)
-    if not values.get("DNS_TLD"):
-        raise UsageError(f"{project.env_file}: DNS_TLD is not set: run ./open-balena.sh config")
+    values = settings.configured(project, extra)
     on_nfs = nfs and values["USE_NFS"] == "true" and project.nfs_file.exists()
     files = project.compose_files(lab=lab, nfs=on_nfs)
     definitions = compose.load(files, environment=values.interpolation(), profiles=values.profiles)

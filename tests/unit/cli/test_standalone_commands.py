@@ -22,8 +22,12 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("command", [*COMMANDS, "custom-pki", "pki-custom", "self-signed"])
 def test_without_settings_it_is_wrong_use(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--project-directory", str(tmp_path)]) == 2
-    assert f"DNS_TLD is not set: run {invocation(Project(tmp_path), lab=False)} config" in capsys.readouterr().err
+    run = f"run {invocation(Project(tmp_path), lab=False)} config"
+    assert f"{tmp_path}/.env is not there: {run}, or name the directory" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / ".env").write_text("SUPERUSER_EMAIL=me@example.com\n")
+    assert main([command, "--project-directory", str(tmp_path)]) == 2
+    assert f"{tmp_path}/.env: DNS_TLD is not set: {run}\n" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
