@@ -93,7 +93,7 @@ class Engine:
             try:
                 connection = docker.DockerClient(base_url=url, timeout=_CONNECT, version="auto")
             except (docker.errors.DockerException, requests.RequestException, OSError) as error:
-                raise OperationError(self._unreachable(words() or str(error))) from error
+                raise OperationError(self._unreachable(words() or _reason(error, url))) from error
             connection.api.timeout = timeout
             # What the caller itself does with files and pipes is not the engine's failure: no OSError here.
             try:
@@ -101,7 +101,7 @@ class Engine:
             except docker.errors.APIError as error:
                 raise OperationError(f"{self.name} refused: {error.explanation or error}") from error
             except (docker.errors.DockerException, requests.RequestException) as error:
-                raise OperationError(self._unreachable(words() or str(error))) from error
+                raise OperationError(self._unreachable(words() or _reason(error, url))) from error
             finally:
                 connection.close()
 
@@ -124,6 +124,16 @@ class Engine:
         if "ermission denied" in words and "publickey" not in words:
             return f"{self.name}: no permission for the Docker socket: run as root, or as a member of the group docker"
         return f"{self.name} cannot be reached ({words}): {self.advice}"
+
+
+def _reason(error: BaseException, url: str) -> str:
+    """The operating system's own words where they lie beneath what the SDK made of them."""
+    said, beneath = str(error), error.__cause__ or error.__context__
+    while beneath is not None:
+        if isinstance(beneath, OSError) and beneath.strerror:
+            said = f"{url}: {beneath.strerror}"
+        beneath = beneath.__cause__ or beneath.__context__
+    return said
 
 
 def current(lab: bool) -> Engine:

@@ -69,8 +69,10 @@ def test_what_a_node_may_be_called(name: str, host: str, context: str) -> None:
 
 def test_an_engine_that_is_not_there(tmp_path: Path) -> None:
     engine = Engine("node1", host=f"unix://{tmp_path}/none.sock")
-    with pytest.raises(OperationError, match="node1 cannot be reached"), engine.client():
+    socket = f"unix://{tmp_path}/none.sock"
+    with pytest.raises(OperationError) as refused, engine.client():
         pass
+    assert str(refused.value) == f"node1 cannot be reached ({socket}: No such file or directory): {engine.advice}"
 
 
 @pytest.mark.parametrize(
