@@ -153,7 +153,12 @@ def _targets(service: Service) -> None:
 def _image(service: Service) -> None:
     image = str(service.target.get("image", ""))
     if not image:
-        service.error("image", "a service needs an image", "write image:", service.position)
+        service.error(
+            "image",
+            f"the service {service.name} has none",
+            "write image:, or correct the name where another service is meant",
+            service.position,
+        )
     elif "$" not in image and service.build is None and not _TAG.fullmatch(image):
         service.warn(
             "image", f"{image} has no tag: nodes may run different versions of latest", "write a tag or a digest"

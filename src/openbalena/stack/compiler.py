@@ -111,7 +111,9 @@ class _Compilation:
         add_constraint(service, f"node.labels.openbalena.data.{name} == true", "x-swarm")
         deploy = service.target.get("deploy", {})
         if deploy.get("mode") == "global" or deploy.get("replicas", 1) != 1:
-            service.error("stateful", "two tasks would write one volume", "write deploy.replicas: 1", place)
+            key, one = ("mode", "replicated") if deploy.get("mode") == "global" else ("replicas", "1")
+            words = f"two tasks of {service.name} would write one volume", f"write deploy.{key}: {one}"
+            service.error("stateful", *words, deploy.at(key))
         if deploy.get("update_config", {}).get("order", "stop-first") != "stop-first":
             service.error("stateful", "the new task would start while the old one writes", "order: stop-first", place)
         self.stateful[name] = service.name

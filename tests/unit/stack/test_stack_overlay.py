@@ -54,6 +54,13 @@ def test_stateful_with_two_writers_is_refused(compiled: Any, deploy: str) -> Non
     assert [item.rule for item in diagnostics if item.severity is stack.Severity.ERROR] == ["stateful"]
 
 
+def test_two_writers_are_refused_where_they_are_asked_for(compiled: Any) -> None:
+    service = "image: x\n    volumes: [d:/d]\n    x-swarm: {stateful: [d]}\n    deploy:\n      replicas: 2"
+    diagnostics = compiled(f"services:\n  a:\n    {service}\nvolumes: {{d: {{}}}}").diagnostics
+    (found,) = (item for item in diagnostics if item.severity is stack.Severity.ERROR)
+    assert (found.position.line, found.instead) == (7, "write deploy.replicas: 1") and "of a would" in found.meaning
+
+
 def test_secret_env_moves_variables_into_one_secret(compiled: Any) -> None:
     result = compiled(
         "name: p\nservices: {a: {image: x, environment: {A: '1', B: 'x$$y', C: '3'},"
