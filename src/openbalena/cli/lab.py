@@ -12,12 +12,12 @@ from openbalena.invocation import program
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the actions of `lab`."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="up|status|shell|kill|start|down")
     up = actions.add_parser("up", help="start it, or repair what is missing of it")
     up.add_argument("--managers", type=int, metavar="N", help="number of managers (3)")
     up.add_argument("--workers", type=int, metavar="N", help="number of workers (0)")
     status = actions.add_parser("status", help="show its nodes")
-    status.add_argument("--json", action="store_true", help="for programs")
+    status.add_argument("--json", action="store_true", help="print one JSON document")
     shell = actions.add_parser("shell", help="open a shell on a node, or run a command there")
     shell.add_argument("node", metavar="NODE")
     shell.add_argument("words", nargs=argparse.REMAINDER, metavar="CMD")

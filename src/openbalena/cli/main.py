@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from openbalena import __version__, placeholder
 from openbalena.cli.commands import BY_NAME, Command
@@ -41,8 +41,18 @@ class GlobalOptions:
     directory: Path | None = None
 
 
+class _Actions(argparse._SubParsersAction):  # type: ignore[type-arg]
+    def add_parser(self, name: str, **words: Any) -> Any:
+        text = words["help"]
+        return super().add_parser(name, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG, **words)
+
+
 class Parser(argparse.ArgumentParser):
-    """argparse, with its complaints as UsageError."""
+    """argparse, with its complaints as UsageError and each action's line of help at the head of its own help."""
+
+    def __init__(self, *args: Any, **words: Any) -> None:
+        super().__init__(*args, **words)
+        self.register("action", "parsers", _Actions)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} ({self.prog} --help)")

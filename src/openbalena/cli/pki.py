@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     renew.add_argument("--due", action="store_true", help="HAProxy's, too, only where it ends within 30 days")
     own_certificate(actions.add_parser("import", help="use a certificate of your own for HAProxy"))
     sync = actions.add_parser("sync", help="bring HAProxy's certificate to a running cluster")
-    sync.add_argument("--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help=f"({_TIMEOUT:.0f})")
+    sync.add_argument("--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help="how long to wait (180)")
     sync.add_argument("--take-over", metavar="LOCK", default="", help="take over the lock of a deploy that is gone")
 
 

@@ -23,12 +23,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     render.add_argument("-o", "--output", type=Path, metavar="DIR", help="write stack, secrets and configs there")
     render.add_argument("--committed", action="store_true", help="write docker-stack*.yml anew")
     validate = actions.add_parser("validate", help="say what Swarm drops, refuses or misreads in stack files")
-    validate.add_argument("file", nargs="+", type=Path)
+    validate.add_argument("file", nargs="+", type=Path, metavar="FILE", help="a Compose or stack file")
     form = validate.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="for programs")
+    form.add_argument("--json", action="store_true", help="print one JSON document")
     form.add_argument("--sarif", action="store_true", help="for code review tools (SARIF 2.1.0)")
     changes = actions.add_parser("diff", help="what a deploy would change against what runs; secrets by name only")
-    changes.add_argument("--json", action="store_true", help="for programs: each service that would change, and what")
+    changes.add_argument(
+        "--json", action="store_true", help="print one JSON document: each service that would change, and what"
+    )
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

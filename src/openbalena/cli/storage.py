@@ -16,9 +16,9 @@ _TIMEOUT = 3600.0
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the actions of `storage`."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="show|move|forget")
     show = actions.add_parser("show", help="show where every volume lives, its size and its node")
-    show.add_argument("--json", action="store_true", help="for programs")
+    show.add_argument("--json", action="store_true", help="print one JSON document")
     move = actions.add_parser("move", help="bring a volume and what uses it to another node; safe to repeat")
     move.add_argument("volume", metavar="VOLUME", help="as storage show names it")
     move.add_argument("node", metavar="NODE", help="host name or id")

@@ -96,6 +96,15 @@ def test_an_unknown_option_is_wrong_use(leaf: Leaf, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("leaf", LEAVES, ids=str)
+def test_help_says_what_it_does(leaf: Leaf, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([*leaf.words, "--help"])
+    usage, says, *_, last = capsys.readouterr().out.strip().split("\n\n")
+    assert usage.startswith("usage: ") and not says.endswith(":") and "\n  " not in says
+    assert last.startswith("--lab and --project-directory DIR go with every command")
+
+
+@pytest.mark.parametrize("leaf", LEAVES, ids=str)
 def test_too_many_or_too_few_words_are_wrong_use(leaf: Leaf, capsys: pytest.CaptureFixture[str]) -> None:
     if not any(item.nargs in ("*", "+", argparse.REMAINDER) for item in leaf.positionals):
         optional = [item for item in leaf.positionals if item.nargs == "?"]
