@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from openbalena.errors import UsageError
 
@@ -40,6 +41,15 @@ class Console:
     def json(self, value: object) -> None:
         """The result for programs."""
         self.say(json.dumps(value, indent=2, ensure_ascii=False))
+
+    @contextmanager
+    def waiting(self, instead: str) -> Iterator[None]:
+        """What the user may leave with Ctrl-C; `instead` says what goes on then, and how to come back."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.progress(f"\n{instead}")
+            raise
 
     def confirm(self, question: str, *, yes: bool) -> bool:
         """Whether the user agrees; `yes` (the option --yes) agrees beforehand.

@@ -128,7 +128,11 @@ def _deploy(
         console.say(f"{stack} was handed to Docker; swarm-status shows how it gets on.")
         return 0
     known = frozenset(task.id for task in before.tasks if task.failed or task.state == "running")
-    outcome = watch.until_converged(client, stack, args.timeout, known, swarm_progress.Display(context))
+    with console.waiting(
+        f"No longer waiting. The swarm goes on deploying {stack}: ./open-balena.sh swarm-status shows how far it is, "
+        "./open-balena.sh swarm-up waits again"
+    ):
+        outcome = watch.until_converged(client, stack, args.timeout, known, swarm_progress.Display(context))
     record.note(client, stack, outcome.cluster)
     if outcome.reason:
         raise OperationError(swarm_progress.failure(outcome, engine, _masker(loaded)))

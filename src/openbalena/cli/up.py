@@ -63,7 +63,8 @@ def wait(standalone: "Standalone", context: Context, timeout: float, services: S
     from openbalena.standalone import health
     from openbalena.standalone.containers import Phase
 
-    with standalone.engine.client() as client:
+    left = "No longer waiting. The services go on starting: ./open-balena.sh wait waits again"
+    with context.console.waiting(left), standalone.engine.client() as client:
         seen = health.until_ready(client, standalone.name, services or standalone.services, timeout, Display(context))
     if late := [service for service in seen if service.phase is not Phase.READY]:
         raise OperationError(failure(standalone, late, _LOG_LINES))

@@ -23,6 +23,15 @@ def test_streams(capsys):
     assert capsys.readouterr() == ("result\n", "step\nwarning: beware\n")
 
 
+def test_who_leaves_a_wait_is_told_what_goes_on(capsys):
+    with pytest.raises(KeyboardInterrupt), Console().waiting("It goes on; status shows it"):
+        raise KeyboardInterrupt
+    assert capsys.readouterr() == ("", "\nIt goes on; status shows it\n")
+    with Console().waiting("It goes on"):
+        pass
+    assert capsys.readouterr() == ("", "")
+
+
 def test_table(capsys):
     Console().table([("NODE", "TASKS"), ("n1", 12), ("node-2", "")])
     assert capsys.readouterr().out == "NODE    TASKS\nn1      12\nnode-2\n"
