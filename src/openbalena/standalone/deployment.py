@@ -63,8 +63,11 @@ class Standalone:
                 last = [*last[-4:], line]
                 yield line
         except OperationError:
-            said = "\n  ".join(line for line in last if line.strip())
-            raise OperationError(f"`docker compose {args[0]}` failed:\n  {said or 'it said nothing'}") from None
+            said = [line for line in last if line.strip()] or ["it said nothing"]
+            # The engine's words where a container has the port, and the kernel's where another program has it.
+            if any(words in line for line in said for words in ("port is already allocated", "address already in use")):
+                said.append("Stop what has the port: `docker ps` or `ss -ltnp` names it; a stack of ours, swarm-down")
+            raise OperationError("\n  ".join([f"`docker compose {args[0]}` failed:", *said])) from None
 
 
 def load(project: Project, *, lab: bool, extra: Mapping[str, str] | None = None, nfs: bool = True) -> Standalone:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from openbalena import settings
-from openbalena.errors import UsageError
+from openbalena import compose, settings
+from openbalena.cluster.engine import Engine
+from openbalena.errors import OperationError, UsageError
 from openbalena.project import ROOT, Project
 from openbalena.secrets import pki
 from openbalena.standalone import deployment, takeover
@@ -49,6 +50,24 @@ def test_a_service_is_as_its_worst_container_and_stopped_without_one() -> None:
         "vpn": Phase.STOPPED,
     }
     assert seen["api"].detail == "unhealthy" and seen["vpn"].detail == "not there"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [("Bind for 0.0.0.0:80 failed: port is already allocated", True), ("The name /a is already in use", False)],
+)
+def test_a_port_that_is_taken_is_explained(words: str, told: bool, tmp_path: Path) -> None:
+    program = tmp_path / "docker"
+    program.write_text(f"#!/bin/sh\necho '{words}'\nexit 1\n")
+    program.chmod(0o755)
+    project = Project(directory=tmp_path)
+    (tmp_path / "compose.yml").write_text("services: {a: {image: x}}")
+    definitions = compose.load([tmp_path / "compose.yml"], environment={})
+    engine = Engine(cli=str(program))
+    one = deployment.Standalone(project, settings.load(project), definitions, engine, "one", False, ())
+    with pytest.raises(OperationError) as failed:
+        list(one.stream("up", limit=20))
+    assert words in str(failed.value) and ("Stop what has the port" in str(failed.value)) is told
 
 
 def test_the_shared_file_gives_tokens_alone() -> None:
