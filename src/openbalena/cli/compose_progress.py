@@ -31,7 +31,7 @@ class Display:
 
 def failure(standalone: Standalone, late: Sequence[Service], count: int) -> str:
     """Which services are not healthy, each with its last `count` log lines, secrets masked."""
-    lines = [f"{len(late)} services are not healthy:"]
+    lines = [f"not healthy: {len(late)} of {len(standalone.services)} services"]
     for service in late:
         lines.append(f"  {service.name}: {service.detail}")
         lines += [f"    | {line}" for line in last_lines(standalone, service.name, count)]

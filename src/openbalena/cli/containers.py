@@ -63,7 +63,8 @@ def _destroy(standalone: "Standalone", args: argparse.Namespace, context: Contex
     for name in found:
         context.console.progress(f"  volume {name}")
     stays = " (what lies on the NFS server stays there)" if standalone.settings["USE_NFS"] == "true" else ""
-    what = f"{standalone.name} with {len(found)} volumes and all their data{stays}"
+    volumes = f"these {len(found)} volumes and all their data{stays}" if found else "no volumes"
+    what = f"{standalone.name} with {volumes}"
     if not context.console.confirm(f"Remove {what}?", yes=args.yes):
         raise OperationError("nothing was removed")
     _compose(standalone, context, "--profile", "*", "down", "--remove-orphans", "--volumes")

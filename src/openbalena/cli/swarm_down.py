@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             shown: list[str] = []
 
             def report(left: dict[str, list[str]]) -> None:
-                text = ", ".join(f"{len(names)} {kind}s" for kind, names in left.items())
+                text = ", ".join(f"{len(names)} {kind}{'s' * (len(names) != 1)}" for kind, names in left.items())
                 if shown[-1:] != [text]:
                     shown.append(text)
                     console.progress(f"waiting for {text} to go")
@@ -79,7 +79,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         if unknown:
             failed.append(f"volumes on {', '.join(unknown)} could not be looked at: name them with --node")
     else:
-        console.say("Its volumes stay: swarm-up finds them again; swarm-down --volumes removes them.")
+        whose = "Its volumes stay" if shown else "Volumes that it left stay"
+        console.say(f"{whose}: swarm-up finds them again; swarm-down --volumes removes them.")
     if kept:
         console.say(
             f"So do its settings, tokens and PKI, as the swarm's secret {kept}: another machine gets them with config "

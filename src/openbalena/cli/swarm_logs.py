@@ -38,14 +38,14 @@ def run(args: argparse.Namespace, context: Context) -> int:
         engines.require_manager(client, engine)
         cluster = state.read(client, stack)
     names = [service.short_name for service in cluster.services]
+    if not names:
+        raise OperationError(f"the stack {stack} is not deployed: run ./open-balena.sh swarm-up")
     if args.service is None:
         for name in names:
             console.say(name)
-        if not names:
-            console.progress(f"The stack {stack} has no services: run ./open-balena.sh swarm-up.")
         return 0
     if args.service.removeprefix(f"{stack}_") not in names:
-        raise UsageError(f"no service {args.service} in stack {stack}; it has: {', '.join(names) or 'none'}")
+        raise UsageError(f"no service {args.service} in stack {stack}; it has: {', '.join(names)}")
     service = next(item for item in cluster.services if item.short_name == args.service.removeprefix(f"{stack}_"))
     options = ["--no-trunc", "--timestamps", "--tail", str(args.tail), *(["--since", args.since] if args.since else [])]
     asked, away = [], dict[str, str]()

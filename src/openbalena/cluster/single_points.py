@@ -20,7 +20,8 @@ _LOSS = {
     ),
     "redis": (
         "sessions, rate limits and the registry's cache are gone and the api waits",
-        "Swarm restarts it on its node; if the node is lost for good, an empty one will do: move its node label",
+        "Swarm restarts it on its node; if the node is lost for good, an empty one will do: move its node label, "
+        "then storage forget redis-data",
     ),
     "balena-ca": (
         "no new certificates, revocation lists or OCSP answers; what is issued stays valid",

@@ -105,7 +105,8 @@ def _parts(cluster: Cluster, known: Record, stack: str, request: Request) -> _Pa
     found = [node for node in cluster.nodes if request.node in (node.hostname, node.id)]
     if len(found) != 1:
         names = ", ".join(node.hostname for node in cluster.nodes)
-        raise UsageError(f"storage move: {request.node} is {len(found)} nodes: expected one of {names}, or a node's id")
+        many = f"{len(found)} nodes are named {request.node}" if found else f"no node is named {request.node}"
+        raise UsageError(f"storage move: {many}: expected one of {names}, or a node's id")
     target = found[0]
     for service in users:
         other = [c for c in service.constraints if not placement.label_of(c).startswith(DATA_LABEL)]
