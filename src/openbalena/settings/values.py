@@ -88,7 +88,15 @@ def configured(project: Project, extra: Mapping[str, str] | None = None) -> Sett
     if settings.get("DNS_TLD"):
         return settings
     if project.env_file.exists():
-        raise UsageError(f"{project.env_file}: DNS_TLD is not set: run ./open-balena.sh config")
+        from difflib import get_close_matches
+
+        # A name this short is wrong by more of its length than _NEAR allows, but here one is missing.
+        unknown = settings.sources.keys() - variables().keys()
+        meant = "".join(
+            f", or correct {settings.sources[near]} if its {near} was meant"
+            for near in get_close_matches("DNS_TLD", unknown, 1, 0.8)
+        )
+        raise UsageError(f"{project.env_file}: DNS_TLD is not set: run ./open-balena.sh config{meant}")
     raise UsageError(
         f"{project.env_file} is not there: run ./open-balena.sh config, or name the directory it is in with "
         "--project-directory"

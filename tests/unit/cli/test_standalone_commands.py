@@ -28,6 +28,9 @@ def test_without_settings_it_is_wrong_use(command: str, tmp_path: Path, capsys: 
     (tmp_path / ".env").write_text("SUPERUSER_EMAIL=me@example.com\n")
     assert main([command, "--project-directory", str(tmp_path)]) == 2
     assert f"{tmp_path}/.env: DNS_TLD is not set: {run}\n" in capsys.readouterr().err
+    (tmp_path / ".env").write_text("DNS_TDL=example.com\n")
+    assert main([command, "--project-directory", str(tmp_path)]) == 2
+    assert f"{run}, or correct {tmp_path}/.env:1 if its DNS_TDL was meant\n" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
