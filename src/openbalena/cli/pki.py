@@ -75,7 +75,11 @@ def replace(args: argparse.Namespace, context: Context, values: Settings) -> Non
             f"{values.sources['ACME_EMAIL']}: ACME_EMAIL is set, so cert-manager's certificate would replace it: unset "
             "it and the DNS provider's token first"
         )
+    from openbalena.secrets import renew
+
     with alone(context.project.directory):
+        # A step of the CA's rotation that was cut off would put its own certificate in the imported one's place.
+        renew.require(Path(values["PKI_DIR"]), values["DNS_TLD"])
         (_remove if args.remove else _import)(args, context, values)
 
 

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from openbalena.errors import UsageError
 from openbalena.secrets.directory import KINDS, STEP, authority_files
+from openbalena.secrets.hosts import HOSTS, lacking
 from openbalena.secrets.jwks import key_id, key_set
 from openbalena.secrets.keys import belongs, certificate_pem, issued, key_in, read_certificates, read_key
 from openbalena.secrets.phases import Phase, phase
@@ -125,9 +126,10 @@ def _issuer(path: Path, own: x509.Certificate, issuer: Path) -> Iterator[str]:
 
 
 def _domain(directory: Path, dns_tld: str) -> Iterator[str]:
-    needed = {"api.pem": f"api.{dns_tld}", "vpn.pem": f"vpn.{dns_tld}", "chain.pem": f"*.{dns_tld}"}
+    # One of the user's own may name each host in place of all at once.
+    needed = {"api.pem": ["api"], "vpn.pem": ["vpn"], "chain.pem": HOSTS}
     there = {file: _names(read_certificates(directory / file)[0]) for file in needed if (directory / file).exists()}
-    foreign = [file for file, names in there.items() if needed[file] not in names]
+    foreign = [file for file, names in there.items() if lacking(names, dns_tld, needed[file])]
     if foreign:
         yield (
             f"{directory}: not for the domain {dns_tld}, but for {', '.join(there[foreign[-1]]) or 'no name'}: "

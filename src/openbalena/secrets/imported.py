@@ -9,14 +9,10 @@ from cryptography import x509
 
 from openbalena.errors import UsageError
 from openbalena.secrets.expiry import WARNING, names
+from openbalena.secrets.hosts import DEVICES, lacking
 from openbalena.secrets.keys import belongs, certificate_pem, issued, key_in, key_pem
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
-
-# What HAProxy ends TLS for in every deployment (images/haproxy/haproxy.cfg).
-HOSTS = ("api", "ca", "delta", "logs", "registry2", "s3", "stats", "tunnel")
-# Devices' public URLs: `<uuid>.devices.<domain>`.
-DEVICES = "0" * 32 + ".devices"
 
 
 @dataclass(frozen=True)
@@ -56,14 +52,6 @@ def checked(certificate: bytes, key: bytes, authority: bytes, dns_tld: str) -> I
     )
 
 
-def covers(pattern: str, host: str) -> bool:
-    """Whether a certificate for `pattern` is for `host`: `*` stands for the whole first label (RFC 9525, 6.3)."""
-    pattern, host = pattern.lower(), host.lower()
-    if pattern.startswith("*."):
-        return host.partition(".")[2] == pattern[2:]
-    return pattern == host
-
-
 def _certificates(pem: bytes, what: str) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(pem)
@@ -90,10 +78,9 @@ def _dates(chain: Sequence[x509.Certificate], now: datetime) -> Iterator[str]:
 
 def _names(certificate: x509.Certificate, dns_tld: str) -> Iterator[str]:
     has = names(certificate)
-    lacking = [host for name in HOSTS if not any(covers(n, host := f"{name}.{dns_tld}") for n in has)]
-    if lacking:
+    if missing := lacking(has, dns_tld):
         yield (
-            f"it is for {', '.join(has) or 'no name'}, not for {', '.join(lacking)}: one for *.{dns_tld} has them all"
+            f"it is for {', '.join(has) or 'no name'}, not for {', '.join(missing)}: one for *.{dns_tld} has them all"
         )
 
 
@@ -121,7 +108,7 @@ def _warnings(
     end = min(certificate.not_valid_after_utc for certificate in chain)
     if end - now <= WARNING:
         yield f"it ends on {end:%Y-%m-%d}, in {(end - now).days} days"
-    if not any(covers(name, f"{DEVICES}.{dns_tld}") for name in names(chain[0])):
+    if lacking(names(chain[0]), dns_tld, [DEVICES]):
         yield f"it is not for *.devices.{dns_tld}: devices' public URLs will not be trusted"
     if any(_extension(certificate, x509.KeyUsage) is None for certificate in authorities):
         # RFC 5280, 4.2.1.3: conforming CAs MUST include it; Python 3.13 and others check that.

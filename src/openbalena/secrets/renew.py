@@ -42,6 +42,15 @@ def own(directory: Path, dns_tld: str) -> bool:
     return True
 
 
+def require(directory: Path, dns_tld: str) -> None:
+    """Raise UsageError unless the CA is there and the files belong together; a certificate may have ended."""
+    missing = [name for name in ("ca-0.pem", "server-ca-0.pem", "ca-bundle.pem") if not (directory / name).exists()]
+    if missing:
+        raise UsageError(f"{directory / missing[0]}: not there: run ./open-balena.sh config")
+    if wrong := problems(directory, dns_tld, ended=False):
+        raise UsageError("\n".join(wrong))
+
+
 def _issuing(directory: Path, dns_tld: str) -> dict[str, Callable[[], bytes]]:
     """File to what makes it anew, all under the CA that is there."""
     return leaves(directory, dns_tld, authority(directory, "server-ca-0"), sent(directory))
@@ -49,11 +58,7 @@ def _issuing(directory: Path, dns_tld: str) -> dict[str, Callable[[], bytes]]:
 
 def _renewable(directory: Path, dns_tld: str, *, only_due: bool) -> set[str]:
     """The files to renew, after checking all of them."""
-    missing = [name for name in ("ca-0.pem", "server-ca-0.pem", "ca-bundle.pem") if not (directory / name).exists()]
-    if missing:
-        raise UsageError(f"{directory / missing[0]}: not there: run ./open-balena.sh config")
-    if wrong := problems(directory, dns_tld, ended=False):
-        raise UsageError("\n".join(wrong))
+    require(directory, dns_tld)
     wanted = {item.path.name for item in due(held(directory), datetime.now(UTC))}
     if not serves_own(directory):
         return wanted - {"chain.pem"}

@@ -5,7 +5,7 @@ import ssl
 import time
 
 from openbalena.secrets.expiry import WARNING
-from openbalena.secrets.imported import HOSTS
+from openbalena.secrets.hosts import HOSTS
 from openbalena.verify.check import CheckError, SkipCheckError, Suspect, expect
 from openbalena.verify.target import Target
 from openbalena.verify.web import TIMEOUT, Web

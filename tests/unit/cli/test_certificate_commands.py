@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from openbalena.cli.main import main
-from openbalena.secrets import pki
-from openbalena.secrets.keys import key_pem, read_key
+from openbalena.secrets import certificates, pki
+from openbalena.secrets.certificates import Authority
+from openbalena.secrets.directory import STEP
+from openbalena.secrets.hosts import HOSTS
+from openbalena.secrets.keys import certificate_pem, key_pem, read_certificates, read_key
 from openbalena.settings.variables import variables
 
 TLD = "example.com"
@@ -51,6 +54,40 @@ def test_there_and_back_leaves_the_settings_as_they_were(project: Path, own: lis
         assert (project / ".env").read_text() == env
         assert pki.serves_own(project / "pki") and (project / "pki" / "chain.pem").read_bytes() != old
         assert (project / "pki" / "ca-bundle.pem").read_bytes() == bundle
+
+
+def test_a_certificate_that_names_each_host_is_used_and_given_up_again(
+    project: Path, own: list[str], tmp_path: Path
+) -> None:
+    where, directory, file = ["--project-directory", str(project)], tmp_path / "own", tmp_path / "own" / "own.pem"
+    issuer = Authority(read_certificates(directory / "server-ca-0.pem")[0], read_key(directory / "server-ca-0-key.pem"))
+    names = [f"{host}.{TLD}" for host in HOSTS]
+    leaf = certificate_pem(certificates.server(read_key(directory / "own.key"), names, TLD, issuer))
+    file.write_bytes(leaf + (directory / "server-ca-0.pem").read_bytes())
+    assert main(["pki", "import", *own, *where]) == 0
+    assert main(["lint", *where]) == 0
+    assert main(["pki", "import", "--remove", *where]) == 0
+    assert main(["lint", *where]) == 0 and pki.serves_own(project / "pki")
+
+
+@pytest.mark.parametrize("words", [[], ["--remove"]])
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [(STEP, "a step of the CA's rotation was cut off"), ("ca-0.pem", "ca-0.pem: not there: run ")],
+)
+def test_nothing_is_written_beside_a_pki_that_is_not_whole(
+    words: list[str], broken: str, said: str, project: Path, own: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    if broken == STEP:
+        (project / "pki" / STEP).write_text("{}")
+    else:
+        (project / "pki" / broken).unlink()
+    with (project / ".env").open("a") as file:
+        file.write("ROOT_CA=" + base64.b64encode((project / "pki" / "ca-bundle.pem").read_bytes()).decode() + "\n")
+    before = {path: path.read_bytes() for path in (project / ".env", project / "pki" / "chain.pem")}
+    assert main(["pki", "import", *(words or own), "--project-directory", str(project)]) == 2
+    assert said in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in before} == before
 
 
 @pytest.mark.parametrize("command", [["pki", "import"], ["custom-pki"]])

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from openbalena.errors import UsageError
 from openbalena.secrets import check
-from openbalena.secrets.imported import checked, covers
+from openbalena.secrets.hosts import covers
+from openbalena.secrets.imported import checked
 from openbalena.secrets.keys import PrivateKey, belongs, key_in
 
 DOMAIN = "my.example.com"
