@@ -26,9 +26,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
             f"{context.project.env_file}: ACME_EMAIL is not set: set it to the account's address, and "
             "CLOUDFLARE_API_TOKEN or GANDI_API_TOKEN to a token that may edit the domain's DNS records"
         )
-    if own := [name for name in ("HAPROXY_CRT", "ROOT_CA") if values.get(name)]:
+    if values.get("ROOT_CA"):
         raise UsageError(
-            f"{values.sources[own[0]]}: {own[0]} is set, for a certificate of your own: first go back to the "
+            f"{values.sources['ROOT_CA']}: ROOT_CA is set, for a certificate of your own: first go back to the "
             "private CA: unset ACME_EMAIL and the token, and run ./open-balena.sh custom-pki --remove"
         )
     # What the environment sets, and the profile that follows from it, has to stand in .env for the next `up`.

@@ -82,6 +82,14 @@ def _own_certificate(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name, other in (("HAPROXY_CRT", "HAPROXY_KEY"), ("HAPROXY_KEY", "HAPROXY_CRT")):
         if values.get(name) and not values.get(other):
             yield name, f"{name} is set without {other}: set both, or remove {name}"
+    if values.get("HAPROXY_CRT") and values.get("ACME_EMAIL"):
+        # cert-manager's would replace it in a cluster, and the next `config` would put it back.
+        yield (
+            "HAPROXY_CRT",
+            "HAPROXY_CRT is set, for a certificate of your own, and ACME_EMAIL, for one by ACME: expected one of them: "
+            "remove ACME_EMAIL and the DNS provider's token; to have ACME's instead, then run ./open-balena.sh pki "
+            "import --remove (in a cluster) or custom-pki --remove (on one machine), and set them again",
+        )
 
 
 def _own_tokens(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -129,6 +129,11 @@ def test_profiles_follow_from_the_settings(tmp_path: Path, text: str, profiles: 
         ("GANDI_API_TOKEN=abcdefgh", 1, "without ACME_EMAIL"),
         (f"HAPROXY_CRT={CERTIFICATE}", 1, "HAPROXY_CRT is set without HAPROXY_KEY"),
         (f"HAPROXY_CRT={KEY}\nHAPROXY_KEY={KEY}", 1, "PEM certificates"),
+        (
+            f"ACME_EMAIL=a@b.c\nGANDI_API_TOKEN=abcdefgh\nHAPROXY_CRT={CERTIFICATE}\nHAPROXY_KEY={KEY}",
+            3,
+            "and ACME_EMAIL, for one by ACME: expected one of them",
+        ),
         ("ROOT_CA='-----BEGIN CERTIFICATE-----'", 1, "base64 on one line"),
         ("USE_NFS=true", 1, "USE_NFS is true without NFS_HOST"),
         (f"NFS_PORT={'1' * 5000}", 1, "from 1 to 65535"),
