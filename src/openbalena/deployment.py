@@ -31,6 +31,8 @@ def load(project: Project, *, lab: bool, extra: Mapping[str, str] | None = None)
     directory = Path(values["PKI_DIR"])
     public = {name: value for name, value in pki.public_values(directory).items() if not values.get(name)}
     pki.check(directory, values["DNS_TLD"])
+    if values.get("ROOT_CA"):
+        pki.require_named(directory, values["ROOT_CA"], values.sources["ROOT_CA"])
     if public:
         values = settings.load(project, {**public, **(extra or {})})
     files = project.compose_files(lab=lab, mesh=values["INGRESS_MODE"] == "mesh")

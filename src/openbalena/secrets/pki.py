@@ -41,6 +41,30 @@ def require(directory: Path, dns_tld: str) -> None:
     check(directory, dns_tld)
 
 
+def require_named(directory: Path, authority: str, where: str) -> None:
+    """Raise UsageError where `authority` (ROOT_CA set by hand, at `where`) lacks a root of ca-bundle.pem.
+
+    Where HAProxy's certificate is of the deployment's own CA: services and devices are told of `authority` alone.
+    """
+    if not serves_own(directory):
+        return
+    from openbalena.secrets.keys import certificate_pem
+    from openbalena.secrets.selfsigned import roots
+
+    try:
+        given = {certificate_pem(one) for one in roots(b64decode(authority).decode())}
+    except ValueError:
+        raise UsageError(f"{where}: ROOT_CA cannot be this: expected base64 of PEM certificates") from None
+    for root in roots((directory / "ca-bundle.pem").read_text()):
+        if certificate_pem(root) not in given:
+            raise UsageError(
+                f"{where}: ROOT_CA has not {root.subject.rfc4514_string()} of {directory / 'ca-bundle.pem'}, by which "
+                "services and devices have to check HAProxy's certificate: remove ROOT_CA (the deployment's own CA is "
+                "then what they trust), or add that certificate to it; where ROOT_CA is that of HAPROXY_CRT, run "
+                "./open-balena.sh pki import, which has HAProxy serve it"
+            )
+
+
 def use_certificate(directory: Path, certificate: str, key: str) -> None:
     """Make the user's own certificate and key (HAPROXY_CRT and HAPROXY_KEY, base64 of PEM) the one HAProxy serves.
 

@@ -1,6 +1,7 @@
 """What `lint`, `up`, `swarm-up` and `stack render` refuse or warn of before anything is rendered."""
 
 import shutil
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from openbalena.cli.main import main
-from openbalena.secrets import certificates
+from openbalena.secrets import certificates, replace
 from openbalena.secrets.certificates import Authority
 from openbalena.secrets.keys import certificate_pem, read_certificates, read_key
 from openbalena.settings.variables import variables
@@ -76,6 +77,30 @@ def test_a_pki_that_does_not_fit_is_refused_in_config_s_words(
     assert run(directory, command) == 2
     assert words in capsys.readouterr().err
     assert not (directory / "rendered").exists()
+
+
+@pytest.mark.parametrize("command", [["lint"], ["swarm-up", "--dry-run"]], ids=" ".join)
+def test_a_root_ca_of_hand_has_to_have_what_haproxy_s_certificate_leads_to(
+    directory: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pki = directory / "pki"
+    monkeypatch.setenv("ROOT_CA", b64encode((pki / "ca-0.pem").read_bytes()).decode())
+    assert run(directory, command) == 0
+    # The next one has to be in it before it issues.
+    replace.advance(pki, "my.example.com")
+    assert run(directory, command) == 2
+    error = capsys.readouterr().err
+    assert "environment variable ROOT_CA: ROOT_CA has not CN=Root CA " in error and "of my.example.com" in error
+    monkeypatch.setenv("ROOT_CA", b64encode((pki / "ca-bundle.pem").read_bytes()).decode())
+    for _ in range(4):
+        assert run(directory, command) == 0
+        replace.advance(pki, "my.example.com")
+    monkeypatch.setenv("ROOT_CA", b64encode(b"-----BEGIN CERTIFICATE-----").decode())
+    assert run(directory, command) == 2
+    assert (
+        "environment variable ROOT_CA: ROOT_CA cannot be this: expected base64 of PEM certificates"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("command", [["lint"], ["swarm-up", "--dry-run"]], ids=" ".join)
