@@ -99,23 +99,38 @@ def adopt(directory: Path, pki: Mapping[str, bytes], dns_tld: str) -> None:
 
 
 def check(standalone: Standalone) -> None:
-    """Raise UsageError where volumes that were never taken over hold other tokens or another CA than the project."""
-    values = standalone.settings
+    """Raise UsageError where the volumes hold another CA than the project, or, never taken over, other tokens."""
     with standalone.engine.client() as client:
-        found = _read(client, standalone.name, values["DNS_TLD"])
-    differ = [key for key, value in found.tokens.items() if values.get(key) != value]
-    if differ and not found.marked:
-        raise UsageError(
-            f"{standalone.project.env_file}: {', '.join(sorted(differ))}: not what the volume "
-            f"{standalone.name}_resin-data has, which users and devices know: delete these lines and run config, which "
-            "takes the volume's"
-        )
+        found = _read(client, standalone.name, standalone.settings["DNS_TLD"])
+    if wrong := differing(found, standalone.settings, standalone.project.env_file):
+        raise UsageError(wrong)
+
+
+def differing(found: Found, values: Mapping[str, str], env_file: Path) -> str:
+    """What the volumes have and the project has not, with what to do about it; "" where nothing is wrong.
+
+    Where the CA is another one, the mark is of another project's tokens: the volumes' count then.
+    """
     authority = Path(values["PKI_DIR"]) / "ca-0.pem"
-    if "ca-0.pem" in found.pki and authority.exists() and not _same(authority.read_bytes(), found.pki["ca-0.pem"]):
-        raise UsageError(
-            f"{authority}: not the CA in the volume {standalone.name}_pki-data, which devices trust: move "
-            f"{authority.parent} away and run config, which takes the volume's"
-        )
+    other_ca = (
+        "ca-0.pem" in found.pki and authority.exists() and not _same(authority.read_bytes(), found.pki["ca-0.pem"])
+    )
+    names = sorted(key for key, value in found.tokens.items() if values.get(key) != value)
+    other_tokens = names if other_ca or not found.marked else []
+    whose = [
+        *([f"{env_file}: {', '.join(names)}: not what the volume {found.name}_resin-data has"] if other_tokens else []),
+        *([f"{authority}: not the CA in the volume {found.name}_pki-data"] if other_ca else []),
+    ]
+    steps = [
+        *(["delete these lines"] if other_tokens else []),
+        *([f"move {authority.parent} away"] if other_ca else []),
+    ]
+    return (
+        f"{'; '.join(whose)}, which users and devices know: {' and '.join(steps)}, then run ./open-balena.sh config, "
+        "which takes what the volumes have"
+        if whose
+        else ""
+    )
 
 
 def seed(standalone: Standalone) -> bool:

@@ -75,6 +75,27 @@ def test_the_shared_file_gives_tokens_alone() -> None:
     assert takeover.tokens(shared) == {"API_SERVICE_API_KEY": "a=b"}
 
 
+@pytest.mark.parametrize(
+    ("marked", "same_ca", "says"),
+    [
+        (False, True, "API_SERVICE_API_KEY: not what the volume one_resin-data has"),
+        (True, True, ""),
+        (True, False, "delete these lines and move "),
+        (False, False, "delete these lines and move "),
+    ],
+)
+def test_another_ca_s_mark_says_nothing_of_these_tokens(marked: bool, same_ca: bool, says: str, tmp_path: Path) -> None:
+    pki.ensure(tmp_path / "pki", TLD)
+    pki.ensure(tmp_path / "other", TLD)
+    authority = (tmp_path / ("pki" if same_ca else "other") / "ca-0.pem").read_bytes()
+    found = takeover.Found("one", {"API_SERVICE_API_KEY": "theirs"}, {"ca-0.pem": authority}, marked)
+    values = {"PKI_DIR": str(tmp_path / "pki"), "API_SERVICE_API_KEY": "ours"}
+    said = takeover.differing(found, values, tmp_path / ".env")
+    assert says in said and bool(says) == bool(said) and "theirs" not in said and "ours" not in said
+    values["API_SERVICE_API_KEY"] = "theirs"
+    assert ("pki-data" in takeover.differing(found, values, tmp_path / ".env")) == (not same_ca)
+
+
 @pytest.fixture
 def upstream(tmp_path: Path) -> dict[str, bytes]:
     """The files of an upstream deployment's volumes, under upstream's names."""
