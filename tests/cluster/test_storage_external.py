@@ -11,7 +11,7 @@ import pytest
 from deployed_project import running, tool
 
 from openbalena.cluster import engine as engines
-from openbalena.cluster import state
+from openbalena.cluster import job, state
 from openbalena.project import Project
 from openbalena.storage import external
 
@@ -157,6 +157,22 @@ def test_each_bucket_is_asked_for_with_the_keys(servers: dict[str, str]) -> None
     assert fatal and "certificate" in text
     ((fatal, text),) = check(store, EXTERNAL_S3_ENDPOINT="s3.invalid")
     assert fatal and "resolve" in text
+
+
+def test_what_a_killed_check_left_does_not_stop_the_next(servers: dict[str, str]) -> None:
+    engine = engines.current(True)
+    with engine.client() as client:
+        nodes = [node.id for node in state.read(client, "").nodes]
+        name = "openbalena-check-postgres"
+        client.secrets.create(name=name, data=b"left")
+        # On another manager, whose task has another name.
+        left = job.Job("postgres", nodes[1], servers["DB_IMAGE"], "sleep 300", secrets=[name])
+        job.start(engine, left)
+        try:
+            check({**servers, "EXTERNAL_S3": "false"}, EXTERNAL_POSTGRES_PASSWORD="wrong")
+            assert not client.services.list(filters={"name": left.name})
+        finally:
+            job.remove(engine, left)
 
 
 Deploy = Callable[..., "subprocess.CompletedProcess[str]"]
