@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,14 @@ def test_modules_of_tests_have_names_of_their_own():
     assert [
         name for name in sorted(set(names)) if names.count(name) > 1 and name not in ("conftest.py", "__init__.py")
     ] == []
+
+
+@pytest.mark.parametrize(
+    "name", [".env", ".deployed", "docker-compose.override.yml", "docker-compose.nfs.yml", "docker-stack-nfs.yml"]
+)
+def test_git_takes_no_secret_that_a_kill_left_beside_its_file(name, tmp_path):
+    descriptor, half_made = tempfile.mkstemp(prefix=f".{name}.", dir=tmp_path)  # as files.write_atomic
+    os.close(descriptor)
+    for path in (name, Path(half_made).name, ".pki.adopting/ca-0-key.pem"):
+        done = subprocess.run(["git", "check-ignore", "--no-index", path], cwd=ROOT, capture_output=True, check=False)
+        assert done.returncode == 0, path
