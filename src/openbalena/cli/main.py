@@ -70,14 +70,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader (head, less) has gone: Python would complain once more when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (head, less) has gone.
+        _give_up_stdout()
         return BROKEN_PIPE
     except Exception as error:
         if os.environ.get("OPEN_BALENA_DEBUG") == "1":
             raise
         print(f"error: {_explain(error)}", file=sys.stderr)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _give_up_stdout()
         return 1
+
+
+def _give_up_stdout() -> None:
+    """Nothing can be written there: Python would complain once more when it closes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _explain(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -234,3 +235,28 @@ def test_no_command_loads_anything_heavy_before_it_runs(name):
 
 def test_the_program_name_is_the_launcher():
     assert (entry.Project().root / entry.PROGRAM).exists()
+
+
+PROGRAM = [sys.executable, "-I", "-X", "utf8", str(Path(entry.__file__).parents[1] / "__main__.py")]
+
+
+def test_a_full_disk_behind_stdout_is_said_once():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*PROGRAM, "help"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr == "error: No space left on device: free some space, then call again\n"
+
+
+@pytest.mark.parametrize(("closed", "status"), [("0<&-", 0), ("1>&-", 0), ("2>&-", 0), ("0<&- 1>&- 2>&-", 0)])
+def test_closed_streams_change_nothing(closed, status, tmp_path):
+    (tmp_path / ".env").write_text("DNS_TLD=my.example.com\nOWN=$unset\n")
+    words = [*PROGRAM, "--project-directory", str(tmp_path), "showenv", "--json"]
+    done = subprocess.run(
+        ["bash", "-c", f'exec "$@" {closed}', "bash", *words], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == status, done.stderr
+    assert ("1>" in closed) == (done.stdout == "") and "defect" not in done.stderr
+    if done.stdout:
+        assert json.loads(done.stdout)["DNS_TLD"] == "my.example.com"
