@@ -116,10 +116,12 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str:
-    """The process's start time in clock ticks since boot (proc(5), stat field 22); empty where there is none."""
+    """The process's start time in clock ticks since boot (proc(5), stat field 22); empty where none runs."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return ""
     # The second field, the program's name, may hold blanks and brackets.
-    return stat.rpartition(")")[2].split()[19]
+    words = stat.rpartition(")")[2].split()
+    # One that has ended stays in the table until its parent asks for it, in a container perhaps for ever.
+    return "" if words[0] in "ZX" else words[19]

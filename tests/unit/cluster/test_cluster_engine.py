@@ -1,6 +1,7 @@
 """The docker command line: which engine is meant, time limits, and what is said when it is not there."""
 
 import os
+import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -149,6 +150,12 @@ def test_a_lock_of_this_process_is_alive_and_one_of_a_gone_process_dead() -> Non
     os.waitpid(child, 0)
     assert lock.dead({**mine, "pid": str(child), "started": "1"})
     assert lock.dead({**mine, "started": "1"}), "another process has the pid now"
+    with subprocess.Popen(["sleep", "60"]) as ended:
+        theirs = {**mine, "pid": str(ended.pid), "started": lock._started(ended.pid)}
+        assert not lock.dead(theirs)
+        ended.kill()
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        assert lock.dead(theirs), "it has ended, although nobody has asked for it yet"
     assert not lock.dead({**mine, "machine": "another", "started": "1"}), "of another machine nothing is known"
 
 
