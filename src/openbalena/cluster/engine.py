@@ -15,6 +15,8 @@ from openbalena.errors import OperationError
 
 # Seconds. What only asks answers in well under a second; the bound is there for an engine that hangs.
 ASK = 60
+# By these the docker command line finds its engine.
+WHERE = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 _CONNECT = 20  # ssh's own limit for a host that does not answer is longer
 
 
@@ -52,7 +54,7 @@ class Engine:
         """The environment of a docker process; a host or context of ours must not meet the user's."""
         inherited = dict(os.environ)
         if self.host or self.context:
-            for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
+            for name in WHERE:
                 inherited.pop(name, None)
         return {**inherited, **self.environment, **(env or {})}
 

@@ -86,6 +86,9 @@ def load(project: Project, *, lab: bool, extra: Mapping[str, str] | None = None,
         **values.secrets,
         "COMPOSE_PROFILES": ",".join(values.profiles),
     }
+    # `.env` says nothing of where the engine is: Compose would act on another one than was looked at.
+    for word in engines.WHERE:
+        environment.pop(word, None)
     engine = engines.current(lab)
     engine = replace(engine, environment={**engine.environment, **environment})
     _require_plugin(engine)

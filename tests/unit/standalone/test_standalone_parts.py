@@ -10,7 +10,7 @@ from openbalena import compose, settings
 from openbalena.cluster.engine import Engine
 from openbalena.errors import OperationError, UsageError
 from openbalena.project import ROOT, Project
-from openbalena.secrets import pki
+from openbalena.secrets import pki, tokens
 from openbalena.standalone import deployment, takeover
 from openbalena.standalone.containers import Container, Phase, services
 from openbalena.standalone.volumes import unpack
@@ -176,3 +176,18 @@ def test_the_projects_name_is_composes(
 
 def test_the_checkout_itself_has_its_directorys_name() -> None:
     assert deployment.name(Project(), settings.load(Project(), {})) == ROOT.name.lower()
+
+
+def test_compose_acts_on_the_engine_that_is_looked_at_whatever_env_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = "".join(f"{name}={value}\n" for name, value in tokens.missing({}).items())
+    (tmp_path / ".env").write_text(f"DNS_TLD={TLD}\nDOCKER_HOST=tcp://192.0.2.1:2375\nOWN=1\n{made}")
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    # Asks the engine.
+    monkeypatch.setattr(deployment, "_require_plugin", lambda engine: None)
+    engine = deployment.load(Project(directory=tmp_path), lab=False).engine
+    assert engine.environment["OWN"] == "1" and "DOCKER_HOST" not in engine.process_environment()
+    monkeypatch.setenv("DOCKER_HOST", "unix:///run/mine.sock")
+    engine = deployment.load(Project(directory=tmp_path), lab=False).engine
+    assert engine.process_environment()["DOCKER_HOST"] == "unix:///run/mine.sock"
