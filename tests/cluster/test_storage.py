@@ -115,6 +115,15 @@ def test_nfs_names_every_node_with_the_reason_and_changes_nothing(small: Small) 
     assert small.run("swarm-up").code == 0
 
 
+def test_what_a_killed_move_stopped_runs_again_where_the_volume_is_forgotten(small: Small) -> None:
+    interrupt("small", "store-data", "node2", "copying")
+    assert store_tasks() == []
+    assert small.run("storage", "forget", "store-data", "--yes").code == 0
+    result = small.run("swarm-up")
+    assert result.code == 0 and "scaled by hand" not in result.err, result
+    eventually(lambda: store_tasks() == [("node1", "running")])
+
+
 def test_a_move_that_is_killed_anywhere_loses_nothing(small: Small) -> None:
     before = lines("node1")
     for step in ("stopping", "copying"):

@@ -85,7 +85,7 @@ def _forget(args: argparse.Namespace, context: Context, engine: "Engine", client
     if args.volume not in known.places:
         names = ", ".join(sorted(known.places)) or "none"
         raise UsageError(f"storage forget {args.volume}: no such volume is remembered (there are: {names})")
-    record.write(client, stack, known.without(args.volume))
+    record.write(client, stack, known.without_place(args.volume))
     context.console.say(f"{args.volume} is forgotten: the next swarm-up takes it as it is on the node with its label.")
 
 

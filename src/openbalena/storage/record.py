@@ -71,8 +71,11 @@ class Record:
 
     def without(self, volume: str) -> Record:
         """The same, with nothing known of `volume`."""
-        places = {name: place for name, place in self.places.items() if name != volume}
-        return replace(self.without_move(volume), places=places)
+        return self.without_place(volume).without_move(volume)
+
+    def without_place(self, volume: str) -> Record:
+        """The same, where `volume` may be anywhere; an unfinished move still says which services it stopped."""
+        return replace(self, places={name: place for name, place in self.places.items() if name != volume})
 
 
 def from_labels(labels: Mapping[str, str]) -> Record:
