@@ -38,6 +38,8 @@ def deployed(machine: Machine, small: Small) -> Iterator[Small]:
     finally:
         serve(machine)
         small.run("swarm-down", "--volumes", "--yes")
+        result = small.run("swarm-down", "--volumes", "--yes")
+        assert "small_settings-" not in result.out, result
         small.settings(USE_NFS="false")
 
 
@@ -172,8 +174,11 @@ def test_another_export_is_not_taken_for_the_one_with_the_data(deployed: Small, 
 
 
 def test_a_local_volume_of_the_name_is_not_taken_for_the_export(deployed: Small, machine: Machine) -> None:
-    assert deployed.run("swarm-down", "--volumes", "--yes").code == 0
+    result = deployed.run("swarm-down", "--volumes", "--yes")
+    assert result.code == 0 and "What store-data had stays on the NFS server" in result.out, result
     assert starts(machine), "the volume is gone from the node, its data is the server's"
+    secrets = machine.engine.docker("secret", "ls", "--format", "{{.Name}}").split()
+    assert any(name.startswith("small_settings-") for name in secrets), "the data needs its tokens and its CA"
     machine.engine.docker("volume", "create", "small_store-data")
     result = deployed.run("swarm-up")
     assert result.code == 1 and "uml has a volume store-data already that is not the one on NFS" in result.error, result

@@ -43,6 +43,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     with engine.client() as client:
         engines.require_manager(client, engine)
         nodes = state.read(client, stack).nodes
+        on_nfs = sorted(volume for volume, place in record.read(client, stack).places.items() if place.nfs)
         reached = engines.reach(engine, args.node)
         where, silent = down.volumes([engine, *reached, *engine.nodes], stack) if args.volumes else ([], [])
         for sentence in silent:
@@ -51,7 +52,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
             for item in where:
                 for name in item.names:
                     console.progress(f"  {item.hostname}: volume {name}")
-            if not console.confirm("Remove the stack and these volumes with all their data?", yes=args.yes):
+            stays = f" (that of {', '.join(on_nfs)} stays on the NFS server)" if on_nfs else ""
+            if not console.confirm(f"Remove the stack and these volumes with all their data{stays}?", yes=args.yes):
                 raise OperationError("nothing was removed")
         with lock.held(client, "swarm-down", args.take_over):
             shown: list[str] = []
@@ -70,12 +72,18 @@ def run(args: argparse.Namespace, context: Context) -> int:
             unknown = [node.hostname for node in nodes if node.id not in asked]
             if args.volumes and not failed:
                 record.forget_node(client, stack, asked)
-                if not unknown:
+                # The data on the server needs them.
+                if not unknown and not on_nfs:
                     stored.forget(client, stack)
                     kept = ""
     removed = sum(len(item.names) for item in where) - len(failed)
     if args.volumes:
         console.say(f"{removed} volumes were removed.")
+        if on_nfs:
+            console.say(
+                f"What {', '.join(on_nfs)} had stays on the NFS server: swarm-up finds it again; when it is gone "
+                "there, swarm-down --volumes once more forgets the settings too."
+            )
         if unknown:
             failed.append(f"volumes on {', '.join(unknown)} could not be looked at: name them with --node")
     else:
@@ -83,8 +91,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         console.say(f"{whose}: swarm-up finds them again; swarm-down --volumes removes them.")
     if kept:
         console.say(
-            f"So do its settings, tokens and PKI, as the swarm's secret {kept}: another machine gets them with config "
-            "--from-cluster, and no deploy with others is let at the data."
+            f"Its settings, tokens and PKI stay as the swarm's secret {kept}: another machine gets them with "
+            "config --from-cluster, and no deploy with others is let at the data."
         )
     if failed:
         raise OperationError("not everything was removed:\n  " + "\n  ".join(failed))
