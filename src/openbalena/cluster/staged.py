@@ -11,18 +11,21 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from openbalena.cluster import demand, names, one_service
+from openbalena.cluster import names, one_service
 from openbalena.cluster.state import Cluster, Service
 
 # s3 checks the keys of api and registry, the api those of vpn, builder, delta.
 CHECKERS = ("s3", "api")
+# What EXTERNAL_POSTGRES and EXTERNAL_S3 take the place of. Other new services are not waited for: they may need one
+# that comes with them, as cert-manager does the lab's ACME server.
+INTERNAL = ("db", "s3")
 
 
 def returning(cluster: Cluster, planned: Iterable[Service]) -> list[str]:
-    """The services with data that `planned` has and a stack which runs has not: it used external ones so far."""
+    """The internal services that `planned` has and a stack which runs has not: it used external ones so far."""
     there = {service.name for service in cluster.services}
-    new = [service for service in planned if service.name not in there and demand.data_volumes(service)]
-    return [service.short_name for service in new] if there else []
+    new = [service.short_name for service in planned if service.name not in there]
+    return [name for name in new if name in INTERNAL] if there else []
 
 
 def versions(document: Mapping[str, Any], directory: Path, stack: str) -> dict[str, str]:

@@ -38,11 +38,14 @@ def test_what_does_not_run_yet_is_not_waited_for() -> None:
 
 
 def test_a_database_that_the_stack_gets_back_goes_first() -> None:
-    api, s3 = (
-        Service("", "ob_api", "ob"),
-        Service("", "ob_s3", "ob", constraints=("node.labels.openbalena.data.s3-data == true",)),
-    )
-    db = Service("", "ob_db", "ob", constraints=("node.labels.openbalena.data.db-data == true",))
+    api, s3, db = (Service("", f"ob_{name}", "ob") for name in ("api", "s3", "db"))
     assert returning(cluster(api="1", s3="1"), [api, s3, db]) == ["db"]
-    assert returning(cluster(api="1", s3="1"), [Service("", "ob_ui", "ob"), s3]) == []
     assert returning(cluster(), [api, s3, db]) == [], "a first deploy starts all at once"
+
+
+def test_what_is_new_and_no_other_service_waits_for_starts_with_the_rest() -> None:
+    constraint = "node.labels.openbalena.data.{}-data == true"
+    new = [
+        Service("", f"ob_{name}", "ob", constraints=(constraint.format(name),)) for name in ("cert-manager", "builder")
+    ]
+    assert returning(cluster(api="1", s3="1"), new) == []
