@@ -16,6 +16,7 @@ INGRESS_LABEL = "openbalena.ingress"
 _INGRESS_NODES = 2
 _JOIN_BOUND = 60.0  # seconds for one join; 1 to 2 s are usual
 _READY_BOUND = 90.0  # seconds until a leader is elected and every node is ready
+_PENDING_BOUND = 30.0  # seconds; an engine gives a join up after 20 (moby, daemon/cluster, swarmConnectTimeout)
 
 
 def client(node: Node) -> docker.APIClient:
@@ -28,7 +29,7 @@ def form(lab: Lab) -> None:
 
     Raises OperationError naming the node that could not join or did not become ready.
     """
-    states = {node.name: local_state(node) for node in lab.nodes}
+    states = _settled(lab)
     leader = next((node for node in lab.nodes if node.manager and states[node.name] == "active"), None)
     if leader is None:
         leader = lab.nodes[0]
@@ -75,6 +76,20 @@ def members(lab: Lab) -> dict[str, dict[str, Any]]:
 def local_state(node: Node) -> str:
     """inactive, pending, active, error or locked (Engine API, LocalNodeState)."""
     return str(client(node).info()["Swarm"]["LocalNodeState"])
+
+
+def _settled(lab: Lab) -> dict[str, str]:
+    """Each node's state, once the joins that a killed `lab up` began have ended.
+
+    They go on without it. A manager that left in the middle of one would be missed by the other for good: a swarm of
+    two has no leader without both.
+    """
+    deadline = time.monotonic() + _PENDING_BOUND
+    while True:
+        states = {node.name: local_state(node) for node in lab.nodes}
+        if "pending" not in states.values() or time.monotonic() > deadline:
+            return states
+        time.sleep(0.2)
 
 
 def _start(node: Node) -> None:
