@@ -17,18 +17,11 @@ from openbalena.settings.variables import variables
 COMMANDS = [["lint"], ["up"], ["update"], ["swarm-up"], ["swarm-up", "--dry-run"], ["stack", "render", "-o"]]
 
 
-@pytest.fixture(scope="session")
-def configured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("configured")
-    assert main(["--project-directory", str(directory), "config", "--dns-tld", "my.example.com", "--yes"]) == 0
-    return directory
-
-
 @pytest.fixture
-def directory(configured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def directory(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in variables():
         monkeypatch.delenv(name, raising=False)
-    return Path(shutil.copytree(configured, tmp_path / "deployment"))
+    return Path(shutil.copytree(made, tmp_path / "deployment"))
 
 
 def run(directory: Path, command: list[str]) -> int:

@@ -48,13 +48,6 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("made")
-    assert main(["--project-directory", str(directory), "config", "--dns-tld", "my.example.com", "--yes"]) == 0
-    return directory
-
-
 @pytest.fixture
 def configured(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "deployment"))
