@@ -5,17 +5,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from swarm_project import COMPOSE, Result, Small
 
 from openbalena.cluster import engine as engines
-from openbalena.cluster import lock
-from openbalena.lab import Endpoint
+from openbalena.cluster import job, lock, state
+from openbalena.lab import Endpoint, node
 
 pytestmark = pytest.mark.cluster
+
+Done = TypeVar("Done")
 
 
 @pytest.fixture
@@ -54,6 +58,61 @@ def test_secrets_that_a_program_logs_are_masked(small: Small, changed: Callable[
 def test_a_health_check_that_fails(changed: Callable[..., Result]) -> None:
     result = changed(('[CMD, "true"]', '[CMD, "false"]'), ("start_period: 20s", "start_period: 1s, retries: 1"))
     assert result.code == 1 and "health check" in result.error and "web" in result.error
+
+
+@contextmanager
+def busy_once() -> Iterator["subprocess.Popen[str]"]:
+    """The next container with secrets cannot be started, for a second; the process ends when it was so."""
+    roots = [f"/proc/{node.process(manager.name)}/root" for manager in engines.current(True).nodes]
+    with subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("busy.py"), *roots], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == "watching\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def until_busy(start: Callable[[int], Done]) -> Done:
+    """What the first `start` of ten did whose container met the fault: the moment for it is short."""
+    for number in range(10):
+        with busy_once() as process:
+            done = start(number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(2)
+                return done
+    raise AssertionError("no container could be kept from its start")
+
+
+def test_an_update_that_a_fault_of_the_engine_stopped_is_asked_for_again(small: Small) -> None:
+    page = small.directory / "page"
+    before = page.read_text()
+    try:
+
+        def start(number: int) -> Result:
+            page.write_text(f"{number}\n" * 300_000)  # it is written before the directory becomes read-only
+            return small.run("swarm-up")
+
+        done = until_busy(start)
+    finally:
+        page.write_text(before)
+    assert done.code == 0, done
+    assert "web on node" in done.err and "device or resource busy" in done.err and "asking again" in done.err
+
+
+def test_a_job_that_a_fault_of_the_engine_stopped_is_started_again(small: Small) -> None:
+    engine = engines.current(True)
+    with engine.client() as client:
+        cluster = state.read(client, "small")
+        image = next(service.image for service in cluster.services if service.short_name == "web")
+        secret = client.secrets.create(name="large", data=b"x" * 500_000)
+        try:
+            what = job.Job("test", cluster.this_node, image, "stat -c %s /run/secrets/large", secrets=["large"])
+            (done,) = until_busy(lambda _: job.run(engine, client, [what], 60))
+        finally:
+            secret.remove()
+    assert done == job.Outcome(True, ("500000",))
 
 
 def test_an_image_that_no_node_has_ends_early(changed: Callable[..., Result]) -> None:

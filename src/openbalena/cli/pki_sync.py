@@ -20,7 +20,7 @@ _NOTICED = 30.0
 def run(args: argparse.Namespace, context: Context, values: Settings) -> int:
     """Exit code 1 where an ingress node goes on serving another certificate."""
     from openbalena import handover
-    from openbalena.cluster import certificate, deploy, lock, one_service
+    from openbalena.cluster import again, certificate, deploy, lock, one_service
     from openbalena.cluster import engine as engines
     from openbalena.secrets import pki
 
@@ -36,10 +36,15 @@ def run(args: argparse.Namespace, context: Context, values: Settings) -> int:
             _require_trust(client, values)
             chain = (directory / "chain.pem").read_bytes()
             handover.keep(client, context.project, values)
-            changed = certificate.publish(client, stack, chain)
-            if changed:
-                context.console.progress("waiting for haproxy-certs on every ingress node …")
-            one_service.until_runs(client, stack, certificate.SERVICE, args.timeout)
+
+            def publish() -> bool:
+                changed = certificate.publish(client, stack, chain)
+                if changed:
+                    context.console.progress("waiting for haproxy-certs on every ingress node …")
+                one_service.until_runs(client, stack, certificate.SERVICE, args.timeout)
+                return changed
+
+            changed = again.after_faults(client, stack, publish, context.console.progress)
             deploy.remove_unused(client, stack)
         report(context, client, values, chain)
         _warn_of_others(context, client, values)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from openbalena.cluster.engine import Engine
     from openbalena.cluster.preflight import Finding, Plan
     from openbalena.cluster.state import Cluster
+    from openbalena.cluster.watch import Outcome
     from openbalena.deployment import Deployment
 
 _TIMEOUT = 600.0
@@ -101,7 +102,7 @@ def _deploy(
 ) -> int:
     from openbalena import stack as stacks
     from openbalena.cli import swarm_progress
-    from openbalena.cluster import demand, deploy, one_service, scale, staged, state, watch
+    from openbalena.cluster import again, demand, deploy, one_service, scale, staged, state, watch
     from openbalena.storage import record
 
     console, stack, directory = context.console, loaded.settings["STACK_NAME"], context.project.rendered
@@ -113,29 +114,38 @@ def _deploy(
     stacks.render(replace(loaded.compiled, document=document), directory, loaded.settings.secrets)
 
     def ahead(names: list[str], why: str) -> None:
+        def attempt() -> None:
+            deploy.submit(engine, directory, stack, resolve=resolve, only=names)
+            for name in names:
+                one_service.until_runs(client, stack, name, args.timeout)
+
         console.progress(f"{', '.join(names)} first: {why} …")
-        deploy.submit(engine, directory, stack, resolve=resolve, only=names)
-        for name in names:
-            one_service.until_runs(client, stack, name, args.timeout)
+        again.after_faults(client, stack, attempt, console.progress)
 
     if back := staged.returning(before, demand.services(document, stack)):
         ahead(back, "other services need it")
     for name in staged.first(before, staged.versions(deploy.read_rendered(directory), directory, stack)):
         ahead([name], "it checks tokens that other services show")
     console.progress(f"deploying {stack} from {directory} …")
-    deploy.submit(engine, directory, stack, resolve=resolve)
     if args.no_wait:
+        deploy.submit(engine, directory, stack, resolve=resolve)
         console.say(f"{stack} was handed to Docker; swarm-status shows how it gets on.")
         return 0
-    known = frozenset(task.id for task in before.tasks if task.failed or task.state == "running")
+
+    def everything() -> "Outcome":
+        known = watch.known(state.read(client, stack))
+        deploy.submit(engine, directory, stack, resolve=resolve)
+        outcome = watch.until_converged(client, stack, args.timeout, known, swarm_progress.Display(context))
+        record.note(client, stack, outcome.cluster)
+        if outcome.reason:
+            raise OperationError(swarm_progress.failure(outcome, engine, _masker(loaded)))
+        return outcome
+
     with console.waiting(
         f"No longer waiting. The swarm goes on deploying {stack}: ./open-balena.sh swarm-status shows how far it is, "
         "./open-balena.sh swarm-up waits again"
     ):
-        outcome = watch.until_converged(client, stack, args.timeout, known, swarm_progress.Display(context))
-    record.note(client, stack, outcome.cluster)
-    if outcome.reason:
-        raise OperationError(swarm_progress.failure(outcome, engine, _masker(loaded)))
+        outcome = again.after_faults(client, stack, everything, console.progress)
     for name in deploy.remove_unused(client, stack):
         console.progress(f"removed {name}, which nothing uses any more")
     console.say(f"{stack} runs: {len(outcome.progress)} services have converged.")

@@ -11,15 +11,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Advice:
-    """`heals`: whether waiting alone may help; where it cannot, a deploy stops early instead of at its time limit."""
+    """`heals`: whether waiting alone may help; where it cannot, a deploy stops early instead of at its time limit.
+
+    `passes`: a fault of the Engine alone, over at the next try; an update that it stopped is asked for again.
+    """
 
     pattern: re.Pattern[str]
     sentence: str
     heals: bool = True
+    passes: bool = False
 
 
-def _advice(pattern: str, sentence: str, *, heals: bool = True) -> Advice:
-    return Advice(re.compile(pattern, re.IGNORECASE), sentence, heals)
+def _advice(pattern: str, sentence: str, *, heals: bool = True, passes: bool = False) -> Advice:
+    return Advice(re.compile(pattern, re.IGNORECASE), sentence, heals, passes)
 
 
 TABLE = (
@@ -99,6 +103,12 @@ TABLE = (
         r"bind source path does not exist|invalid mount config",
         "A directory that the service mounts is missing on that node: create it there.",
         heals=False,
+    ),
+    _advice(
+        # moby issue 48783, open in engine 28: a process that the engine starts at that moment still holds the file.
+        r"unable to remount dir as readonly.*resource busy",
+        "The engine met a fault of its own that passes: deploy again.",
+        passes=True,
     ),
     _advice(
         r"mount.*(permission denied|operation not permitted|access denied)|error while mounting volume",

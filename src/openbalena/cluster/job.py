@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from openbalena.cluster import logs
+from openbalena.cluster import advice, logs
 from openbalena.cluster.engine import Engine
 from openbalena.cluster.state import Cluster, Task, task_from
 from openbalena.errors import OperationError
@@ -110,7 +110,9 @@ def wait(engine: Engine, client: Any, job: Job, timeout: float) -> Outcome:
     end, failing = time.monotonic() + timeout, 0.0
     while True:
         task = _newest(client, job)
-        if task is not None and task.state in _DONE:
+        if task is not None and advice.on(task.error).passes and time.monotonic() < end:
+            start(engine, job)
+        elif task is not None and task.state in _DONE:
             started = task.state not in ("rejected", "orphaned")
             lines = _log(engine, task) if started else ()
             return Outcome(task.state == "complete", lines, task.error, task.exit_code, started)

@@ -25,6 +25,7 @@ class Problem:
     task: Task
     sentence: str
     heals: bool
+    passes: bool
 
 
 def normal(error: str) -> str:
@@ -58,6 +59,7 @@ def group(cluster: Cluster, tasks: Iterable[Task]) -> list[Problem]:
                 task=max(members, key=lambda task: task.created),
                 sentence=counsel.sentence,
                 heals=counsel.heals,
+                passes=counsel.passes,
             )
         )
     return sorted(found, key=lambda problem: (-problem.count, problem.error))

@@ -69,6 +69,11 @@ class Watch:
         return None
 
 
+def known(cluster: Cluster) -> frozenset[str]:
+    """The ids of the tasks that run or have failed, for a Watch of what is deployed next."""
+    return frozenset(task.id for task in cluster.tasks if task.failed or task.state == "running")
+
+
 def until_converged(
     client: Any, stack: str, timeout: float, known: frozenset[str], report: Callable[[list[Progress]], None]
 ) -> Outcome:

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openbalena.cluster import advice
+from openbalena.cluster.again import passing_fault
 from openbalena.cluster.problems import group, normal
+from openbalena.cluster.state import Service, Task
 
 HEX = "0123456789abcdef"
 
@@ -36,6 +38,34 @@ HEX = "0123456789abcdef"
 def test_each_error_has_its_sentence(error: str, says: str, heals: bool) -> None:
     found = advice.on(error)
     assert says in found.sentence and found.heals is heals
+
+
+# As an engine 28.5 said it.
+BUSY = (
+    "starting container failed: unable to remount dir as readonly: mount tmpfs:/var/lib/docker/containers/"
+    "0123456789ab/mounts/secrets, flags: 0x21, data: uid=0,gid=0: device or resource busy"
+)
+
+
+def test_only_an_engines_own_fault_passes() -> None:
+    assert advice.on(BUSY).passes
+    assert not advice.on("failed to mount local volume: mount :/x:/y: device or resource busy").passes
+    assert not advice.UNKNOWN.passes
+
+
+def rolled_back(name: str, number: int, error: str) -> tuple[Service, Task]:
+    return service(name, update_state="rollback_completed"), task(number, name, state="failed", error=error)
+
+
+def test_an_update_that_a_passing_fault_stopped_is_worth_asking_again() -> None:
+    (certs, busy), (api, crash) = rolled_back("certs", 1, BUSY), rolled_back("api", 2, "task: non-zero exit (1)")
+    new = service("new")
+    fault = passing_fault(cluster([certs, new], [busy, task(3, "new", state="starting")]), frozenset())
+    assert fault is not None and fault.services == ("certs",)
+    assert passing_fault(cluster([certs, api], [busy, crash]), frozenset()) is None, "api has a fault of its own"
+    assert passing_fault(cluster([certs], [busy]), frozenset({busy.id})) is None, "from before the deploy"
+    assert passing_fault(cluster([certs], [busy, task(2, "certs", state="failed", error="x")]), frozenset()) is None
+    assert passing_fault(cluster([new], [task(3, "new", state="failed", error=BUSY)]), frozenset()) is None, "restarted"
 
 
 def test_equal_errors_of_different_containers_are_one_problem() -> None:
