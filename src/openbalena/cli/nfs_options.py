@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from openbalena.cli.context import Context
 from openbalena.errors import OperationError
@@ -41,3 +42,20 @@ def require_agreed(names: Collection[str], args: argparse.Namespace, context: Co
         yes=args.yes,
     ):
         raise OperationError("nothing was changed: say --nfs-volumes with what is to go there")
+
+
+def write(context: Context, file: Path, text: str, settings: Mapping[str, str], names: Collection[str]) -> None:
+    """Write `text`, which puts the volumes `names` on the server, to `file`, and the settings to `.env`.
+
+    Raises OperationError where one of them cannot be written.
+    """
+    from openbalena.files import write_atomic
+    from openbalena.settings.plan import plan
+
+    env = context.project.env_file
+    try:
+        write_atomic(file, text)
+        write_atomic(env.resolve(), plan(context.project, settings, {}).text, 0o600)
+    except OSError as error:
+        raise OperationError(f"{error.filename}: cannot be written: {error.strerror}") from None
+    context.console.say(f"{env} and {file}: written, for {', '.join(names)}")

@@ -58,8 +58,6 @@ def _check(standalone: "Standalone", context: Context, names: tuple[str, ...]) -
 
 
 def _write(standalone: "Standalone", context: Context, answers: dict[str, str], names: tuple[str, ...]) -> None:
-    from openbalena.files import write_atomic
-    from openbalena.settings.plan import plan
     from openbalena.standalone import on_nfs
 
     project = context.project
@@ -70,9 +68,4 @@ def _write(standalone: "Standalone", context: Context, answers: dict[str, str], 
                 f"COMPOSE_FILE is set in the environment, which plain `docker compose` reads in place of .env's: add "
                 f"{project.nfs_file.name} there"
             )
-    try:
-        write_atomic(project.nfs_file, on_nfs.text(standalone.settings, names))
-        write_atomic(project.env_file.resolve(), plan(project, answers, {}).text, 0o600)
-    except OSError as error:
-        raise OperationError(f"{error.filename}: cannot be written: {error.strerror}") from None
-    context.console.say(f"{project.env_file} and {project.nfs_file}: written, for {', '.join(names)}")
+    nfs_options.write(context, project.nfs_file, on_nfs.text(standalone.settings, names), answers, names)

@@ -32,6 +32,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from openbalena.cli import config
     from openbalena.cluster import engine as engines
     from openbalena.cluster import lock
+    from openbalena.stack.emit import dump
     from openbalena.storage import nfs
 
     with config.alone(context.project.directory):
@@ -45,7 +46,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
             engines.require_manager(client, engine)
             with lock.held(client, "swarm-nfs-setup", args.take_over):
                 _check(loaded, context, engine, client, names)
-        _write(loaded, context, answers, names)
+        head = "# docker-stack-nfs.yml.template with this deployment's settings; swarm-up deploys the same by itself.\n"
+        text = head + dump({"volumes": nfs.volumes(loaded.settings, names)})
+        nfs_options.write(context, context.project.directory / "docker-stack-nfs.yml", text, answers, names)
     ours = invocation(context.project, lab=context.lab)
     context.console.say(f"Next: {ours} swarm-up, which makes these volumes there.")
     return 0
@@ -81,19 +84,3 @@ def _check(loaded: "Deployment", context: Context, engine: "Engine", client: Any
             console.warn(f"{node.hostname} is {node.state}, {node.availability}: it was not checked")
     if failed:
         raise OperationError(f"{failed} of {len(jobs)} nodes cannot use the export; nothing was changed")
-
-
-def _write(loaded: "Deployment", context: Context, answers: dict[str, str], names: tuple[str, ...]) -> None:
-    from openbalena.files import write_atomic
-    from openbalena.settings.plan import plan
-    from openbalena.stack.emit import dump
-    from openbalena.storage import nfs
-
-    file = context.project.directory / "docker-stack-nfs.yml"
-    head = "# docker-stack-nfs.yml.template with this deployment's settings; swarm-up deploys the same by itself.\n"
-    try:
-        write_atomic(file, head + dump({"volumes": nfs.volumes(loaded.settings, names)}))
-        write_atomic(context.project.env_file.resolve(), plan(context.project, answers, {}).text, 0o600)
-    except OSError as error:
-        raise OperationError(f"{error.filename}: cannot be written: {error.strerror}") from None
-    context.console.say(f"{context.project.env_file} and {file}: written, for {', '.join(names)}")
