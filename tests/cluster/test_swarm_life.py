@@ -32,6 +32,7 @@ def test_everything_runs_and_two_replicas_stand_on_two_nodes(small: Small) -> No
 def test_status_in_words(small: Small) -> None:
     out = small.run("swarm-status").out
     assert "converged" in out and "data.store-data" in out and "8088" in out and "Single points of failure" in out
+    assert max(map(len, out.splitlines())) <= 100
 
 
 def test_init_again_changes_nothing_and_prints_how_to_join(small: Small) -> None:

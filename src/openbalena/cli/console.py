@@ -1,11 +1,17 @@
 """What the user sees: results on stdout, progress and warnings on stderr, questions only at a terminal."""
 
 import json
+import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from openbalena.errors import UsageError
+
+# Characters to a line: what most terminals show unbroken.
+WIDTH = 100
+_NARROWEST = 30
 
 
 class Console:
@@ -65,7 +71,23 @@ class Console:
 
 
 def columns(rows: Iterable[Sequence[object]]) -> list[str]:
-    """`rows` (of equal length) as lines of left-aligned columns, without trailing blanks."""
+    """`rows` (of equal length) as lines of left-aligned columns, without trailing blanks.
+
+    The last column goes on below itself where a line would get longer than WIDTH characters, as far as it has blanks.
+    """
     table = [[str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    widths = [max(map(len, column)) + 2 for column in zip(*table, strict=True)][:-1]
+    room = max(WIDTH - sum(widths), _NARROWEST)
+    lines = []
+    for *cells, last in table:
+        first, *more = folded(last, room) or [""]
+        lines.append("".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + first)
+        lines += [" " * sum(widths) + part for part in more]
+    return [line.rstrip() for line in lines]
+
+
+def folded(text: str, width: int) -> list[str]:
+    """`text` as lines of at most `width` characters; a word and a command in `…` stay whole, however long they are."""
+    whole = re.sub("`[^`]*`", lambda command: command.group().replace(" ", "\0"), text)
+    lines = textwrap.wrap(whole, width, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\0", " ") for line in lines]

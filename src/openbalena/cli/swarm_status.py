@@ -2,11 +2,13 @@
 
 import argparse
 import sys
+import textwrap
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from openbalena.cli.console import WIDTH, folded
 from openbalena.cli.context import Context
 from openbalena.invocation import invocation
 
@@ -82,7 +84,7 @@ def _text(context: Context, cluster: "Cluster", stack: str) -> bool:
     for problem in found:
         where = f" on {', '.join(problem.nodes)}" if problem.nodes else ""
         console.say(f"{', '.join(problem.services)}{where}, {problem.count} times: {problem.error}")
-        console.say(f"  {problem.sentence}")
+        console.say(textwrap.indent("\n".join(folded(problem.sentence, WIDTH - 2)), "  "))
     if found:
         console.say("")
     head = ("NODE", "ROLE", "STATE", "ADDRESS", "ENGINE", "LABELS")
@@ -106,7 +108,8 @@ def _text(context: Context, cluster: "Cluster", stack: str) -> bool:
     if points:
         console.say("\nSingle points of failure")
     for point in points:
-        console.say(f"  {point.what} ({point.where}): {point.effect}. {point.recovery}.")
+        sentences = f"{point.what} ({point.where}): {point.effect}. {point.recovery}."
+        console.say(textwrap.indent("\n  ".join(folded(sentences, WIDTH - 4)), "  "))
     return all(item.phase is Phase.CONVERGED for item in progress)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openbalena.cli.console import Console, columns
+from openbalena.cli.console import WIDTH, Console, columns, folded
 from openbalena.errors import UsageError
 
 CELL = st.text(st.characters(codec="ascii", exclude_categories=("Cc", "Zs")), min_size=1)
@@ -48,6 +48,23 @@ def test_columns_keep_every_cell_and_stand_below_each_other(rows):
     assert [tuple(line.split()) for line in lines] == rows
     starts = [[line.index(cell) for cell in row[:1]] for line, row in zip(lines, rows, strict=True)]
     assert starts == [[0]] * len(rows)
+
+
+def test_a_long_last_column_goes_on_below_itself():
+    labels = ", ".join(f"data.volume-{number}" for number in range(9))
+    head, first, *more = columns([("NODE", "STATE", "LABELS"), ("node1", "ready", labels)])
+    assert more and max(map(len, [first, *more])) <= WIDTH
+    assert {line[: head.index("LABELS")] for line in more} == {" " * head.index("LABELS")}
+    assert " ".join(line[head.index("LABELS") :] for line in [first, *more]) == labels
+
+
+def test_folding_leaves_a_command_whole():
+    command = "`docker node update --label-add openbalena.ingress=true NODE`"
+    assert folded(f"make a second node one: {command}, then point DNS at it-too", 30) == [
+        "make a second node one:",
+        f"{command},",
+        "then point DNS at it-too",
+    ]
 
 
 def test_yes_agrees_without_a_question(capsys):
