@@ -1,6 +1,7 @@
 """The life of a deployment on a real swarm: init, build, up, status, logs, a change, down."""
 
 import json
+import re
 from uuid import uuid4
 
 import pytest
@@ -40,6 +41,17 @@ def test_init_again_changes_nothing_and_prints_how_to_join(small: Small) -> None
     assert result.code == 0
     assert "openbalena.data.store-data=true  is on node1" in result.out
     assert result.out.count("docker swarm join --token SWMTKN-") == 2
+    assert "Next:" not in result.out
+
+
+def test_init_names_the_next_step_where_nothing_is_deployed_yet(small: Small) -> None:
+    small.settings(STACK_NAME="another")
+    try:
+        assert re.search(
+            r"^Next: .* swarm-build, once every node has joined$", small.run("swarm-init").out, re.MULTILINE
+        )
+    finally:
+        small.settings(STACK_NAME="small")
 
 
 def test_init_refuses_what_cannot_be_changed_any_more(small: Small) -> None:
@@ -51,6 +63,7 @@ def test_build_again_builds_nothing(small: Small) -> None:
     result = small.run("swarm-build")
     assert "is there" in result.out and "building" not in result.err
     assert result.out.count("has every image") == 3
+    assert re.search(r"^Next: .* swarm-up$", result.out, re.MULTILINE)
 
 
 def test_the_same_again_replaces_no_task(small: Small) -> None:

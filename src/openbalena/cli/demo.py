@@ -125,7 +125,7 @@ def _deploy(steps: Steps, project: "Project", args: argparse.Namespace) -> None:
             "the api is a small program)."
         )
     steps.command("Labelling the nodes", "swarm-init", quiet=True)
-    steps.command("Building images and bringing them to every node", "swarm-build")
+    steps.command("Building images and bringing them to every node", "swarm-build", quiet=True)
     steps.command("Deploying the stack and waiting until all of it runs", "swarm-up", "--yes")
     steps.command("Checking the deployment over its public ports", "verify")
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from openbalena.cli.context import Context
 from openbalena.errors import OperationError
+from openbalena.invocation import invocation
 
 if TYPE_CHECKING:
     from openbalena.cluster.engine import Engine
@@ -56,8 +57,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
             console.progress(f"{what.service}: pushing {what.image} …")
             builder.push(engine, what)
         console.say(f"{len(builds)} images pushed: every node pulls them from there.")
-        return 0
-    return _spread(context, engine, engines.reach(engine, args.node), builds)
+    else:
+        _spread(context, engine, engines.reach(engine, args.node), builds)
+    console.say(f"Next: {invocation(context.project, lab=context.lab)} swarm-up")
+    return 0
 
 
 def _ensure_lab_base(engine: "Engine", bases: set[str]) -> None:
@@ -68,7 +71,7 @@ def _ensure_lab_base(engine: "Engine", bases: set[str]) -> None:
         base.ensure(engine)
 
 
-def _spread(context: Context, engine: "Engine", named: Sequence["Engine"], builds: list["Build"]) -> int:
+def _spread(context: Context, engine: "Engine", named: Sequence["Engine"], builds: list["Build"]) -> None:
     from openbalena.images import spread
     from openbalena.images.build import image_ids
 
@@ -92,7 +95,6 @@ def _spread(context: Context, engine: "Engine", named: Sequence["Engine"], build
     _unasked(context, engine, {node.node_id for node in nodes})
     if failed:
         raise OperationError("not every node has its images:\n  " + "\n  ".join(dict.fromkeys(failed)))
-    return 0
 
 
 def _unasked(context: Context, engine: "Engine", asked: set[str]) -> None:

@@ -4,6 +4,7 @@ import argparse
 
 from openbalena.cli.context import Context
 from openbalena.errors import OperationError
+from openbalena.invocation import invocation
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +65,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
             console.say(f"  {label}=true  is on {', '.join(where)}")
         for role, command in swarm.join_commands(client).items():
             console.say(f"To add a {role}, run there:\n  {command}")
+        if stack and (absent or not state.read(client, stack).services):
+            ours = invocation(context.project, lab=context.lab)
+            console.say(f"Next: {ours} swarm-build, once every node has joined")
     return 0
 
 
