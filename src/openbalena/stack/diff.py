@@ -1,6 +1,7 @@
 """What a deploy would change, in words: a stack as `docker stack config` prints it, beside what the Engine runs.
 
-Values of environment variables are never shown: what an image reads from its environment alone may be secret.
+Values of environment variables are never shown: what an image reads from its environment alone may be secret. Nor are
+those of volume options, since an NFS server's name stands there beside a CIFS server's password.
 """
 
 import re
@@ -40,7 +41,7 @@ def _changed(wanted: Values, has: Values) -> list[str]:
 
 
 def _mapping(title: str, old: Values, new: Values) -> list[str]:
-    hidden = title == "environment"
+    hidden = title in ("environment", "volume options")
     lines = []
     for key in sorted({*old, *new}):
         if key not in old:
@@ -88,6 +89,8 @@ def _wanted(name: str, service: Values, document: Mapping[str, Any], stack: str)
         "health check": ["NONE"] if check.get("disable") else check.get("test") or [],
         "health interval": _time(check.get("interval", "0")),
         "mounts": sorted(_wanted_mount(mount, document, stack) for mount in service.get("volumes", ())),
+        "volume options": dict(option for mount in service.get("volumes", ())
+                               for option in _wanted_options(mount, document, stack).items()),
         "ports": sorted(_port(port.get("published", 0), port["target"], port) for port in service.get("ports", ())),
         "secrets": _wanted_content("secrets", service, document, stack),
         "configs": _wanted_content("configs", service, document, stack),
@@ -129,6 +132,8 @@ def _has(spec: Mapping[str, Any]) -> Values:
         "health interval": check.get("Interval", 0),
         "mounts": sorted(_mount(item["Type"], item.get("Source", ""), item["Target"], item.get("ReadOnly", False))
                          for item in container.get("Mounts") or ()),
+        "volume options": dict(option for item in container.get("Mounts") or ()
+                               for option in _options(item).items()),
         "ports": sorted(_port(port.get("PublishedPort", 0), port["TargetPort"],
                               {"protocol": port.get("Protocol"), "mode": port.get("PublishMode")})
                         for port in (spec.get("EndpointSpec") or {}).get("Ports") or ()),
@@ -157,6 +162,36 @@ def _wanted_mount(mount: Values, document: Mapping[str, Any], stack: str) -> str
     if mount["type"] == "volume" and source:
         source = _object_name("volumes", source, document, stack)
     return _mount(mount["type"], source, mount["target"], mount.get("read_only", False))
+
+
+def _wanted_options(mount: Values, document: Mapping[str, Any], stack: str) -> Values:
+    """What `docker stack deploy` makes of a mount and its volume (docker/cli, handleVolumeToMount)."""
+    source = mount.get("source", "")
+    if mount["type"] != "volume" or not source:
+        return {}
+    described, own = document.get("volumes", {}).get(source) or {}, mount.get("volume") or {}
+    options = {"NoCopy": own.get("nocopy"), "Subpath": own.get("subpath")}
+    if not described.get("external"):
+        options["DriverConfig"] = {"Name": described.get("driver"), "Options": described.get("driver_opts")}
+        options["Labels"] = described.get("labels")
+    name = _object_name("volumes", source, document, stack)
+    return _options({"Type": "volume", "Source": name, "VolumeOptions": options})
+
+
+def _options(mount: Mapping[str, Any]) -> Values:
+    """The options of a mount's volume (Engine API) that are not Docker's own choice, each behind the volume's name."""
+    if mount["Type"] != "volume":
+        return {}
+    options = mount.get("VolumeOptions") or {}
+    driver = options.get("DriverConfig") or {}
+    found = {
+        "driver": driver.get("Name") if driver.get("Name") != "local" else None,
+        **(driver.get("Options") or {}),
+        **{f"label {name}": value for name, value in _own(options.get("Labels")).items()},
+        "nocopy": options.get("NoCopy"),
+        "subpath": options.get("Subpath"),
+    }
+    return {f"{mount.get('Source', '')} {name}": str(value) for name, value in found.items() if value}
 
 
 def _mount(kind: str, source: str, target: str, read_only: bool) -> str:

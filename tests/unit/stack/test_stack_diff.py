@@ -54,3 +54,38 @@ def test_changes_in_words_without_a_secret() -> None:
         ],
     }
     assert "hunter" not in str(changes)
+
+
+def test_changes_of_volume_options_without_their_values() -> None:
+    mounts = [
+        {"type": "volume", "source": "data", "target": "/d", "volume": {"nocopy": True}},
+        {"type": "volume", "source": "theirs", "target": "/t"},
+        {"type": "bind", "source": "/etc", "target": "/e"},
+    ]
+    document: dict[str, Any] = {
+        "services": {"web": {"image": "x:2", "volumes": mounts}},
+        "volumes": {
+            "data": {"driver": "local", "driver_opts": {"type": "nfs", "o": "addr=two"}, "labels": {"mine": "1"}},
+            "theirs": {"external": True, "driver_opts": {"o": "not ours to make"}},
+        },
+    }
+    had = {"DriverConfig": {"Name": "local", "Options": {"device": ":/x", "o": "addr=one"}}, "Labels": {"mine": "1"}}
+    spec = {
+        "Name": "s_web",
+        "TaskTemplate": {
+            "ContainerSpec": {
+                "Image": "x:2",
+                "Mounts": [
+                    {"Type": "volume", "Source": "s_data", "Target": "/d", "VolumeOptions": had},
+                    {"Type": "volume", "Source": "theirs", "Target": "/t", "VolumeOptions": {}},
+                    {"Type": "bind", "Source": "/etc", "Target": "/e"},
+                ],
+            }
+        },
+    }
+    assert diff.services(document, {"web": spec}, "s")["web"] == [
+        "volume options: - s_data device",
+        "volume options: + s_data nocopy",
+        "volume options: s_data o has another value",
+        "volume options: + s_data type",
+    ]
