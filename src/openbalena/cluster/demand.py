@@ -37,6 +37,7 @@ def _service(name: str, body: Mapping[str, Any], stack: str) -> Service:
         constraints=tuple(deploy.get("placement", {}).get("constraints", ())),
         update_order=deploy.get("update_config", {}).get("order", "stop-first"),
         endpoint_mode=deploy.get("endpoint_mode", "vip"),
+        domain=(body.get("environment") or {}).get("TLD", ""),
         ports=tuple(port for entry in body.get("ports", ()) for port in _ports(entry)),
         volumes=tuple(filter(None, map(_volume, body.get("volumes", ())))),
     )

@@ -45,6 +45,7 @@ def check(plan: Plan, cluster: Cluster) -> list[Finding]:
         *_architecture(plan, cluster),
         *_ports(plan, cluster),
         *_endpoints(plan, cluster),
+        *_domain(plan, cluster),
         *_images(plan, cluster),
     ]
     return sorted(found, key=lambda finding: not finding.fatal)
@@ -144,6 +145,23 @@ def _endpoints(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
             f"{names}: endpoint_mode is {modes[changed[0].name]} and would be {changed[0].endpoint_mode} "
             "(INGRESS_MODE=mesh is vip, host is dnsrr), which Docker cannot change while tasks run: "
             "run ./open-balena.sh swarm-down, which keeps the volumes, and then swarm-up"
+        )
+
+
+def _domain(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
+    """Services that run under another domain.
+
+    They reach each other through HAProxy by names below it, and the api's health check does: its first task of the new
+    domain waits for a HAProxy of the new domain, which comes later, and is rolled back.
+    """
+    runs = {service.name: service.domain for service in cluster.services if service.domain}
+    changed = [(runs[s.name], s.domain) for s in plan.services if s.domain and runs.get(s.name, s.domain) != s.domain]
+    if changed:
+        old, new = changed[0]
+        yield Finding(
+            f"the stack runs under the domain {old}, and its services cannot change to {new} one after the other: set "
+            "DNS_TLD back, or run ./open-balena.sh swarm-down, which keeps the volumes, and then swarm-up (devices go "
+            f"on asking for {old}: docs/docker-swarm-deployment.md, Changing the domain)"
         )
 
 

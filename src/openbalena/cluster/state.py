@@ -61,7 +61,10 @@ class Port:
 
 @dataclass(frozen=True)
 class Service:
-    """A service. `replicas` is None for a global one. `template` is the API's TaskTemplate."""
+    """A service. `replicas` is None for a global one. `template` is the API's TaskTemplate.
+
+    `domain` is what its images are told of DNS_TLD (the variable TLD).
+    """
 
     id: str
     name: str
@@ -73,6 +76,7 @@ class Service:
     update_message: str = ""
     update_order: str = "stop-first"
     endpoint_mode: str = "vip"
+    domain: str = ""
     ports: tuple[Port, ...] = ()
     volumes: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
@@ -184,6 +188,7 @@ def service_from(raw: Mapping[str, Any]) -> Service:
         update_message=update.get("Message", ""),
         update_order=(spec.get("UpdateConfig") or {}).get("Order", "stop-first"),
         endpoint_mode=(spec.get("EndpointSpec") or {}).get("Mode", "vip"),
+        domain=next((v.removeprefix("TLD=") for v in container.get("Env") or [] if v.startswith("TLD=")), ""),
         ports=tuple(
             Port(p.get("PublishedPort", 0), p.get("TargetPort", 0), p.get("Protocol", "tcp"), p.get("PublishMode", ""))
             for p in ports

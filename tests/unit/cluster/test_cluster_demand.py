@@ -19,6 +19,7 @@ DOCUMENT: dict[str, Any] = {
     "services": {
         "db": {
             "image": "db:1",
+            "environment": {"TLD": "my.example.com"},
             "volumes": [
                 {"type": "volume", "source": "db-data", "target": "/d"},
                 "/var/run/docker.sock:/x",
@@ -38,6 +39,7 @@ def test_services_of_a_document() -> None:
     db, remote = services(DOCUMENT, "ob")
     assert (db.name, db.short_name, db.replicas, db.volumes) == ("ob_db", "db", 1, ("db-data", "logs"))
     assert data_volumes(db) == ("db-data",)
+    assert (db.domain, remote.domain) == ("my.example.com", "")
     assert remote.replicas is None and remote.update_order == "start-first"
     assert [(port.published, port.target, port.mode) for port in remote.ports] == [
         (10000, 22, "host"),

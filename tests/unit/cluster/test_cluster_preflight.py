@@ -106,6 +106,14 @@ def test_a_running_service_cannot_change_its_endpoint_mode(runs: str, planned: s
     assert texts(plan, cluster([service("api", endpoint_mode=planned)], [])) == []
 
 
+def test_a_running_stack_cannot_change_its_domain() -> None:
+    plan = Plan((service("api", domain="new.example.com"), service("redis")))
+    (text,) = texts(plan, cluster([service("api", domain="old.example.com"), service("redis")], []))
+    assert "under the domain old.example.com" in text and "to new.example.com" in text and "swarm-down" in text
+    assert texts(plan, cluster([service("redis")], [])) == []
+    assert texts(plan, cluster([service("api", domain="new.example.com")], [])) == []
+
+
 def test_two_services_with_one_port() -> None:
     first, second = (service(name, ports=(Port(80, 80),)) for name in ("a", "b"))
     assert "services a and b both publish port 80/tcp" in texts(Plan((first, second)), nodes({}))[0]

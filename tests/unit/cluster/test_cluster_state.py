@@ -22,6 +22,7 @@ SERVICE = {
         "TaskTemplate": {
             "ContainerSpec": {
                 "Image": "x:c-1",
+                "Env": ["A_TLD=x", "TLD=small.example.com"],
                 "Mounts": [
                     {"Type": "volume", "Source": "small_data", "Target": "/d"},
                     {"Type": "bind", "Source": "/x", "Target": "/x"},
@@ -54,7 +55,7 @@ def test_a_global_service() -> None:
     found = service_from(SERVICE)
     assert found.replicas is None and found.short_name == "front"
     assert found.ports[0].published == 8088 and found.ports[0].mode == "host"
-    assert found.endpoint_mode == "dnsrr"
+    assert found.endpoint_mode == "dnsrr" and found.domain == "small.example.com"
     assert found.volumes == ("small_data",) and found.secrets == ("small_web-env-123456789012",)
     assert (found.update_state, found.constraints) == ("paused", ("node.labels.openbalena.ingress == true",))
 
