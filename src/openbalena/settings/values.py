@@ -1,5 +1,6 @@
 """Reading a deployment's settings: `.env`, the process environment, what a command adds; checked as a whole."""
 
+import errno
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -122,9 +123,17 @@ def current(project: Project, extra: Mapping[str, str] | None = None) -> Setting
 
 
 def _file(project: Project) -> dotenv.Dotenv:
-    if project.env_file.exists():
-        return dotenv.read(project.env_file)
-    return dotenv.parse("", project.env_file)
+    try:
+        project.env_file.stat()
+    except FileNotFoundError:
+        return dotenv.parse("", project.env_file)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UsageError(
+                f"{project.env_file}: is a symbolic link that leads back to itself: put the file, or a link to it there"
+            ) from None
+        raise
+    return dotenv.read(project.env_file)
 
 
 def _misspelt(file: dotenv.Dotenv) -> Iterator[str]:

@@ -55,6 +55,17 @@ def test_settings_in_a_pipe_are_not_waited_for(tmp_path: Path, capsys: pytest.Ca
     assert ".env: is no regular file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["config", "--dns-tld", "my.example.com", "--yes"], ["up"], ["showenv"]])
+def test_settings_that_are_a_link_to_themselves(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".env").symlink_to(".env")
+    assert main(["--project-directory", str(tmp_path), *words]) == 2
+    captured = capsys.readouterr()
+    assert f"{tmp_path}/.env: is a symbolic link that leads back to itself" in captured.err and captured.out == ""
+    assert [path.name for path in tmp_path.iterdir()] == [".env"]
+
+
 @pytest.mark.parametrize("text", ["15m", "1h30m", "1.5h", "2026-11-23", "2026-11-23T10:00:00.5Z", "1700000000"])
 def test_times_that_docker_knows(text: str) -> None:
     assert since(text) == text
