@@ -13,6 +13,11 @@ while [[ -L $self ]]; do
 done
 root=${self%/*}
 
+# Where the caller closed a stream, bash has this very file in its place.
+[[ /dev/stdin -ef $self ]] && exec </dev/null
+[[ /dev/stdout -ef $self ]] && exec >/dev/null
+[[ /dev/stderr -ef $self ]] && exec 2>/dev/null
+
 # The environment keeps a copy of the lock it was made from, written last and with the lock's own time. Comparing times
 # starts no process; src/openbalena/environment.py compares the contents.
 made_from=$root/.venv/requirements.lock

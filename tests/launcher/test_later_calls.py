@@ -49,6 +49,18 @@ def test_arguments_and_exit_status_pass_through(ready):
     assert done.stderr.startswith("error: 'no such command' is not a command")
 
 
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_closed_streams_change_nothing(ready, closed, tmp_path):
+    (tmp_path / ".env").write_text("OWN=$unset\n")
+    words = ready.command("--project-directory", str(tmp_path), "showenv")
+    done = subprocess.run(
+        ["bash", "-c", f'exec "$@" {closed}', "bash", *words], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert ("1>" in closed) == ("NFS_PORT=2049" not in done.stdout)
+    assert ("2>" in closed) == ("OWN uses a variable" not in done.stderr)
+
+
 def test_a_touched_lock_changes_nothing(ready):
     os.utime(ready.directory / "requirements.lock")
     before = ready.python.lstat().st_mtime_ns
