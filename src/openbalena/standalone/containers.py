@@ -45,7 +45,7 @@ class Container:
         """A container without a health check is ready when it runs."""
         if self.state == "running":
             return {"unhealthy": Phase.FAILING, "starting": Phase.STARTING}.get(self.health, Phase.READY)
-        if self.state in ("created", "restarting"):
+        if self.state == "restarting":
             return Phase.FAILING if self.exit_code else Phase.STARTING
         return Phase.STOPPED
 
@@ -55,6 +55,8 @@ class Container:
         restarts = f", restarts: {self.restarts}" if self.restarts else ""
         if self.state == "running":
             return (self.health or "running, has no health check") + restarts
+        if self.state == "created":
+            return f"could not be started, exit code {self.exit_code}" if self.exit_code else "was never started"
         return f"{self.state}, exit code {self.exit_code}{restarts}"
 
 

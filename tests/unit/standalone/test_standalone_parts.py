@@ -29,7 +29,9 @@ def container(service: str, state: str = "running", health: str = "healthy", exi
         ("running", "", 0, Phase.READY),
         ("running", "starting", 0, Phase.STARTING),
         ("running", "unhealthy", 0, Phase.FAILING),
-        ("created", "", 0, Phase.STARTING),
+        # The engine starts neither by itself.
+        ("created", "", 0, Phase.STOPPED),
+        ("created", "", 128, Phase.STOPPED),
         ("restarting", "", 1, Phase.FAILING),
         ("restarting", "", 0, Phase.STARTING),
         ("exited", "", 0, Phase.STOPPED),
@@ -39,6 +41,11 @@ def container(service: str, state: str = "running", health: str = "healthy", exi
 )
 def test_phase_of_a_container(state: str, health: str, exit_code: int, phase: Phase) -> None:
     assert container("api", state, health, exit_code).phase is phase
+
+
+def test_what_was_never_started_says_so() -> None:
+    assert container("api", "created", "").detail == "was never started"
+    assert container("api", "created", "", 128).detail == "could not be started, exit code 128"
 
 
 def test_a_service_is_as_its_worst_container_and_stopped_without_one() -> None:
