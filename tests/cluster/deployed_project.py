@@ -9,6 +9,8 @@ from openbalena.cluster import engine, state
 from openbalena.project import ROOT, Project
 
 STACK = "openbalena"
+# Seconds for one command: swarm-up itself gives up after 600, with a sentence on what does not run.
+PATIENCE = 660
 
 
 def command(project: Project, *words: str) -> list[str]:
@@ -16,15 +18,15 @@ def command(project: Project, *words: str) -> list[str]:
     return [str(ROOT / "open-balena.sh"), "--lab", "--project-directory", str(project.directory), *words]
 
 
-def tool(project: Project, *words: str, timeout: float = 300, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run that command without a terminal; `timeout` in seconds."""
+def tool(project: Project, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run that command without a terminal."""
     done = subprocess.run(
         command(project, *words),
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=PATIENCE,
         check=False,
     )
     assert_plain(project, words, done.stdout + done.stderr)

@@ -23,7 +23,7 @@ from openbalena.verify.front import CRL_PATH
 from openbalena.verify.registry import token
 from openbalena.verify.web import Web
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
 SEEN_BY_CLIENTS = [check for check in verify.CHECKS if check.name in ("certificate", "ping", "login", "vpn")]
 

@@ -15,7 +15,7 @@ from openbalena.cli.verify import target
 from openbalena.project import Project
 from openbalena.verify import Target, vpn
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 
 class Upload:

@@ -11,7 +11,7 @@ from deployed_project import STACK, running, tool
 from openbalena.cluster import engine, job, sealed, state
 from openbalena.project import Project
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 TOKEN = "openbalena-lab-dns-token"
 # Of a certificate that is due at once.

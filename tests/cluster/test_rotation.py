@@ -13,7 +13,7 @@ from openbalena.cli.verify import target
 from openbalena.cluster import engine, lock
 from openbalena.project import Project
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 
 def secrets() -> set[str]:

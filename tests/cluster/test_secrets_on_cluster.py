@@ -21,7 +21,7 @@ from openbalena.cluster import logs, state
 from openbalena.lab import paths
 from openbalena.project import Project
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 # None of the services that docs/certificates.md lists, which read secrets from their environment, runs in the demo.
 LISTED = {"ui", "postgrest", "builder", "delta", "cloudflared", "cert-manager"}

@@ -15,7 +15,7 @@ from openbalena.cluster import job, state
 from openbalena.project import Project
 from openbalena.storage import external
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 PASSWORD, ACCESS, SECRET = "pg-Pa55word-of-theirs", "acc3sskey", "s3cretkey-of-theirs"
 # The lab's S3 server, over TLS as a store outside is, with the first of the two buckets.
 STORE = """
