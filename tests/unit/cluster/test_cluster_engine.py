@@ -102,8 +102,9 @@ def test_a_log_that_hangs_is_given_up(tmp_path: Path) -> None:
         found.extend(logs.stream(engine, "service", "logs", silence=0.3))
         raise AssertionError
     start = time.monotonic()
-    assert logs.last_lines(engine, "t1", 5, limit=0.3) == ["one"]
-    assert time.monotonic() - start < 5
+    # Long enough for the program's start on a busy machine, short of its 30 s.
+    assert logs.last_lines(engine, "t1", 5, limit=3) == ["one"]
+    assert time.monotonic() - start < 20
 
 
 def test_a_log_ends_with_its_last_line_whole(tmp_path: Path) -> None:
