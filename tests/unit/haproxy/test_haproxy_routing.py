@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from front_door import CONFIGURATION, PASSWORD, TLD, FrontDoor, exchange
+from waiting import eventually
 
 HOSTS = {
     f"api.{TLD}": "api:80",
@@ -189,7 +190,8 @@ def test_a_post_is_never_sent_twice_and_a_get_is_retried(front_door: FrontDoor) 
     requests.clear()
     assert front_door.request(f"api.{TLD}", "/breaks", method="POST")[0] == 502
     assert requests.count("POST /breaks") == 1
-    time.sleep(1)  # a broken answer marks the server down; two good checks later it is back
+    # A broken answer marks the server down; two good checks later it is back.
+    eventually(lambda: front_door.request(f"api.{TLD}")[0] == 200)
     front_door.request(f"api.{TLD}", "/breaks")
     assert requests.count("GET /breaks") > 1
 
@@ -206,10 +208,12 @@ def test_log_has_host_and_path_but_no_query(front_door: FrontDoor) -> None:
 
 def test_names_are_asked_for_no_faster_than_their_resolver_says(front_door: FrontDoor) -> None:
     asked = front_door.stubs["dns"].asked  # type: ignore[attr-defined]
+    begin = time.monotonic()
     asked.clear()
     time.sleep(3)
+    count, passed = asked.count("api"), time.monotonic() - begin
     # Every 500 ms for services with several tasks, every 10 s (and its retries) for those that most do not have.
-    assert 2 <= asked.count("api") <= 8
+    assert 2 <= count <= 2 * passed + 2
     assert asked.count("delta") <= 2
     assert asked.count("s3") <= 3
 
