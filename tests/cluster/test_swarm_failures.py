@@ -13,8 +13,8 @@ from typing import TypeVar
 import pytest
 from swarm_project import COMPOSE, Result, Small
 
+from openbalena.cluster import deploy, job, lock, state
 from openbalena.cluster import engine as engines
-from openbalena.cluster import job, lock, state
 from openbalena.lab import Endpoint, node
 
 pytestmark = pytest.mark.cluster
@@ -46,6 +46,28 @@ def test_a_program_that_crashes_is_rolled_back_and_its_words_are_shown(changed: 
     assert "the update of web failed" in result.error
     assert "task: non-zero exit (3)" in result.error and "| the disk is on fire" in result.error
     assert "on node" in result.error
+
+
+def test_what_a_rollback_needs_is_not_removed_beside_it(small: Small, changed: Callable[..., Result]) -> None:
+    """As `pki sync` from a timer would, while an update is under way that will fail."""
+    engine, before = engines.current(True), small.project.env_file.read_text()
+    words = ("service", "inspect", "small_web", "--format")
+    old = engine.docker(*words, "{{range .Spec.TaskTemplate.ContainerSpec.Secrets}}{{.SecretName}} {{end}}").split()
+    small.compose = small.compose.replace("echo started;", "exit 3;")
+    small.write()
+    small.settings(COOKIE_SESSION_SECRET="0" * 32)
+    try:
+        assert small.run("swarm-up", "--no-wait").code == 0
+        with engine.client() as client:
+            assert not set(old) & set(deploy.remove_unused(client, "small"))
+        end = time.monotonic() + 90
+        while engine.docker(*words, "{{.UpdateStatus.State}}").strip() != "rollback_completed":
+            assert time.monotonic() < end, "the update was not rolled back within 90 s"
+            time.sleep(1)
+        listed = engine.docker("secret", "ls", "--format", "{{.Name}}").split()
+        assert old and set(old) <= set(listed)
+    finally:
+        small.project.env_file.write_text(before)
 
 
 def test_secrets_that_a_program_logs_are_masked(small: Small, changed: Callable[..., Result]) -> None:

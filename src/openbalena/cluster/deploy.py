@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +68,13 @@ def submit(engine: Engine, directory: Path, stack: str, *, resolve: bool, only: 
 def remove_unused(client: Any, stack: str) -> list[str]:
     """Remove old versions of the stack's secrets and configs that no service uses; returns their names.
 
-    Those of a service's previous spec go too: after a successful deploy there is nothing left to roll back to them.
+    Those of a service's previous spec go too, once its update is complete: there is nothing left to roll back to them.
     The newest settings (stored) stay, which no service uses.
     """
     settings = stored.newest(client, stack)
     used: dict[str, set[str]] = {"secrets": {settings.name} if settings else set(), "configs": set()}
-    for raw in client.api.services():
-        container = raw["Spec"].get("TaskTemplate", {}).get("ContainerSpec", {})
+    for spec in (spec for raw in client.api.services() for spec in _specs(raw)):
+        container = spec.get("TaskTemplate", {}).get("ContainerSpec", {})
         used["secrets"] |= {item["SecretName"] for item in container.get("Secrets") or []}
         used["configs"] |= {item["ConfigName"] for item in container.get("Configs") or []}
     gone = []
@@ -87,3 +87,12 @@ def remove_unused(client: Any, stack: str) -> list[str]:
         client.api.remove_config(identifier)
         gone.append(existing[identifier])
     return gone
+
+
+def _specs(service: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What the service's tasks may still be started from (Engine API, ServiceInspect, UpdateStatus.State)."""
+    yield service["Spec"]
+    # Without a status where the update has not begun yet, and where it changes no task.
+    state = (service.get("UpdateStatus") or {}).get("State")
+    if state not in ("completed", "rollback_completed") and "PreviousSpec" in service:
+        yield service["PreviousSpec"]
