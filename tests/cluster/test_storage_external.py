@@ -140,7 +140,7 @@ def test_a_database_is_asked_for_with_its_credentials(servers: dict[str, str], m
     ((fatal, text),) = check(database, EXTERNAL_POSTGRES_DATABASE="theirs")
     assert fatal and 'database "theirs" does not exist' in text
     ((fatal, text),) = check(database, DB_IMAGE="localhost:1/not-there:1")
-    assert not fatal and "could not be checked" in text
+    assert fatal and "could not be checked" in text and "set DB_IMAGE to an image" in text
     monkeypatch.setattr(external, "OLDEST_POSTGRES", 99)
     ((fatal, text),) = check(database)
     assert "PostgreSQL 17, which gets no fixes any more: 99 or later" in text

@@ -75,12 +75,20 @@ def store_script(settings: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
+_INSTEAD = (
+    ": set DB_IMAGE to an image that the nodes can get and that has psql, such as postgres:17 (where the database is "
+    "external it serves this check alone)"
+)
+
+
 def judged(what: str, outcome: job.Outcome) -> Iterator[Finding]:
     """What a task's words mean."""
     # curl's first line says what is wrong, the lines behind it where to read about it.
     words = next((line for line in outcome.lines if "curl: " in line), "") or job.failure(outcome)
     if not outcome.started or any(line.startswith("cannot:") for line in outcome.lines):
-        yield Finding(f"{what} could not be checked: {words}", fatal=False)
+        # The store's client is that of an image which is deployed, so another one cannot be asked for.
+        replaceable = what == "EXTERNAL_POSTGRES"
+        yield Finding(f"{what} could not be checked: {words}{_INSTEAD * replaceable}", fatal=replaceable)
     elif not outcome.ok:
         yield Finding(f"{what}: from inside the cluster: {words}")
     elif what == "EXTERNAL_POSTGRES":

@@ -46,9 +46,20 @@ def test_a_bucket(code: str, word: str) -> None:
     assert fatal and "web-resources" in text and word in text
 
 
-def test_what_could_not_be_asked_is_a_warning() -> None:
+def test_a_store_that_could_not_be_asked_is_a_warning() -> None:
     assert [fatal for fatal, _ in sentences("EXTERNAL_S3", "cannot: no curl with --aws-sigv4")] == [False]
-    assert [fatal for fatal, _ in sentences("EXTERNAL_POSTGRES", ok=False, started=False)] == [False]
+
+
+@pytest.mark.parametrize(
+    ("lines", "ok", "started", "word"),
+    [(("cannot: no psql",), True, True, "no psql"), ((), False, False, "No such image")],
+    ids=["an image without psql", "no image"],
+)
+def test_a_database_that_could_not_be_asked_is_refused_with_the_way_out(
+    lines: tuple[str, ...], ok: bool, started: bool, word: str
+) -> None:
+    ((fatal, text),) = sentences("EXTERNAL_POSTGRES", *lines, ok=ok, started=started)
+    assert fatal and word in text and "set DB_IMAGE to an image" in text
 
 
 def test_credentials_are_in_no_script() -> None:
