@@ -93,6 +93,8 @@ def _authority(last: x509.Certificate, authorities: Sequence[x509.Certificate], 
             yield "what is given as the CA is no CA certificate (its basic constraints do not say so)"
         if certificate.not_valid_after_utc <= now:
             yield f"the CA ended on {certificate.not_valid_after_utc:%Y-%m-%d}"
+        if certificate.not_valid_before_utc > now:
+            yield f"the CA is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
 
 
 def _extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:

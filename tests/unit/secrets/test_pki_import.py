@@ -146,6 +146,9 @@ def test_dates() -> None:
     old = issue("old", ROOT, end=-timedelta(hours=1), start=-9 * DAY)
     below = issue("server", old, NAMES)
     assert "certificate 2 of the file ended" in refusal(below.pem + old.pem, below.key_pem)
+    coming = issue("coming", start=DAY)
+    below = issue("server", coming, NAMES)
+    assert "the CA is not valid before 20" in refusal(below.pem, below.key_pem, coming.pem)
     soon = issue("server", MIDDLE, NAMES, end=10 * DAY)
     assert "in 9 days" in checked(soon.pem, soon.key_pem, b"", DOMAIN).warnings[0]
 
