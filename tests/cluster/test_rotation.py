@@ -1,6 +1,8 @@
 """Tokens are rotated, and more than one machine administers the cluster."""
 
 import shutil
+from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 
 import acceptance
@@ -8,10 +10,14 @@ import pytest
 from deployed_project import STACK, running, tool
 
 from openbalena import dotenv, verify
+from openbalena.cli import rotate_ca
+from openbalena.cli.console import Console
 from openbalena.cli.context import Context
 from openbalena.cli.verify import target
-from openbalena.cluster import engine, lock
+from openbalena.cluster import engine, lock, stored
+from openbalena.errors import OperationError
 from openbalena.project import Project
+from openbalena.secrets import bundle
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -101,22 +107,45 @@ def test_no_secret_is_left_in_what_the_one_shot_task_printed(deployed: Project, 
     assert "openbalena-read" not in engine.current(lab=True).docker("service", "ls")
 
 
-def test_a_lock_that_another_machine_left_is_named_and_taken_over(deployed: Project) -> None:
+@pytest.fixture
+def left(deployed: Project) -> Iterator[str]:
+    """The id of a lock that a deploy from another machine left."""
     labels = {"owner": "anna@laptop", "purpose": "swarm-up", "since": "2026-11-23T10:00:00+00:00", "pid": "77"}
     with engine.current(lab=True).client() as client:
-        identifier = client.configs.create(name=lock.NAME, data=b"x", labels={**labels, "machine": "another"}).id
-    try:
-        before = running()
-        done = tool(deployed, "swarm-up")
-        assert done.returncode == 1 and "anna@laptop has been running swarm-up (process 77)" in done.stderr
-        assert f"--take-over {identifier[:12]}" in done.stderr
-        done = tool(deployed, "swarm-up", "--take-over", "0" * 12)
-        assert done.returncode == 1 and "anna@laptop" in done.stderr, "only the lock that was named"
-        done = tool(deployed, "swarm-up", "--take-over", identifier[:12])
-        assert done.returncode == 0, done.stderr
-        assert running() == before
-        assert lock.NAME not in engine.current(lab=True).docker("config", "ls")
-    finally:
-        with engine.current(lab=True).client() as client:
-            for config in client.configs.list(filters={"name": lock.NAME}):
-                config.remove()
+        yield client.configs.create(name=lock.NAME, data=b"x", labels={**labels, "machine": "another"}).id
+        for config in client.configs.list(filters={"name": lock.NAME}):
+            config.remove()
+
+
+def test_a_lock_that_another_machine_left_is_named_and_taken_over(deployed: Project, left: str) -> None:
+    before = running()
+    done = tool(deployed, "swarm-up")
+    assert done.returncode == 1 and "anna@laptop has been running swarm-up (process 77)" in done.stderr
+    assert f"--take-over {left[:12]}" in done.stderr
+    done = tool(deployed, "swarm-up", "--take-over", "0" * 12)
+    assert done.returncode == 1 and "anna@laptop" in done.stderr, "only the lock that was named"
+    done = tool(deployed, "swarm-up", "--take-over", left[:12])
+    assert done.returncode == 0, done.stderr
+    assert running() == before
+    assert lock.NAME not in engine.current(lab=True).docker("config", "ls")
+
+
+def test_no_phase_begins_where_another_machine_deployed_while_it_was_asked_for(
+    deployed: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in deployed.pki.iterdir()}
+    authority = bundle.marks(deployed.pki, {})["ca"]
+    with engine.current(lab=True).client() as client:
+
+        def agreed_later(*_: object, **__: object) -> bool:
+            stored.save(client, STACK, b"others", {"ca": authority, "tokens": "others"}, "anna@laptop")
+            return True
+
+        monkeypatch.setattr(Console, "confirm", agreed_later)
+        try:
+            with pytest.raises(OperationError, match="anna@laptop has deployed this stack with other tokens"):
+                rotate_ca.run(Namespace(back=False, take_over="", yes=False), Context(project=deployed, lab=True))
+        finally:
+            for secret in client.secrets.list(filters={"label": "openbalena.settings.owner=anna@laptop"}):
+                secret.remove()
+    assert {path.name: path.read_bytes() for path in deployed.pki.iterdir()} == before

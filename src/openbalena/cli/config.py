@@ -11,7 +11,7 @@ import fcntl
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from openbalena import settings
@@ -87,18 +87,32 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
+def alone(directory: Path) -> AbstractContextManager[None]:
+    """Keep out whoever changes or reads the settings and the PKI below `directory`: two would make two sets of tokens.
+
+    The lock ends with the process. Raises OperationError where it is taken.
+    """
+    return _locked(directory, fcntl.LOCK_EX, "changing or deploying")
+
+
+def unchanged(directory: Path) -> AbstractContextManager[None]:
+    """As `alone`, but let others read meanwhile: what is deployed is one state of the settings and the PKI."""
+    return _locked(directory, fcntl.LOCK_SH, "changing")
+
+
 @contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """Keep a second `config` out: two would make two sets of tokens. The lock ends with the process."""
+def _locked(directory: Path, how: int, what: str) -> Iterator[None]:
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise OperationError(f"{directory}: cannot be read: {error.strerror}") from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise OperationError(f"{directory}: another config is running there: wait until it has ended") from None
+        raise OperationError(
+            f"{directory}: another command is {what} the settings there: wait until it has ended"
+        ) from None
     finally:
         os.close(descriptor)
 

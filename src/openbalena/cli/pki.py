@@ -49,13 +49,14 @@ def own_certificate(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where the cluster does not take the certificate, 2 for files that do not fit."""
-    values = settings.configured(context.project)
-    if args.action == "show":
-        return _show(args, context, Path(values["PKI_DIR"]))
     if args.action == "sync":
         from openbalena.cli import pki_sync
 
-        return pki_sync.run(args, context, values)
+        with alone(context.project.directory):
+            return pki_sync.run(args, context, settings.configured(context.project))
+    values = settings.configured(context.project)
+    if args.action == "show":
+        return _show(args, context, Path(values["PKI_DIR"]))
     if args.action == "renew":
         with alone(context.project.directory):
             return _renew(args, context, values)

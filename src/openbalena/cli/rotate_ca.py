@@ -48,9 +48,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from openbalena.secrets import replace
     from openbalena.secrets.check import problems
 
-    values = settings.configured(context.project)
-    directory = Path(values["PKI_DIR"])
     with alone(context.project.directory):
+        values = settings.configured(context.project)
+        directory = Path(values["PKI_DIR"])
         if replace.pending(directory):
             replace.finish(directory)
             context.console.say("The step that was cut off is complete now.")
@@ -63,17 +63,14 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _advance(args: argparse.Namespace, context: Context, values: Settings, directory: Path) -> int:
-    from openbalena import handover
     from openbalena.cluster import carried, engine, lock
     from openbalena.secrets import replace
     from openbalena.secrets.phases import Phase, phase
 
     console, current = context.console, engine.current(context.lab)
     with current.client() as client:
-        cluster = _running(client, values["STACK_NAME"])
-        handover.check(client, context.project, values)
+        cluster = _require_deployed(client, context, values, directory)
         now = phase(directory)
-        _require_deployed(cluster, directory, invocation(context.project, lab=context.lab))
         if args.back and now is not Phase.DROPPED:
             raise UsageError(f"secrets rotate CA --back: {now.text}, and only phase 3 can be taken back")
         if now is Phase.ISSUING:
@@ -86,6 +83,8 @@ def _advance(args: argparse.Namespace, context: Context, values: Settings, direc
             console.say("Nothing was changed.")
             return 1
         with lock.held(client, "secrets rotate CA", args.take_over):
+            # Another machine may have deployed while the question was open.
+            _require_deployed(client, context, values, directory)
             replace.advance(directory, values["DNS_TLD"], back=args.back)
     _tell(context, directory, cluster)
     return 0
@@ -105,9 +104,14 @@ def _running(client: Any, stack: str) -> "Cluster":
     return cluster
 
 
-def _require_deployed(cluster: "Cluster", directory: Path, ours: str) -> None:
+def _require_deployed(client: Any, context: Context, values: Settings, directory: Path) -> "Cluster":
+    """The cluster, where all its services run with this phase's files. Raises OperationError where one does not."""
+    from openbalena import handover
     from openbalena.cluster import carried
 
+    ours = invocation(context.project, lab=context.lab)
+    cluster = _running(client, values["STACK_NAME"])
+    handover.check(client, context.project, values)
     if other := carried.stale(cluster, _contents(directory)):
         names = ", ".join(carried.FILES[key] for key in other)
         raise OperationError(
@@ -119,6 +123,7 @@ def _require_deployed(cluster: "Cluster", directory: Path, ours: str) -> None:
             f"nothing was changed: {', '.join(unsettled)}: not all tasks run as they were deployed, so it is not known "
             f"whether all trust what they should: see {ours} swarm-status"
         )
+    return cluster
 
 
 def _contents(directory: Path) -> dict[str, bytes]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from openbalena.cli.config import unchanged
 from openbalena.cli.context import Context
 from openbalena.cli.numbers import seconds
 from openbalena.errors import OperationError
@@ -30,20 +31,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where something keeps the stack from running; every problem is named."""
-    from openbalena import deployment, handover
+    if args.dry_run:
+        return _dry_run(with_nfs(*_loaded(context)), context)
+    # What is rendered and what is kept in the swarm are read one after the other.
+    with unchanged(context.project.directory):
+        return _up(args, context, *_loaded(context))
+
+
+def _loaded(context: Context) -> "tuple[Deployment, tuple[str, ...]]":
+    """The deployment, and which of its volumes go to the NFS server."""
+    from openbalena import deployment
+    from openbalena.storage import nfs
+
+    loaded = deployment.load(context.project, lab=context.lab)
+    for warning in loaded.settings.warnings:
+        context.console.warn(warning)
+    nfs.require_server(loaded.settings)
+    return loaded, nfs.chosen(loaded.settings, loaded.compiled.stateful)
+
+
+def _up(args: argparse.Namespace, context: Context, loaded: "Deployment", on_nfs: tuple[str, ...]) -> int:
+    from openbalena import handover
     from openbalena.cluster import demand, lock, mesh, preflight, state
     from openbalena.cluster import engine as engines
     from openbalena.storage import external, guard, nfs, record
 
-    console = context.console
-    loaded = deployment.load(context.project, lab=context.lab)
-    for warning in loaded.settings.warnings:
-        console.warn(warning)
-    nfs.require_server(loaded.settings)
-    on_nfs = nfs.chosen(loaded.settings, loaded.compiled.stateful)
-    if args.dry_run:
-        return _dry_run(with_nfs(loaded, on_nfs), context)
-    stack = loaded.settings["STACK_NAME"]
+    console, stack = context.console, loaded.settings["STACK_NAME"]
     engine = engines.current(context.lab)
     with engine.client() as client:
         engines.require_manager(client, engine)
@@ -59,6 +72,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
             ):
                 raise OperationError("nothing was deployed")
         with lock.held(client, "swarm-up", args.take_over):
+            # Others may have had the lock while the question was open.
+            cluster = state.read(client, stack)
             if loaded.settings["INGRESS_MODE"] == "mesh":
                 console.progress("asking every node for ip_vs …")
                 _require(mesh.check(engine, client, cluster, plan.services[0].image), context)

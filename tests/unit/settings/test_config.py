@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,17 @@ def run(
     )
     assert done.returncode == code, done.stderr
     return done
+
+
+@contextmanager
+def locked(directory: Path, how: int) -> Iterator[None]:
+    """Hold the lock of `directory` as another command does."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    fcntl.flock(descriptor, how)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def values(directory: Path) -> dict[str, str]:
@@ -146,11 +158,26 @@ def test_another_domain_is_refused_before_anything_is_written(tmp_path: Path) ->
 
 
 def test_two_at_once_exclude_each_other(tmp_path: Path) -> None:
-    descriptor = os.open(tmp_path, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    assert "another config" in run(tmp_path, "config", "--dns-tld", "my.example.com", code=1).stderr
-    os.close(descriptor)
+    with locked(tmp_path, fcntl.LOCK_EX):
+        refused = run(tmp_path, "config", "--dns-tld", "my.example.com", code=1).stderr
+        assert "another command is changing or deploying" in refused
     run(tmp_path, "config", "--dns-tld", "my.example.com")
+
+
+def test_nothing_is_deployed_while_the_settings_change_and_nothing_changes_meanwhile(tmp_path: Path) -> None:
+    run(tmp_path, "config", "--dns-tld", "my.example.com")
+    nowhere = {"DOCKER_HOST": f"unix://{tmp_path}/nowhere.sock"}
+    with locked(tmp_path, fcntl.LOCK_EX):
+        for words in (["swarm-up"], ["pki", "sync"]):
+            refused = run(tmp_path, *words, code=1, environment=nowhere).stderr
+            assert "another command is changing" in refused, words
+        run(tmp_path, "swarm-up", "--dry-run")
+    with locked(tmp_path, fcntl.LOCK_SH):  # as swarm-up does
+        done = run(tmp_path, "swarm-up", code=1, environment=nowhere)
+        assert "Docker cannot be reached" in done.stderr, "the swarm's lock decides between two"
+        for words in (["config"], ["pki", "renew"], ["secrets", "rotate", "CA", "--yes"], ["pki", "sync"]):
+            refused = run(tmp_path, *words, code=1, environment=nowhere).stderr
+            assert "another command is changing or deploying" in refused, words
 
 
 def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
