@@ -130,6 +130,16 @@ def test_a_lock_that_another_machine_left_is_named_and_taken_over(deployed: Proj
     assert lock.NAME not in engine.current(lab=True).docker("config", "ls")
 
 
+def test_the_settings_are_fetched_beside_no_deploy(deployed: Project, left: str, tmp_path: Path) -> None:
+    second = Project(directory=tmp_path)
+    done = tool(second, "config", "--from-cluster")
+    assert done.returncode == 1 and "anna@laptop has been running swarm-up" in done.stderr, done.stderr
+    assert not second.env_file.exists()
+    done = tool(second, "config", "--from-cluster", "--take-over", left[:12])
+    assert done.returncode == 0, done.stderr
+    assert second.env_file.read_text() == deployed.env_file.read_text()
+
+
 def test_no_phase_begins_where_another_machine_deployed_while_it_was_asked_for(
     deployed: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

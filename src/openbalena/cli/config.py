@@ -33,6 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from-cluster", action="store_true", help="take the settings and the PKI of the stack that runs on the swarm"
     )
+    parser.add_argument(
+        "--take-over", metavar="LOCK", default="", help="(--from-cluster) take over the lock of a deploy that is gone"
+    )
     for variable in variables().values():
         if variable.option:
             parser.add_argument(variable.option, dest=variable.name, metavar="VALUE", help=variable.help)
@@ -47,6 +50,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
         with alone(project.directory):
             return from_cluster.run(args, context)
+    if args.take_over:
+        raise UsageError("config: --take-over is for --from-cluster alone")
     with alone(project.directory):
         if not args.yes and sys.stdin.isatty() and sys.stderr.isatty():
             answers |= ask(answers, settings.current(project))

@@ -13,14 +13,17 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """What is there already is kept beside the new, under another name, after a question; 1 where the answer is no."""
     from openbalena import handover
     from openbalena.cluster import engine as engines
+    from openbalena.cluster import lock
 
     console, project = context.console, context.project
     stack = settings.current(project)["STACK_NAME"]
     engine = engines.current(context.lab)
     with engine.client() as client:
         engines.require_manager(client, engine)
-        console.progress(f"asking the swarm for the settings of {stack} …")
-        packed = handover.fetch(engine, client, stack)
+        # Of two one-shot tasks of the same name the later replaces the other; and a deploy removes old settings.
+        with lock.held(client, "config --from-cluster", args.take_over):
+            console.progress(f"asking the swarm for the settings of {stack} …")
+            packed = handover.fetch(engine, client, stack)
     there = [path for path in (project.env_file, project.pki, project.override_file) if path.exists()]
     suffix = f".{datetime.now(UTC):%Y%m%d-%H%M%S}"
     names = ", ".join(str(path) for path in there)

@@ -180,6 +180,11 @@ def test_nothing_is_deployed_while_the_settings_change_and_nothing_changes_meanw
             assert "another command is changing or deploying" in refused, words
 
 
+def test_a_lock_is_taken_over_only_where_one_is_needed(tmp_path: Path) -> None:
+    done = run(tmp_path, "config", "--dns-tld", "my.example.com", "--take-over", "abc", code=2)
+    assert "--take-over is for --from-cluster alone" in done.stderr and not (tmp_path / ".env").exists()
+
+
 def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
     """A limit on files' size stands in for a full disk: write(2) fails half-way just so."""
     limited = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
