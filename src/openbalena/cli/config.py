@@ -10,6 +10,7 @@ import argparse
 import fcntl
 import os
 import sys
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -67,6 +68,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         planned = plan(project, answers, {**made, **taken})
         directory = Path(now["PKI_DIR"])
         pki.check(directory, now["DNS_TLD"])
+        if now.get("HAPROXY_CRT"):
+            from openbalena.secrets import imported
+
+            authority = b64decode(now.get("ROOT_CA", ""))
+            imported.checked(b64decode(now["HAPROXY_CRT"]), b64decode(now["HAPROXY_KEY"]), authority, now["DNS_TLD"])
         if not _agreed(planned, context, yes=args.yes):
             context.console.say("Nothing was changed.")
             return 1

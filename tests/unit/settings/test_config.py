@@ -238,6 +238,16 @@ def test_an_own_certificate_goes_into_the_chain(tmp_path: Path) -> None:
     assert "ROOT_CA" not in pki.public_values(tmp_path / "pki")
 
 
+def test_an_own_certificate_that_does_not_fit_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    pki.ensure(other, "other.example.com")
+    chain = base64.b64encode((other / "chain.pem").read_bytes()).decode()
+    own = {"HAPROXY_CRT": chain, "HAPROXY_KEY": chain}
+    done = run(tmp_path, "config", "--dns-tld", "my.example.com", environment=own, code=2)
+    assert "it is for other.example.com" in done.stderr and "one for *.my.example.com has them all" in done.stderr
+    assert not (tmp_path / ".env").exists() and not (tmp_path / "pki").exists()
+
+
 def test_showenv_masks_and_showpass_shows(tmp_path: Path) -> None:
     run(tmp_path, "config", "--dns-tld", "my.example.com", environment={"SUPERUSER_PASSWORD": "correct-horse"})
     with (tmp_path / ".env").open("a") as stream:
