@@ -3,12 +3,13 @@
 import os
 import subprocess
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from openbalena.cluster import lock, logs
+from openbalena.cluster import deploy, lock, logs
 from openbalena.cluster.engine import Engine, reach, require_manager
 from openbalena.errors import OperationError
 
@@ -38,6 +39,25 @@ def test_every_call_ends(tmp_path: Path) -> None:
     with pytest.raises(OperationError, match=r"no answer within 0\.2 s"):
         engine.docker("info", timeout=0.2)
     assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize(("failures", "calls"), [(0, 1), (1, 2), (2, 3), (3, 3)])
+def test_a_stack_that_changes_beside_a_deploy_is_handed_over_again(tmp_path: Path, failures: int, calls: int) -> None:
+    (tmp_path / "stack.yml").write_text("services: {}\n")
+    words = "failed to update service ob_api: Error response from daemon: rpc error: desc = update out of sequence"
+    count = f"echo called >>{tmp_path}/calls; [ $(wc -l <{tmp_path}/calls) -gt {failures} ] || {{ echo '{words}' >&2"
+    engine = Engine("node1", program(tmp_path, f"{count}; exit 1; }}"))
+    with pytest.raises(OperationError, match="out of sequence") if failures == calls else nullcontext():
+        deploy.submit(engine, tmp_path, "ob", resolve=False)
+    assert len((tmp_path / "calls").read_text().splitlines()) == calls
+
+
+def test_another_failure_of_a_deploy_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "stack.yml").write_text("services: {}\n")
+    engine = Engine("node1", program(tmp_path, f"echo called >>{tmp_path}/calls; echo no such network >&2; exit 1"))
+    with pytest.raises(OperationError, match="no such network"):
+        deploy.submit(engine, tmp_path, "ob", resolve=False)
+    assert (tmp_path / "calls").read_text() == "called\n"
 
 
 def test_a_host_of_ours_wins_over_the_user_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
