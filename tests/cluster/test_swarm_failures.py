@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TypeVar
 import pytest
 from swarm_project import COMPOSE, Result, Small
 
-from openbalena.cluster import deploy, job, lock, state
+from openbalena.cluster import deploy, job, labels, lock, state
 from openbalena.cluster import engine as engines
 from openbalena.lab import Endpoint, node
 
@@ -205,6 +206,20 @@ def test_nfs_without_a_server_is_refused(small: Small) -> None:
         assert result.code == 2 and "NFS_HOST" in result.error
     finally:
         small.project.env_file.write_text(before)
+
+
+def test_labels_that_are_set_at_once_are_all_there(small: Small) -> None:
+    names = [f"test.{number}" for number in range(16)]
+    with engines.current(True).client() as client:
+        node_id = state.read(client, "small").this_node
+        version = client.api.inspect_node(node_id)["Version"]["Index"]
+        try:
+            with ThreadPoolExecutor(2) as pool:
+                list(pool.map(lambda name: labels.add(client.api, node_id, {name: "true"}), names))
+            now = client.api.inspect_node(node_id)
+            assert set(names) <= set(now["Spec"]["Labels"]) and now["Version"]["Index"] > version
+        finally:
+            engines.current(True).docker("node", "update", *(f"--label-rm={name}" for name in names), node_id)
 
 
 def test_two_deployments_at_once_exclude_each_other(small: Small) -> None:

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             if place and cluster.node(holder) is None:
                 console.warn(f"{label} was not set: {guard.gone(label.removeprefix(DATA_LABEL), place)}")
                 continue
-            labels.add(client, holder, {label: "true"})
+            labels.add(client.api, holder, {label: "true"})
             console.say(f"  {label}=true  set on {cluster.hostname(holder)}")
         for label in [label for label in wanted if label not in absent]:
             where = [node.hostname for node in labels.holders(cluster.nodes, label)]

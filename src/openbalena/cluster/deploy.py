@@ -16,10 +16,6 @@ from openbalena.errors import OperationError
 
 # Seconds: submitting is quick, but with registry lookups each image may take a while.
 _SUBMIT = 300
-# swarmkit, manager/state/store: the service changed between docker's reading and writing it, as when an update that a
-# killed deploy began goes on or ends. What was handed over before stays, and is the same the next time.
-_OUT_OF_SEQUENCE = "update out of sequence"
-_TRIES = 3
 
 
 def read_rendered(directory: Path) -> dict[str, Any]:
@@ -57,17 +53,13 @@ def submit(engine: Engine, directory: Path, stack: str, *, resolve: bool, only: 
         document["services"] = {name: body for name, body in document["services"].items() if name in only}
         file = directory / "part.yml"  # beside the other, since paths in it begin there
         files.write_atomic(file, yaml.safe_dump(document), 0o600)
-    arguments = ["stack", "deploy", "--compose-file", str(file), *([] if only else ["--prune"]), "--with-registry-auth"]
-    arguments += ["--resolve-image", "changed" if resolve else "never", "--detach=true", stack]
     try:
-        for tries_left in reversed(range(_TRIES)):
-            try:
-                engine.docker(*arguments, env=environment(directory, stack), timeout=_SUBMIT)
-            except OperationError as error:
-                if not tries_left or _OUT_OF_SEQUENCE not in str(error):
-                    raise
-            else:
-                return
+        engine.docker(
+            *("stack", "deploy", "--compose-file", str(file), *([] if only else ["--prune"]), "--with-registry-auth"),
+            *("--resolve-image", "changed" if resolve else "never", "--detach=true", stack),
+            env=environment(directory, stack),
+            timeout=_SUBMIT,
+        )
     finally:
         if only:
             file.unlink()

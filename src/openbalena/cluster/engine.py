@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from openbalena.cluster.bridge import bridge
+from openbalena.cluster.sequence import in_sequence
 from openbalena.errors import OperationError
 
 # Seconds. What only asks answers in well under a second; the bound is there for an engine that hangs.
@@ -61,8 +62,12 @@ class Engine:
     def docker(self, *args: str, env: Mapping[str, str] | None = None, timeout: float = ASK) -> str:
         """What `docker ARGS` prints; `env` reaches the process alone. `timeout` is in seconds.
 
-        Raises OperationError with the command's own words when it fails, and when it does not end in time.
+        Raises OperationError with the command's own words when it fails, and when it does not end in time. It may be
+        given again (in_sequence), so what it hands over is the same then.
         """
+        return in_sequence(lambda: self._docker(args, env, timeout))
+
+    def _docker(self, args: tuple[str, ...], env: Mapping[str, str] | None, timeout: float) -> str:
         try:
             done = subprocess.run(
                 self.command(*args),

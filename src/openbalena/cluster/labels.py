@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from openbalena.cluster.placement import DATA_LABEL
+from openbalena.cluster.sequence import in_sequence
 from openbalena.cluster.state import Node
 from openbalena.errors import OperationError
 
@@ -34,9 +35,14 @@ def missing(nodes: Iterable[Node], labels: Iterable[str]) -> list[str]:
     return absent
 
 
-def add(client: Any, node_id: str, labels: Mapping[str, str]) -> None:
-    """Add `labels` to a node, keeping those it has; raises docker.errors.APIError."""
-    node = client.nodes.get(node_id)
-    spec = node.attrs["Spec"]
-    # The Engine replaces the whole spec, and refuses a version that is no longer the newest: no update is lost.
-    node.update({**spec, "Labels": {**(spec.get("Labels") or {}), **labels}})
+def add(api: Any, node_id: str, labels: Mapping[str, str]) -> None:
+    """Add `labels` to a node, keeping those it has; raises docker.errors.APIError. `api` is a docker.APIClient."""
+
+    def change() -> None:
+        node = api.inspect_node(node_id)
+        spec = node["Spec"]
+        # The Engine replaces the whole spec.
+        spec = {**spec, "Labels": {**(spec.get("Labels") or {}), **labels}}
+        api.update_node(node_id, node["Version"]["Index"], spec)
+
+    in_sequence(change)

@@ -7,6 +7,7 @@ from typing import Any
 
 from openbalena.cluster import state
 from openbalena.cluster.convergence import Phase, judge
+from openbalena.cluster.sequence import in_sequence
 from openbalena.errors import OperationError
 
 _INTERVAL = 0.5
@@ -31,24 +32,28 @@ def replace_secret(client: Any, service: state.Service, old: str, new: str, cont
     there = [secret for secret in client.secrets.list(filters={"name": new}) if secret.name == new]
     if not there:
         there = [client.secrets.create(name=new, data=content, labels={state.STACK_LABEL: service.stack})]
-    raw = client.api.inspect_service(service.id)
-    spec = raw["Spec"]
-    held = spec["TaskTemplate"]["ContainerSpec"]["Secrets"]
-    for item in held:
-        if item["SecretName"] == old:
-            item.update(SecretID=there[0].id, SecretName=new)
-    # The SDK's fetch_current_spec would write the Engine's defaults into the definition, and so replace tasks again.
-    client.api.update_service(
-        service.id,
-        raw["Version"]["Index"],
-        task_template=spec["TaskTemplate"],
-        name=spec["Name"],
-        labels=spec["Labels"],
-        mode=spec["Mode"],
-        update_config=spec.get("UpdateConfig"),
-        rollback_config=spec.get("RollbackConfig"),
-        endpoint_spec=spec.get("EndpointSpec"),
-    )
+
+    def change() -> None:
+        raw = client.api.inspect_service(service.id)
+        spec = raw["Spec"]
+        held = spec["TaskTemplate"]["ContainerSpec"]["Secrets"]
+        for item in held:
+            if item["SecretName"] == old:
+                item.update(SecretID=there[0].id, SecretName=new)
+        # The SDK's fetch_current_spec would write the Engine's defaults into the definition, and so replace tasks.
+        client.api.update_service(
+            service.id,
+            raw["Version"]["Index"],
+            task_template=spec["TaskTemplate"],
+            name=spec["Name"],
+            labels=spec["Labels"],
+            mode=spec["Mode"],
+            update_config=spec.get("UpdateConfig"),
+            rollback_config=spec.get("RollbackConfig"),
+            endpoint_spec=spec.get("EndpointSpec"),
+        )
+
+    in_sequence(change)
 
 
 def until_runs(client: Any, stack: str, name: str, timeout: float) -> None:

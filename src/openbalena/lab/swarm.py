@@ -7,6 +7,7 @@ from typing import Any
 import docker
 from docker.errors import APIError
 
+from openbalena.cluster import labels
 from openbalena.errors import OperationError
 from openbalena.lab.endpoint import accepts
 from openbalena.lab.progress import say
@@ -148,9 +149,7 @@ def _label(api: docker.APIClient, lab: Lab) -> None:
     if any(INGRESS_LABEL in item["Spec"].get("Labels", {}) for item in found.values()):
         return
     for node in lab.nodes[:_INGRESS_NODES]:
-        item = found[node.name]
-        spec = {**item["Spec"], "Labels": {**item["Spec"].get("Labels", {}), INGRESS_LABEL: "true"}}
-        api.update_node(item["ID"], item["Version"]["Index"], spec)
+        labels.add(api, found[node.name]["ID"], {INGRESS_LABEL: "true"})
 
 
 def _wait(what: str, done: Callable[[], bool]) -> None:

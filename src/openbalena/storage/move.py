@@ -158,7 +158,7 @@ def _finish(engine: Engine, client: Any, parts: _Parts, move: Move, known: Recor
     for node in labels.holders(cluster.nodes, label):
         if node.id != parts.target.id:
             engine.docker("node", "update", "--label-rm", label, node.id)
-    labels.add(client, parts.target.id, {label: "true"})
+    labels.add(client.api, parts.target.id, {label: "true"})
     report(f"starting {', '.join(service.short_name for service in parts.users)} on {parts.target.hostname}")
     _scale(engine, move.replicas)
     _until_running(client, parts, move)
