@@ -1,5 +1,6 @@
 """Volumes on a real NFS server, mounted by a real client: what is said where that cannot be, and that data stays."""
 
+import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from swarm_project import Result, Small
 from uml_machine import Machine
 
 from openbalena.errors import OperationError
+from openbalena.storage import volumes
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]  # the first test waits for the root and the boot
 OTHER = "/srv/other"
@@ -131,7 +133,28 @@ def test_the_data_outlives_its_container(deployed: Small, machine: Machine) -> N
     assert starts(machine)[:1] == first
 
 
-def test_a_server_that_dies_is_waited_for_and_nothing_is_lost(deployed: Small, machine: Machine) -> None:
+def shown(small: Small) -> tuple[str, object, str]:
+    """The node, the size and the remark that `storage show` has for the volume."""
+    result = small.run("storage", "show", "--json")
+    assert result.code == 0, result
+    (volume,) = json.loads(result.out)["volumes"]
+    return volume["node"], volume["size"], volume["remark"]
+
+
+def test_show_says_how_much_lies_there(deployed: Small, machine: Machine) -> None:
+    _, before, _ = shown(deployed)
+    machine.shell(f"head -c 3000000 /dev/urandom >{EXPORT}/store-data/more; sync")
+    try:
+        node, size, remark = shown(deployed)
+        assert (node, remark) == ("uml", "on NFS")
+        assert isinstance(before, int) and isinstance(size, int) and 2.9e6 < size - before < 3.2e6
+    finally:
+        machine.shell(f"rm {EXPORT}/store-data/more")
+
+
+def test_a_server_that_dies_is_waited_for_and_nothing_is_lost(
+    deployed: Small, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = starts(machine)
     serve(machine, 0)
     write = machine.engine.command("exec", container(machine), "sh", "-c", "echo waited >>/data/starts")
@@ -139,6 +162,9 @@ def test_a_server_that_dies_is_waited_for_and_nothing_is_lost(deployed: Small, m
         try:
             with pytest.raises(subprocess.TimeoutExpired):
                 writing.wait(5)
+            monkeypatch.setattr(volumes, "_NFS_TIMEOUT", 10.0)
+            node, size, remark = shown(deployed)
+            assert (node, size) == ("uml", None) and remark.startswith("on NFS: no answer"), remark
             serve(machine)
             assert writing.wait(90) == 0
         finally:

@@ -10,11 +10,14 @@ from openbalena.cluster import demand, job
 from openbalena.cluster.engine import Engine
 from openbalena.cluster.state import Cluster
 from openbalena.errors import OperationError
-from openbalena.storage.record import Record
+from openbalena.storage import nfs
+from openbalena.storage.record import Record, driver_options
 from openbalena.storage.scripts import MARK
 
 # Seconds; `du` reads every directory of a volume.
 _TIMEOUT = 300.0
+# A server that is away is waited for without an end.
+_NFS_TIMEOUT = 60.0
 # POSIX `du -k`: units of 1,024 bytes.
 _SIZES = f"""
 for volume in /openbalena-volumes/*; do
@@ -66,19 +69,29 @@ def located(cluster: Cluster, record: Record) -> list[Volume]:
 def find(engine: Engine, client: Any, cluster: Cluster, record: Record) -> list[Volume]:
     """The volumes with their sizes, measured by one task on each node that can run one, from an image that is there."""
     volumes = located(cluster, record)
-    jobs = []
-    for node in sorted({volume.node_id for volume in volumes}):
-        here = [volume for volume in volumes if volume.node_id == node and volume.name and not _nfs(record, volume)]
-        machine = cluster.node(node)
-        if here and machine and machine.usable:
-            jobs.append(_job(node, here, cluster))
-    answers = dict(zip((asked.node for asked in jobs), job.run(engine, client, jobs, _TIMEOUT), strict=True))
+    on_nfs = [volume for volume in volumes if _nfs(record, volume)]
+    local = [volume for volume in volumes if volume not in on_nfs]
+    answers = _asked(engine, client, cluster, local, _TIMEOUT)
+    distant = _asked(engine, client, cluster, on_nfs, _NFS_TIMEOUT)
     return [
-        replace(volume, remark="on NFS")
-        if _nfs(record, volume)
+        _distant(volume, distant.get(volume.node_id))
+        if volume in on_nfs
         else _measured(volume, answers.get(volume.node_id), cluster)
         for volume in volumes
     ]
+
+
+def _asked(
+    engine: Engine, client: Any, cluster: Cluster, volumes: list[Volume], timeout: float
+) -> dict[str, job.Outcome]:
+    """What each node says of those of `volumes` that are on it."""
+    jobs = []
+    for node in sorted({volume.node_id for volume in volumes}):
+        here = [volume for volume in volumes if volume.node_id == node and volume.name]
+        machine = cluster.node(node)
+        if here and machine and machine.usable:
+            jobs.append(_job(node, here, cluster))
+    return dict(zip((asked.node for asked in jobs), job.run(engine, client, jobs, timeout), strict=True))
 
 
 def _nfs(record: Record, volume: Volume) -> bool:
@@ -87,9 +100,25 @@ def _nfs(record: Record, volume: Volume) -> bool:
 
 
 def _job(node: str, here: list[Volume], cluster: Cluster) -> job.Job:
-    user = next(service for service in cluster.services if service.short_name in here[0].services)
-    mounts = [job.Mount(volume.name, f"/openbalena-volumes/{volume.volume}", user.stack) for volume in here]
-    return job.Job("size", node, user.image, _SIZES, mounts)
+    users = [next(s for s in cluster.services if s.short_name in volume.services) for volume in here]
+    mounts = [
+        job.Mount(
+            volume.name,
+            f"/openbalena-volumes/{volume.volume}",
+            user.stack,
+            options=driver_options(user, volume.volume),
+        )
+        for volume, user in zip(here, users, strict=True)
+    ]
+    return job.Job("size", node, users[0].image, _SIZES, mounts)
+
+
+def _distant(volume: Volume, outcome: job.Outcome | None) -> Volume:
+    """A volume on an NFS server: one that cannot be measured does not keep the others from being shown."""
+    if outcome is None or not outcome.ok:
+        why = nfs.meaning(outcome) if outcome else ""
+        return replace(volume, remark=f"on NFS: {why}" if why else "on NFS")
+    return replace(volume, size=_size(volume, outcome.lines), remark="on NFS")
 
 
 def _measured(volume: Volume, outcome: job.Outcome | None, cluster: Cluster) -> Volume:
@@ -99,9 +128,12 @@ def _measured(volume: Volume, outcome: job.Outcome | None, cluster: Cluster) -> 
         return replace(volume, remark=state if volume.name else "its service is not deployed")
     if not outcome.ok:
         raise OperationError(f"could not measure the volumes on {volume.node}: {job.failure(outcome)}")
-    words = _answers(volume, outcome.lines)
-    size = next((int(word) * 1024 for word in words if word.isdigit()), None)
-    return replace(volume, size=size, remark="left by a move" if "left" in words else "")
+    left = "left" in _answers(volume, outcome.lines)
+    return replace(volume, size=_size(volume, outcome.lines), remark="left by a move" if left else "")
+
+
+def _size(volume: Volume, lines: Iterable[str]) -> int | None:
+    return next((int(word) * 1024 for word in _answers(volume, lines) if word.isdigit()), None)
 
 
 def _answers(volume: Volume, lines: Iterable[str]) -> list[str]:
