@@ -100,7 +100,7 @@ def configured(project: Project, extra: Mapping[str, str] | None = None) -> Sett
         raise UsageError(f"{project.env_file}: DNS_TLD is not set: run ./open-balena.sh config{meant}")
     raise UsageError(
         f"{project.env_file} is not there: run ./open-balena.sh config, or name the directory it is in with "
-        "--project-directory"
+        "--project-directory; where a swarm has the deployment, ./open-balena.sh config --from-cluster gets it"
     )
 
 

@@ -149,6 +149,13 @@ def test_a_wrong_value_in_the_file_is_corrected_by_an_option(tmp_path: Path) -> 
     assert values(tmp_path)["DNS_TLD"] == "my.example.com"
 
 
+def test_without_settings_the_way_to_those_of_a_cluster_is_said(tmp_path: Path) -> None:
+    """Settings that `config` makes anew are refused there."""
+    for words in (["swarm-up"], ["pki", "sync"]):
+        said = run(tmp_path, *words, code=2).stderr
+        assert f"{tmp_path}/.env is not there" in said and f"{tmp_path} config --from-cluster gets it" in said
+
+
 def test_another_domain_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     run(tmp_path, "config", "--dns-tld", "my.example.com")
     before = (tmp_path / ".env").read_bytes()
