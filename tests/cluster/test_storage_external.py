@@ -11,7 +11,7 @@ import pytest
 from deployed_project import running, tool
 
 from openbalena.cluster import engine as engines
-from openbalena.cluster import job, state
+from openbalena.cluster import job, lock, state
 from openbalena.project import Project
 from openbalena.storage import external
 
@@ -169,7 +169,8 @@ def test_what_a_killed_check_left_does_not_stop_the_next(servers: dict[str, str]
         left = job.Job("postgres", nodes[1], servers["DB_IMAGE"], "sleep 300", secrets=[name])
         job.start(engine, left)
         try:
-            check({**servers, "EXTERNAL_S3": "false"}, EXTERNAL_POSTGRES_PASSWORD="wrong")
+            with lock.held(client, "swarm-up"):
+                check({**servers, "EXTERNAL_S3": "false"}, EXTERNAL_POSTGRES_PASSWORD="wrong")
             assert not client.services.list(filters={"name": left.name})
         finally:
             job.remove(engine, left)

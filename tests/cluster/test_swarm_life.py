@@ -8,7 +8,7 @@ import pytest
 from swarm_project import Small
 
 from openbalena.cluster import engine as engines
-from openbalena.cluster import state
+from openbalena.cluster import job, state
 
 pytestmark = pytest.mark.cluster
 
@@ -216,6 +216,13 @@ def test_down_keeps_the_volumes_and_the_next_up_finds_them(small: Small) -> None
 
 
 def test_down_with_volumes_names_them_and_asks(small: Small) -> None:
+    # What a swarm-up leaves that is killed while it looks at the volumes.
+    engine = engines.current(True)
+    with engine.client() as client:
+        node = state.read(client, "small").this_node
+        left = job.Job("look", node, image(small), "true", [job.Mount("small_store-data", "/data", "small")])
+        job.start(engine, left)
+        assert job.wait(engine, client, left, 60).ok
     result = small.run("swarm-down", "--volumes")
     assert result.code == 2 and "node1: volume small_store-data" in result.err and "--yes" in result.error
     assert status(small)["store"]["running"] == 1, "nothing was removed"

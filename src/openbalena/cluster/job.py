@@ -144,6 +144,12 @@ def remove(engine: Engine, job: Job) -> None:
         engine.docker("service", "rm", job.name)
 
 
+def remove_all(client: Any) -> None:
+    """Remove every job, ended ones too: they keep their volumes and secrets in use. Raises docker.errors.APIError."""
+    for service in client.services.list(filters={"label": LABEL}):
+        service.remove()
+
+
 def failure(outcome: Outcome) -> str:
     """A failed job's own words, or the Engine's where it said nothing."""
     return "; ".join(line for line in outcome.lines[-5:] if line.strip()) or outcome.error or "it said nothing"

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from openbalena.cluster import job
 from openbalena.errors import OperationError
 
 NAME = "openbalena-deploy-lock"
@@ -31,6 +32,8 @@ def held(client: Any, purpose: str, take_over: str = "") -> Iterator[None]:
     """
     identifier = _take(client, purpose, take_over)
     try:
+        # Jobs run under the lock alone, so those that are there now were left by a run that was killed.
+        job.remove_all(client)
         yield
     finally:
         _remove(client, identifier)

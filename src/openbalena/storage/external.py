@@ -132,9 +132,6 @@ def _store(lines: tuple[str, ...]) -> Iterator[Finding]:
 
 
 def _asked(engine: Engine, client: Any, what: str, credentials: str, question: job.Job) -> list[Finding]:
-    # A run that was killed on another manager left its task under another name; its secret is in use.
-    for left in client.services.list(filters={"label": f"{job.LABEL}={question.purpose}"}):
-        left.remove()
     with _kept(client, question.secrets[0], credentials):
         return list(judged(what, job.run(engine, client, [question], _TIMEOUT)[0]))
 
