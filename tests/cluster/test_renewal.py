@@ -4,6 +4,7 @@ import json
 import socket
 import ssl
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from deployed_project import running, tool
 from openbalena.cli.context import Context
 from openbalena.cli.verify import target
 from openbalena.project import Project
+from openbalena.secrets import certificates, renew
 from openbalena.verify import Target, vpn
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -77,6 +79,21 @@ def test_a_renewal_under_load_costs_no_request_and_no_session(deployed: Project,
     now = running()
     assert {name for name in now if now[name] != before[name]} == {"haproxy-certs"}
     assert (deployed.pki / "ca-0.pem").read_bytes() == authority
+
+
+@pytest.mark.parametrize("command", ["swarm-status", "verify"])
+def test_a_certificate_that_ends_soon_is_warned_of(
+    command: str, deployed: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = deployed.pki / "chain.pem"
+    before = chain.read_bytes()
+    monkeypatch.setattr(certificates, "LEAF_LIFETIME", timedelta(days=20, hours=2))
+    try:
+        assert renew.renew(deployed.pki, "openbalena.test") == ["chain.pem"]
+        done = tool(deployed, command)
+    finally:
+        chain.write_bytes(before)
+    assert f"warning: {chain} (HAProxy: every public name) ends in 20 days" in done.stderr, done.stderr
 
 
 def test_once_more_changes_nothing(deployed: Project) -> None:
