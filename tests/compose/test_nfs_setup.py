@@ -5,13 +5,11 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machine import DNS_TLD, Machine
+from machine import Machine
 
-from openbalena.lab import Endpoint
 from openbalena.project import ROOT
 from openbalena.standalone import build, deployment, on_nfs
 from openbalena.storage import nfs
@@ -19,18 +17,6 @@ from openbalena.storage import nfs
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 SERVER = ("--nfs-host", "192.0.2.1", "--yes")
-
-
-@pytest.fixture(scope="module")
-def machine(lab: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    directory: Path = tmp_path_factory.mktemp("nfs") / "obtest-nfs"
-    directory.mkdir()
-    made = Machine(directory, lab)
-    made.run("config", "--dns-tld", DNS_TLD, "--yes")
-    try:
-        yield made
-    finally:
-        made.run("destroy", "--yes", code=None)
 
 
 def containers(machine: Machine) -> str:

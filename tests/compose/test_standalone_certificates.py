@@ -4,7 +4,6 @@ The ACME server is pebble, asked by certbot; the DNS providers' APIs are stand-i
 """
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from acceptance import GREEN
 from cryptography import x509
 from machine import DNS_TLD, Machine
 
-from openbalena.lab import Endpoint
 from openbalena.secrets import pki
 from openbalena.secrets.keys import key_pem, read_key
 
@@ -25,17 +23,9 @@ TRUSTING = {"api", "registry", "s3", "vpn"}
 DUE = "services: {letsencrypt: {environment: {LIFETIME_DAYS: '3'}}}\n"
 
 
-@pytest.fixture(scope="module")
-def machine(lab: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    directory: Path = tmp_path_factory.mktemp("certificates") / "obtest-certificates"
-    directory.mkdir()
-    made = Machine(directory, lab)
-    made.run("config", "--dns-tld", DNS_TLD, "--yes")
-    try:
-        made.run("up")
-        yield made
-    finally:
-        made.run("destroy", "--yes", code=None)
+@pytest.fixture(scope="module", autouse=True)
+def _up(machine: Machine) -> None:
+    machine.run("up")
 
 
 @pytest.fixture(scope="module")

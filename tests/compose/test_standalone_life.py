@@ -9,7 +9,6 @@ import pytest
 from machine import DNS_TLD, Machine
 
 from openbalena import settings
-from openbalena.lab import Endpoint
 from openbalena.standalone.volumes import HOLDER_LABEL
 from openbalena.verify.account import bearer, log_in
 from openbalena.verify.web import Web
@@ -17,18 +16,6 @@ from openbalena.verify.web import Web
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
 
 OVERRIDE = "services: {redis: {labels: {mine: here}}}\n"
-
-
-@pytest.fixture(scope="module")
-def machine(lab: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    directory: Path = tmp_path_factory.mktemp("life") / "obtest-life"
-    directory.mkdir()
-    made = Machine(directory, lab)
-    made.run("config", "--dns-tld", DNS_TLD, "--yes")
-    try:
-        yield made
-    finally:
-        made.run("destroy", "--yes", code=None)
 
 
 @pytest.fixture(scope="module")
