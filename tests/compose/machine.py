@@ -21,7 +21,8 @@ DNS_TLD = "openbalena.test"
 _BOUND = 400
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """That of a process that runs the command line."""
     return {**os.environ, "PYTHONPATH": str(ROOT / "src")}
 
 
@@ -35,8 +36,8 @@ class Machine:
     def run(self, *words: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         """One command of the command line, without a terminal; `code` is the exit code it has to have."""
         done = subprocess.run(
-            self._command(*words),
-            env=_environment(),
+            self.command(*words),
+            env=environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -50,8 +51,8 @@ class Machine:
     def kill(self, step: str, *words: str) -> None:
         """Kill that command when it says `step`, which it has to."""
         with subprocess.Popen(
-            self._command(*words),
-            env=_environment(),
+            self.command(*words),
+            env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -62,7 +63,8 @@ class Machine:
                     command.kill()
         assert command.returncode == -signal.SIGKILL, f"{words} never said {step}"
 
-    def _command(self, *words: str) -> list[str]:
+    def command(self, *words: str) -> list[str]:
+        """The command line's words."""
         return [sys.executable, "-m", "openbalena", "--lab", "--project-directory", str(self.directory), *words]
 
     def docker(self, *words: str) -> str:

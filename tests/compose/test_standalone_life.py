@@ -1,12 +1,16 @@
 """The life of a deployment on one machine: up, the acceptance checks, restart, down, up with its data, destroy."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import acceptance
 import pytest
-from machine import DNS_TLD, Machine
+from machine import DNS_TLD, Machine, environment
 
 from openbalena import settings
 from openbalena.standalone.volumes import HOLDER_LABEL
@@ -54,6 +58,42 @@ def test_the_ca_of_one_machine_is_not_rotated(up: str, machine: Machine) -> None
     done = machine.run("secrets", "rotate", "CA", "--yes", code=2)
     assert "On one machine (up) balena-ca's volume holds the CA" in done.stderr
     assert {path.name: path.read_bytes() for path in (machine.directory / "pki").iterdir()} == before
+
+
+def test_ports_that_another_project_has_are_named_before_anything_starts(
+    up: str, machine: Machine, tmp_path: Path
+) -> None:
+    other = Machine(tmp_path / "obtest-second", machine.lab)
+    other.directory.mkdir()
+    other.run("config", "--dns-tld", DNS_TLD, "--yes")
+    done = other.run("up", code=1)
+    for port in (80, 443, 1936):
+        who = f"the container {machine.name}-haproxy-1 of the Compose project {machine.name}"
+        assert f"{port}/tcp of haproxy: {who} has it" in done.stderr
+    assert "building" not in done.stderr and not other.volumes
+    assert machine.docker("ps", "--all", "--quiet", "--filter", f"name={other.name}-") == ""
+
+
+def test_a_program_of_this_machine_that_has_a_port_is_named(up: str, machine: Machine, tmp_path: Path) -> None:
+    other = Machine(tmp_path / "obtest-third", machine.lab)
+    other.directory.mkdir()
+    other.run("config", "--dns-tld", DNS_TLD, "--yes")
+    # The machine's own name is the engine's for this one process: as where an engine runs beside the programs.
+    here = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', machine.lab.nodes[0].name]
+    command = [sys.executable, "-m", "openbalena", "--project-directory", str(other.directory), "up"]
+    programs = machine.lab.cli.parent
+    beside = {
+        **environment(),
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "DOCKER_CONFIG": str(programs),
+        "DOCKER_HOST": machine.lab.host,
+    }
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        other.project.override_file.write_text(f"services: {{haproxy: {{ports: ['{port}:80']}}}}\n")
+        done = subprocess.run([*here, *command], env=beside, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and f"\n  {port}/tcp of haproxy: " in done.stderr, done.stderr
+    assert f" (process {os.getpid()}) has it" in done.stderr
 
 
 def test_logs_name_their_service(up: str, machine: Machine) -> None:

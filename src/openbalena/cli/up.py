@@ -95,9 +95,10 @@ def _require_certificates(context: Context) -> None:
 
 
 def _start(standalone: "Standalone", context: Context, *, pull: bool) -> "Standalone":
-    from openbalena.standalone import build, certificates, on_nfs, remains, takeover
+    from openbalena.standalone import build, certificates, on_nfs, ports, remains, takeover
 
     report = context.console.progress
+    ports.require_free(standalone)
     on_nfs.prepare(standalone)
     takeover.check(standalone)
     if pull:
