@@ -189,11 +189,11 @@ def _given(args: argparse.Namespace, values: Settings) -> tuple[bytes, bytes, by
     """Certificate, key and CA as PEM: from the files, or from the variables where no file is named."""
     if args.certificate or args.key or args.ca:
         if not (args.certificate and args.key):
-            raise UsageError("pki import: --certificate and --key go together")
+            raise UsageError("--certificate and --key go together: name both")
         return _read(args.certificate), _read(args.key), _read(args.ca) if args.ca else b""
     certificate, key, authority = (b64decode(values.get(name, "")) for name in _NAMES)
     if not (certificate and key):
-        raise UsageError("pki import: name --certificate and --key, or set HAPROXY_CRT and HAPROXY_KEY")
+        raise UsageError("which certificate? Name --certificate and --key, or set HAPROXY_CRT and HAPROXY_KEY")
     return certificate, key, authority
 
 

@@ -44,6 +44,21 @@ def own(tmp_path: Path) -> list[str]:
     return ["--certificate", f"{directory}/own.pem", "--key", f"{directory}/own.key", "--ca", str(authority)]
 
 
+@pytest.mark.parametrize("command", [["custom-pki"], ["pki", "import"]])
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "error: which certificate? Name --certificate and --key, or set HAPROXY_CRT and HAPROXY_KEY\n"),
+        (["--certificate", "own.pem"], "error: --certificate and --key go together: name both\n"),
+    ],
+)
+def test_what_is_not_named_is_asked_for(
+    command: list[str], words: list[str], says: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, *words, "--project-directory", str(project)]) == 2
+    assert capsys.readouterr().err == says
+
+
 def test_there_and_back_leaves_the_settings_as_they_were(project: Path, own: list[str]) -> None:
     env, where = (project / ".env").read_text(), ["--project-directory", str(project)]
     old, bundle = ((project / "pki" / name).read_bytes() for name in ("chain.pem", "ca-bundle.pem"))
