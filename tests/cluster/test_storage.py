@@ -1,12 +1,11 @@
 """Volumes on a real swarm: nothing starts empty elsewhere, and a volume moves without losing a line."""
 
 import json
-import time
-from collections.abc import Callable
 
 import pytest
 from interrupted_move import interrupt
 from swarm_project import Small
+from waiting import eventually
 
 from openbalena.cluster import engine as engines
 from openbalena.cluster import state
@@ -18,13 +17,6 @@ LABEL = "openbalena.data.store-data"
 
 def docker(*arguments: str) -> str:
     return engines.current(True).docker(*arguments)
-
-
-def eventually(what: Callable[[], bool], seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(1)
 
 
 def store_tasks() -> list[tuple[str, str]]:
@@ -62,7 +54,7 @@ def remove_volume(node: str) -> None:
             return "no such volume" in str(error)
         return True
 
-    eventually(removed, 30)
+    eventually(removed)
 
 
 def test_show_says_where_a_volume_is_and_how_large(small: Small) -> None:
@@ -164,7 +156,8 @@ def test_a_move_never_overwrites_what_it_did_not_put_there(small: Small) -> None
 
 
 def test_a_dead_node_keeps_its_data_and_nothing_starts_elsewhere(small: Small) -> None:
-    docker("service", "update", "--force", "--detach", "small_store")
+    # To its end: a move that began meanwhile would change the service under the update.
+    docker("service", "update", "--force", "--detach=false", "--quiet", "small_store")
     eventually(lambda: store_tasks() == [("node1", "running")])
     assert small.run("storage", "move", "store-data", "node3").code == 0
     before = lines("node3")

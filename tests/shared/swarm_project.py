@@ -45,10 +45,13 @@ services:
         restart_policy: {condition: any, delay: 1s}
   store:
     <<: *run
-    command: ["sh", "-c", "date >> /data/starts; trap 'exit 0' TERM; while true; do sleep 1 & wait $$!; done"]
+    command: ["sh", "-c", "date >> /data/starts; >/tmp/up; trap 'exit 0' TERM; while true; do sleep 1 & wait $$!; done"]
+    # It runs, to Swarm, once it has written its line.
+    healthcheck: {test: [CMD, cat, /tmp/up], interval: 30s, timeout: 10s, start_period: 60s}
     volumes: [store-data:/data]
     profiles: [internal-postgres]
     x-swarm:
+      healthcheck: {start_interval: 200ms}
       stateful: [store-data]
       deploy: {replicas: 1, endpoint_mode: dnsrr, restart_policy: {condition: any, delay: 1s}}
   front:

@@ -2,18 +2,18 @@
 
 import json
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from nfs_server import EXPORT, begin, export, serve, starts
 from swarm_project import Result, Small
 from uml_machine import Machine
+from waiting import eventually
 
 from openbalena.errors import OperationError
 from openbalena.storage import volumes
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]  # the first test waits for the root and the boot
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 OTHER = "/srv/other"
 
 
@@ -47,13 +47,6 @@ def deployed(machine: Machine, small: Small) -> Iterator[Small]:
 
 def setup(small: Small, machine: Machine, path: str = EXPORT, server: str = "") -> Result:
     return small.run("swarm-nfs-setup", "--nfs-host", server or machine.address, "--nfs-path", path, "--yes")
-
-
-def eventually(what: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(1)
 
 
 def container(machine: Machine) -> str:
