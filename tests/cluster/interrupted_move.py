@@ -4,6 +4,9 @@ import signal
 import subprocess
 import sys
 
+# Seconds: a move waits 200 for what it stops, and as long as it is told (120, below) for the copy.
+PATIENCE = 400
+
 _SCRIPT = """
 import os, signal, sys
 from openbalena.cluster import engine, lock
@@ -25,6 +28,6 @@ def interrupt(stack: str, volume: str, node: str, step: str) -> None:
     """Begin or go on with the move, and kill it with its first word on `step`, before that step is done."""
     done = subprocess.run(
         [sys.executable, "-c", _SCRIPT, stack, volume, node, step],
-        capture_output=True, text=True, timeout=200, check=False,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr

@@ -13,7 +13,7 @@ from pathlib import Path
 from subprocess import run
 
 import pytest
-from deployed_project import STACK, command
+from deployed_project import PATIENCE, STACK, command
 
 from openbalena import settings
 from openbalena.cluster import engine as engines
@@ -150,7 +150,7 @@ def test_no_process_has_a_secret_among_its_arguments(deployed: Project, tmp_path
         ):
             done = run(
                 [sys.executable, "-c", HEARD, str(heard), *command(project, *words)[1:]],
-                capture_output=True, text=True, timeout=200, check=False,
+                capture_output=True, text=True, timeout=PATIENCE, check=False,
             )  # fmt: skip
             assert done.returncode == 0, (words, done.stdout, done.stderr)
             said += done.stdout + done.stderr

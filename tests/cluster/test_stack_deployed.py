@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from waiting import BOUND
 
 from openbalena import compose, stack
 from openbalena.cluster import deploy
@@ -17,8 +18,6 @@ from openbalena.stack import diff
 
 pytestmark = pytest.mark.cluster
 CASES = yaml.safe_load(Path(__file__).with_name("stack_cases.yml").read_text())
-# Seconds: networks go when the last task has let go of them.
-REMOVAL = 60
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +55,7 @@ def test_the_engine_has_what_was_promised(
         assert not wrong
         assert not any(changes(engine, client, tmp_path / "out", name).values())
     finally:
-        engine.docker("stack", "rm", name, timeout=REMOVAL)
+        engine.docker("stack", "rm", name, timeout=BOUND)
         gone(engine, name)
 
 
@@ -69,11 +68,11 @@ def changes(engine: engines.Engine, client: Any, directory: Path, name: str) -> 
 
 
 def gone(engine: engines.Engine, name: str) -> None:
-    """Wait until the stack's networks are gone: the next one may want their addresses."""
-    limit = time.monotonic() + REMOVAL
+    """Wait until the stack's networks are gone, after its last task: the next one may want their addresses."""
+    limit = time.monotonic() + BOUND
     arguments = ("network", "ls", "--quiet", "--filter", f"label=com.docker.stack.namespace={name}")
-    while engine.docker(*arguments, timeout=REMOVAL).strip():
-        assert time.monotonic() < limit, f"the networks of {name} are still there after {REMOVAL} s"
+    while engine.docker(*arguments).strip():
+        assert time.monotonic() < limit, f"the networks of {name} are still there after {BOUND} s"
         time.sleep(0.2)
 
 

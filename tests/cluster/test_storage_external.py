@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from deployed_project import running, tool
+from waiting import BOUND
 
 from openbalena.cluster import engine as engines
 from openbalena.cluster import job, lock, state
@@ -130,7 +131,7 @@ def check(settings: dict[str, str], **changed: str) -> list[tuple[bool, str]]:
 
 def test_a_database_is_asked_for_with_its_credentials(servers: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     database = {**servers, "EXTERNAL_S3": "false"}
-    end = time.monotonic() + 60
+    end = time.monotonic() + BOUND
     while found := check(database):
         assert time.monotonic() < end, found
     ((fatal, text),) = check(database, EXTERNAL_POSTGRES_PASSWORD="wrong")

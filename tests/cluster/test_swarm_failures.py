@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import pytest
 from swarm_project import COMPOSE, Result, Small
+from waiting import BOUND
 
 from openbalena.cluster import deploy, job, labels, lock, state
 from openbalena.cluster import engine as engines
@@ -28,7 +29,7 @@ def changed(small: Small) -> Iterator[Callable[..., Result]]:
     """Deploy with a changed definition; afterwards the right one is deployed again."""
     assert small.run("swarm-up").code == 0
 
-    def deploy(*replacements: tuple[str, str], timeout: int = 60) -> Result:
+    def deploy(*replacements: tuple[str, str], timeout: int = BOUND) -> Result:
         for old, new in replacements:
             assert old in small.compose
             small.compose = small.compose.replace(old, new)
@@ -161,8 +162,8 @@ def test_more_memory_than_any_node_has(changed: Callable[..., Result]) -> None:
 
 
 def test_the_time_limit_names_what_is_not_there(changed: Callable[..., Result]) -> None:
-    result = changed(('[CMD, "true"]', '[CMD, "false"]'), ("start_period: 20s", "start_period: 300s"), timeout=8)
-    assert result.code == 1 and "not converged within 8 s" in result.error
+    result = changed(('[CMD, "true"]', '[CMD, "false"]'), ("start_period: 20s", "start_period: 300s"), timeout=15)
+    assert result.code == 1 and "not converged within 15 s" in result.error
     assert "web: " in result.error and "is not healthy yet" in result.error
 
 

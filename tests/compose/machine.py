@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from output import assert_plain
+from waiting import BOUND
 
 from openbalena import settings, verify
 from openbalena.lab import Endpoint
 from openbalena.project import ROOT, Project
 
 DNS_TLD = "openbalena.test"
-# Seconds for one command; `up` with nothing built is the longest.
-_BOUND = 400
+# Seconds for one command: up itself gives up after 600, with the services that are not ready.
+_PATIENCE = 660
 
 
 def environment() -> dict[str, str]:
@@ -41,7 +42,7 @@ class Machine:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_BOUND,
+            timeout=_PATIENCE,
             check=False,
         )
         assert_plain(self.project, words, done.stdout + done.stderr)
@@ -70,7 +71,7 @@ class Machine:
     def docker(self, *words: str) -> str:
         """What the docker program says on the first node."""
         command = [str(self.lab.cli), "--host", self.lab.host, *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=BOUND).stdout
 
     @property
     def project(self) -> Project:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 from machine import Machine
+from waiting import BOUND
 
 from openbalena.project import ROOT
 from openbalena.standalone import build, deployment, on_nfs
 from openbalena.storage import nfs
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 SERVER = ("--nfs-host", "192.0.2.1", "--yes")
 
@@ -93,7 +94,7 @@ def test_the_check_runs_in_a_container(
     tmpfs = {"type": "tmpfs", "device": "tmpfs", "o": options}
     monkeypatch.setattr(nfs, "driver_options", lambda settings: tmpfs)
     standalone = deployment.load(machine.project, lab=True)
-    outcome = on_nfs.check(standalone, build.one(standalone, lambda _: None), ["db-data", "s3-data"], 60)
+    outcome = on_nfs.check(standalone, build.one(standalone, lambda _: None), ["db-data", "s3-data"], BOUND)
     assert words in nfs.meaning(outcome) and outcome.ok is (not words), outcome
     assert not containers(machine) and not machine.docker("volume", "ls", "--quiet")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from machine import DNS_TLD, Machine
+from waiting import BOUND
 
 from openbalena import settings
 from openbalena.cluster import engine as engines
@@ -21,7 +22,7 @@ from openbalena.standalone.containers import Phase
 from openbalena.verify import Target, account, front, vpn
 from openbalena.verify.web import Web
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 # As upstream's Makefile writes it.
 ENV = f"""\
@@ -72,10 +73,10 @@ def _upstream(machine: Machine) -> dict[str, str]:
         pass
     with engine.client() as client:
         # What started before the certificates lay there does not trust them; upstream has the same race.
-        health.until_ready(client, machine.name, ["cert-manager"], 100, lambda _: None)
+        health.until_ready(client, machine.name, ["cert-manager"], BOUND, lambda _: None)
         machine.docker("restart", *(f"{machine.name}-{name}-1" for name in ("api", "registry", "s3", "vpn")))
         wanted = sorted(built.definitions.services)
-        seen = health.until_ready(client, machine.name, wanted, 200, lambda _: None)
+        seen = health.until_ready(client, machine.name, wanted, BOUND, lambda _: None)
     assert {service.phase for service in seen} == {Phase.READY}, seen
     return takeover.tokens(machine.docker("exec", f"{machine.name}-api-1", "cat", f"/balena/{DNS_TLD}.env").encode())
 
@@ -109,7 +110,7 @@ def test_a_deployment_in_use_is_taken_over(machine: Machine, tmp_path: Path) -> 
     assert _old_device_connects(before, device, old_ca, tmp_path)
     machine.run("config", "--yes")
     before_down = (machine.env, settings.load(machine.project).secrets)
-    engines.current(True).docker("compose", "--project-name", machine.name, "down", timeout=100)
+    engines.current(True).docker("compose", "--project-name", machine.name, "down", timeout=BOUND)
 
     # The volumes' tokens are not the project's: nothing may start that locks devices out.
     shutil.rmtree(machine.directory / "pki")
