@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from waiting import BOUND
 
 from openbalena.cli.context import Context
 from openbalena.cli.verify import target
@@ -23,11 +24,13 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 _PORT = 8022
 _TUNNELS = 6
+# What the device's VPN client and its web server say once they are there.
+_UP = ("Initialization Sequence Completed", "Serving HTTP on")
 _DEVICE = """
 printf '%s' "$CREDENTIALS" >/tmp/credentials
 echo "$AUTHORITY" | base64 -d >/tmp/ca.pem
 mkdir -p /dev/net && [ -e /dev/net/tun ] || mknod /dev/net/tun c 10 200
-python3 -m http.server --directory /etc/ssl 8022 &
+python3 -u -m http.server --directory /etc/ssl 8022 &
 exec openvpn --client --dev tun --nobind --proto tcp-client --remote "$ADDRESS" 443 --ca /tmp/ca.pem \\
     --remote-cert-tls server --auth-user-pass /tmp/credentials
 """
@@ -58,9 +61,9 @@ def device(deployed: Project) -> Iterator[Device]:
         command = ["run", "--detach", "--name", name, "--cap-add", "NET_ADMIN", "--entrypoint", "sh", *options]
         engine.docker(*command, base.IMAGE, "-c", _DEVICE, env=environment)
         try:
-            deadline = time.monotonic() + 60
-            while "Initialization Sequence Completed" not in engine.docker("logs", name):
-                assert time.monotonic() < deadline, engine.docker("logs", name)
+            deadline = time.monotonic() + BOUND
+            while missing := [word for word in _UP if word not in engine.docker("logs", name)]:
+                assert time.monotonic() < deadline, (missing, engine.docker("logs", name))
                 time.sleep(0.5)
             yield Device(where, uuid, fleet.token)
         except OperationError as error:
