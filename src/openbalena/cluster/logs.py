@@ -16,6 +16,7 @@ from openbalena.errors import OperationError
 # Seconds without a line after which a log that is not followed counts as complete or stuck.
 SILENCE = 15.0
 _LAST_LINES = 10.0
+_AGAIN = 0.5
 # Each is a docker process of 50 MB, and a service has a handful of tasks with those that ended.
 _AT_ONCE = 8
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z ")
@@ -63,13 +64,28 @@ def stream(engine: Engine, *args: str, silence: float | None, limit: float | Non
 
 
 def last_lines(engine: Engine, task_id: str, count: int, limit: float = _LAST_LINES) -> list[str]:
-    """The last `count` log lines of one task: what comes within `limit` seconds, and no error where none does."""
-    found: list[str] = []
-    args = ("service", "logs", "--raw", "--tail", str(count), task_id)
-    # The failure that is being reported is the task's, not its log's.
-    with suppress(OperationError):
-        found.extend(stream(engine, *args, silence=limit, limit=limit))
-    return found[-count:]
+    """The last `count` log lines of one task: what comes within `limit` seconds, and no error where none does.
+
+    A node that is connecting to its manager anew gives none for a moment ("incomplete log stream"): it is asked again.
+    """
+    args = ("service", "logs", "--raw", "--timestamps", "--tail", str(count), task_id)
+    end = time.monotonic() + limit
+    while True:
+        found: list[str] = []
+        left = max(end - time.monotonic(), 0)
+        # The failure that is being reported is the task's, not its log's.
+        with suppress(OperationError):
+            found.extend(stream(engine, *args, silence=left, limit=left))
+            return _texts(found)[-count:]
+        # What docker itself says carries no time.
+        if (texts := _texts(found)) or time.monotonic() + _AGAIN >= end:
+            return texts[-count:]
+        time.sleep(_AGAIN)
+
+
+def _texts(lines: list[str]) -> list[str]:
+    """The lines that carry a time, without it."""
+    return [line.removeprefix(stamp) for line in lines if (stamp := moment(line))]
 
 
 def of_tasks(engine: Engine, ids: Sequence[str], *options: str) -> tuple[list[str], dict[str, str]]:

@@ -13,6 +13,9 @@ from openbalena.cluster import lock, logs
 from openbalena.cluster.engine import Engine, reach, require_manager
 from openbalena.errors import OperationError
 
+# As `docker service logs --timestamps` begins a line.
+TIME = "2026-11-24T10:00:00.000000000Z"
+
 
 def program(directory: Path, text: str) -> str:
     """A program of that shell text; it stands for the docker command line, not for an engine."""
@@ -114,7 +117,7 @@ def test_what_is_not_a_manager(swarm: dict[str, object], says: str) -> None:
 
 
 def test_a_log_that_hangs_is_given_up(tmp_path: Path) -> None:
-    engine = Engine(cli=program(tmp_path, "echo one; exec sleep 30"))
+    engine = Engine(cli=program(tmp_path, f"echo {TIME} one; exec sleep 30"))
     found: list[str] = []
     with pytest.raises(OperationError, match="nothing for"):
         found.extend(logs.stream(engine, "service", "logs", silence=0.3))
@@ -123,6 +126,14 @@ def test_a_log_that_hangs_is_given_up(tmp_path: Path) -> None:
     # Long enough for the program's start on a busy machine, short of its 30 s.
     assert logs.last_lines(engine, "t1", 5, limit=3) == ["one"]
     assert time.monotonic() - start < 20
+
+
+def test_a_node_that_does_not_give_its_log_yet_is_asked_again(tmp_path: Path) -> None:
+    """As docker says it of a node whose agent is connecting anew; its words are not the program's."""
+    refuses = "echo 'error from daemon in stream: incomplete log stream. node x is not available' >&2; exit 1"
+    script = f"[ -e {tmp_path}/asked ] && exec echo {TIME} one; touch {tmp_path}/asked; {refuses}"
+    assert logs.last_lines(Engine(cli=program(tmp_path, script)), "t1", 5) == ["one"]
+    assert logs.last_lines(Engine(cli=program(tmp_path, refuses)), "t1", 5, limit=1) == []
 
 
 def test_a_log_ends_with_its_last_line_whole(tmp_path: Path) -> None:
