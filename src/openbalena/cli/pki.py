@@ -23,6 +23,8 @@ from openbalena.settings import Settings
 
 # Seconds for haproxy-certs on all ingress nodes, one after the other.
 _TIMEOUT = 180.0
+# Bytes: a chain of certificates is a few thousand, and /dev/zero does not end.
+_LARGEST = 2**20
 # A certificate of one's own, its key and its private CA.
 _NAMES = ("HAPROXY_CRT", "HAPROXY_KEY", "ROOT_CA")
 
@@ -148,7 +150,9 @@ def _import(args: argparse.Namespace, context: Context, values: Settings) -> Non
     from openbalena.settings import envfile
 
     console, project, directory = context.console, context.project, Path(values["PKI_DIR"])
-    found = imported.checked(*_given(args, values), values["DNS_TLD"])
+    files = (args.certificate, args.key, args.ca)
+    sources = files if any(files) else _NAMES
+    found = imported.checked(*_given(args, values), values["DNS_TLD"], tuple(map(str, sources)))
     pem = dict(zip(_NAMES, (found.certificate, found.key, found.authority), strict=True))
     encoded = {name: b64encode(content).decode() for name, content in pem.items()}
     if clash := [name for name in encoded if os.environ.get(name, encoded[name]) != encoded[name]]:
@@ -199,6 +203,10 @@ def _given(args: argparse.Namespace, values: Settings) -> tuple[bytes, bytes, by
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as stream:  # a pipe of the shell's, too: <(pass show key)
+            content = stream.read(_LARGEST + 1)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > _LARGEST:
+        raise UsageError(f"{path}: expected a PEM file, and none is larger than {_LARGEST} bytes")
+    return content

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from openbalena.errors import UsageError
 from openbalena.secrets.expiry import WARNING, names
@@ -25,19 +26,27 @@ class Imported:
     warnings: tuple[str, ...]
 
 
-def checked(certificate: bytes, key: bytes, authority: bytes, dns_tld: str) -> Imported:
+def checked(
+    certificate: bytes,
+    key: bytes,
+    authority: bytes,
+    dns_tld: str,
+    named: Sequence[str] = ("the certificate", "the key", "the CA"),
+) -> Imported:
     """The PEM files of a certificate with its intermediates, its key, and its private CA (empty for a public one).
 
-    Raises one UsageError that names all that is wrong: form, key, order of the chain, names, dates, CA.
+    Raises one UsageError that names all that is wrong: form (with what the three are `named`), key, order of the chain,
+    strength, names, dates, CA.
     """
-    chain, authorities = _certificates(certificate, "certificate"), _certificates(authority, "CA") if authority else []
+    chain, authorities = _certificates(certificate, named[0]), _certificates(authority, named[2]) if authority else []
     private = key_in(key)
     if private is None:
-        raise UsageError("the key: expected an unencrypted EC or RSA private key in PEM form")
+        raise UsageError(f"{named[1]}: expected an unencrypted EC or RSA private key in PEM form")
     now = datetime.now(UTC)
     wrong = [
         *([] if belongs(private, chain[0]) else ["the key is not that of the first certificate"]),
         *_order(chain),
+        *(sentence for number, held in enumerate(chain, 1) for sentence in _strength(number, held.public_key())),
         *_dates(chain, now),
         *_names(chain[0], dns_tld),
         *(_authority(chain[-1], authorities, now) if authorities else []),
@@ -56,7 +65,7 @@ def _certificates(pem: bytes, what: str) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError:
-        raise UsageError(f"the {what}: expected certificates in PEM form") from None
+        raise UsageError(f"{what}: expected certificates in PEM form (-----BEGIN CERTIFICATE-----)") from None
 
 
 def _order(chain: Sequence[x509.Certificate]) -> Iterator[str]:
@@ -66,6 +75,17 @@ def _order(chain: Sequence[x509.Certificate]) -> Iterator[str]:
                 f"certificate {number} of the file was not issued by the one after it: put the server's certificate "
                 "first, then each issuer in turn"
             )
+
+
+def _strength(number: int, key: object) -> Iterator[str]:
+    """What OpenSSL's security level 2 refuses, so that HAProxy does not start, and curves that TLS 1.3 lacks.
+
+    Those it has for signatures are in RFC 8446, 4.2.3.
+    """
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < 2048:
+        yield f"certificate {number} of the file has an RSA key of {key.key_size} bits: 2048 are needed"
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name not in ("secp256r1", "secp384r1", "secp521r1"):
+        yield f"certificate {number} of the file has a key on {key.curve.name}: P-256, P-384 or P-521 is needed"
 
 
 def _dates(chain: Sequence[x509.Certificate], now: datetime) -> Iterator[str]:

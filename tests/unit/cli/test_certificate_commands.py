@@ -85,6 +85,19 @@ def test_a_certificate_that_names_each_host_is_used_and_given_up_again(
     assert main(["lint", *where]) == 0 and pki.serves_own(project / "pki")
 
 
+@pytest.mark.parametrize("number", [1, 3, 5])
+def test_a_file_that_is_no_pem_is_named(
+    number: int, project: Path, own: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for content, said in (b"\x30\x82", "PEM form"), (b"-" * 2**20 + b"-", "expected a PEM file"):
+        wrong = tmp_path / "wrong"
+        wrong.write_bytes(content)
+        words = [*own[:number], str(wrong), *own[number + 1 :]]
+        assert main(["pki", "import", *words, "--project-directory", str(project)]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: {wrong}: ") and said in error
+
+
 @pytest.mark.parametrize("words", [[], ["--remove"]])
 @pytest.mark.parametrize(
     ("broken", "said"),

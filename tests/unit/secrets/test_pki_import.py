@@ -130,6 +130,20 @@ def test_each_fault_has_its_sentence() -> None:
     assert "not issued by the given CA" in refusal(SERVER.pem + MIDDLE.pem, SERVER.key_pem, stranger.pem)
 
 
+@pytest.mark.parametrize(
+    ("key", "fault"),
+    [
+        (rsa.generate_private_key(public_exponent=65537, key_size=1024), "an RSA key of 1024 bits: 2048 are needed"),
+        (ec.generate_private_key(ec.SECP256K1()), "a key on secp256k1: P-256, P-384 or P-521 is needed"),
+    ],
+)
+def test_a_key_that_haproxy_or_its_clients_refuse(key: PrivateKey, fault: str) -> None:
+    server, middle = issue("server", ROOT, NAMES, key=key), issue("middle", ROOT, key=key)
+    assert f"certificate 1 of the file has {fault}" in refusal(server.pem, server.key_pem)
+    under = issue("server", middle, NAMES)
+    assert f"certificate 2 of the file has {fault}" in refusal(under.pem + middle.pem, under.key_pem)
+
+
 def test_a_ca_that_is_none_and_one_that_strict_clients_refuse() -> None:
     """Python 3.13, which the VPN's stand-in runs on, refused the second on the lab."""
     assert "no CA certificate" in refusal(SERVER.pem + MIDDLE.pem, SERVER.key_pem, SERVER.pem)
