@@ -47,6 +47,11 @@ TABLE = (
         heals=False,
     ),
     _advice(
+        r"no suitable node \(.*not available for new tasks",
+        "A node that may be the one it has to run on is down or drained: bring it back (swarm-status shows which); where "
+        "it is another one, let swarm-init set the labels.",
+    ),
+    _advice(
         r"scheduling constraints not satisfied",
         "No node has the labels or role the service asks for: see swarm-status, or let swarm-init set the labels.",
         heals=False,

@@ -159,11 +159,13 @@ def require_usable(cluster: Cluster, node_ids: Iterable[str]) -> None:
     """Raise OperationError where one of the nodes cannot run a task: it is away, drained or paused."""
     for node_id in node_ids:
         node = cluster.node(node_id)
-        if node is None or not node.usable:
-            state = f"{node.state}, {node.availability}" if node else "no longer in the swarm"
+        if node is None:
+            raise OperationError(f"node {cluster.hostname(node_id)} is no longer in the swarm: let it join again")
+        if not node.usable:
+            update = f"`docker node update --availability active {node.hostname}`"
+            advice = update if node.state == "ready" else "start it, or the Docker Engine on it"
             raise OperationError(
-                f"node {cluster.hostname(node_id)} is {state}: it has to be ready and active "
-                "(`docker node update --availability active NODE`)"
+                f"node {node.hostname} is {node.state}, {node.availability}; it has to be ready and active: {advice}"
             )
 
 

@@ -7,7 +7,8 @@ from cluster_builders import cluster, node
 
 from openbalena.cli import swarm_status
 from openbalena.cli.main import main
-from openbalena.cluster import nodes, single_points
+from openbalena.cluster import job, nodes, single_points
+from openbalena.errors import OperationError
 
 LOST: dict[str, Any] = {"reachability": "unreachable"}
 
@@ -63,3 +64,16 @@ def test_documents_are_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
 def test_only_a_terminal_is_cleared(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: terminal, raising=False)
     assert ("\x1b" in swarm_status._top()) is terminal
+
+
+@pytest.mark.parametrize(
+    ("fields", "advice"),
+    [
+        ({"state": "down"}, "start it, or the Docker Engine on it"),
+        ({"availability": "drain"}, "`docker node update --availability active node1`"),
+    ],
+)
+def test_a_node_that_no_task_can_be_asked_of_is_refused_with_what_helps(fields: dict[str, str], advice: str) -> None:
+    with pytest.raises(OperationError, match=f"it has to be ready and active: {advice}$"):
+        job.require_usable(cluster([], [], [node(1, **fields)]), ["n1"])
+    job.require_usable(cluster([], [], [node(1)]), ["n1"])

@@ -17,6 +17,8 @@ HEX = "0123456789abcdef"
     ("error", "says", "heals"),
     [
         ("no suitable node (scheduling constraints not satisfied on 3 nodes)", "swarm-init", False),
+        ("no suitable node (scheduling constraints not satisfied on 2 nodes; 1 node not available for new tasks)",
+         "down or drained: bring it back", True),
         ("no suitable node (host-mode port already in use on 2 nodes)", "stop-first", True),
         ("no suitable node (insufficient resources on 3 nodes)", "reservation", False),
         ("no suitable node (unsupported platform on 1 node)", "architecture", False),
