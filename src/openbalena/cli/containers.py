@@ -45,9 +45,13 @@ def _stop(standalone: "Standalone", args: argparse.Namespace, context: Context) 
 
 def _restart(standalone: "Standalone", args: argparse.Namespace, context: Context) -> None:
     from openbalena.cli.up import wait
+    from openbalena.standalone import certificates
 
     services = _services(standalone, args)
     _compose(standalone, context, "restart", *services)
+    if not services or certificates.MAKER in services:
+        anew = certificates.settle(standalone, context.console.progress)
+        services = sorted({*services, *anew}) if services else []
     wait(standalone, context, args.timeout, services)
 
 

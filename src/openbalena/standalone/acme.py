@@ -8,11 +8,10 @@ from typing import Any
 
 from openbalena.secrets import acme
 from openbalena.standalone import volumes
-from openbalena.standalone.certificates import CHAIN, MAKER
+from openbalena.standalone.certificates import CHAIN, MAKER, READY
 from openbalena.standalone.containers import Container, read
 from openbalena.standalone.deployment import Standalone
 
-_READY = "/certs/.ready"
 _INTERVAL = 1.0
 # Seconds for `docker compose restart`.
 _RESTART = 120.0
@@ -61,5 +60,5 @@ def _look(client: Any, project: str) -> State:
 
 
 def _done(client: Any, maker: Container) -> bool:
-    ready = volumes.look(client, maker.id, _READY)
+    ready = volumes.look(client, maker.id, READY)
     return ready is not None and maker.state == "running" and ready.changed >= datetime.fromisoformat(maker.started)

@@ -4,12 +4,14 @@ The images install the private CA at their start, where the certificate in use i
 it over restarts; ROOT_CA, where it is set, comes in its place (open-balena-base, configure-balena.sh). So a service
 that was made before the certificate became a public one goes on trusting the private CA alone, and one that started
 before the private one lay there does not trust it. cert-manager leaves a certificate of another CA where it is, and
-decides between the private and the public one when it starts (balena-io/cert-manager, entry.sh).
+decides between the private and the public one when it starts (balena-io/cert-manager, entry.sh). Whenever it is done it
+makes .ready anew, for which some images stop, to be started again (open-balena-base).
 """
 
+import time
 from base64 import b64decode
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,18 @@ from openbalena.standalone.deployment import Standalone
 from openbalena.standalone.volumes import Entry
 
 MAKER = "cert-manager"
-CHAIN = "/certs/export/chain.pem"
+CHAIN, READY = "/certs/export/chain.pem", "/certs/.ready"
 # Those that reach others by HAProxy's public names.
 _TRUSTING = ("api", "registry", "s3", "vpn")
+# Those that stop for .ready.
+_WATCHING = ("api", "s3", "vpn")
 # Seconds: cert-manager's start, after which most images start anew by themselves; new containers (the VPN's grace is
 # 150 s).
 _WRITTEN, _ANEW = 120.0, 300.0
+# How long after .ready a container that has it still to notice may run on: the api answers for some seconds more. One
+# that was not yet looking when it was made goes on for good.
+_STOPPING = timedelta(seconds=20)
+_INTERVAL = 0.5
 
 
 def place(standalone: Standalone) -> bool:
@@ -46,12 +54,18 @@ def place(standalone: Standalone) -> bool:
     return bool(files)
 
 
-def settle(standalone: Standalone, report: Callable[[str], None]) -> None:
-    """Once cert-manager has written its certificates, start what would not trust the one in use anew."""
+def settle(standalone: Standalone, report: Callable[[str], None]) -> list[str]:
+    """Once cert-manager has written its certificates, start what would not trust the one in use anew.
+
+    Returns the services that cert-manager's start has started anew, too.
+    """
     with standalone.engine.client() as client:
         (maker,) = health.until_ready(client, standalone.name, [MAKER], _WRITTEN, lambda _: None)
-        if maker.phase is not Phase.READY or standalone.settings.get("ROOT_CA"):
-            return
+        if maker.phase is not Phase.READY:
+            return []
+        anew = _until_started(client, standalone.name, maker.containers[0])
+        if standalone.settings.get("ROOT_CA"):
+            return anew
         chain = volumes.look(client, maker.containers[0].id, CHAIN)
         wrong = late(chain, read(client, standalone.name)) if chain else []
     if wrong:
@@ -60,6 +74,21 @@ def settle(standalone: Standalone, report: Callable[[str], None]) -> None:
             "up", "--detach", "--no-build", "--no-deps", "--force-recreate", *wrong, limit=_ANEW
         ):
             pass
+    return sorted({*anew, *wrong})
+
+
+def _until_started(client: Any, project: str, maker: Container) -> list[str]:
+    """Wait until what stops for the .ready that `maker` makes has started again, at most for _STOPPING; what has."""
+    begun = datetime.fromisoformat(maker.started)
+    while True:
+        ready = volumes.look(client, maker.id, READY)
+        made = ready.changed if ready and ready.changed >= begun else None
+        running = [c for c in read(client, project) if c.service in _WATCHING and c.state in ("running", "restarting")]
+        anew = [c.service for c in running if made and datetime.fromisoformat(c.started) >= made]
+        waited = datetime.fromisoformat(client.info()["SystemTime"]) - (made or begun)
+        if (made and len(anew) == len(running)) or waited > _STOPPING:
+            return anew
+        time.sleep(_INTERVAL)
 
 
 def late(chain: Entry, containers: list[Container]) -> list[str]:
