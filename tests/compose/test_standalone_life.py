@@ -11,13 +11,14 @@ from pathlib import Path
 import acceptance
 import pytest
 from machine import DNS_TLD, Machine, environment
+from waiting import eventually
 
 from openbalena import settings
 from openbalena.standalone.volumes import HOLDER_LABEL
 from openbalena.verify.account import bearer, log_in
 from openbalena.verify.web import Web
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 OVERRIDE = "services: {redis: {labels: {mine: here}}}\n"
 
@@ -152,9 +153,18 @@ def registry(up: str, machine: Machine, tmp_path: Path) -> Iterator[str]:
     try:
         machine.docker("cp", str(settings), f"{name}:/settings.yml")
         machine.docker("start", name)
+        eventually(lambda: _listens(machine.lab.nodes[0].address, 5000))
         yield "localhost:5000"
     finally:
         machine.docker("rm", "--force", name)
+
+
+def _listens(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), 5).close()
+    except OSError:
+        return False
+    return True
 
 
 def test_update_takes_a_newer_image_of_the_same_tag_and_nothing_else_starts_anew(
