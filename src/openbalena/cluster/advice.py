@@ -48,8 +48,8 @@ TABLE = (
     ),
     _advice(
         r"no suitable node \(.*not available for new tasks",
-        "A node that may be the one it has to run on is down or drained: bring it back (swarm-status shows which); where "
-        "it is another one, let swarm-init set the labels.",
+        "A node that may be the one it has to run on is down or drained: bring it back (swarm-status shows which); "
+        "where it is another one, let swarm-init set the labels.",
     ),
     _advice(
         r"scheduling constraints not satisfied",
