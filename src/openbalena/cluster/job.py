@@ -15,6 +15,7 @@ from typing import Any
 
 from openbalena.cluster import advice, logs
 from openbalena.cluster.engine import Engine
+from openbalena.cluster.patience import answered
 from openbalena.cluster.state import Cluster, Task, task_from
 from openbalena.errors import OperationError
 
@@ -109,7 +110,7 @@ def wait(engine: Engine, client: Any, job: Job, timeout: float) -> Outcome:
     """How a started job ends; one that has not ended within `timeout` seconds, or cannot be started, failed too."""
     end, failing = time.monotonic() + timeout, 0.0
     while True:
-        task = _newest(client, job)
+        task = answered(lambda: _newest(client, job))
         if task is not None and advice.on(task.error).passes and time.monotonic() < end:
             start(engine, job)
         elif task is not None and task.state in _DONE:

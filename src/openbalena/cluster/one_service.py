@@ -7,6 +7,7 @@ from typing import Any
 
 from openbalena.cluster import state
 from openbalena.cluster.convergence import Phase, judge
+from openbalena.cluster.patience import answered
 from openbalena.cluster.sequence import in_sequence
 from openbalena.errors import OperationError
 
@@ -60,7 +61,7 @@ def until_runs(client: Any, stack: str, name: str, timeout: float) -> None:
     """Wait until the service runs as it was asked to; raises OperationError after `timeout` seconds."""
     end = time.monotonic() + timeout
     while True:
-        cluster = state.read(client, stack)
+        cluster = answered(lambda: state.read(client, stack))
         service = find(cluster, name)
         if service is None:
             raise OperationError(f"the service {name} is gone: somebody removed it")

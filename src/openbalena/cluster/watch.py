@@ -9,8 +9,8 @@ from typing import Any
 
 from openbalena.cluster import problems, state
 from openbalena.cluster.convergence import Phase, Progress, judge_all
+from openbalena.cluster.patience import answered
 from openbalena.cluster.state import Cluster
-from openbalena.errors import OperationError
 
 _INTERVAL = 1.0
 # A task without a health check counts as running at once; one that crashes at its start shows it within this time
@@ -77,24 +77,12 @@ def known(cluster: Cluster) -> frozenset[str]:
 def until_converged(
     client: Any, stack: str, timeout: float, known: frozenset[str], report: Callable[[list[Progress]], None]
 ) -> Outcome:
-    """Watch the stack once a second and tell `report` how far it is; `timeout` in seconds.
-
-    A manager that cannot answer for a moment (a change of leader) is asked again; raises OperationError when none has
-    answered for as long as the time limit.
-    """
-    import docker
-    import requests
-
+    """Watch the stack once a second and tell `report` how far it is; `timeout` in seconds."""
     watch = Watch(timeout, time.monotonic(), known)
     while True:
-        try:
-            cluster = state.read(client, stack)
-        except (docker.errors.APIError, requests.RequestException) as error:
-            if time.monotonic() - watch.started >= timeout:
-                raise OperationError(f"no manager answered for {timeout:g} s: {error}") from error
-        else:
-            report(judge_all(cluster))
-            outcome = watch.observe(cluster, time.monotonic())
-            if outcome is not None:
-                return outcome
+        cluster = answered(lambda: state.read(client, stack))
+        report(judge_all(cluster))
+        outcome = watch.observe(cluster, time.monotonic())
+        if outcome is not None:
+            return outcome
         time.sleep(_INTERVAL)

@@ -14,6 +14,7 @@ from typing import Any
 
 from openbalena.cluster import demand, job, labels, placement, state
 from openbalena.cluster.engine import Engine
+from openbalena.cluster.patience import answered
 from openbalena.cluster.placement import DATA_LABEL
 from openbalena.cluster.state import Cluster, Node, Service
 from openbalena.errors import OperationError, UsageError
@@ -223,7 +224,7 @@ def _wait(client: Any, stack: str, timeout: float, left: Callable[[Cluster], lis
     """What `left` still finds when there is nothing more, or at the end of `timeout` seconds."""
     end = time.monotonic() + timeout
     while True:
-        found = left(state.read(client, stack))
+        found = left(answered(lambda: state.read(client, stack)))
         if not found or time.monotonic() >= end:
             return found
         time.sleep(_INTERVAL)
