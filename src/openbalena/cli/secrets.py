@@ -70,7 +70,8 @@ def _rotate(args: argparse.Namespace, context: Context, compiled: "Compiled") ->
 
     console, services = context.console, ", ".join(users(compiled, args.name)) or "no service"
     question = f"Give {args.name} another value? The next swarm-up replaces the tasks of {services}."
-    if args.name in variables() and not console.confirm(question, yes=args.yes):
+    known = variables().get(args.name)
+    if known and known.token and not console.confirm(question, yes=args.yes):
         console.say("Nothing was changed.")
         return 1
     with alone(context.project.directory):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from openbalena import deployment, dotenv, placeholder, settings, stack
+from openbalena.cli.main import main
 from openbalena.errors import UsageError
 from openbalena.project import Project
 from openbalena.secrets import replace, tokens
@@ -88,3 +89,9 @@ def test_refusals_change_nothing(project: Project) -> None:
     assert project.env_file.read_text() == before
     with pytest.raises(UsageError, match="not there: run ./open-balena.sh config"):
         rotate(Project(directory=project.directory / "nowhere"), TOKENS[0])
+
+
+def test_what_is_no_token_is_refused_before_a_question(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--project-directory", str(project.directory), "secrets", "rotate", "DNS_TLD"]) == 2
+    error = capsys.readouterr().err
+    assert "DNS_TLD: no token; there are" in error and "another value" not in error
