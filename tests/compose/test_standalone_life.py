@@ -135,6 +135,7 @@ def test_data_is_there_after_down_and_up(up: str, machine: Machine) -> None:
     machine.run("down")
     assert machine.volumes == before
     assert set(machine.status().values()) == {"stopped"}
+    assert " up starts what is stopped" in machine.run("wait", code=1).stderr
     machine.run("up")
     path = f"/v7/application({made.json()['id']})"
     token = log_in(target, target.addresses[0])

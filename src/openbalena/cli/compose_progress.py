@@ -35,7 +35,14 @@ def failure(standalone: Standalone, late: Sequence[Service], count: int) -> str:
     for service in late:
         lines.append(f"  {service.name}: {service.detail}")
         lines += [f"    | {line}" for line in last_lines(standalone, service.name, count)]
-    return "\n".join([*lines, "More: ./open-balena.sh logs SERVICE"])
+    stopped = any(service.phase is Phase.STOPPED for service in late)
+    return "\n".join(
+        [
+            *lines,
+            *(["./open-balena.sh up starts what is stopped"] if stopped else []),
+            "More: ./open-balena.sh logs SERVICE",
+        ]
+    )
 
 
 def last_lines(standalone: Standalone, service: str, count: int) -> list[str]:
