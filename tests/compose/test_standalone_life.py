@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,6 +105,22 @@ def test_logs_name_their_service(up: str, machine: Machine) -> None:
     assert "no service web" in machine.run("logs", "web", code=2).stderr
 
 
+def test_logs_of_a_time_and_on_until_they_are_interrupted(up: str, machine: Machine) -> None:
+    assert machine.run("logs", "redis", "--since", "2020-01-01").stdout
+    assert machine.run("logs", "redis", "--since", "2099-01-01").stdout == ""
+    # A shell starts what runs in its background with SIGINT ignored, and so the tests'.
+    command = ["env", "--default-signal=INT", *machine.command("logs", "-f", "redis", "--tail", "1")]
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as follower:
+        try:
+            assert follower.stdout and follower.stdout.readline().startswith("redis-1")
+            time.sleep(2)
+            assert follower.poll() is None, "it waits for more"
+            follower.send_signal(signal.SIGINT)
+            assert follower.wait(20) == 0
+        finally:
+            follower.kill()
+
+
 def test_a_stopped_service_shows_and_starts_again_with_the_users_override(up: str, machine: Machine) -> None:
     machine.run("stop", "redis")
     machine.run("status", code=1)
@@ -196,10 +214,11 @@ def test_destroy_asks_and_leaves_no_volume(up: str, machine: Machine) -> None:
     refused = machine.run("destroy", code=2)
     assert "--yes" in refused.stderr and f"{machine.name}_db-data" in refused.stderr
     assert machine.volumes
+    others = set(machine.docker("volume", "ls", "--quiet").split()) - machine.volumes
     # What a command that was killed while it looked into the volume leaves.
     volume = f"{machine.name}_db-data:/held"
-    machine.docker("create", "--label", HOLDER_LABEL, "--volume", volume, "openbalena-lab/redis:latest")
+    machine.docker("create", "--label", HOLDER_LABEL, "--volume", volume, "openbalena-lab/api:latest")
     machine.kill("Stopping", "destroy", "--yes")
     machine.run("destroy", "--yes")
-    assert machine.volumes == set()
+    assert set(machine.docker("volume", "ls", "--quiet").split()) == others
     assert machine.docker("ps", "--all", "--quiet", "--filter", f"name={machine.name}-") == ""
