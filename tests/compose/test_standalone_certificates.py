@@ -4,12 +4,14 @@ The ACME server is pebble, asked by certbot; the DNS providers' APIs are stand-i
 """
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from acceptance import GREEN
 from cryptography import x509
-from machine import DNS_TLD, Machine
+from machine import DNS_TLD, Machine, environment
 
 from openbalena.secrets import pki
 from openbalena.secrets.keys import key_pem, read_key
@@ -86,6 +88,40 @@ def test_one_of_ones_own_and_back(machine: Machine, own: Path) -> None:
     assert machine.env == env
     green(machine)
     assert anew(machine, before) == TRUSTING | {"haproxy"}
+
+
+# A client machine's store of CAs, which is this one's in a namespace of its own.
+CLIENT = """\
+for each in /etc/ssl/certs /usr/local/share/ca-certificates; do
+  cp -a "$each" "$0" && mount --bind "$0/${each##*/}" "$each" || exit 99
+done
+exec "$@"
+"""
+TRUSTS = """\
+import socket, ssl, subprocess, sys
+address, host, *install = sys.argv[1:]
+def trusts():
+    context = ssl.create_default_context(cafile="/etc/ssl/certs/ca-certificates.crt")
+    try:
+        with socket.create_connection((address, 443), 10) as plain, context.wrap_socket(plain, server_hostname=host):
+            return True
+    except ssl.SSLCertVerificationError:
+        return False
+print(trusts(), flush=True)
+subprocess.run(install, check=True)
+print(trusts(), flush=True)
+"""
+
+
+def test_a_client_machine_trusts_it_once_self_signed_has_installed_the_ca(machine: Machine, tmp_path: Path) -> None:
+    install = machine.command("self-signed", "--install")
+    client = [sys.executable, "-c", TRUSTS, machine.lab.nodes[0].address, f"api.{DNS_TLD}", *install]
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", CLIENT, str(tmp_path), *client],
+        env=environment(), capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    said = f"This machine trusts CN=Root CA of {DNS_TLD},O=openBalena."
+    assert done.stdout.splitlines() == ["False", said, "True"], done
 
 
 def test_what_missed_the_ca_is_started_anew(machine: Machine) -> None:
