@@ -7,7 +7,7 @@ import argparse
 
 from openbalena.cli.context import Context
 from openbalena.cli.numbers import seconds
-from openbalena.errors import OperationError
+from openbalena.errors import OperationError, UsageError
 
 # Seconds; the longest stop_grace_period is the VPN's, 150 s.
 _TIMEOUT = 300.0
@@ -37,6 +37,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from openbalena.cluster import engine as engines
     from openbalena.storage import record
 
+    if args.node and not args.volumes:
+        raise UsageError("swarm-down: --node is for --volumes alone")
     console = context.console
     stack = settings.load(context.project)["STACK_NAME"]
     engine = engines.current(context.lab)

@@ -21,6 +21,7 @@ from openbalena.cli.numbers import since
         (["logs", "--since", "2026-13-01"], "expected a time such as"),
         (["swarm-logs", "api", "--since", "5 minutes"], "expected a time such as"),
         (["logs", "--tail", "all"], "expected a number of lines, 0 or more, not 'all'"),
+        (["swarm-down", "--node", "root@node2"], "--node is for --volumes alone"),
         (["stack", "validate", "/"], "/: is a directory: name its stack file"),
         (["help", "lab", "kill", "node1"], "help lab kill node1: expected a command"),
         (["help", "lab", "nonsense"], "invalid choice: 'nonsense'"),
