@@ -9,6 +9,7 @@ from openbalena.errors import OperationError, UsageError
 
 if TYPE_CHECKING:
     from openbalena.cluster.engine import Engine
+    from openbalena.storage.record import Record
 
 # Seconds; copying is bounded by --timeout.
 _TIMEOUT = 3600.0
@@ -42,9 +43,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
     engine = engines.current(context.lab)
     with engine.client() as client:
         engines.require_manager(client, engine)
-        question = "Let the next swarm-up start {} with what is on the node that has its label, or empty?"
-        if args.action == "forget" and not context.console.confirm(question.format(args.volume), yes=args.yes):
-            raise OperationError("nothing was forgotten")
+        if args.action == "forget":
+            _require_known(client, stack, args.volume)
+            question = "Let the next swarm-up start {} with what is on the node that has its label, or empty?"
+            if not context.console.confirm(question.format(args.volume), yes=args.yes):
+                raise OperationError("nothing was forgotten")
         with lock.held(client, f"storage {args.action}", args.take_over):
             action = {"show": _show, "move": _move, "forget": _forget}[args.action]
             action(args, context, engine, client, stack)
@@ -81,12 +84,20 @@ def _move(args: argparse.Namespace, context: Context, engine: "Engine", client: 
 def _forget(args: argparse.Namespace, context: Context, engine: "Engine", client: Any, stack: str) -> None:
     from openbalena.storage import record
 
-    known = record.read(client, stack)
-    if args.volume not in known.places:
-        names = ", ".join(sorted(known.places)) or "none"
-        raise UsageError(f"storage forget {args.volume}: no such volume is remembered (there are: {names})")
+    known = _require_known(client, stack, args.volume)
     record.write(client, stack, known.without_place(args.volume))
     context.console.say(f"{args.volume} is forgotten: the next swarm-up takes it as it is on the node with its label.")
+
+
+def _require_known(client: Any, stack: str, volume: str) -> "Record":
+    """What is remembered; raises UsageError where the volume is not."""
+    from openbalena.storage import record
+
+    known = record.read(client, stack)
+    if volume not in known.places:
+        names = ", ".join(sorted(known.places)) or "none"
+        raise UsageError(f"storage forget {volume}: no such volume is remembered (there are: {names})")
+    return known
 
 
 def _size(size: int | None) -> str:

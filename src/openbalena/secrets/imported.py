@@ -49,7 +49,7 @@ def checked(
         *(sentence for number, held in enumerate(chain, 1) for sentence in _strength(number, held.public_key())),
         *_dates(chain, now),
         *_names(chain[0], dns_tld),
-        *(_authority(chain[-1], authorities, now) if authorities else []),
+        *(_authority(chain[-1], authorities, now) if authorities else _public(chain[0])),
     ]
     if wrong:
         raise UsageError("this certificate cannot be used:\n  " + "\n  ".join(wrong))
@@ -115,6 +115,11 @@ def _authority(last: x509.Certificate, authorities: Sequence[x509.Certificate], 
             yield f"the CA ended on {certificate.not_valid_after_utc:%Y-%m-%d}"
         if certificate.not_valid_before_utc > now:
             yield f"the CA is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
+
+
+def _public(first: x509.Certificate) -> Iterator[str]:
+    if first.issuer == first.subject:
+        yield "it is self-signed, and no public CA's: have a CA issue it, and give that CA where it is a private one"
 
 
 def _extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:

@@ -108,5 +108,5 @@ def _require_plugin(engine: Engine) -> None:
     except OperationError as error:
         raise OperationError(
             f"{engine.name} has no `docker compose` (2.20 or newer): install the plugin "
-            f"(https://docs.docker.com/compose/install/linux/, Debian: docker-compose). {error}"
+            f"(https://docs.docker.com/compose/install/linux/, Debian: docker-compose). {str(error).splitlines()[0]}"
         ) from None

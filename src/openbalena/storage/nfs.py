@@ -21,7 +21,9 @@ _OPTIONS = "addr={host},port={port},nfsvers=4.1,rw,hard,timeo=600,retrans=2"
 def require_server(settings: Mapping[str, str], command: str = "swarm-nfs-setup") -> None:
     """Raise UsageError where USE_NFS is true and no server is named; `command` is the one that asks for it."""
     if settings.get("USE_NFS") == "true" and settings.get("NFS_HOST", INVALID) in ("", INVALID):
-        raise UsageError(f"NFS_HOST: USE_NFS=true needs the NFS server's name: run ./open-balena.sh {command}")
+        raise UsageError(
+            f"NFS_HOST: USE_NFS=true needs the NFS server's name: run ./open-balena.sh {command} --nfs-host HOST"
+        )
 
 
 def chosen(settings: Mapping[str, str], stateful: Collection[str]) -> tuple[str, ...]:

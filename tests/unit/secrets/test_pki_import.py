@@ -126,6 +126,8 @@ def test_each_fault_has_its_sentence() -> None:
         SERVER.pem + ROOT.pem, SERVER.key_pem
     )
     assert "not issued by the given CA" in refusal(SERVER.pem, SERVER.key_pem, ROOT.pem), "the intermediate is missing"
+    alone = issue("server", None, NAMES)
+    assert "it is self-signed" in refusal(alone.pem, alone.key_pem)
     stranger = issue("root")
     assert "not issued by the given CA" in refusal(SERVER.pem + MIDDLE.pem, SERVER.key_pem, stranger.pem)
 
