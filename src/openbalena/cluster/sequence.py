@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -9,6 +10,8 @@ from typing import TypeVar
 # does while an update goes on, or a node that becomes ready.
 _REFUSAL = "update out of sequence"
 _TRIES = 5
+# Seconds between two tries, in which another who changes the same one over and over comes to an end.
+_PAUSE = 0.3
 
 Result = TypeVar("Result")
 
@@ -21,4 +24,5 @@ def in_sequence(change: Callable[[], Result]) -> Result:
         except Exception as error:
             if not left or _REFUSAL not in str(error):
                 raise
+            time.sleep(_PAUSE)
     raise AssertionError("the last try returns or raises")
