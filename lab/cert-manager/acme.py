@@ -4,6 +4,7 @@ Like the real one it tries a few times, waits longer after each failure, and the
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from cryptography import x509
 _AUTHORITIES = "http://letsencrypt/ca.pem"
 _BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 _LIVE = Path("/etc/letsencrypt/live")
+_ACCOUNTS = Path("/etc/letsencrypt/accounts")
 _CREDENTIALS = Path("/root/dns.ini")
 # Seconds for one answer, and until the server must have started.
 _TIMEOUT, _BOUND = 10, 60
@@ -69,6 +71,8 @@ def _trust(kept: Path) -> str:
     new = _ask(_AUTHORITIES)
     if new not in known:
         kept.write_text(known + new)
+        # A pebble that was started anew has forgotten the accounts, which Let's Encrypt never does.
+        shutil.rmtree(_ACCOUNTS, ignore_errors=True)
     bundle = Path("/root/trusted.pem")
     bundle.write_text(Path(_BUNDLE).read_text() + kept.read_text())
     return str(bundle)
