@@ -59,9 +59,15 @@ def test_acme_in_a_cluster(project: Project, tmp_path: Path) -> None:
     override, authority = project.directory / "docker-compose.override.yml", tmp_path / "public.pem"
     override.write_text(f"{SHORT}}}\n")
     with project.env_file.open("a") as file:
-        file.write(f"ACME_EMAIL=admin@openbalena.test\nCLOUDFLARE_API_TOKEN={TOKEN}\n")
+        file.write("ACME_EMAIL=admin@openbalena.test\nCLOUDFLARE_API_TOKEN=openbalena-wrong-token\n")
     for words in (["config", "--yes"], ["swarm-init"], ["swarm-build"], ["swarm-up"]):
         run(project, *words)
+    done = tool(project, "pki", "sync")
+    assert done.returncode == 1 and "got no certificate by ACME and has given up. It said:\n  | " in done.stderr
+    assert "Invalid access token" in done.stderr, done.stderr
+
+    project.env_file.write_text(project.env_file.read_text().replace("openbalena-wrong-token", TOKEN))
+    run(project, "swarm-up")
     before = running()
     done = tool(project, "pki", "sync")
     assert done.returncode == 1 and "the services trust another CA" in done.stderr, done.stdout + done.stderr

@@ -1,6 +1,5 @@
 """Waiting for the certificate by ACME, with a line now and then, and what is said where none comes."""
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,6 @@ if TYPE_CHECKING:
 
 # Seconds between two lines.
 _LINE = 15.0
-# Log lines of cert-manager that are looked through, and shown.
-_READ, _SHOWN = 60, 15
 
 
 def wait(standalone: "Standalone", context: Context, *, again: bool) -> str:
@@ -52,13 +49,11 @@ def _failure(standalone: "Standalone", *, ended: bool, renewal: bool) -> str:
 
     what = "no new certificate" if renewal else "no certificate"
     when = "and has given up" if ended else f"within {acme.BOUND:.0f} s"
-    lines = Counter(line.strip() for line in last_lines(standalone, "cert-manager", _READ) if line.strip())
-    shown = [f"  | {line}{f' ({count} times)' if count > 1 else ''}" for line, count in list(lines.items())[-_SHOWN:]]
     meanwhile = "the old one is served" if renewal else "the private CA's is served"
     return "\n".join(
         [
-            f"cert-manager got {what} by ACME {when}; meanwhile {meanwhile}. It said:",
-            *(shown or ["  | nothing"]),
-            "Correct what it says (the token's rights, the domain's name servers), then run ./open-balena.sh auto-pki",
+            f"cert-manager got {what} by ACME {when}; meanwhile {meanwhile}. "
+            + acme.quoted(last_lines(standalone, "cert-manager", acme.READ)),
+            f"{acme.CORRECT}, then run ./open-balena.sh auto-pki",
         ]
     )

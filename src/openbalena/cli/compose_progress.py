@@ -1,6 +1,6 @@
 """How far the services of one machine are, on stderr: a line for each change."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from openbalena.cli.context import Context
@@ -50,11 +50,4 @@ def last_lines(standalone: Standalone, service: str, count: int) -> list[str]:
     said: list[str] = []
     with suppress(OperationError):  # the failure that is reported is the service's, not its log's
         said.extend(standalone.stream("logs", "--no-log-prefix", "--tail", str(count), service, limit=_LOGS))
-    return [_masked(line, standalone.settings.secrets.values()) for line in said[-count:]]
-
-
-def _masked(text: str, secrets: Collection[str]) -> str:
-    # Longest first, so that no part of a longer secret stays readable; short values would mask ordinary words.
-    for value in sorted((v for v in secrets if len(v) >= 6), key=len, reverse=True):
-        text = text.replace(value, "********")
-    return text
+    return [standalone.settings.masked(line) for line in said[-count:]]

@@ -57,17 +57,16 @@ def _from_cert_manager(engine: "Engine", client: Any, context: Context, values: 
     from openbalena.cluster import acme
     from openbalena.secrets.acme import BOUND, due, take
 
-    stack, directory = values["STACK_NAME"], Path(values["PKI_DIR"])
+    directory = Path(values["PKI_DIR"])
     context.console.progress(f"asking cert-manager for its certificate (at most {BOUND:.0f} s)")
-    chain = acme.fetch(engine, client, stack)
+    chain = acme.fetch(engine, client, values)
     if due(chain, datetime.now(UTC)):
         context.console.progress("it ends within a week: starting cert-manager anew, which renews it")
-        acme.again(engine, client, stack)
-        old, chain = chain, acme.fetch(engine, client, stack)
+        acme.again(engine, client, values["STACK_NAME"])
+        old, chain = chain, acme.fetch(engine, client, values)
         if chain == old:
-            raise OperationError(
-                "cert-manager did not renew its certificate: see ./open-balena.sh swarm-logs cert-manager"
-            )
+            said = acme.last_words(engine, client, values)
+            raise OperationError(f"cert-manager did not renew its certificate; the old one is served. {said}")
     if take(directory, chain, values["DNS_TLD"]):
         context.console.progress(f"{directory / 'chain.pem'}: taken from cert-manager")
 

@@ -7,7 +7,7 @@ import argparse
 
 from openbalena import dotenv, settings
 from openbalena.cli.context import Context
-from openbalena.settings.plan import MASK
+from openbalena.settings.values import MASK
 from openbalena.settings.variables import variables
 
 

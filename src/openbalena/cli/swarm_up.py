@@ -153,7 +153,7 @@ def _deploy(
         outcome = watch.until_converged(client, stack, args.timeout, known, swarm_progress.Display(context))
         record.note(client, stack, outcome.cluster)
         if outcome.reason:
-            raise OperationError(swarm_progress.failure(outcome, engine, _masker(loaded)))
+            raise OperationError(swarm_progress.failure(outcome, engine, loaded.settings.masked))
         return outcome
 
     with console.waiting(
@@ -199,20 +199,9 @@ def _plan(loaded: "Deployment", engine: "Engine", cluster: "Cluster", built: fro
     )
 
 
-def _masker(loaded: "Deployment") -> Any:
-    # Longest first, so that no part of a longer secret stays readable; short values would mask ordinary words.
-    values = sorted((v for v in loaded.settings.secrets.values() if len(v) >= 6), key=len, reverse=True)
-
-    def mask(text: str) -> str:
-        for value in values:
-            text = text.replace(value, "********")
-        return text
-
-    return mask
-
-
 def _dry_run(loaded: "Deployment", context: Context) -> int:
     from openbalena import placeholder
+    from openbalena.settings.values import MASK
     from openbalena.stack.emit import dump
 
     def masked(value: Any) -> Any:
@@ -222,7 +211,7 @@ def _dry_run(loaded: "Deployment", context: Context) -> int:
             return [masked(item) for item in value]
         if not isinstance(value, str):
             return value
-        return placeholder.fill(value, lambda name: "********")
+        return placeholder.fill(value, lambda name: MASK)
 
     context.console.say(dump(masked(loaded.compiled.document)).rstrip())
     return 0

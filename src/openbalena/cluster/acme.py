@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from openbalena.cluster import job, sealed, state
+from openbalena.cluster import job, logs, sealed, state
 from openbalena.errors import OperationError
-from openbalena.secrets.acme import BOUND
+from openbalena.secrets.acme import BOUND, CORRECT, READ, quoted
 
 if TYPE_CHECKING:
     from openbalena.cluster.engine import Engine
+    from openbalena.settings import Settings
 
 _SERVICE = "cert-manager"
 _CHAIN = "/certs/export/chain.pem"
@@ -28,15 +29,16 @@ esac"""
 _JOB, _RUNS = 60.0, 180.0
 
 
-def fetch(engine: Engine, client: Any, stack: str) -> bytes:
+def fetch(engine: Engine, client: Any, settings: Settings) -> bytes:
     """The chain (PEM: certificate, key, CA) once cert-manager is done.
 
-    Raises OperationError where it does not run, is not done within BOUND seconds, or got none.
+    Raises OperationError where it does not run, is not done within BOUND seconds, or got none: with its last words.
     """
+    stack = settings["STACK_NAME"]
     node, image = sealed.reader(state.read(client, stack), _SERVICE)
     outcome = job.run(engine, client, [job.Job("acme", node, image, _DONE, mounts=[_mount(stack)])], BOUND + _JOB)[0]
     if not outcome.ok:
-        raise OperationError(f"{job.failure(outcome)}: see ./open-balena.sh swarm-logs {_SERVICE}")
+        raise OperationError(f"{job.failure(outcome)}. {last_words(engine, client, settings)}")
     return sealed.read(engine, client, node=node, image=image, file=_CHAIN, mounts=[_mount(stack)])
 
 
@@ -50,6 +52,15 @@ def again(engine: Engine, client: Any, stack: str) -> None:
         raise OperationError(f"/certs/.ready of {_SERVICE} cannot be removed: {job.failure(outcome)}")
     words = ["service", "update", "--force", "--detach=false", "--quiet", f"{stack}_{_SERVICE}"]
     engine.docker(*words, timeout=_RUNS)
+
+
+def last_words(engine: Engine, client: Any, settings: Settings) -> str:
+    """What cert-manager logged last, secrets masked, and what to do then."""
+    cluster = state.read(client, settings["STACK_NAME"])
+    tasks = [task for found in cluster.services if found.short_name == _SERVICE for task in cluster.tasks_of(found)]
+    newest = max(tasks, key=lambda task: task.created, default=None)
+    lines = logs.last_lines(engine, newest.id, READ) if newest else []
+    return f"{quoted(settings.masked(line) for line in lines)}\n{CORRECT}, then run ./open-balena.sh pki sync again"
 
 
 def _mount(stack: str, *, read_only: bool = True) -> job.Mount:

@@ -5,6 +5,8 @@ twice as long after each failure, and then goes on with the private CA's certifi
 and a start renews what has less than seven days to go (balena-io/cert-manager, entry.sh).
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +18,9 @@ from openbalena.secrets.keys import KEY_MODE
 # Seconds until it is done: three failures of a minute each, and the 420 s between and after them.
 BOUND = 900.0
 _DUE = timedelta(days=7)
+# Log lines of cert-manager that are looked through, and shown.
+READ, _SHOWN = 60, 15
+CORRECT = "Correct what it says (the token's rights, the domain's name servers)"
 
 
 def due(chain: bytes, now: datetime) -> bool:
@@ -39,3 +44,10 @@ def take(directory: Path, chain: bytes, dns_tld: str) -> bool:
         raise OperationError(f"what cert-manager has in /certs/export/chain.pem: {error}") from None
     write_atomic(path, chain, KEY_MODE)
     return True
+
+
+def quoted(lines: Iterable[str]) -> str:
+    """What cert-manager logged last, a line that it repeated once, for the end of a message."""
+    counted = Counter(line.strip() for line in lines if line.strip())
+    shown = [f"  | {line}{f' ({count} times)' if count > 1 else ''}" for line, count in list(counted.items())[-_SHOWN:]]
+    return "\n".join(["It said:", *(shown or ["  | nothing"])])

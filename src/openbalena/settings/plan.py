@@ -9,10 +9,8 @@ from openbalena.errors import UsageError
 from openbalena.project import Project
 from openbalena.settings import envfile
 from openbalena.settings.profiles import DERIVED, profiles
-from openbalena.settings.values import Settings, load
+from openbalena.settings.values import MASK, Settings, load
 from openbalena.settings.variables import variables
-
-MASK = "********"
 
 
 @dataclass(frozen=True)

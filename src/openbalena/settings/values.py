@@ -13,6 +13,9 @@ from openbalena.settings.profiles import profiles, stale
 from openbalena.settings.rules import problems
 from openbalena.settings.variables import variables
 
+MASK = "********"
+# Shorter ones would mask ordinary words.
+_MASKED = 6
 # difflib's ratio: one letter more, less, other or exchanged with the next in a name of ten.
 _NEAR = 0.9
 
@@ -56,6 +59,13 @@ class Settings(Mapping[str, str]):
         """Each secret variable that is set, with its value."""
         described = variables()
         return {name: text for name, text in self._set.items() if text and name in described and described[name].secret}
+
+    def masked(self, text: str) -> str:
+        """What a program said, without the secrets in it."""
+        # Longest first, so that no part of a longer secret stays readable.
+        for value in sorted((each for each in self.secrets.values() if len(each) >= _MASKED), key=len, reverse=True):
+            text = text.replace(value, MASK)
+        return text
 
     @property
     def profiles(self) -> list[str]:
