@@ -10,7 +10,6 @@ import argparse
 import fcntl
 import os
 import sys
-from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -71,8 +70,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         if now.get("HAPROXY_CRT"):
             from openbalena.secrets import imported
 
-            authority = b64decode(now.get("ROOT_CA", ""))
-            imported.checked(b64decode(now["HAPROXY_CRT"]), b64decode(now["HAPROXY_KEY"]), authority, now["DNS_TLD"])
+            imported.checked(*pki.own(now), now["DNS_TLD"])
         if not _agreed(planned, context, yes=args.yes):
             context.console.say("Nothing was changed.")
             return 1
@@ -83,7 +81,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 context.console.say(f"Certificates of the volumes {found.name}_* were taken over.")
             pki.ensure(directory, now["DNS_TLD"])
             if now.get("HAPROXY_CRT"):
-                pki.use_certificate(directory, now["HAPROXY_CRT"], now["HAPROXY_KEY"])
+                pki.use_certificate(directory, *pki.own(now)[:2])
         except OSError as error:
             place = error.filename or project.directory
             raise OperationError(

@@ -9,7 +9,7 @@ sync    give HAProxy's certificate to a running cluster; no connection is cut
 
 import argparse
 import os
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,8 +25,6 @@ from openbalena.settings import Settings
 _TIMEOUT = 180.0
 # Bytes: a chain of certificates is a few thousand, and /dev/zero does not end.
 _LARGEST = 2**20
-# A certificate of one's own, its key and its private CA.
-_NAMES = ("HAPROXY_CRT", "HAPROXY_KEY", "ROOT_CA")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -151,9 +149,9 @@ def _import(args: argparse.Namespace, context: Context, values: Settings) -> Non
 
     console, project, directory = context.console, context.project, Path(values["PKI_DIR"])
     files = (args.certificate, args.key, args.ca)
-    sources = files if any(files) else _NAMES
+    sources = files if any(files) else pki.OWN
     found = imported.checked(*_given(args, values), values["DNS_TLD"], tuple(map(str, sources)))
-    pem = dict(zip(_NAMES, (found.certificate, found.key, found.authority), strict=True))
+    pem = dict(zip(pki.OWN, (found.certificate, found.key, found.authority), strict=True))
     encoded = {name: b64encode(content).decode() for name, content in pem.items()}
     if clash := [name for name in encoded if os.environ.get(name, encoded[name]) != encoded[name]]:
         raise UsageError(f"environment variable {clash[0]}: is another one than the files': unset it, since it wins")
@@ -162,7 +160,7 @@ def _import(args: argparse.Namespace, context: Context, values: Settings) -> Non
     changed = {name: text for name, text in encoded.items() if file.values.get(name, "") != text}
     if changed:
         write_atomic(project.env_file.resolve(), envfile.update(file, changed), 0o600)
-    pki.use_certificate(directory, encoded["HAPROXY_CRT"], encoded["HAPROXY_KEY"])
+    pki.use_certificate(directory, found.certificate, found.key)
     for warning in found.warnings:
         console.warn(warning)
     console.say(f"{directory / 'chain.pem'}: HAProxy's certificate is now the imported one")
@@ -171,16 +169,16 @@ def _import(args: argparse.Namespace, context: Context, values: Settings) -> Non
 def _remove(args: argparse.Namespace, context: Context, values: Settings) -> None:
     from openbalena import dotenv
     from openbalena.files import write_atomic
-    from openbalena.secrets import renew
+    from openbalena.secrets import pki, renew
 
     project, directory = context.project, Path(values["PKI_DIR"])
     if args.certificate or args.key or args.ca:
         raise UsageError("--remove goes back to the deployment's own CA: leave out the files")
-    if others := [name for name in _NAMES if os.environ.get(name)]:
+    if others := [name for name in pki.OWN if os.environ.get(name)]:
         raise UsageError(f"environment variable {others[0]}: unset it, since it wins over .env")
     file = dotenv.read(project.env_file)
     before = file.text
-    for name in _NAMES:
+    for name in pki.OWN:
         file.remove(name)
     if file.text != before:
         write_atomic(project.env_file.resolve(), file.text, 0o600)
@@ -191,11 +189,13 @@ def _remove(args: argparse.Namespace, context: Context, values: Settings) -> Non
 
 def _given(args: argparse.Namespace, values: Settings) -> tuple[bytes, bytes, bytes]:
     """Certificate, key and CA as PEM: from the files, or from the variables where no file is named."""
+    from openbalena.secrets import pki
+
     if args.certificate or args.key or args.ca:
         if not (args.certificate and args.key):
             raise UsageError("--certificate and --key go together: name both")
         return _read(args.certificate), _read(args.key), _read(args.ca) if args.ca else b""
-    certificate, key, authority = (b64decode(values.get(name, "")) for name in _NAMES)
+    certificate, key, authority = pki.own(values)
     if not (certificate and key):
         raise UsageError("which certificate? Name --certificate and --key, or set HAPROXY_CRT and HAPROXY_KEY")
     return certificate, key, authority

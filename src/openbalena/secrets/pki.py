@@ -1,11 +1,15 @@
 """The deployment's keys and certificates: one directory, made once, then only added to."""
 
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from pathlib import Path
 
 from openbalena.errors import UsageError
 from openbalena.files import private_directory, write_atomic
 from openbalena.secrets.directory import clear, require_own
+
+# The settings with a certificate of the user's own, its key and its private CA, each base64 of PEM.
+OWN = ("HAPROXY_CRT", "HAPROXY_KEY", "ROOT_CA")
 
 
 def ensure(directory: Path, dns_tld: str) -> None:
@@ -65,14 +69,20 @@ def require_named(directory: Path, authority: str, where: str) -> None:
             )
 
 
-def use_certificate(directory: Path, certificate: str, key: str) -> None:
-    """Make the user's own certificate and key (HAPROXY_CRT and HAPROXY_KEY, base64 of PEM) the one HAProxy serves.
+def own(values: Mapping[str, str]) -> tuple[bytes, bytes, bytes]:
+    """Certificate, key and CA of the user's own as PEM, empty where they are not set."""
+    certificate, key, authority = (b64decode(values.get(name, "")) for name in OWN)
+    return certificate, key, authority
+
+
+def use_certificate(directory: Path, certificate: bytes, key: bytes) -> None:
+    """Make the user's own certificate and key (PEM) the one HAProxy serves.
 
     Raises UsageError where the two do not belong together.
     """
     from openbalena.secrets.check import belong
 
-    chain = b64decode(certificate).rstrip(b"\n") + b"\n" + b64decode(key)
+    chain = certificate.rstrip(b"\n") + b"\n" + key
     if not belong(chain):
         raise UsageError("HAPROXY_KEY: not the key of the first certificate in HAPROXY_CRT: set the two that belong")
     path = directory / "chain.pem"

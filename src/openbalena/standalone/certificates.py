@@ -9,7 +9,6 @@ makes .ready anew, for which some images stop, to be started again (open-balena-
 """
 
 import time
-from base64 import b64decode
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -103,8 +102,7 @@ def late(chain: Entry, containers: list[Container]) -> list[str]:
 
 def _own(client: Any, holder: str, settings: Settings) -> dict[str, tuple[bytes, int] | str]:
     """A certificate of the user's own, where the settings have one that is not there yet."""
-    parts = [b64decode(settings.get(name, "")) for name in ("HAPROXY_CRT", "HAPROXY_KEY", "ROOT_CA")]
-    chain = b"".join(part.rstrip(b"\n") + b"\n" for part in parts if part)
+    chain = b"".join(part.rstrip(b"\n") + b"\n" for part in pki.own(settings) if part)
     served = volumes.look(client, holder, CHAIN)
     if served and not served.target and volumes.content(client, holder, CHAIN) == chain:
         return {}

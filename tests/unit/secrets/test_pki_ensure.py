@@ -1,6 +1,5 @@
 """Making the PKI: only what is missing, never over what is there, and finished by the next run."""
 
-import base64
 import os
 import shutil
 import subprocess
@@ -175,15 +174,13 @@ def test_an_own_certificate_is_served_and_trusted_by_its_own_ca(copied: Path, tm
         + rest.partition("-----END EC PRIVATE KEY-----")[0]
         + "-----END EC PRIVATE KEY-----\n"
     )
-    encoded = [base64.b64encode(text.encode()).decode() for text in (certificate, key)]
-    pki.use_certificate(copied, *encoded)
+    pki.use_certificate(copied, certificate.encode(), key.encode())
     assert (copied / "chain.pem").read_text() == certificate + key
     assert (copied / "chain.pem").stat().st_mode & 0o777 == 0o600
     pki.ensure(copied, DOMAIN)
     assert "ROOT_CA" not in pki.public_values(copied)
-    wrong = base64.b64encode((copied / "vpn.key").read_bytes()).decode()
     with pytest.raises(UsageError, match="HAPROXY_KEY"):
-        pki.use_certificate(copied, encoded[0], wrong)
+        pki.use_certificate(copied, certificate.encode(), (copied / "vpn.key").read_bytes())
 
 
 def test_before_config_it_says_so(tmp_path: Path) -> None:
