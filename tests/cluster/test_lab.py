@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import BOUND
+from waiting import BOUND, eventually
 
 from openbalena.lab import Endpoint, lifecycle, network, paths
 from openbalena.lab import roots as roots_module
@@ -90,13 +90,6 @@ def import_image(own_lab: OwnLab) -> None:
         own_lab.docker("node1", "import", "-", "some", stdin=archive.stdout)
 
 
-def wait(what: str, condition: Any) -> None:
-    deadline = time.monotonic() + BOUND
-    while not condition():
-        assert time.monotonic() < deadline, f"in {BOUND} s not {what}"
-        time.sleep(0.5)
-
-
 def machine(own: Path) -> dict[str, set[str]]:
     """What the lab in `own` could leave behind on this machine; other labs may come and go meanwhile."""
     with pytest.MonkeyPatch.context() as patch:
@@ -158,14 +151,14 @@ def test_a_node_is_killed_and_comes_back_with_its_data(own_lab: OwnLab) -> None:
     own_lab.docker("node1", "volume", "create", "kept")
     assert own_lab.run("kill", "node1").stdout.startswith("node1 is down")
     assert own_lab.run("status").stdout.count(" down ") >= 1
-    wait("seen as down", lambda: own_lab.status()["node1"]["swarm"] == "down")
+    eventually("seen as down", lambda: own_lab.status()["node1"]["swarm"] == "down")
     assert not own_lab.status()["node1"]["running"]
     # The context points to a manager that is alive, so docker goes on without a word.
-    wait("a new leader", lambda: any(node["manager"] == "leader" for node in own_lab.status().values()))
+    eventually("a new leader", lambda: any(node["manager"] == "leader" for node in own_lab.status().values()))
     context = json.loads(own_lab.run("status", "--json").stdout)["context"]
     command = [own_lab.directory / "bin" / "docker", "--context", context, "info", "--format", "{{.Name}}"]
     # Right after the election one call failed, once: which manager answers is what counts, not how soon.
-    wait("an answer by the context", lambda: subprocess.run(
+    eventually("an answer by the context", lambda: subprocess.run(
         command, capture_output=True, text=True, env=own_lab.environment, timeout=BOUND
     ).stdout.strip() in ("node2", "node3"))  # fmt: skip
 
@@ -257,7 +250,7 @@ def test_a_killed_first_up_leaves_nothing_that_purge_does_not_find(tmp_path: Pat
         process.send_signal(signal.SIGKILL)
     own.run("down", "--purge")
     assert not own.directory.exists()
-    wait("without debootstrap's processes", lambda: machine(own.directory) == before)
+    eventually("without debootstrap's processes", lambda: machine(own.directory) == before)
 
 
 def test_two_ups_at_once_make_one_lab(own_lab: OwnLab) -> None:

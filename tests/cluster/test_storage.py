@@ -54,7 +54,7 @@ def remove_volume(node: str) -> None:
             return "no such volume" in str(error)
         return True
 
-    eventually(removed)
+    eventually("store's volume removed", removed)
 
 
 def test_show_says_where_a_volume_is_and_how_large(small: Small) -> None:
@@ -113,7 +113,7 @@ def test_what_a_killed_move_stopped_runs_again_where_the_volume_is_forgotten(sma
     assert small.run("storage", "forget", "store-data", "--yes").code == 0
     result = small.run("swarm-up")
     assert result.code == 0 and "scaled by hand" not in result.err, result
-    eventually(lambda: store_tasks() == [("node1", "running")])
+    eventually("the store on node1", lambda: store_tasks() == [("node1", "running")])
 
 
 def test_a_move_that_is_killed_anywhere_loses_nothing(small: Small) -> None:
@@ -124,7 +124,7 @@ def test_a_move_that_is_killed_anywhere_loses_nothing(small: Small) -> None:
         assert shown(small)["node"] == "node1"
     result = small.run("swarm-up")
     assert result.code == 0 and "was interrupted and it stays where" in result.err, "back to work without the move"
-    eventually(lambda: store_tasks() == [("node1", "running")])
+    eventually("the store on node1", lambda: store_tasks() == [("node1", "running")])
     before = lines("node1")
     interrupt("small", "store-data", "node2", "remembering")
     assert lines("node1") == before == lines("node2")
@@ -151,14 +151,14 @@ def test_a_move_never_overwrites_what_it_did_not_put_there(small: Small) -> None
     result = small.run("storage", "move", "store-data", "node3")
     assert result.code == 1 and "holds data already" in result.error, result
     assert lines("node3") == ["precious"]
-    eventually(lambda: store_tasks() == [("node1", "running")])
+    eventually("the store on node1", lambda: store_tasks() == [("node1", "running")])
     remove_volume("node3")
 
 
 def test_a_dead_node_keeps_its_data_and_nothing_starts_elsewhere(small: Small) -> None:
     # To its end: a move that began meanwhile would change the service under the update.
     docker("service", "update", "--force", "--detach=false", "--quiet", "small_store")
-    eventually(lambda: store_tasks() == [("node1", "running")])
+    eventually("the store on node1", lambda: store_tasks() == [("node1", "running")])
     assert small.run("storage", "move", "store-data", "node3").code == 0
     before = lines("node3")
     lifecycle.kill("node3")
@@ -166,7 +166,8 @@ def test_a_dead_node_keeps_its_data_and_nothing_starts_elsewhere(small: Small) -
         # Before the managers miss it, and when they know.
         result = small.run("swarm-logs", "web")
         assert result.code == 0 and "@node2" in result.out, result
-        eventually(lambda: "Down" in docker("node", "ls", "--format", "{{.Hostname}} {{.Status}}").split("node3 ")[1])
+        listed = ("node", "ls", "--format", "{{.Hostname}} {{.Status}}")
+        eventually("node3 seen as down", lambda: "Down" in docker(*listed).split("node3 ")[1])
         result = small.run("swarm-up")
         assert result.code == 1 and "node3" in result.error and "bring it back before deploying" in result.error, result
         assert not [task for task in store_tasks() if task[1] == "running" and task[0] != "node3"]
@@ -174,6 +175,6 @@ def test_a_dead_node_keeps_its_data_and_nothing_starts_elsewhere(small: Small) -
         assert result.code == 0 and "no lines from node3 (store.1): not reachable" in result.err, result
     finally:
         lifecycle.start("node3")
-    eventually(lambda: store_tasks() == [("node3", "running")])
+    eventually("the store on node3", lambda: store_tasks() == [("node3", "running")])
     after = lines("node3")
     assert after[: len(before)] == before and len(after) > len(before)

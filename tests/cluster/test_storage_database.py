@@ -140,7 +140,7 @@ def test_a_dead_node_costs_no_row_and_nothing_starts_empty_elsewhere(
     complete = rows.found(home)
     lifecycle.kill(home)
     try:
-        eventually(lambda: down(home))
+        eventually(f"{home} seen as down", lambda: down(home))
         # Swarm starts elsewhere at once what may run elsewhere.
         time.sleep(10)
         assert not started_elsewhere(home)
@@ -152,4 +152,4 @@ def test_a_dead_node_costs_no_row_and_nothing_starts_empty_elsewhere(
     assert rows.found(home) == complete
     rows.write(home, "after it")
     assert not started_elsewhere(home)
-    eventually(lambda: tool(deployed, "verify").returncode == 0)
+    eventually("a deployment that verify finds well", lambda: tool(deployed, "verify").returncode == 0)

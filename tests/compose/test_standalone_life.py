@@ -172,7 +172,7 @@ def registry(up: str, machine: Machine, tmp_path: Path) -> Iterator[str]:
     try:
         machine.docker("cp", str(settings), f"{name}:/settings.yml")
         machine.docker("start", name)
-        eventually(lambda: _listens(machine.lab.nodes[0].address, 5000))
+        eventually("somebody listens on port 5000", lambda: _listens(machine.lab.nodes[0].address, 5000))
         yield "localhost:5000"
     finally:
         machine.docker("rm", "--force", name)

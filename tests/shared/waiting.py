@@ -7,9 +7,9 @@ from collections.abc import Callable
 BOUND = 180
 
 
-def eventually(what: Callable[[], bool]) -> None:
-    """Wait until `what` is true; raises AssertionError after BOUND seconds."""
+def eventually(what: str, condition: Callable[[], object]) -> None:
+    """Wait until `condition` holds; raises AssertionError after BOUND seconds, which says `what` did not come."""
     end = time.monotonic() + BOUND
-    while not what():
-        assert time.monotonic() < end, f"not within {BOUND} s"
-        time.sleep(0.5)
+    while not condition():
+        assert time.monotonic() < end, f"not within {BOUND} s: {what}"
+        time.sleep(0.2)

@@ -58,8 +58,8 @@ def test_a_virtual_address_answers_from_both_tasks(meshed: Small, machine: Machi
 def test_the_mesh_goes_on_without_a_killed_task(meshed: Small, machine: Machine) -> None:
     killed = names(machine)[0]
     machine.engine.docker("kill", killed)
-    eventually(lambda: len(names(machine)) == 2 and killed not in names(machine))
-    eventually(lambda: answering(machine) == names(machine))
+    eventually("another HAProxy in its place", lambda: len(names(machine)) == 2 and killed not in names(machine))
+    eventually("an answer of each", lambda: answering(machine) == names(machine))
 
 
 def answering(machine: Machine) -> list[str]:

@@ -122,7 +122,7 @@ def test_the_data_outlives_its_container(deployed: Small, machine: Machine) -> N
     mounted = machine.shell("grep ' nfs4 ' /proc/mounts")
     assert all(word in mounted for word in (f":{EXPORT}/store-data ", "vers=4.1", ",hard,")), mounted
     kill_store(machine)
-    eventually(lambda: len(starts(machine)) == 2)
+    eventually("a second start", lambda: len(starts(machine)) == 2)
     assert starts(machine)[:1] == first
 
 
@@ -176,11 +176,11 @@ def test_another_export_is_not_taken_for_the_one_with_the_data(deployed: Small, 
             result
         )
         assert deployed.run("swarm-down").code == 0
-        eventually(lambda: removed(machine))
+        eventually("store's volume removed", lambda: removed(machine))
         result = deployed.run("swarm-up")
         assert result.code == 1 and "volume store-data on uml is empty, although" in result.error, result
         deployed.settings(NFS_PATH=EXPORT)
-        eventually(lambda: removed(machine))
+        eventually("store's volume removed", lambda: removed(machine))
         serve(machine, 0)
         result = deployed.run("swarm-up")
         assert result.code == 1 and "on uml: nothing listens on NFS_HOST at NFS_PORT" in result.error, result
@@ -201,4 +201,4 @@ def test_a_local_volume_of_the_name_is_not_taken_for_the_export(deployed: Small,
     machine.engine.docker("volume", "create", "small_store-data")
     result = deployed.run("swarm-up")
     assert result.code == 1 and "uml has a volume store-data already that is not the one on NFS" in result.error, result
-    eventually(lambda: removed(machine))
+    eventually("store's volume removed", lambda: removed(machine))

@@ -26,7 +26,7 @@ def test_one_machines_data_is_on_the_export_and_outlives_the_volume(small: Small
         assert result.code == 0 and "mounted, written, owned and read" in result.out, result
         for count in (1, 2):
             compose(small, machine, "up", "--detach", "store")
-            eventually(partial(started, machine, count))
+            eventually(f"start {count} of the store", partial(started, machine, count))
             (volume,) = machine.engine.docker("volume", "ls", "--quiet", "--filter", "name=store-data").split()
             (made,) = json.loads(machine.engine.docker("volume", "inspect", volume))
             assert made["Options"]["device"] == f":{EXPORT}/store-data"

@@ -7,12 +7,13 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from front_door import CONFIGURATION, TLD, adapt, free_port
 from haproxy_chain import make_chain
+from waiting import eventually
 
 ENTRY = CONFIGURATION.parent / "entry"
 
@@ -85,13 +86,6 @@ class Entry:
         return context.wrap_socket(socket.create_connection(("127.0.0.1", self.ports["443"]), 3), server_hostname=TLD)
 
 
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.1)
-
-
 def der(chain: Path) -> bytes:
     pem = chain.read_text()
     return ssl.PEM_cert_to_DER_cert(pem[: pem.index("-----BEGIN PRIVATE KEY")])
@@ -133,7 +127,7 @@ def test_serves_what_is_published_and_stops_gently(entry: Entry) -> None:
     main = entry.start("run")
     time.sleep(1)
     publisher = entry.start("publish-certificate")
-    eventually(lambda: entry.served() == der(entry.secret), "the published certificate is served")
+    eventually("the published certificate is served", lambda: entry.served() == der(entry.secret))
     assert entry.certificate.stat().st_mode & 0o777 == 0o600
     assert entry.run("published")[0] == 0
     assert entry.run("healthcheck")[0] == 0
@@ -148,13 +142,13 @@ def test_renewal_is_served_and_cuts_no_connection(entry: Entry) -> None:
     make_chain(entry.secret)
     entry.start("publish-certificate")
     main = entry.start("run", HAPROXY_PASSWORD="x")
-    eventually(lambda: entry.served() is not None, "HAProxy serves")
+    eventually("HAProxy serves", lambda: entry.served() is not None)
     kept = entry.connect()
     before = entry.served()
     make_chain(entry.secret)
     assert entry.run("published")[0] == 1
     entry.start("publish-certificate")
-    eventually(lambda: entry.served() == der(entry.secret) != before, "the renewed certificate is served")
+    eventually("the renewed certificate is served", lambda: entry.served() == der(entry.secret) != before)
     kept.sendall(b"GET / HTTP/1.1\r\nHost: unknown\r\n\r\n")
     assert kept.recv(100).startswith(b"HTTP/1.1 404")
     assert main.poll() is None
@@ -164,7 +158,7 @@ def test_certificate_that_haproxy_refuses_changes_nothing(entry: Entry) -> None:
     entry.certificate.parent.mkdir(parents=True)
     good = make_chain(entry.certificate).read_text()
     main = entry.start("run", HAPROXY_PASSWORD="x")
-    eventually(lambda: entry.served() is not None, "HAProxy serves")
+    eventually("HAProxy serves", lambda: entry.served() is not None)
     before = entry.served()
     # The certificate of one key with another key.
     other = make_chain(entry.directory / "other.pem").read_text()
@@ -173,14 +167,14 @@ def test_certificate_that_haproxy_refuses_changes_nothing(entry: Entry) -> None:
     assert entry.served() == before
     assert main.poll() is None
     entry.certificate.write_text(other)
-    eventually(lambda: entry.served() == der(entry.directory / "other.pem"), "a good one is served again")
+    eventually("a good one is served again", lambda: entry.served() == der(entry.directory / "other.pem"))
 
 
 def test_stop_is_bounded_for_connections_that_stay(entry: Entry) -> None:
     entry.certificate.parent.mkdir(parents=True)
     make_chain(entry.certificate)
     main = entry.start("run", HAPROXY_PASSWORD="x")
-    eventually(lambda: entry.served() is not None, "HAProxy serves")
+    eventually("HAProxy serves", lambda: entry.served() is not None)
     stays = entry.connect()
     begin = time.monotonic()
     main.send_signal(signal.SIGUSR1)
@@ -205,4 +199,4 @@ def test_certificate_from_the_environment(entry: Entry) -> None:
     parts = {"HAPROXY_CRT": pem[:at], "HAPROXY_KEY": pem[at:]}
     encoded = {name: base64.b64encode(part.encode()).decode() for name, part in parts.items()}
     entry.start("run", HAPROXY_PASSWORD="x", **encoded)
-    eventually(lambda: entry.served() == der(entry.secret), "the certificate of the environment is served")
+    eventually("the certificate of the environment is served", lambda: entry.served() == der(entry.secret))

@@ -191,7 +191,7 @@ def test_a_post_is_never_sent_twice_and_a_get_is_retried(front_door: FrontDoor) 
     assert front_door.request(f"api.{TLD}", "/breaks", method="POST")[0] == 502
     assert requests.count("POST /breaks") == 1
     # A broken answer marks the server down; two good checks later it is back.
-    eventually(lambda: front_door.request(f"api.{TLD}")[0] == 200)
+    eventually("an answer of HAProxy", lambda: front_door.request(f"api.{TLD}")[0] == 200)
     front_door.request(f"api.{TLD}", "/breaks")
     assert requests.count("GET /breaks") > 1
 
