@@ -50,10 +50,5 @@ def _failure(standalone: "Standalone", *, ended: bool, renewal: bool) -> str:
     what = "no new certificate" if renewal else "no certificate"
     when = "and has given up" if ended else f"within {acme.BOUND:.0f} s"
     meanwhile = "the old one is served" if renewal else "the private CA's is served"
-    return "\n".join(
-        [
-            f"cert-manager got {what} by ACME {when}; meanwhile {meanwhile}. "
-            + acme.quoted(last_lines(standalone, "cert-manager", acme.READ)),
-            f"{acme.CORRECT}, then run ./open-balena.sh auto-pki",
-        ]
-    )
+    said = acme.last_words(last_lines(standalone, "cert-manager", acme.READ), "./open-balena.sh auto-pki")
+    return f"cert-manager got {what} by ACME {when}; meanwhile {meanwhile}. {said}"

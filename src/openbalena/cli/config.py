@@ -67,10 +67,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         planned = plan(project, answers, {**made, **taken})
         directory = Path(now["PKI_DIR"])
         pki.check(directory, now["DNS_TLD"])
-        if now.get("HAPROXY_CRT"):
+        certificate, key, authority = pki.own(now)
+        if certificate:
             from openbalena.secrets import imported
 
-            imported.checked(*pki.own(now), now["DNS_TLD"])
+            imported.checked(certificate, key, authority, now["DNS_TLD"])
         if not _agreed(planned, context, yes=args.yes):
             context.console.say("Nothing was changed.")
             return 1
@@ -80,8 +81,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 takeover.adopt(directory, found.pki, now["DNS_TLD"])
                 context.console.say(f"Certificates of the volumes {found.name}_* were taken over.")
             pki.ensure(directory, now["DNS_TLD"])
-            if now.get("HAPROXY_CRT"):
-                pki.use_certificate(directory, *pki.own(now)[:2])
+            if certificate:
+                pki.use_certificate(directory, certificate, key)
         except OSError as error:
             place = error.filename or project.directory
             raise OperationError(

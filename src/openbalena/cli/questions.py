@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 
 from openbalena.errors import UsageError
 from openbalena.settings.rules import malformed
+from openbalena.settings.values import MASK
 from openbalena.settings.variables import Variable, variables
 
 CLEAR = "-"
@@ -39,7 +40,7 @@ def _offer(variable: Variable, known: Mapping[str, str]) -> str:
 
 
 def _reply(variable: Variable, offer: str) -> str:
-    hint = ("********" if variable.secret else offer) if offer else ""
+    hint = (MASK if variable.secret else offer) if offer else ""
     while True:
         prompt = f"{variable.question}{f' [{hint}]' if hint else ''}: "
         try:

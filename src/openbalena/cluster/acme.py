@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from openbalena.cluster import job, logs, sealed, state
+from openbalena.cluster import job, logs, one_service, sealed, state
 from openbalena.errors import OperationError
-from openbalena.secrets.acme import BOUND, CORRECT, READ, quoted
+from openbalena.secrets import acme
 
 if TYPE_CHECKING:
     from openbalena.cluster.engine import Engine
@@ -18,7 +18,7 @@ _CHAIN = "/certs/export/chain.pem"
 _DONE = f"""waited=0
 until [ -e /certs/.ready ]; do
     waited=$((waited + 1))
-    [ "$waited" -lt {BOUND:.0f} ] || {{ echo "cert-manager was not done within {BOUND:.0f} s"; exit 1; }}
+    [ "$waited" -lt {acme.BOUND:.0f} ] || {{ echo "cert-manager was not done within {acme.BOUND:.0f} s"; exit 1; }}
     sleep 1
 done
 case $(readlink -f {_CHAIN}) in
@@ -32,11 +32,12 @@ _JOB, _RUNS = 60.0, 180.0
 def fetch(engine: Engine, client: Any, settings: Settings) -> bytes:
     """The chain (PEM: certificate, key, CA) once cert-manager is done.
 
-    Raises OperationError where it does not run, is not done within BOUND seconds, or got none: with its last words.
+    Raises OperationError where it does not run, is not done within acme.BOUND seconds, or got none: with its words.
     """
     stack = settings["STACK_NAME"]
     node, image = sealed.reader(state.read(client, stack), _SERVICE)
-    outcome = job.run(engine, client, [job.Job("acme", node, image, _DONE, mounts=[_mount(stack)])], BOUND + _JOB)[0]
+    done = job.Job("acme", node, image, _DONE, mounts=[_mount(stack)])
+    outcome = job.run(engine, client, [done], acme.BOUND + _JOB)[0]
     if not outcome.ok:
         raise OperationError(f"{job.failure(outcome)}. {last_words(engine, client, settings)}")
     return sealed.read(engine, client, node=node, image=image, file=_CHAIN, mounts=[_mount(stack)])
@@ -57,10 +58,10 @@ def again(engine: Engine, client: Any, stack: str) -> None:
 def last_words(engine: Engine, client: Any, settings: Settings) -> str:
     """What cert-manager logged last, secrets masked, and what to do then."""
     cluster = state.read(client, settings["STACK_NAME"])
-    tasks = [task for found in cluster.services if found.short_name == _SERVICE for task in cluster.tasks_of(found)]
-    newest = max(tasks, key=lambda task: task.created, default=None)
-    lines = logs.last_lines(engine, newest.id, READ) if newest else []
-    return f"{quoted(settings.masked(line) for line in lines)}\n{CORRECT}, then run ./open-balena.sh pki sync again"
+    service = one_service.find(cluster, _SERVICE)
+    newest = max(cluster.tasks_of(service) if service else (), key=lambda task: task.created, default=None)
+    lines = logs.last_lines(engine, newest.id, acme.READ) if newest else []
+    return acme.last_words(map(settings.masked, lines), "./open-balena.sh pki sync again")
 
 
 def _mount(stack: str, *, read_only: bool = True) -> job.Mount:

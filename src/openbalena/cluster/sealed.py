@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from openbalena.cluster import job
+from openbalena.cluster import job, one_service
 from openbalena.cluster.engine import Engine
 from openbalena.cluster.state import Cluster
 from openbalena.errors import OperationError
@@ -57,9 +57,7 @@ def reader(cluster: Cluster, service: str) -> tuple[str, str]:
 
     Raises OperationError where none runs.
     """
-    for found in cluster.services:
-        if found.short_name != service:
-            continue
+    if found := one_service.find(cluster, service):
         nodes = {t.node_id for t in cluster.tasks_of(found) if t.wanted and t.state == "running"}
         usable = [node for node in cluster.nodes if node.id in nodes and node.usable]
         if usable:

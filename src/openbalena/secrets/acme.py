@@ -20,7 +20,6 @@ BOUND = 900.0
 _DUE = timedelta(days=7)
 # Log lines of cert-manager that are looked through, and shown.
 READ, _SHOWN = 60, 15
-CORRECT = "Correct what it says (the token's rights, the domain's name servers)"
 
 
 def due(chain: bytes, now: datetime) -> bool:
@@ -46,8 +45,9 @@ def take(directory: Path, chain: bytes, dns_tld: str) -> bool:
     return True
 
 
-def quoted(lines: Iterable[str]) -> str:
-    """What cert-manager logged last, a line that it repeated once, for the end of a message."""
+def last_words(lines: Iterable[str], command: str) -> str:
+    """For the end of a message: what cert-manager logged last, a line that it repeated once, and what to do then."""
     counted = Counter(line.strip() for line in lines if line.strip())
     shown = [f"  | {line}{f' ({count} times)' if count > 1 else ''}" for line, count in list(counted.items())[-_SHOWN:]]
-    return "\n".join(["It said:", *(shown or ["  | nothing"])])
+    correct = f"Correct what it says (the token's rights, the domain's name servers), then run {command}"
+    return "\n".join(["It said:", *(shown or ["  | nothing"]), correct])
