@@ -151,7 +151,7 @@ def test_a_node_is_killed_and_comes_back_with_its_data(own_lab: OwnLab) -> None:
     own_lab.docker("node1", "volume", "create", "kept")
     assert own_lab.run("kill", "node1").stdout.startswith("node1 is down")
     assert own_lab.run("status").stdout.count(" down ") >= 1
-    eventually("seen as down", lambda: own_lab.status()["node1"]["swarm"] == "down")
+    eventually("node1 seen as down", lambda: own_lab.status()["node1"]["swarm"] == "down")
     assert not own_lab.status()["node1"]["running"]
     # The context points to a manager that is alive, so docker goes on without a word.
     eventually("a new leader", lambda: any(node["manager"] == "leader" for node in own_lab.status().values()))
@@ -250,7 +250,7 @@ def test_a_killed_first_up_leaves_nothing_that_purge_does_not_find(tmp_path: Pat
         process.send_signal(signal.SIGKILL)
     own.run("down", "--purge")
     assert not own.directory.exists()
-    eventually("without debootstrap's processes", lambda: machine(own.directory) == before)
+    eventually("debootstrap's processes ended", lambda: machine(own.directory) == before)
 
 
 def test_two_ups_at_once_make_one_lab(own_lab: OwnLab) -> None:

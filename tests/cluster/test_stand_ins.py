@@ -3,12 +3,11 @@
 import base64
 import json
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
-from waiting import BOUND
+from waiting import answer
 
 from openbalena.cluster.engine import Engine, current
 from openbalena.errors import OperationError
@@ -130,7 +129,7 @@ def test_new_certificates_stop_the_container(docker: Docker, image: Callable[[st
     keys_of_store = ("--env", "S3_MINIO_ACCESS_KEY=a", "--env", "S3_MINIO_SECRET_KEY=b", "--env", "TLD=t.example")
     docker("run", "--detach", "--volume", "/certs", *keys_of_store, image("s3"), name=name)
     # By then it looks: a file that was there before it began to would be none that is new.
-    eventually(docker, "exec", name, "/usr/src/app/docker-hc")
+    answer(lambda: docker("exec", name, "/usr/src/app/docker-hc"))
     docker("exec", name, "touch", "/certs/.ready")
     assert docker("wait", name).strip() == "0"
 
@@ -168,11 +167,11 @@ def test_database_keeps_what_was_committed_when_it_is_killed(docker: Docker, ima
     name = f"test-db-{secrets.token_hex(4)}"
     docker("run", "--detach", image("db"), name=name)
     sql = ("exec", "--env", "PGPASSWORD=docker", name, "psql", "-h", "127.0.0.1", "-U", "docker", "-d", "resin", "-tAc")
-    eventually(docker, *sql, "SELECT 1")
+    answer(lambda: docker(*sql, "SELECT 1"))
     docker(*sql, "CREATE TABLE kept AS SELECT 42 AS answer")
     docker("kill", name)
     docker("start", name)
-    assert eventually(docker, *sql, "SELECT answer FROM kept").strip() == "42"
+    assert answer(lambda: docker(*sql, "SELECT answer FROM kept")).strip() == "42"
     docker("stop", "--time", "30", name)
     # Its log ends with a clean shutdown only where the stop was not a kill.
     assert docker("inspect", "--format", "{{.State.ExitCode}}", name).strip() == "0"
@@ -182,7 +181,7 @@ def test_database_is_made_anew_where_its_making_was_killed(docker: Docker, image
     name = f"test-db-{secrets.token_hex(4)}"
     half = "mkdir -p $PGDATA/.new/base $PGDATA/base && exec /usr/local/bin/entry"
     docker("run", "--detach", "--entrypoint", "sh", image("db"), "-c", half, name=name)
-    eventually(docker, "exec", name, "pg_isready", "-U", "docker", "-d", "resin")
+    answer(lambda: docker("exec", name, "pg_isready", "-U", "docker", "-d", "resin"))
 
 
 def test_store_keeps_its_objects_and_refuses_other_keys(docker: Docker, image: Callable[[str], str]) -> None:
@@ -190,25 +189,13 @@ def test_store_keeps_its_objects_and_refuses_other_keys(docker: Docker, image: C
     options = ("--env", "S3_MINIO_ACCESS_KEY=one", "--env", "S3_MINIO_SECRET_KEY=two", "--env", "TLD=t.example")
     docker("run", "--detach", *options, "--env", "BUCKETS=first;second", image("s3"), name=name)
     curl = ("exec", name, "curl", "-sS", "--fail", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user")
-    eventually(docker, "exec", name, "/usr/src/app/docker-hc")
+    answer(lambda: docker("exec", name, "/usr/src/app/docker-hc"))
     docker(*curl, "one:two", "-T", "/etc/hostname", "http://localhost/first/some/key")
     docker("kill", name)
     docker("start", name)
-    eventually(docker, "exec", name, "/usr/src/app/docker-hc")
+    answer(lambda: docker("exec", name, "/usr/src/app/docker-hc"))
     assert docker(*curl, "one:two", "http://localhost/first/some/key") == docker("exec", name, "cat", "/etc/hostname")
     assert "<Name>second</Name>" in docker(*curl, "one:two", "http://localhost/")
     for wrong in ("one:wrong", "wrong:two"):
         with pytest.raises(OperationError, match="403"):
             docker(*curl, wrong, "http://localhost/first/some/key")
-
-
-def eventually(docker: Docker, *words: str) -> str:
-    """What the command says once it succeeds."""
-    deadline = time.monotonic() + BOUND
-    while True:
-        try:
-            return docker(*words)
-        except OperationError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)

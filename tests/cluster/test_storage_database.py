@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from deployed_project import STACK, command, tool
 from interrupted_move import interrupt
-from waiting import BOUND, eventually
+from waiting import answer, eventually
 
 from openbalena.cluster import engine as engines
 from openbalena.cluster import state
@@ -28,16 +28,13 @@ def place(project: Project) -> str:
 def sql(node: str, statement: str) -> str:
     """What the database says, asked where it is to run."""
     engine = next(item for item in engines.current(True).nodes if item.name == node)
-    end = time.monotonic() + BOUND
-    while True:
-        try:
-            name = engine.docker("ps", "--quiet", "--filter", f"name={STACK}_db.", "--filter", "health=healthy").strip()
-            words = ("psql", "-U", "docker", "-d", "resin", "-qtAc", statement)
-            return engine.docker("exec", "--user", "postgres", name, *words).strip()
-        except engines.OperationError:
-            if time.monotonic() >= end:
-                raise
-            time.sleep(1)
+
+    def ask() -> str:
+        name = engine.docker("ps", "--quiet", "--filter", f"name={STACK}_db.", "--filter", "health=healthy").strip()
+        words = ("psql", "-U", "docker", "-d", "resin", "-qtAc", statement)
+        return engine.docker("exec", "--user", "postgres", name, *words).strip()
+
+    return answer(ask)
 
 
 class Table:

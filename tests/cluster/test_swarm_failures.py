@@ -63,7 +63,7 @@ def test_what_a_rollback_needs_is_not_removed_beside_it(small: Small, changed: C
         with engine.client() as client:
             assert not set(old) & set(deploy.remove_unused(client, "small"))
         state = (*words, "{{.UpdateStatus.State}}")
-        eventually("the update rolled back", lambda: engine.docker(*state).strip() == "rollback_completed")
+        eventually("the update rolled back", lambda: engine.docker(*state).strip() == "rollback_completed", 90)
         listed = engine.docker("secret", "ls", "--format", "{{.Name}}").split()
         assert old and set(old) <= set(listed)
     finally:

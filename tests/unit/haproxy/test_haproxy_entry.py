@@ -16,6 +16,8 @@ from haproxy_chain import make_chain
 from waiting import eventually
 
 ENTRY = CONFIGURATION.parent / "entry"
+# Seconds; it looks for another certificate every 10 s.
+NOTICED = 20
 
 
 class Entry:
@@ -127,7 +129,7 @@ def test_serves_what_is_published_and_stops_gently(entry: Entry) -> None:
     main = entry.start("run")
     time.sleep(1)
     publisher = entry.start("publish-certificate")
-    eventually("the published certificate is served", lambda: entry.served() == der(entry.secret))
+    eventually("the published certificate is served", lambda: entry.served() == der(entry.secret), NOTICED)
     assert entry.certificate.stat().st_mode & 0o777 == 0o600
     assert entry.run("published")[0] == 0
     assert entry.run("healthcheck")[0] == 0
@@ -142,13 +144,13 @@ def test_renewal_is_served_and_cuts_no_connection(entry: Entry) -> None:
     make_chain(entry.secret)
     entry.start("publish-certificate")
     main = entry.start("run", HAPROXY_PASSWORD="x")
-    eventually("HAProxy serves", lambda: entry.served() is not None)
+    eventually("HAProxy serves", lambda: entry.served() is not None, NOTICED)
     kept = entry.connect()
     before = entry.served()
     make_chain(entry.secret)
     assert entry.run("published")[0] == 1
     entry.start("publish-certificate")
-    eventually("the renewed certificate is served", lambda: entry.served() == der(entry.secret) != before)
+    eventually("the renewed certificate is served", lambda: entry.served() == der(entry.secret) != before, NOTICED)
     kept.sendall(b"GET / HTTP/1.1\r\nHost: unknown\r\n\r\n")
     assert kept.recv(100).startswith(b"HTTP/1.1 404")
     assert main.poll() is None
@@ -158,7 +160,7 @@ def test_certificate_that_haproxy_refuses_changes_nothing(entry: Entry) -> None:
     entry.certificate.parent.mkdir(parents=True)
     good = make_chain(entry.certificate).read_text()
     main = entry.start("run", HAPROXY_PASSWORD="x")
-    eventually("HAProxy serves", lambda: entry.served() is not None)
+    eventually("HAProxy serves", lambda: entry.served() is not None, NOTICED)
     before = entry.served()
     # The certificate of one key with another key.
     other = make_chain(entry.directory / "other.pem").read_text()
@@ -167,14 +169,14 @@ def test_certificate_that_haproxy_refuses_changes_nothing(entry: Entry) -> None:
     assert entry.served() == before
     assert main.poll() is None
     entry.certificate.write_text(other)
-    eventually("a good one is served again", lambda: entry.served() == der(entry.directory / "other.pem"))
+    eventually("a good one is served again", lambda: entry.served() == der(entry.directory / "other.pem"), NOTICED)
 
 
 def test_stop_is_bounded_for_connections_that_stay(entry: Entry) -> None:
     entry.certificate.parent.mkdir(parents=True)
     make_chain(entry.certificate)
     main = entry.start("run", HAPROXY_PASSWORD="x")
-    eventually("HAProxy serves", lambda: entry.served() is not None)
+    eventually("HAProxy serves", lambda: entry.served() is not None, NOTICED)
     stays = entry.connect()
     begin = time.monotonic()
     main.send_signal(signal.SIGUSR1)
@@ -199,4 +201,4 @@ def test_certificate_from_the_environment(entry: Entry) -> None:
     parts = {"HAPROXY_CRT": pem[:at], "HAPROXY_KEY": pem[at:]}
     encoded = {name: base64.b64encode(part.encode()).decode() for name, part in parts.items()}
     entry.start("run", HAPROXY_PASSWORD="x", **encoded)
-    eventually("the certificate of the environment is served", lambda: entry.served() == der(entry.secret))
+    eventually("the certificate of the environment is served", lambda: entry.served() == der(entry.secret), NOTICED)
