@@ -20,11 +20,14 @@ TLD = "test.example"
 PASSWORD = "correct horse"
 # Host name and port of each server in the configuration, as the stubs see them.
 HTTP_SERVICES = (
-    *("api:80", "registry:80", "vpn:80", "s3:80", "s3:43697", "balena-ca:8888", "balena-ca:8889"),
+    *("api:80", "registry:80", "registry:81", "vpn:80", "s3:80", "s3:43697", "balena-ca:8888", "balena-ca:8889"),
     *("ui:80", "postgrest:8000", "remote:10000", "builder:80", "helper:80"),
 )
 RAW_SERVICES = ("vpn:443", "vpn:3128")
 ABSENT = {"delta"}
+# Services of two tasks, the second at an address of its own.
+TWICE = {"api"}
+ADDRESS, SECOND = "127.0.0.1", "127.0.0.2"
 
 
 def free_port() -> int:
@@ -34,7 +37,7 @@ def free_port() -> int:
 
 
 class _Dns(socketserver.BaseRequestHandler):
-    """Answers A with 127.0.0.1 for every name but the absent ones (RFC 1035, sections 4.1.1 and 4.1.2)."""
+    """Answers A with the task's address, or both tasks', unless the name is absent (RFC 1035, 4.1.1 and 4.1.2)."""
 
     def handle(self) -> None:
         query, reply = self.request
@@ -47,8 +50,10 @@ class _Dns(socketserver.BaseRequestHandler):
         question, kind = query[12 : end + 5], struct.unpack(">H", query[end + 1 : end + 3])[0]
         self.server.asked.append(name)  # type: ignore[attr-defined]
         here = name not in ABSENT
-        answer = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x00\x00\x04\x7f\x00\x00\x01" if here and kind == 1 else b""
-        header = query[:2] + struct.pack(">HHHHH", 0x8180 if here else 0x8183, 1, bool(answer), 0, 0)
+        addresses = [ADDRESS, *([SECOND] if name.removeprefix("tasks.") in TWICE else [])] if here and kind == 1 else []
+        record = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x00\x00\x04"
+        answer = b"".join(record + socket.inet_aton(address) for address in addresses)
+        header = query[:2] + struct.pack(">HHHHH", 0x8180 if here else 0x8183, 1, len(addresses), 0, 0)
         reply.sendto(header + question + answer, self.client_address)
 
 
@@ -58,6 +63,7 @@ class _Http(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        self.server.runs.wait()  # type: ignore[attr-defined]
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         server = self.server
         if "X-Forwarded-For" in self.headers:
@@ -113,6 +119,7 @@ def adapt(configuration: str, ports: dict[str, int]) -> str:
     for published in ("80", "443", "1936"):
         configuration = configuration.replace(f"bind :{published}\n", f"bind 127.0.0.1:{ports[published]}\n")
     configuration = configuration.replace("check port 80", f"check port {ports['vpn:80']}")
+    configuration = configuration.replace("check port 81", f"check port {ports['registry:81']}")
     configuration = configuration.replace("abns@openbalena", f"abns@test-{ports['443']}")
     configuration = re.sub(r"^    (user|group) haproxy\n", "", configuration, flags=re.MULTILINE)
     return re.sub(
@@ -124,25 +131,33 @@ def adapt(configuration: str, ports: dict[str, int]) -> str:
 
 @dataclass
 class FrontDoor:
-    """A running HAProxy and its stubs; `ports` maps a published port or `service:port` to loopback's."""
+    """A running HAProxy and its stubs; `ports` maps a published port or `service:port` to loopback's.
+
+    While `runs` is clear no HTTP service answers: their ports are open, as those of a process that is stopped.
+    """
 
     program: list[str]
     directory: Path
     chain: Path
     tasks: str = ""
+    runs: threading.Event = field(default_factory=threading.Event)
     ports: dict[str, int] = field(default_factory=dict)
     stubs: dict[str, socketserver.BaseServer] = field(default_factory=dict)
 
     def __enter__(self) -> "FrontDoor":
+        self.runs.set()
         for label in HTTP_SERVICES:
-            server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Http)
-            self.stubs[label] = _serve(server, label=label, requests=[])
+            requests: list[str] = []
+            self.listen(label, ADDRESS, requests)
+            if label.partition(":")[0] in TWICE:
+                self.listen(label, SECOND, requests)
         for label in RAW_SERVICES:
-            self.stubs[label] = _serve(_Threads(("127.0.0.1", 0), _Raw), label=label, received=[])
+            self.stubs[label] = _serve(_Threads((ADDRESS, 0), _Raw), label=label, received=[])
+            self.ports[label] = int(self.stubs[label].server_address[1])
         dns = _serve(socketserver.ThreadingUDPServer(("127.0.0.1", 0), _Dns), asked=[])
         self.stubs["dns"] = dns
-        self.ports = {name: free_port() for name in ("80", "443", "1936")}
-        self.ports |= {label: int(stub.server_address[1]) for label, stub in self.stubs.items()}
+        self.ports |= {name: free_port() for name in ("80", "443", "1936")}
+        self.ports |= {"dns": int(dns.server_address[1])}
         configuration = self.directory / "haproxy.cfg"
         configuration.write_text(adapt(CONFIGURATION.read_text(), self.ports))
         environment = {
@@ -167,6 +182,20 @@ class FrontDoor:
         for stub in self.stubs.values():
             stub.shutdown()
             stub.server_close()
+
+    def listen(self, label: str, address: str, requests: list[str]) -> None:
+        """A task of the HTTP service `label` at `address`, at the port that its first task has."""
+        server = http.server.ThreadingHTTPServer((address, self.ports.get(label, 0)), _Http)
+        self.ports[label] = int(server.server_address[1])
+        stub = _serve(server, label=label, requests=requests, runs=self.runs)
+        self.stubs[label if address == ADDRESS else f"{label} at {address}"] = stub
+
+    def refuse(self, stub: str) -> None:
+        """That task's port is closed from now on; what is under way there is ended."""
+        # First of all, since a connection that comes while the loop ends would be accepted and then reset.
+        self.stubs[stub].socket.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
+        self.stubs[stub].shutdown()
+        self.stubs[stub].server_close()
 
     def _wait_until_served(self) -> None:
         """Every server has its address and is checked within 10 s: the optional ones are asked for at once, too."""

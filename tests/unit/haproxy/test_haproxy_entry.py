@@ -27,7 +27,7 @@ class Entry:
         self.directory = directory
         self.certificate, self.secret = directory / "certs/export/chain.pem", directory / "secret.pem"
         self.environment_file = directory / "haproxy.env"
-        self.ports = {name: free_port() for name in ("80", "443", "1936", "vpn:80")}
+        self.ports = {name: free_port() for name in ("80", "443", "1936", "vpn:80", "registry:81")}
         (directory / "haproxy.cfg").write_text(adapt(CONFIGURATION.read_text(), self.ports))
         text = ENTRY.read_text()
         for pattern, value in (
