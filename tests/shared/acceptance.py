@@ -66,7 +66,9 @@ class Acceptance:
         done = subject.call("verify", "--lab", "--json")
         results = json.loads(done.stdout)
         assert {item["name"]: item["outcome"] for item in results} == GREEN, results
-        assert (done.returncode, done.stderr) == (0, "")
+        # Where the api's device types have not come yet it says that it waits for them.
+        said = [line for line in done.stderr.splitlines() if not line.startswith("the api has no device type yet")]
+        assert (done.returncode, said) == (0, [])
 
     @pytest.mark.parametrize("leaf", [leaf for leaf in LEAVES if leaf.has_json and leaf.words[0] != "lab"], ids=str)
     def test_json_is_json_alone(self, leaf: Leaf, subject: Subject) -> None:

@@ -1,6 +1,7 @@
 """Checks a running deployment from outside, over its public ports alone, and says what is wrong with it.
 
 Each check prints one line: `ok`, `FAIL` with what to do, or `skip` with the reason. The exit code is 1 when one fails.
+After a first deployment it waits, up to six minutes, for the api to fetch its device types; it says so.
 Checks that write (a fleet, a device, an image) remove the fleet and the device; the image of 64 KiB stays.
 """
 
@@ -69,6 +70,7 @@ def target(context: Context, addresses: list[str], openvpn: str | None = None) -
         values={**values, **values.secrets, "COMPOSE_PROFILES": ",".join(values.profiles)},
         openvpn=_openvpn(context, openvpn),
         vpn_authority=bundle.read_text() if bundle.exists() else "",
+        report=context.console.progress,
     )
 
 

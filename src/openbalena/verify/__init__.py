@@ -16,7 +16,8 @@ CHECKS = (
     Check("certificate", "chain, names and dates hold at every address", front.certificate, needs=("port-443",)),
     Check("ping", "the api answers at every address", front.ping, needs=("certificate",)),
     Check("login", "every api task accepts every session", account.login, needs=("ping",)),
-    Check("resource", "what one api task writes another reads", account.resource, needs=("login",)),
+    Check("device-types", "the api has fetched what devices there are", account.device_types, needs=("login",)),
+    Check("resource", "what one api task writes another reads", account.resource, needs=("device-types",)),
     Check("registry-closed", "the registry asks for a token", registry.closed, needs=("certificate",)),
     Check(
         "registry",
@@ -25,7 +26,7 @@ CHECKS = (
         needs=("ping", "registry-closed"),
     ),
     Check("openvpn", "the VPN answers beside TLS on port 443", network.openvpn, needs=("port-443",)),
-    Check("vpn", "a device opens a tunnel", vpn.tunnel, needs=("login", "openvpn")),
+    Check("vpn", "a device opens a tunnel", vpn.tunnel, needs=("device-types", "openvpn")),
     Check("tunnel-closed", "devices are reached with a session alone", network.tunnel_closed, needs=("certificate",)),
     Check("client-address", "the api sees the client's address", front.client_address, needs=("ping",)),
     Check("ca-closed", "the CA is closed without the password", front.authority_closed, needs=("certificate",)),

@@ -2,6 +2,7 @@
 
 import contextlib
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 
 # Logins, and uses of each: with round robin and two replicas each token is tried at both, whatever else is going on.
 _LOGINS, _USES = 4, 4
+
+# Seconds: how long the api may be without device types, how often it is asked, and how often the wait is told of. Its
+# job contractSync fetches them at each fifth minute, not at its start (open-balena-api v49.0.12,
+# src/features/contracts); one minute more is for the download and the writing.
+_SYNC, _LOOK, _TOLD = 360.0, 1.0, 5.0
+_CONTRACTS = "api.github.com/repos/balena-io/contracts"
 
 
 def log_in(target: Target, address: str) -> str:
@@ -53,6 +60,12 @@ def login(target: Target) -> str:
     return f"{_LOGINS} sessions, each used {_USES} times; a wrong password refused"
 
 
+def device_types(target: Target) -> str:
+    """The api has a device type: after a first deployment it has none for minutes."""
+    _device_type(target, log_in(target, target.addresses[0]))
+    return "there are some, so fleets and devices can be made"
+
+
 @dataclass(frozen=True)
 class Application:
     """A fleet that a check made for itself; `token` is the session that made it."""
@@ -68,8 +81,8 @@ def application(target: Target) -> Iterator[Application]:
     token = log_in(target, target.addresses[0])
     fields = {
         "app_name": f"verify-{secrets.token_hex(6)}",
-        "organization": _first(target, token, "organization"),
-        "is_for__device_type": _first(target, token, "device_type"),
+        "organization": _organization(target, token),
+        "is_for__device_type": _device_type(target, token),
     }
     answer = ask(target, "POST", target.addresses[0], "/v7/application", token, fields)
     expect(answer, 201, "writing a fleet", "see the logs of the api and db", Suspect("api", "DB_HOST"))
@@ -113,9 +126,36 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def _first(target: Target, token: str, kind: str) -> int:
-    answer = ask(target, "GET", target.addresses[0], f"/v7/{kind}?$top=1&$select=id", token)
-    found = rows(answer)
+def _organization(target: Target, token: str) -> int:
+    found = _some(target, token, "organization")
     if not found:
-        raise CheckError(f"the api has no {kind} ({answer.status_code})", "see the api's logs", Suspect("api"))
+        raise CheckError("the api has no organization", "see the api's logs", Suspect("api"))
     return int(found[0]["id"])
+
+
+def _device_type(target: Target, token: str) -> int:
+    """A device type's id, waited for up to _SYNC seconds. Raises CheckError."""
+    begin = told = time.monotonic()
+    while not (found := _some(target, token, "device_type")):
+        now = time.monotonic()
+        if now - begin >= _SYNC:
+            raise CheckError(
+                f"the api still has no device type {_SYNC:.0f} s on, so there can be no fleet and no device",
+                f"it fetches them from {_CONTRACTS} every five minutes: let the nodes it runs on reach api.github.com "
+                "at port 443; its log says `Failed to fetch contracts` where they do not",
+                Suspect("api"),
+            )
+        if now >= told:
+            target.report(
+                f"the api has no device type yet: waiting, {now - begin:.0f} of at most {_SYNC:.0f} s, for it to fetch "
+                f"them from {_CONTRACTS}, which it does every five minutes"
+            )
+            told += _TOLD
+        time.sleep(_LOOK)
+    return int(found[0]["id"])
+
+
+def _some(target: Target, token: str, kind: str) -> list[dict[str, Any]]:
+    path = f"/v7/{kind}?$top=1&$select=id"
+    answer = ask(target, "GET", target.addresses[0], path, token)
+    return rows(expect(answer, 200, f"asking for a {kind}", "see the api's logs", Suspect("api")))

@@ -3,7 +3,7 @@
 import base64
 import functools
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ class Target:
     `looked_up` says that they are what DNS says of that name, not what the user or the lab says. `authority` is the PEM
     of the deployment's own CA, or "" for the system's; `openvpn` is the client's program, None where there is none.
     `values` are the settings. `vpn_authority` is the PEM of the CA that devices know the VPN by, where it is another:
-    the VPN's certificate is always of the deployment's own CA.
+    the VPN's certificate is always of the deployment's own CA. `report` is told what a check waits for.
     """
 
     dns_tld: str
@@ -27,6 +27,7 @@ class Target:
     openvpn: Path | None = None
     vpn_authority: str = ""
     looked_up: bool = False
+    report: Callable[[str], None] = lambda _: None
 
     def host(self, name: str) -> str:
         """The full host name of `name`, such as api."""

@@ -39,7 +39,8 @@ STORE = "127.0.0.77"
 class Deployment:
     """What the server does, for tests to change; `uploads` and `blobs` are the store that all replicas share.
 
-    `store` is the URL that the registry sends clients to, where it does.
+    `store` is the URL that the registry sends clients to, where it does. `syncs` is how many times the api is asked
+    for its device types before it has some.
     """
 
     session_secrets: tuple[str, str] = ("one", "one")
@@ -54,6 +55,7 @@ class Deployment:
     vpn_answers: bool = True
     tunnel_answer: str = "HTTP/1.0 407 Proxy Authentication Required"
     store: str = ""
+    syncs: int = 0
     requests: int = 0
     applications: dict[int, list[str]] = field(default_factory=lambda: {0: [], 1: []})
     uploads: dict[str, bytes] = field(default_factory=dict)
@@ -114,7 +116,10 @@ class Handler(BaseHTTPRequestHandler):
                 else self.deployment.client or self.client_address[0]
             )
             return 200, {"client": seen, "task": "x"}
-        if path in ("/v7/organization", "/v7/device_type"):
+        if path == "/v7/device_type":
+            self.deployment.syncs -= 1
+            return 200, {"d": [{"id": 1}] if self.deployment.syncs < 0 else []}
+        if path == "/v7/organization":
             return 200, {"d": [{"id": 1}]}
         rows = self.deployment.applications[self.deployment.databases[replica]]
         if path == "/v7/application" and self.command == "POST":

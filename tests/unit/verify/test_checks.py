@@ -72,6 +72,30 @@ def test_two_databases(target: Target, deployment: local.Deployment) -> None:
     assert str(error.value.suspect) == "DB_HOST of api"
 
 
+def test_device_types_that_come_later(
+    target: Target, deployment: local.Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(account, "_LOOK", 0.05)
+    monkeypatch.setattr(account, "_TOLD", 0.1)
+    deployment.syncs = 6
+    assert failing(dataclasses.replace(target, report=said.append)) == {}
+    assert 2 <= len(said) <= 6, "from the start, and not at every look"
+    assert "waiting, 0 of at most 360 s" in said[0]
+    assert all("api.github.com/repos/balena-io/contracts" in line for line in said)
+
+
+def test_device_types_that_do_not_come(
+    target: Target, deployment: local.Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "_SYNC", 0.2)
+    monkeypatch.setattr(account, "_LOOK", 0.05)
+    deployment.syncs = 10_000
+    found = failing(target)
+    assert set(found) == {"device-types"}, "the others could only repeat it"
+    assert "let the nodes it runs on reach api.github.com at port 443" in found["device-types"].line()
+
+
 def test_open_authority_and_statistics(target: Target, deployment: local.Deployment) -> None:
     deployment.guarded = False
     found = failing(target)
