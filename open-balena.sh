@@ -24,7 +24,7 @@ made_from=$root/.venv/requirements.lock
 if [[ ! -x $root/.venv/bin/python || ! -e $made_from ||
   $made_from -nt $root/requirements.lock || $made_from -ot $root/requirements.lock ]]; then
   for python in python3 python3.14 python3.13 python3.12 python3.11 ''; do
-    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break
+    "$python" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break
   done
   if [[ -z $python ]]; then
     echo "error: Python 3.11 or newer was not found. On Debian 12 or newer: apt-get install python3 python3-venv" >&2

@@ -11,6 +11,9 @@ for number, name in enumerate(("stdin", "stdout", "stderr")):
         os.dup2(os.open(os.devnull, os.O_RDWR), number)
         setattr(sys, name, os.fdopen(number, "w" if number else "r"))
 
+# Nobody else writes into what is made here. What has to stay unread gets its own modes.
+os.umask(os.umask(0o022) | 0o022)
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from openbalena.cli.main import main  # noqa: E402

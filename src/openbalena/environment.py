@@ -34,7 +34,9 @@ HINTS = (
     ),
     (
         "Could not find a version",
-        "The package index does not offer what requirements.lock names: check PIP_INDEX_URL and PIP_NO_INDEX.",
+        "The package index has no wheel of it for this Python and machine, and nothing is built from source, since what "
+        "builds would come unlocked. Check PIP_INDEX_URL, PIP_NO_INDEX and PIP_FIND_LINKS; wheels are there for Python "
+        "3.11 and newer on x86-64 and 64-bit ARM: call with one of those.",
     ),
 )
 
@@ -102,7 +104,9 @@ def _make(environment: Path, lock: Path, descriptor: int) -> None:
         _run([os.path.realpath(sys.executable), "-I", "-m", "venv", str(new)], new, descriptor)
         python = str(new / "bin" / "python")
         pip = [python, "-I", "-m", "pip", "--disable-pip-version-check", "--no-input", "--retries", "2"]
-        _run([*pip, "install", "--quiet", "--require-hashes", "--requirement", str(lock)], new, descriptor)
+        # Wheels alone: pip would get and run what builds a source distribution without looking at a hash.
+        install = ["install", "--quiet", "--only-binary", ":all:", "--require-hashes", "--requirement", str(lock)]
+        _run([*pip, *install], new, descriptor)
         (site,) = new.glob("lib/python3.*/site-packages")
         (site / "openbalena.pth").write_text("../../../../src\n")
         for script in (new / "bin").iterdir():
@@ -150,6 +154,8 @@ def _explain(error: OSError, root: Path) -> str:
 def main() -> int:
     """Exit status 0 when the environment is there, 1 after a sentence on stderr, 130 or 143 when told to stop."""
     root = Path(sys.argv[1]).resolve()
+    # What others could write into .venv would run as whoever calls the command line next.
+    os.umask(os.umask(0o022) | 0o022)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         ensure(root, dev="--dev" in sys.argv[2:])

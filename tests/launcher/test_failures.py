@@ -67,6 +67,16 @@ def test_a_package_that_is_not_the_locked_one(checkout):
     assert checkout.files() == UNCHANGED
 
 
+def test_no_wheel_fits(checkout, tmp_path):
+    """A source distribution is not built: what builds it would be fetched and run without a hash."""
+    links = tmp_path / "links"
+    links.mkdir()
+    (links / "pyyaml-6.0.3.tar.gz").write_bytes(b"")
+    done = checkout.run("help", PIP_CONFIG_FILE=os.devnull, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(links))
+    refused(done, "no wheel of it for this Python and machine", "PIP_INDEX_URL")
+    assert checkout.files() == UNCHANGED
+
+
 def mounted(directory: Path, options: str, command: list[str]) -> subprocess.CompletedProcess[str]:
     """Run `command` where `directory` is a tmpfs with a copy of the checkout, in a mount namespace of its own."""
     fill = f"mount -t tmpfs -o size=8m none {directory} && cp -a {directory}.origin/. {directory}/"

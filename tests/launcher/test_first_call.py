@@ -49,6 +49,31 @@ def test_the_whole_lock_installs_and_every_dependency_can_be_loaded(python, tmp_
     assert checkout.files() == {"open-balena.sh", "requirements.lock", "src", ".venv"}
 
 
+def test_nobody_else_can_write_into_the_environment(checkout):
+    """Whoever could would have code of theirs run by the next caller."""
+    done = subprocess.run(
+        ["bash", "-c", 'umask 0; exec "$@"', "bash", *checkout.command("--version")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+        # Wheels are taken, whatever the user's pip is set to.
+        env={**os.environ, "PIP_NO_BINARY": "pyyaml"},
+    )
+    assert done.returncode == 0, done.stderr
+    environment = checkout.directory / ".venv"
+    made = [environment, *(path for path in environment.rglob("*") if not path.is_symlink())]
+    assert [path for path in made if path.stat().st_mode & 0o022] == []
+
+
+def test_the_question_for_pythons_version_runs_nothing_of_the_users(checkout, tmp_path):
+    """Without -I a sitecustomize of PYTHONPATH would run."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "sitecustomize.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    assert checkout.run("--version", PYTHONPATH=str(tmp_path / "own")).returncode == 0
+    assert not (tmp_path / "ran").exists()
+
+
 def test_scripts_of_the_environment_know_where_it_ended_up(ready):
     subprocess.run(
         [ready.directory / ".venv" / "bin" / "pip", "--version"], check=True, capture_output=True, timeout=60

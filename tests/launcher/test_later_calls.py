@@ -43,6 +43,15 @@ def test_the_users_python_settings_do_not_reach_it(ready, tmp_path):
     assert ready.run("--version", PYTHONPATH=str(tmp_path), PYTHONHOME="/nowhere").returncode == 0
 
 
+def test_nobody_else_can_write_into_what_it_makes(ready, tmp_path):
+    (tmp_path / "compose.yml").write_text("services: {a: {image: x}}\n")
+    words = ready.command("stack", "render", "-f", str(tmp_path / "compose.yml"), "-o", str(tmp_path / "new/deep/out"))
+    for mask, mode in (("0", 0o755), ("077", 0o700)):
+        subprocess.run(["bash", "-c", f'umask {mask}; exec "$@"', "bash", *words], check=True, timeout=60)
+        assert (tmp_path / "new").stat().st_mode & 0o777 == mode
+        shutil.rmtree(tmp_path / "new")
+
+
 def test_arguments_and_exit_status_pass_through(ready):
     done = ready.run("no such command", "*")
     assert done.returncode == 2
