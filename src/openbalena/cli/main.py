@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from openbalena import __version__, placeholder
+from openbalena import __version__, modes, placeholder
 from openbalena.cli.commands import BY_NAME, Command
 from openbalena.cli.console import Console
 from openbalena.cli.context import Context
@@ -171,6 +171,8 @@ def _call(command: Command, rest: Sequence[str], options: GlobalOptions) -> int:
 
     context = Context(project, options.lab, Console(worded))
     try:
+        for sentence in modes.mend(project):
+            context.console.warn(sentence)
         return int(module.run(args, context))
     except OpenBalenaError as error:
         context.console.error(str(error))

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from openbalena.errors import OperationError, UsageError
 from openbalena.files import private_directory, write_atomic
 from openbalena.secrets.directory import KINDS
-from openbalena.secrets.keys import read_certificates
+from openbalena.secrets.keys import KEY_MODE, read_certificates
 from openbalena.settings.variables import variables
 
 # swarmkit, MaxSecretSize (docs.docker.com/engine/swarm/secrets): 500 KiB.
@@ -27,7 +27,11 @@ def pack(directory: Path, pki: Path) -> bytes:
     Raises OperationError where that is more than a Swarm secret holds.
     """
     files = {name: directory / name for name in SETTINGS if (directory / name).is_file()}
-    files |= {f"pki/{path.name}": path for path in sorted(pki.iterdir()) if path.is_file() and path.name[0] != "."}
+    files |= {
+        f"pki/{path.name}": path
+        for path in sorted(pki.iterdir())
+        if path.is_file() and path.name[0] != "." and path.name.isprintable()
+    }
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name, path in files.items():
@@ -48,11 +52,12 @@ def pack(directory: Path, pki: Path) -> bytes:
 def unpack(packed: bytes, directory: Path) -> list[str]:
     """Write what `pack` packed below `directory`, the settings last; returns the files' names.
 
-    Raises OperationError for anything that `pack` does not make.
+    Nobody else may read them, whatever was so on the machine that they come from. Raises OperationError for anything
+    that `pack` does not make.
     """
     try:
         with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packed))) as archive:
-            files = [(entry.name, entry.mode & 0o777, _content(archive, entry)) for entry in archive.getmembers()]
+            files = [(entry.name, entry.mode & KEY_MODE, _content(archive, entry)) for entry in archive.getmembers()]
     except (tarfile.TarError, OSError, EOFError) as error:
         raise OperationError(f"the archive of settings and PKI cannot be read: {error}") from None
     for name, mode, content in sorted(files, key=lambda file: file[0] in SETTINGS):
@@ -65,7 +70,8 @@ def unpack(packed: bytes, directory: Path) -> list[str]:
 
 def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
     folder, _, name = entry.name.rpartition("/")
-    fits = entry.name in SETTINGS or (folder == "pki" and name and name[0] != ".")
+    # Printable: a name is shown, and an escape sequence would reach the terminal.
+    fits = entry.name in SETTINGS or (folder == "pki" and name and name[0] != "." and name.isprintable())
     stream = archive.extractfile(entry) if fits and entry.isreg() else None
     if stream is None:
         raise OperationError(f"the archive of settings and PKI has an entry that does not belong there: {entry.name!r}")

@@ -25,6 +25,14 @@ FILES = frozenset(
         *("chain.pem", "dhparam.pem", "devices.rsa.key", "devices.rsa.key.pub"),
     }
 )
+
+
+def private(name: str) -> bool:
+    """Whether the PKI's file `name` holds a private key."""
+    keys = ("chain.pem", STEP, "api.key", "vpn.key", "devices.rsa.key")
+    return name in keys or (name in FILES and name.endswith("-key.pem"))
+
+
 # files.write_atomic's name for a file that is not complete: tempfile.mkstemp adds eight of these characters.
 _HALF_MADE = re.compile(r"\.(.+)\.[a-z0-9_]{8}")
 

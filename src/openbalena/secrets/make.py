@@ -83,6 +83,8 @@ def _chain(dns_tld: str, issuer: Authority, sent: bytes) -> bytes:
 def _devices_key(directory: Path, dns_tld: str) -> None:
     """The SSH key that opens devices; where its public half was put there alone, the private one is somewhere safer."""
     private, public = directory / "devices.rsa.key", directory / "devices.rsa.key.pub"
+    if private.exists():
+        private.chmod(KEY_MODE)
     if public.exists():
         return
     if not private.exists():

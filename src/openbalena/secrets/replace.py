@@ -10,7 +10,7 @@ from cryptography import x509
 from openbalena.files import private_directory, write_atomic
 from openbalena.secrets import certificates
 from openbalena.secrets.certificates import Authority
-from openbalena.secrets.directory import FILES, STEP, authority_files
+from openbalena.secrets.directory import FILES, STEP, authority_files, private
 from openbalena.secrets.keys import KEY_MODE, certificate_pem, new_key, write_key
 from openbalena.secrets.make import leaves
 from openbalena.secrets.phases import Phase, authority, bundle, phase, sent
@@ -57,8 +57,7 @@ def finish(directory: Path) -> None:
     changes: dict[str, str | None] = json.loads((directory / STEP).read_text())
     for name, text in changes.items():
         if text is not None:
-            private = name == "chain.pem" or name.endswith("-key.pem")
-            write_atomic(directory / name, text, KEY_MODE if private else 0o644)
+            write_atomic(directory / name, text, _mode(name))
     for name, text in changes.items():
         if text is None:
             (directory / name).unlink(missing_ok=True)
@@ -133,7 +132,11 @@ def _reissue(stage: Path, dns_tld: str, *files: str) -> None:
     issue = leaves(stage, dns_tld, authority(stage, "server-ca-0"), sent(stage))
     for file in files:
         if own or file != "chain.pem":
-            write_atomic(stage / file, issue[file]())
+            write_atomic(stage / file, issue[file](), _mode(file))
+
+
+def _mode(name: str) -> int:
+    return KEY_MODE if private(name) else 0o644
 
 
 def _text(path: Path) -> str | None:

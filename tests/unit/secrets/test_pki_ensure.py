@@ -36,10 +36,11 @@ def test_a_second_run_changes_nothing(copied: Path) -> None:
 
 def test_modes_are_tightened(copied: Path) -> None:
     copied.chmod(0o755)
-    (copied / "api.key").chmod(0o644)
+    for name in ("api.key", "devices.rsa.key"):
+        (copied / name).chmod(0o644)
     pki.ensure(copied, DOMAIN)
     assert copied.stat().st_mode & 0o777 == 0o700
-    assert (copied / "api.key").stat().st_mode & 0o777 == 0o600
+    assert {(copied / name).stat().st_mode & 0o777 for name in ("api.key", "devices.rsa.key")} == {0o600}
 
 
 REPLACEABLE = (

@@ -1,0 +1,80 @@
+"""Whatever command reads the settings tells that others can read them, and mends it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from openbalena.cli.main import main
+
+DOMAIN = "my.example.com"
+
+
+@pytest.fixture
+def project(made: Path, tmp_path: Path) -> Path:
+    directory = tmp_path / "project"
+    directory.mkdir()
+    assert main(["config", "--dns-tld", DOMAIN, "--yes", "--project-directory", str(directory)]) == 0
+    shutil.rmtree(directory / "pki")
+    shutil.copytree(made, directory / "pki")
+    assert main(["stack", "render", "-o", str(directory / "deploy"), "--project-directory", str(directory)]) == 0
+    return directory
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from openbalena.secrets import pki
+
+    directory = tmp_path_factory.mktemp("modes") / "pki"
+    pki.ensure(directory, DOMAIN)
+    return directory
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+KEYS = ("ca-0-key.pem", "server-ca-0-key.pem", "ocsp-key.pem", "api.key", "vpn.key", "chain.pem", "devices.rsa.key")
+
+
+@pytest.mark.parametrize("words", [["lint"], ["pki", "show"], ["stack", "render"], ["showenv"], ["stack", "validate"]])
+def test_what_others_can_read_is_closed_and_said(
+    words: list[str], project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / ".env").chmod(0o644)
+    (project / "deploy").chmod(0o755)
+    for path in [project / "pki", *(project / "pki" / name for name in KEYS)]:
+        path.chmod(0o755 if path.is_dir() else 0o640)
+    capsys.readouterr()
+    main([*words, *([str(project / "deploy" / "stack.yml")] if "validate" in words else [])] + at(project))
+    said = capsys.readouterr().err
+    assert f"warning: {project / '.env'}: others could read it (mode 644): it is 600 now" in said
+    assert f"warning: {project / 'pki'}: others could read it (mode 755): it is 700 now" in said
+    assert f"warning: {project / 'deploy'}: others could read it (mode 755): it is 700 now" in said
+    assert f"{project / 'pki'}: others could read {', '.join(sorted(KEYS))}: they are 600 now" in said
+    assert [mode(project / name) for name in (".env", "pki", "deploy")] == [0o600, 0o700, 0o700]
+    assert {mode(project / "pki" / name) for name in KEYS} == {0o600}
+    assert mode(project / "pki" / "ca-0.pem") == 0o644, "a public file stays as it is"
+    main([*words, *([str(project / "deploy" / "stack.yml")] if "validate" in words else [])] + at(project))
+    assert "others could read" not in capsys.readouterr().err
+
+
+def test_a_pki_elsewhere_is_mended_and_another_directory_left_alone(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = tmp_path / "home"
+    (project / "pki").rename(elsewhere)
+    with (project / ".env").open("a") as file:
+        file.write(f"PKI_DIR={elsewhere}\n")
+    elsewhere.chmod(0o755)
+    main(["showenv", *at(project)])
+    assert mode(elsewhere) == 0o700
+    for key in elsewhere.iterdir():
+        key.unlink()
+    elsewhere.chmod(0o755)
+    main(["showenv", *at(project)])
+    assert mode(elsewhere) == 0o755
+
+
+def at(project: Path) -> list[str]:
+    return ["--project-directory", str(project)]
