@@ -6,15 +6,17 @@ environment; double quotes know escapes and variables, single quotes neither; an
 
 import os
 import re
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from openbalena import files
 from openbalena.errors import UsageError
 
 _BLANK = r"[^\S\r\n]*"
 _STATEMENT = re.compile(
-    rf"(?:export[^\S\r\n]+)?(?P<name>[\w.\-\[\]]+)(?:{_BLANK}(?P<separator>[=:]){_BLANK}|(?={_BLANK}(?:\r?\n|\Z)))"
+    rf"(?:export[^\S\r\n]+)?(?P<name>[\w.\-\[\]]+)(?:{_BLANK}(?P<separator>[=:])(?:[^\S\r\n]|\r(?!\n))*|(?={_BLANK}(?:\r?\n|\Z)))"
 )
 _QUOTED = {quote: re.compile(rf"{quote}((?:[^{quote}\\]|\\.)*){quote}", re.DOTALL) for quote in "'\""}
 _ESCAPE = re.compile(r'\\(?:([abfnrtv$"\\])|0(\d{0,3}))')
@@ -47,6 +49,8 @@ class Dotenv:
     environment: Mapping[str, str]
     entries: dict[str, Entry] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    _above: dict[str, str] = field(default_factory=dict)
+    _counted: tuple[int, int] = (0, 1)
 
     @property
     def values(self) -> dict[str, str]:
@@ -78,7 +82,7 @@ class Dotenv:
             self._parse()
 
     def _parse(self) -> None:
-        self.entries, self.warnings = {}, []
+        self.entries, self.warnings, self._above, self._counted = {}, [], {}, (0, 1)
         position = len(_BOM) if self.text.startswith(_BOM) else 0
         while position < len(self.text):
             if self.text[position].isspace():
@@ -93,7 +97,9 @@ class Dotenv:
         return len(self.text) if end < 0 else end
 
     def _statement(self, position: int) -> int:
-        line = self.text.count("\n", 0, position) + 1
+        before, line = self._counted
+        line += self.text.count("\n", before, position)
+        self._counted = position, line
         match = _STATEMENT.match(self.text, position)
         if not match:
             raise UsageError(f"{self.path}:{line}: expected NAME=value, a comment (#) or nothing: correct the line")
@@ -122,8 +128,7 @@ class Dotenv:
         rest = self.text[end : self._line_end(end)].strip()
         if rest and not rest.startswith("#"):
             raise UsageError(f"{self.path}:{line}: text after the closing {mark} of {name}: put all of it into quotes")
-        inner = match[1].replace("\r\n", "\n")
-        value = re.sub(r"\\(.)", lambda pair: mark if pair[1] == mark else pair[0], inner, flags=re.DOTALL)
+        value = re.sub(r"\\(.)", lambda pair: mark if pair[1] == mark else pair[0], match[1], flags=re.DOTALL)
         return (self._expand(_ESCAPE.sub(_unescape, value), name, line) if mark == '"' else value), end
 
     def _expand(self, text: str, name: str, line: int) -> str:
@@ -135,14 +140,14 @@ class Dotenv:
         from openbalena.compose.tree import Position
 
         position = Position(str(self.path), line, 1)
-        interpolate = Interpolator({**self.values, **self.environment})
+        interpolate = Interpolator(ChainMap(self.environment, self._above))  # type: ignore[arg-type]
         try:
             value = interpolate(text, position)
         except UsageError:
             # Its own message may quote the value, which may be a secret.
             raise UsageError(
-                f"{self.path}:{line}: the value of {name} has a ${{ that names no variable, or one that has to be "
-                "set: for a dollar sign itself put the value into single quotes"
+                f"{self.path}:{line}: the value of {name} has a ${{ that names no variable, one that has to be "
+                "set, or too many within each other: for a dollar sign itself put the value into single quotes"
             ) from None
         if interpolate.unset:
             # Not which one: it may be half of a password.
@@ -159,6 +164,7 @@ class Dotenv:
                 f"{self.path}:{entry.line}: {entry.name} is set on line {earlier.line} too: the last line counts"
             )
         self.entries[entry.name] = entry
+        self._above[entry.name] = entry.value
 
 
 def parse(text: str, path: Path, environment: Mapping[str, str] | None = None) -> Dotenv:
@@ -173,12 +179,8 @@ def parse(text: str, path: Path, environment: Mapping[str, str] | None = None) -
 
 def read(path: Path, environment: Mapping[str, str] | None = None) -> Dotenv:
     """The file at `path`, which has to be there and to be UTF-8; raises UsageError otherwise, and as `parse` does."""
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise UsageError(f"{path}: is no regular file: reading it could wait for ever")
     try:
-        text = path.read_bytes().decode()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+        text = files.read(path).decode()
     except UnicodeDecodeError:
         raise UsageError(f"{path}: expected UTF-8 text: save it in that encoding") from None
     return parse(text, path, environment)

@@ -12,6 +12,8 @@ from openbalena.errors import UsageError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPERATORS = (":-", ":?", ":+", "-", "?", "+")
+# Far more than any file has, and far less than Python's own stack.
+MAXIMUM_DEPTH = 100
 
 
 @dataclass(frozen=True)
@@ -102,15 +104,17 @@ class Interpolator:
         except MalformedError as error:
             raise UsageError(f"{position}: {error}") from None
 
-    def _replace(self, text: str, position: Position) -> str:
-        return "".join(piece if isinstance(piece, str) else self._value(piece, position) for piece in scan(text))
+    def _replace(self, text: str, position: Position, depth: int = 0) -> str:
+        if depth > MAXIMUM_DEPTH:
+            raise MalformedError(0, f"${{…}} nested more than {MAXIMUM_DEPTH} times")
+        return "".join(piece if isinstance(piece, str) else self._value(piece, position, depth) for piece in scan(text))
 
-    def _value(self, variable: Variable, position: Position) -> str:
+    def _value(self, variable: Variable, position: Position, depth: int) -> str:
         value = self.environment.get(variable.name)
         kind = variable.operator[-1:]
         there = value is not None and not (variable.operator.startswith(":") and value == "")
         # Evaluated although it may not be needed, as Compose does: a required variable in a default is required.
-        word = self._replace(variable.word, position)
+        word = self._replace(variable.word, position, depth + 1)
         if kind == "+":
             return word if there else ""
         if there and value is not None:

@@ -44,6 +44,12 @@ def test_what_is_no_variable_is_refused_with_its_place(text: str) -> None:
         Interpolator(ENVIRONMENT)(text, PLACE)
 
 
+def test_nesting_has_an_end_before_pythons_stack() -> None:
+    assert Interpolator({})("${A:-" * 100 + "x" + "}" * 100, PLACE) == "x"
+    with pytest.raises(UsageError, match="nested more than 100 times"):
+        Interpolator({})("${A:-" * 3000 + "x" + "}" * 3000, PLACE)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
