@@ -7,6 +7,7 @@ Each node is a Docker Engine in a network namespace of its own; all of it lies b
 import argparse
 
 from openbalena.cli.context import Context
+from openbalena.cli.numbers import whole
 from openbalena.invocation import program
 
 
@@ -14,8 +15,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the actions of `lab`."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="up|status|shell|kill|start|down")
     up = actions.add_parser("up", help="start it, or repair what is missing of it")
-    up.add_argument("--managers", type=int, metavar="N", help="number of managers (3)")
-    up.add_argument("--workers", type=int, metavar="N", help="number of workers (0)")
+    up.add_argument("--managers", type=whole, metavar="N", help="number of managers (3)")
+    up.add_argument("--workers", type=whole, metavar="N", help="number of workers (0)")
     status = actions.add_parser("status", help="show its nodes")
     status.add_argument("--json", action="store_true", help="print one JSON document")
     shell = actions.add_parser("shell", help="open a shell on a node, or run a command there")

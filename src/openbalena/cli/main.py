@@ -28,6 +28,11 @@ ADVICE = {
     errno.EDQUOT: "free some space, then call again",
     errno.EACCES: "call as the user it belongs to, or with sudo",
     errno.EPERM: "call as the user it belongs to, or with sudo",
+    errno.EISDIR: "put a file in its place",
+    errno.ENOTDIR: "a file is where a directory was expected: name another",
+    errno.ELOOP: "links lead back to themselves: name the file itself",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EIO: "the disk or file server failed: see dmesg, then call again",
     errno.EROFS: "make it writable, or choose another directory with --project-directory",
 }
 EPILOG = f"--lab and {DIRECTORY_OPTION} DIR go with every command: {PROGRAM} help"

@@ -22,6 +22,13 @@ def seconds(text: str) -> float:
     return value
 
 
+def whole(text: str) -> int:
+    """A number, 0 or more, in ASCII digits: int() takes those of every script. Raises as the others do."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"expected a number, 0 or more, not {text!r}")
+    return int(text)
+
+
 def lines(text: str) -> int:
     """A number of lines, 0 or more. Raises argparse.ArgumentTypeError, which ends in exit code 2."""
     if not (text.isascii() and text.isdigit()):

@@ -3,6 +3,7 @@
 import argparse
 
 from openbalena.cli.context import Context
+from openbalena.cli.numbers import whole
 from openbalena.errors import OperationError
 from openbalena.invocation import invocation
 
@@ -13,7 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--advertise-addr", metavar="ADDRESS", default="", help="address the other nodes reach this one by"
     )
     parser.add_argument(
-        "--data-path-port", metavar="PORT", type=int, default=0, help="UDP port of the overlay network (4789)"
+        "--data-path-port", metavar="PORT", type=whole, default=0, help="UDP port of the overlay network (4789)"
     )
     parser.add_argument(
         "--default-addr-pool",

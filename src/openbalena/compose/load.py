@@ -12,6 +12,7 @@ from openbalena.compose.paths import file_paths
 from openbalena.compose.project import Project, project_name
 from openbalena.compose.tree import Map, Position, settle
 from openbalena.errors import UsageError
+from openbalena.files import read as read_file
 
 
 @dataclass
@@ -33,10 +34,8 @@ class _Loader:
 
     def _parse(self, path: Path) -> Map:
         try:
-            text = path.read_text(encoding="utf-8-sig")
-        except FileNotFoundError:
-            raise UsageError(f"{path}: there is no such file") from None
-        except (OSError, UnicodeError) as error:
+            text = read_file(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        except UnicodeError as error:
             raise UsageError(f"{path}: cannot be read: {error}") from None
         interpolate = Interpolator(self.environment, self.unset) if self.interpolate else None
         merged: Any = None

@@ -11,7 +11,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from openbalena.errors import OperationError, UsageError
-from openbalena.files import private_directory, write_atomic
+from openbalena.files import private_directory, read, write_atomic
 from openbalena.secrets.directory import KINDS
 from openbalena.secrets.keys import KEY_MODE, read_certificates
 from openbalena.settings.variables import variables
@@ -94,7 +94,7 @@ def marks(pki: Path, values: Mapping[str, str]) -> dict[str, str]:
     return {
         "ca": _fingerprint(certificate),
         "former": _fingerprint(pki / "ca-previous.pem"),
-        "tokens": hmac.new(key.read_bytes(), tokens.encode(), hashlib.sha256).hexdigest(),
+        "tokens": hmac.new(read(key), tokens.encode(), hashlib.sha256).hexdigest(),
     }
 
 

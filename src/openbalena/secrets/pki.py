@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from openbalena.errors import UsageError
-from openbalena.files import private_directory, write_atomic
+from openbalena.files import private_directory, read, write_atomic
 from openbalena.secrets.directory import clear, require_own
 
 # The settings with a certificate of the user's own, its key and its private CA, each base64 of PEM.
@@ -59,7 +59,7 @@ def require_named(directory: Path, authority: str, where: str) -> None:
         given = {certificate_pem(one) for one in roots(b64decode(authority).decode())}
     except ValueError:
         raise UsageError(f"{where}: ROOT_CA cannot be this: expected base64 of PEM certificates") from None
-    for root in roots((directory / "ca-bundle.pem").read_text()):
+    for root in roots(read(directory / "ca-bundle.pem").decode()):
         if certificate_pem(root) not in given:
             raise UsageError(
                 f"{where}: ROOT_CA has not {root.subject.rfc4514_string()} of {directory / 'ca-bundle.pem'}, by which "
@@ -86,7 +86,7 @@ def use_certificate(directory: Path, certificate: bytes, key: bytes) -> None:
     if not belong(chain):
         raise UsageError("HAPROXY_KEY: not the key of the first certificate in HAPROXY_CRT: set the two that belong")
     path = directory / "chain.pem"
-    if not path.exists() or path.read_bytes() != chain:
+    if not path.exists() or read(path) != chain:
         write_atomic(path, chain, 0o600)
 
 
@@ -102,7 +102,7 @@ def public_values(directory: Path) -> dict[str, str]:
         raise UsageError(f"{missing[0]}: not there: run ./open-balena.sh config")
     if not serves_own(directory):
         del files["ROOT_CA"]
-    return {name: b64encode(path.read_bytes()).decode() for name, path in files.items()}
+    return {name: b64encode(read(path)).decode() for name, path in files.items()}
 
 
 def serves_own(directory: Path) -> bool:

@@ -76,10 +76,7 @@ def _empty(document: Mapping[str, Any]) -> set[str]:
 
 def _content(content: ContentFile, secrets: Mapping[str, str]) -> bytes:
     if content.source is not None:
-        try:
-            data = content.source.read_bytes()
-        except OSError as error:
-            raise UsageError(f"{content.source}: cannot be read for {content.key}: {error.strerror}") from None
+        data = files.read(content.source)
     else:
         data = placeholder.fill(content.text or "", lambda name: _secret(name, secrets)).encode()
     limit = MAXIMUM_BYTES[content.path.partition("/")[0]]

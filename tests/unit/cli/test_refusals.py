@@ -23,6 +23,12 @@ from openbalena.cli.numbers import since
         (["logs", "--tail", "all"], "expected a number of lines, 0 or more, not 'all'"),
         (["swarm-down", "--node", "root@node2"], "--node is for --volumes alone"),
         (["stack", "validate", "/"], "/: is a directory: name its stack file"),
+        (["stack", "render", "-f", "/dev/zero"], "/dev/zero: is no regular file"),
+        (["stack", "render", "-f", "/dev/full"], "/dev/full: is no regular file"),
+        (["stack", "render", "-f", "x" * 300], "cannot be read: File name too long"),
+        (["lab", "up", "--managers", "１２"], "expected a number, 0 or more, not '１２'"),
+        (["lab", "up", "--workers", "1_0"], "expected a number, 0 or more, not '1_0'"),
+        (["swarm-init", "--data-path-port", "٣"], "expected a number, 0 or more, not '٣'"),
         (["help", "lab", "kill", "node1"], "help lab kill node1: expected a command"),
         (["help", "lab", "nonsense"], "invalid choice: 'nonsense'"),
     ],
@@ -65,6 +71,28 @@ def test_settings_that_are_a_link_to_themselves(
     captured = capsys.readouterr()
     assert f"{tmp_path}/.env: is a symbolic link that leads back to itself" in captured.err and captured.out == ""
     assert [path.name for path in tmp_path.iterdir()] == [".env"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--project-directory", "x" * 70_000, "lint"], ["stack", "render", "-f", "compose.yml", "-o", "x" * 300]],
+)
+def test_names_that_no_file_can_have(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "compose.yml").write_text("services: {a: {image: 'a:1'}}\n")
+    assert main(words) == 1
+    assert "File name too long: choose a shorter name" in capsys.readouterr().err
+
+
+@pytest.mark.timeout(20)
+def test_an_override_in_a_pipe_is_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    at = ["--project-directory", str(tmp_path)]
+    assert main(["config", "--dns-tld", "my.example.com", "--yes", *at]) == 0
+    os.mkfifo(tmp_path / "docker-compose.override.yml")
+    assert main(["lint", *at]) == 2
+    assert "docker-compose.override.yml: is no regular file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["15m", "1h30m", "1.5h", "2026-11-23", "2026-11-23T10:00:00.5Z", "1700000000"])

@@ -12,6 +12,7 @@ from openbalena.compose.paths import is_file
 from openbalena.compose.tree import Map, Position, Seq
 from openbalena.compose.unique import unique
 from openbalena.errors import UsageError
+from openbalena.files import read
 
 SECTIONS = ("networks", "volumes", "secrets", "configs")
 _TOP = {"name", "version", "services", "include", "models", *SECTIONS}
@@ -108,8 +109,8 @@ def _file_variables(item: Any, place: Position, environment: Mapping[str, str]) 
 def _raw(path: Path) -> dict[str, str]:
     """`format: raw`: everything after the first `=` is the value, quotes and dollar signs included."""
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeError) as error:
+        lines = read(path).decode().splitlines()
+    except UnicodeError as error:
         raise UsageError(f"{path}: cannot be read: {error}") from None
     pairs = (line.lstrip().partition("=") for line in lines)
     return {key: value for key, assigned, value in pairs if assigned and not key.startswith("#")}
