@@ -56,7 +56,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             return pki_sync.run(args, context, settings.configured(context.project))
     values = settings.configured(context.project)
     if args.action == "show":
-        return _show(args, context, Path(values["PKI_DIR"]))
+        return _show(args, context, values)
     if args.action == "renew":
         with alone(context.project.directory):
             return _renew(args, context, values)
@@ -84,10 +84,12 @@ def replace(args: argparse.Namespace, context: Context, values: Settings) -> Non
         (_remove if args.remove else _import)(args, context, values)
 
 
-def _show(args: argparse.Namespace, context: Context, directory: Path) -> int:
+def _show(args: argparse.Namespace, context: Context, values: Settings) -> int:
     from openbalena.secrets import expiry
+    from openbalena.secrets.check import problems
     from openbalena.secrets.phases import phase
 
+    directory = Path(values["PKI_DIR"])
     now, found = datetime.now(UTC), expiry.held(directory)
     if not found:
         raise UsageError(f"{directory}: no certificate is there: run ./open-balena.sh config")
@@ -114,7 +116,7 @@ def _show(args: argparse.Namespace, context: Context, directory: Path) -> int:
     context.console.table([("FILE", "FOR", "NAMES", "ISSUER", "ENDS", "DAYS"), *rows])
     if now_in := phase(directory):
         context.console.say(f"The CA is being replaced: {now_in.text} (secrets rotate CA goes on)")
-    for warning in expiry.warnings(directory):
+    for warning in [*problems(directory, values["DNS_TLD"], ended=False), *expiry.warnings(directory)]:
         context.console.warn(warning)
     return 0
 

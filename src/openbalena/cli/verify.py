@@ -35,6 +35,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Run the checks; 1 when one fails."""
     from openbalena import settings, verify
     from openbalena.secrets import expiry
+    from openbalena.secrets.check import problems
 
     if args.list:
         if args.json:
@@ -43,7 +44,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
             context.console.table([(check.name, check.asserts) for check in verify.CHECKS])
         return 0
     wanted = target(context, args.address or [], args.openvpn)
-    for warning in expiry.warnings(Path(settings.load(context.project)["PKI_DIR"])):
+    directory = Path(settings.load(context.project)["PKI_DIR"])
+    for warning in [*problems(directory, wanted.dns_tld, ended=False), *expiry.warnings(directory)]:
         context.console.warn(warning)
     width = max(len(check.name) for check in verify.CHECKS)
     results = verify.run(
@@ -59,6 +61,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def target(context: Context, addresses: list[str], openvpn: str | None = None) -> "Target":
     """The deployment of `context`. Raises UsageError for settings that are wrong or not there yet."""
     from openbalena import settings, verify
+    from openbalena.files import read
 
     values = settings.configured(context.project)
     bundle = Path(values["PKI_DIR"]) / "ca-bundle.pem"
@@ -69,8 +72,8 @@ def target(context: Context, addresses: list[str], openvpn: str | None = None) -
         authority=verify.authority(values, Path(values["PKI_DIR"])),
         values={**values, **values.secrets, "COMPOSE_PROFILES": ",".join(values.profiles)},
         openvpn=_openvpn(context, openvpn),
-        vpn_authority=bundle.read_text() if bundle.exists() else "",
         report=context.console.progress,
+        vpn_authority=read(bundle).decode() if bundle.exists() else "",
     )
 
 

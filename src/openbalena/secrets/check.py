@@ -9,6 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from openbalena.errors import UsageError
+from openbalena.files import read
+from openbalena.secrets import whole
 from openbalena.secrets.directory import KINDS, STEP, authority_files
 from openbalena.secrets.hosts import HOSTS, lacking
 from openbalena.secrets.jwks import key_id, key_set
@@ -41,14 +43,18 @@ def problems(directory: Path, dns_tld: str, *, ended: bool = True) -> list[str]:
     """
     if (directory / STEP).exists():
         return [f"{directory / STEP}: a step of the CA's rotation was cut off: {_ROTATE}, which completes it"]
-    if lacking := list(_rotation(directory)):
-        return lacking
+    if unusable := [*whole.irregular(directory), *_rotation(directory)]:
+        return unusable
     try:
         return [
             *(sentence for pair in PAIRS for sentence in _pair(directory, *pair, ended=ended)),
             *_domain(directory, dns_tld),
             *_token_key(directory),
             *_bundle(directory),
+            *whole.chain(directory, "chain.pem"),
+            *whole.chain(directory, "vpn.pem"),
+            *whole.dh_parameters(directory),
+            *whole.devices_key(directory),
         ]
     except UsageError as error:
         return [str(error)]
@@ -83,7 +89,9 @@ def _pair(directory: Path, certificate: str, key: str, issuer: str, *, ended: bo
     if not (directory / key).exists():
         yield f"{path}: its key {key} is missing: put the key back, or delete {certificate} to have both made anew"
         return
-    own = read_certificates(path)[0]
+    held = read_certificates(path)
+    own = held[0]
+    yield from whole.begun(path, held)
     if not belongs(read_key(directory / key), own):
         yield f"{path}: does not belong to the key in {key}: put the right one there, or delete {certificate}"
     if (
@@ -157,7 +165,7 @@ def _token_key(directory: Path) -> Iterator[str]:
         yield f"{path}: expected an EC key on P-256 (ES256): put the right file there, or delete it with api.pem"
         return
     kid, jwks = directory / "api.kid", directory / "api.jwks.json"
-    if kid.exists() and kid.read_text() != key_id(key):
+    if kid.exists() and read(kid) != key_id(key).encode():
         yield f"{kid}: is not the identifier of api.key: delete it to have it made anew"
     if jwks.exists() and _keys(jwks) != json.loads(key_set(key))["keys"]:
         yield f"{jwks}: is not the public half of api.key: delete it to have it made anew"
@@ -165,7 +173,7 @@ def _token_key(directory: Path) -> Iterator[str]:
 
 def _keys(path: Path) -> object:
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read(path))
     except ValueError:
         return None
     return document.get("keys") if isinstance(document, dict) else None

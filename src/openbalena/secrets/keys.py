@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from openbalena.errors import UsageError
-from openbalena.files import write_atomic
+from openbalena.files import read, write_atomic
 
 PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
@@ -56,7 +56,7 @@ def issued(own: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 def read_key(path: Path) -> PrivateKey:
     """The unencrypted PEM key in `path`, other PEM blocks in it ignored. Raises UsageError that names the file."""
-    key = key_in(path.read_bytes())
+    key = key_in(read(path))
     if key is None:
         raise UsageError(f"{path}: expected an unencrypted EC or RSA private key in PEM form: put the right file there")
     return key
@@ -73,10 +73,15 @@ def key_in(pem: bytes) -> PrivateKey | None:
 
 def read_certificates(path: Path) -> list[x509.Certificate]:
     """The PEM certificates in `path`, the first being its own. Raises UsageError that names the file."""
+    pem = read(path)
     try:
-        return x509.load_pem_x509_certificates(path.read_bytes())
+        held = x509.load_pem_x509_certificates(pem)
     except ValueError:
         raise UsageError(f"{path}: expected certificates in PEM form: put the right file there") from None
+    # What is cut off in the middle of one is passed over by the parser.
+    if len(held) != pem.count(b"-----BEGIN CERTIFICATE-----"):
+        raise UsageError(f"{path}: its last certificate is cut off: put the right file there")
+    return held
 
 
 def write_key(path: Path, key: PrivateKey) -> None:

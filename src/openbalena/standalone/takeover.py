@@ -26,7 +26,7 @@ _MOUNTS = {"resin-data": "/balena", "certs-data": "/certs", "pki-data": "/pki"}
 _MARK = ".open-balena"
 _CA = ("ca-0.pem", "ca-0-key.pem", "server-ca-0.pem", "server-ca-0-key.pem", "ocsp.pem", "ocsp-key.pem")
 # Certificates that are made anew, for the same key, where what the volume has does not fit together.
-_REPLACEABLE = ("api.pem", "vpn.pem", "ocsp.pem", "ca-bundle.pem", "chain.pem")
+_REPLACEABLE = ("api.pem", "vpn.pem", "ocsp.pem", "ca-bundle.pem", "chain.pem", "dhparam.pem")
 
 
 @dataclass(frozen=True)

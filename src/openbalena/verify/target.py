@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openbalena.errors import UsageError
+from openbalena.files import read
 from openbalena.secrets.pki import serves_own
 
 
@@ -44,8 +45,16 @@ class Target:
 
     @functools.cached_property
     def trust(self) -> ssl.SSLContext:
-        """Certificates of the deployment's own CA alone, or of the system's where it has none."""
-        return ssl.create_default_context(cadata=self.authority or None)
+        """Certificates of the roots of the deployment's own CA alone, or of the system's where it has none.
+
+        Not the CAs below the roots, which servers have to send: most clients know the root alone.
+        """
+        if not self.authority:
+            return ssl.create_default_context()
+        from openbalena.secrets.keys import certificate_pem
+        from openbalena.secrets.selfsigned import roots
+
+        return ssl.create_default_context(cadata=certificate_pem(*roots(self.authority)).decode())
 
     def value(self, name: str) -> str:
         """A setting that a check needs. Raises UsageError where it is empty."""
@@ -68,4 +77,4 @@ def authority(values: Mapping[str, str], pki: Path) -> str:
         except ValueError:
             raise UsageError("ROOT_CA: expected base64 of PEM, as `base64 -w0 ca.pem` prints it") from None
     bundle = pki / "ca-bundle.pem"
-    return bundle.read_text() if bundle.exists() and serves_own(pki) else ""
+    return read(bundle).decode() if bundle.exists() and serves_own(pki) else ""

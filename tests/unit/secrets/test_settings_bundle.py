@@ -63,7 +63,9 @@ def archive(name: str, kind: bytes = tarfile.REGTYPE) -> bytes:
     return gzip.compress(stream.getvalue())
 
 
-@pytest.mark.parametrize("name", ["../x", "/etc/x", "pki/../x", "pki/a/b", "deploy/x", "pki/.x", "pki/", "x", "pki/a\nb", "pki/\x1b[31m"])
+@pytest.mark.parametrize(
+    "name", ["../x", "/etc/x", "pki/../x", "pki/a/b", "deploy/x", "pki/.x", "pki/", "x", "pki/a\nb", "pki/\x1b[31m"]
+)
 def test_nothing_is_written_elsewhere(name: str, tmp_path: Path) -> None:
     with pytest.raises(OperationError, match="does not belong there"):
         bundle.unpack(archive(name), tmp_path / "target")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from openbalena.errors import UsageError
+from openbalena.secrets import pki
 from openbalena.verify import Target, authority
 
 
@@ -28,3 +29,11 @@ def test_root_ca_that_is_none(value: str, tmp_path: Path) -> None:
 def test_missing_value_is_named() -> None:
     with pytest.raises(UsageError, match="SUPERUSER_PASSWORD is not set"):
         Target("open.test", ("192.0.2.1",), "", {}).value("SUPERUSER_PASSWORD")
+
+
+def test_a_server_has_to_send_what_stands_between_it_and_the_root(tmp_path: Path) -> None:
+    """Most clients know the root alone; the bundle has the CA below it, too."""
+    pki.ensure(tmp_path / "pki", "open.test")
+    bundle = (tmp_path / "pki" / "ca-bundle.pem").read_text()
+    held = Target("open.test", (), bundle, {}).trust.get_ca_certs()
+    assert [dict(pair[0] for pair in one["subject"])["commonName"] for one in held] == ["Root CA of open.test"]
