@@ -34,7 +34,7 @@ HINTS = (
     ),
     (
         "Could not find a version",
-        "The package index has no wheel of it for this Python and machine, and nothing is built from source, since what "
+        "The package index has no wheel of it for this Python and machine, and nothing is built from source: what "
         "builds would come unlocked. Check PIP_INDEX_URL, PIP_NO_INDEX and PIP_FIND_LINKS; wheels are there for Python "
         "3.11 and newer on x86-64 and 64-bit ARM: call with one of those.",
     ),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from openbalena import dotenv
+from openbalena import dotenv, files
 from openbalena.compose.merge import as_sequence
 from openbalena.compose.normal import resources, service
 from openbalena.compose.normal.scalars import mapping, text
@@ -12,7 +12,6 @@ from openbalena.compose.paths import is_file
 from openbalena.compose.tree import Map, Position, Seq
 from openbalena.compose.unique import unique
 from openbalena.errors import UsageError
-from openbalena.files import read
 
 SECTIONS = ("networks", "volumes", "secrets", "configs")
 _TOP = {"name", "version", "services", "include", "models", *SECTIONS}
@@ -109,7 +108,7 @@ def _file_variables(item: Any, place: Position, environment: Mapping[str, str]) 
 def _raw(path: Path) -> dict[str, str]:
     """`format: raw`: everything after the first `=` is the value, quotes and dollar signs included."""
     try:
-        lines = read(path).decode().splitlines()
+        lines = files.read(path).decode().splitlines()
     except UnicodeError as error:
         raise UsageError(f"{path}: cannot be read: {error}") from None
     pairs = (line.lstrip().partition("=") for line in lines)
