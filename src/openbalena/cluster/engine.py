@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from openbalena.cluster.bridge import bridge
@@ -19,6 +20,8 @@ ASK = 60
 # By these the docker command line finds its engine.
 WHERE = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 _CONNECT = 20  # ssh's own limit for a host that does not answer is longer
+# Where an engine on this machine listens, and keeps its volumes, unless it is told otherwise (dockerd(8)).
+_SOCKET, _DATA = Path("/var/run/docker.sock"), Path("/var/lib/docker")
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,25 @@ def current(lab: bool) -> Engine:
     # Beside the lab's docker program is a configuration that finds its Compose plugin.
     configuration = {"DOCKER_CONFIG": str(endpoint.cli.parent)}
     return Engine("the lab", cli, endpoint.host, nodes=nodes, environment=configuration)
+
+
+def installed(lab: bool) -> Engine | None:
+    """The engine that commands act on, also one that does not run; None where there is none, so that it has no volume.
+
+    That is: none is named by environment or context, and this machine has neither an engine's socket nor its data.
+    Raises OperationError where the docker command line cannot say which it is.
+    """
+    if lab:
+        from openbalena.lab import state
+
+        return current(lab) if state.load() else None
+    if os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT"):
+        return Engine()
+    here = _SOCKET.exists() or _DATA.exists()
+    if shutil.which(Engine.cli) is None:
+        return Engine(host=f"unix://{_SOCKET}") if here else None
+    chosen = Engine().docker("context", "inspect", "--format", "{{.Name}}").strip()
+    return Engine() if here or chosen != "default" else None
 
 
 def reach(engine: Engine, names: list[str]) -> tuple[Engine, ...]:

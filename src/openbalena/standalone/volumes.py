@@ -6,14 +6,19 @@ import io
 import posixpath
 import tarfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from secrets import token_hex
 from typing import Any
 
-# Bytes; certificates and tokens are some hundred KiB. More is none of what is looked for.
-_MOST = 32 * 2**20
+from openbalena.errors import OperationError
+
+# Bytes; a file of certificates or tokens has some KiB.
+_MOST = 2**20
+# Bytes that end an archive, and links that are followed from one to the next.
+_END, _LINKS = 2 * tarfile.BLOCKSIZE, 8
 _IMAGE = "openbalena/empty"
 # Marks the containers that `holder` makes: one that is left over keeps its volumes from being removed.
 HOLDER_LABEL = "openbalena.volume-holder"
@@ -25,17 +30,35 @@ def existing(client: Any, names: list[str]) -> list[str]:
     return [name for name in names if name in there]
 
 
-def read(client: Any, mounts: Mapping[str, str]) -> dict[str, bytes]:
+def read(client: Any, mounts: Mapping[str, str], wanted: Callable[[str], bool]) -> dict[str, bytes | None]:
     """Path to content of each file in the volumes of `mounts` (volume to the directory it is seen at).
 
-    A link counts as the file it points to. The engine copies out of a container that is never started.
+    A link counts as the file it points to; one that leads nowhere is left out. The content is None where `wanted` does
+    not ask for the path. The engine copies out of a container that is never started. Raises OperationError where a
+    volume cannot be read to its end, and where a file that is wanted is larger than it can be.
     """
-    found: dict[str, bytes] = {}
+    found: dict[str, bytes | None] = {}
     with holder(client, mounts) as container:
         for directory in mounts.values():
             stream, _ = client.api.get_archive(container, directory)
-            found |= unpack(_collect(stream), posixpath.dirname(directory))
+            entries = unpack(stream, directory, wanted)
+            found |= {path: each for path, each in entries.items() if not isinstance(each, Link)}
+            for path, each in entries.items():
+                if isinstance(each, Link):
+                    found |= _followed(client, container, path, each.target) if wanted(path) else {path: None}
     return found
+
+
+def _followed(client: Any, container: str, path: str, target: str) -> dict[str, bytes | None]:
+    """The content that the link at `path` leads to, by its path; empty where it leads nowhere."""
+    for _ in range(_LINKS):
+        there = look(client, container, target)
+        if there is None:
+            return {}
+        if not there.target:
+            return {path: content(client, container, target)}
+        target = there.target
+    return {}
 
 
 def write(client: Any, container: str, directory: str, files: Mapping[str, tuple[bytes, int] | str]) -> None:
@@ -79,9 +102,12 @@ def look(client: Any, container: str, path: str) -> Entry | None:
 
 
 def content(client: Any, container: str, path: str) -> bytes:
-    """The content of the file (no link) at `path`, which has to be there."""
+    """The content of the file (no link) at `path`, which has to be there. Raises OperationError as `read` does."""
     stream, _ = client.api.get_archive(container, path)
-    return unpack(_collect(stream), posixpath.dirname(path))[path]
+    found = unpack(stream, path, lambda _: True).get(path)
+    if not isinstance(found, bytes):
+        raise OperationError(f"{path} in a volume is no file: remove what is there")
+    return found
 
 
 @contextmanager
@@ -90,43 +116,99 @@ def holder(client: Any, mounts: Mapping[str, str]) -> Iterator[str]:
     empty = io.BytesIO()
     with tarfile.open(fileobj=empty, mode="w"):
         pass
-    client.api.import_image_from_data(empty.getvalue(), repository=_IMAGE, tag="latest")
-    binds = {volume: {"bind": directory, "mode": "rw"} for volume, directory in mounts.items()}
-    made = client.api.create_container(
-        f"{_IMAGE}:latest", ["-"], host_config=client.api.create_host_config(binds=binds), labels=[HOLDER_LABEL]
-    )
+    # Another call at the same time has another one: neither removes what the other is about to use.
+    tag = token_hex(8)
+    client.api.import_image_from_data(empty.getvalue(), repository=_IMAGE, tag=tag)
     try:
-        yield str(made["Id"])
+        binds = {volume: {"bind": directory, "mode": "rw"} for volume, directory in mounts.items()}
+        made = client.api.create_container(
+            f"{_IMAGE}:{tag}", ["-"], host_config=client.api.create_host_config(binds=binds), labels=[HOLDER_LABEL]
+        )
+        try:
+            yield str(made["Id"])
+        finally:
+            client.api.remove_container(made["Id"], force=True)
     finally:
-        client.api.remove_container(made["Id"], force=True)
-        client.api.remove_image(f"{_IMAGE}:latest")
+        client.api.remove_image(f"{_IMAGE}:{tag}")
 
 
 def release(client: Any, volume: str) -> None:
-    """Remove the containers by which a command that was killed still holds `volume`."""
+    """Remove the containers by which a command that was killed still holds `volume`, and their images."""
     filters = {"volume": volume, "label": HOLDER_LABEL}
     for held in client.api.containers(all=True, filters=filters):
         client.api.remove_container(held["Id"], force=True)
+        client.api.remove_image(held["Image"])
 
 
-def _collect(stream: Iterator[bytes]) -> bytes:
-    data = b""
-    for chunk in stream:
-        data += chunk
-        if len(data) > _MOST:
-            break
-    return data
+@dataclass(frozen=True)
+class Link:
+    """A symbolic or hard link in an archive: the full path of the file that has the content."""
+
+    target: str
 
 
-def unpack(data: bytes, parent: str) -> dict[str, bytes]:
-    """Path to content of the files in a tar archive with names relative to `parent`; broken links are left out."""
-    files: dict[str, bytes] = {}
-    links: dict[str, str] = {}
-    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-        for member in archive:
-            path = posixpath.join(parent, member.name)
-            if member.issym():
-                links[path] = posixpath.normpath(posixpath.join(posixpath.dirname(path), member.linkname))
-            elif content := archive.extractfile(member):
-                files[path] = content.read()
-    return files | {path: files[target] for path, target in links.items() if target in files}
+def unpack(stream: Iterator[bytes], path: str, wanted: Callable[[str], bool]) -> dict[str, bytes | Link | None]:
+    """What is in the tar archive that the engine sends of `path`: full path to content, files and links alone.
+
+    Only the content of what is `wanted` is kept, the rest is None. Raises OperationError where the archive ends before
+    its end, as it does when a file shrinks while the engine reads it, and for a wanted file that is too large.
+    The stream is read to its end: until then the engine keeps the container locked.
+    """
+    raw = _Raw(stream)
+    found: dict[str, bytes | Link | None] = {}
+    try:
+        with tarfile.open(fileobj=raw, mode="r|") as archive:
+            for member in archive:
+                name = posixpath.join(posixpath.dirname(path), member.name)
+                if member.islnk():
+                    # The engine sends the content with whichever name of the file comes first.
+                    found[name] = Link(posixpath.join(posixpath.dirname(path), member.linkname))
+                elif member.issym():
+                    found[name] = Link(posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname)))
+                elif member.isreg():
+                    found[name] = _kept(archive, member, name) if wanted(name) else None
+    except tarfile.ReadError as error:
+        raise OperationError(f"{path} in a volume could not be read: {error}: try again") from None
+    finally:
+        raw.drain()
+    # tar(5): two blocks of zeros, without which the reader cannot tell an end from a break.
+    if raw.last != bytes(len(raw.last)) or len(raw.last) < _END:
+        raise OperationError(f"{path} in a volume could not be read to its end, as something writes there: try again")
+    return found
+
+
+def _kept(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> bytes:
+    file = archive.extractfile(member)
+    if file is None or member.size > _MOST:
+        raise OperationError(f"{path} in a volume has {member.size} bytes, and at most {_MOST} are expected: remove it")
+    return file.read()
+
+
+class _Raw(io.RawIOBase):
+    """The engine's chunks as a file that tarfile reads from; `last` are its last bytes so far, at most _END."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._held = memoryview(b"")
+        self.last = b""
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the front of `buffer`; 0 at the end."""
+        while not self._held:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return 0
+            self._held = memoryview(chunk)
+            self.last = (self.last + chunk)[-_END:]
+        size = min(len(buffer), len(self._held))
+        buffer[:size], self._held = self._held[:size], self._held[size:]
+        return size
+
+    def drain(self) -> None:
+        """Read what is left."""
+        for chunk in self._chunks:
+            self.last = (self.last + chunk)[-_END:]

@@ -1,7 +1,5 @@
 """What the standalone commands decide, without an engine."""
 
-import io
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,6 @@ from openbalena.project import ROOT, Project
 from openbalena.secrets import pki, tokens
 from openbalena.standalone import deployment, takeover
 from openbalena.standalone.containers import Container, Phase, services
-from openbalena.standalone.volumes import unpack
 
 TLD = "example.com"
 
@@ -151,21 +148,6 @@ def test_a_ca_whose_key_is_another_ones_is_refused(upstream: dict[str, bytes], t
 def test_without_the_cas_key_nothing_is_taken(upstream: dict[str, bytes]) -> None:
     del upstream["/pki/ca-0-key.pem"]
     assert takeover.certificates(upstream, TLD) == {}
-
-
-def test_an_archive_of_a_volume_is_read_with_its_links() -> None:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        member = tarfile.TarInfo("certs/private/a.pem")
-        member.size = 3
-        archive.addfile(member, io.BytesIO(b"pem"))
-        for name, target in (("absolute", "/certs/private/a.pem"), ("relative", "private/a.pem"), ("broken", "/no")):
-            link = tarfile.TarInfo(f"certs/{name}")
-            link.type, link.linkname = tarfile.SYMTYPE, target
-            archive.addfile(link)
-    assert unpack(buffer.getvalue(), "/") == dict.fromkeys(
-        ("/certs/private/a.pem", "/certs/absolute", "/certs/relative"), b"pem"
-    )
 
 
 @pytest.mark.parametrize(("directory", "expected"), [("open-balena", "open-balena"), ("My.Cloud_1", "mycloud_1")])
