@@ -121,10 +121,10 @@ def test_a_lock_that_another_machine_left_is_named_and_taken_over(deployed: Proj
     before = running()
     done = tool(deployed, "swarm-up")
     assert done.returncode == 1 and "anna@laptop has been running swarm-up (process 77)" in done.stderr
-    assert f"--take-over {left[:12]}" in done.stderr
-    done = tool(deployed, "swarm-up", "--take-over", "0" * 12)
-    assert done.returncode == 1 and "anna@laptop" in done.stderr, "only the lock that was named"
+    assert f"--take-over {left}" in done.stderr
     done = tool(deployed, "swarm-up", "--take-over", left[:12])
+    assert done.returncode == 1 and "anna@laptop" in done.stderr, "only the lock that was named, by its whole id"
+    done = tool(deployed, "swarm-up", "--take-over", left)
     assert done.returncode == 0, done.stderr
     assert running() == before
     assert lock.NAME not in engine.current(lab=True).docker("config", "ls")
@@ -135,7 +135,7 @@ def test_the_settings_are_fetched_beside_no_deploy(deployed: Project, left: str,
     done = tool(second, "config", "--from-cluster")
     assert done.returncode == 1 and "anna@laptop has been running swarm-up" in done.stderr, done.stderr
     assert not second.env_file.exists()
-    done = tool(second, "config", "--from-cluster", "--take-over", left[:12])
+    done = tool(second, "config", "--from-cluster", "--take-over", left)
     assert done.returncode == 0, done.stderr
     assert second.env_file.read_text() == deployed.env_file.read_text()
 

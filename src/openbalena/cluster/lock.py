@@ -18,8 +18,7 @@ from openbalena.cluster import job
 from openbalena.errors import OperationError
 
 NAME = "openbalena-deploy-lock"
-# Characters of an id that docker shows.
-_SHORT = 12
+_PROC = Path("/proc")
 
 
 @contextmanager
@@ -27,8 +26,8 @@ def held(client: Any, purpose: str, take_over: str = "") -> Iterator[None]:
     """Hold the cluster's lock; raises OperationError that names who holds it, and since when.
 
     A lock whose process is gone is taken over when it ran on this machine: only here can that be known. A lock that
-    another machine left is taken over where the user names it: `take_over` is the start of its id, so that no lock is
-    taken that somebody has made since.
+    another machine left is taken over where the user names it: `take_over` is its whole id, so that no lock is taken
+    that somebody has made since.
     """
     identifier = _take(client, purpose, take_over)
     try:
@@ -48,7 +47,7 @@ def owner_labels(purpose: str, now: datetime) -> dict[str, str]:
         "since": now.isoformat(timespec="seconds"),
         "machine": _machine(),
         "pid": str(pid),
-        "started": _started(pid),
+        "started": _started(pid) or "",
     }
 
 
@@ -56,7 +55,11 @@ def dead(labels: Mapping[str, str]) -> bool:
     """Whether the lock's process ran on this machine and is gone (a later one may have its pid: start times differ)."""
     if labels.get("machine") != _machine() or not labels.get("pid", "").isdigit():
         return False
-    return _started(int(labels["pid"])) != labels.get("started")
+    pid = int(labels["pid"])
+    now = _started(pid)
+    if now is None or not labels.get("started"):
+        return not _exists(pid)
+    return now != labels["started"]
 
 
 def age(since: str, now: datetime) -> str:
@@ -88,12 +91,11 @@ def _take(client: Any, purpose: str, take_over: str) -> str:
         if holder is None:
             continue
         theirs = holder.attrs["Spec"].get("Labels") or {}
-        named = bool(take_over) and str(holder.id).startswith(take_over)
-        if not (named or dead(theirs)):
+        if take_over != holder.id and not dead(theirs):
             raise OperationError(
                 f"{theirs.get('owner', 'someone')} has been running {theirs.get('purpose', 'a deployment')} "
                 f"(process {theirs.get('pid', '?')}) for {age(theirs.get('since', ''), datetime.now(UTC))}: wait for "
-                f"it to end. If that process is gone for good, add --take-over {holder.id[:_SHORT]}"
+                f"it to end. If that process is gone for good, add --take-over {holder.id}"
             )
         # By id: a lock that another process takes meanwhile has another one.
         _remove(client, holder.id)
@@ -118,13 +120,25 @@ def _machine() -> str:
         return socket.gethostname()
 
 
-def _started(pid: int) -> str:
-    """The process's start time in clock ticks since boot (proc(5), stat field 22); empty where none runs."""
+def _started(pid: int) -> str | None:
+    """The process's start time in clock ticks since boot (proc(5), stat field 22), "" where it has ended; None where it
+    cannot be seen, which is no sign that none runs: proc(5), hidepid."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = (_PROC / str(pid) / "stat").read_text()
     except OSError:
-        return ""
+        return None
     # The second field, the program's name, may hold blanks and brackets.
     words = stat.rpartition(")")[2].split()
     # One that has ended stays in the table until its parent asks for it, in a container perhaps for ever.
     return "" if words[0] in "ZX" else words[19]
+
+
+def _exists(pid: int) -> bool:
+    """Whether there is a process of this number, of whatever user (kill(2))."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -6,7 +6,10 @@ import time
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
+import docker
 import pytest
 
 from openbalena.cluster import lock, logs
@@ -187,6 +190,49 @@ def test_a_lock_of_this_process_is_alive_and_one_of_a_gone_process_dead() -> Non
         os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
         assert lock.dead(theirs), "it has ended, although nobody has asked for it yet"
     assert not lock.dead({**mine, "machine": "another", "started": "1"}), "of another machine nothing is known"
+
+
+def test_a_process_that_cannot_be_seen_is_not_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = lock.owner_labels("swarm-up", datetime.now(UTC))
+    monkeypatch.setattr(lock, "_PROC", tmp_path)  # as hidepid makes /proc for another user's process (proc(5))
+    assert not lock.dead(mine)
+    assert lock.owner_labels("swarm-up", datetime.now(UTC))["started"] == ""
+    child = os.spawnlp(os.P_NOWAIT, "true", "true")
+    os.waitpid(child, 0)
+    assert lock.dead({**mine, "pid": str(child)})
+    monkeypatch.undo()
+    assert not lock.dead({**mine, "started": ""}), "its owner could not say when it started"
+
+
+class Configs:
+    """A swarm whose one config is the lock of another machine."""
+
+    id = "vz1y8wq0cztpq3m9d7k2x5b4n"
+    name = lock.NAME
+    attrs: ClassVar = {"Spec": {"Labels": {"owner": "anna@laptop", "machine": "another", "pid": "77"}}}
+
+    def __init__(self) -> None:
+        self.there = [self]
+        self.configs = self.api = self
+
+    def create(self, **_: object) -> SimpleNamespace:
+        if self.there:
+            raise docker.errors.APIError("conflict", response=SimpleNamespace(status_code=409))
+        return SimpleNamespace(id="ours")
+
+    def list(self, filters: object) -> list["Configs"]:
+        return self.there
+
+    def remove_config(self, identifier: str) -> None:
+        assert identifier == self.id
+        self.there = []
+
+
+@pytest.mark.parametrize("part", ["v", "vz1y8wq0cztp", Configs.id[:-1], Configs.id + "x", ""])
+def test_a_lock_is_taken_over_by_its_whole_id(part: str) -> None:
+    with pytest.raises(OperationError, match=f"--take-over {Configs.id}$"):
+        lock._take(Configs(), "swarm-up", part)
+    assert lock._take(Configs(), "swarm-up", Configs.id) == "ours"
 
 
 @pytest.mark.parametrize(("seconds", "says"), [(5, "5 s"), (-3, "0 s"), (300, "5 min"), (8000, "2 h")])
