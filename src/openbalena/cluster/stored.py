@@ -7,26 +7,27 @@ machine that made the CA and the tokens is lost, it is their only copy.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from openbalena.errors import OperationError
 
 _CA, _TOKENS, _OWNER = "openbalena.settings.ca", "openbalena.settings.tokens", "openbalena.settings.owner"
+_ORDER = "openbalena.settings.order"
 _STACK, _NODE, _IMAGE = "openbalena.settings.stack", "openbalena.settings.node", "openbalena.settings.image"
 
 
 @dataclass(frozen=True)
 class Stored:
-    """One stored version. `ca` and `tokens` are secrets.bundle.marks of it; `created` is the Engine's time.
+    """One stored version. `ca` and `tokens` are secrets.bundle.marks of it; `order` counts the versions.
 
     `node` (its id) had `image`, with which the secret can be read, when the stack was taken down; empty before that.
     """
 
     id: str
     name: str
-    created: str
+    order: int
     owner: str
     ca: str
     tokens: str
@@ -35,9 +36,13 @@ class Stored:
 
 
 def newest(client: Any, stack: str) -> Stored | None:
-    """The version that the last deploy stored, if `stack` runs on this swarm or has left its volumes."""
-    found = (secret.attrs for secret in client.secrets.list(filters={"label": [_CA, f"{_STACK}={stack}"]}))
-    return max(map(_stored, found), key=lambda item: item.created, default=None)
+    """The version that was stored last, if `stack` runs on this swarm or has left its volumes.
+
+    By their count, since a time is that of whichever manager led then, and its clock may have been wrong.
+    """
+    found = [secret.attrs for secret in client.secrets.list(filters={"label": [_CA, f"{_STACK}={stack}"]})]
+    # The last of those with the same count is the one without.
+    return max(reversed(list(_counted(found))), key=lambda item: item.order, default=None)
 
 
 def stacks(client: Any) -> list[str]:
@@ -79,7 +84,8 @@ def save(client: Any, stack: str, content: bytes, marks: Mapping[str, str], owne
     for secret in client.secrets.list(filters={"name": name}):
         if secret.name == name:
             secret.remove()
-    labels = {_STACK: stack, _CA: marks["ca"], _TOKENS: marks["tokens"], _OWNER: owner}
+    order = str(current.order + 1 if current else 1)
+    labels = {_STACK: stack, _CA: marks["ca"], _TOKENS: marks["tokens"], _OWNER: owner, _ORDER: order}
     client.secrets.create(name=name, data=content, labels=labels)
 
 
@@ -105,13 +111,28 @@ def forget(client: Any, stack: str) -> None:
         secret.remove()
 
 
-def _stored(attributes: Mapping[str, Any]) -> Stored:
+def _counted(found: Iterable[Mapping[str, Any]]) -> Iterator[Stored]:
+    """The versions as the swarm made them, each with its count.
+
+    One without (of a version of this program that wrote none) comes next after what was there when it was made: the
+    swarm's index of changes says so (Engine API, ObjectVersion), which grows with each, whatever the clocks say. It is
+    that of a secret's last change; only the newest is ever changed.
+    """
+    highest = 0
+    for attributes in sorted(found, key=lambda each: int(each["Version"]["Index"])):
+        order = (attributes["Spec"].get("Labels") or {}).get(_ORDER, "")
+        item = _stored(attributes, int(order) if order.isdecimal() else highest)
+        highest = max(highest, item.order)
+        yield item
+
+
+def _stored(attributes: Mapping[str, Any], order: int) -> Stored:
     spec = attributes["Spec"]
     labels = spec.get("Labels") or {}
     return Stored(
         attributes["ID"],
         spec["Name"],
-        attributes["CreatedAt"],
+        order,
         labels.get(_OWNER, "someone"),
         labels.get(_CA, ""),
         labels.get(_TOKENS, ""),

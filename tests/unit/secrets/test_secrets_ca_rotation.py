@@ -251,17 +251,17 @@ def test_only_who_knows_the_phase_may_deploy(at: Path, steps: int) -> None:
     values = tokens.missing({})
     known = [bundle.marks(go(at, 1) if step else at, values) for step in range(steps + 1)]
     last, now = known[max(steps - 1, 0)], known[steps]
-    kept = stored.Stored("id", "name", "2026", "anna@laptop", last["ca"], last["tokens"])
+    kept = stored.Stored("id", "name", 1, "anna@laptop", last["ca"], last["tokens"])
     stored.check(kept, now, last["tokens"])
-    stored.check(stored.Stored("id", "name", "2026", "anna@laptop", now["ca"], now["tokens"]), now, last["tokens"])
+    stored.check(stored.Stored("id", "name", 1, "anna@laptop", now["ca"], now["tokens"]), now, last["tokens"])
     if steps:
         with pytest.raises(OperationError, match="config --from-cluster"):
             stored.check(kept, now, "another machine's")
-        deployed = stored.Stored("id", "name", "2026", "anna@laptop", now["ca"], now["tokens"])
+        deployed = stored.Stored("id", "name", 1, "anna@laptop", now["ca"], now["tokens"])
         with pytest.raises(OperationError, match="config --from-cluster"):
             stored.check(deployed, last, last["tokens"])
     if steps == 3:
-        skipped = stored.Stored("id", "name", "2026", "anna@laptop", known[1]["ca"], known[1]["tokens"])
+        skipped = stored.Stored("id", "name", 1, "anna@laptop", known[1]["ca"], known[1]["tokens"])
         with pytest.raises(OperationError, match="config --from-cluster"):
             stored.check(skipped, now, known[1]["tokens"])
 

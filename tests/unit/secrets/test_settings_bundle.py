@@ -81,7 +81,7 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
 
 def marks_of(directory: Path, values: dict[str, str]) -> stored.Stored:
     found = bundle.marks(directory, values)
-    return stored.Stored("id", "name", "2026", "anna@laptop", found["ca"], found["tokens"])
+    return stored.Stored("id", "name", 1, "anna@laptop", found["ca"], found["tokens"])
 
 
 def test_marks_tell_deployments_apart(made: Path, tmp_path: Path) -> None:
