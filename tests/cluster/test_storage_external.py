@@ -171,6 +171,7 @@ def test_what_a_killed_check_left_does_not_stop_the_next(servers: dict[str, str]
         job.start(engine, left)
         try:
             with lock.held(client, "swarm-up"):
+                assert not client.secrets.list(filters={"name": name}), "the password of one that is external no more"
                 check({**servers, "EXTERNAL_S3": "false"}, EXTERNAL_POSTGRES_PASSWORD="wrong")
             assert not client.services.list(filters={"name": left.name})
         finally:

@@ -8,8 +8,8 @@ A job is a service of one task that is not restarted (docs.docker.com/reference/
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from openbalena.cluster.state import Cluster, Task, task_from
 from openbalena.errors import OperationError
 
 LABEL = "openbalena.job"
+_UNLABELLED = ("openbalena-check-postgres", "openbalena-check-s3")
 _INTERVAL = 0.5
 _LOG_LINES = 200
 # Seconds in which a finished task's log reaches the manager.
@@ -146,9 +147,30 @@ def remove(engine: Engine, job: Job) -> None:
 
 
 def remove_all(client: Any) -> None:
-    """Remove every job, ended ones too: they keep their volumes and secrets in use. Raises docker.errors.APIError."""
+    """Remove every job, ended ones too, and the secrets that were made for one: a job keeps what it mounts in use.
+
+    Raises docker.errors.APIError.
+    """
     for service in client.services.list(filters={"label": LABEL}):
         service.remove()
+    for secret in client.secrets.list():
+        labels = secret.attrs["Spec"].get("Labels") or {}
+        # By its name, one that a version of this program left which gave it no label.
+        if LABEL in labels or secret.name in _UNLABELLED:
+            secret.remove()
+
+
+@contextmanager
+def secret(client: Any, name: str, content: str) -> Iterator[None]:
+    """A Swarm secret for as long as a job needs it; one that a killed run left, and no task uses, is replaced."""
+    for old in client.secrets.list(filters={"name": name}):
+        if old.name == name:
+            old.remove()
+    made = client.secrets.create(name=name, data=content.encode(), labels={LABEL: name})
+    try:
+        yield
+    finally:
+        made.remove()
 
 
 def failure(outcome: Outcome) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 from openbalena.cluster import job
@@ -132,20 +131,8 @@ def _store(lines: tuple[str, ...]) -> Iterator[Finding]:
 
 
 def _asked(engine: Engine, client: Any, what: str, credentials: str, question: job.Job) -> list[Finding]:
-    with _kept(client, question.secrets[0], credentials):
+    with job.secret(client, question.secrets[0], credentials):
         return list(judged(what, job.run(engine, client, [question], _TIMEOUT)[0]))
-
-
-@contextmanager
-def _kept(client: Any, name: str, content: str) -> Iterator[None]:
-    """A Swarm secret for as long as the question takes; one that a killed run left, and no task uses, is replaced."""
-    for old in client.secrets.list(filters={"name": name}):
-        old.remove()
-    made = client.secrets.create(name=name, data=content.encode())
-    try:
-        yield
-    finally:
-        made.remove()
 
 
 def _secret(service: str) -> str:
