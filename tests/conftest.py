@@ -4,8 +4,13 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from openbalena.lab import Endpoint, endpoint, lifecycle, state
+
+# An example's time says how busy the machine is: pytest's own timeout bounds what hangs.
+settings.register_profile("openbalena", deadline=None)
+settings.load_profile("openbalena")
 
 
 @pytest.fixture(scope="session")
