@@ -11,7 +11,6 @@ CHECKS = (
     Check("dns", "every host name leads there", network.names),
     Check("port-80", "HTTP is answered at every address", network.port(80), needs=("address",)),
     Check("port-443", "connections are accepted at every address", network.port(443), needs=("address",)),
-    Check("port-1936", "HTTP is answered at every address", network.port(1936), needs=("address",)),
     Check("port-10000", "the remote service's port is open", network.remote, needs=("address",)),
     Check("certificate", "chain, names and dates hold at every address", front.certificate, needs=("port-443",)),
     Check("ping", "the api answers at every address", front.ping, needs=("certificate",)),
@@ -29,11 +28,16 @@ CHECKS = (
     Check("vpn", "a device opens a tunnel", vpn.tunnel, needs=("device-types", "openvpn")),
     Check("tunnel-closed", "devices are reached with a session alone", network.tunnel_closed, needs=("certificate",)),
     Check("client-address", "the api sees the client's address", front.client_address, needs=("ping",)),
-    Check("ca-closed", "the CA is closed without the password", front.authority_closed, needs=("certificate",)),
+    Check(
+        "ca-closed",
+        "the CA is closed without the password",
+        front.authority_closed,
+        needs=("certificate", "port-80"),
+    ),
     Check(
         "stats-closed",
         "statistics are closed without the password",
         front.statistics_closed,
-        needs=("certificate", "port-1936"),
+        needs=("certificate", "port-80"),
     ),
 )

@@ -61,8 +61,9 @@ def certificate(target: Target) -> str:
 
 
 def authority_closed(target: Target) -> str:
-    """Without the password `ca.` gives nothing but the revocation list."""
+    """Without the password `ca.` gives nothing but the revocation list, and without TLS it asks for no password."""
     for address in target.addresses:
+        _require_tls(target, address, "ca", "/api/v1/cfssl/info")
         for path in ("/", "/api/v1/cfssl/info", "/api/v1/cfssl/sign"):
             status = Web(target).request("POST", address, "ca", path, json={}).status_code
             if status not in (401, 403):
@@ -78,21 +79,33 @@ def authority_closed(target: Target) -> str:
                 "devices fetch it without a password: see the logs of balena-ca",
                 Suspect("balena-ca"),
             )
-    return "401 without the password, the revocation list open"
+    return "401 without the password, 403 without TLS, the revocation list open"
 
 
 def statistics_closed(target: Target) -> str:
-    """HAProxy's statistics ask for a password."""
+    """HAProxy's statistics ask for a password, and without TLS they ask for none."""
     for address in target.addresses:
-        for port, name in ((443, "stats"), (1936, "stats")):
-            status = Web(target).request("GET", address, name, "/", port=port).status_code
-            if status not in (401, 403):
-                raise CheckError(
-                    f"statistics at {address}:{port} answer {status} without a password",
-                    "set HAPROXY_PASSWORD and deploy again",
-                    Suspect("haproxy", "HAPROXY_PASSWORD"),
-                )
-    return "401 without the password"
+        _require_tls(target, address, "stats", "/")
+        status = Web(target).request("GET", address, "stats", "/").status_code
+        if status not in (401, 403):
+            raise CheckError(
+                f"statistics at {address} answer {status} without a password",
+                "set HAPROXY_STATS_PASSWORD and deploy again",
+                Suspect("haproxy", "HAPROXY_STATS_PASSWORD"),
+            )
+    return "401 without the password, 403 without TLS"
+
+
+def _require_tls(target: Target, address: str, name: str, path: str) -> None:
+    """Port 80 neither answers nor asks for a password there: 401 would make clients send it in clear."""
+    status = Web(target).request("GET", address, name, path, port=80).status_code
+    if status != 403:
+        raise CheckError(
+            f"http://{name}.{target.dns_tld}{path} at {address} answers {status} instead of 403: a password or a "
+            "private key would be sent in clear",
+            "deploy again, so that HAProxy gets this version's configuration",
+            Suspect("haproxy"),
+        )
 
 
 def client_address(target: Target) -> str:

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 CONFIGURATION = ROOT / "images" / "haproxy" / "haproxy.cfg"
 TLD = "test.example"
 PASSWORD = "correct horse"
+STATISTICS_PASSWORD = "battery staple"
 # Host name and port of each server in the configuration, as the stubs see them.
 HTTP_SERVICES = (
     *("api:80", "registry:80", "registry:81", "vpn:80", "s3:80", "s3:43697", "balena-ca:8888", "balena-ca:8889"),
@@ -117,7 +118,7 @@ class _Threads(socketserver.ThreadingTCPServer):
 def adapt(configuration: str, ports: dict[str, int]) -> str:
     """The configuration with each port replaced by one of loopback's: the rest stays as it is deployed."""
     for published in ("80", "443", "1936"):
-        configuration = configuration.replace(f"bind :{published}\n", f"bind 127.0.0.1:{ports[published]}\n")
+        configuration = re.sub(rf"bind :{published}(?=[ \n])", f"bind 127.0.0.1:{ports[published]}", configuration)
     configuration = configuration.replace("check port 80", f"check port {ports['vpn:80']}")
     configuration = configuration.replace("check port 81", f"check port {ports['registry:81']}")
     configuration = configuration.replace("abns@openbalena", f"abns@test-{ports['443']}")
@@ -141,6 +142,7 @@ class FrontDoor:
     chain: Path
     tasks: str = ""
     runs: threading.Event = field(default_factory=threading.Event)
+    client_connections: int = 0
     ports: dict[str, int] = field(default_factory=dict)
     stubs: dict[str, socketserver.BaseServer] = field(default_factory=dict)
 
@@ -163,10 +165,12 @@ class FrontDoor:
         environment = {
             "DNS_TLD": TLD,
             "HAPROXY_PASSWORD": PASSWORD,
+            "HAPROXY_STATS_PASSWORD": STATISTICS_PASSWORD,
             "CERT_CHAIN_PATH": str(self.chain),
             "RESOLVER": f"127.0.0.1:{self.ports['dns']}",
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             **({"TASKS": self.tasks} if self.tasks else {}),
+            **({"CLIENT_CONNECTIONS": str(self.client_connections)} if self.client_connections else {}),
         }
         self.log = (self.directory / "log").open("w")
         self.process = subprocess.Popen(

@@ -1,6 +1,7 @@
 """What haproxy.cfg promises, in each version of HAProxy that is here."""
 
 import base64
+import contextlib
 import http.client
 import json
 import socket
@@ -11,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from front_door import CONFIGURATION, PASSWORD, TLD, FrontDoor, exchange
+from front_door import CONFIGURATION, PASSWORD, STATISTICS_PASSWORD, TLD, FrontDoor, exchange
 from waiting import eventually
 
 HOSTS = {
@@ -30,15 +31,17 @@ HOSTS = {
     f"builder.{TLD}": "builder:80",
     f"helper.{TLD}": "helper:80",
 }
-CREDENTIALS = "Basic " + base64.b64encode(f"balena:{PASSWORD}".encode()).decode()
+CREDENTIALS, STATISTICS = (
+    "Basic " + base64.b64encode(f"balena:{word}".encode()).decode() for word in (PASSWORD, STATISTICS_PASSWORD)
+)
 CRL = "/api/v1/cfssl/crl"
 
 
-def https(front_door: FrontDoor, chain: Path, name: str) -> http.client.HTTPSConnection:
+def https(front_door: FrontDoor, chain: Path, name: str, port: str = "443") -> http.client.HTTPSConnection:
     context = ssl.create_default_context(cafile=str(chain))
-    connection = http.client.HTTPSConnection(name, front_door.ports["443"], context=context)
+    connection = http.client.HTTPSConnection(name, front_door.ports[port], context=context)
     # Well below the 5 s that HAProxy waits for a client's first bytes: a rule in the wrong place costs them each time.
-    plain = socket.create_connection(("127.0.0.1", front_door.ports["443"]), timeout=3)
+    plain = socket.create_connection(("127.0.0.1", front_door.ports[port]), timeout=3)
     connection.sock = context.wrap_socket(plain, server_hostname=name)
     return connection
 
@@ -55,7 +58,12 @@ def test_configuration_loads_without_a_warning(program: list[str], chain: Path, 
         "    user haproxy\n    group haproxy\n", "    user nobody\n    group nogroup\n"
     )
     configuration.write_text(text)
-    environment = {"DNS_TLD": TLD, "HAPROXY_PASSWORD": PASSWORD, "CERT_CHAIN_PATH": str(chain)}
+    environment = {
+        "DNS_TLD": TLD,
+        "HAPROXY_PASSWORD": PASSWORD,
+        "HAPROXY_STATS_PASSWORD": STATISTICS_PASSWORD,
+        "CERT_CHAIN_PATH": str(chain),
+    }
     checked = subprocess.run(
         [*program, "-c", "-f", str(configuration)],
         env=environment,
@@ -132,27 +140,84 @@ def test_client_address_survives_the_way_through_443(front_door: FrontDoor, chai
         ("GET", f"{CRL}?"),
     ],
 )
-def test_ca_is_closed_without_the_password(front_door: FrontDoor, method: str, path: str) -> None:
+def test_ca_is_closed_without_the_password(front_door: FrontDoor, chain: Path, method: str, path: str) -> None:
     wrong = "Basic " + base64.b64encode(b"balena:").decode()
-    assert front_door.request(f"ca.{TLD}", path, method=method)[0] == 401
-    assert front_door.request(f"ca.{TLD}", path, method=method, Authorization=wrong)[0] == 401
-    assert service(front_door.request(f"ca.{TLD}", path, method=method, Authorization=CREDENTIALS)) == "balena-ca:8888"
+
+    def ask(**headers: str) -> tuple[int, dict[str, str], bytes]:
+        with contextlib.closing(https(front_door, chain, f"ca.{TLD}")) as connection:
+            return exchange(connection, f"ca.{TLD}", path, method, headers)
+
+    assert ask()[0] == 401
+    assert ask(Authorization=wrong)[0] == 401
+    assert ask(Authorization=STATISTICS)[0] == 401, "the password of the statistics is not the CA's"
+    assert service(ask(Authorization=CREDENTIALS)) == "balena-ca:8888"
+    # What the CA issues has a private key in it: without TLS nothing is asked for and nothing is answered.
+    for headers in ({}, {"Authorization": CREDENTIALS}):
+        assert front_door.request(f"ca.{TLD}", path, method=method, **headers)[0] == 403
 
 
-def test_revocation_list_needs_no_password(front_door: FrontDoor) -> None:
+def test_revocation_list_needs_neither_password_nor_tls(front_door: FrontDoor, chain: Path) -> None:
     assert service(front_door.request(f"ca.{TLD}", CRL)) == "balena-ca:8888"
+    with contextlib.closing(https(front_door, chain, f"ca.{TLD}")) as connection:
+        assert service(exchange(connection, f"ca.{TLD}", CRL, "GET", {})) == "balena-ca:8888"
 
 
-def test_statistics_need_the_password(front_door: FrontDoor) -> None:
-    for host, port in ((f"stats.{TLD}", "80"), ("anything", "1936")):
-        assert front_door.request(host, port=port)[0] == 401
-        assert b"balena-ca" not in front_door.request(host, "/metrics", port=port)[2]
-        status, _, body = front_door.request(host, port=port, Authorization=CREDENTIALS)
+def test_statistics_need_tls_and_their_password(front_door: FrontDoor, chain: Path) -> None:
+    name = f"stats.{TLD}"
+    assert front_door.request(name, Authorization=STATISTICS)[0] == 403
+    with pytest.raises((OSError, http.client.HTTPException)):
+        front_door.request(name, port="1936", Authorization=STATISTICS)
+
+    def ask(path: str, port: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        with contextlib.closing(https(front_door, chain, name, port)) as connection:
+            return exchange(connection, name, path, "GET", headers)
+
+    for port in ("443", "1936"):
+        assert ask("/", port)[0] == 401
+        assert ask("/", port, Authorization=CREDENTIALS)[0] == 401, "the CA's password is not that of the statistics"
+        assert b"balena-ca" not in ask("/metrics", port)[2]
+        status, _, body = ask("/", port, Authorization=STATISTICS)
         assert status == 200
         assert b"registry" in body
-        assert (
-            b"haproxy_backend_status" in front_door.request(host, "/metrics", port=port, Authorization=CREDENTIALS)[2]
-        )
+        assert b"haproxy_backend_status" in ask("/metrics", port, Authorization=STATISTICS)[2]
+
+
+def test_one_address_cannot_take_every_connection(
+    program: list[str], chain: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    def accepted(source: str) -> bool:
+        # A connection that is refused may be reset before anything was sent.
+        with contextlib.suppress(ConnectionError):
+            client = socket.create_connection(("127.0.0.1", door.ports["443"]), 5, source_address=(source, 0))
+            kept.enter_context(client)
+            client.sendall(b"\x00\x0e\x38openvpn-hello")
+            return client.recv(100) == b"vpn:443"
+        return False
+
+    with (
+        FrontDoor(program, tmp_path_factory.mktemp("haproxy"), chain, client_connections=3) as door,
+        contextlib.ExitStack() as kept,
+    ):
+        assert [accepted("127.0.0.81") for _ in range(5)] == [True] * 3 + [False] * 2
+        assert accepted("127.0.0.82"), "another address is served"
+
+
+def test_client_that_stops_within_its_handshake_is_closed(front_door: FrontDoor, program: list[str]) -> None:
+    said = subprocess.run([*program, "-v"], capture_output=True, text=True, check=True, timeout=10).stdout
+    context = ssl.create_default_context()
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    half = context.wrap_bio(incoming, outgoing, server_hostname=f"api.{TLD}")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        half.do_handshake()
+    with socket.create_connection(("127.0.0.1", front_door.ports["443"]), 5) as client:
+        client.sendall(outgoing.read())
+        client.settimeout(1)
+        begin, closed = time.monotonic(), False
+        while not closed and time.monotonic() - begin < 14:
+            with contextlib.suppress(TimeoutError):
+                closed = client.recv(65536) == b""
+    # HAProxy 2.6 has no such limit (`timeout client-hs` came with 2.9).
+    assert closed == ("version 2.6." not in said)
 
 
 def test_what_is_not_tls_goes_to_the_vpn_with_the_proxy_protocol(front_door: FrontDoor) -> None:

@@ -47,6 +47,7 @@ class Deployment:
     upload_secrets: tuple[str, str] = ("one", "one")
     databases: tuple[int, int] = (0, 0)
     guarded: bool = True
+    asks_in_clear: bool = False
     trusts_everybody: bool = False
     says_client: bool = True
     client: str = ""
@@ -167,9 +168,13 @@ class Handler(BaseHTTPRequestHandler):
         return (200, self.deployment.blobs[path.rpartition("/")[2]]) if signed else (403, b"")
 
     def _ca(self, path: str, *_: object) -> tuple:
+        if not isinstance(self.server, Secure) and not self.deployment.asks_in_clear:
+            return 403, b""
         return (200, b"") if path.endswith("/crl") or not self.deployment.guarded else (401, b"")
 
     def _stats(self, *_: object) -> tuple:
+        if not isinstance(self.server, Secure) and not self.deployment.asks_in_clear:
+            return 403, b""
         return (401, b"") if self.deployment.guarded else (200, b"")
 
 
@@ -191,14 +196,14 @@ class Secure(ThreadingHTTPServer):
 
 
 def serve(deployment: Deployment, address: str, directory: Path) -> Iterator[str]:
-    """Serve `deployment` at `address`:443 (and at 80 and 1936, without TLS); yields the PEM of its CA."""
+    """Serve `deployment` at `address`:443 (and at 80, without TLS); yields the PEM of its CA."""
     authority, chain = certificates(directory)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(chain)
     handler = type("Bound", (Handler,), {"deployment": deployment})
     secure = Secure((address, 443), handler)
     secure.context, secure.deployment = context, deployment
-    servers = [secure, *(ThreadingHTTPServer((address, port), handler) for port in (80, 1936))]
+    servers = [secure, ThreadingHTTPServer((address, 80), handler)]
     for server in servers:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()

@@ -100,7 +100,17 @@ def test_open_authority_and_statistics(target: Target, deployment: local.Deploym
     deployment.guarded = False
     found = failing(target)
     assert set(found) == {"ca-closed", "stats-closed"}
-    assert {str(result.suspect) for result in found.values()} == {"HAPROXY_PASSWORD of haproxy"}
+    assert {name: str(result.suspect) for name, result in found.items()} == {
+        "ca-closed": "HAPROXY_PASSWORD of haproxy",
+        "stats-closed": "HAPROXY_STATS_PASSWORD of haproxy",
+    }
+
+
+def test_authority_and_statistics_that_take_a_password_in_clear(target: Target, deployment: local.Deployment) -> None:
+    deployment.asks_in_clear = True
+    found = failing(target)
+    assert set(found) == {"ca-closed", "stats-closed"}
+    assert all("instead of 403" in result.detail for result in found.values())
 
 
 def test_believed_header(target: Target, deployment: local.Deployment) -> None:
@@ -141,7 +151,7 @@ def test_another_name(target: Target) -> None:
 
 def test_nobody_there(target: Target) -> None:
     found = failing(Target(target.dns_tld, ("127.0.0.78",), target.authority, target.values))
-    assert set(found) == {"port-80", "port-443", "port-1936"}, "the others could only repeat it"
+    assert set(found) == {"port-80", "port-443"}, "the others could only repeat it"
     assert all("127.0.0.78" in result.detail and result.todo for result in found.values())
 
 
