@@ -39,6 +39,16 @@ MAX_STACK = 64 - len("_server-ca-certificate-" + 12 * "0")
 _URL_WORD = re.compile(r"[A-Za-z0-9._~!$&()*+,;=-]+")
 
 
+# docker/go-units, RAMInBytes: units are powers of 1024.
+_SIZE = re.compile(r"([1-9][0-9]{0,11})(?:b|([kmgt])(?:i?b)?)?", re.IGNORECASE)
+
+
+def in_bytes(size: str) -> int:
+    """The bytes of an amount of memory as Compose writes it, such as 512M or 2gb; 0 where it is none."""
+    found = _SIZE.fullmatch(size)
+    return int(found[1]) << 10 * " kmgt".index((found[2] or " ").lower()) if found else 0
+
+
 def _pattern(expected: str, pattern: str) -> Type:
     return Type(expected, lambda value: re.fullmatch(pattern, value) is not None)
 
@@ -102,6 +112,8 @@ TYPES = {
     "text": Type("text on one line", lambda value: value.isprintable()),
     "word": _pattern("letters, digits, dots, hyphens and underscores", r"[A-Za-z0-9._-]+"),
     "boolean": _pattern("true or false", "true|false"),
+    "count": _pattern("a number from 1 to 99", r"[1-9][0-9]?"),
+    "memory": Type("an amount of memory like 512M or 2G", lambda value: in_bytes(value) > 0),
     "port": Type("a port from 1 to 65535", _is_port),
     "domain": Type(
         "a domain in lower case like my.example.com: labels of letters, digits and hyphens, at most 63 characters "

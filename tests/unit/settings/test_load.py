@@ -152,6 +152,11 @@ def test_profiles_follow_from_the_settings(tmp_path: Path, text: str, profiles: 
         ("TOKENS_MODE=none", 1, "auto or user"),
         ("SUPERUSER_PASSWORD=short", 1, "8 to 1000"),
         ("PROFILES=ui", 1, "admin, builder"),
+        ("API_WORKERS=0", 1, "from 1 to 99"),
+        ("API_WORKERS=1; x", 1, "from 1 to 99"),
+        ("API_MEMORY=2X", 1, "an amount of memory"),
+        ("API_WORKERS=4\nAPI_MEMORY=2303M", 2, "API_WORKERS=4: expected at least 2304M"),
+        ("API_MEMORY=1048575k", 1, "expected at least 1024M"),
         ("DNS_TLD my.example.com", 1, "expected NAME=value"),
     ],
 )
@@ -173,6 +178,8 @@ def test_refuses(tmp_path: Path, text: str, line: int, words: str) -> None:
         "EXTERNAL_S3=true\nEXTERNAL_S3_ENDPOINT=s3.example.com:9000\nEXTERNAL_S3_ACCESS_KEY=abcdefgh\n"
         "EXTERNAL_S3_SECRET_KEY=ab/cd+efgh=",
         "EXTERNAL_POSTGRES=false\nEXTERNAL_POSTGRES_PORT=5432\nEXTERNAL_POSTGRES_USER=docker",
+        "API_WORKERS=4\nAPI_MEMORY=2304M",
+        "API_MEMORY=1gib",
         "VERBOSE=on",
         "ORG_UNIT='A & B'",
     ],
