@@ -124,7 +124,7 @@ def check(settings: dict[str, str], **changed: str) -> list[tuple[bool, str]]:
     engine = engines.current(True)
     with engine.client() as client:
         node = state.read(client, "").this_node
-        found = external.check(engine, client, {**settings, **changed}, {}, node)
+        found = external.check(engine, client, {"API_WORKERS": "1", **settings, **changed}, {}, node, 1)
         assert not [secret for secret in client.secrets.list() if "openbalena-check" in secret.name]
     return [(finding.fatal, finding.text) for finding in found]
 
@@ -142,6 +142,8 @@ def test_a_database_is_asked_for_with_its_credentials(servers: dict[str, str], m
     assert fatal and 'database "theirs" does not exist' in text
     ((fatal, text),) = check(database, DB_IMAGE="localhost:1/not-there:1")
     assert fatal and "could not be checked" in text and "set DB_IMAGE to an image" in text
+    ((fatal, text),) = check(database, API_WORKERS="2")
+    assert not fatal and "allows 100 connections (max_connections), and 140 may be needed" in text
     monkeypatch.setattr(external, "OLDEST_POSTGRES", 99)
     ((fatal, text),) = check(database)
     assert "PostgreSQL 17, which gets no fixes any more: 99 or later" in text

@@ -63,7 +63,7 @@ def _up(args: argparse.Namespace, context: Context, loaded: "Deployment", on_nfs
         handover.check(client, context.project, loaded.settings)
         cluster = state.read(client, stack)
         loaded, built = resolved(loaded, context, engine, cluster)
-        plan = _plan(loaded, engine, cluster, built)
+        plan = _plan(loaded, _scaled(client, loaded, cluster)[0], engine, cluster, built)
         _require(preflight.check(plan, cluster), context)
         if going := demand.removed(plan.services, cluster):
             names = ", ".join(f"{s.short_name} (volume {', '.join(demand.data_volumes(s))})" for s in going)
@@ -85,7 +85,8 @@ def _up(args: argparse.Namespace, context: Context, loaded: "Deployment", on_nfs
                     f"it was: run ./open-balena.sh storage move {volume} {cluster.hostname(move.target)} to go on"
                 )
             images = {service.short_name: service.image for service in plan.services}
-            _require(external.check(engine, client, loaded.settings, images, cluster.this_node), context)
+            found = external.check(engine, client, loaded.settings, images, cluster.this_node, plan.api_tasks)
+            _require(found, context)
             handover.keep(client, context.project, loaded.settings)
             return _deploy(args, context, engine, client, with_nfs(loaded, on_nfs), resolve=not built)
 
@@ -117,13 +118,12 @@ def _deploy(
 ) -> int:
     from openbalena import stack as stacks
     from openbalena.cli import swarm_progress
-    from openbalena.cluster import again, demand, deploy, one_service, scale, staged, state, watch
+    from openbalena.cluster import again, demand, deploy, one_service, staged, state, watch
     from openbalena.storage import record
 
     console, stack, directory = context.console, loaded.settings["STACK_NAME"], context.project.rendered
     before = state.read(client, stack)
-    stopped = {name for move in record.read(client, stack).moves.values() for name in move.replicas}
-    document, kept = scale.apply(loaded.compiled.document, before, stopped)
+    document, kept = _scaled(client, loaded, before)
     for name, (now, asked) in kept.items():
         console.progress(f"{name} stays at {now} tasks, as it was scaled by hand (the definition asks for {asked})")
     stacks.render(replace(loaded.compiled, document=document), directory, loaded.settings.secrets)
@@ -167,6 +167,16 @@ def _deploy(
     return 0
 
 
+def _scaled(client: Any, loaded: "Deployment", cluster: "Cluster") -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
+    """The stack document with the numbers of tasks that were set by hand, and those: (kept, asked) by service."""
+    from openbalena.cluster import scale
+    from openbalena.storage import record
+
+    moves = record.read(client, loaded.settings["STACK_NAME"]).moves
+    stopped = {name for move in moves.values() for name in move.replicas}
+    return scale.apply(loaded.compiled.document, cluster, stopped)
+
+
 def resolved(
     loaded: "Deployment", context: Context, engine: "Engine", cluster: "Cluster"
 ) -> tuple["Deployment", frozenset[str]]:
@@ -184,11 +194,13 @@ def resolved(
     return deployment.load(context.project, lab=context.lab, extra=extra), built
 
 
-def _plan(loaded: "Deployment", engine: "Engine", cluster: "Cluster", built: frozenset[str]) -> "Plan":
+def _plan(
+    loaded: "Deployment", document: dict[str, Any], engine: "Engine", cluster: "Cluster", built: frozenset[str]
+) -> "Plan":
     from openbalena.cluster import demand, placement, preflight, probe
 
     stack = loaded.settings["STACK_NAME"]
-    services = demand.services(loaded.compiled.document, stack)
+    services = demand.services(document, stack)
     reachable = engine.nodes or (engine,)
     return preflight.Plan(
         services=services,
@@ -196,6 +208,7 @@ def _plan(loaded: "Deployment", engine: "Engine", cluster: "Cluster", built: fro
         built=built,
         absent=probe.absent_images(reachable, built),
         taken=probe.taken_ports(reachable, services, (*cluster.services, *cluster.others)),
+        settings=loaded.settings,
     )
 
 

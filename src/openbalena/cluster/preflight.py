@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from openbalena.cluster import labels, placement
 from openbalena.cluster.state import Cluster, Node, Port, Service
 from openbalena.errors import OperationError
+from openbalena.settings import connections
 
 # Engine 25 (API 1.44) is the first to honour healthcheck.start_interval; older ones wait a whole interval silently.
 OLDEST_ENGINE = 25
@@ -27,6 +28,7 @@ class Plan:
 
     `built` are images that no registry has. `absent` says, for each node that could be asked (by hostname), which
     of the stack's images it lacks. `taken` are the host ports that other programs hold, by hostname.
+    `settings` are the deployment's.
     """
 
     services: tuple[Service, ...]
@@ -34,6 +36,13 @@ class Plan:
     built: Collection[str] = ()
     absent: Mapping[str, Collection[str]] = field(default_factory=dict)
     taken: Mapping[str, Collection[int]] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def api_tasks(self) -> int:
+        """How many tasks of the api there may be at one time: while it is rolled out one more than it has replicas."""
+        api = [service for service in self.services if service.short_name == "api"]
+        return sum((service.replicas or 0) + (service.update_order == "start-first") for service in api)
 
 
 def check(plan: Plan, cluster: Cluster) -> list[Finding]:
@@ -47,6 +56,7 @@ def check(plan: Plan, cluster: Cluster) -> list[Finding]:
         *_endpoints(plan, cluster),
         *_domain(plan, cluster),
         *_images(plan, cluster),
+        *_connections(plan),
     ]
     return sorted(found, key=lambda finding: not finding.fatal)
 
@@ -177,6 +187,17 @@ def _images(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
                 f"image {image} was built here; whether {', '.join(unknown)} has it could not be checked "
                 "(swarm-build --node brings it there)",
                 fatal=False,
+            )
+
+
+def _connections(plan: Plan) -> Iterator[Finding]:
+    """The internal database's limit; a server of the user's own is asked for its own (storage.external)."""
+    if any(service.short_name == "db" for service in plan.services) and "DB_MAX_CONNECTIONS" in plan.settings:
+        limit = int(plan.settings["DB_MAX_CONNECTIONS"])
+        if text := connections.shortage(plan.settings, plan.api_tasks, limit):
+            yield Finding(
+                f"{text}: set DB_MAX_CONNECTIONS={connections.needed(plan.settings, plan.api_tasks)}, or lower "
+                "API_WORKERS or the number of the api's tasks (`docker service scale`)"
             )
 
 

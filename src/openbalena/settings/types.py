@@ -113,6 +113,7 @@ TYPES = {
     "word": _pattern("letters, digits, dots, hyphens and underscores", r"[A-Za-z0-9._-]+"),
     "boolean": _pattern("true or false", "true|false"),
     "count": _pattern("a number from 1 to 99", r"[1-9][0-9]?"),
+    "connections": _pattern("a number from 10 to 9999", r"[1-9][0-9]{1,3}"),
     "memory": Type("an amount of memory like 512M or 2G", lambda value: in_bytes(value) > 0),
     "port": Type("a port from 1 to 65535", _is_port),
     "domain": Type(

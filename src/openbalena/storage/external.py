@@ -13,6 +13,7 @@ from typing import Any
 from openbalena.cluster import job
 from openbalena.cluster.engine import Engine
 from openbalena.cluster.preflight import Finding
+from openbalena.settings import connections
 
 # Seconds, with the pull of an image that is not there yet.
 _TIMEOUT = 300.0
@@ -20,27 +21,34 @@ _TIMEOUT = 300.0
 OLDEST_POSTGRES = 15
 # docker-compose.yml: what api and registry read (WEBRESOURCES_S3_BUCKET, REGISTRY2_S3_BUCKET).
 BUCKETS = ("registry-data", "web-resources")
-_QUESTION = "SELECT current_setting('server_version_num'), has_schema_privilege('public', 'CREATE')"
+_QUESTION = (
+    "SELECT current_setting('server_version_num'), has_schema_privilege('public', 'CREATE'), "
+    "current_setting('max_connections')"
+)
 
 
 def check(
-    engine: Engine, client: Any, settings: Mapping[str, str], images: Mapping[str, str], node: str
+    engine: Engine, client: Any, settings: Mapping[str, str], images: Mapping[str, str], node: str, api_tasks: int
 ) -> list[Finding]:
-    """What is wrong with the external services of `settings`; `images` by service name, `node` is where to ask from."""
+    """What is wrong with the external services of `settings`, for so many tasks of the api at one time.
+
+    `images` by service name, `node` is where to ask from.
+    """
     found: list[Finding] = []
     if settings.get("EXTERNAL_POSTGRES") == "true":
         password = settings["EXTERNAL_POSTGRES_PASSWORD"].replace("\\", "\\\\").replace(":", "\\:")
-        found += _asked(
-            engine, client, "EXTERNAL_POSTGRES", f"*:*:*:*:{password}\n",
-            job.Job("postgres", node, settings["DB_IMAGE"], postgres_script(settings), secrets=[_secret("postgres")]),
-        )  # fmt: skip
+        question = job.Job(
+            "postgres", node, settings["DB_IMAGE"], postgres_script(settings), secrets=[_secret("postgres")]
+        )
+        outcome = _asked(engine, client, f"*:*:*:*:{password}\n", question)
+        found += judged("EXTERNAL_POSTGRES", outcome)
+        if outcome.ok and outcome.lines:
+            found += too_few_connections(outcome.lines[-1], settings, api_tasks)
     if settings.get("EXTERNAL_S3") == "true":
         user = f"{settings['EXTERNAL_S3_ACCESS_KEY']}:{settings['EXTERNAL_S3_SECRET_KEY']}"
         image = images.get("registry", settings["REGISTRY_IMAGE"])
-        found += _asked(
-            engine, client, "EXTERNAL_S3", f"user = {_curl_word(user)}\n",
-            job.Job("s3", node, image, store_script(settings), secrets=[_secret("s3")]),
-        )  # fmt: skip
+        question = job.Job("s3", node, image, store_script(settings), secrets=[_secret("s3")])
+        found += judged("EXTERNAL_S3", _asked(engine, client, f"user = {_curl_word(user)}\n", question))
     return found
 
 
@@ -97,7 +105,7 @@ def judged(what: str, outcome: job.Outcome) -> Iterator[Finding]:
 
 
 def _postgres(lines: tuple[str, ...]) -> Iterator[Finding]:
-    number, _, create = lines[-1].partition("|") if lines else ("", "", "")
+    number, create, *_ = (*lines[-1].split("|"), "") if lines else ("", "")
     if not number.isdigit():
         yield Finding(f"EXTERNAL_POSTGRES: not understood: {'; '.join(lines)}")
         return
@@ -111,6 +119,17 @@ def _postgres(lines: tuple[str, ...]) -> Iterator[Finding]:
         yield Finding(
             "EXTERNAL_POSTGRES_USER: may not make tables in the database's schema public: make it the database's owner "
             "(`ALTER DATABASE … OWNER TO …`) or GRANT CREATE ON SCHEMA public"
+        )
+
+
+def too_few_connections(answer: str, settings: Mapping[str, str], api_tasks: int) -> Iterator[Finding]:
+    """A warning where the server's answer names fewer connections than the api may open: until they are, it runs."""
+    limit = answer.rpartition("|")[2]
+    if limit.isdigit() and (text := connections.shortage(settings, api_tasks, int(limit))):
+        yield Finding(
+            f"EXTERNAL_POSTGRES: {text}: raise max_connections on the server (it needs a restart), or lower "
+            "API_WORKERS or the number of the api's tasks",
+            fatal=False,
         )
 
 
@@ -130,9 +149,9 @@ def _store(lines: tuple[str, ...]) -> Iterator[Finding]:
             yield Finding(f"EXTERNAL_S3: bucket {bucket} {_ANSWERS.get(code, f'answers with status {code}')}")
 
 
-def _asked(engine: Engine, client: Any, what: str, credentials: str, question: job.Job) -> list[Finding]:
+def _asked(engine: Engine, client: Any, credentials: str, question: job.Job) -> job.Outcome:
     with job.secret(client, question.secrets[0], credentials):
-        return list(judged(what, job.run(engine, client, [question], _TIMEOUT)[0]))
+        return job.run(engine, client, [question], _TIMEOUT)[0]
 
 
 def _secret(service: str) -> str:

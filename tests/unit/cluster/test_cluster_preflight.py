@@ -27,6 +27,26 @@ def test_nothing_to_say_of_a_cluster_that_fits() -> None:
     assert check(plan, nodes({"labels": {DATA: "true"}})) == []
 
 
+@pytest.mark.parametrize(
+    ("replicas", "workers", "order", "limit", "fine"),
+    [
+        (2, "1", "start-first", "200", True),
+        (2, "1", "start-first", "199", False),
+        (2, "1", "stop-first", "140", True),
+        (4, "1", "start-first", "300", False),
+        (2, "2", "start-first", "379", False),
+        (2, "2", "start-first", "380", True),
+    ],
+)
+def test_connections_of_the_api(replicas: int, workers: str, order: str, limit: str, *, fine: bool) -> None:
+    services = (service("api", replicas=replicas, update_order=order), service("db"))
+    found = texts(Plan(services, settings={"API_WORKERS": workers, "DB_MAX_CONNECTIONS": limit}), nodes({}))
+    assert (found == []) is fine
+    if not fine:
+        assert f"allows {limit} connections" in found[0] and f"API_WORKERS={workers}" in found[0]
+    assert texts(Plan(services[:1], settings={"API_WORKERS": workers, "DB_MAX_CONNECTIONS": limit}), nodes({})) == []
+
+
 @pytest.mark.parametrize(("version", "fine"), [("24.0.9", False), ("20.10.24+dfsg1", False), ("25.0.0", True)])
 def test_engine_version(version: str, fine: bool) -> None:
     assert (texts(Plan(()), nodes({"engine_version": version})) == []) is fine

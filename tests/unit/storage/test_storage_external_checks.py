@@ -20,17 +20,31 @@ def sentences(what: str, *lines: str, ok: bool = True, started: bool = True) -> 
 
 
 def test_what_answers_as_it_should_is_let_through() -> None:
-    assert not sentences("EXTERNAL_POSTGRES", "170004|t")
+    assert not sentences("EXTERNAL_POSTGRES", "170004|t|100")
     assert not sentences("EXTERNAL_S3", "registry-data 200", "web-resources 200")
 
 
 @pytest.mark.parametrize(
     ("answer", "fatal", "word"),
-    [("130011|t", False, "PostgreSQL 13"), ("170004|f", True, "GRANT CREATE"), ("hello", True, "not understood")],
+    [
+        ("130011|t|100", False, "PostgreSQL 13"),
+        ("170004|f|100", True, "GRANT CREATE"),
+        ("hello", True, "not understood"),
+    ],
 )
 def test_postgres(answer: str, fatal: bool, word: str) -> None:
     ((was, text),) = sentences("EXTERNAL_POSTGRES", answer)
     assert was == fatal and word in text
+
+
+@pytest.mark.parametrize(
+    ("answer", "tasks", "found"),
+    [("170004|t|200", 3, 0), ("170004|t|199", 3, 1), ("170004|t|100", 1, 0), ("hello", 3, 0)],
+)
+def test_too_few_connections_are_a_warning(answer: str, tasks: int, found: int) -> None:
+    told = list(external.too_few_connections(answer, {"API_WORKERS": "1"}, tasks))
+    assert [finding.fatal for finding in told] == [False] * found
+    assert all("raise max_connections on the server" in finding.text for finding in told)
 
 
 def test_a_refusal_is_passed_on_in_the_client_s_own_words() -> None:
