@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from openbalena.cluster.watch import Outcome
     from openbalena.deployment import Deployment
 
-_TIMEOUT = 600.0
+# Seconds. A roll of two tasks of the api takes 180 by its delay and monitor, and 120 to 480 for the starts.
+_TIMEOUT = 900.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help="how long to wait (600)")
+    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help="how long to wait (900)")
     parser.add_argument("--no-wait", action="store_true", help="do not wait until the services run")
     parser.add_argument("--dry-run", action="store_true", help="print the stack with secrets masked; needs no Docker")
     parser.add_argument("--yes", action="store_true", help="do not ask before a service with data is removed")

@@ -65,6 +65,9 @@ def judge(service: Service, cluster: Cluster) -> Progress:
         return Progress(service, Phase.FAILED, len(running), goal, _with(text, service.update_message), ids)
     if service.update_state in ("updating", "rollback_started"):
         text = "rolling back" if service.update_state == "rollback_started" else "updating"
+        if text == "updating" and len(running) >= goal:
+            # update_config.monitor: a task that fails within it takes the update back.
+            text = "updating: all run, watched a while longer for one that fails"
         return Progress(service, Phase.WORKING, len(running), goal, text, ids)
     if len(running) >= goal:
         return Progress(service, Phase.CONVERGED, len(running), goal, "", ids)

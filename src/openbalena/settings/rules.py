@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from openbalena.settings.types import TYPES, in_bytes
+from openbalena.settings.types import TYPES, in_bytes, in_seconds
 from openbalena.settings.variables import variables
 
 # MiB. open-balena-api 49.0.12, measured in November 2026: 350 to 410 for each worker, 105 for the process that starts
@@ -112,13 +112,35 @@ def _api_memory(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     least = max(_RESERVED, int(workers) * _WORKER + _BESIDE_WORKERS)
     if in_bytes(memory) < least << 20:
         yield (
-            "API_MEMORY",
+            "API_WORKERS" if workers != "1" else "API_MEMORY",
             f"API_MEMORY={memory} is too little for API_WORKERS={workers}: expected at least {least}M ({_WORKER}M for "
             f"each worker and {_BESIDE_WORKERS}M, and not below {_RESERVED}M): raise API_MEMORY, or lower API_WORKERS",
         )
 
 
+def _patience(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """A migration that the statement timeout lets run must not be ended by the health check."""
+    limit, patience = values.get("DB_STATEMENT_TIMEOUT", ""), values.get("API_START_PERIOD", "180s")
+    if not limit or malformed("DB_STATEMENT_TIMEOUT", limit) or malformed("API_START_PERIOD", patience):
+        return
+    if in_seconds(patience) * 1000 < int(limit):
+        yield (
+            "DB_STATEMENT_TIMEOUT",
+            f"API_START_PERIOD={patience} is shorter than DB_STATEMENT_TIMEOUT={limit} (ms): the health check would "
+            f"end a migration that the database may go on with: set API_START_PERIOD={-(-int(limit) // 1000)}s or more",
+        )
+
+
+def _image_storage(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    names = ("IMAGE_STORAGE_ACCESS_KEY", "IMAGE_STORAGE_SECRET_KEY")
+    for name, other in (names, names[::-1]):
+        if values.get(name) and not values.get(other):
+            yield name, f"{name} is set without {other}: the api would ask without keys: set both, or remove {name}"
+
+
 RULES: tuple[Rule, ...] = (
+    _patience,
+    _image_storage,
     _api_memory,
     _one_dns_provider,
     _acme,

@@ -49,6 +49,16 @@ def in_bytes(size: str) -> int:
     return int(found[1]) << 10 * " kmgt".index((found[2] or " ").lower()) if found else 0
 
 
+_DURATION = re.compile(r"(?:([0-9]{1,3})h)?(?:([0-9]{1,4})m)?(?:([0-9]{1,6})s)?")
+
+
+def in_seconds(duration: str) -> int:
+    """The seconds of a time as Compose writes it in whole hours, minutes and seconds; 0 where it is none."""
+    found = _DURATION.fullmatch(duration)
+    hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    return hours * 3600 + minutes * 60 + seconds
+
+
 def _pattern(expected: str, pattern: str) -> Type:
     return Type(expected, lambda value: re.fullmatch(pattern, value) is not None)
 
@@ -114,6 +124,9 @@ TYPES = {
     "boolean": _pattern("true or false", "true|false"),
     "count": _pattern("a number from 1 to 99", r"[1-9][0-9]?"),
     "connections": _pattern("a number from 10 to 9999", r"[1-9][0-9]{1,3}"),
+    "milliseconds": _pattern("milliseconds from 1000 (a second) to 99999999 (a day)", r"[1-9][0-9]{3,7}"),
+    "duration": Type("a time like 180s, 30m or 1h30m", lambda value: in_seconds(value) > 0),
+    "object_prefix": _pattern("letters, digits and ._-/, not / at its begin or end", r"[\w.-]+(/[\w.-]+)*"),
     "memory": Type("an amount of memory like 512M or 2G", lambda value: in_bytes(value) > 0),
     "port": Type("a port from 1 to 65535", _is_port),
     "domain": Type(
