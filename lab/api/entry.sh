@@ -1,8 +1,7 @@
 #!/bin/bash
-# What the image runs by default: the service, with what config/env holds as its environment.
-set -eu
-set -a
-# shellcheck source=/dev/null
-. /usr/src/app/config/env
-set +a
-exec python3 -m standin
+# The image's command, as in open-balena-api 49.0.12 (Dockerfile, entry.sh): what config/env says by now, and no more, becomes
+# the process's environment. A deployment may append to that file before it runs this.
+set -euo pipefail
+cd /usr/src/app
+export LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+exec envfile config/env python3 -m standin

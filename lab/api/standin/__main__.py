@@ -1,24 +1,49 @@
-"""Entry: settings, database, routes, server."""
+"""Entry: the workers, each with settings, database, routes, server."""
 
-from standin import settings
+import os
+import sys
+import time
+
+import psycopg2
+import redis
+
+from standin import contracts, image_store, settings, workers
 from standin.api import Api
 from standin.auth import Sessions
+from standin.devices import Devices
+from standin.heartbeat import Heartbeats
+from standin.migrations import ModelExistsError
 from standin.server import Server
 from standin.store import Store
 
-# Seconds to wait for the database at start; then it exits and Swarm starts a new task.
-DATABASE_PATIENCE = 120.0
+
+def serve(values: settings.Settings) -> None:
+    """One worker: it serves until it is ended, or ends by itself where it cannot begin."""
+    # The real one takes at least so long to load, also where it dies again.
+    time.sleep(values.stand_in.start_seconds)
+    store = Store(values.database_url, values.pool_size, values.statement_timeout)
+    try:
+        store.prepare(values.stand_in.migration_seconds)
+    except (psycopg2.Error, ModelExistsError) as error:
+        sys.exit(f"Failed to initialize: {str(error).strip()}")
+    store.ensure_superuser(values.superuser_email, values.superuser_password)
+    connection = redis.Redis(
+        values.redis_host, values.redis_port, socket_timeout=5, socket_connect_timeout=5, health_check_interval=5
+    )
+    heartbeats = Heartbeats(connection, store)
+    heartbeats.start()
+    devices = Devices(store, heartbeats, values.vpn_service_key)
+    server = Server(values.port, Api(values, store, Sessions(values, connection), devices).routes())
+    print(f"Server listening in production mode on port {values.port}", flush=True)
+    image_store.ask(store, values.image_store)
+    contracts.start(store, values.contracts_source, values.stand_in.contracts_seconds)
+    server.serve_forever()
 
 
 def main() -> None:
-    """Serve until SIGTERM."""
+    """Run until SIGTERM, which nothing here handles."""
     values = settings.load()
-    store = Store(values.database_url)
-    store.prepare(values.superuser_email, values.superuser_password, DATABASE_PATIENCE)
-    server = Server(values.port, Api(values, store, Sessions(values)).routes())
-    print(f"listening on {values.port}", flush=True)
-    server.run()
-    print("stopped", flush=True)
+    workers.run(workers.count(os.environ), lambda: serve(values), values.stand_in.worker_memory)
 
 
 if __name__ == "__main__":

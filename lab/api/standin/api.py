@@ -3,10 +3,10 @@
 import re
 import secrets
 import socket
-from typing import Any
 
 from standin.auth import Sessions, registry_token
 from standin.client_address import client_address
+from standin.devices import Devices, equal
 from standin.server import Request, Response, Route
 from standin.settings import Settings
 from standin.store import Row, Store
@@ -29,10 +29,11 @@ _RESOURCES = {
 class Api:
     """Holds what the paths share."""
 
-    def __init__(self, settings: Settings, store: Store, sessions: Sessions) -> None:
+    def __init__(self, settings: Settings, store: Store, sessions: Sessions, devices: Devices) -> None:
         self._settings = settings
         self._store = store
         self._sessions = sessions
+        self._devices = devices
 
     def routes(self) -> list[Route]:
         """For server.Server."""
@@ -50,10 +51,8 @@ class Api:
             ("POST", "/device/register", self.register_device),
             ("POST", f"{_VERSION}/service_instance", self.register_service),
             ("PATCH", rf"{_VERSION}/service_instance\((?P<id>\d+)\)", self.heartbeat),
-            ("GET", "/services/vpn/auth/(?P<uuid>[0-9a-f]+)", self.vpn_auth),
-            ("POST", "/services/vpn/client-connect", self.vpn_connect),
-            ("POST", "/services/vpn/client-disconnect", self.vpn_disconnect),
             ("GET", "/stand-in/client", self.client),
+            *self._devices.routes(),
         ]
 
     def login(self, request: Request) -> Response:
@@ -77,7 +76,7 @@ class Api:
         secret = secret or request.bearer
         if not secret:
             allowed: set[str] = set()
-        elif _equal(secret, self._settings.builder_token) or self._sessions.user(secret):
+        elif equal(secret, self._settings.builder_token) or self._sessions.user(secret):
             allowed = {"pull", "push"}
         elif self._store.rows("SELECT 1 FROM device WHERE api_key = %s", (secret,)):
             allowed = {"pull"}
@@ -190,40 +189,6 @@ class Api:
         )
         return Response(200, "OK") if rows else Response(404, "no such service instance")
 
-    def vpn_auth(self, request: Request) -> Response:
-        """Whether the key that asks may open that device's tunnel."""
-        rows = self._store.rows("SELECT api_key FROM device WHERE uuid = %s", (request.parameters["uuid"],))
-        right = bool(rows) and _equal(rows[0]["api_key"], request.bearer)
-        return Response(200) if right else _UNAUTHORIZED
-
-    def vpn_connect(self, request: Request) -> Response:
-        """{common_name, virtual_address, service_id} from a VPN task."""
-        return self._tunnel(request, "virtual_address", request.body.get("virtual_address"))
-
-    def vpn_disconnect(self, request: Request) -> Response:
-        """{common_name, service_id} from a VPN task."""
-        return self._tunnel(request, None, None)
-
-    def _tunnel(self, request: Request, needed: str | None, address: Any) -> Response:
-        if not self._is_vpn(request):
-            return _UNAUTHORIZED
-        uuid, service = request.body.get("common_name"), request.body.get("service_id")
-        if not uuid or not service or (needed and not address):
-            return Response(400, "common_name, service_id and, on connect, virtual_address are needed")
-        if address:
-            self._store.rows(
-                "UPDATE device SET is_connected_to_vpn = true, vpn_address = %s, is_managed_by__service_instance = %s "
-                "WHERE uuid = %s",
-                (address, service, uuid),
-            )
-        else:
-            self._store.rows(
-                "UPDATE device SET is_connected_to_vpn = false, vpn_address = NULL "
-                "WHERE uuid = %s AND is_managed_by__service_instance = %s",
-                (uuid, service),
-            )
-        return Response(200)
-
     def client(self, request: Request) -> Response:
         """Whom the real api would take the client for, and which task answers."""
         return Response(200, {"client": self._client(request), "task": socket.gethostname()})
@@ -233,8 +198,4 @@ class Api:
         return client_address(request.peer, forwarded, self._settings.trusted_proxies)
 
     def _is_vpn(self, request: Request) -> bool:
-        return _equal(request.bearer, self._settings.vpn_service_key)
-
-
-def _equal(one: str, other: str) -> bool:
-    return secrets.compare_digest(one.encode(), other.encode())
+        return equal(request.bearer, self._settings.vpn_service_key)

@@ -13,16 +13,10 @@ from standin.settings import Settings
 class Sessions:
     """A login is a JWT signed with JSON_WEB_TOKEN_SECRET and an entry in Redis; every replica accepts both."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, connection: "redis.Redis[bytes]") -> None:
         self._secret = settings.session_secret
         self._lifetime = settings.session_lifetime
-        self._redis = redis.Redis(
-            settings.redis_host,
-            settings.redis_port,
-            socket_timeout=5,
-            socket_connect_timeout=5,
-            health_check_interval=5,
-        )
+        self._redis = connection
 
     def begin(self, user: dict[str, Any]) -> str:
         """A new session's JWT."""

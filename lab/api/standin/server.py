@@ -1,9 +1,12 @@
-"""HTTP/1.1 on one port: routing, JSON, and a stop that loses no request."""
+"""HTTP/1.1 on one port: routing and JSON.
+
+Source: open-balena-api 49.0.12. It handles no signal (init.ts, index.js), so SIGTERM ends it at once and cuts what is
+under way; one thread does all the work of a worker, so what takes long keeps everything else waiting, /ping too.
+"""
 
 import base64
 import json
 import re
-import signal
 import socket
 import sys
 import threading
@@ -15,12 +18,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-# Seconds. After SIGTERM it answers on, as Swarm takes a task out of DNS before HAProxy has noticed; then it lets what
-# has begun finish. Together they stay below the service's stop_grace_period (30 s).
-LAME_DUCK = 5.0
-DRAIN = 20.0
-
 _LARGEST_BODY = 1 << 20
+# Milliseconds that /stand-in/block may be asked for.
+_LONGEST_BLOCK = 5000
 
 
 @dataclass(frozen=True)
@@ -66,49 +66,41 @@ Route = tuple[str, str, Callable[[Request], Response]]
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `routes` (method, regular expression of the whole path, function) until SIGTERM."""
+    """Serves `routes` (method, regular expression of the whole path, function)."""
 
     daemon_threads = True
-    request_queue_size = 128
+    request_queue_size = 511  # Node.js's, net.Server.listen
     address_family = socket.AF_INET6
+    # Workers listen on one port together; the kernel gives a connection to one of them, blocked or not.
+    allow_reuse_port = True
 
     def __init__(self, port: int, routes: list[Route]) -> None:
-        self.routes = [(method, re.compile(pattern), function) for method, pattern, function in routes]
-        self.stopping = threading.Event()
-        self._busy = 0
-        self._idle = threading.Condition()
+        block = ("GET", "/stand-in/block", self._block)
+        self.routes = [(method, re.compile(pattern), function) for method, pattern, function in [*routes, block]]
+        # Whoever holds it has the worker's only thread; each request needs it for a moment.
+        self.loop = threading.Lock()
         super().__init__(("::", port), _Handler)
 
-    def run(self) -> None:
-        """Serve; returns after SIGTERM and the drain."""
-        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=self._stop).start())
-        self.serve_forever(poll_interval=0.2)
-        self.server_close()
-
-    def _stop(self) -> None:
-        self.stopping.set()
-        time.sleep(LAME_DUCK)
-        self.shutdown()
-        with self._idle:
-            self._idle.wait_for(lambda: not self._busy, DRAIN)
+    def _block(self, request: Request) -> Response:
+        """?ms=N: keep the worker's thread so long, as a model that is compiled keeps the real one's."""
+        milliseconds = min(int(request.query.get("ms", ["1000"])[0]), _LONGEST_BLOCK)
+        with self.loop:
+            time.sleep(milliseconds / 1000)
+        return Response(200, "OK")
 
     def answer(self, request: Request) -> Response:
         """The answer of the first route that fits; a defect becomes a 500 and a traceback in the log."""
         known = False
+        with self.loop:
+            pass
         for method, pattern, function in self.routes:
             match = pattern.fullmatch(request.path)
-            if match and method == request.method:
-                with self._idle:
-                    self._busy += 1
+            if match and method == request.method.replace("HEAD", "GET"):
                 try:
                     return function(Request(**{**request.__dict__, "parameters": match.groupdict()}))
                 except Exception:
                     traceback.print_exc()
                     return Response(500, "Internal Server Error")
-                finally:
-                    with self._idle:
-                        self._busy -= 1
-                        self._idle.notify_all()
             known = known or match is not None
         return Response(405 if known else 404, "Method Not Allowed" if known else "Not Found")
 
@@ -144,8 +136,6 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815 (names of http.server)
 
     def _send(self, response: Response) -> None:
-        if self.server.stopping.is_set():
-            self.close_connection = True
         text = response.body if isinstance(response.body, str) else json.dumps(response.body)
         data = b"" if response.body is None else text.encode()
         self.send_response(response.status)

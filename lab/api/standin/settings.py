@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _REQUIRED = (
-    *("API_HOST", "COOKIE_SESSION_SECRET", "DB_HOST", "DB_NAME", "DB_PASSWORD", "DB_PORT", "DB_USER"),
-    "DEVICE_CONFIG_OPENVPN_CA",
+    *("API_HOST", "COOKIE_SESSION_SECRET", "DB_HOST", "DB_PASSWORD", "DB_PORT", "DB_USER", "DEVICE_CONFIG_OPENVPN_CA"),
+    *("IMAGE_STORAGE_BUCKET", "IMAGE_STORAGE_ENDPOINT"),
     *("JSON_WEB_TOKEN_SECRET", "REDIS_HOST", "REGISTRY2_HOST", "SUPERUSER_EMAIL", "SUPERUSER_PASSWORD"),
     *("TOKEN_AUTH_BUILDER_TOKEN", "TOKEN_AUTH_CERT_ISSUER", "TOKEN_AUTH_CERT_KEY", "TOKEN_AUTH_CERT_KID"),
     *("VPN_GUEST_API_KEY", "VPN_SERVICE_API_KEY"),
@@ -18,11 +18,41 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True)
+class ImageStore:
+    """Where device type images are looked for; without keys nobody signs."""
+
+    endpoint: str
+    bucket: str
+    prefix: str
+    by_path: bool
+    access_key: str
+    secret_key: str
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """What a test may ask of this stand-in and not of the real api (STAND_IN_*, README.md).
+
+    `contracts_seconds` is None where the contracts are never fetched; `worker_memory` is in MiB.
+    """
+
+    contracts_seconds: float | None
+    start_seconds: float
+    migration_seconds: float
+    worker_memory: int
+
+
+@dataclass(frozen=True)
 class Settings:
     """Times are in seconds; keys and key ids are what the base64 of the configure step decodes to, untrimmed."""
 
     port: int
     database_url: str
+    pool_size: int
+    statement_timeout: float
+    image_store: ImageStore
+    contracts_source: str
+    stand_in: StandIn
     redis_host: str
     redis_port: int
     superuser_email: str
@@ -47,19 +77,25 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         raise SystemExit(f"not set: {', '.join(missing)}")
     redis_host, _, redis_port = environment["REDIS_HOST"].partition(":")
     return Settings(
-        port=int(environment.get("PORT", "80")),
-        # The real api puts the password into the URL as it is; a password that breaks the URL must fail here too.
-        database_url="postgres://{DB_USER}:{DB_PASSWORD}@{DB_HOST}:{DB_PORT}/{DB_NAME}".format_map(environment),
+        port=int(environment["PORT"]),
+        # The image's template puts the password into it as it is: one that breaks the URL must fail here too.
+        database_url=environment["DATABASE_URL"],
+        pool_size=int(environment["DB_POOL_SIZE"]),
+        # Milliseconds (open-balena-api 49.0.12, src/lib/config.ts).
+        statement_timeout=int(environment.get("DB_STATEMENT_TIMEOUT") or "60000") / 1000,
+        image_store=_image_store(environment),
+        contracts_source=_contracts_source(environment),
+        stand_in=_stand_in(environment),
         redis_host=redis_host,
         redis_port=int(redis_port or "6379"),
         superuser_email=environment["SUPERUSER_EMAIL"],
         superuser_password=environment["SUPERUSER_PASSWORD"],
         session_secret=environment["JSON_WEB_TOKEN_SECRET"],
-        session_lifetime=60 * int(environment.get("JSON_WEB_TOKEN_EXPIRY_MINUTES", "10080")),
+        session_lifetime=60 * int(environment.get("JSON_WEB_TOKEN_EXPIRY_MINUTES") or "10080"),
         builder_token=environment["TOKEN_AUTH_BUILDER_TOKEN"],
         registry_host=environment["REGISTRY2_HOST"],
         token_issuer=environment["TOKEN_AUTH_CERT_ISSUER"],
-        token_algorithm=environment.get("TOKEN_AUTH_JWT_ALGO", "ES256"),
+        token_algorithm=environment.get("TOKEN_AUTH_JWT_ALGO") or "ES256",
         token_key=base64.b64decode(environment["TOKEN_AUTH_CERT_KEY"]),
         token_kid=base64.b64decode(environment["TOKEN_AUTH_CERT_KID"]).decode(),
         vpn_service_key=environment["VPN_SERVICE_API_KEY"],
@@ -69,4 +105,32 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
             for part in environment.get("TRUST_PROXY", "").split(",")
             if part.strip()
         ),
+    )
+
+
+def _image_store(environment: Mapping[str, str]) -> ImageStore:
+    return ImageStore(
+        endpoint=environment["IMAGE_STORAGE_ENDPOINT"],
+        bucket=environment["IMAGE_STORAGE_BUCKET"],
+        prefix=environment.get("IMAGE_STORAGE_PREFIX") or "images",
+        by_path=environment.get("IMAGE_STORAGE_FORCE_PATH_STYLE") in ("true", "1"),
+        access_key=environment.get("IMAGE_STORAGE_ACCESS_KEY", ""),
+        secret_key=environment.get("IMAGE_STORAGE_SECRET_KEY", ""),
+    )
+
+
+def _contracts_source(environment: Mapping[str, str]) -> str:
+    """The host is fixed (open-balena-api 49.0.12, src/features/contracts/contracts-directory.ts)."""
+    owner = environment.get("CONTRACTS_PUBLIC_REPO_OWNER") or "balena-io"
+    name = environment.get("CONTRACTS_PUBLIC_REPO_NAME") or "contracts"
+    return f"https://api.github.com/repos/{owner}/{name}/tarball/{environment.get('CONTRACTS_PUBLIC_REPO_BRANCH', '')}"
+
+
+def _stand_in(environment: Mapping[str, str]) -> StandIn:
+    seconds = environment.get("STAND_IN_CONTRACTS_SECONDS") or "2"
+    return StandIn(
+        contracts_seconds=None if seconds == "never" else float(seconds),
+        start_seconds=float(environment.get("STAND_IN_START_SECONDS") or "0.5"),
+        migration_seconds=float(environment.get("STAND_IN_MIGRATION_SECONDS") or "0"),
+        worker_memory=int(environment.get("STAND_IN_WORKER_MEMORY") or "0"),
     )

@@ -1,0 +1,66 @@
+"""The schema, made or changed by every worker before it listens.
+
+Source: pinejs 24 (migrator, sbvr-utils), as open-balena-api 49.0.12 runs it: one transaction under one advisory lock,
+which the connection's statement_timeout cuts as it does each statement; whether the model is new is asked before it.
+"""
+
+from typing import Any
+
+# Any number will do, as long as every replica uses the same one.
+_LOCK = 20261123
+
+# No device type: those come from the contracts.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS migration (model_name text PRIMARY KEY, executed_migrations text[] NOT NULL);
+CREATE TABLE IF NOT EXISTS "user" (
+    id serial PRIMARY KEY, username text UNIQUE NOT NULL, email text NOT NULL, salt text NOT NULL,
+    password text NOT NULL);
+CREATE TABLE IF NOT EXISTS organization (id serial PRIMARY KEY, name text NOT NULL, handle text UNIQUE NOT NULL);
+CREATE TABLE IF NOT EXISTS device_type (id serial PRIMARY KEY, slug text UNIQUE NOT NULL, name text NOT NULL);
+CREATE TABLE IF NOT EXISTS application (
+    id serial PRIMARY KEY, app_name text NOT NULL, slug text UNIQUE NOT NULL, uuid text UNIQUE NOT NULL,
+    organization integer NOT NULL REFERENCES organization, is_for__device_type integer NOT NULL REFERENCES device_type,
+    provisioning_key text NOT NULL);
+CREATE TABLE IF NOT EXISTS service_instance (
+    id serial PRIMARY KEY, ip_address text NOT NULL, last_heartbeat timestamptz NOT NULL DEFAULT now());
+CREATE TABLE IF NOT EXISTS device (
+    id serial PRIMARY KEY, uuid text UNIQUE NOT NULL, api_key text NOT NULL,
+    belongs_to__application integer NOT NULL REFERENCES application ON DELETE CASCADE,
+    is_connected_to_vpn boolean NOT NULL DEFAULT false, vpn_address text,
+    is_managed_by__service_instance integer REFERENCES service_instance ON DELETE SET NULL);
+ALTER TABLE device ADD COLUMN IF NOT EXISTS api_heartbeat_state text NOT NULL DEFAULT 'unknown';
+ALTER TABLE device ADD COLUMN IF NOT EXISTS reported_state jsonb;
+INSERT INTO organization (name, handle) VALUES ('admin', 'admin') ON CONFLICT DO NOTHING;
+INSERT INTO migration (model_name, executed_migrations) VALUES ('resin', '{}') ON CONFLICT DO NOTHING;
+"""
+
+
+class ModelExistsError(Exception):
+    """Another worker made the model while this one, which had found none, waited for the lock."""
+
+
+def migrate(connection: Any, slow: float) -> None:
+    """Raises psycopg2.Error, a statement cut by its timeout among it, and ModelExistsError; nothing is changed then.
+
+    `slow` seconds is what one migration takes that the database may not have had yet; 0 is none.
+    """
+    with connection, connection.cursor() as cursor:
+        new = not _exists(cursor)
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        if new and _exists(cursor):
+            raise ModelExistsError("the model was made by another worker meanwhile")
+        cursor.execute(_SCHEMA)
+        name = f"slow-{slow:g}"
+        cursor.execute("SELECT 1 FROM migration WHERE model_name = 'resin' AND %s = ANY (executed_migrations)", (name,))
+        if slow and not cursor.fetchone():
+            cursor.execute("SELECT pg_sleep(%s)", (slow,))
+            cursor.execute(
+                "UPDATE migration SET executed_migrations = executed_migrations || %s WHERE model_name = 'resin'",
+                (name,),
+            )
+
+
+def _exists(cursor: Any) -> bool:
+    cursor.execute("""SELECT to_regclass('"user"') IS NOT NULL AS made""")
+    row = cursor.fetchone()
+    return bool(row["made"] if isinstance(row, dict) else row[0])
