@@ -1,4 +1,7 @@
-"""Serves port 80 with the keys S3_MINIO_ACCESS_KEY and S3_MINIO_SECRET_KEY and the buckets of BUCKETS."""
+"""Serves port 80 with the keys MINIO_ROOT_USER and MINIO_ROOT_PASSWORD and the buckets of its argument.
+
+A stop lets what is under way finish, as MinIO does, and refuses short keys in its words.
+"""
 
 import os
 import signal
@@ -10,20 +13,25 @@ from standin.server import Server
 from standin.signature import Keys
 from standin.store import Store
 
+# docs.min.io: environment variables of the root user.
+_SHORTEST_USER, _SHORTEST_PASSWORD = 3, 8
 
-def main() -> None:
-    names = ("S3_MINIO_ACCESS_KEY", "S3_MINIO_SECRET_KEY")
-    missing = [name for name in names if not os.environ.get(name)]
-    if missing:
-        sys.exit(f"s3: not set: {', '.join(missing)}")
+
+def main(buckets: str) -> None:
+    keys = Keys(os.environ.get("MINIO_ROOT_USER", ""), os.environ.get("MINIO_ROOT_PASSWORD", ""))
+    if len(keys.access) < _SHORTEST_USER or len(keys.secret) < _SHORTEST_PASSWORD:
+        sys.exit(
+            f"s3: Invalid credentials: MINIO_ROOT_USER length should be at least {_SHORTEST_USER}, "
+            f"and MINIO_ROOT_PASSWORD length at least {_SHORTEST_PASSWORD} characters"
+        )
     store = Store(Path("/export"))
-    for bucket in filter(None, os.environ.get("BUCKETS", "").split(";")):
+    for bucket in filter(None, buckets.split(";")):
         store.make_bucket(bucket)
-    server = Server(store, Keys(*(os.environ[name] for name in names)))
+    server = Server(store, keys)
     # shutdown waits for serve_forever, which this very thread runs; requests under way are finished.
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     server.serve_forever(poll_interval=0.1)
     server.server_close()
 
 
-main()
+main(sys.argv[1])

@@ -22,6 +22,8 @@ class Server(http.server.ThreadingHTTPServer):
     """One store, one pair of keys, port 80."""
 
     daemon_threads = False
+    # Go's net.Listen takes the kernel's somaxconn, never less than this.
+    request_queue_size = 128
 
     def __init__(self, store: Store, keys: signature.Keys, port: int = 80) -> None:
         super().__init__(("", port), Handler)

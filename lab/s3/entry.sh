@@ -1,0 +1,9 @@
+#!/bin/bash
+# The store with what config/env says and no more (open-balena-s3 3.0.62, config/s6-overlay: open-balena-s3/run); the buckets
+# that it has to make stand in the environment's file, which a shell reads (scripts/create-buckets.sh).
+set -euo pipefail
+cd /usr/src/app
+# shellcheck source=/dev/null
+buckets=$(source /etc/docker.env && printf %s "${BUCKETS:-}")
+export LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+exec envfile config/env python3 -m standin "$buckets"
