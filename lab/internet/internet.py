@@ -1,8 +1,8 @@
 """What the api fetches from outside, on port 80: an archive of contracts, and the images of their device types.
 
-Sources: open-balena-api 49.0.12, src/features/contracts/contracts-directory.ts and src/features/device-types/storage/s3.ts
-(what is asked), github.com/balena-io/contracts (the archive's layout),
-docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html. No TLS, and no more device types than one.
+Sources: open-balena-api 49.0.12, src/features/contracts/contracts-directory.ts (what is asked, and the archive's layout)
+and src/features/device-types/storage/s3.ts; docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html. No TLS, and no
+more device types than one.
 """
 
 import http.server
@@ -10,7 +10,9 @@ import io
 import json
 import os
 import re
+import signal
 import socket
+import sys
 import tarfile
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
@@ -85,4 +87,6 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 if __name__ == "__main__":
+    # The kernel drops SIGTERM for a process 1 without a handler.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     Server(("::", 80), Handler).serve_forever()

@@ -1,9 +1,9 @@
 """Starts docker-registry with the settings that the real image reads.
 
-Sources: open-balena-registry 3.0.107, entry.sh and config/confd/templates/docker-registry.yml.tmpl. Everything is read once,
-at the start. SIGTERM ends it at once: no draintimeout is set, and without one distribution 3.0.0 handles no signal
-(registry/registry.go). Each request has a line in the log, a health check of HAProxy's too. A blob is not sent but
-redirected to, at the store's own name and signed, unless REGISTRY2_DISABLE_REDIRECT is true.
+Sources: open-balena-registry 3.0.107, entry.sh and config/confd/templates/docker-registry.yml.tmpl. Everything is read
+once, at the start. SIGTERM ends it at once: no draintimeout is set, and without one distribution 3.0.0 handles no
+signal (registry/registry.go). Each request has a line in the log, a health check of HAProxy's too. A blob is not sent
+but redirected to, at the store's own name and signed, unless REGISTRY2_DISABLE_REDIRECT is true.
 
 Distribution 3 finds the token's key in a JWKS; Debian's 2.8 reads none, so the JWKS is checked here: without it, or
 with one that does not fit the api's certificate, the registry does not start.

@@ -3,6 +3,7 @@
 import base64
 import json
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -59,7 +60,7 @@ def image(engine: Engine) -> Callable[[str], str]:
 
 
 def configured(docker: Docker, before: str = "true", *options: str, show: str = "env") -> dict[str, str]:
-    """The environment after the configure step in a new container, where `before` prepared its files."""
+    """The environment that the configure step reads in a new container, where `before` prepared its files."""
     script = f"mkdir -p /balena /certs/private /certs/export; {before}; exec configure {show}"
     said = docker("run", "--rm", "--entrypoint", "sh", "--env", "TLD=t.example", *options, base.IMAGE, "-c", script)
     return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
@@ -81,10 +82,59 @@ def test_shared_file_is_completed_and_one_that_is_read_only_is_no_failure(docker
     shown = configured(docker, "true", *options, show="cat /balena/t.example.env")
     assert set(shown) == {"A", "REGISTRY2_TOKEN_AUTH_REALM"}
     assert shown["REGISTRY2_TOKEN_AUTH_REALM"] == "https://api.t.example/auth/v1/token"
-    # A secret is mounted read-only; root may write to a file whose mode forbids it.
+    # A secret is mounted read-only; root may write to a file whose mode forbids it. What it lacks nobody gets.
     read_only = "echo B=2 >/tmp/s; touch /balena/t.example.env; mount --bind -o ro /tmp/s /balena/t.example.env"
     found = configured(docker, read_only, *options, "--privileged")
-    assert (found["B"], len(found["A"])) == ("2", 32)
+    assert found["B"] == "2"
+    assert "A" not in found
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ("a-b.c_d~e+f=g,h:i@j%k/l", "a-b.c_d~e+f=g,h:i@j%k/l"),
+        ("a#b", "a#b"),
+        ("a*b", "a*b"),
+        ("a$HOME", "a/root"),
+        ("a;b", "a"),
+        ("a&b", None),
+        ("a>b", "a"),
+        ("a b", None),
+        ("a`echo b`", "ab"),
+    ],
+)
+def test_a_shell_reads_the_shared_file(docker: Docker, value: str, read: str | None) -> None:
+    options = ("--env", "TOKENS_CONFIG=,", "--env", "HOSTS_CONFIG=,", "--env", f"OWN={value}", "--env", "HOME=/root")
+    found = configured(docker, f"printf '%s\\n' '{f'A={value}'}' Z=last >/balena/t.example.env", *options)
+    assert (found.get("A"), found["Z"]) == (read, "last")
+    assert found["OWN"] == value, "the container's own environment is quoted"
+
+
+def test_a_bracket_takes_every_later_line_with_it_and_an_unfinished_line_is_lost(docker: Docker) -> None:
+    options = ("--env", "TOKENS_CONFIG=,", "--env", "HOSTS_CONFIG=,")
+    found = configured(docker, "printf '%s\\n' A=1 'B=a(b' C=3 >/balena/t.example.env", *options)
+    assert (found.get("A"), found.get("B"), found.get("C")) == ("1", None, None)
+    found = configured(docker, "printf 'A=1\\nB=2' >/balena/t.example.env", *options)
+    assert (found.get("A"), found.get("B")) == ("1", None)
+
+
+def test_a_token_follows_the_one_that_it_is_made_of(docker: Docker) -> None:
+    options = ("--env", "TOKENS_CONFIG=A:hex,B:A", "--env", "HOSTS_CONFIG=,", "--env", "A=one", "--env", "B=two")
+    shown = configured(docker, "true", *options, show="cat /balena/t.example.env")
+    assert shown == {"A": "one", "B": "one"}
+    assert configured(docker, "true", *options)["B"] == "two"
+
+
+def test_sigterm_ends_what_handles_no_signal(docker: Docker) -> None:
+    name = f"test-end-{secrets.token_hex(4)}"
+    docker(
+        "run", "--detach", "--env", "TLD=t.example", base.IMAGE, "sh", "-c", "touch /begun; sleep 600 & wait", name=name
+    )
+    answer(lambda: docker("exec", name, "test", "-e", "/begun"))
+    begun = time.monotonic()
+    docker("stop", "--time", "60", name)
+    assert docker("inspect", "--format", "{{.State.ExitCode}}", name).strip() == "143"
+    assert time.monotonic() - begun < 30, "no grace was needed"
 
 
 def test_certificates_become_variables_but_never_over_the_containers_own(docker: Docker) -> None:
@@ -126,7 +176,14 @@ def test_which_authority_is_trusted(docker: Docker, before: str, variable: str, 
 
 def test_new_certificates_stop_the_container(docker: Docker, image: Callable[[str], str]) -> None:
     name = f"test-ready-{secrets.token_hex(4)}"
-    keys_of_store = ("--env", "S3_MINIO_ACCESS_KEY=a", "--env", "S3_MINIO_SECRET_KEY=b", "--env", "TLD=t.example")
+    keys_of_store = (
+        "--env",
+        "S3_MINIO_ACCESS_KEY=one",
+        "--env",
+        "S3_MINIO_SECRET_KEY=two-long",
+        "--env",
+        "TLD=t.example",
+    )
     docker("run", "--detach", "--volume", "/certs", *keys_of_store, image("s3"), name=name)
     # By then it looks: a file that was there before it began to would be none that is new.
     answer(lambda: docker("exec", name, "/usr/src/app/docker-hc"))
@@ -186,16 +243,18 @@ def test_database_is_made_anew_where_its_making_was_killed(docker: Docker, image
 
 def test_store_keeps_its_objects_and_refuses_other_keys(docker: Docker, image: Callable[[str], str]) -> None:
     name = f"test-s3-{secrets.token_hex(4)}"
-    options = ("--env", "S3_MINIO_ACCESS_KEY=one", "--env", "S3_MINIO_SECRET_KEY=two", "--env", "TLD=t.example")
+    options = ("--env", "S3_MINIO_ACCESS_KEY=one", "--env", "S3_MINIO_SECRET_KEY=two-long", "--env", "TLD=t.example")
     docker("run", "--detach", *options, "--env", "BUCKETS=first;second", image("s3"), name=name)
     curl = ("exec", name, "curl", "-sS", "--fail", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user")
     answer(lambda: docker("exec", name, "/usr/src/app/docker-hc"))
-    docker(*curl, "one:two", "-T", "/etc/hostname", "http://localhost/first/some/key")
+    docker(*curl, "one:two-long", "-T", "/etc/hostname", "http://localhost/first/some/key")
     docker("kill", name)
     docker("start", name)
     answer(lambda: docker("exec", name, "/usr/src/app/docker-hc"))
-    assert docker(*curl, "one:two", "http://localhost/first/some/key") == docker("exec", name, "cat", "/etc/hostname")
-    assert "<Name>second</Name>" in docker(*curl, "one:two", "http://localhost/")
-    for wrong in ("one:wrong", "wrong:two"):
+    assert docker(*curl, "one:two-long", "http://localhost/first/some/key") == docker(
+        "exec", name, "cat", "/etc/hostname"
+    )
+    assert "<Name>second</Name>" in docker(*curl, "one:two-long", "http://localhost/")
+    for wrong in ("one:wrong", "wrong:two-long"):
         with pytest.raises(OperationError, match="403"):
             docker(*curl, wrong, "http://localhost/first/some/key")

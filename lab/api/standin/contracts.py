@@ -4,6 +4,8 @@ Source: open-balena-api 49.0.12, src/features/contracts: a job, every five minut
 fetches and unpacks an archive, and then reads what lies unpacked, whether or not that worked.
 """
 
+from __future__ import annotations
+
 import io
 import json
 import tarfile
@@ -12,9 +14,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from standin import outside
-from standin.store import Store
+
+if TYPE_CHECKING:
+    from standin.store import Store
 
 # os.tmpdir(), as in the real api; what somebody puts there is read too.
 DIRECTORY = Path(tempfile.gettempdir(), "contracts")

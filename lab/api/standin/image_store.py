@@ -5,6 +5,8 @@ and storage/s3.ts: without a device type nothing is asked; a list that is refuse
 no image of any device type. A rejected promise that nobody waits for ends Node.js.
 """
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import hmac
@@ -14,11 +16,14 @@ import time
 import urllib.error
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from standin import outside
 from standin.settings import ImageStore
-from standin.store import Store
+
+if TYPE_CHECKING:
+    from standin.store import Store
 
 # The AWS SDK for JavaScript 2: three more attempts, 100 ms and double that each time before them.
 _ATTEMPTS = 4
