@@ -2,6 +2,7 @@
 # The image's command, as in open-balena-api 49.0.12 (Dockerfile, entry.sh): what config/env says by now, and no more, becomes
 # the process's environment. A deployment may append to that file before it runs this.
 set -euo pipefail
+exec 2>&1
 cd /usr/src/app
 export LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 exec envfile config/env python3 -m standin

@@ -1,8 +1,8 @@
 """What the api fetches from outside, on port 80: an archive of contracts, and the images of their device types.
 
-Sources: open-balena-api 49.0.12, src/features/contracts/contracts-directory.ts (what is asked, and the archive's layout)
-and src/features/device-types/storage/s3.ts; docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html. No TLS, and no
-more device types than one.
+Sources: open-balena-api 49.0.12, src/features/contracts/contracts-directory.ts (what is asked, the archive's layout)
+and src/features/device-types/storage/s3.ts; docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html. No TLS, and
+one device type.
 """
 
 import http.server

@@ -2,6 +2,7 @@
 # The store with what config/env says and no more (open-balena-s3 3.0.62, config/s6-overlay: open-balena-s3/run); the buckets
 # that it has to make stand in the environment's file, which a shell reads (scripts/create-buckets.sh).
 set -euo pipefail
+exec 2>&1
 cd /usr/src/app
 # shellcheck source=/dev/null
 buckets=$(source /etc/docker.env && printf %s "${BUCKETS:-}")
