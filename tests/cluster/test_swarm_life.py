@@ -31,9 +31,17 @@ def test_everything_runs_and_two_replicas_stand_on_two_nodes(small: Small) -> No
 
 
 def test_status_in_words(small: Small) -> None:
-    out = small.run("swarm-status").out
+    result = small.run("swarm-status")
+    out = result.out
     assert "converged" in out and "data.store-data" in out and "8088" in out and "Single points of failure" in out
     assert max(map(len, out.splitlines())) <= 100
+    # What comes next is for whoever reads: a program gets what it asked for alone.
+    assert "balena login --credentials --email a@small.example.com" in result.err
+    assert "balena login" not in small.run("swarm-status", "--json").err
+
+
+def test_up_says_how_to_log_in(small: Small) -> None:
+    assert "balena login --credentials --email a@small.example.com" in small.run("swarm-up").out
 
 
 def test_init_again_changes_nothing_and_prints_how_to_join(small: Small) -> None:

@@ -35,7 +35,10 @@ def up(machine: Machine) -> str:
 
 
 def test_up_says_where_to_log_in_and_no_secret(up: str, machine: Machine) -> None:
-    assert f"https://api.{DNS_TLD}" in up and f"admin@{DNS_TLD}" in up
+    login = f"balena login --credentials --email admin@{DNS_TLD}"
+    assert f"https://api.{DNS_TLD}" in up and login in up
+    assert login in machine.run("status").stderr
+    assert machine.run("status", "--json").stderr == ""
     for name, value in settings.load(machine.project).secrets.items():
         assert value not in up, name
 

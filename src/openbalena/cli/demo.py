@@ -126,7 +126,7 @@ def _deploy(steps: Steps, project: "Project", args: argparse.Namespace) -> None:
         )
     steps.command("Labelling the nodes", "swarm-init", quiet=True)
     steps.command("Building images and bringing them to every node", "swarm-build", quiet=True)
-    steps.command("Deploying the stack and waiting until all of it runs", "swarm-up", "--yes")
+    steps.command("Deploying the stack and waiting until all of it runs", "swarm-up", "--yes", quiet=True)
     steps.command("Checking the deployment over its public ports", "verify")
 
 

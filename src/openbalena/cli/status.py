@@ -17,6 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 0 when every service is healthy, 1 otherwise."""
+    from openbalena.cli import next_steps
     from openbalena.standalone import containers, deployment
 
     standalone = deployment.load(context.project, lab=context.lab)
@@ -31,6 +32,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
         _table(context, seen)
         for name in strays:
             context.console.warn(f"{name} runs, but the settings no longer have it: up removes it")
+        if healthy:
+            for line in next_steps.of(standalone.settings, context):
+                context.console.progress(line)
     return 0 if healthy else 1
 
 

@@ -30,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 0 when every service has converged, 1 otherwise."""
     from openbalena import settings
+    from openbalena.cli import next_steps
     from openbalena.cluster import engine as engines
     from openbalena.cluster import nodes, state
 
@@ -48,6 +49,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
                     context.console.warn(warning)
                 healthy = _json(context, cluster, stack, warnings) if args.json else _text(context, cluster, stack)
                 if not args.watch:
+                    if healthy and not args.json:
+                        for line in next_steps.of(values, context):
+                            context.console.progress(line)
                     return 0 if healthy else 1
                 time.sleep(_REFRESH)
         except KeyboardInterrupt:

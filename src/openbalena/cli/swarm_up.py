@@ -118,7 +118,7 @@ def _deploy(
     resolve: bool,
 ) -> int:
     from openbalena import stack as stacks
-    from openbalena.cli import swarm_progress
+    from openbalena.cli import next_steps, swarm_progress
     from openbalena.cluster import again, demand, deploy, one_service, staged, state, watch
     from openbalena.storage import record
 
@@ -165,6 +165,8 @@ def _deploy(
     for name in deploy.remove_unused(client, stack):
         console.progress(f"removed {name}, which nothing uses any more")
     console.say(f"{stack} runs: {len(outcome.progress)} services have converged.")
+    for line in next_steps.of(loaded.settings, context):
+        console.say(line)
     return 0
 
 

@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where a service is not healthy in time or ACME gives no certificate; its last log lines say why."""
-    from openbalena.cli import acme_progress
+    from openbalena.cli import acme_progress, next_steps
     from openbalena.standalone import certificates, deployment
 
     if args.command == "wait":
@@ -53,7 +53,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     wait(built, context, args.timeout)
     if no_certificate:
         raise OperationError(no_certificate)
-    _tell(standalone, context)
+    for line in next_steps.of(standalone.settings, context):
+        context.console.say(line)
     return 0
 
 
@@ -131,12 +132,3 @@ def _start(standalone: "Standalone", context: Context, *, pull: bool) -> "Standa
             report(line)
     takeover.done(built)
     return built
-
-
-def _tell(standalone: "Standalone", context: Context) -> None:
-    values, say, ours = standalone.settings, context.console.say, invocation(context.project, lab=context.lab)
-    say(f"The api: https://api.{values['DNS_TLD']} (user {values['SUPERUSER_EMAIL']}; its password: {ours} showpass)")
-    if "admin" in values.profiles:
-        say(f"The web interface: https://admin.{values['DNS_TLD']}")
-    say(f"Its CA for browsers and the balena CLI: {ours} self-signed")
-    say(f"Next: {ours} verify, which checks it from outside")
