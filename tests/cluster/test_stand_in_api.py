@@ -2,12 +2,14 @@
 
 import base64
 import json
+import re
 import secrets
 from collections.abc import Iterator
 
 import pytest
 from waiting import answer, eventually
 
+from openbalena import compose
 from openbalena.cluster.engine import Engine, current
 from openbalena.errors import OperationError
 from openbalena.lab import Endpoint, base
@@ -144,6 +146,21 @@ def test_workers_for_many_cpus_do_not_fit_a_limit_for_one(world: World) -> None:
     api = world.api("--memory", "400m", STAND_IN_CPUS="8", STAND_IN_WORKER_MEMORY="100")
     world.says(api, "Worker 1")
     assert json.loads(world.docker("inspect", "--format", "{{json .State.OOMKilled}}", api))
+
+
+def test_the_definitions_hold_the_workers_of_many_cpus_to_their_memory(world: World) -> None:
+    definitions = ROOT / "docker-compose.yml"
+    required = dict.fromkeys(re.findall(r"\${(\w+):\?", definitions.read_text()), "x")
+    ours = compose.plain(compose.load([definitions], environment=required).services["api"])
+    limit = ours["deploy"]["resources"]["limits"]["memory"]
+    real = {"STAND_IN_CPUS": "8", "STAND_IN_WORKER_MEMORY": "380"}
+    by_default = world.api("--memory", limit, **real)
+    world.says(by_default, "Worker 1")
+    assert json.loads(world.docker("inspect", "--format", "{{json .State.OOMKilled}}", by_default))
+    as_deployed = world.api("--memory", limit, command=tuple(ours["command"]), **real)
+    assert world.ask(as_deployed, "http://localhost/ping") == "OK"
+    assert not json.loads(world.docker("inspect", "--format", "{{json .State.OOMKilled}}", as_deployed))
+    assert "Forking" not in world.log(as_deployed)
 
 
 def test_device_types_come_later_and_every_start_then_needs_the_image_store(world: World) -> None:

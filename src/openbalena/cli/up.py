@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from openbalena.cli.context import Context
 from openbalena.cli.numbers import seconds
 from openbalena.errors import OperationError, UsageError
-from openbalena.invocation import invocation
 
 if TYPE_CHECKING:
     from openbalena.standalone.deployment import Standalone
