@@ -41,10 +41,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _loaded(context: Context) -> "tuple[Deployment, tuple[str, ...]]":
     """The deployment, and which of its volumes go to the NFS server."""
-    from openbalena import deployment
+    from openbalena import deployment, settings
     from openbalena.storage import nfs
 
     loaded = deployment.load(context.project, lab=context.lab)
+    settings.require_intact(loaded.settings, cluster=True)
     for warning in loaded.settings.warnings:
         context.console.warn(warning)
     nfs.require_server(loaded.settings)

@@ -32,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where a service is not healthy in time or ACME gives no certificate; its last log lines say why."""
+    from openbalena import settings
     from openbalena.cli import acme_progress, next_steps
     from openbalena.standalone import certificates, deployment
 
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     complete(context)
     _require_certificates(context)
     standalone = deployment.load(context.project, lab=context.lab)
+    settings.require_intact(standalone.settings, cluster=False)
     for warning in standalone.settings.warnings:
         context.console.warn(warning)
     built = _start(standalone, context, pull=args.command == "update")

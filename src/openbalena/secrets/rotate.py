@@ -8,6 +8,7 @@ from openbalena.errors import UsageError
 from openbalena.files import write_atomic
 from openbalena.project import Project
 from openbalena.settings import envfile
+from openbalena.settings.characters import unfit
 from openbalena.settings.rules import malformed
 from openbalena.settings.variables import variables
 
@@ -31,6 +32,6 @@ def rotate(project: Project, name: str) -> None:
         raise UsageError(
             f"environment variable {name} is the present value and wins over .env: unset it, or set it to the new one"
         )
-    if problem := malformed(name, new):
+    if problem := malformed(name, new) or dict(unfit({name: new}, cluster=True)).get(name):
         raise UsageError(f"environment variable {name}: {problem}")
     write_atomic(project.env_file.resolve(), envfile.update(file, {name: new}), 0o600)

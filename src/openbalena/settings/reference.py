@@ -21,6 +21,12 @@ warn where the two differ.
 "secret" values are masked wherever they are shown and have no option, because options can be read in the process list.
 "token" values are made once by `config` (16 random bytes in hex) and never change after that.
 
+openBalena's images read some values without quotes, so that a few characters would change them, or the lines behind
+them. `up` and `swarm-up` refuse such a value with its name, and other commands warn of it: in tokens and
+SUPERUSER_EMAIL `$ ; & ( ) < > |`, quotes, and `~` at the begin or after a colon (on one machine only in the VPN's two
+keys); in the keys of the object store and REGISTRY2_SECRETKEY also what YAML reads as something else than text, and in
+access keys a comma.
+
 This page is made from `src/openbalena/settings/variables.yml`; change it there.
 """
 

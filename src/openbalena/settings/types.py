@@ -135,6 +135,11 @@ TYPES = {
         _is_domain,
     ),
     "host": Type("a host name or an address, without scheme, port and path", _is_host),
+    "url_host": Type(
+        "a host name or an IPv4 address, without scheme, port and path: images put it into a URL, where an IPv6 "
+        "address would need brackets",
+        lambda value: _is_host(value) and ":" not in value,
+    ),
     "nfs_host": Type(
         "a host name or an address (nfs.invalid stands for none)",
         lambda value: _is_host(value) and value != "nfs.invalid",

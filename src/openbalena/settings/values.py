@@ -9,6 +9,7 @@ from typing import NamedTuple
 from openbalena import dotenv, placeholder
 from openbalena.errors import UsageError
 from openbalena.project import Project
+from openbalena.settings.characters import unfit
 from openbalena.settings.profiles import profiles, stale
 from openbalena.settings.rules import problems
 from openbalena.settings.variables import variables
@@ -88,9 +89,20 @@ def load(project: Project, extra: Mapping[str, str] | None = None) -> Settings:
     wrong = problems(settings, settings.sources, project.env_file)
     if wrong:
         raise UsageError("\n".join([f"{len(wrong)} settings are wrong:", *wrong] if len(wrong) > 1 else wrong))
+    settings.warnings += _sentences(settings, cluster=True)
     if "COMPOSE_PROFILES" not in (extra or {}):
         settings.warnings += stale(settings, settings.sources)
     return settings
+
+
+def require_intact(settings: Settings, *, cluster: bool) -> None:
+    """Raise UsageError for each value that does not reach the process it is for, in a cluster or on one machine."""
+    if lost := _sentences(settings, cluster=cluster):
+        raise UsageError("\n".join(lost))
+
+
+def _sentences(settings: Settings, *, cluster: bool) -> list[str]:
+    return [f"{settings.sources.get(name) or '.env'}: {text}" for name, text in unfit(settings, cluster=cluster)]
 
 
 def configured(project: Project, extra: Mapping[str, str] | None = None) -> Settings:

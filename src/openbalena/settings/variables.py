@@ -25,6 +25,7 @@ class Variable:
     secret: bool = False
     token: bool = False
     unused: bool = False
+    passes: tuple[str, ...] = ()
 
     @property
     def option(self) -> str:
@@ -37,5 +38,9 @@ def variables() -> dict[str, Variable]:
     """Every variable by name, in the order of variables.yml."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     sections = yaml.load(FILE.read_bytes(), Loader=loader)  # noqa: S506 - CSafeLoader is the safe loader in C
-    described = [Variable(section=part["section"], **item) for part in sections for item in part["variables"]]
+    described = [
+        Variable(section=part["section"], **{**item, "passes": tuple(item.get("passes", ()))})
+        for part in sections
+        for item in part["variables"]
+    ]
     return {variable.name: variable for variable in described}

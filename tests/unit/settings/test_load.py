@@ -122,6 +122,7 @@ def test_profiles_follow_from_the_settings(tmp_path: Path, text: str, profiles: 
         ("EXTERNAL_POSTGRES=true\nEXTERNAL_POSTGRES_HOST=h\nEXTERNAL_POSTGRES_PASSWORD=a@b", 3, "into a URL"),
         ("EXTERNAL_POSTGRES=true\nEXTERNAL_POSTGRES_HOST=h\nEXTERNAL_POSTGRES_PASSWORD=a%41", 3, "into a URL"),
         ("EXTERNAL_POSTGRES=true\nEXTERNAL_POSTGRES_HOST=postgres://h", 2, "without scheme"),
+        ("EXTERNAL_POSTGRES=true\nEXTERNAL_POSTGRES_HOST=2001:db8::1", 2, "would need brackets"),
         ("EXTERNAL_S3=true\nEXTERNAL_S3_ACCESS_KEY=abcdefgh\nEXTERNAL_S3_SECRET_KEY=abcdefgh", 1, "_ENDPOINT"),
         ("EXTERNAL_S3_ENDPOINT=s3.example.com", 1, "while EXTERNAL_S3 is not true"),
         ("CLOUDFLARE_API_TOKEN=abcdefgh\nACME_EMAIL=a@b.c\nGANDI_API_TOKEN=abcdefgh", 3, "one DNS provider"),
@@ -181,7 +182,7 @@ def test_refuses(tmp_path: Path, text: str, line: int, words: str) -> None:
         "IMAGE_PREFIX=localhost:5000/a/b",
         "IMAGE_PREFIX=[::1]:5000/a",
         f"API_IMAGE=registry.example.com:5000/a/b-c_d.e:1.0@sha256:{'0' * 64}",
-        "EXTERNAL_POSTGRES=true\nEXTERNAL_POSTGRES_HOST=2001:db8::1\nEXTERNAL_POSTGRES_PASSWORD='a.b-c_d~e!$&()*+,;='",
+        "EXTERNAL_POSTGRES=true\nEXTERNAL_POSTGRES_HOST=192.0.2.1\nEXTERNAL_POSTGRES_PASSWORD='a.b-c_d~e!$&()*+,;='",
         "EXTERNAL_S3=true\nEXTERNAL_S3_ENDPOINT=s3.example.com:9000\nEXTERNAL_S3_ACCESS_KEY=abcdefgh\n"
         "EXTERNAL_S3_SECRET_KEY=ab/cd+efgh=",
         "EXTERNAL_POSTGRES=false\nEXTERNAL_POSTGRES_PORT=5432\nEXTERNAL_POSTGRES_USER=docker",
