@@ -119,15 +119,21 @@ def _deploy(
     resolve: bool,
 ) -> int:
     from openbalena import stack as stacks
-    from openbalena.cli import next_steps, swarm_progress
-    from openbalena.cluster import again, demand, deploy, one_service, staged, state, watch
-    from openbalena.storage import record
+    from openbalena.cli import next_steps
+    from openbalena.cluster import again, demand, deploy, one_service, staged, state
 
     console, stack, directory = context.console, loaded.settings["STACK_NAME"], context.project.rendered
     before = state.read(client, stack)
     document, kept = _scaled(client, loaded, before)
     for name, (now, asked) in kept.items():
         console.progress(f"{name} stays at {now} tasks, as it was scaled by hand (the definition asks for {asked})")
+
+    if few := staged.one_api(before, document):
+        console.progress(
+            "api with one task first: on an empty database it makes the tables, and no other may meanwhile …"
+        )
+        stacks.render(replace(loaded.compiled, document=few), directory, loaded.settings.secrets)
+        _converged(args, context, engine, client, loaded, resolve=resolve)
     stacks.render(replace(loaded.compiled, document=document), directory, loaded.settings.secrets)
 
     def ahead(names: list[str], why: str) -> None:
@@ -148,6 +154,30 @@ def _deploy(
         deploy.submit(engine, directory, stack, resolve=resolve)
         console.say(f"{stack} was handed to Docker; swarm-status shows how it gets on.")
         return 0
+    outcome = _converged(args, context, engine, client, loaded, resolve=resolve)
+    for name in deploy.remove_unused(client, stack):
+        console.progress(f"removed {name}, which nothing uses any more")
+    console.say(f"{stack} runs: {len(outcome.progress)} services have converged.")
+    for line in next_steps.of(loaded.settings, context):
+        console.say(line)
+    return 0
+
+
+def _converged(
+    args: argparse.Namespace,
+    context: Context,
+    engine: "Engine",
+    client: Any,
+    loaded: "Deployment",
+    *,
+    resolve: bool,
+) -> "Outcome":
+    """Hand the rendered stack to Docker and wait until every service runs; raises OperationError with the reasons."""
+    from openbalena.cli import swarm_progress
+    from openbalena.cluster import again, deploy, state, watch
+    from openbalena.storage import record
+
+    console, stack, directory = context.console, loaded.settings["STACK_NAME"], context.project.rendered
 
     def everything() -> "Outcome":
         known = watch.known(state.read(client, stack))
@@ -162,13 +192,7 @@ def _deploy(
         f"No longer waiting. The swarm goes on deploying {stack}: ./open-balena.sh swarm-status shows how far it is, "
         "./open-balena.sh swarm-up waits again"
     ):
-        outcome = again.after_faults(client, stack, everything, console.progress)
-    for name in deploy.remove_unused(client, stack):
-        console.progress(f"removed {name}, which nothing uses any more")
-    console.say(f"{stack} runs: {len(outcome.progress)} services have converged.")
-    for line in next_steps.of(loaded.settings, context):
-        console.say(line)
-    return 0
+        return again.after_faults(client, stack, everything, console.progress)
 
 
 def _scaled(client: Any, loaded: "Deployment", cluster: "Cluster") -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:

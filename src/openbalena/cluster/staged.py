@@ -1,5 +1,5 @@
-"""What has to run before the rest of a deploy: a database or store that the stack gets back, and, of services that
-share a token, who checks it before who shows it.
+"""What has to run before the rest of a deploy: the first task of the api, a database or store that the stack gets back,
+and, of services that share a token, who checks it before who shows it.
 
 Otherwise a task that starts may miss the first, or meet an old task that does not know its new token, end, and have its
 update rolled back.
@@ -7,11 +7,12 @@ update rolled back.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from openbalena.cluster import names, one_service
+from openbalena.cluster import names, one_service, scale
 from openbalena.cluster.state import Cluster, Service
 
 # s3 checks the keys of api and registry, the api those of vpn, builder, delta.
@@ -26,6 +27,22 @@ def returning(cluster: Cluster, planned: Iterable[Service]) -> list[str]:
     there = {service.name for service in cluster.services}
     new = [service.short_name for service in planned if service.name not in there]
     return [name for name in new if name in INTERNAL] if there else []
+
+
+def one_api(cluster: Cluster, document: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The stack document with one task of an api that is not there yet and shall have several; None where it is there.
+
+    On an empty database the api asks whether its model is new before it takes the lock under which it makes the tables
+    (pinejs 24.1, migrator and sbvr-utils): a second task beside it would make them, too, and fail.
+    """
+    asked = int(document["services"].get("api", {}).get("deploy", {}).get("replicas", 1))
+    if one_service.find(cluster, "api") or asked < 2:
+        return None
+    few = copy.deepcopy(dict(document))
+    deploy = few["services"]["api"]["deploy"]
+    # The label of what the definition asks for would make this number one that was set by hand.
+    deploy.update(replicas=1, labels={**deploy.get("labels", {}), scale.LABEL: "1"})
+    return few
 
 
 def versions(document: Mapping[str, Any], directory: Path, stack: str) -> dict[str, str]:

@@ -1,6 +1,9 @@
 """Who checks a token gets its new value before who shows it."""
 
-from openbalena.cluster.staged import first, returning
+import pytest
+
+from openbalena.cluster import scale
+from openbalena.cluster.staged import first, one_api, returning
 from openbalena.cluster.state import Cluster, Service
 
 
@@ -19,6 +22,37 @@ def wanted(**versions: str) -> dict[str, str]:
 
 
 RUNS = cluster(api="1", registry="1", s3="1", vpn="1", haproxy="1")
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "alone"),
+    [
+        (cluster(), 2, True),
+        (cluster(), 5, True),
+        (cluster(registry="1"), 2, True),
+        (cluster(), 1, False),
+        (cluster(api="1"), 2, False),
+        (RUNS, 2, False),
+    ],
+)
+def test_one_api_first_where_there_is_none(there: Cluster, asked: int, *, alone: bool) -> None:
+    document = {"services": {"api": {"deploy": {"replicas": asked}}, "vpn": {"deploy": {"replicas": 2}}}}
+    scaled, _ = scale.apply(document, there)
+    few = one_api(there, scaled)
+    assert (few is not None) is alone
+    if few:
+        assert few["services"]["api"]["deploy"]["replicas"] == 1
+        assert few["services"]["vpn"] == scaled["services"]["vpn"]
+        # The deploy behind it, or one after that was killed, does not take the one for a number set by hand.
+        labels = few["services"]["api"]["deploy"]["labels"]
+        begun = Cluster((), (Service("", "ob_api", "ob", replicas=1, labels=labels),))
+        again, kept = scale.apply(document, begun)
+        assert again["services"]["api"]["deploy"]["replicas"] == asked and not kept
+
+
+def test_without_an_api_there_is_nothing_to_stage() -> None:
+    assert one_api(cluster(), {"services": {"web": {"deploy": {"replicas": 2}}}}) is None
+    assert one_api(cluster(), {"services": {"api": {}}}) is None
 
 
 def test_a_token_of_one_service_needs_no_order() -> None:
