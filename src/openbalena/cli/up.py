@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from openbalena.cli.context import Context
 from openbalena.cli.numbers import seconds
-from openbalena.errors import OperationError, UsageError
+from openbalena.errors import OperationError
 
 if TYPE_CHECKING:
     from openbalena.standalone.deployment import Standalone
@@ -96,24 +96,11 @@ def _require_certificates(context: Context) -> None:
         pki.require(Path(values["PKI_DIR"]), values["DNS_TLD"])
 
 
-def _require_connections(standalone: "Standalone") -> None:
-    """Refuse what the internal database could not serve; Compose stops an old task of the api before it starts one."""
-    from openbalena.settings import connections
-
-    api, values = standalone.definitions.services.get("api"), standalone.settings
-    if api is None or "db" not in standalone.services:
-        return
-    tasks = int(api.get("scale") or (api.get("deploy") or {}).get("replicas") or 1)
-    if text := connections.shortage(values, tasks, int(values["DB_MAX_CONNECTIONS"])):
-        least = connections.needed(values, tasks)
-        raise UsageError(f"{text}: set DB_MAX_CONNECTIONS={least}, or lower API_WORKERS")
-
-
 def _start(standalone: "Standalone", context: Context, *, pull: bool) -> "Standalone":
-    from openbalena.standalone import build, certificates, on_nfs, ports, remains, takeover
+    from openbalena.standalone import build, certificates, on_nfs, pool, ports, remains, takeover
 
     report = context.console.progress
-    _require_connections(standalone)
+    pool.require_enough(standalone.definitions, standalone.settings)
     ports.require_free(standalone)
     on_nfs.prepare(standalone)
     takeover.check(standalone)
