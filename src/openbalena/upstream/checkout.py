@@ -1,0 +1,78 @@
+"""openBalena's Compose file, in a checkout of https://github.com/balena-io/open-balena."""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from openbalena import compose
+from openbalena.compose import Map, Project
+from openbalena.errors import UsageError
+from openbalena.upstream.facts import Facts, facts
+
+DOMAIN = "<DNS_TLD>"
+
+
+def services(project: Project) -> dict[str, Facts]:
+    """The facts of every service that `project` has chosen. Raises UsageError.
+
+    Which files the services' environments come from is a fact; what stands in them is a user's, and is not read.
+    """
+    written: Map = project.tree.get("services") or Map()
+    return {
+        name: {**facts(service), **_files(written[name].get("env_file"), project.directory)}
+        for name, service in _without_files(project).services.items()
+    }
+
+
+def read(directory: Path) -> dict[str, Facts]:
+    """The facts of every service of openBalena's checkout. Raises UsageError where `directory` is none."""
+    project = compose.load([directory / "docker-compose.yml"], environment={}, profiles=["*"])
+    found = services(project)
+    for name, service in _without_files(project).services.items():
+        found[name] |= _build(service.get("build"))
+    # HAProxy's names are given to it at run time.
+    for alias in found.get("haproxy-sidecar", {}).get("environment.ALIASES", "").split(","):
+        if alias and "haproxy" in found:
+            found["haproxy"][f"aliases.{alias}.{DOMAIN}"] = "yes"
+    return found
+
+
+def version(directory: Path) -> str:
+    """What the checkout's VERSION says, "" where it has none."""
+    file = directory / "VERSION"
+    return file.read_text().strip() if file.is_file() else ""
+
+
+def _without_files(project: Project) -> Project:
+    tree = project.tree.copy()
+    tree["services"] = Map((name, service.without(["env_file"])) for name, service in tree["services"].items())
+    return replace(project, tree=tree)
+
+
+def _files(written: Any, directory: Path) -> Facts:
+    entries = written if isinstance(written, list) else [written] if written else []
+    paths = [entry["path"] if isinstance(entry, Mapping) else entry for entry in entries]
+    return {f"env_file.{os.path.relpath(directory / path, directory)}": "yes" for path in paths}
+
+
+def _build(build: Mapping[str, Any] | None) -> Facts:
+    """The image that a build is based on, and a digest of each file that goes into it beside its Dockerfile."""
+    if not build:
+        return {}
+    context = Path(str(build["context"]))
+    dockerfile = context / str(build["dockerfile"])
+    try:
+        bases = re.findall(r"^FROM\s+(?:--\S+\s+)*(\S+)", dockerfile.read_text(), re.MULTILINE | re.IGNORECASE)
+        contents = {path: path.read_bytes() for path in sorted(context.rglob("*")) if path.is_file()}
+    except OSError as error:
+        raise UsageError(f"{dockerfile}: cannot be read: {error}: expected a whole checkout of open-balena") from None
+    digests = {
+        f"build.{path.relative_to(context)}": hashlib.sha256(content).hexdigest()
+        for path, content in contents.items()
+        if path != dockerfile
+    }
+    return {**digests, "image": bases[-1].partition("@")[0] if bases else ""}
