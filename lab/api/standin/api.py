@@ -4,6 +4,7 @@ import re
 import secrets
 import socket
 
+from standin import odata, relations
 from standin.auth import Sessions, registry_token
 from standin.client_address import client_address
 from standin.devices import Devices, equal
@@ -13,17 +14,21 @@ from standin.store import Row, Store
 
 _VERSION = r"/v\d+"
 _SCOPE = re.compile(r"repository:(?P<name>[a-z0-9_.-]+(?:/[a-z0-9_.-]+)+):(?P<actions>[a-z,]+)")
-_FILTER = re.compile(r"(?P<field>\w+) eq '(?P<value>[^']*)'")
 _UNAUTHORIZED = Response(401, "Unauthorized")
 
 # What may be read of each resource, by whom a filter may name a field of it.
 _RESOURCES = {
     "application": ("id", "app_name", "slug", "uuid", "organization", "is_for__device_type"),
-    "device": ("id", "uuid", "is_connected_to_vpn", "vpn_address", "is_managed_by__service_instance"),
+    "device": (
+        *("id", "uuid", "belongs_to__application"),
+        *("is_connected_to_vpn", "vpn_address", "is_managed_by__service_instance"),
+    ),
     "device_type": ("id", "slug", "name"),
     "organization": ("id", "name", "handle"),
     "service_instance": ("id", "ip_address", "last_heartbeat"),
 }
+
+_RELATIONS = {"application": relations.application, "device": relations.device}
 
 
 class Api:
@@ -44,7 +49,7 @@ class Api:
             ("GET", "/user/v1/whoami", self.whoami),
             ("GET", "/os/v1/config/?", self.os_config),
             ("GET", "/auth/v1/token", self.token),
-            ("GET", rf"{_VERSION}/(?P<resource>{resource})", self.read),
+            ("GET", rf"{_VERSION}/(?P<resource>{resource})(?:\((?P<key>[^)]*)\))?", self.read),
             ("POST", f"{_VERSION}/application", self.create_application),
             ("DELETE", rf"{_VERSION}/application\((?P<id>\d+)\)", self.delete_application),
             ("POST", r"/api-key/application/(?P<id>\d+)/provisioning", self.provisioning_key),
@@ -91,29 +96,26 @@ class Api:
         return Response(200, {"token": registry_token(self._settings, name, access)})
 
     def read(self, request: Request) -> Response:
-        """OData in the little that the checks and the VPN use: `$filter=field eq 'text'`, `$top`."""
+        """OData in the little that the checks, the VPN and balena-cli use: a key or `$filter`, and `$top`."""
         resource = request.parameters["resource"]
         fields = _RESOURCES[resource]
         if not (self._sessions.user(request.bearer) or self._is_vpn(request)):
             return _UNAUTHORIZED
-        statement, values = f'SELECT {", ".join(fields)} FROM "{resource}"', []  # noqa: S608 (names of ours only)
-        if "$filter" in request.query:
-            match = _FILTER.fullmatch(request.query["$filter"][0])
-            if not match or match["field"] not in fields:
-                return Response(400, "this stand-in reads $filter=field eq 'text' alone")
-            statement, values = f"{statement} WHERE {match['field']}::text = %s", [match["value"]]
+        key, filtered = request.parameters["key"], request.query.get("$filter", [""])[0]
+        try:
+            where, values = odata.condition(filtered, fields) if key is None else odata.key(key, fields)
+        except ValueError as error:
+            return Response(400, str(error))
         top = int(request.query.get("$top", ["1000"])[0])
+        statement = f'SELECT {", ".join(fields)} FROM "{resource}" WHERE {where}'  # noqa: S608 (names of ours only)
         rows = self._store.rows(f"{statement} ORDER BY id LIMIT %s", (*values, top))
-        return Response(200, {"d": [self._expand(resource, row) for row in rows]})
+        return Response(200, {"d": [self._expand(resource, row, request.query) for row in rows]})
 
-    def _expand(self, resource: str, row: Row) -> Row:
+    def _expand(self, resource: str, row: Row, query: dict[str, list[str]]) -> Row:
         if resource == "service_instance":
             row["last_heartbeat"] = row["last_heartbeat"].isoformat()
-        if resource == "device":
-            row["is_managed_by__service_instance"] = self._store.rows(
-                "SELECT id, ip_address FROM service_instance WHERE id = %s", (row["is_managed_by__service_instance"],)
-            )
-        return row
+        expand = _RELATIONS.get(resource)
+        return expand(self._store, row, query) if expand else row
 
     def create_application(self, request: Request) -> Response:
         """{app_name, organization, is_for__device_type}, the last two by id."""

@@ -60,6 +60,7 @@ class Settings:
     session_secret: str
     session_lifetime: int
     builder_token: str
+    api_host: str
     registry_host: str
     token_issuer: str
     token_algorithm: str
@@ -93,6 +94,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         session_secret=environment["JSON_WEB_TOKEN_SECRET"],
         session_lifetime=60 * int(environment.get("JSON_WEB_TOKEN_EXPIRY_MINUTES") or "10080"),
         builder_token=environment["TOKEN_AUTH_BUILDER_TOKEN"],
+        api_host=environment["API_HOST"],
         registry_host=environment["REGISTRY2_HOST"],
         token_issuer=environment["TOKEN_AUTH_CERT_ISSUER"],
         token_algorithm=environment.get("TOKEN_AUTH_JWT_ALGO") or "ES256",
