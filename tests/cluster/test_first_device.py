@@ -1,0 +1,65 @@
+"""Every command of docs/first-device.md that needs no device, in the page's order, with the real balena-cli."""
+
+import os
+import re
+from pathlib import Path
+
+import balena_cli
+import doc_blocks
+import pytest
+
+from openbalena import settings
+from openbalena.cli.context import Context
+from openbalena.cli.verify import target
+from openbalena.demo import DNS_TLD
+from openbalena.project import ROOT, Project
+from openbalena.verify.network import host_names
+
+# Seconds: the deployment is the session's; the CLI may have to be installed, and `verify` has bounds of its own.
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
+_BOUND = 300
+
+PAGE = (ROOT / "docs" / "first-device.md").read_text()
+# The lab's names resolve nowhere: these processes have an /etc/hosts of their own.
+_HOSTS = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"')
+
+
+def test_it_leads_to_a_device_that_is_registered(deployed: Project, tmp_path: Path) -> None:
+    values = settings.load(deployed)
+    hosts, home, here = tmp_path / "hosts", tmp_path / "home", tmp_path / "here"
+    names = " ".join(f"{name}.{DNS_TLD}" for name in host_names(values.profiles))
+    address = target(Context(deployed, lab=True), []).addresses[0]
+    hosts.write_text(f"127.0.0.1 localhost\n{address} {names}\n")
+    for directory in (home, here):
+        directory.mkdir()
+    doc_blocks.run(
+        doc_blocks.blocks(PAGE),
+        here,
+        {
+            **{name: value for name, value in os.environ.items() if not re.match("BALENARC|NODE_|DOCKER_", name)},
+            "PATH": f"{balena_cli.program().parent}:{os.environ['PATH']}",
+            "HOME": str(home),
+            # They would ask hosts of balena's.
+            **{f"BALENARC_{what}": "1" for what in ("NO_ANALYTICS", "NO_SENTRY")},
+            "BALENA_DISABLE_AUTOUPDATE": "1",
+        },
+        instead={
+            "./open-balena.sh": f"{ROOT}/open-balena.sh --lab --project-directory {deployed.directory}",
+            "my.example.com": DNS_TLD,
+        },
+        typed=values.secrets,
+        prefix=(*_HOSTS, str(hosts)),
+        within=_BOUND,
+    )
+
+
+def test_what_is_left_out_says_why() -> None:
+    left = [block for block in doc_blocks.blocks(PAGE) if block.not_run]
+    assert left and all(len(block.not_run.split()) > 3 for block in left)
+    commands = {
+        word
+        for block in doc_blocks.blocks(PAGE)
+        if not block.not_run
+        for word in re.findall(r"balena (\w+)", block.text)
+    }
+    assert commands >= {"login", "whoami", "fleet", "device", "config", "logout"}
