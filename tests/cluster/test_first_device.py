@@ -47,7 +47,7 @@ def test_it_leads_to_a_device_that_is_registered(deployed: Project, tmp_path: Pa
             "./open-balena.sh": f"{ROOT}/open-balena.sh --lab --project-directory {deployed.directory}",
             "my.example.com": DNS_TLD,
         },
-        typed=values.secrets,
+        typed={"SUPERUSER_PASSWORD": values["SUPERUSER_PASSWORD"]},
         prefix=(*_HOSTS, str(hosts)),
         within=_BOUND,
     )

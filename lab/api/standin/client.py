@@ -4,6 +4,9 @@ Paths and shapes are those of open-balena-api 49: src/features/{auth,api-keys,de
 permissions (there is one user), expiry of keys, releases, logs, and everything that needs a device.
 """
 
+import secrets
+
+from standin import odata
 from standin.auth import Sessions
 from standin.server import Request, Response, Route
 from standin.settings import Settings
@@ -33,7 +36,8 @@ class Client:
             ("POST", "/api-key/v2/?", self.provisioning_key),
             ("GET", "/device-types/v1", self.device_types),
             ("POST", "/download-config", self.device_config),
-            ("DELETE", r"/v\d+/device\((?P<id>\d+)\)", self.delete_device),
+            ("POST", r"/api-key/device/(?P<id>\d+)/device-key", self.device_key),
+            ("DELETE", r"/v\d+/device", self.delete_device),
         ]
 
     def whoami(self, request: Request) -> Response:
@@ -86,11 +90,27 @@ class Client:
         )
 
     def delete_device(self, request: Request) -> Response:
-        """Its key goes with it."""
+        """`$filter=id in (id)`; its key goes with it."""
         if not self._sessions.user(request.bearer):
             return _UNAUTHORIZED
-        self._store.rows("DELETE FROM device WHERE id = %s", (request.parameters["id"],))
+        try:
+            where, values = odata.condition(request.query.get("$filter", [""])[0], ("id",))
+        except ValueError as error:
+            return Response(400, str(error))
+        if not values:
+            return Response(400, "this stand-in deletes the devices of a $filter alone")
+        self._store.rows(f"DELETE FROM device WHERE {where}", tuple(values))  # noqa: S608 (a condition of ours)
         return Response(200, "OK")
+
+    def device_key(self, request: Request) -> Response:
+        """A new key of the device. The real api keeps the one before beside it; here it takes its place."""
+        if not self._sessions.user(request.bearer):
+            return _UNAUTHORIZED
+        key = str(request.body.get("apiKey") or secrets.token_hex(16))
+        rows = self._store.rows(
+            "UPDATE device SET api_key = %s WHERE id = %s RETURNING id", (key, request.parameters["id"])
+        )
+        return Response(200, key) if rows else Response(404, "no such device")
 
     def _key_of(self, application: object) -> Response:
         rows = self._store.rows("SELECT provisioning_key FROM application WHERE id = %s", (application,))

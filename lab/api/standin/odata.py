@@ -11,6 +11,7 @@ from urllib.parse import unquote
 _ACCESSIBLE = re.compile(r"is_directly_accessible_by__user/any\(dau:1 eq 1\)(?: and )?")
 # Every type's own name is among its aliases.
 _ALIAS = re.compile(r"device_type_alias/any\(dta:dta/is_referenced_by__alias eq ('[^']*')\)")
+_ONE_OF_ONE = re.compile(r"(\w+) in \((\d+)\)")
 _EQUAL = re.compile(r"(?P<field>\w+)(?: eq |=)(?:'(?P<text>[^']*)'|(?P<number>\d+))")
 _BEGINS = re.compile(r"startswith\((?P<field>\w+),'(?P<text>[0-9a-f]*)'\)")
 
@@ -18,6 +19,7 @@ _BEGINS = re.compile(r"startswith\((?P<field>\w+),'(?P<text>[0-9a-f]*)'\)")
 def condition(filtered: str, fields: tuple[str, ...]) -> tuple[str, list[Any]]:
     """`$filter` as an SQL condition and its values; raises ValueError where it is none of the forms above."""
     text = _ALIAS.sub(r"slug eq \1", _ACCESSIBLE.sub("", filtered)).strip()
+    text = _ONE_OF_ONE.sub(r"\1 eq \2", text)
     if text.startswith("(") and text.endswith(")"):
         text = text[1:-1]
     parts, values = [], []

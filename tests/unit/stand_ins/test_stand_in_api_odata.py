@@ -30,6 +30,7 @@ FIELDS = ("id", "uuid", "slug", "handle", "app_name")
         ),
         ("startswith(uuid,'abc')", "starts_with(uuid::text, %s)", ["abc"]),
         ("id eq 5", "id::text = %s", ["5"]),
+        ("id in (5)", "id::text = %s", ["5"]),
     ],
 )
 def test_a_filter(filtered: str, sql: str, values: list[str]) -> None:
