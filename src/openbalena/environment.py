@@ -3,8 +3,9 @@
     python3 -I src/openbalena/environment.py CHECKOUT [--dev]
 
 The environment is made under a temporary name and renamed, and the copy of its lock file inside, which says that it is
-complete, is written last: a call that is killed leaves only what the next call clears away. An exclusive lock on the
-checkout's directory, which pip inherits, keeps two calls, or a call and the pip of a killed one, from the same files.
+complete, is written last: a call that is killed leaves only what the next call clears away. An exclusive lock, which
+pip inherits, keeps two calls, or a call and the pip of a killed one, from the same files. It is on a file that only its
+owner can open: any local user can lock the checkout's directory, which everybody may read.
 """
 
 import errno
@@ -20,6 +21,7 @@ from pathlib import Path
 
 # Seconds. On a slow line pip loads 20 MB.
 PATIENCE = 900
+LOCK = ".venv.lock"
 
 DISK_FULL = "The disk is full: free 300 MB where this checkout, TMPDIR and ~/.cache lie, then call again."
 HINTS = (
@@ -53,34 +55,56 @@ def ensure(root: Path, *, dev: bool) -> None:
     environment = root / (".venv.dev" if dev else ".venv")
     lock = root / ("requirements-dev.lock" if dev else "requirements.lock")
     # Waits where another call is at it, and then finds it made.
-    descriptor = _exclusive(root)
+    descriptors = _exclusive(root)
     try:
         if not _complete(environment, lock):
-            _make(environment, lock, descriptor)
+            _make(environment, lock, descriptors)
         # The same time as the lock's says "complete" to open-balena.sh.
         shutil.copy2(lock, environment / "requirements.lock")
+        (root / LOCK).unlink()
     finally:
-        os.close(descriptor)
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
-def _exclusive(directory: Path) -> int:
-    descriptor = os.open(directory, os.O_RDONLY)
+def _exclusive(directory: Path) -> tuple[int, ...]:
+    """The lock's descriptor; with that of the directory, where it can be had.
+
+    Versions before this one locked the directory, and one of them may still be at work after an update.
+    """
     deadline = time.monotonic() + PATIENCE
     said = False
     while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise SetupError(
-                    f"another call has been setting up {directory} for {PATIENCE} s: end it first"
-                ) from None
-            if not said:
-                _say("Waiting for another call that sets up the Python environment ...")
-                said = True
-            time.sleep(0.2)
-        else:
-            return descriptor
+        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        if os.geteuid() == 0:
+            # The checkout's owner has to be able to open what root has made.
+            os.fchown(descriptor, directory.stat().st_uid, directory.stat().st_gid)
+        if _locked(descriptor):
+            # Whoever had it before has removed the file at the end.
+            if (directory / LOCK).exists() and (directory / LOCK).stat().st_ino == os.fstat(descriptor).st_ino:
+                break
+            os.close(descriptor)
+            continue
+        os.close(descriptor)
+        if time.monotonic() > deadline:
+            raise SetupError(f"another call has been setting up {directory} for {PATIENCE} s: end it first")
+        if not said:
+            _say("Waiting for another call that sets up the Python environment ...")
+            said = True
+        time.sleep(0.2)
+    former = os.open(directory, os.O_RDONLY)
+    if _locked(former):
+        return descriptor, former
+    os.close(former)
+    return (descriptor,)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _complete(environment: Path, lock: Path) -> bool:
@@ -92,21 +116,22 @@ def _complete(environment: Path, lock: Path) -> bool:
     )
 
 
-def _make(environment: Path, lock: Path, descriptor: int) -> None:
+def _make(environment: Path, lock: Path, descriptors: tuple[int, ...]) -> None:
     if find_spec("venv") is None or find_spec("ensurepip") is None:
         raise SetupError("this Python cannot make virtual environments. On Debian: apt-get install python3-venv")
-    new = environment.with_name(".venv.new")
+    # A call of a version before this one, which may have the directory's lock, uses the first name.
+    new = environment.with_name(".venv.new" if len(descriptors) > 1 else ".venv.making")
     shutil.rmtree(new, ignore_errors=True)
     _say(f"Setting up the Python environment in {environment} (once, about a minute) ...")
     new.mkdir()
     try:
         # By its full name (python3.11), so that the link dangles, and is noticed, once that version is replaced.
-        _run([os.path.realpath(sys.executable), "-I", "-m", "venv", str(new)], new, descriptor)
+        _run([os.path.realpath(sys.executable), "-I", "-m", "venv", str(new)], new, descriptors)
         python = str(new / "bin" / "python")
         pip = [python, "-I", "-m", "pip", "--disable-pip-version-check", "--no-input", "--retries", "2"]
         # Wheels alone: pip would get and run what builds a source distribution without looking at a hash.
         install = ["install", "--quiet", "--only-binary", ":all:", "--require-hashes", "--requirement", str(lock)]
-        _run([*pip, *install], new, descriptor)
+        _run([*pip, *install], new, descriptors)
         (site,) = new.glob("lib/python3.*/site-packages")
         (site / "openbalena.pth").write_text("../../../../src\n")
         for script in (new / "bin").iterdir():
@@ -120,7 +145,7 @@ def _make(environment: Path, lock: Path, descriptor: int) -> None:
         raise
 
 
-def _run(command: list[str], directory: Path, descriptor: int) -> None:
+def _run(command: list[str], directory: Path, descriptors: tuple[int, ...]) -> None:
     done = subprocess.run(  # noqa: S603
         command,
         stdin=subprocess.DEVNULL,
@@ -128,7 +153,7 @@ def _run(command: list[str], directory: Path, descriptor: int) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         timeout=PATIENCE,
-        pass_fds=(descriptor,),
+        pass_fds=descriptors,
     )
     if done.returncode:
         hint = next((text for sign, text in HINTS if sign in done.stdout), "Mend that, then call again.")

@@ -1,5 +1,6 @@
 """The first call makes the environment: whole, once, whatever happens to it half-way."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -139,6 +140,17 @@ def test_the_call_is_killed_and_its_pip_goes_on(checkout):
     call.communicate(timeout=PATIENCE)
     assert again.communicate(timeout=PATIENCE)[0] == "open-balena.sh 0.1.0\n"
     assert ".venv.new" not in checkout.files()
+
+
+def test_who_can_only_read_the_checkout_cannot_keep_it_from_being_set_up(checkout):
+    descriptor = os.open(checkout.directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        done = checkout.run("--version")
+    finally:
+        os.close(descriptor)
+    assert done.returncode == 0 and "Waiting" not in done.stderr, done.stderr
+    assert checkout.files() == {"open-balena.sh", "requirements.lock", "src", ".venv"}
 
 
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -8,13 +8,12 @@ Secrets have no option, since options can be read in the process list: set them 
 
 import argparse
 import fcntl
-import os
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from openbalena import settings
+from openbalena import locks, settings
 from openbalena.cli.context import Context
 from openbalena.cli.questions import ask
 from openbalena.errors import OperationError, UsageError
@@ -112,19 +111,16 @@ def unchanged(directory: Path) -> AbstractContextManager[None]:
 
 @contextmanager
 def _locked(directory: Path, how: int, what: str) -> Iterator[None]:
-    try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise OperationError(f"{directory}: cannot be read: {error.strerror}") from None
-    try:
-        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    with ExitStack() as held:
+        try:
+            held.enter_context(locks.locked(directory, how))
+        except BlockingIOError:
+            raise OperationError(
+                f"{directory}: another command is {what} the settings there: wait until it has ended"
+            ) from None
+        except OSError as error:
+            raise OperationError(f"{directory / locks.NAME}: cannot be opened: {error.strerror}") from None
         yield
-    except BlockingIOError:
-        raise OperationError(
-            f"{directory}: another command is {what} the settings there: wait until it has ended"
-        ) from None
-    finally:
-        os.close(descriptor)
 
 
 def _agreed(planned: Plan, context: Context, *, yes: bool) -> bool:

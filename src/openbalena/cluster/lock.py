@@ -16,6 +16,7 @@ from typing import Any
 
 from openbalena.cluster import job
 from openbalena.errors import OperationError
+from openbalena.locks import exists
 
 NAME = "openbalena-deploy-lock"
 _PROC = Path("/proc")
@@ -58,7 +59,7 @@ def dead(labels: Mapping[str, str]) -> bool:
     pid = int(labels["pid"])
     now = _started(pid)
     if now is None or not labels.get("started"):
-        return not _exists(pid)
+        return not exists(pid)
     return now != labels["started"]
 
 
@@ -131,14 +132,3 @@ def _started(pid: int) -> str | None:
     words = stat.rpartition(")")[2].split()
     # One that has ended stays in the table until its parent asks for it, in a container perhaps for ever.
     return "" if words[0] in "ZX" else words[19]
-
-
-def _exists(pid: int) -> bool:
-    """Whether there is a process of this number, of whatever user (kill(2))."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

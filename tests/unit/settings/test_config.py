@@ -14,10 +14,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from openbalena import dotenv
+from openbalena import dotenv, locks
 from openbalena.secrets import pki
 from openbalena.settings.variables import variables
 
@@ -42,7 +43,7 @@ def run(
 
 @contextmanager
 def locked(directory: Path, how: int) -> Iterator[None]:
-    """Hold the lock of `directory` as another command does."""
+    """Hold the lock of `directory` as a command of the versions does that locked the directory itself."""
     descriptor = os.open(directory, os.O_RDONLY)
     fcntl.flock(descriptor, how)
     try:
@@ -78,7 +79,7 @@ def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
 def test_without_a_domain_it_names_variable_and_option(tmp_path: Path) -> None:
     done = run(tmp_path, "config", code=2)
     assert "DNS_TLD" in done.stderr and "--dns-tld" in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [locks.NAME]
 
 
 def test_the_environment_is_enough(tmp_path: Path) -> None:
@@ -187,6 +188,56 @@ def test_nothing_is_deployed_while_the_settings_change_and_nothing_changes_meanw
             assert "another command is changing or deploying" in refused, words
 
 
+@pytest.mark.parametrize("how", [fcntl.LOCK_EX, fcntl.LOCK_SH])
+def test_commands_exclude_each_other_by_a_file_that_only_the_owner_can_open(tmp_path: Path, how: int) -> None:
+    with locks.locked(tmp_path, how):
+        assert (tmp_path / locks.NAME).stat().st_mode & 0o777 == 0o600
+        refused = run(tmp_path, "config", "--dns-tld", "my.example.com", code=1).stderr
+        assert "another command is changing or deploying" in refused
+        with pytest.raises(BlockingIOError), locks.locked(tmp_path, fcntl.LOCK_EX):
+            pass
+    run(tmp_path, "config", "--dns-tld", "my.example.com")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user, and nobody else can become one")
+@pytest.mark.parametrize("how", [fcntl.LOCK_EX, fcntl.LOCK_SH])
+def test_another_user_cannot_keep_commands_from_running(how: int) -> None:
+    with TemporaryDirectory() as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        script = (
+            "import fcntl, os, sys, time\n"
+            "os.setuid(65534)\n"
+            f"fcntl.flock(os.open({name!r}, os.O_RDONLY), {how})\n"
+            "print('has it', flush=True)\n"
+            "time.sleep(60)\n"
+        )
+        with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as other:
+            try:
+                assert other.stdout is not None and other.stdout.readline() == "has it\n"
+                run(directory, "config", "--dns-tld", "my.example.com")
+                run(directory, "secrets", "rotate", "JSON_WEB_TOKEN_SECRET", "--yes")
+                with pytest.raises(PermissionError):
+                    _as_nobody(directory / locks.NAME)
+            finally:
+                other.kill()
+
+
+def _as_nobody(path: Path) -> None:
+    os.seteuid(65534)
+    try:
+        os.close(os.open(path, os.O_RDONLY))
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can give a file away")
+def test_root_leaves_no_lock_that_the_owner_cannot_open(tmp_path: Path) -> None:
+    os.chown(tmp_path, 1000, 1000)
+    run(tmp_path, "config", "--dns-tld", "my.example.com")
+    assert (tmp_path / locks.NAME).stat().st_uid == 1000
+
+
 def test_a_lock_is_taken_over_only_where_one_is_needed(tmp_path: Path) -> None:
     done = run(tmp_path, "config", "--dns-tld", "my.example.com", "--take-over", "abc", code=2)
     assert "--take-over is for --from-cluster alone" in done.stderr and not (tmp_path / ".env").exists()
@@ -206,7 +257,7 @@ def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {tmp_path}: cannot be written: File too large")
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [locks.NAME]
     run(tmp_path, "config", "--dns-tld", "my.example.com")
 
 
