@@ -3,6 +3,7 @@
 import shlex
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,16 @@ def render(compiled: Compiled, directory: Path, secrets: Mapping[str, str]) -> N
     """Write the stack, its secrets and configs and `deploy.env` into `directory` (mode 700), replacing all of it.
 
     The directory is made beside the old one and put in its place at the end, so a kill never leaves half of one; what
-    it does leave beside, the next call removes. Raises UsageError for a file that is not there or too large, and for a
-    secret without a value.
+    it does leave beside, the next call removes. Where `directory` is a symbolic link, what it points to is replaced:
+    that may be on another disk, for the secrets' sake. Raises UsageError for a file that is not there or too large, for
+    a secret without a value, and for a place that cannot be replaced.
     """
-    directory = directory.absolute()
+    with suppress(RuntimeError):  # which Python 3.13 no longer raises
+        directory = directory.resolve()
+    if directory.is_symlink():
+        raise UsageError(f"{directory}: is a symbolic link that leads back to itself: remove it")
+    if directory.is_mount():
+        raise UsageError(f"{directory}: is a mount point, which cannot be replaced: name a directory below it")
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"{directory}: is no directory: choose another place")
     if directory.exists() and any(directory.iterdir()) and not (directory / "stack.yml").exists():
@@ -41,6 +48,8 @@ def render(compiled: Compiled, directory: Path, secrets: Mapping[str, str]) -> N
     directory.parent.mkdir(parents=True, exist_ok=True)
     made, old = (directory.with_name(f".{directory.name}.{state}") for state in ("new", "old"))
     for leftover in (made, old):
+        if leftover.is_symlink():  # of a version that took a link for the directory
+            leftover.unlink()
         shutil.rmtree(leftover, ignore_errors=True)
     try:
         _fill(compiled, files.private_directory(made), secrets)

@@ -110,6 +110,29 @@ def test_what_a_kill_left_is_taken_away(compiled: Any, tmp_path: Path) -> None:
     assert not (tmp_path / ".out.new").exists()
 
 
+def test_what_a_symbolic_link_points_to_is_replaced(compiled: Any, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (tmp_path / "out").symlink_to("disk/out")
+    # A version before replaced the link, and left it under this name.
+    (tmp_path / "disk" / ".out.old").symlink_to("nowhere")
+    for _ in range(2):
+        out = rendered(compiled, tmp_path)
+        assert out.is_symlink() and (disk / "out" / "stack.yml").is_file()
+        assert sorted(path.name for path in disk.iterdir()) == ["out"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["compose.yml", "disk", "key", "out"]
+
+
+def test_a_place_that_cannot_be_replaced_is_said(compiled: Any, tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to("out")
+    with pytest.raises(UsageError, match="leads back to itself"):
+        rendered(compiled, tmp_path)
+    (tmp_path / "out").unlink()
+    (tmp_path / "out").symlink_to("/dev")
+    with pytest.raises(UsageError, match="mount point"):
+        rendered(compiled, tmp_path)
+
+
 def test_another_directory_is_not_replaced(compiled: Any, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("precious")
