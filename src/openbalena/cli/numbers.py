@@ -29,6 +29,10 @@ def whole(text: str) -> int:
     return int(text)
 
 
+# How many of each are shown where --tail does not say it.
+DEFAULT_LINES = 100
+
+
 def lines(text: str) -> int:
     """A number of lines, 0 or more. Raises argparse.ArgumentTypeError, which ends in exit code 2."""
     if not (text.isascii() and text.isdigit()):

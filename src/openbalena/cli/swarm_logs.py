@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from openbalena.cli.context import Context
-from openbalena.cli.numbers import lines, since
+from openbalena.cli.numbers import DEFAULT_LINES, lines, since
 from openbalena.errors import OperationError, UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("service", nargs="?", metavar="SERVICE", help="a service of the stack (without: lists them)")
     parser.add_argument("-f", "--follow", action="store_true", help="go on with new lines until Ctrl-C")
-    parser.add_argument("--tail", metavar="N", type=lines, default=100, help="the last N lines of each task (100)")
+    parser.add_argument("--tail", metavar="N", type=lines, default=None, help="the last N lines of each task (100)")
     parser.add_argument(
         "--since", metavar="TIME", type=since, help="lines since a time (2026-11-23T10:00:00) or for a while (15m)"
     )
@@ -47,7 +47,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.service.removeprefix(f"{stack}_") not in names:
         raise UsageError(f"no service {args.service} in stack {stack}; it has: {', '.join(names)}")
     service = next(item for item in cluster.services if item.short_name == args.service.removeprefix(f"{stack}_"))
-    options = ["--no-trunc", "--timestamps", "--tail", str(args.tail), *(["--since", args.since] if args.since else [])]
+    tail = DEFAULT_LINES if args.tail is None else args.tail
+    options = ["--no-trunc", "--timestamps", "--tail", str(tail), *(["--since", args.since] if args.since else [])]
     asked, away = [], dict[str, str]()
     for task in cluster.tasks_of(service):
         node = cluster.node(task.node_id)
@@ -67,6 +68,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     for line in lines:
         console.say(line)
     _warn(console, cluster, service, away | failed)
+    if args.tail is None and (more := logs.cut(lines, tail)):
+        console.warn(f"{', '.join(more)}: the last {tail} lines alone were shown: --tail N shows more")
     if failed and len(failed) == len(asked):
         raise OperationError(f"{service.short_name}: no task gave its log")
     return 0

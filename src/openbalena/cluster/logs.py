@@ -6,7 +6,8 @@ import re
 import selectors
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -19,11 +20,18 @@ _LAST_LINES = 10.0
 _AGAIN = 0.5
 # Each is a docker process of 50 MB, and a service has a handful of tasks with those that ended.
 _AT_ONCE = 8
+# Colours, which say nothing (ECMA-48, 8.3.117), and what else a terminal acts on or hides: control characters but for
+# the tab, and those that turn the direction of text (Unicode, UAX 9).
+_COLOUR = re.compile("\x1b\\[[0-9;:]*m")
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z ")
 
 
 def stream(engine: Engine, *args: str, silence: float | None, limit: float | None = None) -> Iterator[str]:
     """The lines of `docker ARGS` as they come, both its outputs, decoded leniently and without line ends.
+
+    Without colours, and with other control characters as `\\x1b`: what logs them may be a device, and a terminal would
+    obey.
 
     Raises OperationError when nothing has come for `silence` seconds or it has run for `limit` seconds (None: no bound,
     for a log that the user follows), and when the command fails. The process ends with the iteration.
@@ -52,7 +60,7 @@ def stream(engine: Engine, *args: str, silence: float | None, limit: float | Non
                 chunk = process.stdout.read1(65536)  # type: ignore[attr-defined]
                 *lines, pending = (pending + chunk).split(b"\n")
                 for line in [*lines, *([pending] if not chunk and pending else [])]:
-                    yield line.decode(errors="replace").rstrip("\r")
+                    yield shown(line.decode(errors="replace").rstrip("\r"))
                 if not chunk:
                     break
         if process.wait(timeout=_LAST_LINES):
@@ -61,6 +69,17 @@ def stream(engine: Engine, *args: str, silence: float | None, limit: float | Non
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+def shown(line: str) -> str:
+    """`line` as a terminal may get it."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], _COLOUR.sub("", line))
+
+
+def cut(lines: Iterable[str], count: int) -> list[str]:
+    """The tasks or containers of which `lines` has `count`: there may be more. They stand before a line's `|`."""
+    found = Counter(words[-1] for line in lines if (words := line.partition("|")[0].split()))
+    return sorted(name for name, number in found.items() if number >= count)
 
 
 def last_lines(engine: Engine, task_id: str, count: int, limit: float = _LAST_LINES) -> list[str]:

@@ -144,6 +144,23 @@ def test_a_log_ends_with_its_last_line_whole(tmp_path: Path) -> None:
     assert list(logs.stream(engine, "logs", silence=5)) == ["one", "two", "\ufffd(three"]
 
 
+def test_a_terminal_gets_nothing_that_it_would_obey(tmp_path: Path) -> None:
+    """A device may choose what a service logs."""
+    words = r"printf '\\033]0;owned\\007\\033[31mred\\033[0m\\ttab \\302\\233c \\342\\200\\256 back\\n'"
+    engine = Engine(cli=program(tmp_path, words.replace("\\\\", "\\")))
+    assert list(logs.stream(engine, "logs", silence=5)) == ["\\x1b]0;owned\\x07red\ttab \\x9bc \\u202e back"]
+
+
+def test_of_which_tasks_there_may_be_more_lines() -> None:
+    lines = [
+        *(f"2026-11-23T17:00:0{n}Z small_api.1.x@node1    | a | b" for n in range(3)),
+        *(f"2026-11-23T17:00:0{n}Z small_api.2.y@node2    | c" for n in range(2)),
+        *(f"db-1  | 2026-11-23T17:00:0{n}Z d" for n in range(3)),
+    ]
+    assert logs.cut(lines, 3) == ["db-1", "small_api.1.x@node1"]
+    assert logs.cut([], 0) == [] and logs.cut(lines, 4) == []
+
+
 def test_a_log_that_never_stops_talking_has_a_limit(tmp_path: Path) -> None:
     engine = Engine(cli=program(tmp_path, "while true; do echo x; sleep 0.05; done"))
     with pytest.raises(OperationError):
