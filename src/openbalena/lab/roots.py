@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from openbalena.errors import OperationError
+from openbalena.files import private_directory
 from openbalena.lab import debootstrap, host, paths
 from openbalena.lab.progress import say
 
@@ -39,6 +40,9 @@ def build_root(name: str, suite: str, packages: Sequence[str]) -> Path:
     """
     key = hashlib.sha256(json.dumps([suite, sorted(packages), _DPKG_SETTINGS]).encode()).hexdigest()[:12]
     root = paths.directory() / "roots" / f"{name}-{key}"
+    if os.geteuid() == 0:
+        # Nobody else starts the setuid programs of a Debian that gets no updates.
+        private_directory(root.parent)
     if root.exists():
         return root
     host.require_root(f"Making the Debian root {name}")
@@ -51,7 +55,6 @@ def build_root(name: str, suite: str, packages: Sequence[str]) -> Path:
 def _make(root: Path, suite: str, packages: Sequence[str]) -> None:
     log = paths.directory() / "log" / f"{root.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    root.parent.mkdir(parents=True, exist_ok=True)
     half_made = root.with_name(f".{root.name}")
     _remove(half_made)  # of a run that was killed; the lock says that none is at work
     if shutil.disk_usage(root.parent).free < _NEEDED:

@@ -185,3 +185,13 @@ def test_runc_is_not_asked_for_what_it_cannot_give(tmp_path: Path, words: list[s
         "effective": ["CAP_CHOWN"],
         "permitted": [],
     }
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="making roots needs root")
+def test_nobody_else_gets_at_the_programs_of_a_root(own_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have setuid programs, and no updates; those of a lab that was made before are closed too."""
+    monkeypatch.setattr(roots, "_make", lambda root, *_: root.mkdir())
+    for _ in range(2):
+        made = roots.build_root("nodes", "bookworm", ["openssl"])
+        assert made.parent == own_directory / "roots" and made.parent.stat().st_mode & 0o777 == 0o700
+        made.parent.chmod(0o755)
