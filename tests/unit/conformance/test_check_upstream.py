@@ -115,7 +115,7 @@ def test_what_is_new_gone_and_changed(check: Check, theirs: Path) -> None:
 
 def test_wrong_use(check: Check, theirs: Path, tmp_path: Path) -> None:
     for words, said in (
-        (["nowhere"], "docker-compose.yml: there is no such file"),
+        (["nowhere"], "docker-compose.yml: cannot be read: No such file"),
         ([], "the following arguments are required: DIR"),
         ([theirs, "--known", theirs / "VERSION"], "VERSION: expected what --update writes"),
     ):

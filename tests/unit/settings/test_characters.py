@@ -72,7 +72,7 @@ def test_every_secret_of_the_images_has_its_places() -> None:
     """But those that HAProxy, cert-manager and cloudflared read, whose way is their own."""
     free = {name for name, variable in variables().items() if variable.secret and not variable.passes}
     assert free == {
-        *("BALENA_DEVICE_UUID", "HAPROXY_PASSWORD", "HAPROXY_KEY"),
+        *("BALENA_DEVICE_UUID", "HAPROXY_PASSWORD", "HAPROXY_STATS_PASSWORD", "HAPROXY_KEY"),
         *("TUNNEL_TOKEN", "CLOUDFLARE_API_TOKEN", "GANDI_API_TOKEN"),
     }
     assert {place for variable in variables().values() for place in variable.passes} == PLACES.keys()

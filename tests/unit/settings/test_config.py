@@ -256,7 +256,7 @@ def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
         [*command, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, env=CLEAN
     )
     assert done.returncode == 1
-    assert done.stderr.startswith(f"error: {tmp_path}: cannot be written: File too large")
+    assert done.stderr.startswith(f"error: {tmp_path / '.env'}: cannot be written: File too large")
     assert [path.name for path in tmp_path.iterdir()] == [locks.NAME]
     run(tmp_path, "config", "--dns-tld", "my.example.com")
 

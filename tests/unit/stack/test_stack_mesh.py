@@ -24,7 +24,7 @@ def mesh() -> dict[str, Any]:
 def test_every_service_has_a_virtual_ip_and_every_port_is_the_meshs(mesh: dict[str, Any]) -> None:
     assert {service["deploy"]["endpoint_mode"] for service in mesh.values()} == {"vip"}
     ports = {name: [port["mode"] for port in service["ports"]] for name, service in mesh.items() if "ports" in service}
-    assert ports == {"haproxy": ["ingress"] * 3, "remote": ["ingress"] * 10}
+    assert ports == {"haproxy": ["ingress"] * 2, "remote": ["ingress"] * 10}
 
 
 def test_haproxy_asks_for_tasks_and_its_new_task_comes_first(mesh: dict[str, Any]) -> None:

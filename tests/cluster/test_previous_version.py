@@ -1,0 +1,149 @@
+"""A deployment of an earlier commit, with data and a device, is updated to this one and goes back, in both modes."""
+
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from deployed_project import PATIENCE
+from waiting import eventually
+
+from openbalena.cli.context import Context
+from openbalena.cli.verify import target
+from openbalena.files import write_atomic
+from openbalena.lab import lifecycle, paths
+from openbalena.project import ROOT, Project
+from openbalena.verify import Target, account, vpn
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
+
+# The last commit whose secrets, mounts, ports or stand-ins differ from this one's; the next change of them moves it.
+PREVIOUS = "80145c003849a2b16d33dbc962ab52ac9c98e7b5"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One checkout, and the project directory that it deploys."""
+
+    checkout: Path
+    project: Project
+
+    def run(self, *words: str) -> str:
+        """One command of that checkout, on the lab; it has to succeed."""
+        done = subprocess.run(
+            [self.checkout / "open-balena.sh", "--lab", "--project-directory", self.project.directory, *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == 0, f"{self.checkout.name}: {words}: {done.stdout}\n{done.stderr}"
+        return done.stdout
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What was written before the update: a fleet by its name, and a device's uuid and key."""
+
+    name: str
+    uuid: str
+    key: str
+
+
+@pytest.fixture(scope="module")
+def previous(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout of the earlier commit; this clone has to have its history."""
+    directory = tmp_path_factory.mktemp("previous") / "openbalena"
+    directory.mkdir()
+    archive = subprocess.run(["git", "archive", PREVIOUS], cwd=ROOT, capture_output=True, check=False, timeout=60)
+    assert archive.returncode == 0, f"clone with the whole history: {archive.stderr.decode()}"
+    subprocess.run(["tar", "--extract", "--directory", directory], input=archive.stdout, check=True, timeout=60)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def own_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A lab of one node beside the tests' own, with its Debian roots."""
+    roots, directory = paths.directory() / "roots", tmp_path_factory.mktemp("lab")
+    if roots.exists():
+        # Nothing writes into a root once it is there; the machine has one copy of each file.
+        subprocess.run(["cp", "--archive", "--link", roots, directory], check=True, timeout=300)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPEN_BALENA_LAB_DIR", str(directory))
+        try:
+            lifecycle.up(managers=1)
+            yield directory
+        finally:
+            lifecycle.down(purge=True)
+
+
+def outside(project: Project) -> Target:
+    return target(Context(project=project, lab=True), [])
+
+
+def written(to: Target) -> Fleet:
+    """A fleet with a device, which stay."""
+    address, token, name = to.addresses[0], account.log_in(to, to.addresses[0]), f"kept-{secrets.token_hex(4)}"
+    fields = {"app_name": name, "organization": 1, "is_for__device_type": 1}
+    answer = account.ask(to, "POST", address, "/v7/application", token, fields)
+    assert answer.status_code == 201, answer.text
+    uuid, key = vpn.register(to, account.Application(int(answer.json()["id"]), name, token), 0)
+    return Fleet(name, uuid, key)
+
+
+def require_kept(to: Target, fleet: Fleet, directory: Path) -> None:
+    """The fleet is there and its device connects, with the key and the CA that it had from the start."""
+    token = account.log_in(to, to.addresses[0])
+    path = "/v7/application?$filter=" + quote(f"app_name eq '{fleet.name}'")
+    found = account.rows(account.ask(to, "GET", to.addresses[0], path, token))
+    assert [row["app_name"] for row in found] == [fleet.name]
+    credentials = directory / "credentials"
+    write_atomic(credentials, f"{fleet.uuid}\n{fleet.key}\n", 0o600)
+    words = vpn.command(to, to.addresses[0], directory / "device-ca.pem", credentials)
+    eventually("the device's VPN connection", lambda: _connects(words))
+
+
+def _connects(words: list[str]) -> bool:
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as client:
+        try:
+            return any(vpn.CONNECTED in line for line in client.stdout or ())
+        finally:
+            client.kill()
+
+
+def updated_and_back(old: Version, new: Version, deploy: list[tuple[str, ...]], down: tuple[str, ...]) -> None:
+    directory = old.project.directory
+    try:
+        for words in (("config", "--dns-tld", "my.example.com", "--yes"), *deploy):
+            old.run(*words)
+        shutil.copy(directory / "pki" / "ca-bundle.pem", directory / "device-ca.pem")
+        fleet = written(outside(old.project))
+        require_kept(outside(old.project), fleet, directory)
+        kept = {path.name: path.read_bytes() for path in (directory / "pki").glob("*key*")}
+        for version in (new, old):
+            for words in (("config", "--yes"), *deploy):
+                version.run(*words)
+            require_kept(outside(old.project), fleet, directory)
+            assert {name: (directory / "pki" / name).read_bytes() for name in kept} == kept
+    finally:
+        new.run(*down)
+
+
+def test_a_cluster_is_updated_and_goes_back(own_lab: Path, previous: Path, tmp_path: Path) -> None:
+    project = Project(directory=tmp_path / "project")
+    project.directory.mkdir()
+    deploy: list[tuple[str, ...]] = [("swarm-init",), ("swarm-build",), ("swarm-up",)]
+    versions = (Version(previous, project), Version(ROOT, project))
+    updated_and_back(*versions, deploy, ("swarm-down", "--volumes", "--yes"))
+
+
+def test_one_machine_is_updated_and_goes_back(own_lab: Path, previous: Path, tmp_path: Path) -> None:
+    project = Project(directory=tmp_path / "project")
+    project.directory.mkdir()
+    versions = (Version(previous, project), Version(ROOT, project))
+    updated_and_back(*versions, [("up",)], ("destroy", "--yes"))
