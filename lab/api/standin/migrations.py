@@ -51,16 +51,13 @@ def migrate(connection: Any, slow: float) -> None:
             raise ModelExistsError("the model was made by another worker meanwhile")
         cursor.execute(_SCHEMA)
         name = f"slow-{slow:g}"
-        cursor.execute("SELECT 1 FROM migration WHERE model_name = 'resin' AND %s = ANY (executed_migrations)", (name,))
+        cursor.execute("SELECT 1 FROM migration WHERE %s = ANY (executed_migrations)", (name,))
         if slow and not cursor.fetchone():
             cursor.execute("SELECT pg_sleep(%s)", (slow,))
-            cursor.execute(
-                "UPDATE migration SET executed_migrations = executed_migrations || %s WHERE model_name = 'resin'",
-                (name,),
-            )
+            cursor.execute("UPDATE migration SET executed_migrations = array_append(executed_migrations, %s)", (name,))
 
 
 def _exists(cursor: Any) -> bool:
-    cursor.execute("""SELECT to_regclass('"user"') IS NOT NULL AS made""")
-    row = cursor.fetchone()
-    return bool(row["made"] if isinstance(row, dict) else row[0])
+    # to_regclass would answer from the connection's cache, also after the lock.
+    cursor.execute("SELECT 1 FROM pg_tables WHERE schemaname = 'public' AND tablename = 'user'")
+    return cursor.fetchone() is not None
