@@ -1,24 +1,22 @@
-"""Serves the CA in /pki, making what is missing there; writes its certificates to /certs/private as upstream does."""
+"""One of the entry's steps, in the directory of the CA: `make` what is missing there, or serve `cfssl` or `ocsp`."""
 
 import os
-import signal
 import sys
-import threading
 from pathlib import Path
 
-from standin.authority import Authority
+from standin import authority, database
 from standin.server import Cfssl, Ocsp, serve
 
 
-def main() -> None:
-    tld = os.environ.get("TLD") or os.environ.get("DNS_TLD") or sys.exit("balena-ca: DNS_TLD is not set")
-    authority = Authority(Path("/pki"), str(tld))
-    shared = Path("/certs/private")
-    if shared.parent.is_dir():
-        authority.publish(shared)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    threading.Thread(target=serve, args=(8889, Ocsp, authority), daemon=True).start()
-    serve(8888, Cfssl, authority)
+def main(step: str) -> None:
+    here = Path()
+    if step == "make":
+        authority.make(here, os.environ["TLD"] or sys.exit("balena-ca: DNS_TLD is not set"))
+        database.make(here)
+    elif step == "cfssl":
+        serve(8888, Cfssl, authority.Authority(here))
+    else:
+        serve(8889, Ocsp, authority.Authority(here))
 
 
-main()
+main(sys.argv[1])

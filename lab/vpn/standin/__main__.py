@@ -1,59 +1,28 @@
-"""Starts OpenVPN and what belongs to it; ends when either ends, and drains when it is told to stop."""
+"""The service: registers with the api, runs the OpenVPN workers and the tunnel, and drains when it is told to stop."""
 
-import base64
-import contextlib
-import http.server
 import logging
 import os
 import signal
 import socket
-import stat
 import struct
-import subprocess
 import sys
 import threading
 import time
-import urllib.error
-from pathlib import Path
-from typing import NoReturn
 
 from standin import tunnel
 from standin.api import Api
 from standin.clients import Clients
+from standin.worker import Worker
 
-STATE = Path("/run/vpn")
-_FILES = {
-    "server.key": "VPN_OPENVPN_SERVER_KEY",
-    "server.crt": "VPN_OPENVPN_SERVER_CRT",
-    "ca.crt": "VPN_OPENVPN_CA_CRT",
-    "dh.pem": "VPN_OPENVPN_SERVER_DH",
-}
-_REQUIRED = ("API_HOST", "VPN_HOST", "VPN_PORT", "VPN_SERVICE_API_KEY", "VPN_GUEST_API_KEY", *_FILES.values())
-# Seconds: for the first registration with the api (a whole cluster may be starting), and between heartbeats.
-_REGISTER, _HEARTBEAT = 300, 15
+# src/utils/config.ts of open-balena-vpn v12.3.105, requiredVar.
+_REQUIRED = ("BALENA_API_HOST", "VPN_SERVICE_API_KEY", "VPN_BASE_SUBNET")
+# Seconds between tries of the registration, which go on for ever, and between heartbeats (src/utils/service.ts).
+_INTERVAL = 10
+# The image runs one worker for each CPU. The lab's nodes share one machine, whose CPUs all of them see.
+_MOST_WORKERS = 4
+# Seconds for the api to hear of the last devices that went; the image leaves that to chance.
+_TOLD = 2
 _SIOCGIFADDR = 0x8915  # ioctl(2) number of netdevice(7)
-
-
-class Ping(http.server.BaseHTTPRequestHandler):
-    """/ping on port 80, well once the api knows this task and until it drains."""
-
-    well = True
-
-    def handle(self) -> None:
-        # HAProxy resets the connection of a health check as soon as it has seen the status.
-        with contextlib.suppress(ConnectionError):
-            super().handle()
-
-    def do_GET(self) -> None:
-        well = self.path == "/ping" and Ping.well
-        content = b"OK" if well else b"not here"
-        self.send_response(200 if well else 503 if self.path == "/ping" else 404)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_arguments: object) -> None:
-        """Health checks come twice a second."""
 
 
 def address(interface: str) -> str:
@@ -65,58 +34,38 @@ def address(interface: str) -> str:
     return socket.inet_ntoa(answer[20:24])
 
 
-def register(api: Api, own: str) -> int:
-    """Retried while the api is not there; a refused key is final."""
-    deadline = time.monotonic() + _REGISTER
+def register(api: Api, own: str, stopping: threading.Event) -> int:
+    """Whatever the reason of a failure, it is tried again: a refused key too."""
     while True:
         try:
             return api.register(own)
-        except urllib.error.HTTPError as error:
-            if error.code in (401, 403):
-                sys.exit("vpn: the api refuses VPN_SERVICE_API_KEY: it is not the api's own")
-            reason = error
         except OSError as error:
-            reason = error
-        if time.monotonic() > deadline:
-            sys.exit(f"vpn: no registration with the api within {_REGISTER} s: {reason}")
-        logging.info("waiting for the api: %s", reason)
-        time.sleep(2)
+            logging.info("no registration with the api: %s", error)
+        if stopping.wait(_INTERVAL):
+            sys.exit(0)
 
 
-def write_files() -> None:
-    STATE.mkdir(mode=0o700, exist_ok=True)
-    for name, variable in _FILES.items():
-        path = STATE / name
-        path.touch(mode=0o600)
-        path.write_bytes(base64.b64decode(os.environ[variable]))
-    tun = Path("/dev/net/tun")
-    if not tun.exists():
-        tun.parent.mkdir(exist_ok=True)
-        os.mknod(tun, stat.S_IFCHR | 0o600, os.makedev(10, 200))  # the kernel's Documentation/networking/tuntap.rst
+def workers() -> list[Worker]:
+    count = int(os.environ["VPN_INSTANCE_COUNT"]) or os.cpu_count() or 1
+    logging.info("spawning %d workers", min(count, _MOST_WORKERS))
+    return [Worker(number) for number in range(1, min(count, _MOST_WORKERS) + 1)]
 
 
-def start() -> list[subprocess.Popen[bytes]]:
-    # Without the tokens, which neither needs.
-    names = ("PATH", "VPN_HAPROXY_USEPROXYPROTOCOL")
-    environment = {name: os.environ[name] for name in names if name in os.environ}
-    return [
-        subprocess.Popen(["openvpn", "--config", "/etc/vpn/openvpn.conf"], env=environment),
-        subprocess.Popen(["haproxy", "-db", "-f", "/etc/vpn/haproxy.cfg"], env=environment),
+def drain(clients: Clients, running: list[Worker], bound: float) -> None:
+    """New devices go elsewhere, since /ping fails by now; those here are ended one by one, in each worker at once."""
+    logging.info("draining %d devices in at most %.0f s", len(clients.connected), bound)
+    draining = [
+        threading.Thread(target=worker.drain, args=(clients.of(number), bound))
+        for number, worker in enumerate(running, 1)
     ]
-
-
-def drain(clients: Clients, processes: list[subprocess.Popen[bytes]], bound: float) -> NoReturn:
-    """New devices go elsewhere, since the check fails; those here may stay for `bound` seconds."""
-    Ping.well = False
-    deadline = time.monotonic() + bound
-    logging.info("draining %d devices for at most %.0f s", len(clients.addresses), bound)
-    while clients.addresses and time.monotonic() < deadline:
-        time.sleep(0.2)
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.wait(10)
-    sys.exit(0)
+    for thread in draining:
+        thread.start()
+    for thread in draining:
+        thread.join()
+    deadline = time.monotonic() + _TOLD
+    while clients.connected and time.monotonic() < deadline:
+        time.sleep(0.1)
+    logging.info("all %d workers drained", len(running))
 
 
 def main() -> None:
@@ -125,27 +74,25 @@ def main() -> None:
     if missing:
         sys.exit(f"vpn: not set: {', '.join(missing)}")
     stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set() if started else sys.exit(0))
-    started: list[subprocess.Popen[bytes]] = []
-    write_files()
-    api = Api(os.environ["API_HOST"], os.environ["VPN_SERVICE_API_KEY"])
-    instance = register(api, address(os.environ.get("VPN_SERVICE_REGISTER_INTERFACE", "eth0")))
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    api = Api(os.environ["BALENA_API_HOST"], os.environ["VPN_SERVICE_API_KEY"])
+    own = address(os.environ.get("VPN_SERVICE_REGISTER_INTERFACE", "eth0"))
+    instance = register(api, own, stopping)
     clients = Clients(api, instance)
     clients.serve()
-    started += start()
-    for server in (http.server.ThreadingHTTPServer(("", 80), Ping), tunnel.Server(api, clients)):
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    running = workers()
+    for worker in running:
+        worker.run()
+    threading.Thread(target=tunnel.Server(api, clients).serve_forever, daemon=True).start()
     beat = time.monotonic()
     while not stopping.wait(0.5):
-        if any(process.poll() is not None for process in started):
-            sys.exit("vpn: OpenVPN or its HAProxy ended")
-        if time.monotonic() - beat > _HEARTBEAT:
+        if time.monotonic() - beat > _INTERVAL:
             beat = time.monotonic()
             try:
                 api.heartbeat(instance)
             except OSError as error:
                 logging.error("heartbeat: %s", error)
-    drain(clients, started, float(os.environ.get("DEFAULT_SIGTERM_TIMEOUT", "120")))
+    drain(clients, running, float(os.environ["DEFAULT_SIGTERM_TIMEOUT"]))
 
 
 main()

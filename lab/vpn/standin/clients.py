@@ -15,10 +15,10 @@ _UUID = re.compile("[0-9a-f]{32}|[0-9a-f]{62}")
 
 
 class Clients:
-    """Answers OpenVPN's hooks; `addresses` maps a connected device's uuid to its address in the tunnel."""
+    """Answers OpenVPN's hooks; `connected` maps a device's uuid to its network device and address in the tunnel."""
 
     def __init__(self, api: Api, instance: int) -> None:
-        self.addresses: dict[str, str] = {}
+        self.connected: dict[str, tuple[str, str]] = {}
         self._api = api
         self._instance = instance
 
@@ -35,6 +35,10 @@ class Clients:
         server = socketserver.ThreadingUnixStreamServer(SOCKET, Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
 
+    def of(self, worker: int) -> list[str]:
+        """The uuids of the devices that are connected to that worker."""
+        return [uuid for uuid, (device, _) in list(self.connected.items()) if device == f"tun{worker}"]
+
     def answer(self, event: dict[str, str]) -> bool:
         """Whether OpenVPN may go on. A device whose connection the api does not hear of stays out."""
         uuid = event["uuid"]
@@ -45,9 +49,10 @@ class Clients:
                 return self._api.admits(uuid, event["key"])
             if event["type"] == "client-connect":
                 self._api.connected(uuid, event["address"], self._instance)
-                self.addresses[uuid] = event["address"]
-            else:
-                self.addresses.pop(uuid, None)
+                self.connected[uuid] = (event["device"], event["address"])
+            # It may be connected to another worker by now.
+            elif self.connected.get(uuid) == (event["device"], event["address"]):
+                del self.connected[uuid]
                 self._api.disconnected(uuid, self._instance)
         except (OSError, urllib.error.URLError) as error:
             logging.error("%s of %s: the api did not take it: %s", event["type"], uuid, error)

@@ -19,8 +19,8 @@ def main() -> int:
     event = {"type": said["script_type"], "uuid": said.get("common_name", "")}
     if event["type"] == "user-pass-verify":
         event["uuid"], event["key"] = Path(sys.argv[1]).read_text().splitlines()[:2]
-    elif event["type"] == "client-connect":
-        event["address"] = said["ifconfig_pool_remote_ip"]
+    else:
+        event |= {"address": said["ifconfig_pool_remote_ip"], "device": said["dev"]}
     with socket.socket(socket.AF_UNIX) as stream:
         stream.settimeout(_PATIENCE)
         stream.connect(SOCKET)

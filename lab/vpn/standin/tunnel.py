@@ -77,9 +77,9 @@ class _Handler(socketserver.BaseRequestHandler):
             password = task = None
         if not password:
             return None, b"HTTP/1.0 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n"
-        address = self.server.clients.addresses.get(target[1].decode())
-        if address:
-            upstream = socket.create_connection((address, int(target[2])), _PATIENCE)
+        here = self.server.clients.connected.get(target[1].decode())
+        if here:
+            upstream = socket.create_connection((here[1], int(target[2])), _PATIENCE)
             return upstream, b"HTTP/1.0 200 Connection established\r\n\r\n"
         if not task or task == self.request.getsockname()[0]:
             return None, b"HTTP/1.0 404 Not Found\r\n\r\n"
