@@ -33,8 +33,8 @@ def load(project: Project, *, lab: bool, extra: Mapping[str, str] | None = None)
     pki.check(directory, values["DNS_TLD"])
     if values.get("ROOT_CA"):
         pki.require_named(directory, values["ROOT_CA"], values.sources["ROOT_CA"])
-    if public:
-        values = settings.load(project, {**public, **(extra or {})})
+    public["VPN_OPENVPN_CA_CRT"] = pki.vpn_authorities(directory, public.get("ROOT_CA") or values.get("ROOT_CA", ""))
+    values = settings.load(project, {**public, **(extra or {})})
     files = project.compose_files(lab=lab, mesh=values["INGRESS_MODE"] == "mesh")
     definitions = compose.load(files, environment=values.interpolation(), profiles=values.profiles)
     return Deployment(project, values, definitions, stack.compile(definitions))

@@ -52,7 +52,7 @@ def leaves(directory: Path, dns_tld: str, issuer: Authority, sent: bytes) -> dic
     return {
         "ocsp.pem": lambda: certificate_pem(certificates.ocsp(ocsp_key, dns_tld, issuer)),
         "api.pem": lambda: _server(api_key, [f"api.{dns_tld}"], dns_tld, issuer),
-        # The images use this one file as OpenVPN's certificate and as its CA file.
+        # What OpenVPN sends; its CA file is made of other certificates (pki.vpn_authorities).
         "vpn.pem": lambda: _server(vpn_key, vpn_names, dns_tld, issuer) + sent,
         "chain.pem": lambda: _chain(dns_tld, issuer, sent),
     }

@@ -105,6 +105,32 @@ def public_values(directory: Path) -> dict[str, str]:
     return {name: b64encode(read(path)).decode() for name, path in files.items()}
 
 
+def vpn_authorities(directory: Path, authority: str) -> str:
+    """VPN_OPENVPN_CA_CRT (base64 of PEM): those of ca-bundle.pem that `authority` (ROOT_CA) has not, else a newline.
+
+    The image's OpenVPN reads one after the other as its CA file (open-balena-vpn v12.3.103, ca.crt.tmpl) and refuses a
+    file in which a subject's name stands twice (OpenVPN 2.6, ssl_openssl.c, tls_ctx_load_ca). Where the variable is
+    unset the image takes vpn.pem, and that brings along the CA certificates that servers send: these very ones, or of
+    the same name. Raises UsageError for an `authority` that has a name twice, or is none.
+    """
+    from cryptography import x509
+
+    from openbalena.secrets.keys import certificate_pem, read_certificates
+
+    try:
+        named = [one.subject for one in x509.load_pem_x509_certificates(b64decode(authority))] if authority else []
+    except ValueError:
+        raise UsageError("ROOT_CA: expected base64 of PEM certificates: set it to that, or remove it") from None
+    for name in named:
+        if named.count(name) > 1:
+            raise UsageError(
+                f"ROOT_CA: has more than one certificate of the name {name.rfc4514_string()}, which the VPN's OpenVPN "
+                "refuses: leave one of them"
+            )
+    others = [one for one in read_certificates(directory / "ca-bundle.pem") if one.subject not in named]
+    return b64encode(certificate_pem(*others) or b"\n").decode()
+
+
 def serves_own(directory: Path) -> bool:
     """Whether HAProxy's certificate is of a CA of the deployment's own that is trusted; also where there is none yet.
 

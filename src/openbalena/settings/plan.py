@@ -62,7 +62,7 @@ def _wanted(settings: Settings, answers: Mapping[str, str], tokens: Mapping[str,
     """What belongs into `.env`: answers, tokens, what the environment sets, and what is derived from others."""
     described = variables()
     names = {name for name, v in described.items() if not v.unused and (name in os.environ or v.derive)}
-    names -= {"COMPOSE_PROFILES", "PKI_DIR", "API_TOKENAUTH_JWKS"}
+    names -= {"COMPOSE_PROFILES", "PKI_DIR", "API_TOKENAUTH_JWKS", "VPN_OPENVPN_CA_CRT"}
     names |= answers.keys() | tokens.keys()
     return {name: settings[name] for name in described if name in names and name in settings}
 

@@ -1,17 +1,20 @@
 """What `lint`, `up`, `swarm-up` and `stack render` refuse or warn of before anything is rendered."""
 
 import shutil
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from openbalena.cli.main import main
 from openbalena.secrets import certificates, replace
 from openbalena.secrets.certificates import Authority
-from openbalena.secrets.keys import certificate_pem, read_certificates, read_key
+from openbalena.secrets.keys import certificate_pem, key_pem, new_key, read_certificates, read_key
 from openbalena.settings.variables import variables
 
 COMMANDS = [["lint"], ["up"], ["update"], ["swarm-up"], ["swarm-up", "--dry-run"], ["stack", "render", "-o"]]
@@ -94,6 +97,34 @@ def test_a_root_ca_of_hand_has_to_have_what_haproxy_s_certificate_leads_to(
         "environment variable ROOT_CA: ROOT_CA cannot be this: expected base64 of PEM certificates"
         in capsys.readouterr().err
     )
+
+
+def openvpn_s_authorities(directory: Path) -> tuple[bytes, bytes]:
+    """What the VPN's image puts one after the other, as the rendered stack has it."""
+    shutil.rmtree(directory / "rendered", ignore_errors=True)
+    assert run(directory, ["stack", "render", "-o"]) == 0
+    environment = yaml.safe_load((directory / "rendered" / "stack.yml").read_text())["services"]["vpn"]["environment"]
+    return b64decode(environment["ROOT_CA"]), b64decode(environment["VPN_OPENVPN_CA_CRT"])
+
+
+def test_the_vpn_gets_each_authority_once(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pki = directory / "pki"
+    bundle, root = (pki / "ca-bundle.pem").read_bytes(), (pki / "ca-0.pem").read_bytes()
+    server_ca = (pki / "server-ca-0.pem").read_bytes()
+    assert openvpn_s_authorities(directory) == (bundle, b"\n")
+    monkeypatch.setenv("ROOT_CA", b64encode(root).decode())
+    assert openvpn_s_authorities(directory) == (root, server_ca)
+    monkeypatch.delenv("ROOT_CA")
+    # HAProxy's is of a public CA: services trust what their images trust.
+    key = new_key()
+    (pki / "chain.pem").write_bytes(certificate_pem(public_leaf(key)) + key_pem(key))
+    assert openvpn_s_authorities(directory) == (b"", bundle)
+
+
+def public_leaf(key: EllipticCurvePrivateKey) -> x509.Certificate:
+    authority = new_key()
+    issuer = Authority(certificates.root_ca(authority, "public.example.com"), authority)
+    return certificates.server(key, ["my.example.com", "*.my.example.com"], "my.example.com", issuer)
 
 
 @pytest.mark.parametrize("command", [["lint"], ["swarm-up", "--dry-run"]], ids=" ".join)

@@ -3,19 +3,20 @@
 import shutil
 import ssl
 import time
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from openbalena import files
 from openbalena.cluster import stored
 from openbalena.errors import OperationError, UsageError
-from openbalena.secrets import bundle, certificates, expiry, pki, renew, replace, tokens
-from openbalena.secrets.check import problems
+from openbalena.secrets import bundle, certificates, expiry, keys, pki, renew, replace, tokens
+from openbalena.secrets.check import problems, under
 from openbalena.secrets.directory import STEP
-from openbalena.secrets.keys import read_certificates
+from openbalena.secrets.keys import certificate_pem, read_certificates
 from openbalena.secrets.phases import Phase, phase
 
 DOMAIN = "my.example.com"
@@ -284,3 +285,29 @@ def test_while_it_is_replaced_the_warning_says_how_far_it_is(at: Path) -> None:
     ]
     assert named == [], "its end is what the rotation is for"
     assert {item.path.name for item in expiry.held(at)} >= {"ca-previous.pem", "server-ca-previous.pem", "ca-cross.pem"}
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_openvpn_s_authorities_have_no_name_twice_and_lead_from_its_certificate_to_a_root(at: Path, steps: int) -> None:
+    go(at, steps)
+    bundle_of = read_certificates(at / "ca-bundle.pem")
+    own, foreign = pki.public_values(at)["ROOT_CA"], b64encode(certificate_pem(another_root())).decode()
+    for root_ca, more in ((own, 0), ("", 0), (foreign, 1)):
+        # What the image makes of the two, ca.crt.
+        content = b64decode(root_ca) + b"\n" + b64decode(pki.vpn_authorities(at, root_ca))
+        held = x509.load_pem_x509_certificates(content)
+        assert len({each.subject for each in held}) == len(held) == len(bundle_of) + more
+        assert set(bundle_of) <= set(held)
+        assert under((at / "vpn.pem").read_bytes(), content)
+    # Without the variable the image would add vpn.pem, which has names of the bundle.
+    assert {each.subject for each in read_certificates(at / "vpn.pem")} & {each.subject for each in bundle_of}
+
+
+def test_a_root_ca_of_one_s_own_with_a_name_twice_is_refused(at: Path) -> None:
+    root = (at / "ca-0.pem").read_bytes()
+    with pytest.raises(UsageError, match=r"^ROOT_CA: has more than one certificate of the name .*CN=Root CA of"):
+        pki.vpn_authorities(at, b64encode(root + root).decode())
+
+
+def another_root() -> x509.Certificate:
+    return certificates.root_ca(keys.new_key(), "another.example.com")
