@@ -41,11 +41,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _loaded(context: Context) -> "tuple[Deployment, tuple[str, ...]]":
     """The deployment, and which of its volumes go to the NFS server."""
-    from openbalena import deployment, settings
+    from openbalena import deployment
     from openbalena.storage import nfs
 
     loaded = deployment.load(context.project, lab=context.lab)
-    settings.require_intact(loaded.settings, cluster=True)
     for warning in loaded.settings.warnings:
         context.console.warn(warning)
     nfs.require_server(loaded.settings)
@@ -53,11 +52,12 @@ def _loaded(context: Context) -> "tuple[Deployment, tuple[str, ...]]":
 
 
 def _up(args: argparse.Namespace, context: Context, loaded: "Deployment", on_nfs: tuple[str, ...]) -> int:
-    from openbalena import handover
+    from openbalena import handover, settings
     from openbalena.cluster import demand, lock, mesh, preflight, state
     from openbalena.cluster import engine as engines
     from openbalena.storage import external, guard, nfs, record
 
+    settings.require_intact(loaded.settings, cluster=True)
     console, stack = context.console, loaded.settings["STACK_NAME"]
     engine = engines.current(context.lab)
     with engine.client() as client:
