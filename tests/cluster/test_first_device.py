@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import balena_cli
@@ -53,13 +54,27 @@ def test_it_leads_to_a_device_that_is_registered(deployed: Project, tmp_path: Pa
     )
 
 
-def test_what_is_left_out_says_why() -> None:
-    left = [block for block in doc_blocks.blocks(PAGE) if block.not_run]
-    assert left and all(len(block.not_run.split()) > 3 for block in left)
-    commands = {
-        word
-        for block in doc_blocks.blocks(PAGE)
-        if not block.not_run
-        for word in re.findall(r"balena (\w+)", block.text)
-    }
-    assert commands >= {"login", "whoami", "fleet", "device", "config", "logout"}
+LEFT_OUT = [block for block in doc_blocks.blocks(PAGE) if block.not_run]
+
+
+def test_what_is_left_out_says_why_and_is_not_what_can_be_run() -> None:
+    assert LEFT_OUT and all(len(block.not_run.split()) > 3 for block in LEFT_OUT)
+    run = "\n".join(block.text for block in doc_blocks.blocks(PAGE) if not block.not_run)
+    assert set(re.findall(r"balena (\w+)", run)) >= {"login", "whoami", "fleet", "device", "config", "logout"}
+
+
+@pytest.mark.parametrize("block", LEFT_OUT, ids=lambda block: f"line {block.line}")
+def test_the_commands_that_are_left_out_are_there(block: doc_blocks.Block, tmp_path: Path) -> None:
+    for line in block.text.replace("\\\n", " ").splitlines():
+        for words, rest in re.findall(r"(?:^|\s)balena((?: [a-z][a-z-]*(?=\s|$))+)(.*)", line):
+            help_ = subprocess.run(
+                [balena_cli.program(), *words.split(), "--help"],
+                env={**os.environ, "HOME": str(tmp_path), "BALENARC_NO_SENTRY": "1"},
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=_BOUND,
+            ).stdout
+            assert f"balena{words}" in help_
+            for option in re.findall(r"--[a-z-]+", rest):
+                assert re.search(rf"{option}\b", help_), f"{words} has no {option}"
