@@ -10,7 +10,6 @@ import redis
 from standin import contracts, image_store, settings, workers
 from standin.api import Api
 from standin.auth import Sessions
-from standin.client import Client
 from standin.devices import Devices
 from standin.heartbeat import Heartbeats
 from standin.migrations import ModelExistsError
@@ -34,9 +33,7 @@ def serve(values: settings.Settings) -> None:
     heartbeats = Heartbeats(connection, store)
     heartbeats.start()
     devices = Devices(store, heartbeats, values.vpn_service_key)
-    sessions = Sessions(values, connection)
-    routes = [*Api(values, store, sessions, devices).routes(), *Client(values, store, sessions).routes()]
-    server = Server(values.port, routes)
+    server = Server(values.port, Api(values, store, Sessions(values, connection), devices).routes())
     print(f"Server listening in production mode on port {values.port}", flush=True)
     image_store.ask(store, values.image_store)
     contracts.start(store, values.contracts_source, values.stand_in.contracts_seconds)

@@ -6,6 +6,7 @@ import socket
 
 from standin import odata, relations
 from standin.auth import Sessions, registry_token
+from standin.client import Client
 from standin.client_address import client_address
 from standin.devices import Devices, equal
 from standin.server import Request, Response, Route
@@ -44,6 +45,7 @@ class Api:
         """For server.Server."""
         resource = "|".join(_RESOURCES)
         return [
+            *Client(self._settings, self._store, self._sessions).routes(),
             ("GET", "/ping", lambda _: Response(200, "OK")),
             ("POST", "/login_", self.login),
             ("GET", "/user/v1/whoami", self.whoami),
