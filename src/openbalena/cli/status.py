@@ -4,6 +4,7 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from openbalena.cli import next_steps
 from openbalena.cli.context import Context
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 0 when every service is healthy, 1 otherwise."""
-    from openbalena.cli import next_steps
     from openbalena.standalone import containers, deployment
 
     standalone = deployment.load(context.project, lab=context.lab)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from openbalena.cli import next_steps
 from openbalena.cli.console import WIDTH, folded
 from openbalena.cli.context import Context
 from openbalena.invocation import invocation
@@ -30,7 +31,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 0 when every service has converged, 1 otherwise."""
     from openbalena import settings
-    from openbalena.cli import next_steps
     from openbalena.cluster import engine as engines
     from openbalena.cluster import nodes, state
 

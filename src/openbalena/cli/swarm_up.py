@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from openbalena.cli import next_steps
 from openbalena.cli.config import unchanged
 from openbalena.cli.context import Context
 from openbalena.cli.numbers import seconds
@@ -119,7 +120,6 @@ def _deploy(
     resolve: bool,
 ) -> int:
     from openbalena import stack as stacks
-    from openbalena.cli import next_steps
     from openbalena.cluster import again, demand, deploy, one_service, staged, state
 
     console, stack, directory = context.console, loaded.settings["STACK_NAME"], context.project.rendered

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from openbalena.cli import next_steps
 from openbalena.cli.context import Context
 from openbalena.cli.numbers import seconds
 from openbalena.errors import OperationError
@@ -33,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where a service is not healthy in time or ACME gives no certificate; its last log lines say why."""
     from openbalena import settings
-    from openbalena.cli import acme_progress, next_steps
+    from openbalena.cli import acme_progress
     from openbalena.standalone import certificates, deployment
 
     if args.command == "wait":
