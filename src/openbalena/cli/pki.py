@@ -86,7 +86,9 @@ def replace(args: argparse.Namespace, context: Context, values: Settings) -> Non
 
 def _show(args: argparse.Namespace, context: Context, values: Settings) -> int:
     from openbalena.secrets import expiry
+    from openbalena.secrets.certificates import permitted
     from openbalena.secrets.check import problems
+    from openbalena.secrets.keys import read_certificates
     from openbalena.secrets.phases import phase
 
     directory = Path(values["PKI_DIR"])
@@ -116,6 +118,15 @@ def _show(args: argparse.Namespace, context: Context, values: Settings) -> int:
     context.console.table([("FILE", "FOR", "NAMES", "ISSUER", "ENDS", "DAYS"), *rows])
     if now_in := phase(directory):
         context.console.say(f"The CA is being replaced: {now_in.text} (secrets rotate CA goes on)")
+    issuer = directory / "server-ca-0.pem"
+    if issuer.exists() and (domains := permitted(read_certificates(issuer)[0])) is None:
+        context.console.say(
+            f"{issuer.name} may issue for any name (name constraints came later): whoever gets its key, or "
+            f"HAPROXY_PASSWORD, passes for any site where the root is trusted. One that secrets rotate CA makes may for "
+            f"{values['DNS_TLD']} alone"
+        )
+    elif issuer.exists():
+        context.console.say(f"{issuer.name} may issue for {', '.join(domains or [])} and names below alone.")
     for warning in [*problems(directory, values["DNS_TLD"], ended=False), *expiry.warnings(directory)]:
         context.console.warn(warning)
     return 0

@@ -37,9 +37,25 @@ def root_ca(key: PrivateKey, dns_tld: str, mark: str = "") -> x509.Certificate:
 
 
 def server_ca(key: PrivateKey, dns_tld: str, root: Authority, mark: str = "") -> x509.Certificate:
-    """A CA certificate under `root` that may issue no further CA. `mark` as in `root_ca`."""
+    """A CA certificate under `root` that may issue no further CA, and for names of the domain alone.
+
+    Its key signs for whoever has HAPROXY_PASSWORD, and machines trust the root for every site (RFC 5280, 4.2.1.10: a
+    name permits those below it). The root stays free to sign another server CA when the domain changes. `mark` as in
+    `root_ca`.
+    """
     name = _name(f"Server CA{mark} of {dns_tld}", f"Server CA{mark}")
-    return _sign(_ca(_issued(name, key.public_key(), root, CA_LIFETIME), path_length=0), root.key)
+    builder = _ca(_issued(name, key.public_key(), root, CA_LIFETIME), path_length=0)
+    constraints = x509.NameConstraints(permitted_subtrees=[x509.DNSName(dns_tld)], excluded_subtrees=None)
+    return _sign(builder.add_extension(constraints, critical=True), root.key)
+
+
+def permitted(authority: x509.Certificate) -> list[str] | None:
+    """The domains for which `authority` may issue, each with all below it; None where it may for any."""
+    try:
+        found = authority.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees
+    except x509.ExtensionNotFound:
+        return None
+    return [name.value for name in found or [] if isinstance(name, x509.DNSName)] or None
 
 
 def cross(root: x509.Certificate, key: PublicKey, issuer: Authority) -> x509.Certificate:

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from openbalena.errors import UsageError
 from openbalena.files import read
 from openbalena.secrets import whole
+from openbalena.secrets.certificates import permitted
 from openbalena.secrets.directory import KINDS, STEP, authority_files
 from openbalena.secrets.hosts import HOSTS, lacking
 from openbalena.secrets.jwks import key_id, key_set
@@ -138,11 +139,31 @@ def _domain(directory: Path, dns_tld: str) -> Iterator[str]:
     needed = {"api.pem": ["api"], "vpn.pem": ["vpn"], "chain.pem": HOSTS}
     there = {file: _names(read_certificates(directory / file)[0]) for file in needed if (directory / file).exists()}
     foreign = [file for file, names in there.items() if lacking(names, dns_tld, needed[file])]
+    names = there[foreign[-1]] if foreign else []
+    issuer = directory / "server-ca-0.pem"
+    if issuer.exists() and (domains := _elsewhere(issuer, dns_tld)):
+        names = names or domains
+        bound = ("server-ca-0.pem", "ca-bundle.pem", "ocsp.pem", "api.pem", "vpn.pem", "chain.pem")
+        foreign = [name for name in bound if (directory / name).exists() and (name != "chain.pem" or _ours(directory))]
     if foreign:
         yield (
-            f"{directory}: not for the domain {dns_tld}, but for {', '.join(there[foreign[-1]]) or 'no name'}: "
+            f"{directory}: not for the domain {dns_tld}, but for {', '.join(names) or 'no name'}: "
             f"{', '.join(foreign)}: set DNS_TLD back, or delete these files (keys beside them may stay) and run config"
         )
+    waiting = directory / "server-ca-next.pem"
+    if waiting.exists() and (domains := _elsewhere(waiting, dns_tld)):
+        yield f"{waiting}: may issue for {', '.join(domains)} alone: set DNS_TLD back, and {_ROTATE} until it has ended"
+
+
+def _elsewhere(authority: Path, dns_tld: str) -> list[str]:
+    """The domains for which `authority` may issue, where `dns_tld` is not among them or below one."""
+    domains = permitted(read_certificates(authority)[0])
+    return [] if domains is None or any(f".{dns_tld}".endswith(f".{domain}") for domain in domains) else domains
+
+
+def _ours(directory: Path) -> bool:
+    """Whether HAProxy's certificate is of the CA that issues here."""
+    return issued(read_certificates(directory / "chain.pem")[0], read_certificates(directory / "server-ca-0.pem")[0])
 
 
 def _names(certificate: x509.Certificate) -> list[str]:

@@ -121,9 +121,15 @@ def test_another_domain_is_refused_with_what_to_do(copied: Path) -> None:
     assert contents(copied) == before
     for name in ("api.pem", "vpn.pem", "chain.pem"):
         (copied / name).unlink()
+    # The server CA may not sign for it either; the root, which devices trust, may sign another.
+    with pytest.raises(UsageError, match="but for my.example.com: server-ca-0.pem, ca-bundle.pem, ocsp.pem: set"):
+        pki.ensure(copied, "other.example.com")
+    for name in ("server-ca-0.pem", "ca-bundle.pem", "ocsp.pem"):
+        (copied / name).unlink()
     pki.ensure(copied, "other.example.com")
     # The key stays, so tokens that the api signed go on being valid.
     assert (copied / "api.kid").read_bytes() == before["api.kid"]
+    assert (copied / "ca-0.pem").read_bytes() == before["ca-0.pem"]
 
 
 def test_a_certificate_of_another_ca_is_refused(copied: Path, tmp_path: Path) -> None:
@@ -159,9 +165,9 @@ def test_an_ended_certificate_is_refused(copied: Path, monkeypatch: pytest.Monke
         pki.ensure(copied, DOMAIN)
 
 
-def test_the_public_devices_key_may_stand_alone(tmp_path: Path) -> None:
+def test_the_public_devices_key_may_stand_alone(made: Path, tmp_path: Path) -> None:
     (tmp_path / "pki").mkdir()
-    (tmp_path / "pki" / "devices.rsa.key.pub").write_text("ssh-rsa AAAA me@safe\n")
+    shutil.copy(made / "devices.rsa.key.pub", tmp_path / "pki")
     pki.ensure(tmp_path / "pki", DOMAIN)
     assert not (tmp_path / "pki" / "devices.rsa.key").exists()
 

@@ -17,7 +17,8 @@ import debian
 import pytest
 
 from openbalena.project import ROOT
-from openbalena.secrets import pki
+from openbalena.secrets import certificates, phases, pki
+from openbalena.secrets.keys import certificate_pem, key_pem, new_key
 
 DOMAIN = "my.example.com"
 
@@ -96,6 +97,32 @@ def test_certificates_say_what_they_are_for(made: Path) -> None:
             timeout=30,
         )
         assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        (f"x.{DOMAIN}", "OK"),
+        (f"*.devices.{DOMAIN}", "OK"),
+        ("accounts.google.com", "permitted subtree violation"),
+        (f"not{DOMAIN}", "permitted subtree violation"),
+    ],
+)
+def test_the_server_ca_may_issue_for_the_domain_alone(made: Path, tmp_path: Path, name: str, says: str) -> None:
+    """Whoever has its key, or balena-ca's password, would pass for any site where the root is trusted."""
+    text = run("openssl", "x509", "-in", made / "server-ca-0.pem", "-noout", "-text")
+    assert re.search(rf"Name Constraints: critical\s+Permitted:\s+DNS:{re.escape(DOMAIN)}\n", text)
+    key = new_key()
+    issued = certificates.server(key, [name], DOMAIN, phases.authority(made, "server-ca-0"))
+    (tmp_path / "own.pem").write_bytes(certificate_pem(issued) + key_pem(key))
+    done = subprocess.run(
+        ["openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", made / "ca-0.pem"]
+        + ["-untrusted", made / "server-ca-0.pem", tmp_path / "own.pem"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert says in done.stdout + done.stderr
 
 
 def test_a_client_with_the_root_alone_accepts_the_server(made: Path, tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from openbalena.cli.main import main
 from openbalena.errors import UsageError
-from openbalena.secrets import check, expiry, pki, renew
+from openbalena.secrets import check, expiry, phases, pki, renew
 from openbalena.secrets.directory import FILES
 from openbalena.secrets.keys import certificate_pem, key_pem, new_ssh_key, read_certificates, read_key
 
@@ -183,6 +185,31 @@ def test_a_clock_that_is_behind_issues_nothing(copied: Path, monkeypatch: pytest
     assert (copied / "chain.pem").read_bytes() == before
     with pytest.raises(UsageError, match="set the clock"):
         pki.check(copied, DOMAIN)
+
+
+def test_a_ca_without_constraints_goes_on_and_is_named(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ["--project-directory", str(tmp_path)]
+    shutil.copytree(made, tmp_path / "pki")
+    assert main(["config", "--dns-tld", DOMAIN, "--yes", *at]) == 0
+    assert main(["pki", "show", *at]) == 0
+    assert f"server-ca-0.pem may issue for {DOMAIN} and names below alone" in capsys.readouterr().out
+    unbound(tmp_path / "pki")
+    assert check.problems(tmp_path / "pki", DOMAIN) == []
+    assert main(["pki", "show", *at]) == 0
+    assert "server-ca-0.pem may issue for any name" in capsys.readouterr().out
+
+
+def unbound(directory: Path) -> None:
+    """Make the server CA in `directory` one of the kind that was made before there were name constraints."""
+    own, root = read_certificates(directory / "server-ca-0.pem")[0], phases.authority(directory, "ca-0")
+    builder = x509.CertificateBuilder(
+        root.certificate.subject, own.subject, own.public_key(), own.serial_number, own.not_valid_before_utc,
+        own.not_valid_after_utc, [one for one in own.extensions if not isinstance(one.value, x509.NameConstraints)],
+    )  # fmt: skip
+    (directory / "server-ca-0.pem").write_bytes(certificate_pem(builder.sign(root.key, SHA256())))
+    (directory / "ca-bundle.pem").write_bytes(phases.bundle(directory))
 
 
 def test_pki_show_lists_and_warns(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
