@@ -10,6 +10,8 @@ import argparse
 from openbalena import settings
 from openbalena.cli import pki, up
 from openbalena.cli.context import Context
+from openbalena.errors import OperationError
+from openbalena.invocation import invocation
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,4 +24,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 2 for a certificate that does not fit; nothing was changed then."""
     up.complete(context)
     pki.replace(args, context, settings.configured(context.project))
-    return up.run(args, context)
+    back = (
+        f"{invocation(context.project, lab=context.lab)} custom-pki --remove goes back to the private CA's certificate"
+    )
+    try:
+        status = up.run(args, context)
+    except OperationError as error:
+        raise (error if args.remove else OperationError(f"{error}\n{back}")) from None
+    if status and not args.remove:
+        context.console.warn(back)
+    return status

@@ -9,7 +9,7 @@ sync    give HAProxy's certificate to a running cluster; no connection is cut
 
 import argparse
 import os
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -163,7 +163,10 @@ def _import(args: argparse.Namespace, context: Context, values: Settings) -> Non
     console, project, directory = context.console, context.project, Path(values["PKI_DIR"])
     files = (args.certificate, args.key, args.ca)
     sources = files if any(files) else pki.OWN
-    found = imported.checked(*_given(args, values), values["DNS_TLD"], tuple(map(str, sources)))
+    given, used = _given(args, values), b64decode(dotenv.read(project.env_file).values.get("ROOT_CA", ""))
+    found = imported.checked(
+        *given, values["DNS_TLD"], tuple(map(str, sources)), public=imported.public_roots(), in_use=used
+    )
     pem = dict(zip(pki.OWN, (found.certificate, found.key, found.authority), strict=True))
     encoded = {name: b64encode(content).decode() for name, content in pem.items()}
     if clash := [name for name in encoded if os.environ.get(name, encoded[name]) != encoded[name]]:

@@ -1,5 +1,7 @@
 """A certificate of the user's own: everything about it is checked before any of it is used."""
 
+import ssl
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,8 +34,14 @@ def checked(
     authority: bytes,
     dns_tld: str,
     named: Sequence[str] = ("the certificate", "the key", "the CA"),
+    *,
+    public: Sequence[x509.Certificate] | None = None,
+    in_use: bytes = b"",
 ) -> Imported:
     """The PEM files of a certificate with its intermediates, its key, and its private CA (empty for a public one).
+
+    Without a private CA it has to lead to one of `public`, where they are given: clients and services know those alone.
+    A private CA that is `in_use` (PEM) goes on, although strict clients refuse it.
 
     Raises one UsageError that names all that is wrong: form (with what the three are `named`), key, order of the chain,
     strength, names, dates, CA.
@@ -49,7 +57,7 @@ def checked(
         *(sentence for number, held in enumerate(chain, 1) for sentence in _strength(number, held.public_key())),
         *_dates(chain, now),
         *_names(chain[0], dns_tld),
-        *(_authority(chain[-1], authorities, now) if authorities else _public(chain[0])),
+        *(_authority(chain[-1], authorities, now, in_use) if authorities else _public(chain, public)),
     ]
     if wrong:
         raise UsageError("this certificate cannot be used:\n  " + "\n  ".join(wrong))
@@ -104,22 +112,48 @@ def _names(certificate: x509.Certificate, dns_tld: str) -> Iterator[str]:
         )
 
 
-def _authority(last: x509.Certificate, authorities: Sequence[x509.Certificate], now: datetime) -> Iterator[str]:
+def public_roots() -> list[x509.Certificate]:
+    """The public CAs that this machine knows (SSL_CERT_FILE, as OpenSSL reads it), else Mozilla's of the package."""
+    context = ssl.create_default_context()
+    if not context.cert_store_stats()["x509_ca"]:
+        import certifi
+
+        context.load_verify_locations(certifi.where())
+    with warnings.catch_warnings():
+        # Of roots that are older than today's rules for serial numbers.
+        warnings.simplefilter("ignore")
+        return [x509.load_der_x509_certificate(der) for der in context.get_ca_certs(binary_form=True)]
+
+
+def _authority(
+    last: x509.Certificate, authorities: Sequence[x509.Certificate], now: datetime, in_use: bytes
+) -> Iterator[str]:
     if last not in authorities and not any(issued(last, issuer) for issuer in authorities):
         yield "it was not issued by the given CA: give that CA's certificate, and the intermediates after the server's"
     for certificate in authorities:
         basic = _extension(certificate, x509.BasicConstraints)
         if basic is None or not basic.ca:
             yield "what is given as the CA is no CA certificate (its basic constraints do not say so)"
+        if _extension(certificate, x509.KeyUsage) is None and certificate_pem(certificate) not in in_use:
+            # RFC 5280, 4.2.1.3: conforming CAs MUST include it.
+            yield (
+                "the CA's certificate has no key usage extension, so Python 3.13 and other strict clients refuse it, "
+                "services of the deployment among them: have it made with keyUsage=critical,keyCertSign,cRLSign"
+            )
         if certificate.not_valid_after_utc <= now:
             yield f"the CA ended on {certificate.not_valid_after_utc:%Y-%m-%d}"
         if certificate.not_valid_before_utc > now:
             yield f"the CA is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
 
 
-def _public(first: x509.Certificate) -> Iterator[str]:
-    if first.issuer == first.subject:
+def _public(chain: Sequence[x509.Certificate], public: Sequence[x509.Certificate] | None) -> Iterator[str]:
+    if chain[0].issuer == chain[0].subject:
         yield "it is self-signed, and no public CA's: have a CA issue it, and give that CA where it is a private one"
+    elif public is not None and not any(one in public or any(issued(one, root) for root in public) for one in chain):
+        yield (
+            "no public CA that this machine knows issued it: give its CA (--ca, ROOT_CA) where that is a private one, "
+            "and the intermediates after the server's certificate otherwise"
+        )
 
 
 def _extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:
@@ -138,5 +172,4 @@ def _warnings(
     if lacking(names(chain[0]), dns_tld, [DEVICES]):
         yield f"it is not for *.devices.{dns_tld}: devices' public URLs will not be trusted"
     if any(_extension(certificate, x509.KeyUsage) is None for certificate in authorities):
-        # RFC 5280, 4.2.1.3: conforming CAs MUST include it; Python 3.13 and others check that.
         yield "the CA's certificate has no key usage extension: strict clients refuse it"

@@ -85,6 +85,17 @@ def test_a_certificate_that_names_each_host_is_used_and_given_up_again(
     assert main(["lint", *where]) == 0 and pki.serves_own(project / "pki")
 
 
+@pytest.mark.parametrize("command", [["custom-pki"], ["pki", "import"]])
+def test_a_private_ca_that_was_not_given_is_asked_for(
+    command: list[str], project: Path, own: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The deployment would be down: no service trusts what HAProxy serves."""
+    before = {path: path.read_bytes() for path in (project / ".env", project / "pki" / "chain.pem")}
+    assert main([*command, *own[:4], "--project-directory", str(project)]) == 2
+    assert "no public CA that this machine knows issued it" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in before} == before
+
+
 @pytest.mark.parametrize("number", [1, 3, 5])
 def test_a_file_that_is_no_pem_is_named(
     number: int, project: Path, own: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from openbalena.errors import UsageError
 from openbalena.secrets import check
 from openbalena.secrets.hosts import covers
-from openbalena.secrets.imported import checked
+from openbalena.secrets.imported import checked, public_roots
 from openbalena.secrets.keys import PrivateKey, belongs, key_in
 
 DOMAIN = "my.example.com"
@@ -151,7 +152,33 @@ def test_a_ca_that_is_none_and_one_that_strict_clients_refuse() -> None:
     assert "no CA certificate" in refusal(SERVER.pem + MIDDLE.pem, SERVER.key_pem, SERVER.pem)
     lax = issue("lax", usage=False)
     server = issue("server", lax, NAMES)
-    assert "key usage" in checked(server.pem, server.key_pem, lax.pem, DOMAIN).warnings[0]
+    assert "no key usage extension" in refusal(server.pem, server.key_pem, lax.pem)
+    # What is in use can be renewed.
+    assert "key usage" in checked(server.pem, server.key_pem, lax.pem, DOMAIN, in_use=ROOT.pem + lax.pem).warnings[0]
+
+
+def test_what_no_public_ca_issued_needs_its_own() -> None:
+    """Otherwise no client and no service trusts what HAProxy serves."""
+    known = [issue("another public root").certificate]
+    for chain in (SERVER.pem, SERVER.pem + MIDDLE.pem, SERVER.pem + MIDDLE.pem + ROOT.pem):
+        with pytest.raises(UsageError, match="no public CA that this machine knows issued it: give its CA"):
+            checked(chain, SERVER.key_pem, b"", DOMAIN, public=known)
+    with pytest.raises(UsageError, match="no public CA"):
+        checked(SERVER.pem, SERVER.key_pem, b"", DOMAIN, public=[ROOT.certificate])  # the intermediate is missing
+    known.append(ROOT.certificate)
+    for chain in (SERVER.pem + MIDDLE.pem, SERVER.pem + MIDDLE.pem + ROOT.pem):
+        assert checked(chain, SERVER.key_pem, b"", DOMAIN, public=known).certificate == chain
+    assert checked(SERVER.pem + MIDDLE.pem, SERVER.key_pem, ROOT.pem, DOMAIN, public=[]).authority == ROOT.pem
+
+
+def test_the_public_cas_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(public_roots()) > 100
+    (tmp_path / "ca.pem").write_bytes(ROOT.pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    assert public_roots() == [ROOT.certificate]
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    assert len(public_roots()) > 100, "of the package"
 
 
 def test_dates() -> None:
