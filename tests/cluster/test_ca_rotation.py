@@ -48,7 +48,7 @@ def refused(project: Project, authority: str) -> bool:
 
 
 def step(project: Project, *options: str) -> "subprocess.CompletedProcess[str]":
-    done = tool(project, "secrets", "rotate", "CA", "--yes", *options)
+    done = tool(project, "secrets", "rotate", "CA", "--yes", "--after-days", "0", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 
@@ -105,6 +105,8 @@ def test_the_ca_is_replaced_while_devices_work(deployed: Project, tmp_path: Path
     assert failed(outside(deployed)) == []
     assert refused(deployed, new)
     issues(deployed)
+    done = tool(deployed, "secrets", "rotate", "CA", "--yes")
+    assert done.returncode == 1 and "phase 1 has lasted 0 days, and with --yes" in done.stderr, done.stderr
     assert tool(second, "config", "--from-cluster", "--yes").returncode == 0
     assert (second.pki / "ca-next-key.pem").read_bytes() == (deployed.pki / "ca-next-key.pem").read_bytes()
     assert "phase 1 of 3" in tool(second, "pki", "show").stdout

@@ -122,7 +122,7 @@ def _show(args: argparse.Namespace, context: Context, values: Settings) -> int:
     if issuer.exists() and (domains := permitted(read_certificates(issuer)[0])) is None:
         context.console.say(
             f"{issuer.name} may issue for any name (name constraints came later): whoever gets its key, or "
-            f"HAPROXY_PASSWORD, passes for any site where the root is trusted. One that secrets rotate CA makes may for "
+            "HAPROXY_PASSWORD, passes for any site where the root is trusted. One that secrets rotate CA makes may for "
             f"{values['DNS_TLD']} alone"
         )
     elif issuer.exists():

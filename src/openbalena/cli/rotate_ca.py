@@ -78,6 +78,8 @@ def _advance(args: argparse.Namespace, context: Context, values: Settings, direc
         question = _BACK if args.back else _QUESTIONS[now]
         if now:
             days = (datetime.now(UTC) - carried.since(client, cluster, _CAME_WITH[now])).days
+            if args.yes and not args.back:
+                require_age(now, days, args.after_days)
             question = f"Phase {now} has lasted {days} days; {ADVISED_DAYS} are advised. {question}"
         if not console.confirm(question, yes=args.yes):
             console.say("Nothing was changed.")
@@ -88,6 +90,16 @@ def _advance(args: argparse.Namespace, context: Context, values: Settings, direc
             replace.advance(directory, values["DNS_TLD"], back=args.back)
     _tell(context, directory, cluster)
     return 0
+
+
+def require_age(phase: int, days: int, least: int) -> None:
+    """Raise OperationError where `phase` has lasted fewer than `least` days: nobody says that all have the new root."""
+    if days < least:
+        raise OperationError(
+            f"nothing was changed: phase {phase} has lasted {days} days, and with --yes the next one begins after "
+            f"{least}, since devices that were switched off meanwhile would be locked out: run it then, at a terminal "
+            f"without --yes, or with --after-days {max(days, 0)} where you know that none is missing"
+        )
 
 
 def _running(client: Any, stack: str) -> "Cluster":

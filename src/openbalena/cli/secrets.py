@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from openbalena.cli.config import alone
 from openbalena.cli.context import Context
+from openbalena.cli.numbers import whole
+from openbalena.cli.rotate_ca import ADVISED_DAYS
 from openbalena.errors import UsageError
 from openbalena.invocation import invocation
 from openbalena.settings.variables import variables
@@ -31,6 +33,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     rotate = actions.add_parser("rotate", help="give a token another value, or replace the CA")
     rotate.add_argument("name", metavar="NAME", help="the token's name in .env, or CA")
     rotate.add_argument("--yes", action="store_true", help="do not ask")
+    rotate.add_argument(
+        "--after-days",
+        metavar="N",
+        type=whole,
+        default=ADVISED_DAYS,
+        help=f"(CA, with --yes) how long the phase that ends must have lasted ({ADVISED_DAYS})",
+    )
     rotate.add_argument("--back", action="store_true", help="(CA) from phase 3 to phase 2: trust the old CA again")
     rotate.add_argument(
         "--take-over", metavar="LOCK", default="", help="(CA) take over the lock of a deploy that is gone"

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from openbalena.cli import rotate_ca
 from openbalena.cli.main import main
+from openbalena.errors import OperationError
 from openbalena.secrets import pki, replace
 from openbalena.secrets.phases import Phase, phase
 
@@ -49,6 +51,16 @@ def test_a_step_that_was_cut_off_is_completed_and_nothing_follows(
     assert call(project, "pki", "show") == 0
     assert "The CA is being replaced: phase 1 of 3" in capsys.readouterr().out
     assert call(project, "swarm-up", "--dry-run") == 0
+
+
+@pytest.mark.parametrize(("days", "least", "goes_on"), [(29, 30, False), (30, 30, True), (0, 0, True), (-1, 1, False)])
+def test_without_a_terminal_a_phase_has_a_least_age(days: int, least: int, goes_on: bool) -> None:
+    """A timer that calls twice must not lock out every device."""
+    if goes_on:
+        rotate_ca.require_age(2, days, least)
+        return
+    with pytest.raises(OperationError, match=f"phase 2 has lasted {days} days, and with --yes .* after {least}"):
+        rotate_ca.require_age(2, days, least)
 
 
 def test_without_the_cluster_no_phase_begins(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
