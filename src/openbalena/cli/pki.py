@@ -21,6 +21,11 @@ from openbalena.errors import UsageError
 from openbalena.invocation import invocation
 from openbalena.settings import Settings
 
+# cert-manager, entry.sh (balena-io/cert-manager): a start renews what has less than 7 days to go.
+_ONE_MACHINE = (
+    "On one machine (up) HAProxy serves another certificate than chain.pem, which balena-ca issues and cert-manager "
+    "renews when it starts: verify says for how long that one is valid."
+)
 # Seconds for haproxy-certs on all ingress nodes, one after the other.
 _TIMEOUT = 180.0
 # Bytes: a chain of certificates is a few thousand, and /dev/zero does not end.
@@ -90,6 +95,7 @@ def _show(args: argparse.Namespace, context: Context, values: Settings) -> int:
     from openbalena.secrets.check import problems
     from openbalena.secrets.keys import read_certificates
     from openbalena.secrets.phases import phase
+    from openbalena.secrets.pki import serves_own
 
     directory = Path(values["PKI_DIR"])
     now, found = datetime.now(UTC), expiry.held(directory)
@@ -118,6 +124,8 @@ def _show(args: argparse.Namespace, context: Context, values: Settings) -> int:
     context.console.table([("FILE", "FOR", "NAMES", "ISSUER", "ENDS", "DAYS"), *rows])
     if now_in := phase(directory):
         context.console.say(f"The CA is being replaced: {now_in.text} (secrets rotate CA goes on)")
+    if serves_own(directory):
+        context.console.say(_ONE_MACHINE)
     issuer = directory / "server-ca-0.pem"
     if issuer.exists() and (domains := permitted(read_certificates(issuer)[0])) is None:
         context.console.say(
@@ -147,6 +155,7 @@ def _renew(args: argparse.Namespace, context: Context, values: Settings) -> int:
     ours = invocation(context.project, lab=context.lab)
     if renewed == ["chain.pem"]:
         console.say(f"Next: {ours} pki sync (a running cluster; cuts no connection)")
+        console.say(_ONE_MACHINE)
     elif renewed:
         console.say(f"Next: {ours} swarm-up, which rolls the services that use them")
     else:

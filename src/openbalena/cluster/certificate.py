@@ -27,7 +27,10 @@ def publish(client: Any, stack: str, chain: bytes) -> bool:
     """
     service = one_service.find(state.read(client, stack), SERVICE)
     if service is None:
-        raise OperationError(f"the stack {stack} does not run here: run ./open-balena.sh swarm-up")
+        raise OperationError(
+            f"the stack {stack} does not run here: run ./open-balena.sh swarm-up. On one machine (up) there is nothing "
+            "to bring anywhere: cert-manager renews what HAProxy serves when it starts"
+        )
     name, held = f"{stack}_{SECRET}-{hashlib.sha256(chain).hexdigest()[:12]}", one_service.holds(service, SECRET)
     if held == name:
         return False

@@ -201,6 +201,17 @@ def test_a_ca_without_constraints_goes_on_and_is_named(
     assert "server-ca-0.pem may issue for any name" in capsys.readouterr().out
 
 
+def test_what_is_said_of_one_machine(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """There HAProxy serves what cert-manager got, and chain.pem is of no use."""
+    at = ["--project-directory", str(tmp_path)]
+    shutil.copytree(made, tmp_path / "pki")
+    assert main(["config", "--dns-tld", DOMAIN, "--yes", *at]) == 0
+    for words in (["pki", "show"], ["pki", "renew"]):
+        capsys.readouterr()
+        assert main([*words, *at]) == 0
+        assert "On one machine (up) HAProxy serves another certificate than chain.pem" in capsys.readouterr().out
+
+
 def unbound(directory: Path) -> None:
     """Make the server CA in `directory` one of the kind that was made before there were name constraints."""
     own, root = read_certificates(directory / "server-ca-0.pem")[0], phases.authority(directory, "ca-0")
