@@ -20,7 +20,9 @@ def ensure(directory: Path, dns_tld: str) -> None:
     """
     # Here and not above: cryptography takes longer to import than most commands to run.
     from openbalena.secrets.make import make
+    from openbalena.secrets.whole import require_clock
 
+    require_clock()
     check(directory, dns_tld)
     clear(private_directory(directory))
     make(directory, dns_tld)

@@ -25,7 +25,19 @@ from openbalena.secrets.keys import issued, read_certificates
 _DH_PARAMETERS = re.compile(
     rb"-----BEGIN (X9\.42 )?DH PARAMETERS-----\s([A-Za-z0-9+/=\s]+)-----END (?:\1)?DH PARAMETERS-----"
 )
+# No clock that is right says less.
+_WRITTEN = datetime(2026, 11, 1, tzinfo=UTC)
 _ANEW = "delete it and run ./open-balena.sh config, which makes it anew"
+
+
+def require_clock() -> None:
+    """Raise UsageError where the clock says a time before this was written: a CA made then would end years early."""
+    now = datetime.now(UTC)
+    if now < _WRITTEN:
+        raise UsageError(
+            f"this machine's clock says {now:%Y-%m-%d %H:%M} UTC, which is over: set it (timedatectl) before "
+            "certificates are made"
+        )
 
 
 def irregular(directory: Path) -> Iterator[str]:

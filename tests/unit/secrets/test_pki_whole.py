@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from openbalena.cli.main import main
 from openbalena.errors import UsageError
-from openbalena.secrets import check, expiry, phases, pki, renew
+from openbalena.secrets import check, expiry, phases, pki, renew, whole
 from openbalena.secrets.directory import FILES
 from openbalena.secrets.keys import certificate_pem, key_pem, new_ssh_key, read_certificates, read_key
 
@@ -175,8 +175,6 @@ class Behind(datetime):
 
 
 def test_a_clock_that_is_behind_issues_nothing(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from openbalena.secrets import whole
-
     before = (copied / "chain.pem").read_bytes()
     monkeypatch.setattr(whole, "datetime", Behind)
     today = f"{datetime.now(UTC):%Y-}"
@@ -221,6 +219,20 @@ def unbound(directory: Path) -> None:
     )  # fmt: skip
     (directory / "server-ca-0.pem").write_bytes(certificate_pem(builder.sign(root.key, SHA256())))
     (directory / "ca-bundle.pem").write_bytes(phases.bundle(directory))
+
+
+def test_a_machine_without_a_clock_makes_no_ca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one without a battery says after its start; there is no file yet that it could be compared with."""
+
+    class Reset(datetime):
+        @classmethod
+        def now(cls, tz=None):  # type: ignore[no-untyped-def]
+            return datetime(1970, 1, 2, tzinfo=tz)
+
+    monkeypatch.setattr(whole, "datetime", Reset)
+    with pytest.raises(UsageError, match="this machine's clock says 1970-01-02 00:00 UTC, which is over: set it"):
+        pki.ensure(tmp_path / "pki", DOMAIN)
+    assert not (tmp_path / "pki").exists()
 
 
 def test_pki_show_lists_and_warns(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
