@@ -1,12 +1,17 @@
 """Reading what may be no file at all, and writing so that nobody ever sees half of one."""
 
 import os
+import re
 import stat
 import tempfile
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from openbalena.errors import UsageError
+
+# tempfile.mkstemp adds eight of these characters to `write_atomic`'s prefix.
+_HALF_MADE = re.compile(r"\.(.+)\.[a-z0-9_]{8}")
 
 
 def read(path: Path) -> bytes:
@@ -57,6 +62,14 @@ def write_atomic(path: Path, content: bytes | str, mode: int = 0o644) -> None:
             # A full disk, found while writing, has no name.
             error.filename = str(path)
         raise
+
+
+def half_made(directory: Path, names: Collection[str]) -> Iterator[Path]:
+    """What a kill left in `directory` of `write_atomic` for one of `names`."""
+    for path in directory.iterdir():
+        match = _HALF_MADE.fullmatch(path.name)
+        if match and match[1] in names and path.is_file():
+            yield path
 
 
 def private_directory(path: Path) -> Path:

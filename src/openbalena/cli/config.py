@@ -10,16 +10,17 @@ import argparse
 import fcntl
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from openbalena import locks, settings
 from openbalena.cli.context import Context
 from openbalena.cli.questions import ask
 from openbalena.errors import OperationError, UsageError
-from openbalena.files import write_atomic
+from openbalena.files import half_made, write_atomic
 from openbalena.invocation import invocation
 from openbalena.secrets import pki, tokens
+from openbalena.secrets.directory import clear
 from openbalena.settings.plan import Plan, plan, shown
 from openbalena.settings.variables import variables
 from openbalena.standalone import takeover
@@ -52,6 +53,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.take_over:
         raise UsageError("config: --take-over is for --from-cluster alone")
     with alone(project.directory):
+        if reason := settings.put_aside(project):
+            raise UsageError(reason)
         if not args.yes and sys.stdin.isatty() and sys.stderr.isatty():
             answers |= ask(answers, settings.current(project))
         now = settings.load(project, answers)
@@ -96,12 +99,17 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def alone(directory: Path) -> AbstractContextManager[None]:
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
     """Keep out whoever changes or reads the settings and the PKI below `directory`: two would make two sets of tokens.
 
-    The lock ends with the process. Raises OperationError where it is taken.
+    The lock ends with the process. What runs that were killed left half made, with secrets in it, is removed. Raises
+    OperationError where the lock is taken.
     """
-    return _locked(directory, fcntl.LOCK_EX, "changing or deploying")
+    with _locked(directory, fcntl.LOCK_EX, "changing or deploying"):
+        with suppress(OSError):  # where it cannot be removed, what the command does is told of that or does not need it
+            _clear(directory)
+        yield
 
 
 def unchanged(directory: Path) -> AbstractContextManager[None]:
@@ -121,6 +129,19 @@ def _locked(directory: Path, how: int, what: str) -> Iterator[None]:
         except OSError as error:
             raise OperationError(f"{directory / locks.NAME}: cannot be opened: {error.strerror}") from None
         yield
+
+
+def _clear(directory: Path) -> None:
+    """Nobody else writes there: every command that does has the lock."""
+    linked = (directory / ".env").resolve()
+    places = {directory: [".env", ".deployed"]}
+    if linked.name.startswith(".") and linked.parent.is_dir():  # under another name a backup may look like one
+        places.setdefault(linked.parent, []).append(linked.name)
+    for place, names in places.items():
+        for path in list(half_made(place, names)):
+            path.unlink()
+    if (directory / "pki").is_dir():
+        clear(directory / "pki")
 
 
 def _agreed(planned: Plan, context: Context, *, yes: bool) -> bool:

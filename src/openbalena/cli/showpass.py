@@ -15,6 +15,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """The password alone, so that a script can take it."""
     values = settings.load(context.project)
     if not values.get("SUPERUSER_PASSWORD"):
-        raise UsageError(f"{context.project.env_file}: SUPERUSER_PASSWORD is not set: run ./open-balena.sh config")
+        missing = f"{context.project.env_file}: SUPERUSER_PASSWORD is not set: run ./open-balena.sh config"
+        raise UsageError(settings.put_aside(context.project) or missing)
     context.console.say(values["SUPERUSER_PASSWORD"])
     return 0

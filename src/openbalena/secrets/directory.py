@@ -1,10 +1,10 @@
 """Which files of a directory are the PKI's, by their names."""
 
-import re
-from collections.abc import Iterator
+import shutil
 from pathlib import Path
 
 from openbalena.errors import UsageError
+from openbalena.files import half_made
 
 # Of the CA that takes the place of `ca-0` or gave its place to it (secrets.phases).
 KINDS = ("next", "previous", "retired")
@@ -25,16 +25,14 @@ FILES = frozenset(
         *("chain.pem", "dhparam.pem", "devices.rsa.key", "devices.rsa.key.pub"),
     }
 )
+# Where the next phase of the CA's rotation is made: no part of the PKI, and begun anew by the next run.
+STAGE = ".rotation"
 
 
 def private(name: str) -> bool:
     """Whether the PKI's file `name` holds a private key."""
     keys = ("chain.pem", STEP, "api.key", "vpn.key", "devices.rsa.key")
     return name in keys or (name in FILES and name.endswith("-key.pem"))
-
-
-# files.write_atomic's name for a file that is not complete: tempfile.mkstemp adds eight of these characters.
-_HALF_MADE = re.compile(r"\.(.+)\.[a-z0-9_]{8}")
 
 
 def require_own(directory: Path) -> None:
@@ -46,9 +44,9 @@ def require_own(directory: Path) -> None:
         names = {path.name for path in directory.iterdir()} if directory.exists() else set()
     except OSError as error:
         raise UsageError(f"{directory}: cannot be read as the PKI's directory: {error.strerror}") from None
-    half_made = {path.name for path in _half_made(directory)} if names else set()
+    left = {path.name for path in half_made(directory, FILES)} if names else set()
     # The root of a file system of its own has the latter.
-    foreign = sorted(names - FILES - half_made - {"lost+found"})
+    foreign = sorted(names - FILES - left - {STAGE, "lost+found"})
     if foreign and "ca-0-key.pem" not in names:
         raise UsageError(
             f"{directory}: holds {foreign[0]}, and no CA: expected the PKI's directory, which nobody else may read, or "
@@ -58,12 +56,6 @@ def require_own(directory: Path) -> None:
 
 def clear(directory: Path) -> None:
     """Remove what killed runs have left half made; nobody else may be writing there."""
-    for path in list(_half_made(directory)):
+    for path in list(half_made(directory, FILES)):
         path.unlink()
-
-
-def _half_made(directory: Path) -> Iterator[Path]:
-    for path in directory.iterdir():
-        match = _HALF_MADE.fullmatch(path.name)
-        if match and match[1] in FILES and path.is_file():
-            yield path
+    shutil.rmtree(directory / STAGE, ignore_errors=True)

@@ -10,14 +10,11 @@ from cryptography import x509
 from openbalena.files import private_directory, write_atomic
 from openbalena.secrets import certificates
 from openbalena.secrets.certificates import Authority
-from openbalena.secrets.directory import FILES, STEP, authority_files, private
+from openbalena.secrets.directory import FILES, STAGE, STEP, authority_files, clear, private
 from openbalena.secrets.keys import KEY_MODE, certificate_pem, new_key, write_key
 from openbalena.secrets.make import leaves
 from openbalena.secrets.phases import Phase, authority, bundle, phase, sent
 from openbalena.secrets.pki import serves_own
-
-# Where the next phase is made; no part of the PKI, and begun anew by the next run where one was killed.
-_STAGE = ".rotation"
 
 
 def advance(directory: Path, dns_tld: str, *, back: bool = False) -> Phase:
@@ -29,7 +26,7 @@ def advance(directory: Path, dns_tld: str, *, back: bool = False) -> Phase:
     that was killed after is `pending`, and completed by `finish`. Where HAProxy serves another CA's certificate, that
     one is left alone.
     """
-    stage = directory / _STAGE
+    stage = directory / STAGE
     shutil.rmtree(stage, ignore_errors=True)
     try:
         private_directory(stage)
@@ -62,6 +59,7 @@ def finish(directory: Path) -> None:
         if text is None:
             (directory / name).unlink(missing_ok=True)
     (directory / STEP).unlink()
+    clear(directory)
 
 
 def _trust_next(stage: Path, dns_tld: str) -> None:

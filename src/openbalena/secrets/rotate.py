@@ -7,7 +7,7 @@ from openbalena import dotenv
 from openbalena.errors import UsageError
 from openbalena.files import write_atomic
 from openbalena.project import Project
-from openbalena.settings import envfile
+from openbalena.settings import envfile, put_aside
 from openbalena.settings.characters import unfit
 from openbalena.settings.rules import malformed
 from openbalena.settings.variables import variables
@@ -22,7 +22,7 @@ def rotate(project: Project, name: str) -> None:
     if name not in names:
         raise UsageError(f"{name}: no token; there are {', '.join(names)}, and CA")
     if not project.env_file.exists():
-        raise UsageError(f"{project.env_file}: not there: run ./open-balena.sh config")
+        raise UsageError(put_aside(project) or f"{project.env_file}: not there: run ./open-balena.sh config")
     file = dotenv.read(project.env_file)
     old = file.values.get(name, "")
     if not old:

@@ -120,9 +120,25 @@ def configured(project: Project, extra: Mapping[str, str] | None = None) -> Sett
             for near in get_close_matches("DNS_TLD", unknown, 1, 0.8)
         )
         raise UsageError(f"{project.env_file}: DNS_TLD is not set: run ./open-balena.sh config{meant}")
+    if reason := put_aside(project):
+        raise UsageError(reason)
     raise UsageError(
         f"{project.env_file} is not there: run ./open-balena.sh config, or name the directory it is in with "
         "--project-directory; where a swarm has the deployment, ./open-balena.sh config --from-cluster gets it"
+    )
+
+
+def put_aside(project: Project) -> str:
+    """What to do where `config --from-cluster` put `.env` aside and was killed before it wrote the new one; else ""."""
+    if project.env_file.exists():
+        return ""
+    aside = sorted(project.directory.glob(f"{project.env_file.name}.{'[0-9]' * 8}-{'[0-9]' * 6}"))
+    return (
+        f"{project.env_file} is not there, and {aside[-1].name} is: config --from-cluster put it aside and did not "
+        f"end: run ./open-balena.sh config --from-cluster again, or rename {aside[-1].name}, and what else has this "
+        "ending, back (to begin anew, move it elsewhere)"
+        if aside
+        else ""
     )
 
 

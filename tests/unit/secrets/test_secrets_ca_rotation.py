@@ -15,7 +15,7 @@ from openbalena.cluster import stored
 from openbalena.errors import OperationError, UsageError
 from openbalena.secrets import bundle, certificates, expiry, keys, pki, renew, replace, tokens
 from openbalena.secrets.check import problems, under
-from openbalena.secrets.directory import STEP
+from openbalena.secrets.directory import STAGE, STEP
 from openbalena.secrets.keys import certificate_pem, read_certificates
 from openbalena.secrets.phases import Phase, phase
 
@@ -45,6 +45,25 @@ def go(directory: Path, steps: int) -> Path:
     for _ in range(steps):
         replace.advance(directory, DOMAIN)
     return directory
+
+
+def test_a_step_that_is_completed_leaves_no_copy_of_the_keys(at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modes = set()
+    kept = replace.shutil.rmtree
+
+    def killed(directory: Path, **_: object) -> None:
+        """Nothing is removed, as by a run that is killed after its step was written."""
+        modes.update(path.stat().st_mode & 0o077 for path in directory.glob("chain.pem"))
+
+    go(at, 1)
+    monkeypatch.setattr(replace.shutil, "rmtree", killed)
+    monkeypatch.setattr(replace, "finish", lambda _: None)
+    go(at, 1)
+    assert (at / STAGE / "ca-0-key.pem").exists() and modes == {0}
+    monkeypatch.undo()
+    assert replace.shutil.rmtree is kept
+    replace.finish(at)
+    assert not (at / STAGE).exists()
 
 
 def contents(directory: Path) -> dict[str, bytes]:

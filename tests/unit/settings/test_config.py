@@ -238,6 +238,40 @@ def test_root_leaves_no_lock_that_the_owner_cannot_open(tmp_path: Path) -> None:
     assert (tmp_path / locks.NAME).stat().st_uid == 1000
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_kills_left_of_secrets_is_removed(tmp_path: Path, linked: bool) -> None:
+    run(tmp_path, "config", "--dns-tld", "my.example.com")
+    place = tmp_path
+    if linked:
+        place = tmp_path / "elsewhere"
+        place.mkdir()
+        (tmp_path / ".env").rename(place / ".env")
+        (tmp_path / ".env").symlink_to("elsewhere/.env")
+    left = [place / "..env.abcd_123", tmp_path / "..deployed.abcdefgh", tmp_path / "pki" / ".rotation" / "ca-0-key.pem"]
+    left.append(tmp_path / "pki" / ".ca-0-key.pem.abcdefgh")
+    mine = [tmp_path / ".env.20261125-120000", tmp_path / "..env.backup-of-mine", tmp_path / ".env.swp"]
+    (tmp_path / "pki" / ".rotation").mkdir()
+    for path in [*left, *mine]:
+        path.write_text("secret")
+    run(tmp_path, "secrets", "rotate", "JSON_WEB_TOKEN_SECRET", "--yes")
+    assert not [path for path in left if path.exists()] and not (tmp_path / "pki" / ".rotation").exists()
+    assert all(path.exists() for path in mine)
+
+
+@pytest.mark.parametrize(
+    "words", [["config", "--yes"], ["stack", "render"], ["secrets", "rotate", "JSON_WEB_TOKEN_SECRET"], ["showpass"]]
+)
+def test_settings_that_were_put_aside_are_not_made_anew(tmp_path: Path, words: list[str]) -> None:
+    """As where `config --from-cluster` is killed half-way."""
+    (tmp_path / ".env.20261124-120000").write_text("DNS_TLD=older.example.com\n")
+    (tmp_path / ".env.20261125-120000").write_text("DNS_TLD=my.example.com\n")
+    refused = run(tmp_path, *words, code=2, environment={"DNS_TLD": "my.example.com"} if words[0] == "config" else {})
+    assert ".env.20261125-120000" in refused.stderr and "config --from-cluster again" in refused.stderr
+    assert not (tmp_path / ".env").exists() and not (tmp_path / "pki").exists()
+    (tmp_path / ".env.20261125-120000").rename(tmp_path / ".env")
+    run(tmp_path, "config", "--yes")
+
+
 def test_a_lock_is_taken_over_only_where_one_is_needed(tmp_path: Path) -> None:
     done = run(tmp_path, "config", "--dns-tld", "my.example.com", "--take-over", "abc", code=2)
     assert "--take-over is for --from-cluster alone" in done.stderr and not (tmp_path / ".env").exists()
