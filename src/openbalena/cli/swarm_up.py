@@ -56,7 +56,7 @@ def _up(args: argparse.Namespace, context: Context, loaded: "Deployment", on_nfs
     from openbalena import handover, settings
     from openbalena.cluster import demand, lock, mesh, preflight, state
     from openbalena.cluster import engine as engines
-    from openbalena.storage import external, guard, nfs, record
+    from openbalena.storage import beside, external, guard, nfs, record
 
     settings.require_intact(loaded.settings, cluster=True)
     console, stack = context.console, loaded.settings["STACK_NAME"]
@@ -82,6 +82,7 @@ def _up(args: argparse.Namespace, context: Context, loaded: "Deployment", on_nfs
                 _require(mesh.check(engine, client, cluster, plan.services[0].image), context)
             known = record.note(client, stack, cluster)
             guard.require_data(engine, client, plan.services, cluster, known, nfs.wanted(loaded.settings, on_nfs))
+            _require(list(beside.check(engine, loaded.settings, loaded.compiled.stateful, known)), context)
             for volume, move in guard.interrupted(known):
                 console.warn(
                     f"a move of volume {volume} to {cluster.hostname(move.target)} was interrupted and it stays where "

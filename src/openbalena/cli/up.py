@@ -99,10 +99,12 @@ def _require_certificates(context: Context) -> None:
 
 def _start(standalone: "Standalone", context: Context, *, pull: bool) -> "Standalone":
     from openbalena.standalone import build, certificates, on_nfs, pool, ports, remains, takeover
+    from openbalena.storage import beside
 
     report = context.console.progress
     pool.require_enough(standalone.definitions, standalone.settings)
     ports.require_free(standalone)
+    beside.require_none(standalone)
     on_nfs.prepare(standalone)
     takeover.check(standalone)
     if pull:

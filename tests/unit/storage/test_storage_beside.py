@@ -1,0 +1,95 @@
+"""A deployment does not begin on empty volumes beside those that have its data under the other kind's names."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from small_engine import SmallEngine, archive, small_engine
+
+from openbalena import compose, settings
+from openbalena.cluster.engine import Engine
+from openbalena.errors import OperationError
+from openbalena.project import Project
+from openbalena.settings.variables import variables
+from openbalena.standalone.deployment import Standalone
+from openbalena.storage import beside
+from openbalena.storage.record import Place, Record
+
+SETTINGS = {"STACK_NAME": "openbalena", "DNS_TLD": "example.com"}
+DATA = ("db-data", "s3-data")
+
+
+@pytest.fixture
+def engine() -> Iterator[SmallEngine]:
+    with TemporaryDirectory() as directory, small_engine(Path(directory)) as running:
+        yield running
+
+
+def compose_volumes(engine: SmallEngine, project: str = "ob") -> None:
+    for name in ("db-data", "s3-data", "resin-data"):
+        labels = {"com.docker.compose.project": project, "com.docker.compose.volume": name}
+        engine.volumes[f"{project}_{name}"] = labels
+    engine.archives["/balena"] = archive(("balena/example.com.env", b"A=b"))
+
+
+def check(engine: SmallEngine, record: Record | None = None, **changed: str) -> list[tuple[bool, str]]:
+    found = beside.check(Engine(host=engine.url), {**SETTINGS, **changed}, DATA, record or Record())
+    return [(finding.fatal, finding.text) for finding in found]
+
+
+def test_swarm_up_names_the_volumes_of_a_compose_deployment_of_the_same_domain(engine: SmallEngine) -> None:
+    assert check(engine) == []
+    engine.volumes["other_db-data"] = {}
+    compose_volumes(engine)
+    ((fatal, text),) = check(engine)
+    assert fatal and "small has the data of example.com" in text and "ob: ob_db-data, ob_s3-data." in text
+    assert "go on with ./open-balena.sh up" in text
+    assert check(engine, DNS_TLD="another.com") == []
+    assert engine.images == set()
+
+
+def test_swarm_up_goes_on_where_the_stack_has_its_data(engine: SmallEngine) -> None:
+    compose_volumes(engine)
+    places = {name: Place("id", "small") for name in DATA}
+    assert check(engine, Record(places=places)) == []
+    engine.volumes["openbalena_db-data"] = {}
+    ((_, text),) = check(engine)
+    assert "ob: ob_s3-data." in text
+    engine.volumes["openbalena_s3-data"] = {}
+    assert check(engine) == []
+
+
+def test_an_engine_that_cannot_be_asked_is_said(engine: SmallEngine) -> None:
+    engine.refused = "too busy"
+    ((fatal, text),) = check(engine)
+    assert not fatal and "could not be seen" in text and "too busy" in text
+
+
+@pytest.fixture
+def standalone(engine: SmallEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Standalone:
+    for name in variables():
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "compose.yml").write_text(
+        "services: {db: {image: x, volumes: ['db-data:/d', 's3-data:/s']}}\nvolumes: {db-data: , s3-data: }"
+    )
+    definitions = compose.load([tmp_path / "compose.yml"], environment={})
+    project = Project(directory=tmp_path)
+    return Standalone(project, settings.load(project), definitions, Engine(host=engine.url), "one", False, ())
+
+
+def test_up_names_the_volumes_of_the_stack(engine: SmallEngine, standalone: Standalone) -> None:
+    beside.require_none(standalone)
+    stack = standalone.settings["STACK_NAME"]
+    engine.volumes = {f"{stack}_db-data": {}, "x_db-data": {"com.docker.stack.namespace": "x"}}
+    beside.require_none(standalone)
+    engine.volumes[f"{stack}_db-data"] = {"com.docker.stack.namespace": stack}
+    with pytest.raises(OperationError) as refused:
+        beside.require_none(standalone)
+    assert f"small has volumes of the stack {stack}: {stack}_db-data. one would begin" in str(refused.value)
+    assert "go on with ./open-balena.sh swarm-up" in str(refused.value)
+    engine.volumes["one_db-data"] = {}
+    beside.require_none(standalone)
+    engine.refused = "too busy"
+    with pytest.raises(OperationError, match="too busy"):
+        beside.require_none(standalone)
