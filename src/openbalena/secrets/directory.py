@@ -38,8 +38,17 @@ def private(name: str) -> bool:
 def require_own(directory: Path) -> None:
     """Raise UsageError where `directory` is there for something else, such as a home directory or /etc.
 
-    One in which the PKI was begun may hold other files too.
+    One in which the PKI was begun may hold other files too. Also where a file is elsewhere and not at hand: it would be
+    made anew.
     """
+    # Beside its public half, the private one may be somewhere safer.
+    needed = FILES - ({"devices.rsa.key"} if (directory / "devices.rsa.key.pub").exists() else set())
+    for path in (directory, *(directory / name for name in sorted(needed))):
+        if path.is_symlink() and not path.exists():
+            raise UsageError(
+                f"{path}: is a symbolic link to {path.readlink()}, which is not there: bring that back (is its disk "
+                "mounted?), or remove the link to have it made anew"
+            )
     try:
         names = {path.name for path in directory.iterdir()} if directory.exists() else set()
     except OSError as error:

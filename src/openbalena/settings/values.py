@@ -164,6 +164,11 @@ def _file(project: Project) -> dotenv.Dotenv:
     try:
         project.env_file.stat()
     except FileNotFoundError:
+        if project.env_file.is_symlink():
+            raise UsageError(
+                f"{project.env_file}: is a symbolic link to {project.env_file.readlink()}, which is not there: bring "
+                "that back (is its disk mounted?), or, to begin with new settings, make it an empty file"
+            ) from None
         return dotenv.parse("", project.env_file)
     except OSError as error:
         if error.errno == errno.ELOOP:

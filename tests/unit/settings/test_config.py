@@ -258,6 +258,21 @@ def test_what_kills_left_of_secrets_is_removed(tmp_path: Path, linked: bool) -> 
     assert all(path.exists() for path in mine)
 
 
+@pytest.mark.parametrize("file", [".env", "pki", "pki/ca-0-key.pem", "pki/ca-0.pem", "pki/api.key"])
+def test_what_lies_on_a_disk_that_is_not_mounted_is_not_made_anew(tmp_path: Path, file: str) -> None:
+    run(tmp_path, "config", "--dns-tld", "my.example.com")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (tmp_path / file).rename(disk / "kept")
+    (tmp_path / file).symlink_to(disk / "kept")
+    run(tmp_path, "config")
+    (disk / "kept").rename(tmp_path / "away")
+    before = sorted(tmp_path.rglob("*"))
+    refused = run(tmp_path, "config", "--dns-tld", "my.example.com", "--yes", code=2).stderr
+    assert f"{tmp_path / file}: is a symbolic link to {disk / 'kept'}, which is not there" in refused
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize(
     "words", [["config", "--yes"], ["stack", "render"], ["secrets", "rotate", "JSON_WEB_TOKEN_SECRET"], ["showpass"]]
 )
