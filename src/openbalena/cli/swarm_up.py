@@ -121,6 +121,7 @@ def _deploy(
     resolve: bool,
 ) -> int:
     from openbalena import stack as stacks
+    from openbalena.cli import swarm_progress
     from openbalena.cluster import again, demand, deploy, one_service, staged, state
 
     console, stack, directory = context.console, loaded.settings["STACK_NAME"], context.project.rendered
@@ -141,7 +142,7 @@ def _deploy(
         def attempt() -> None:
             deploy.submit(engine, directory, stack, resolve=resolve, only=names)
             for name in names:
-                one_service.until_runs(client, stack, name, args.timeout)
+                one_service.until_runs(client, stack, name, args.timeout, swarm_progress.Display(context))
 
         console.progress(f"{', '.join(names)} first: {why} …")
         again.after_faults(client, stack, attempt, console.progress)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from openbalena.cluster import state
-from openbalena.cluster.convergence import Phase, judge
+from openbalena.cluster.convergence import Phase, Progress, judge
 from openbalena.cluster.patience import answered
 from openbalena.cluster.sequence import in_sequence
 from openbalena.errors import OperationError
@@ -57,8 +58,17 @@ def replace_secret(client: Any, service: state.Service, old: str, new: str, cont
     in_sequence(change)
 
 
-def until_runs(client: Any, stack: str, name: str, timeout: float) -> None:
-    """Wait until the service runs as it was asked to; raises OperationError after `timeout` seconds."""
+def until_runs(
+    client: Any,
+    stack: str,
+    name: str,
+    timeout: float,
+    report: Callable[[list[Progress]], None] = lambda progress: None,
+) -> None:
+    """Wait until the service runs as it was asked to, and tell `report` how far it is.
+
+    Raises OperationError after `timeout` seconds.
+    """
     end = time.monotonic() + timeout
     while True:
         cluster = answered(lambda: state.read(client, stack))
@@ -66,6 +76,7 @@ def until_runs(client: Any, stack: str, name: str, timeout: float) -> None:
         if service is None:
             raise OperationError(f"the service {name} is gone: somebody removed it")
         progress = judge(service, cluster)
+        report([progress])
         if progress.phase is Phase.CONVERGED:
             return
         if progress.phase is Phase.FAILED or time.monotonic() >= end:
