@@ -94,7 +94,8 @@ def settings(environment: dict[str, str]) -> dict[str, object]:
         "http": {
             "addr": ":80",
             "host": f"https://{environment['REGISTRY2_HOST']}",
-            "secret": environment["REGISTRY2_SECRETKEY"],
+            # Without one distribution makes one of its own in each task, and says so.
+            "secret": environment.get("REGISTRY2_SECRETKEY", ""),
         },
         "auth": {
             "token": {

@@ -56,6 +56,9 @@ class World:
             "DEVICE_CONFIG_OPENVPN_CA": "Cg==",
             "TOKEN_AUTH_CERT_KEY": base64.b64encode(keys.key_pem(key)).decode(),
             "TOKEN_AUTH_CERT_KID": base64.b64encode(key_id(key.public_key()).encode()).decode(),
+            "TOKEN_AUTH_CERT_PUB": "Cg==",
+            "TOKEN_AUTH_JWT_ALGO": "ES256",
+            "VPN_PORT": "443",
             "IMAGE_STORAGE_ENDPOINT": "s3.amazonaws.com",
             "IMAGE_STORAGE_BUCKET": "bucket",
             "PRODUCTION_MODE": "true",
@@ -140,6 +143,12 @@ def test_a_worker_that_dies_is_replaced_and_one_alone_ends_the_container(world: 
     world.says(alone, "Server listening")
     world.docker("exec", alone, "pkill", "-9", "-f", "standin")
     assert world.ended(alone) == "137"
+
+
+def test_a_worker_that_lacks_a_secret_dies_again_and_again_below_a_living_primary(world: World) -> None:
+    api = world.api(STAND_IN_CPUS="2", JSON_WEB_TOKEN_SECRET="")
+    world.says(api, "Worker 3 died, replacing it")
+    assert "not set: JSON_WEB_TOKEN_SECRET\n" in world.log(api)
 
 
 def test_workers_for_many_cpus_do_not_fit_a_limit_for_one(world: World) -> None:

@@ -17,16 +17,18 @@ from standin.server import Server
 from standin.store import Store
 
 
-def serve(values: settings.Settings) -> None:
+def serve() -> None:
     """One worker: it serves until it is ended, or ends by itself where it cannot begin."""
     # The real one takes at least so long to load, also where it dies again.
-    time.sleep(values.stand_in.start_seconds)
+    time.sleep(settings.stand_in().start_seconds)
+    values = settings.load()
     store = Store(values.database_url, values.pool_size, values.statement_timeout)
     try:
         store.prepare(values.stand_in.migration_seconds)
     except (psycopg2.Error, ModelExistsError) as error:
         sys.exit(f"Failed to initialize: {str(error).strip()}")
-    store.ensure_superuser(values.superuser_email, values.superuser_password)
+    if values.superuser_email and values.superuser_password:
+        store.ensure_superuser(values.superuser_email, values.superuser_password)
     connection = redis.Redis(
         values.redis_host, values.redis_port, socket_timeout=5, socket_connect_timeout=5, health_check_interval=5
     )
@@ -42,8 +44,7 @@ def serve(values: settings.Settings) -> None:
 
 def main() -> None:
     """Run until SIGTERM, which nothing here handles."""
-    values = settings.load()
-    workers.run(workers.count(os.environ), lambda: serve(values), values.stand_in.worker_memory)
+    workers.run(workers.count(os.environ), serve, settings.stand_in().worker_memory)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+# open-balena-api 49.0.12, src/lib/config.ts; @balena/env-parsing takes an empty one for none.
 _REQUIRED = (
-    *("API_HOST", "COOKIE_SESSION_SECRET", "DB_HOST", "DB_PASSWORD", "DB_PORT", "DB_USER", "DEVICE_CONFIG_OPENVPN_CA"),
-    *("IMAGE_STORAGE_BUCKET", "IMAGE_STORAGE_ENDPOINT"),
-    *("JSON_WEB_TOKEN_SECRET", "REDIS_HOST", "REGISTRY2_HOST", "SUPERUSER_EMAIL", "SUPERUSER_PASSWORD"),
-    *("TOKEN_AUTH_BUILDER_TOKEN", "TOKEN_AUTH_CERT_ISSUER", "TOKEN_AUTH_CERT_KEY", "TOKEN_AUTH_CERT_KID"),
-    *("VPN_GUEST_API_KEY", "VPN_SERVICE_API_KEY"),
+    *("API_HOST", "API_VPN_SERVICE_API_KEY", "COOKIE_SESSION_SECRET", "DELTA_HOST", "DEVICE_CONFIG_OPENVPN_CA"),
+    *("IMAGE_STORAGE_BUCKET", "IMAGE_STORAGE_ENDPOINT", "JSON_WEB_TOKEN_SECRET", "MIXPANEL_TOKEN", "REDIS_HOST"),
+    *("REGISTRY2_HOST", "TOKEN_AUTH_BUILDER_TOKEN", "TOKEN_AUTH_CERT_ISSUER", "TOKEN_AUTH_CERT_KEY"),
+    *(
+        "TOKEN_AUTH_CERT_KID",
+        "TOKEN_AUTH_CERT_PUB",
+        "TOKEN_AUTH_JWT_ALGO",
+        "VPN_HOST",
+        "VPN_PORT",
+        "VPN_SERVICE_API_KEY",
+    ),
 )
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -72,7 +79,7 @@ class Settings:
 
 
 def load(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Raises SystemExit with the names of what is missing: the real api does not start without these either."""
+    """Raises SystemExit with the names of what is missing or empty: the real api's workers die without these too."""
     missing = [name for name in _REQUIRED if not environment.get(name)]
     if missing:
         raise SystemExit(f"not set: {', '.join(missing)}")
@@ -86,18 +93,18 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         statement_timeout=int(environment.get("DB_STATEMENT_TIMEOUT") or "60000") / 1000,
         image_store=_image_store(environment),
         contracts_source=_contracts_source(environment),
-        stand_in=_stand_in(environment),
+        stand_in=stand_in(environment),
         redis_host=redis_host,
         redis_port=int(redis_port or "6379"),
-        superuser_email=environment["SUPERUSER_EMAIL"],
-        superuser_password=environment["SUPERUSER_PASSWORD"],
+        superuser_email=environment.get("SUPERUSER_EMAIL", ""),
+        superuser_password=environment.get("SUPERUSER_PASSWORD", ""),
         session_secret=environment["JSON_WEB_TOKEN_SECRET"],
         session_lifetime=60 * int(environment.get("JSON_WEB_TOKEN_EXPIRY_MINUTES") or "10080"),
         builder_token=environment["TOKEN_AUTH_BUILDER_TOKEN"],
         api_host=environment["API_HOST"],
         registry_host=environment["REGISTRY2_HOST"],
         token_issuer=environment["TOKEN_AUTH_CERT_ISSUER"],
-        token_algorithm=environment.get("TOKEN_AUTH_JWT_ALGO") or "ES256",
+        token_algorithm=environment["TOKEN_AUTH_JWT_ALGO"],
         token_key=base64.b64decode(environment["TOKEN_AUTH_CERT_KEY"]),
         token_kid=base64.b64decode(environment["TOKEN_AUTH_CERT_KID"]).decode(),
         vpn_service_key=environment["VPN_SERVICE_API_KEY"],
@@ -128,7 +135,8 @@ def _contracts_source(environment: Mapping[str, str]) -> str:
     return f"https://api.github.com/repos/{owner}/{name}/tarball/{environment.get('CONTRACTS_PUBLIC_REPO_BRANCH', '')}"
 
 
-def _stand_in(environment: Mapping[str, str]) -> StandIn:
+def stand_in(environment: Mapping[str, str] = os.environ) -> StandIn:
+    """STAND_IN_*, each of which has a default."""
     seconds = environment.get("STAND_IN_CONTRACTS_SECONDS") or "2"
     return StandIn(
         contracts_seconds=None if seconds == "never" else float(seconds),
