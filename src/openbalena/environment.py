@@ -61,8 +61,8 @@ def ensure(root: Path, *, dev: bool) -> None:
             _make(environment, lock, descriptors)
         # The same time as the lock's says "complete" to open-balena.sh.
         shutil.copy2(lock, environment / "requirements.lock")
-        (root / LOCK).unlink()
     finally:
+        (root / LOCK).unlink(missing_ok=True)
         for descriptor in descriptors:
             os.close(descriptor)
 
@@ -80,8 +80,7 @@ def _exclusive(directory: Path) -> tuple[int, ...]:
             # The checkout's owner has to be able to open what root has made.
             os.fchown(descriptor, directory.stat().st_uid, directory.stat().st_gid)
         if _locked(descriptor):
-            # Whoever had it before has removed the file at the end.
-            if (directory / LOCK).exists() and (directory / LOCK).stat().st_ino == os.fstat(descriptor).st_ino:
+            if _is(directory / LOCK, descriptor):
                 break
             os.close(descriptor)
             continue
@@ -97,6 +96,14 @@ def _exclusive(directory: Path) -> tuple[int, ...]:
         return descriptor, former
     os.close(former)
     return (descriptor,)
+
+
+def _is(path: Path, descriptor: int) -> bool:
+    """Whether the open file is still there: whoever had the lock before has removed it at the end."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _locked(descriptor: int) -> bool:

@@ -8,6 +8,7 @@ Secrets have no option, since options can be read in the process list: set them 
 
 import argparse
 import fcntl
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -133,7 +134,7 @@ def _locked(directory: Path, how: int, what: str) -> Iterator[None]:
 
 def _clear(directory: Path) -> None:
     """Nobody else writes there: every command that does has the lock."""
-    linked = (directory / ".env").resolve()
+    linked = Path(os.path.realpath(directory / ".env"))  # unlike Path.resolve it bears a link to itself
     places = {directory: [".env", ".deployed"]}
     if linked.name.startswith(".") and linked.parent.is_dir():  # under another name a backup may look like one
         places.setdefault(linked.parent, []).append(linked.name)
