@@ -2,6 +2,7 @@
 
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from openbalena.errors import UsageError
@@ -15,9 +16,17 @@ def mend(project: Project) -> list[str]:
     """Close `.env`, the PKI's directory and its keys, and what was rendered last to others.
 
     Returns a sentence for each that was open, or that cannot be closed. What is not there, or is no PKI and no rendered
-    stack, is left alone.
+    stack, is left alone; so is what this user cannot look into.
     """
-    return [*_closed(project.env_file), *_pki(_pki_directory(project)), *_rendered(project.rendered)]
+    found: list[str] = []
+    for look in (_settings, _pki, _rendered):
+        with suppress(PermissionError):
+            found += look(project)
+    return found
+
+
+def _settings(project: Project) -> Iterator[str]:
+    yield from _closed(project.env_file)
 
 
 def _pki_directory(project: Project) -> Path:
@@ -29,7 +38,8 @@ def _pki_directory(project: Project) -> Path:
         return project.pki  # the command itself says what is wrong with the settings
 
 
-def _pki(directory: Path) -> Iterator[str]:
+def _pki(project: Project) -> Iterator[str]:
+    directory = _pki_directory(project)
     # PKI_DIR may name by mistake a directory that others have to read.
     if not (directory / "ca-0-key.pem").is_file():
         return
@@ -42,9 +52,9 @@ def _pki(directory: Path) -> Iterator[str]:
         yield f"{directory}: others can read {', '.join(left)}: chmod 600 as their owner"
 
 
-def _rendered(directory: Path) -> Iterator[str]:
-    if (directory / "stack.yml").is_file():
-        yield from _closed(directory)
+def _rendered(project: Project) -> Iterator[str]:
+    if (project.rendered / "stack.yml").is_file():
+        yield from _closed(project.rendered)
 
 
 def _closed(path: Path) -> Iterator[str]:

@@ -1,11 +1,15 @@
 """Whatever command reads the settings tells that others can read them, and mends it."""
 
+import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from openbalena.cli.main import main
+from openbalena.modes import mend
+from openbalena.project import Project
 
 DOMAIN = "my.example.com"
 
@@ -74,6 +78,30 @@ def test_a_pki_elsewhere_is_mended_and_another_directory_left_alone(
     elsewhere.chmod(0o755)
     main(["showenv", *at(project)])
     assert mode(elsewhere) == 0o755
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user: root")
+def test_what_another_user_cannot_look_into_is_no_failure(made: Path) -> None:
+    """Commands that need no settings go on for every user of the machine."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        shutil.copytree(made, directory / "pki")
+        for private in ("pki", "deploy"):
+            (directory / private).mkdir(exist_ok=True)
+            (directory / private).chmod(0o700)
+        (directory / ".env").touch(0o600)
+        assert mend(Project(directory)) == [], "all that is needed is imported now"
+        if (child := os.fork()) == 0:
+            status = 1
+            try:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+                status = 0 if mend(Project(directory)) == [] else 2
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def at(project: Path) -> list[str]:
