@@ -28,7 +28,7 @@ OVERRIDE = "services: {redis: {labels: {mine: here}}}\n"
 @pytest.fixture(scope="module")
 def up(machine: Machine) -> str:
     """What `up` says after two that were killed: when balena-ca had got its CA, and while services were starting."""
-    for step in ("gave the private CA", "starting 9 services"):
+    for step in ("gave the private CA", "starting 10 services"):
         machine.kill(step, "up")
     done = machine.run("up")
     return done.stdout + done.stderr
