@@ -17,7 +17,7 @@ from waiting import eventually
 
 from openbalena import settings
 from openbalena.standalone.volumes import HOLDER_LABEL
-from openbalena.verify.account import bearer, log_in
+from openbalena.verify.account import bearer, device_types, log_in
 from openbalena.verify.web import Web
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -146,6 +146,7 @@ def test_a_stopped_service_shows_and_starts_again_with_the_users_override(up: st
 
 def test_data_is_there_after_down_and_up(up: str, machine: Machine) -> None:
     target = machine.target()
+    device_types(target)  # waited for: they come after the start
     token = log_in(target, target.addresses[0])
     fields = {"app_name": "kept", "organization": 1, "is_for__device_type": 1}
     made = Web(target).request(

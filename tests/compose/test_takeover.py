@@ -102,6 +102,7 @@ def test_a_deployment_in_use_is_taken_over(machine: Machine, tmp_path: Path) -> 
     old_ca = machine.docker("exec", f"{machine.name}-balena-ca-1", "sh", "-c", "cat /certs/private/ca-bundle.*.pem")
     before = machine.target(old_ca, old)
     address = before.addresses[0]
+    account.device_types(before)  # waited for: they come after the start
     session = account.log_in(before, address)
     fields = {"app_name": "old-fleet", "organization": 1, "is_for__device_type": 1}
     made = Web(before).request("POST", address, "api", "/v7/application", json=fields, headers=account.bearer(session))
