@@ -75,7 +75,7 @@ def test_wrong_use_is_2(checkout: Path, words: tuple[str, ...]) -> None:
 
 def test_images_that_cannot_be_pulled_are_named_and_nothing_is_deployed(checkout: Path) -> None:
     program(
-        checkout.parent / "bin" / "docker", '[ "$1" = pull ] || exit 1; case "$3" in mine:1 | *-db:*) exit 1;; esac'
+        checkout.parent / "bin" / "docker", '[ "$1" != image ] || exit 1; case "$3" in mine:1 | *-db:*) exit 1;; esac'
     )
     done = run(checkout, "swarm", "--json")
     found = outcomes(done)
