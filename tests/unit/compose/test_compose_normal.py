@@ -85,6 +85,33 @@ def test_forms(load) -> None:
     assert normal["environment"] == {"F": "1.1", "T": "true", "I": "5"}
 
 
+@pytest.mark.parametrize("kind", ["secrets", "configs"])
+@pytest.mark.parametrize(
+    ("written", "mode"),
+    [('"0400"', 0o400), ('"440"', 0o440), ('"00"', 0), ('"${M}"', 0o440), ("0400", 0o400), ("0o444", 0o444),
+     ("256", 0o400), ("420", 0o644), ("504", 0o770)],
+)  # fmt: skip
+def test_a_mode_is_octal_where_it_is_text(load, kind: str, written: str, mode: int) -> None:
+    text = f"services: {{a: {{image: x, {kind}: [{{source: s, mode: {written}}}]}}}}\n{kind}: {{s: {{external: true}}}}"
+    project = load(text, environment={"M": "0440"})
+    assert compose.plain(project.services["a"][kind]) == [{"source": "s", "mode": mode}]
+
+
+@pytest.mark.parametrize(
+    "written",
+    ['"0o400"', '"0x100"', "400.0", '"-400"', "-1", "true", '""', "null", '" 400"', '"888"', '"10000"', "4096", "[]"],
+)
+def test_a_mode_that_is_none_is_refused(load, written: str) -> None:
+    with pytest.raises(UsageError, match=r"compose\.yml:1:\d+: mode: expected a file mode"):
+        one(load, f"secrets: [{{source: s, mode: {written}}}]")
+
+
+@pytest.mark.parametrize(("written", "is_"), [("400", "0620"), ("440", "0670"), ("444", "0674"), ("600", "01130")])
+def test_a_decimal_number_that_looks_like_a_mode_is_refused(load, written: str, is_: str) -> None:
+    with pytest.raises(UsageError, match=rf'the number {written} is {is_} .*: write "0{written}"'):
+        one(load, f"secrets: [{{source: s, mode: {written}}}]")
+
+
 @pytest.mark.parametrize(
     "text",
     [

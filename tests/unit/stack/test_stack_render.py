@@ -166,5 +166,8 @@ def test_what_yaml_1_1_and_1_2_read_apart_is_quoted(text: str) -> None:
     assert parse(dump({"x": text}), "f")[0] == {"x": text}
 
 
-def test_modes_are_octal() -> None:
+def test_modes_are_octal(compiled: Any, accepted: Callable[..., str]) -> None:
     assert dump({"mode": 0o400}) == "mode: 0400\n"
+    text = "services: {a: {image: 'x:1', secrets: [{source: s, mode: '0400'}]}}\nsecrets: {s: {external: true}}\n"
+    config = yaml.safe_load(accepted(stack.stack_file(compiled(text))))
+    assert config["services"]["a"]["secrets"][0]["mode"] == 0o400

@@ -87,6 +87,14 @@ def test_what_cannot_be_read_is_an_error_with_its_place(tmp_path: Path, text: st
     assert [severity for _, _, severity in found(tmp_path, text)] == ["error"]
 
 
+def test_a_variable_as_a_mode_is_decimal_for_docker(tmp_path: Path) -> None:
+    text = (
+        "services:\n  a:\n    image: x:1\n    secrets:\n      - {source: s, mode: '${M:-0400}'}\n"
+        "secrets: {s: {external: true}}\n"
+    )
+    assert found(tmp_path, text) == [(5, "secrets.mode", "warning")]
+
+
 def test_a_source_with_x_swarm_is_judged_as_compiled() -> None:
     assert [item for item in validate([ROOT / "docker-compose.yml"]) if item.severity != "note"] == []
 

@@ -1,15 +1,20 @@
 """What refers to a secret or a config."""
 
+import re
 from typing import Any
 
-from openbalena.compose.normal.scalars import Normalise, each, fields, integer, text, untouched
+from openbalena.compose.normal.scalars import Normalise, each, fields, text, untouched, variable
 from openbalena.compose.tree import Map, Position, Seq
 from openbalena.errors import UsageError
+
+_OCTAL = re.compile("0*[0-7]{1,4}")
+# The digits of a mode such as 400 or 644: nobody's permissions grow from the owner's to the others'.
+_DIGITS = re.compile("[4-7][04-7][04-7]")
 
 
 def content_references(value: Any, position: Position) -> Seq:
     """secrets and configs of a service in long form."""
-    known: dict[str, Normalise] = {"source": text, "target": text, "uid": text, "gid": text, "mode": integer}
+    known: dict[str, Normalise] = {"source": text, "target": text, "uid": text, "gid": text, "mode": mode}
     references = Seq(position)
     for item, place in (each(untouched)(value, position)).located():
         short = Map([("source", text(item, place))], place) if not isinstance(item, Map) else item
@@ -18,3 +23,23 @@ def content_references(value: Any, position: Position) -> Seq:
             raise UsageError(f"{place}: a reference in long form has to say its source")
         references.put(reference, place)
     return references
+
+
+def mode(value: Any, position: Position) -> Any:
+    """A file mode: text is octal, a number is what YAML says, 0400 and 256 alike (compose-go 2.10, FileMode).
+
+    A text with a variable stays. A decimal number that looks like a mode is refused: 400 is 0620, and would let a group
+    write a secret.
+    """
+    if variable(value):
+        return value
+    if isinstance(value, str) and _OCTAL.fullmatch(value):
+        return int(value, 8)
+    if type(value) is not int or not 0 <= value <= 0o7777:
+        raise UsageError(f'{position}: mode: expected a file mode such as "0400"')
+    digits = str(value)
+    if _DIGITS.fullmatch(digits) and sorted(digits, reverse=True) == list(digits):
+        raise UsageError(
+            f'{position}: mode: the number {digits} is 0{value:o} as a file mode: write "0{digits}" (or "0{value:o}")'
+        )
+    return value

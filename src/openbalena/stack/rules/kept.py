@@ -60,13 +60,22 @@ def healthcheck(service: Service, value: Map) -> None:
 @rule("secrets", Status.SUPPORTED, Native.KEPT)
 def secrets(service: Service, value: Seq) -> None:
     """Kept: the content comes with the stack as a Swarm secret; `content`, `environment` and `file` become files."""
-    service.put("secrets", value, service.at("secrets"))
+    _references(service, "secrets", value)
 
 
 @rule("configs", Status.SUPPORTED, Native.KEPT)
 def configs(service: Service, value: Seq) -> None:
     """Kept: the content comes with the stack as a Swarm config; `content`, `environment` and `file` become files."""
-    service.put("configs", value, service.at("configs"))
+    _references(service, "configs", value)
+
+
+def _references(service: Service, key: str, value: Seq) -> None:
+    service.put(key, value, service.at(key))
+    for reference in value:
+        if isinstance(reference.get("mode"), str):
+            # docker/cli 28.2, cli/compose/loader/interpolate.go: toInt
+            said = "`docker stack` reads a variable's value as decimal: 0400 becomes 0620"
+            service.warn(f"{key}.mode", said, "write the mode without a variable", reference.at("mode"))
 
 
 @rule("build", Status.TRANSLATED, Native.DROPPED, "build the image before, give it a name with `image:`, push it")
