@@ -9,7 +9,7 @@ from openbalena.compose.tree import Map, Position, plain
 from openbalena.errors import UsageError
 from openbalena.stack import rules, symbolic
 from openbalena.stack.checks import check_content, check_service
-from openbalena.stack.content import ContentFile, described, entry, secret_env
+from openbalena.stack.content import ContentFile, described, entry, one_origin, secret_env
 from openbalena.stack.diagnostic import Diagnostic, Severity
 from openbalena.stack.overlay import Words, leave_out, overlay
 from openbalena.stack.rule import RULES
@@ -169,7 +169,7 @@ class _Compilation:
         files, declared = self.files[section], self.model.get(section) or Map()
         entries: dict[str, Any] = {}
         for key, users in sorted(self._users(section).items()):
-            written = declared.get(key, Map())
+            written = one_origin(section[:-1], key, declared.get(key, Map()), self.diagnostics)
             if written.get("external") or "driver" in written:
                 entries[key] = plain(written)
                 continue

@@ -1,13 +1,17 @@
 """Secrets and configs: the files that a rendered stack brings along."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from openbalena.compose.tree import Map, Seq
 from openbalena.errors import UsageError
+from openbalena.stack.diagnostic import Diagnostic, Severity
 from openbalena.stack.overlay import Words
+
+# Where content comes from: of several, Docker would silently take one, in this order.
+_ORIGINS = ("external", "driver", "file", "content", "environment")
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,16 @@ class ContentFile:
     services: tuple[str, ...]
     text: str | None = None
     source: Path | None = None
+
+
+def one_origin(kind: str, key: str, written: Map, diagnostics: list[Diagnostic]) -> Map:
+    """The secret or config (`kind`) `key` with one origin of its content; any further one is an error."""
+    first, *others = [origin for origin in _ORIGINS if origin in written] or [""]
+    for other in others:
+        said = f"the {kind} {key} says {first}, too: its content comes from one place"
+        instead = f"leave out {first} or {other} (in an override file: {other}: !reset null)"
+        diagnostics.append(Diagnostic(written.at(other), f"{kind}s.{other}", Severity.ERROR, said, instead))
+    return written.without(others)
 
 
 def described(kind: str, key: str, written: Map, project: str, environment: Mapping[str, str]) -> ContentFile:

@@ -125,6 +125,11 @@ def test_what_compose_refuses_is_refused_with_its_place(load, text: str) -> None
         one(load, text)
 
 
+def test_a_config_has_no_driver(load) -> None:
+    with pytest.raises(UsageError, match=r"compose\.yml:2:\d+: a config has no key driver"):
+        load("services: {a: {image: x, configs: [c]}}\nconfigs: {c: {driver: d}}").services  # noqa: B018
+
+
 def test_a_near_key_is_named(load) -> None:
     with pytest.raises(UsageError, match="did you mean image"):
         one(load, "imagee: x")

@@ -159,6 +159,33 @@ def test_what_no_secret_can_be(compiled: Any, tmp_path: Any) -> None:
     assert "has 600000 bytes" in said[0][1] and "longer than the 64" in said[1][1]
 
 
+@pytest.mark.parametrize(
+    ("kind", "written", "kept"),
+    [
+        ("configs", "external: true, file: ./f", {"external": True}),
+        ("secrets", "file: ./f, external: true, name: n", {"external": True, "name": "n"}),
+        ("secrets", "external: true, environment: X", {"external": True}),
+        ("configs", "external: {name: n}, content: x", {"external": True, "name": "n"}),
+        ("secrets", "external: true, driver: d", {"external": True}),
+        ("secrets", "driver: d, file: ./f, driver_opts: {o: p}", {"driver": "d", "driver_opts": {"o": "p"}}),
+    ],
+)
+def test_content_from_two_places_is_an_error(
+    compiled: Any, accepted: Any, kind: str, written: str, kept: dict[str, Any]
+) -> None:
+    result = compiled(f"services:\n  a: {{image: 'x:1', {kind}: [s]}}\n{kind}:\n  s: {{{written}}}\n")
+    (error,) = result.diagnostics
+    assert (str(error.severity), error.position.line) == ("error", 4)
+    assert error.rule.partition(".")[0] == kind and "its content comes from one place" in error.meaning
+    assert result.document[kind] == {"s": kept}
+    accepted(stack.stack_file(result))
+
+
+def test_a_config_in_two_ways_is_an_error(compiled: Any) -> None:
+    text = "services: {a: {image: 'x:1', configs: [s]}}\nconfigs:\n  s: {content: x, environment: HOME}\n"
+    assert [(item.position.line, item.rule) for item in compiled(text).diagnostics] == [(3, "configs.environment")]
+
+
 def test_depends_on_is_said_once(compiled: Any) -> None:
     text = "services: {a: {image: 'x:1', depends_on: [b]}, b: {image: 'x:1', depends_on: [c]}, c: {image: 'x:1'}}"
     result = compiled(text)

@@ -27,7 +27,7 @@ _POOL: dict[str, Normalise] = {
 _IPAM: dict[str, Normalise] = {"driver": text, "config": each(fields(_POOL, "a pool")), "options": values(text)}
 _CONTENT: dict[str, Normalise] = {
     "name": text, "file": text, "environment": text, "content": text, "external": _external, "labels": labels,
-    "driver": text, "driver_opts": values(text), "template_driver": text,
+    "template_driver": text,
 }  # fmt: skip
 _SECTIONS: dict[str, NormaliseMap] = {
     "networks": fields(
@@ -42,7 +42,7 @@ _SECTIONS: dict[str, NormaliseMap] = {
         {"name": text, "driver": text, "driver_opts": values(text), "external": _external, "labels": labels},
         "a volume",
     ),
-    "secrets": fields(_CONTENT, "a secret"),
+    "secrets": fields({**_CONTENT, "driver": text, "driver_opts": values(text)}, "a secret"),
     "configs": fields(_CONTENT, "a config"),
 }  # fmt: skip
 
