@@ -1,7 +1,8 @@
 """Names of secrets and configs that say what is in them: new content, new name, so that Swarm rolls what uses it.
 
 A rendered stack says `name: ${API_ENV_SECRET:-openbalena_api-env}` and `file: ./secrets/api.env`; here the variable
-gets its value, `<STACK>_<key>-<first 12 hex digits of the file's SHA-256>`.
+gets its value, `<STACK>_<key>-<first 12 hex digits of the file's SHA-256>`. With a template driver its name is hashed,
+too: the engine changes nothing of an object but its labels (swarmkit, manager/controlapi/secret.go, UpdateSecret).
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def versioned(document: Mapping[str, Any], directory: Path, stack: str) -> dict[
                 raise OperationError(
                     f"{path}: {len(content)} bytes; {kind[:-1]} {key} may have 1 to {limit} (a limit of Docker Swarm)"
                 )
-            found[match[1]] = f"{stack}_{key}-{hashlib.sha256(content).hexdigest()[:12]}"
+            digest = hashlib.sha256(content + str(body.get("template_driver", "")).encode())
+            found[match[1]] = f"{stack}_{key}-{digest.hexdigest()[:12]}"
     return found
 
 

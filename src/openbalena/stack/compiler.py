@@ -177,7 +177,7 @@ class _Compilation:
                 files[key] = described(section[:-1], key, written, self.project.name, self.project.environment)
             files[key] = replace(files[key], services=tuple(users))
             self.diagnostics += check_content(files[key], declared.at(key))
-            entries[key] = plain(entry(files[key], written.get("labels")))
+            entries[key] = plain(entry(files[key], written))
         return entries
 
 

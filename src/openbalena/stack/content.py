@@ -63,14 +63,15 @@ def content_file(kind: str, key: str, file: str, project: str, text: str | None,
     return ContentFile(key, f"{kind}s/{file}", variable, f"{project}_{key}", (), text, source)
 
 
-def entry(content: ContentFile, labels: Map | None) -> Map:
-    """What the stack says of a content file."""
+def entry(content: ContentFile, written: Map) -> Map:
+    """What the stack says of a content file, of which the Compose file says `written`."""
     described = Map()
     # A name that is a variable itself stays: `docker stack` knows no nested ones.
     described["name"] = content.name if "$" in content.name else f"${{{content.variable}:-{content.name}}}"
     described["file"] = f"./{content.path}"
-    if labels:
-        described["labels"] = labels
+    for key in ("labels", "template_driver"):
+        if written.get(key):
+            described[key] = written[key]
     return described
 
 

@@ -65,6 +65,13 @@ def test_a_name_says_what_is_in_the_secret(tmp_path: Path) -> None:
     assert names.versioned(rendered(tmp_path, b"A=1\n"), tmp_path, "ob") == {"API_ENV_SECRET": f"ob_api-env-{digest}"}
 
 
+def test_another_template_driver_is_another_name(tmp_path: Path) -> None:
+    document = rendered(tmp_path, b"A=1\n")
+    plain = names.versioned(document, tmp_path, "ob")
+    document["secrets"]["api-env"]["template_driver"] = "golang"
+    assert names.versioned(document, tmp_path, "ob")["API_ENV_SECRET"] not in plain.values()
+
+
 @pytest.mark.parametrize("size", [0, 500 * 1024 + 1])
 def test_a_secret_that_the_engine_would_refuse(tmp_path: Path, size: int) -> None:
     with pytest.raises(OperationError, match=rf"{size} bytes; secret api-env"):

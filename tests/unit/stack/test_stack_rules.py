@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import yaml
 
 from openbalena import stack
 from openbalena.compose.normal.service import KEYS
@@ -157,6 +158,17 @@ def test_what_no_secret_can_be(compiled: Any, tmp_path: Any) -> None:
     said = [(item.position.line, item.meaning) for item in compiled(text + top).diagnostics]
     assert [line for line, _ in said] == [3, 4]
     assert "has 600000 bytes" in said[0][1] and "longer than the 64" in said[1][1]
+
+
+def test_a_template_driver_is_kept(compiled: Any, accepted: Any) -> None:
+    text = (
+        "services: {a: {image: 'x:1', secrets: [s, e], configs: [c]}}\n"
+        "secrets: {s: {file: ./f, template_driver: golang, labels: {l: m}}, e: {external: true}}\n"
+        "configs: {c: {content: '{{.Node.Hostname}}', template_driver: golang}}\n"
+    )
+    document = yaml.safe_load(accepted(stack.stack_file(compiled(text))))
+    assert document["secrets"]["s"]["template_driver"] == document["configs"]["c"]["template_driver"] == "golang"
+    assert document["secrets"]["s"]["labels"] == {"l": "m"} and "template_driver" not in document["secrets"]["e"]
 
 
 @pytest.mark.parametrize(
