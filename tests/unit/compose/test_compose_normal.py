@@ -125,6 +125,14 @@ def test_what_compose_refuses_is_refused_with_its_place(load, text: str) -> None
         one(load, text)
 
 
+@pytest.mark.parametrize("section", ["services", "networks", "volumes", "secrets", "configs"])
+@pytest.mark.parametrize("name", ["../../x", "a/b", "a b", "..", ".", "é", "", "${A:-x}", "a\\n"])
+def test_what_is_no_name_is_refused(load, section: str, name: str) -> None:
+    text = f'services: {{a: {{image: x}}}}\n{section}: {{"{name}": {{image: x}}}}'
+    with pytest.raises(UsageError, match=rf"compose\.yml:\d:\d+: {section}: expected a name"):
+        load(text if section != "services" else text.partition("\n")[2]).services  # noqa: B018
+
+
 def test_a_config_has_no_driver(load) -> None:
     with pytest.raises(UsageError, match=r"compose\.yml:2:\d+: a config has no key driver"):
         load("services: {a: {image: x, configs: [c]}}\nconfigs: {c: {driver: d}}").services  # noqa: B018

@@ -34,9 +34,10 @@ def model(tree: Map, source: Source) -> Map:
     for key in tree:
         if key not in _TOP and not key.startswith("x-"):
             raise UsageError(f"{tree.at(key)}: a Compose file has no key {key} at its top")
-    services = Map(position=tree.at("services"))
-    for name, written in mapping(tree.get("services"), tree.at("services")).items():
-        place = tree["services"].at(name)
+    services, declared = Map(position=tree.at("services")), mapping(tree.get("services"), tree.at("services"))
+    resources.require_names("services", declared)
+    for name, written in declared.items():
+        place = declared.at(name)
         if source.chosen(written):
             services.put(name, _service(written, source), place)
     result = Map([("services", services)], tree.position)

@@ -1,5 +1,6 @@
 """Top-level networks, volumes, secrets and configs in normal form."""
 
+import re
 from typing import Any
 
 from openbalena.compose.normal.scalars import (
@@ -14,6 +15,10 @@ from openbalena.compose.normal.scalars import (
     values,
 )
 from openbalena.compose.tree import Map, Position
+from openbalena.errors import UsageError
+
+# compose-spec, schema/compose-spec.json, patternProperties; not dots alone: rendered files have these names.
+_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._-]+")
 
 
 def _external(value: Any, position: Position) -> Any:
@@ -49,7 +54,15 @@ _SECTIONS: dict[str, NormaliseMap] = {
 
 def section(name: str, value: Any, position: Position) -> Map:
     """All of one section, `external` as a plain boolean."""
+    require_names(name, mapping(value, position))
     return values(lambda item, place: _one(name, item, place))(mapping(value, position), position)
+
+
+def require_names(section_name: str, section: Map) -> None:
+    """Raise UsageError for a key of `section` that Compose takes for no name."""
+    for key in section:
+        if not _NAME.fullmatch(key):
+            raise UsageError(f"{section.at(key)}: {section_name}: expected a name of letters, digits, `.`, `_` and `-`")
 
 
 def _one(section_name: str, value: Any, position: Position) -> Map:
