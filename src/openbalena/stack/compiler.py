@@ -1,6 +1,6 @@
 """Compose in, stack out: runs the rules over every service and carries the rest over."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,7 +9,15 @@ from openbalena.compose.tree import Map, Position, plain
 from openbalena.errors import UsageError
 from openbalena.stack import rules, symbolic
 from openbalena.stack.checks import check_content, check_service
-from openbalena.stack.content import ContentFile, described, entry, one_origin, secret_env
+from openbalena.stack.content import (
+    ContentFile,
+    described,
+    entry,
+    one_origin,
+    own_variable,
+    secret_env,
+    taken_variables,
+)
 from openbalena.stack.diagnostic import Diagnostic, Severity
 from openbalena.stack.overlay import Words, leave_out, overlay
 from openbalena.stack.rule import RULES
@@ -129,10 +137,7 @@ class _Compilation:
                 del converted["default"]
             if converted:
                 document[section] = converted
-        for section in ("secrets", "configs"):
-            entries = self._content(section)
-            if entries:
-                document[section] = entries
+        document |= self._contents(document)
         return Compiled(
             name=self.project.name,
             document=document,
@@ -165,17 +170,24 @@ class _Compilation:
         users = self._users(section)
         return Map(((name, value) for name, value in declared.items() if name in users), declared.position)
 
-    def _content(self, section: str) -> dict[str, Any]:
+    def _contents(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """The secrets and configs of the stack that is `document` so far."""
+        users = {section: self._users(section) for section in ("secrets", "configs")}
+        declared = [self.model.get(section) for section in users]
+        taken = taken_variables(document, *declared) if any(users.values()) else set()
+        return {section: self._content(section, of, taken) for section, of in users.items() if of}
+
+    def _content(self, section: str, of: Mapping[str, list[str]], taken: Collection[str]) -> dict[str, Any]:
         files, declared = self.files[section], self.model.get(section) or Map()
         entries: dict[str, Any] = {}
-        for key, users in sorted(self._users(section).items()):
+        for key, users in sorted(of.items()):
             written = one_origin(section[:-1], key, declared.get(key, Map()), self.diagnostics)
             if written.get("external") or "driver" in written:
                 entries[key] = plain(written)
                 continue
             if key not in files:
                 files[key] = described(section[:-1], key, written, self.project.name, self.project.environment)
-            files[key] = replace(files[key], services=tuple(users))
+            files[key] = replace(own_variable(files[key], of, taken), services=tuple(users))
             self.diagnostics += check_content(files[key], declared.at(key))
             entries[key] = plain(entry(files[key], written))
         return entries

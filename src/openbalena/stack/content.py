@@ -1,17 +1,24 @@
 """Secrets and configs: the files that a rendered stack brings along."""
 
+import hashlib
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from openbalena.compose.tree import Map, Seq
+from openbalena import placeholder
+from openbalena.compose.tree import Map, Seq, plain
 from openbalena.errors import UsageError
 from openbalena.stack.diagnostic import Diagnostic, Severity
 from openbalena.stack.overlay import Words
 
 # Where content comes from: of several, Docker would silently take one, in this order.
 _ORIGINS = ("external", "driver", "file", "content", "environment")
+# Docker's own (docker/cli, docs/reference/commandline/docker.md; buildx reads BUILDX_CONFIG), and what is no variable.
+_RESERVED = re.compile(r"(DOCKER_|COMPOSE_|BUILDX_|BUILDKIT_|[0-9]).*")
+_WRITTEN = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,36 @@ def described(kind: str, key: str, written: Map, project: str, environment: Mapp
 
 def content_file(kind: str, key: str, file: str, project: str, text: str | None, source: Path | None) -> ContentFile:
     """A content file with the names that follow from its key."""
-    variable = re.sub(r"[^A-Z0-9]", "_", key.upper()) + ("_SECRET" if kind == "secret" else "_CONFIG")
-    return ContentFile(key, f"{kind}s/{file}", variable, f"{project}_{key}", (), text, source)
+    return ContentFile(key, f"{kind}s/{file}", _variable(kind, key), f"{project}_{key}", (), text, source)
+
+
+def _variable(kind: str, key: str) -> str:
+    return re.sub(r"[^A-Z0-9]", "_", key.upper()) + ("_SECRET" if kind == "secret" else "_CONFIG")
+
+
+def own_variable(content: ContentFile, keys: Collection[str], taken: Collection[str]) -> ContentFile:
+    """The content file with a variable that means nothing else: not another of the `keys` of its section, none of the
+    stack's `taken` ones, and none that Docker reads.
+    """
+    kind, variable = content.path.partition("/")[0][:-1], content.variable
+    shared = any(key != content.key and _variable(kind, key) == variable for key in keys)
+    if shared or variable in taken or _RESERVED.fullmatch(variable):
+        # No key gives a small letter.
+        variable = f"x{hashlib.sha256(content.key.encode()).hexdigest()[:12]}_{variable}"
+    return replace(content, variable=variable)
+
+
+def taken_variables(document: Mapping[str, Any], *declared: Any) -> set[str]:
+    """The variables that the stack `document`, or what is `declared` at its top, names or takes from the shell."""
+    text = json.dumps([document, *map(plain, declared)], ensure_ascii=False, default=str)
+    environments = (service.get("environment", {}) for service in document["services"].values())
+    shell = {key for environment in environments for key, value in environment.items() if value in (None, "")}
+    return shell | placeholder.names(text) | set(_WRITTEN.findall(text))
+
+
+def object_name(stack: str, key: str, content: bytes, template_driver: str = "") -> str:
+    """What the object with this content is called in the swarm: new content is a new object."""
+    return f"{stack}_{key}-{hashlib.sha256(content + template_driver.encode()).hexdigest()[:12]}"
 
 
 def entry(content: ContentFile, written: Map) -> Map:

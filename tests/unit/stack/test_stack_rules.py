@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from openbalena import stack
+from openbalena import placeholder, stack
 from openbalena.compose.normal.service import KEYS
 from openbalena.stack.rule import RULES
 
@@ -158,6 +158,37 @@ def test_what_no_secret_can_be(compiled: Any, tmp_path: Any) -> None:
     said = [(item.position.line, item.meaning) for item in compiled(text + top).diagnostics]
     assert [line for line, _ in said] == [3, 4]
     assert "has 600000 bytes" in said[0][1] and "longer than the 64" in said[1][1]
+
+
+def variables(compiled: Any, text: str, **options: Any) -> dict[str, str]:
+    """The variable that names each secret and config of the project in `text`."""
+    return {content.key: content.variable for content in compiled(text, **options).content_files}
+
+
+def test_variables_of_names_are_those_of_nothing_else(compiled: Any, accepted: Any) -> None:
+    keys = ["docker", "compose-x", "buildx", "1a", "a-b", "a_b", "A.b", "plain", "path", "home"]
+    contents = ", ".join(f"{key}: {{content: x}}" for key in keys)
+    text = f"services: {{a: {{image: 'x:1', configs: [{', '.join(keys)}]}}}}\nconfigs: {{{contents}}}\n"
+    found = variables(compiled, text)
+    assert len({variable.upper() for variable in found.values()}) == len(keys)
+    assert not [name for name in found.values() if name.startswith(("DOCKER_", "COMPOSE_", "BUILDX_", "1", "A_B_"))]
+    assert (found["plain"], found["path"]) == ("PLAIN_CONFIG", "PATH_CONFIG")
+    accepted(stack.stack_file(compiled(text)))
+
+
+@pytest.mark.parametrize(
+    ("written", "options"),
+    [
+        ("environment: {APP_CONFIG: ''}", {}),
+        (f"environment: {{A: '{placeholder.mark('APP_CONFIG')}'}}", {}),
+        ("environment: [APP_CONFIG]", {"interpolate": False}),
+        ("command: [a, '${APP_CONFIG:-x}']", {"interpolate": False}),
+    ],
+)
+def test_a_variable_of_the_stack_names_no_config(compiled: Any, written: str, options: dict[str, Any]) -> None:
+    text = "services: {{a: {{image: 'x:1', configs: [app], {}}}}}\nconfigs: {{app: {{content: x}}}}"
+    assert variables(compiled, text.format("tty: false"), **options) == {"app": "APP_CONFIG"}
+    assert variables(compiled, text.format(written), **options)["app"].endswith("_APP_CONFIG")
 
 
 def test_a_template_driver_is_kept(compiled: Any, accepted: Any) -> None:
