@@ -49,7 +49,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _render(args: argparse.Namespace, context: Context) -> int:
     from openbalena import stack
 
-    compiled, secrets = _compiled(args, context)
+    compiled, secrets, name = _compiled(args, context)
     for diagnostic in compiled.diagnostics:
         if diagnostic.severity is not stack.Severity.NOTE:
             context.console.warn(str(diagnostic))
@@ -58,12 +58,13 @@ def _render(args: argparse.Namespace, context: Context) -> int:
     if args.output is None:
         context.console.say(stack.stack_file(compiled).rstrip("\n"))
     else:
-        stack.render(compiled, args.output, secrets)
+        stack.render(compiled, args.output, secrets, name)
         context.console.progress(f"wrote {args.output}")
     return 0
 
 
-def _compiled(args: argparse.Namespace, context: Context) -> "tuple[Compiled, dict[str, str]]":
+def _compiled(args: argparse.Namespace, context: Context) -> "tuple[Compiled, dict[str, str], str]":
+    """The stack, the values of its secrets, and the name that it is deployed under."""
     from openbalena import compose, stack
 
     if not args.file:
@@ -75,12 +76,12 @@ def _compiled(args: argparse.Namespace, context: Context) -> "tuple[Compiled, di
         loaded = deployment.load(context.project, lab=context.lab, extra=extra)
         nfs.require_server(loaded.settings)
         loaded = with_nfs(loaded, nfs.chosen(loaded.settings, loaded.compiled.stateful))
-        return loaded.compiled, dict(loaded.settings.secrets)
+        return loaded.compiled, dict(loaded.settings.secrets), loaded.settings["STACK_NAME"]
     environment = compose.environment(args.file[0].absolute().parent, os.environ)
     project = compose.load(args.file, environment=environment, profiles=args.profile)
     for name, position in project.unset.items():
         context.console.warn(f"{position}: {name} is not set: it becomes empty")
-    return stack.compile(project), {}
+    return stack.compile(project), {}, project.name
 
 
 def _committed(context: Context) -> int:
@@ -112,7 +113,7 @@ def _diff(args: argparse.Namespace, context: Context) -> int:
         directory = Path(scratch) / "stack"
         # As swarm-up does: a number of tasks set by hand stays.
         scaled, _ = scale.apply(loaded.compiled.document, cluster)
-        stack.render(replace(loaded.compiled, document=scaled), directory, loaded.settings.secrets)
+        stack.render(replace(loaded.compiled, document=scaled), directory, loaded.settings.secrets, name)
         arguments = ("stack", "config", "--compose-file", str(directory / "stack.yml"))
         document = yaml.safe_load(cluster_engine.docker(*arguments, env=deploy.environment(directory, name)))
         raw = client.api.services(filters={"label": f"{state.STACK_LABEL}={name}"})

@@ -134,9 +134,9 @@ def _deploy(
         console.progress(
             "api with one task first: on an empty database it makes the tables, and no other may meanwhile …"
         )
-        stacks.render(replace(loaded.compiled, document=few), directory, loaded.settings.secrets)
+        stacks.render(replace(loaded.compiled, document=few), directory, loaded.settings.secrets, stack)
         _converged(args, context, engine, client, loaded, resolve=resolve)
-    stacks.render(replace(loaded.compiled, document=document), directory, loaded.settings.secrets)
+    stacks.render(replace(loaded.compiled, document=document), directory, loaded.settings.secrets, stack)
 
     def ahead(names: list[str], why: str) -> None:
         def attempt() -> None:

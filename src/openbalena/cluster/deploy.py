@@ -28,8 +28,8 @@ def read_rendered(directory: Path) -> dict[str, Any]:
 
 
 def environment(directory: Path, stack: str) -> dict[str, str]:
-    """What `docker stack deploy` interpolates: names with content hashes, and the values of deploy.env."""
-    found = names.versioned(read_rendered(directory), directory, stack)
+    """What `docker stack deploy` interpolates: the values of deploy.env, and names with content hashes for `stack`."""
+    found: dict[str, str] = {}
     file = directory / "deploy.env"
     if file.exists():
         for line in file.read_text(encoding="utf-8").splitlines():
@@ -37,7 +37,7 @@ def environment(directory: Path, stack: str) -> dict[str, str]:
             if separator:
                 # Written for a shell to read: a value is one quoted word.
                 found[name] = "".join(shlex.split(value))
-    return found
+    return found | names.versioned(read_rendered(directory), directory, stack)
 
 
 def submit(engine: Engine, directory: Path, stack: str, *, resolve: bool, only: Collection[str] = frozenset()) -> None:

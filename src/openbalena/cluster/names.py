@@ -7,13 +7,13 @@ too: the engine changes nothing of an object but its labels (swarmkit, manager/c
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from openbalena.errors import OperationError
+from openbalena.stack.content import object_name
 
 # The Engine's limits (docs.docker.com/engine/swarm/secrets, /configs): 500 KiB and 1,000 KiB.
 _LIMITS = {"secrets": 500 * 1024, "configs": 1000 * 1024}
@@ -41,8 +41,7 @@ def versioned(document: Mapping[str, Any], directory: Path, stack: str) -> dict[
                 raise OperationError(
                     f"{path}: {len(content)} bytes; {kind[:-1]} {key} may have 1 to {limit} (a limit of Docker Swarm)"
                 )
-            digest = hashlib.sha256(content + str(body.get("template_driver", "")).encode())
-            found[match[1]] = f"{stack}_{key}-{digest.hexdigest()[:12]}"
+            found[match[1]] = object_name(stack, key, content, body.get("template_driver", ""))
     return found
 
 

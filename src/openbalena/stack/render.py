@@ -9,31 +9,34 @@ from typing import Any
 
 from openbalena import files, placeholder
 from openbalena.errors import UsageError
-from openbalena.stack.checks import MAXIMUM_BYTES
+from openbalena.stack.checks import MAXIMUM_BYTES, MAXIMUM_OBJECT_NAME
 from openbalena.stack.compiler import Compiled
-from openbalena.stack.content import ContentFile
+from openbalena.stack.content import ContentFile, object_name
 from openbalena.stack.emit import dump
 
 
 def stack_file(compiled: Compiled) -> str:
     """The stack as text: marks of secrets become `${NAME}`, every other dollar sign `$$`."""
-    return _text_and_variables(compiled)[0]
+    return _text_and_variables(compiled, compiled.name)[0]
 
 
-def _text_and_variables(compiled: Compiled) -> tuple[str, list[str]]:
+def _text_and_variables(compiled: Compiled, stack: str) -> tuple[str, list[str]]:
     """The stack as text, and the secret variables that it names, sorted."""
     body = dump(_escaped(compiled.document) if compiled.interpolated else compiled.document)
     variables = sorted(placeholder.names(body))
-    return _header(compiled, variables) + placeholder.fill(body, lambda name: f"${{{name}}}"), variables
+    return _header(compiled, variables, stack) + placeholder.fill(body, lambda name: f"${{{name}}}"), variables
 
 
-def render(compiled: Compiled, directory: Path, secrets: Mapping[str, str]) -> None:
+def render(compiled: Compiled, directory: Path, secrets: Mapping[str, str], stack: str = "") -> None:
     """Write the stack, its secrets and configs and `deploy.env` into `directory` (mode 700), replacing all of it.
+
+    It is meant to be deployed as `stack`, which is the project's name where nothing else is said: the names of its
+    secrets and configs have that and a hash of their content, so that new content is a new object.
 
     The directory is made beside the old one and put in its place at the end, so a kill never leaves half of one; what
     it does leave beside, the next call removes. Where `directory` is a symbolic link, what it points to is replaced:
     that may be on another disk, for the secrets' sake. Raises UsageError for a file that is not there or too large, for
-    a secret without a value, and for a place that cannot be replaced.
+    a secret without a value, for a name longer than the engine takes, and for a place that cannot be replaced.
     """
     with suppress(RuntimeError):  # which Python 3.13 no longer raises
         directory = directory.resolve()
@@ -52,7 +55,7 @@ def render(compiled: Compiled, directory: Path, secrets: Mapping[str, str]) -> N
             leftover.unlink()
         shutil.rmtree(leftover, ignore_errors=True)
     try:
-        _fill(compiled, files.private_directory(made), secrets)
+        _fill(compiled, files.private_directory(made), secrets, stack or compiled.name)
         if directory.exists():
             directory.rename(old)
         made.rename(directory)
@@ -61,13 +64,16 @@ def render(compiled: Compiled, directory: Path, secrets: Mapping[str, str]) -> N
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _fill(compiled: Compiled, directory: Path, secrets: Mapping[str, str]) -> None:
+def _fill(compiled: Compiled, directory: Path, secrets: Mapping[str, str], stack: str) -> None:
     for name in ("secrets", "configs"):
         files.private_directory(directory / name)
+    values = dict.fromkeys(_empty(compiled.document), "")
     for content in compiled.content_files:
-        files.write_atomic(directory / content.path, _content(content, secrets), 0o600)
-    text, variables = _text_and_variables(compiled)
-    values = dict.fromkeys(_empty(compiled.document), "") | {name: _secret(name, secrets) for name in variables}
+        data = _content(content, secrets)
+        files.write_atomic(directory / content.path, data, 0o600)
+        values[content.variable] = _name(compiled, content, data, stack)
+    text, variables = _text_and_variables(compiled, stack)
+    values |= {name: _secret(name, secrets) for name in variables}
     lines = [f"{name}={shlex.quote(value) if value else ''}\n" for name, value in sorted(values.items())]
     files.write_atomic(directory / "deploy.env", "".join(lines), 0o600)
     files.write_atomic(directory / "stack.yml", text, 0o600)
@@ -81,6 +87,20 @@ def _empty(document: Mapping[str, Any]) -> set[str]:
     environments = (service.get("environment", {}) for service in document["services"].values())
     empty = {key for environment in environments for key, value in environment.items() if value == ""}
     return {key for key in empty if key not in ("HOME", "PATH") and not key.startswith("DOCKER_")}
+
+
+def _name(compiled: Compiled, content: ContentFile, data: bytes, stack: str) -> str:
+    """What the secret or config is called in the swarm: a name that the Compose file gives stays."""
+    if content.name != f"{compiled.name}_{content.key}":
+        return content.name
+    written = compiled.document[content.path.partition("/")[0]][content.key]
+    name = object_name(stack, content.key, data, written.get("template_driver", ""))
+    if len(name) > MAXIMUM_OBJECT_NAME:
+        raise UsageError(
+            f"{content.key}: {name} is longer than the {MAXIMUM_OBJECT_NAME} characters that the engine allows: choose "
+            "a shorter name for it or for the project, or give it one with name:"
+        )
+    return name
 
 
 def _content(content: ContentFile, secrets: Mapping[str, str]) -> bytes:
@@ -101,13 +121,15 @@ def _secret(name: str, secrets: Mapping[str, str]) -> str:
         raise UsageError(f"{name}: the stack needs a value for this secret: run ./open-balena.sh config") from None
 
 
-def _header(compiled: Compiled, variables: list[str]) -> str:
-    lines = [f"# The stack {compiled.name}, compiled. Change the Compose file instead and compile again.\n"]
+def _header(compiled: Compiled, variables: list[str], stack: str) -> str:
+    lines = [f"# The stack {stack}, compiled. Change the Compose file instead and compile again.\n"]
     lines += [
         f"# Node label to set: docker node update --label-add {label}={value} NODE\n"
         for label, value in sorted(compiled.node_labels.items())
     ]
-    if variables or (compiled.interpolated and _empty(compiled.document)):
+    if compiled.content_files:
+        lines.append(f"# Its secrets and configs are named for the stack {stack}: deploy it as that.\n")
+    if variables or compiled.content_files or (compiled.interpolated and _empty(compiled.document)):
         lines.append("# Before the deploy: set -a; . ./deploy.env; set +a\n")
     return "".join(lines)
 

@@ -10,11 +10,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from openbalena import deployment, placeholder, stack
+from openbalena.cluster import deploy, names
 from openbalena.dotenv import quote
 from openbalena.project import Project
 from openbalena.settings.types import TYPES
 from openbalena.settings.variables import variables
 
+ROOT = Path(__file__).parents[3]
 SECRETS = [name for name, v in variables().items() if v.secret and v.type in ("token", "url_word")]
 # One provider, one kind of certificate.
 TAKEN = [name for name in SECRETS if name != "GANDI_API_TOKEN"]
@@ -58,8 +60,15 @@ def test_a_secret_is_only_where_secrets_belong(tmp_path: Path, made: Path, texts
 
     loaded = deployment.load(Project(directory=tmp_path), lab=False)
     rendered = tmp_path / "deploy"
-    stack.render(loaded.compiled, rendered, loaded.settings.secrets)
+    stack.render(loaded.compiled, rendered, loaded.settings.secrets, "ob")
 
+    # A deploy by hand names each as swarm-up does, by the variables of the committed stacks.
+    versioned = names.versioned(deploy.read_rendered(rendered), rendered, "ob")
+    lines = (rendered / "deploy.env").read_text().splitlines()
+    assert {f"{variable}={name}" for variable, name in versioned.items()} <= set(lines)
+    assert versioned["API_ENV_SECRET"].startswith("ob_api-env-")
+    committed = "".join((ROOT / name).read_text() for name in ("docker-stack.yml", "docker-stack-internal.yml"))
+    assert not [variable for variable in versioned if variable.startswith("x") or f"${{{variable}:-" not in committed]
     private = {path for path in rendered.rglob("*") if path.is_file() and path.parent.name == "secrets"}
     public = {path for path in rendered.rglob("*") if path.is_file()} - private - {rendered / "deploy.env"}
     assert public > {rendered / "stack.yml"}

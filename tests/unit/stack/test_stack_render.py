@@ -1,5 +1,7 @@
 """A rendered directory: what is in it, who can read it, and what a kill leaves."""
 
+import hashlib
+import re
 import shlex
 import stat
 import subprocess
@@ -13,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openbalena import files, placeholder, stack
+from openbalena.cluster import deploy
 from openbalena.compose.yaml_nodes import parse
 from openbalena.errors import UsageError
 from openbalena.stack.emit import dump
@@ -45,7 +48,7 @@ def test_secrets_are_in_their_files_only(compiled: Any, tmp_path: Path) -> None:
     assert (out / "secrets/a.env").read_text() == "MOVED=se$cret'\n"
     assert (out / "secrets/s").read_text() == "private"
     assert (out / "configs/c").read_text() == "one it's $5\n"
-    assert (out / "deploy.env").read_text() == f"TOKEN={shlex.quote('se$cret' + chr(39))}\n"
+    assert f"TOKEN={shlex.quote('se$cret' + chr(39))}\n" in (out / "deploy.env").read_text()
     text = (out / "stack.yml").read_text()
     assert "se$cret" not in text
     service = yaml.safe_load(text)["services"]["a"]
@@ -64,6 +67,64 @@ def test_what_is_empty_stays_empty_whatever_the_shell_has(compiled: Any, tmp_pat
         check=True,
     )  # fmt: skip
     assert yaml.safe_load(done.stdout)["services"]["a"]["environment"] == {"EMPTY": "", "DOCKER_HOST": ""}
+
+
+NAMED = """
+name: p
+services: {a: {image: x:1, secrets: [key, mine], configs: [docker, a-b, a_b]}}
+secrets: {key: {file: ./key}, mine: {file: ./key, name: of-mine}}
+configs: {docker: {content: "1"}, a-b: {content: "2"}, a_b: {content: "2", template_driver: golang}}
+"""
+
+
+def names(docker: Path, out: Path, **environment: str) -> dict[str, str]:
+    """What a deploy by hand calls each secret and config of the rendered directory."""
+    command = f"set -a; . {out}/deploy.env; set +a; exec {docker} stack config -c {out}/stack.yml"
+    done = subprocess.run(
+        ["sh", "-c", command], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )  # fmt: skip
+    document = yaml.safe_load(done.stdout)
+    return {key: body["name"] for kind in ("secrets", "configs") for key, body in document[kind].items()}
+
+
+def test_new_content_is_a_new_object_of_a_deploy_by_hand(compiled: Any, tmp_path: Path, docker: Path) -> None:
+    found = []
+    for content in ("one", "two"):
+        (tmp_path / "key").write_text(content)
+        stack.render(compiled(NAMED), tmp_path / "out", {})
+        found.append(names(docker, tmp_path / "out", A_B_CONFIG="leaks", KEY_SECRET="leaks", DOCKER_CONFIG="/here"))
+    one, two = found
+    assert {key for key in one if one[key] != two[key]} == {"key"}
+    assert one["key"] == f"p_key-{hashlib.sha256(b'one').hexdigest()[:12]}" and one["mine"] == "of-mine"
+    assert re.fullmatch(r"p_docker-[0-9a-f]{12}", one["docker"])
+    assert one["a-b"].removeprefix("p_a-b") != one["a_b"].removeprefix("p_a_b")
+    assert len(set(one.values())) == 5
+
+
+def test_one_directory_s_objects_are_those_of_its_stack_alone(compiled: Any, tmp_path: Path, docker: Path) -> None:
+    (tmp_path / "key").write_text("one")
+    found = []
+    for name in ("prod", "staging"):
+        stack.render(compiled(NAMED, environment={"COMPOSE_PROJECT_NAME": name}), tmp_path / name, {})
+        found.append(names(docker, tmp_path / name))
+        assert f"are named for the stack {name}" in (tmp_path / name / "stack.yml").read_text()
+    assert set(found[0].values()) & set(found[1].values()) == {"of-mine"}
+
+
+def test_a_stack_of_another_name_than_its_project(compiled: Any, tmp_path: Path, docker: Path) -> None:
+    (tmp_path / "key").write_text("one")
+    stack.render(compiled(NAMED), tmp_path / "out", {}, "prod")
+    found = names(docker, tmp_path / "out")
+    assert {name.partition("_")[0] for name in found.values()} == {"prod", "of-mine"}
+    exported = deploy.environment(tmp_path / "out", "prod")
+    assert {found["key"], found["docker"], found["a-b"], found["a_b"]} <= set(exported.values())
+
+
+def test_a_name_that_is_too_long_for_the_engine(compiled: Any, tmp_path: Path) -> None:
+    key = "k" * 50
+    text = f"name: p\nservices: {{a: {{image: 'x:1', configs: [{key}]}}}}\nconfigs: {{{key}: {{content: x}}}}"
+    with pytest.raises(UsageError, match="longer than the 64 characters"):
+        stack.render(compiled(text), tmp_path / "out", {})
 
 
 def test_only_the_owner_can_read(compiled: Any, tmp_path: Path) -> None:
