@@ -56,6 +56,8 @@ _INSTEAD = {
 }
 # Refused for their form: these take a list of names in a stack file.
 _LISTS = {"services.*.depends_on": Map, "services.*.env_file.*": Map}
+# Refused as text, which Compose reads to the base of 8.
+_MODES = {"services.*.secrets.*.mode", "services.*.configs.*.mode"}
 
 
 def check(tree: Map) -> list[Diagnostic]:
@@ -93,6 +95,9 @@ def _below(value: Any, path: str) -> Iterator[Diagnostic]:
                 yield refused(value.at(key), inner.replace("services.*.", ""), _INSTEAD.get(inner, "leave it out"))
             elif inner in _LISTS and isinstance(item, _LISTS[inner]):
                 yield refused(value.at(key), key, "write a list of names")
+            elif inner in _MODES and isinstance(item, str) and "$" not in item:
+                place, rule = value.at(key), inner.removeprefix("services.*.").replace(".*", "")
+                yield Diagnostic(place, rule, Severity.ERROR, "`docker stack` refuses text as a mode", "write 0400")
             elif inner in _WALKED:
                 yield from _below(item, inner)
             elif named in _WALKED:

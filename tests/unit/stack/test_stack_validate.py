@@ -87,6 +87,14 @@ def test_what_cannot_be_read_is_an_error_with_its_place(tmp_path: Path, text: st
     assert [severity for _, _, severity in found(tmp_path, text)] == ["error"]
 
 
+@pytest.mark.parametrize("kind", ["secrets", "configs"])
+def test_a_mode_in_quotes_is_refused_by_docker(tmp_path: Path, kind: str) -> None:
+    reference = f"    {kind}:\n      - {{source: s, mode: MODE}}\n"
+    text = f"services:\n  a:\n    image: x:1\n{reference}{kind}: {{s: {{external: true}}}}\n"
+    assert found(tmp_path, text.replace("MODE", '"0400"')) == [(5, f"{kind}.mode", "error")]
+    assert found(tmp_path, text.replace("MODE", "0400")) == []
+
+
 def test_a_variable_as_a_mode_is_decimal_for_docker(tmp_path: Path) -> None:
     text = (
         "services:\n  a:\n    image: x:1\n    secrets:\n      - {source: s, mode: '${M:-0400}'}\n"
