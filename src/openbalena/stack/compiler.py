@@ -94,6 +94,7 @@ class _Compilation:
         self.diagnostics += notes
         if words.secret_env is not None:
             source, content = secret_env(source, name, words, self.project.name, self.project.interpolated)
+            self._require_new(content)
             self.files["secrets"][content.key] = content
         position: Position = self.model["services"].at(name)
         service = Service(name, source, self.project.name, position, Map(position=position))
@@ -111,6 +112,14 @@ class _Compilation:
             self.builds[name] = plain(service.build)
         ordered = sorted(service.target.items(), key=lambda item: _ORDER.get(item[0], len(_ORDER)))
         self.services.put(name, Map(ordered, position), position)
+
+    def _require_new(self, content: ContentFile) -> None:
+        """Raise UsageError where the project has a secret of the key or the file that x-swarm.secret_env makes."""
+        declared = self.model.get("secrets") or Map()
+        for key in (content.key, content.path.partition("/")[2]):
+            if key in declared:
+                said = f"x-swarm.secret_env makes a secret {content.key} in the file {content.path}"
+                raise UsageError(f"{declared.at(key)}: secrets.{key}: {said}: choose another name for this one")
 
     def _pin(self, service: Service, name: str, place: Position) -> None:
         mounts = service.target.get("volumes", ())

@@ -74,6 +74,16 @@ def test_secret_env_moves_variables_into_one_secret(compiled: Any) -> None:
     assert (content.text, content.variable, content.services) == ("B=x$y\nC=3\n", "A_ENV_SECRET", ("a",))
 
 
+@pytest.mark.parametrize("key", ["a-env", "a.env"])
+def test_secret_env_takes_no_other_secret_s_place(compiled: Any, key: str) -> None:
+    text = (
+        "services:\n  a: {image: x, environment: {A: 1}, x-swarm: {secret_env: {target: /t, keys: [A]}}}\n"
+        f"  b: {{image: x, secrets: [{key}]}}\nsecrets:\n  {key}: {{file: ./mine}}\n"
+    )
+    with pytest.raises(UsageError, match=rf"compose\.yml:5:\d+: secrets\.{key}: .* choose another name"):
+        compiled(text)
+
+
 def test_without_leaves_out_and_says_why(compiled: Any) -> None:
     result = compiled(
         "services: {a: {image: 'x:1', privileged: true, volumes: [c:/c, d:/d],"
