@@ -45,6 +45,9 @@ def one_origin(kind: str, key: str, written: Map, diagnostics: list[Diagnostic])
         said = f"the {kind} {key} says {first}, too: its content comes from one place"
         instead = f"leave out {first} or {other} (in an override file: {other}: !reset null)"
         diagnostics.append(Diagnostic(written.at(other), f"{kind}s.{other}", Severity.ERROR, said, instead))
+    if "driver_opts" in written and "driver" not in written:
+        said, place = f"the {kind} {key} has no driver that would read them", written.at("driver_opts")
+        diagnostics.append(Diagnostic(place, f"{kind}s.driver_opts", Severity.WARNING, said, "leave them out"))
     return written.without(others)
 
 

@@ -224,6 +224,12 @@ def test_content_from_two_places_is_an_error(
     accepted(stack.stack_file(result))
 
 
+def test_options_without_a_driver_are_told_of(compiled: Any) -> None:
+    text = "services: {a: {image: 'x:1', secrets: [s]}}\nsecrets:\n  s: {file: ./f, driver_opts: {a: b}}\n"
+    (warning,) = compiled(text).diagnostics
+    assert (str(warning.severity), warning.position.line, warning.rule) == ("warning", 3, "secrets.driver_opts")
+
+
 def test_a_config_in_two_ways_is_an_error(compiled: Any) -> None:
     text = "services: {a: {image: 'x:1', configs: [s]}}\nconfigs:\n  s: {content: x, environment: HOME}\n"
     assert [(item.position.line, item.rule) for item in compiled(text).diagnostics] == [(3, "configs.environment")]
