@@ -12,6 +12,34 @@ OPTIONS = (
     ("-h, --help", "this list, or the help of a command"),
     ("--version", "print the version"),
 )
+_REMOVING = ("destroy", "clean", "down", "swarm-down")
+_CHANGING = (*_REMOVING, "up", "deploy", "swarm-up", "update", "stop", "restart")
+_LOOK = "status shows one machine's services, swarm-status a cluster's"
+_DOWN = "docs/docker-compose.md and docs/docker-swarm-deployment.md say how a deployment is taken down"
+_COPIES = "there is none: keep copies of .env and pki/; docs/storage.md says how to dump the database"
+# What other tools have, and what there is here.
+INSTEAD = {
+    **dict.fromkeys(("ps", "ls", "list", "top", "info"), _LOOK),
+    **dict.fromkeys(("uninstall", "remove", "rm", "delete", "purge"), f"there is none: {_DOWN}"),
+    **dict.fromkeys(("backup", "restore", "dump"), _COPIES),
+    **dict.fromkeys(
+        ("upgrade", "self-update"),
+        "take a newer checkout, then run update on one machine, swarm-build and swarm-up in a cluster",
+    ),
+    **dict.fromkeys(("version", "-V", "-v"), f"{PROGRAM} --version prints it"),
+    **dict.fromkeys(("completion", "completions", "autocomplete"), f"there is none: {PROGRAM} help lists the commands"),
+    **dict.fromkeys(
+        ("exec", "sh", "shell", "attach"), "there is none: `docker exec` on the machine that has the container"
+    ),
+    **dict.fromkeys(("install", "init", "setup"), "config writes the settings, swarm-init makes a cluster"),
+    **dict.fromkeys(("env", "settings"), "showenv prints the settings, config changes them"),
+    **dict.fromkeys(("password", "passwd"), "showpass prints the superuser's password"),
+    "build": "up builds on one machine, swarm-build for a cluster",
+    "start": "up starts the services on one machine, swarm-up in a cluster",
+    "pull": "update pulls newer images on one machine; the nodes of a cluster pull by themselves",
+    "scale": "there is none: docs/docker-swarm-deployment.md, Scale",
+    "rollback": "there is none: Swarm rolls a failed update back by itself",
+}
 
 
 def overview() -> str:
@@ -27,7 +55,38 @@ def overview() -> str:
 
 
 def unknown(name: str) -> str:
-    """What to say to a name that is no command."""
-    near = difflib.get_close_matches(name, BY_NAME, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"{PROGRAM} help lists the commands"
-    return f"{name!r} is not a command: {hint}"
+    """What to say to a name that is no command.
+
+    A command that starts or removes something is named for a word that is a misspelling of it alone: whoever typed
+    another word meant another thing.
+    """
+    if instead := INSTEAD.get(name):
+        return f"{name!r} is not a command: {instead}"
+    fitting = [known for known in BY_NAME if known not in _CHANGING or _misspelt(name, known)]
+    near = difflib.get_close_matches(name, fitting, n=1, cutoff=0.5)
+    if not near:
+        return f"{name!r} is not a command: {PROGRAM} help lists the commands"
+    does = f" ({BY_NAME[near[0]].summary})" if near[0] in _REMOVING else ""
+    return f"{name!r} is not a command: did you mean {near[0]!r}?{does}"
+
+
+def _misspelt(word: str, meant: str) -> bool:
+    """Whether at most two letters are wrong; of a word of up to five letters two would be half of it, so one."""
+    return distance(word, meant) <= (1 if len(meant) <= 5 else 2)
+
+
+def distance(left: str, right: str) -> int:
+    """Letters to add, drop, replace or exchange with the next to get from one word to the other.
+
+    The optimal string alignment distance (Damerau 1964): no letter is changed twice.
+    """
+    rows = [list(range(len(right) + 1))]
+    for i, letter in enumerate(left, 1):
+        row = [i]
+        for j, other in enumerate(right, 1):
+            cost = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == right[j - 2] and left[i - 2] == other:
+                cost = min(cost, rows[-2][j - 2] + 1)
+            row.append(cost)
+        rows.append(row)
+    return rows[-1][-1]

@@ -4,6 +4,7 @@ import errno
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import types
@@ -13,6 +14,7 @@ import pytest
 
 from openbalena.cli import main as entry
 from openbalena.cli.commands import BY_NAME, COMMANDS, GROUPS, Command
+from openbalena.cli.help import INSTEAD, distance, unknown
 from openbalena.cli.main import main, split_global_options
 from openbalena.errors import OperationError, UsageError
 
@@ -77,6 +79,55 @@ def test_help_lists_every_command_in_its_group(words, capsys):
 def test_an_unknown_command_names_the_nearest(typed, meant, capsys):
     assert main([typed]) == 2
     assert capsys.readouterr().err == f"error: {typed!r} is not a command: did you mean {meant!r}?\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "instead"),
+    [
+        ("ps", "status shows"),
+        ("ls", "status shows"),
+        ("version", "--version prints it"),
+        ("upgrade", "take a newer checkout"),
+        ("backup", "there is none: keep copies"),
+        ("uninstall", "there is none: docs/"),
+        ("completion", "there is none"),
+    ],
+)
+def test_a_word_of_other_tools_has_an_answer_of_its_own(typed, instead, capsys):
+    assert main([typed]) == 2
+    said = capsys.readouterr().err
+    assert instead in said and "did you mean" not in said
+
+
+@pytest.mark.parametrize("word", INSTEAD)
+def test_what_other_tools_call_it_is_no_command_here(word):
+    assert word not in BY_NAME
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("destory", "destroy"), ("claen", "clean"), ("dwon", "down"), ("upp", "up"), ("swarmdown", "swarm-down")],
+)
+def test_what_changes_things_is_named_for_its_misspelling(typed, meant):
+    assert f"did you mean {meant!r}?" in unknown(typed)
+    if meant != "up":
+        assert BY_NAME[meant].summary in unknown(typed), "what it removes is said too"
+
+
+@pytest.mark.parametrize(
+    "typed", ["cleanse", "colleen", "complete", "desktop", "deserts", "pos", "swarm", "download", "updates-now"]
+)
+def test_what_changes_things_is_named_for_no_other_word(typed):
+    named = re.findall("did you mean '([^']*)'", unknown(typed))
+    assert not {"destroy", "clean", "down", "up", "deploy", "swarm-up", "swarm-down", "update"} & {*named}
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "steps"),
+    [("", "up", 2), ("down", "down", 0), ("dwon", "down", 1), ("don", "down", 1), ("ps", "up", 2), ("abcd", "dcba", 3)],
+)
+def test_the_distance_of_two_words(left, right, steps):
+    assert distance(left, right) == distance(right, left) == steps
 
 
 def test_an_unknown_command_like_none_points_to_help(capsys):
