@@ -17,11 +17,12 @@ _NARROWEST = 30
 class Console:
     """The user's terminal, pipe or log file. Plain text: every line can be searched and read aloud.
 
-    `worded` makes of our sentences what this user reads; results stay as they are.
+    `worded` makes of our sentences what this user reads; results stay as they are. `warned` is what `warn` said.
     """
 
     def __init__(self, worded: Callable[[str], str] = str) -> None:
         self._worded = worded
+        self.warned: set[str] = set()
 
     def say(self, text: str) -> None:
         """A line of the result."""
@@ -33,6 +34,7 @@ class Console:
 
     def warn(self, text: str) -> None:
         """What the user should know or change, although the command goes on."""
+        self.warned.add(text)
         self.progress(f"warning: {text}")
 
     def error(self, text: str) -> None:

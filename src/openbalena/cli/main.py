@@ -180,8 +180,26 @@ def _call(command: Command, rest: Sequence[str], options: GlobalOptions) -> int:
             context.console.warn(sentence)
         return int(module.run(args, context))
     except OpenBalenaError as error:
+        if command.group != "lab":
+            _warn_of_settings(context)
         context.console.error(str(error))
         return error.exit_code
+
+
+def _warn_of_settings(context: Context) -> None:
+    """What should be known about the settings and was not said yet: it may be why the command fails."""
+    from openbalena import settings
+
+    try:
+        found = settings.load(context.project).warnings
+    except UsageError:
+        try:
+            found = settings.current(context.project).warnings
+        except UsageError:
+            return  # the command itself said what is wrong with the file
+    for sentence in found:
+        if sentence not in context.console.warned:
+            context.console.warn(sentence)
 
 
 def _project(directory: Path | None) -> Project:

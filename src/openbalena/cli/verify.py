@@ -44,8 +44,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
             context.console.table([(check.name, check.asserts) for check in verify.CHECKS])
         return 0
     wanted = target(context, args.address or [], args.openvpn)
-    directory = Path(settings.load(context.project)["PKI_DIR"])
-    for warning in [*problems(directory, wanted.dns_tld, ended=False), *expiry.warnings(directory)]:
+    values = settings.load(context.project)
+    directory = Path(values["PKI_DIR"])
+    wrong = problems(directory, wanted.dns_tld, ended=False)
+    for warning in [*values.warnings, *wrong, *expiry.warnings(directory)]:
         context.console.warn(warning)
     width = max(len(check.name) for check in verify.CHECKS)
     results = verify.run(

@@ -139,3 +139,40 @@ def test_warnings_about_the_settings_are_shown(
     error = capsys.readouterr().err
     assert f"warning: {directory}/.env:{number}: HAPROXY_PASSWORD uses a variable that is not set" in error
     assert "secret12" not in error and "foo" not in error
+
+
+LOADING = [
+    *COMMANDS,
+    *(["pki", "renew"], ["secrets", "show"], ["status"], ["logs"], ["restart"]),
+    ["verify", "--address", "127.0.0.1", "--openvpn", "/bin/false"],
+    *(["swarm-init"], ["swarm-build"], ["swarm-status"], ["swarm-logs", "api"], ["swarm-down"]),
+    *(["storage", "show"], ["stack", "diff"], ["wait"], ["config", "--yes"]),
+]
+
+
+@pytest.mark.parametrize("command", LOADING, ids=" ".join)
+def test_what_is_odd_in_the_settings_is_said_once_with_the_error(command, directory, capfd, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{directory}/no-engine.sock")
+    lines = len((directory / ".env").read_text().splitlines())
+    with (directory / ".env").open("a") as file:
+        file.write("DNS_TLD=c.example.com\n")
+    assert run(directory, command)
+    said = capfd.readouterr().err
+    assert said.count(f"{directory}/.env:{lines + 1}: DNS_TLD is set on line ") == 1, said
+    assert "error: " not in said[: said.index("DNS_TLD is set on line ")]
+
+
+def test_it_is_said_with_settings_that_are_wrong_too(directory, capsys):
+    with (directory / ".env").open("a") as file:
+        file.write("DNS_TLD=c.example.com\nUSE_NFS=maybe\n")
+    assert run(directory, ["lint"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("DNS_TLD is set on line") == 1 and "USE_NFS cannot be 'maybe'" in said
+
+
+def test_what_is_about_no_deployment_says_nothing_of_one(directory, capsys, monkeypatch):
+    monkeypatch.setenv("OPEN_BALENA_LAB_DIR", str(directory / "no-lab"))
+    with (directory / ".env").open("a") as file:
+        file.write("DNS_TLD=c.example.com\n")
+    assert run(directory, ["lab", "shell", "n1"])
+    assert "DNS_TLD" not in capsys.readouterr().err
