@@ -133,13 +133,13 @@ def test_a_move_that_is_killed_anywhere_loses_nothing(small: Small) -> None:
     result = small.run("swarm-up")
     assert result.code == 1 and "run ./open-balena.sh storage move store-data node2" in result.error, result
     interrupt("small", "store-data", "node2", "starting")
-    result = small.run("storage", "move", "store-data", "node2")
+    result = small.run("storage", "move", "store-data", "node2", "--yes")
     assert result.code == 0, result
     assert store_tasks() == [("node2", "running")] and shown(small)["node"] == "node2"
     after = lines("node2")
     assert after[: len(before)] == before and len(after) == len(before) + 1
     assert small.run("swarm-up").code == 0
-    assert small.run("storage", "move", "store-data", "node1").code == 0, "over the old copy"
+    assert small.run("storage", "move", "store-data", "node1", "--yes").code == 0, "over the old copy"
     assert lines("node1")[: len(after)] == after
 
 
@@ -149,6 +149,9 @@ def test_a_move_never_overwrites_what_it_did_not_put_there(small: Small) -> None
     write = ("--entrypoint", "/bin/sh", "-v", "small_store-data:/data", image, "-c", "echo precious >/data/starts")
     node3.docker("run", "--rm", *write)
     result = small.run("storage", "move", "store-data", "node3")
+    assert result.code == 2 and "store will be stopped" in result.error and "say --yes" in result.error, result
+    assert store_tasks() == [("node1", "running")], "nothing was stopped unasked"
+    result = small.run("storage", "move", "store-data", "node3", "--yes")
     assert result.code == 1 and "holds data already" in result.error, result
     assert lines("node3") == ["precious"]
     eventually("the store on node1", lambda: store_tasks() == [("node1", "running")])
@@ -159,7 +162,7 @@ def test_a_dead_node_keeps_its_data_and_nothing_starts_elsewhere(small: Small) -
     # To its end: a move that began meanwhile would change the service under the update.
     docker("service", "update", "--force", "--detach=false", "--quiet", "small_store")
     eventually("the store on node1", lambda: store_tasks() == [("node1", "running")])
-    assert small.run("storage", "move", "store-data", "node3").code == 0
+    assert small.run("storage", "move", "store-data", "node3", "--yes").code == 0
     before = lines("node3")
     lifecycle.kill("node3")
     try:

@@ -67,7 +67,7 @@ def table(deployed: Project) -> Iterator[tuple[str, Table]]:
     finally:
         # Also where the test failed half-way: the record says where the data is, whatever state the move is in.
         if place(deployed) != home:
-            done = tool(deployed, "storage", "move", "db-data", home)
+            done = tool(deployed, "storage", "move", "db-data", home, "--yes")
             assert done.returncode == 0, done.stderr
         assert tool(deployed, "swarm-up").returncode == 0
         sql(home, "DROP TABLE moved")
@@ -93,7 +93,7 @@ def test_a_move_killed_at_five_points_loses_no_row(deployed: Project, table: tup
 
     # While it copies: what the target has is a part.
     with subprocess.Popen(
-        command(deployed, "storage", "move", "db-data", other), stderr=subprocess.PIPE, text=True
+        command(deployed, "storage", "move", "db-data", other, "--yes"), stderr=subprocess.PIPE, text=True
     ) as it:
         assert it.stderr is not None
         assert any(line.startswith("copying") for line in it.stderr)
@@ -110,7 +110,7 @@ def test_a_move_killed_at_five_points_loses_no_row(deployed: Project, table: tup
     assert done.returncode == 1 and f"storage move db-data {other}" in done.stderr, done.stderr
     assert not started_elsewhere(home), "it waits for the move's end"
     interrupt(STACK, "db-data", other, "starting")
-    done = tool(deployed, "storage", "move", "db-data", other)
+    done = tool(deployed, "storage", "move", "db-data", other, "--yes")
     assert done.returncode == 0, done.stderr
     assert place(deployed) == other
     assert rows.found(other).startswith(f"{rows.written}|")
@@ -119,7 +119,7 @@ def test_a_move_killed_at_five_points_loses_no_row(deployed: Project, table: tup
     verified = tool(deployed, "verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
-    assert tool(deployed, "storage", "move", "db-data", home).returncode == 0, "over the old copy there"
+    assert tool(deployed, "storage", "move", "db-data", home, "--yes").returncode == 0, "over the old copy there"
     assert rows.found(home) == complete
 
 

@@ -9,6 +9,7 @@ from openbalena.errors import OperationError, UsageError
 
 if TYPE_CHECKING:
     from openbalena.cluster.engine import Engine
+    from openbalena.storage.move import Interruption, Request
     from openbalena.storage.record import Record
 
 # Seconds; copying is bounded by --timeout.
@@ -24,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     move.add_argument("volume", metavar="VOLUME", help="as storage show names it")
     move.add_argument("node", metavar="NODE", help="host name or id")
     move.add_argument("--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help="longest copy (3600)")
+    move.add_argument("--yes", action="store_true", help="do not ask before the services that use it are stopped")
     forget = actions.add_parser("forget", help="accept that a volume starts empty, or as it is on the labelled node")
     forget.add_argument("volume", metavar="VOLUME")
     forget.add_argument("--yes", action="store_true", help="do not ask")
@@ -48,6 +50,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
             question = "Let the next swarm-up start {} with what is on the node that has its label, or empty?"
             if not context.console.confirm(question.format(args.volume), yes=args.yes):
                 raise OperationError("nothing was forgotten")
+        # Not under the lock: a question may stay open.
+        if args.action == "move" and not (args.yes or _agreed(args, context, engine, client, stack)):
+            raise OperationError("nothing was moved")
         with lock.held(client, f"storage {args.action}", args.take_over):
             action = {"show": _show, "move": _move, "forget": _forget}[args.action]
             action(args, context, engine, client, stack)
@@ -74,10 +79,44 @@ def _show(args: argparse.Namespace, context: Context, engine: "Engine", client: 
     context.console.table([("VOLUME", "NODE", "SIZE", "PINNED", "SERVICES", ""), *rows])
 
 
+def _agreed(args: argparse.Namespace, context: Context, engine: "Engine", client: Any, stack: str) -> bool:
+    """Whether the user agrees to what a move stops."""
+    from openbalena.cluster import lock, state
+    from openbalena.storage import move, record, volumes
+
+    with lock.held(client, "storage move", args.take_over):
+        cluster = state.read(client, stack)
+        known = record.seen(record.read(client, stack), cluster)
+        what = move.interruption(cluster, known, stack, _request(args))
+        if what is None:
+            return True
+        context.console.progress(f"measuring {what.volume} on {what.source} …")
+        size = volumes.size(engine, client, cluster, known, what.volume)
+    return context.console.confirm(question(what, size), yes=False)
+
+
+def question(what: "Interruption", size: int | None) -> str:
+    """What is asked before a move; `size` in bytes."""
+    names, are, them = ", ".join(what.services), "is", "it"
+    if len(what.services) > 1:
+        are, them = "are", "them"
+    measured = "its size is not known" if size is None else _size(size)
+    return (
+        f"{names} will be stopped, and what needs {them} will fail or wait, until volume {what.volume} ({measured}) is "
+        f"copied from {what.source} to {what.target}, checked, and {names} {are} started there. Move it?"
+    )
+
+
+def _request(args: argparse.Namespace) -> "Request":
+    from openbalena.storage import move
+
+    return move.Request(args.volume, args.node, args.timeout)
+
+
 def _move(args: argparse.Namespace, context: Context, engine: "Engine", client: Any, stack: str) -> None:
     from openbalena.storage import move
 
-    move.run(engine, client, stack, move.Request(args.volume, args.node, args.timeout), context.console.progress)
+    move.run(engine, client, stack, _request(args), context.console.progress)
     context.console.say(f"Volume {args.volume} is on {args.node}, and what uses it runs there.")
 
 

@@ -8,7 +8,7 @@ A job is a service of one task that is not restarted (docs.docker.com/reference/
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,10 +107,16 @@ def start(engine: Engine, job: Job) -> None:
     engine.docker(*arguments, job.image, "-c", script)
 
 
-def wait(engine: Engine, client: Any, job: Job, timeout: float) -> Outcome:
-    """How a started job ends; one that has not ended within `timeout` seconds, or cannot be started, failed too."""
+def wait(
+    engine: Engine, client: Any, job: Job, timeout: float, meanwhile: Callable[[], None] = lambda: None
+) -> Outcome:
+    """How a started job ends; one that has not ended within `timeout` seconds, or cannot be started, failed too.
+
+    `meanwhile` is called before each look.
+    """
     end, failing = time.monotonic() + timeout, 0.0
     while True:
+        meanwhile()
         task = answered(lambda: _newest(client, job))
         if task is not None and advice.on(task.error).passes and time.monotonic() < end:
             start(engine, job)

@@ -26,6 +26,8 @@ _STOP = 200.0
 _START = 300.0
 _SMALL = 60.0
 _INTERVAL = 0.5
+# Seconds between two words on a copy that goes on.
+_WORD = 5.0
 _DIRECTORY = "/openbalena-volume"
 Report = Callable[[str], None]
 
@@ -37,6 +39,16 @@ class Request:
     volume: str
     node: str
     timeout: float
+
+
+@dataclass(frozen=True)
+class Interruption:
+    """What a move stops for as long as it copies: services and nodes by name."""
+
+    services: tuple[str, ...]
+    volume: str
+    source: str
+    target: str
 
 
 @dataclass(frozen=True)
@@ -88,6 +100,18 @@ def run(engine: Engine, client: Any, stack: str, request: Request, report: Repor
     _finish(engine, client, parts, move, known, report)
 
 
+def interruption(cluster: Cluster, known: Record, stack: str, request: Request) -> Interruption | None:
+    """What the move would stop; None where nothing runs any more, as one that was interrupted goes on.
+
+    Raises UsageError as `run` does, and changes nothing.
+    """
+    parts = _parts(cluster, known, stack, request)
+    working = tuple(service.short_name for service in parts.users if service.replicas)
+    if not working or parts.source.node == parts.target.id:
+        return None
+    return Interruption(working, parts.volume, cluster.hostname(parts.source.node), parts.target.hostname)
+
+
 def _parts(cluster: Cluster, known: Record, stack: str, request: Request) -> _Parts:
     volume = request.volume.removeprefix(f"{stack}_")
     users = tuple(s for s in cluster.services if f"{stack}_{volume}" in s.volumes and volume in demand.data_volumes(s))
@@ -134,7 +158,7 @@ def _copy(engine: Engine, client: Any, parts: _Parts, timeout: float, report: Re
     try:
         job.start(engine, receive)
         job.start(engine, send)
-        received = job.wait(engine, client, receive, timeout)
+        received = job.wait(engine, client, receive, timeout, goes_on(f"copying {parts.volume}", report))
         if received.exit_code == scripts.OCCUPIED:
             raise OperationError(
                 f"volume {parts.name} on {parts.target.hostname} holds data already, which no move put there: "
@@ -148,6 +172,20 @@ def _copy(engine: Engine, client: Any, parts: _Parts, timeout: float, report: Re
         job.remove(engine, receive)
         job.remove(engine, send)
     _remove_network(engine, network)
+
+
+def goes_on(what: str, report: Report) -> Callable[[], None]:
+    """Says every few seconds how long `what` has taken; called as often as one likes."""
+    began = said = time.monotonic()
+
+    def look() -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said >= _WORD:
+            said = now
+            report(f"{what}: {now - began:.0f} s so far")
+
+    return look
 
 
 def _finish(engine: Engine, client: Any, parts: _Parts, move: Move, known: Record, report: Report) -> None:

@@ -18,6 +18,8 @@ from openbalena.storage.scripts import MARK
 _TIMEOUT = 300.0
 # A server that is away is waited for without an end.
 _NFS_TIMEOUT = 60.0
+# A question waits for the answer.
+_QUESTION_TIMEOUT = 30.0
 # POSIX `du -k`: units of 1,024 bytes.
 _SIZES = f"""
 for volume in /openbalena-volumes/*; do
@@ -79,6 +81,16 @@ def find(engine: Engine, client: Any, cluster: Cluster, record: Record) -> list[
         else _measured(volume, answers.get(volume.node_id), cluster)
         for volume in volumes
     ]
+
+
+def size(engine: Engine, client: Any, cluster: Cluster, record: Record, volume: str) -> int | None:
+    """Bytes of the local volume, None where its node does not say so in time."""
+    here = [found for found in located(cluster, record) if found.volume == volume]
+    try:
+        answers = _asked(engine, client, cluster, here, _QUESTION_TIMEOUT)
+    except OperationError:
+        return None
+    return next((_size(found, answers[found.node_id].lines) for found in here if found.node_id in answers), None)
 
 
 def _asked(
