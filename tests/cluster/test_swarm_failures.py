@@ -17,7 +17,7 @@ from waiting import BOUND, eventually
 
 from openbalena.cluster import deploy, job, labels, lock, state
 from openbalena.cluster import engine as engines
-from openbalena.lab import Endpoint, node
+from openbalena.lab import Endpoint, network, node
 
 pytestmark = pytest.mark.cluster
 
@@ -195,6 +195,30 @@ def test_a_port_that_a_container_holds(small: Small) -> None:
         assert result.code == 1 and "8088/tcp of front is taken on node node1" in result.error
     finally:
         node.docker("rm", "--force", "squatter")
+
+
+def test_a_port_that_a_program_holds_on_another_node(small: Small) -> None:
+    engine = engines.current(True)
+    engine.docker("node", "update", "--label-add", "openbalena.ingress=true", "node3")
+    listens = "import socket, time; it = socket.create_server(('', 8088)); print('ready', flush=True); time.sleep(600)"
+    words = ["nsenter", f"--net={network.namespace('node3')}", sys.executable, "-c", listens]
+    # The stack is up, so its task of node3 has the port first: away with it.
+    small.run("swarm-down")
+    try:
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as program:
+            assert program.stdout and program.stdout.readline() == "ready\n"
+            try:
+                result = small.run("swarm-up")
+            finally:
+                program.kill()
+        assert result.code == 1 and "8088/tcp of front is taken on node node3" in result.error, result
+        assert "node1" not in result.error.partition("nothing was deployed")[2], "its port is free"
+        result = small.run("swarm-up")
+        assert result.code == 0 and "asking node3 whether 8088/tcp" in result.err, result
+        result = small.run("swarm-up")
+        assert result.code == 0 and "asking node" not in result.err, "what the stack holds is not asked for"
+    finally:
+        engine.docker("node", "update", "--label-rm", "openbalena.ingress", "node3")
 
 
 def test_nfs_without_a_server_is_refused(small: Small) -> None:

@@ -54,7 +54,7 @@ def _loaded(context: Context) -> "tuple[Deployment, tuple[str, ...]]":
 
 def _up(args: argparse.Namespace, context: Context, loaded: "Deployment", on_nfs: tuple[str, ...]) -> int:
     from openbalena import handover, settings
-    from openbalena.cluster import demand, lock, mesh, preflight, state
+    from openbalena.cluster import demand, lock, preflight, state
     from openbalena.cluster import engine as engines
     from openbalena.storage import beside, external, guard, nfs, record
 
@@ -77,9 +77,7 @@ def _up(args: argparse.Namespace, context: Context, loaded: "Deployment", on_nfs
         with lock.held(client, "swarm-up", args.take_over):
             # Others may have had the lock while the question was open.
             cluster = state.read(client, stack)
-            if loaded.settings["INGRESS_MODE"] == "mesh":
-                console.progress("asking every node for ip_vs …")
-                _require(mesh.check(engine, client, cluster, plan.services[0].image), context)
+            _ask_nodes(context, engine, client, cluster, plan)
             known = record.note(client, stack, cluster)
             guard.require_data(engine, client, plan.services, cluster, known, nfs.wanted(loaded.settings, on_nfs))
             _require(list(beside.check(engine, loaded.settings, loaded.compiled.stateful, known)), context)
@@ -93,6 +91,19 @@ def _up(args: argparse.Namespace, context: Context, loaded: "Deployment", on_nfs
             _require(found, context)
             handover.keep(client, context.project, loaded.settings)
             return _deploy(args, context, engine, client, with_nfs(loaded, on_nfs), resolve=not built)
+
+
+def _ask_nodes(context: Context, engine: "Engine", client: Any, cluster: "Cluster", plan: "Plan") -> None:
+    """What only a task on each node can find out; raises OperationError for what would keep the deploy from running."""
+    from openbalena.cluster import mesh, ports
+
+    if plan.settings["INGRESS_MODE"] == "mesh":
+        context.console.progress("asking every node for ip_vs …")
+        _require(mesh.check(engine, client, cluster, plan.services[0].image), context)
+    if asked := ports.questions(plan.services, cluster):
+        for question in asked:
+            context.console.progress(f"asking {question.node.hostname} whether {question.named} can be bound …")
+        _require(ports.check(engine, client, asked), context)
 
 
 def with_nfs(loaded: "Deployment", names: tuple[str, ...]) -> "Deployment":

@@ -89,7 +89,8 @@ def _labels(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
             yield Finding(f"label {label}=true is only on {names}: {advice}")
 
 
-def _candidates(service: Service, cluster: Cluster) -> list[Node]:
+def candidates(service: Service, cluster: Cluster) -> list[Node]:
+    """The nodes on which a task of the service may be started now."""
     return [node for node in cluster.nodes if node.usable and placement.allows(node, service.constraints)]
 
 
@@ -99,7 +100,7 @@ def _placement(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
         own = [placement.label_of(constraint) for constraint in service.constraints]
         if any(label in plan.node_labels for label in own):
             continue
-        if not _candidates(service, cluster):
+        if not candidates(service, cluster):
             wanted = ", ".join(service.constraints) or "any node that is ready and active"
             yield Finding(f"service {service.short_name}: no usable node fulfils its constraints ({wanted})")
 
@@ -111,7 +112,7 @@ def _architecture(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
     for service in plan.services:
         if service.image not in plan.built:
             continue
-        others = [node for node in _candidates(service, cluster) if node.architecture != here.architecture]
+        others = [node for node in candidates(service, cluster) if node.architecture != here.architecture]
         if others:
             names = ", ".join(f"{node.hostname} ({node.architecture})" for node in others)
             yield Finding(
@@ -132,7 +133,7 @@ def _ports(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
                 if any((theirs.published, theirs.protocol) == key for theirs in other.ports):
                     yield Finding(f"port {_named(port)} of {service.short_name} is already published by {other.name}")
             # The routing mesh listens on every node, whether a task of the service is there or not.
-            for node in cluster.nodes if port.mode == "ingress" else _candidates(service, cluster):
+            for node in cluster.nodes if port.mode == "ingress" else candidates(service, cluster):
                 if port.published in plan.taken.get(node.hostname, ()):
                     yield Finding(
                         f"port {_named(port)} of {service.short_name} is taken on node {node.hostname}: "
@@ -177,7 +178,7 @@ def _domain(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
 
 def _images(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
     for image in sorted({service.image for service in plan.services} & set(plan.built)):
-        nodes = {node.hostname for s in plan.services if s.image == image for node in _candidates(s, cluster)}
+        nodes = {node.hostname for s in plan.services if s.image == image for node in candidates(s, cluster)}
         without = sorted(node for node in nodes if image in plan.absent.get(node, ()))
         unknown = sorted(nodes - set(plan.absent))
         if without:

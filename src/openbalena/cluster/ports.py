@@ -1,0 +1,138 @@
+"""Ports that a deploy will publish and another program has: a manager cannot see them, so their nodes are asked.
+
+A task in the host's network (docs.docker.com/reference/cli/docker/service/create, `--network`) sees the node's sockets
+in /proc/net. Only ports that the running stack does not hold there are looked for: an ordinary deploy asks nobody.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from openbalena.cluster import job
+from openbalena.cluster.engine import Engine
+from openbalena.cluster.preflight import Finding, candidates
+from openbalena.cluster.state import Cluster, Node, Port, Service
+from openbalena.errors import OperationError
+
+# Seconds, with the pull of an image that is not there yet.
+_TIMEOUT = 240.0
+# The state of a socket that waits for whoever comes (Linux, include/net/tcp_states.h: TCP_LISTEN, and TCP_CLOSE, which
+# is what an unconnected UDP socket has).
+_WAITING = {"tcp": "0A", "udp": "07"}
+# A container that is being removed lets its port go moments later.
+_LOOKS, _PAUSE = 3, 2
+_UNREADABLE = 4
+_TAKEN = re.compile("taken (tcp|udp) ([0-9A-F]+)")
+# The last word: a log that has not come whole says nothing of free ports.
+_LOOKED = "looked"
+# Its container is up, or may be until the node says otherwise; a task that is starting may wait for its health check.
+_HOLDING = ("starting", "running")
+
+
+@dataclass(frozen=True)
+class Question:
+    """Whether `ports` are free on `node`; `image` is of a service that will publish one of them there."""
+
+    node: Node
+    image: str
+    ports: Mapping[tuple[str, int], str]
+
+    @property
+    def named(self) -> str:
+        """The ports, as messages name them."""
+        return ", ".join(f"{number}/{protocol}" for protocol, number in sorted(self.ports))
+
+
+def questions(services: Iterable[Service], cluster: Cluster) -> list[Question]:
+    """What has to be asked before `services` are deployed, one question a node; `ports` say whose they are."""
+    asked: dict[str, Question] = {}
+    for service in services:
+        for port in service.ports:
+            for node in _unsure(service, port, cluster) if port.published else ():
+                before = asked.get(node.id, Question(node, service.image, {}))
+                ports = {**before.ports, (port.protocol, port.published): service.short_name}
+                asked[node.id] = Question(node, before.image, ports)
+    return [asked[node_id] for node_id in sorted(asked)]
+
+
+def _unsure(service: Service, port: Port, cluster: Cluster) -> Iterator[Node]:
+    """The nodes on which the port will be bound and the stack does not hold it."""
+    same = [
+        (running, theirs.mode)
+        for running in cluster.services
+        for theirs in running.ports
+        if (theirs.published, theirs.protocol) == (port.published, port.protocol)
+    ]
+    if any(mode == "ingress" for _, mode in same):
+        return  # every engine listens for the mesh already
+    if port.mode == "ingress":
+        yield from (node for node in cluster.nodes if node.usable)
+        return
+    held = [task.node_id for running, _ in same for task in cluster.tasks_of(running) if task.state in _HOLDING]
+    if service.replicas is None or len(held) < service.replicas:
+        yield from (node for node in candidates(service, cluster) if node.id not in held)
+
+
+def script(ports: Iterable[tuple[str, int]], directory: str = "/proc/net") -> str:
+    """The shell script that prints `taken PROTOCOL HEX` for each of `ports` (protocol, number) in use."""
+    lines = [
+        f"cd {directory} || exit {_UNREADABLE}",
+        "sockets() {",
+        # Without IPv6 there is no second file.
+        "    files=$1",
+        '    [ ! -r "${1}6" ] || files="$1 ${1}6"',
+        '    found=$(grep -hE "^ *[0-9]+: [0-9A-F]+:($3) [0-9A-F]+:[0-9A-F]+ $2 " $files)',
+        f"    [ $? -le 1 ] || exit {_UNREADABLE}",
+        '    echo "$found" | while read -r _ address _; do',
+        '        [ -z "$address" ] || echo "taken $1 ${address##*:}"',
+        "    done",
+        "}",
+    ]
+    wanted = sorted(ports)
+    look = []
+    for protocol, state in _WAITING.items():
+        if numbers := "|".join(f"{number:04X}" for kind, number in wanted if kind == protocol):
+            look.append(f"sockets {protocol} {state} '{numbers}' || exit {_UNREADABLE}")
+    lines += ["look() {", *(f"    {line}" for line in look), "}", "tries=1"]
+    lines += [
+        f'while said=$(look) || exit {_UNREADABLE}; [ -n "$said" ] && [ $tries -lt {_LOOKS} ]; do',
+        f"    tries=$((tries + 1)); sleep {_PAUSE}",
+        "done",
+        'echo "$said"',
+        f"echo {_LOOKED}",
+    ]
+    return "\n".join(lines)
+
+
+def check(engine: Engine, client: Any, asked: list[Question]) -> list[Finding]:
+    """Ask every node, by a task of the service's image. What cannot be asked is a warning."""
+    jobs = [
+        job.Job("ports", question.node.id, question.image, script(question.ports), networks=("host",))
+        for question in asked
+    ]
+    try:
+        outcomes = job.run(engine, client, jobs, _TIMEOUT)
+    except OperationError as error:
+        outcomes = [job.Outcome(False, (), str(error), started=False)] * len(jobs)
+    return [finding for pair in zip(asked, outcomes, strict=True) for finding in judged(*pair)]
+
+
+def judged(question: Question, outcome: job.Outcome) -> Iterator[Finding]:
+    """What the task's words mean."""
+    node = question.node.hostname
+    if not outcome.ok or _LOOKED not in outcome.lines:
+        yield Finding(
+            f"node {node}: whether {question.named} can be bound there could not be checked: {job.failure(outcome)}",
+            fatal=False,
+        )
+        return
+    said = filter(None, map(_TAKEN.fullmatch, outcome.lines))
+    taken = {(match[1], int(match[2], 16)) for match in said}
+    for key in sorted(taken & set(question.ports)):
+        yield Finding(
+            f"port {key[1]}/{key[0]} of {question.ports[key]} is taken on node {node}: stop the program that listens "
+            f"there (on {node}, `ss -lntup` and `docker ps` name it)"
+        )
