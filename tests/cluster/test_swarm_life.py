@@ -2,10 +2,14 @@
 
 import json
 import re
+import subprocess
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import yaml
 from swarm_project import Small
+from waiting import BOUND
 
 from openbalena.cluster import engine as engines
 from openbalena.cluster import job, state
@@ -175,6 +179,23 @@ def test_dry_run_needs_no_docker_and_shows_no_secret(small: Small, monkeypatch: 
     for line in small.project.env_file.read_text().splitlines():
         value = line.partition("=")[2]
         assert len(value) < 32 or value not in result.out
+
+
+def test_the_rendered_directory_deployed_by_hand_replaces_no_task(small: Small, tmp_path: Path) -> None:
+    assert small.run("swarm-up").code == 0
+    names = ("web", "store", "front")
+    with engines.current(True).client() as client:
+        running = {service.short_name: service.image for service in state.read(client, "small").services}
+    before = {name: tasks(small, name) for name in names}
+    shown = yaml.safe_load(small.run("swarm-up", "--dry-run").out)["services"]
+    assert {name: body["image"] for name, body in shown.items()} == running
+    rendered = small.run("stack", "render", "-o", str(tmp_path / "stack"))
+    assert rendered.code == 0 and "placeholder" not in rendered.err
+    (line,) = [text for text in rendered.err.splitlines() if "by hand: " in text]
+    subprocess.run(["sh", "-c", line.partition("by hand: ")[2]], check=True, capture_output=True, timeout=BOUND)
+    assert small.run("stack", "diff").out == "nothing: what runs is what would be deployed\n"
+    assert small.run("swarm-up").code == 0
+    assert {name: tasks(small, name) for name in names} == before
 
 
 def test_a_stateful_service_is_not_pruned_without_a_question(small: Small) -> None:

@@ -1,6 +1,6 @@
-"""An engine with volumes alone, for the real SDK: what reading a volume needs, on a Unix socket.
+"""An engine with volumes and images alone, for the real SDK: what reading a volume and finding an image need.
 
-It keeps a container locked while it sends an archive of it, as the Docker Engine does.
+It listens on a Unix socket. It keeps a container locked while it sends an archive of it, as the Docker Engine does.
 """
 
 import io
@@ -78,6 +78,12 @@ class _Answer(BaseHTTPRequestHandler):
                 if all(_has(labels, label) for label in wanted)
             ]
             self._json({"Volumes": listed})
+        elif path.startswith("/images/") and path.endswith("/json"):
+            image = path.removeprefix("/images/").removesuffix("/json")
+            there = image in self.server.images
+            self._json(
+                {"Id": f"id of {image}"} if there else {"message": f"No such image: {image}"}, 200 if there else 404
+            )
         elif path.endswith("/archive"):
             self._archive(path.split("/")[2], query["path"][0])
         else:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from openbalena.cli.context import Context
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from openbalena.stack import Compiled
 
 
@@ -47,9 +49,45 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _render(args: argparse.Namespace, context: Context) -> int:
+    from openbalena import compose, stack
+
+    if not args.file:
+        return _own(args, context)
+    environment = compose.environment(args.file[0].absolute().parent, os.environ)
+    project = compose.load(args.file, environment=environment, profiles=args.profile)
+    for name, position in project.unset.items():
+        context.console.warn(f"{position}: {name} is not set: it becomes empty")
+    _out(args, context, stack.compile(project), {}, project.name)
+    return 0
+
+
+def _own(args: argparse.Namespace, context: Context) -> int:
+    """openBalena's own stack, as swarm-up would deploy it."""
+    from openbalena import deployment
+    from openbalena.cli import shown
+    from openbalena.cli.swarm_up import with_nfs
+    from openbalena.storage import nfs
+
+    extra = {"COMPOSE_PROFILES": ",".join(args.profile)} if args.profile else {}
+    loaded = deployment.load(context.project, lab=context.lab, extra=extra)
+    nfs.require_server(loaded.settings)
+    found = shown.named(loaded, context, extra)
+    loaded = with_nfs(found.deployment, nfs.chosen(loaded.settings, loaded.compiled.stateful))
+    _out(args, context, loaded.compiled, loaded.settings.secrets, loaded.settings["STACK_NAME"])
+    found.warn(context)
+    if args.output is not None:
+        line = shown.by_hand(args.output, found)
+        if not found.placeholders:
+            context.console.progress(f"swarm-up deploys the same; by hand: {line}")
+    return 0
+
+
+def _out(
+    args: argparse.Namespace, context: Context, compiled: "Compiled", secrets: "Mapping[str, str]", name: str
+) -> None:
+    """Print the stack, or write it as a directory whose secrets and configs have names of the stack `name`."""
     from openbalena import stack
 
-    compiled, secrets, name = _compiled(args, context)
     for diagnostic in compiled.diagnostics:
         if diagnostic.severity is not stack.Severity.NOTE:
             context.console.warn(str(diagnostic))
@@ -60,28 +98,6 @@ def _render(args: argparse.Namespace, context: Context) -> int:
     else:
         stack.render(compiled, args.output, secrets, name)
         context.console.progress(f"wrote {args.output}")
-    return 0
-
-
-def _compiled(args: argparse.Namespace, context: Context) -> "tuple[Compiled, dict[str, str], str]":
-    """The stack, the values of its secrets, and the name that it is deployed under."""
-    from openbalena import compose, stack
-
-    if not args.file:
-        from openbalena import deployment
-        from openbalena.cli.swarm_up import with_nfs
-        from openbalena.storage import nfs
-
-        extra = {"COMPOSE_PROFILES": ",".join(args.profile)} if args.profile else {}
-        loaded = deployment.load(context.project, lab=context.lab, extra=extra)
-        nfs.require_server(loaded.settings)
-        loaded = with_nfs(loaded, nfs.chosen(loaded.settings, loaded.compiled.stateful))
-        return loaded.compiled, dict(loaded.settings.secrets), loaded.settings["STACK_NAME"]
-    environment = compose.environment(args.file[0].absolute().parent, os.environ)
-    project = compose.load(args.file, environment=environment, profiles=args.profile)
-    for name, position in project.unset.items():
-        context.console.warn(f"{position}: {name} is not set: it becomes empty")
-    return stack.compile(project), {}, project.name
 
 
 def _committed(context: Context) -> int:

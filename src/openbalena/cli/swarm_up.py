@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help="how long to wait (900)")
     parser.add_argument("--no-wait", action="store_true", help="do not wait until the services run")
-    parser.add_argument("--dry-run", action="store_true", help="print the stack with secrets masked; needs no Docker")
+    parser.add_argument("--dry-run", action="store_true", help="print the stack, secrets masked, and deploy nothing")
     parser.add_argument("--yes", action="store_true", help="do not ask before a service with data is removed")
     parser.add_argument("--take-over", metavar="LOCK", default="", help="take over the lock of a deploy that is gone")
 
@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where something keeps the stack from running; every problem is named."""
     if args.dry_run:
-        return _dry_run(with_nfs(*_loaded(context)), context)
+        return _dry_run(*_loaded(context), context)
     # What is rendered and what is kept in the swarm are read one after the other.
     with unchanged(context.project.directory):
         return _up(args, context, *_loaded(context))
@@ -253,8 +253,9 @@ def _plan(
     )
 
 
-def _dry_run(loaded: "Deployment", context: Context) -> int:
+def _dry_run(loaded: "Deployment", on_nfs: tuple[str, ...], context: Context) -> int:
     from openbalena import placeholder
+    from openbalena.cli import shown
     from openbalena.settings.values import MASK
     from openbalena.stack.emit import dump
 
@@ -267,5 +268,7 @@ def _dry_run(loaded: "Deployment", context: Context) -> int:
             return value
         return placeholder.fill(value, lambda name: MASK)
 
-    context.console.say(dump(masked(loaded.compiled.document)).rstrip())
+    found = shown.named(loaded, context)
+    context.console.say(dump(masked(with_nfs(found.deployment, on_nfs).compiled.document)).rstrip())
+    found.warn(context)
     return 0
