@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -37,7 +38,9 @@ def checkout(tmp_path: Path) -> Path:
     (copy / "scripts").mkdir()
     shutil.copy2(SCRIPT, copy / "scripts")
     shutil.copy2(ROOT / "src/openbalena/settings/variables.yml", copy / "src/openbalena/settings")
-    settings = {
+    described = (ROOT / "src/openbalena/settings/variables.yml").read_text()
+    settings = dict(re.findall(r'name: (\w+_IMAGE), type: image, default: "([^"]+)"', described))
+    settings |= {
         "DNS_TLD": "check.invalid",
         "SUPERUSER_EMAIL": "a@b.invalid",
         "SUPERUSER_PASSWORD": "x",
