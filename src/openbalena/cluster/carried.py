@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from openbalena.cluster import convergence, state
+from openbalena.stack.content import object_name
 
 # Secret or config in docker-compose.yml to the file of the PKI. Each CA's key goes with its certificate.
 FILES = {
@@ -26,7 +26,9 @@ def stale(cluster: state.Cluster, files: Mapping[str, bytes]) -> dict[str, list[
     found = {}
     for key, content in files.items():
         services = [
-            s.short_name for s in cluster.services if (held := _held(s, key)) and held != _name(s, key, content)
+            service.short_name
+            for service in cluster.services
+            if (held := _held(service, key)) and held != object_name(service.stack, key, content)
         ]
         if services:
             found[key] = services
@@ -54,7 +56,3 @@ def since(client: Any, cluster: state.Cluster, key: str) -> datetime:
 def _held(service: state.Service, key: str) -> str:
     prefix = f"{service.stack}_{key}-"
     return next((name for name in (*service.configs, *service.secrets) if name.startswith(prefix)), "")
-
-
-def _name(service: state.Service, key: str, content: bytes) -> str:
-    return f"{service.stack}_{key}-{hashlib.sha256(content).hexdigest()[:12]}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import socket
 import ssl
 import time
@@ -11,6 +10,7 @@ from typing import Any
 
 from openbalena.cluster import one_service, state
 from openbalena.errors import OperationError
+from openbalena.stack.content import object_name
 
 # Names in docker-compose.yml's x-swarm.
 SERVICE, SECRET = "haproxy-certs", "haproxy-chain"
@@ -31,7 +31,7 @@ def publish(client: Any, stack: str, chain: bytes) -> bool:
             f"the stack {stack} does not run here: run ./open-balena.sh swarm-up. On one machine (up) there is nothing "
             "to bring anywhere: cert-manager renews what HAProxy serves when it starts"
         )
-    name, held = f"{stack}_{SECRET}-{hashlib.sha256(chain).hexdigest()[:12]}", one_service.holds(service, SECRET)
+    name, held = object_name(stack, SECRET, chain), one_service.holds(service, SECRET)
     if held == name:
         return False
     one_service.replace_secret(client, service, held, name, chain)

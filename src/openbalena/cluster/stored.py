@@ -6,12 +6,12 @@ machine that made the CA and the tokens is lost, it is their only copy.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from openbalena.errors import OperationError
+from openbalena.stack.content import object_name
 
 _CA, _TOKENS, _OWNER = "openbalena.settings.ca", "openbalena.settings.tokens", "openbalena.settings.owner"
 _ORDER = "openbalena.settings.order"
@@ -76,7 +76,7 @@ def check(found: Stored | None, marks: Mapping[str, str], base: str) -> None:
 
 def save(client: Any, stack: str, content: bytes, marks: Mapping[str, str], owner: str) -> None:
     """Make `content` the newest version. Older ones stay until a deploy has succeeded (deploy.remove_unused)."""
-    name = f"{stack}_settings-{hashlib.sha256(content).hexdigest()[:12]}"
+    name = object_name(stack, "settings", content)
     current = newest(client, stack)
     if current is not None and current.name == name:
         return
