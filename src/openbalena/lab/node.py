@@ -4,6 +4,7 @@ One kill -9 of process 1 ends containerd, every shim and every container of the 
 """
 
 import os
+import select
 import signal
 import subprocess
 import time
@@ -109,14 +110,33 @@ def wait_ready(node: Node) -> None:
 
 def stop(name: str) -> None:
     """Kill every process of the node `name` and delete its control groups, which outlive them."""
+    deadline = time.monotonic() + _STOP_BOUND
     pid = process(name)
     if pid is not None:
-        os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + _STOP_BOUND
+        _kill(pid, _STOP_BOUND)
     while process(name) is not None or not _remove_cgroups(cgroup(name)):
         if time.monotonic() > deadline:
             raise OperationError(f"The processes of {name} did not end within {_STOP_BOUND:.0f} s of kill -9.")
         time.sleep(0.05)
+
+
+def _kill(pid: int, bound: float) -> None:
+    """Kill the process and wait until its last thread has ended, at most `bound` seconds.
+
+    Its first thread may leave its namespaces, and so be found no longer, while another still holds the engine's socket
+    open. A pidfd is readable once there is no thread left (pidfd_open(2)); process 1 of a PID namespace ends last.
+    """
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        select.select([handle], [], [], bound)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(handle)
 
 
 def process(name: str) -> int | None:
