@@ -132,8 +132,7 @@ def _deploy(
     resolve: bool,
 ) -> int:
     from openbalena import stack as stacks
-    from openbalena.cli import swarm_progress
-    from openbalena.cluster import again, demand, deploy, one_service, staged, state
+    from openbalena.cluster import deploy, networks, staged, state
 
     console, stack, directory = context.console, loaded.settings["STACK_NAME"], context.project.rendered
     before = state.read(client, stack)
@@ -141,27 +140,19 @@ def _deploy(
     for name, (now, asked) in kept.items():
         console.progress(f"{name} stays at {now} tasks, as it was scaled by hand (the definition asks for {asked})")
 
-    if few := staged.one_api(before, document):
+    begin = networks.between(document, stack, before, networks.names(client)) or document
+    if few := staged.one_api(before, begin):
         console.progress(
             "api with one task first: on an empty database it makes the tables, and no other may meanwhile …"
         )
         stacks.render(replace(loaded.compiled, document=few), directory, loaded.settings.secrets, stack)
         _converged(args, context, engine, client, loaded, resolve=resolve)
-    stacks.render(replace(loaded.compiled, document=document), directory, loaded.settings.secrets, stack)
-
-    def ahead(names: list[str], why: str) -> None:
-        def attempt() -> None:
-            deploy.submit(engine, directory, stack, resolve=resolve, only=names)
-            for name in names:
-                one_service.until_runs(client, stack, name, args.timeout, swarm_progress.Display(context))
-
-        console.progress(f"{', '.join(names)} first: {why} …")
-        again.after_faults(client, stack, attempt, console.progress)
-
-    if back := staged.returning(before, demand.services(document, stack)):
-        ahead(back, "other services need it")
-    for name in staged.first(before, staged.versions(deploy.read_rendered(directory), directory, stack)):
-        ahead([name], "it checks tokens that other services show")
+    stacks.render(replace(loaded.compiled, document=begin), directory, loaded.settings.secrets, stack)
+    _ahead(args, context, engine, client, before, begin, stack, resolve=resolve)
+    if begin is not document:
+        console.progress("new networks first, beside those that services leave: then none loses another …")
+        _converged(args, context, engine, client, loaded, resolve=resolve)
+        stacks.render(replace(loaded.compiled, document=document), directory, loaded.settings.secrets, stack)
     console.progress(f"deploying {stack} from {directory} …")
     if args.no_wait:
         deploy.submit(engine, directory, stack, resolve=resolve)
@@ -174,6 +165,38 @@ def _deploy(
     for line in next_steps.of(loaded.settings, context):
         console.say(line)
     return 0
+
+
+def _ahead(
+    args: argparse.Namespace,
+    context: Context,
+    engine: "Engine",
+    client: Any,
+    before: "Cluster",
+    document: dict[str, Any],
+    stack: str,
+    *,
+    resolve: bool,
+) -> None:
+    """Deploy and wait for what has to run before the rest of the rendered `document`, one after the other."""
+    from openbalena.cli import swarm_progress
+    from openbalena.cluster import again, demand, deploy, one_service, staged
+
+    directory, progress = context.project.rendered, context.console.progress
+
+    def ahead(names: list[str], why: str) -> None:
+        def attempt() -> None:
+            deploy.submit(engine, directory, stack, resolve=resolve, only=names)
+            for name in names:
+                one_service.until_runs(client, stack, name, args.timeout, swarm_progress.Display(context))
+
+        progress(f"{', '.join(names)} first: {why} …")
+        again.after_faults(client, stack, attempt, progress)
+
+    if back := staged.returning(before, demand.services(document, stack)):
+        ahead(back, "other services need it")
+    for name in staged.first(before, staged.versions(deploy.read_rendered(directory), directory, stack)):
+        ahead([name], "it checks tokens that other services show")
 
 
 def _converged(

@@ -11,7 +11,7 @@ from openbalena.cluster.state import Cluster, Service, Task
 
 # Parts of a TaskTemplate whose change makes swarmkit replace a task (manager/orchestrator, IsTaskDirty). Placement is
 # left out: a task on a node that still fits is kept.
-_PARTS = ("ContainerSpec", "Resources", "RestartPolicy", "LogDriver", "ForceUpdate")
+_PARTS = ("ContainerSpec", "Resources", "RestartPolicy", "LogDriver", "ForceUpdate", "Networks")
 
 _ROLLED_BACK = {
     "rollback_completed": "the update failed and was rolled back",

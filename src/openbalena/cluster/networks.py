@@ -1,0 +1,90 @@
+"""A running stack whose services change their networks does so in two deploys, so that no service loses another.
+
+A service that keeps what it has, as those that stay on `default` do, gets its new networks first. One that leaves a
+network has its old ones until that has converged: it then moves, and those that use it are where it goes already.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from openbalena.cluster.convergence import Phase, judge
+from openbalena.cluster.state import Cluster, Service
+
+Attachments = dict[str, dict[str, Any] | None]
+
+
+def names(client: Any) -> dict[str, str]:
+    """Id to name of the swarm's networks; a service's template has ids (Engine API v1.44, TaskSpec.Networks)."""
+    return {item["Id"]: item["Name"] for item in client.api.networks(filters={"scope": "swarm"})}
+
+
+def between(
+    document: Mapping[str, Any], stack: str, cluster: Cluster, known: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """The stack document to deploy before `document`; None where it can be deployed at once.
+
+    A service that leaves a network has its old ones and the new ones meanwhile if its new task starts before the old
+    one stops. One that is stopped first keeps to its old ones, so that it stops once: those that call it have both. A
+    service that is new meets services of both kinds. `known` is what `names` gives.
+    """
+    running = {service.short_name: service for service in cluster.services}
+    has = {name: dict(_has(service, known)) for name, service in running.items()}
+    wanted = {name: wants(document, name, stack) for name in document["services"]}
+    left: Attachments = {net: None for name in wanted for net in has.get(name, ()) if net not in wanted[name]}
+    made = {name: _between(document, name, wanted[name], has.get(name), left) for name in wanted}
+    there = [name for name in made if name in running]
+    if not left or all(
+        set(made[name]) == set(has[name]) and judge(running[name], cluster).phase is Phase.CONVERGED for name in there
+    ):
+        return None
+    return _attached(document, stack, made)
+
+
+def wants(document: Mapping[str, Any], name: str, stack: str) -> Attachments:
+    """The networks of a service of a stack document, by the name that the Engine has for them, with their options."""
+    attached = document["services"][name].get("networks") or {"default": None}
+    return {_object_name(document, key, stack): options for key, options in attached.items()}
+
+
+def _object_name(document: Mapping[str, Any], key: str, stack: str) -> str:
+    described = document.get("networks", {}).get(key) or {}
+    return str(described.get("name") or (key if described.get("external") else f"{stack}_{key}"))
+
+
+def _has(service: Service, known: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    # The networks that each node has of its own (host) are not among the swarm's: nobody reaches anybody by their names.
+    for item in service.template.get("Networks") or ():
+        if item["Target"] in known:
+            aliases = [alias for alias in item.get("Aliases") or () if alias != service.short_name]
+            yield known[item["Target"]], {"aliases": aliases} if aliases else None
+
+
+def _between(
+    document: Mapping[str, Any], name: str, wanted: Attachments, has: Attachments | None, left: Attachments
+) -> Attachments:
+    update = document["services"][name].get("deploy", {}).get("update_config", {})
+    overlapping = update.get("order", "stop-first") == "start-first"
+    if has is None:
+        return {**left, **wanted} if overlapping else wanted
+    if has.keys() <= wanted.keys():
+        return wanted
+    return {**has, **wanted} if overlapping else {net: wanted.get(net, options) for net, options in has.items()}
+
+
+def _attached(document: Mapping[str, Any], stack: str, made: Mapping[str, Attachments]) -> dict[str, Any]:
+    changed = copy.deepcopy(dict(document))
+    described = changed.setdefault("networks", {})
+    keys = {_object_name(document, key, stack): key for key in described}
+    for name, attachments in made.items():
+        for net in attachments:
+            if net not in keys and net != f"{stack}_default":
+                # The document has it no more, or no service of it any more.
+                described[net] = {"external": True, "name": net}
+        changed["services"][name]["networks"] = {
+            keys.get(net, "default" if net == f"{stack}_default" else net): options
+            for net, options in attachments.items()
+        }
+    return changed

@@ -1,0 +1,168 @@
+"""A running deployment is given its networks in two steps, and then each container reaches what it has to, alone."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import acceptance
+import pytest
+from deployed_clients import Load, session
+from deployed_project import PATIENCE, STACK, command, running, tool
+from networks_documented import documented
+
+from openbalena import verify
+from openbalena.cli.context import Context
+from openbalena.cli.verify import target
+from openbalena.cluster import engine, networks, state
+from openbalena.lab import network, node
+from openbalena.project import Project
+from openbalena.verify import vpn
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+# What the networks were before there was more than one. HAProxy keeps its own: it would end connections to start anew.
+BEFORE = """\
+services:
+  api: {networks: !override [default]}
+  registry: {networks: !override [default]}
+  db: {networks: !override [default]}
+  redis: {networks: !override [default]}
+  s3: {networks: !override [default]}
+  balena-ca: {networks: !override [default]}
+"""
+MOVED = {"db", "redis", "s3", "balena-ca"}
+PORTS = (80, 81, 443, 1936, 3128, 5432, 6379, 8000, 8888, 8889, 10000, 43697)
+# Tries every address and port at once, as a user that has no rights; prints those that accept a connection.
+TRY = """\
+import concurrent.futures, json, os, socket, sys
+os.setgid(65534), os.setuid(65534)
+def answers(place):
+    try:
+        socket.create_connection(place, 2).close()
+    except OSError:
+        return False
+    return True
+places = [tuple(place) for place in json.load(sys.stdin)]
+with concurrent.futures.ThreadPoolExecutor(64) as pool:
+    print(json.dumps([place for place, found in zip(places, pool.map(answers, places)) if found]))
+"""
+
+
+def attached() -> dict[str, set[str]]:
+    """The networks of each service, without the stack's name."""
+    with engine.current(lab=True).client() as client:
+        known = networks.names(client)
+        return {
+            service.short_name: {
+                known[item["Target"]].removeprefix(f"{STACK}_") for item in service.template["Networks"]
+            }
+            for service in state.read(client, STACK).services
+        }
+
+
+def created() -> dict[str, int]:
+    """How many tasks there have been of each service, as far as the swarm remembers (five for each slot)."""
+    with engine.current(lab=True).client() as client:
+        cluster = state.read(client, STACK)
+    return {service.short_name: len(cluster.tasks_of(service)) for service in cluster.services}
+
+
+@pytest.fixture
+def one_network(deployed: Project) -> Iterator[dict[str, set[str]]]:
+    """The deployment as it was when each service was on `default`; the networks that it had."""
+    before, override = attached(), deployed.directory / "docker-compose.override.yml"
+    override.write_text(BEFORE)
+    try:
+        done = tool(deployed, "swarm-up")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert {name for name, nets in attached().items() if nets == {"default"}} >= MOVED | {"api", "registry"}
+        yield before
+    finally:
+        override.unlink(missing_ok=True)
+
+
+def killed_between(project: Project) -> None:
+    """Run swarm-up and kill it once it has begun the first step."""
+    with subprocess.Popen(command(project, "swarm-up"), stderr=subprocess.PIPE, text=True) as begun:
+        assert any("new networks first" in line for line in begun.stderr or ()), "there was no first step"
+        begun.kill()
+
+
+def test_networks_change_without_a_cut(one_network: dict[str, set[str]], deployed: Project, tmp_path: Path) -> None:
+    to = target(Context(project=deployed, lab=True), [])
+    before, tasks = running(), created()
+    (deployed.directory / "docker-compose.override.yml").unlink()
+    load = Load(to)
+    with session(to, to.addresses[0], tmp_path) as (client, said), load.running():
+        killed_between(deployed)
+        done = tool(deployed, "swarm-up")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert client.poll() is None
+        after = "".join(said).partition(vpn.CONNECTED)[2]
+        assert "restarting" not in after and vpn.CONNECTED not in after, after
+    assert attached() == one_network
+    now = running()
+    assert {name for name in now if now[name] != before[name]} == MOVED | {"api", "registry"}
+    assert {name: count - tasks[name] for name, count in created().items() if name in MOVED} == dict.fromkeys(MOVED, 1)
+    assert load.failed == [] and load.done > 200
+    results = verify.run(verify.CHECKS, to, lambda _: None)
+    assert [result.line() for result in results if result.outcome != acceptance.GREEN[result.check.name]] == []
+
+
+def places() -> Iterator[tuple[str, str, str, dict[str, list[str]]]]:
+    """Each task's node, service, network namespace (a file) and its addresses: by network, on the bridge as ``."""
+    for there in engine.current(lab=True).nodes:
+        process = node.process(there.name)
+        with there.client() as client:
+            bridge = client.api.inspect_network("docker_gwbridge")["Containers"]
+            for container in client.api.containers():
+                inspected = client.api.inspect_container(container["Id"])
+                service = inspected["Config"]["Labels"].get("com.docker.swarm.service.name", "")
+                if not service.startswith(f"{STACK}_"):
+                    continue
+                found = inspected["NetworkSettings"]
+                addresses = [item["IPAddress"] for item in found["Networks"].values() if item["IPAddress"]]
+                outer = bridge.get(container["Id"], {}).get("IPv4Address", "").partition("/")[0]
+                space = f"/proc/{process}/root{found['SandboxKey'].replace('/var/run/', '/run/')}"
+                yield there.name, service.removeprefix(f"{STACK}_"), space, {"": [outer] * bool(outer), "in": addresses}
+
+
+def answering(space: str, targets: Mapping[tuple[str, int], str]) -> set[str]:
+    """Which of `targets` (service and port, by address and port) accept a connection from a network namespace."""
+    done = subprocess.run(
+        ["nsenter", f"--net={space}", sys.executable, "-c", TRY],
+        input=json.dumps(list(targets)), capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    return {targets[address, port] for address, port in json.loads(done.stdout)}
+
+
+def test_who_reaches_what_is_what_the_documentation_says(deployed: Project) -> None:
+    tasks = list(places())
+    found: dict[str, set[str]] = {}
+    for there, who, space, _ in tasks:
+        targets = {}
+        for at, service, _, addresses in tasks:
+            # The bridge of another node has addresses of its own.
+            for address in [*addresses["in"], *(addresses[""] if at == there else [])]:
+                targets |= {(address, port): f"{service} {port}" for port in PORTS if service != who}
+        found.setdefault(who, set()).update(answering(space, targets))
+    for name in sorted({there for there, *_ in tasks}):
+        local = {
+            (address, port): f"{service} {port}"
+            for at, service, _, addresses in tasks if at == name
+            for address in [*addresses["in"], *addresses[""]] for port in PORTS
+        }  # fmt: skip
+        found.setdefault("a local user of a node", set()).update(answering(str(network.namespace(name)), local))
+    matrix = {who: sorted(what) for who, what in sorted(found.items())}
+    print(json.dumps(matrix, indent=1))  # noqa: T201 - shown where the test fails
+    # The world outside is the lab's own service, and not documented.
+    measured = {who: {item for item in what if not item.startswith("internet ")} for who, what in matrix.items()}
+    expected = documented()
+    assert {who: measured[who] for who in expected if who in measured} == {
+        who: {item for item in expected[who] if item.partition(" ")[0] in measured}
+        for who in expected
+        if who in measured
+    }
+    assert set(measured) - set(expected) <= {"internet"}

@@ -1,0 +1,151 @@
+"""A running stack whose services change networks keeps every service within reach of those that use it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from cluster_builders import TEMPLATE, cluster, service, task
+
+from openbalena.cluster.networks import between, names
+from openbalena.cluster.state import Cluster
+
+KNOWN = {f"id-{name}": f"ob_{name}" for name in ("default", "ca", "data", "community")}
+START, STOP = "start-first", "stop-first"
+# The order of each service's update, and the networks that it shall have.
+NEW = {
+    "api": (START, ["default", "data"]),
+    "vpn": (START, ["default"]),
+    "db": (STOP, ["data"]),
+    "haproxy": (STOP, ["default", "ca", "community"]),
+    "balena-ca": (STOP, ["ca"]),
+    "ui": (START, ["community"]),
+}
+
+
+def document(services: Mapping[str, tuple[str, list[str]]] = NEW) -> dict[str, Any]:
+    return {
+        "services": {
+            name: {"networks": dict.fromkeys(nets), "deploy": {"update_config": {"order": order}}}
+            for name, (order, nets) in services.items()
+        },
+        "networks": {net: {"driver": "overlay"} for net in ("default", "ca", "data", "community")},
+    }
+
+
+def running(has: Mapping[str, str], *, converged: bool = True) -> Cluster:
+    """Services with so many networks each, written with a blank between them."""
+    templates = {
+        name: TEMPLATE | {"Networks": [{"Target": f"id-{net}", "Aliases": [name]} for net in nets.split()]}
+        for name, nets in has.items()
+    }
+    services = [service(name, template=template) for name, template in templates.items()]
+    tasks = [task(number, name, spec=templates[name]) for number, name in enumerate(has) if converged]
+    return cluster(services, tasks)
+
+
+def attached(has: Mapping[str, str], services: Mapping[str, tuple[str, list[str]]] = NEW) -> dict[str, str] | None:
+    """What each service has meanwhile; None where the new stack can be deployed at once."""
+    made = between(document(services), "ob", running(has), KNOWN)
+    return made and {name: " ".join(body["networks"]) for name, body in made["services"].items()}
+
+
+OLD = dict.fromkeys(NEW, "default")
+MEANWHILE = {
+    "api": "default data", "vpn": "default", "db": "default", "haproxy": "default ca community",
+    "balena-ca": "default", "ui": "default community",
+}  # fmt: skip
+FINAL = {name: " ".join(nets) for name, (_, nets) in NEW.items()}
+
+
+@pytest.mark.parametrize(
+    ("has", "meanwhile"),
+    [
+        ({}, None),
+        (FINAL, None),
+        (OLD, MEANWHILE),
+        # A deploy that was killed: in the first step, between the steps, in the second one.
+        (OLD | {"haproxy": FINAL["haproxy"]}, MEANWHILE),
+        (MEANWHILE, None),
+        (MEANWHILE | {"db": "data"}, None),
+        (OLD | {"db": "data"}, MEANWHILE | {"db": "data"}),
+        # Networks that come, and none that goes.
+        (FINAL | {"api": "default"}, None),
+        # A service that is new meets others where they are.
+        ({name: nets for name, nets in OLD.items() if name != "ui"}, MEANWHILE),
+        ({name: nets for name, nets in OLD.items() if name != "db"}, MEANWHILE | {"db": "data"}),
+    ],
+)  # fmt: skip
+def test_what_is_deployed_first(has: dict[str, str], meanwhile: dict[str, str] | None) -> None:
+    assert attached(has) == meanwhile
+
+
+@pytest.mark.parametrize("has", [OLD, OLD | {"api": "default data"}, OLD | {"db": "data"}])
+def test_who_met_and_will_meet_meets_meanwhile(has: dict[str, str]) -> None:
+    made = attached(has)
+    assert made
+    # haproxy asks ui, api and the CA; api asks db.
+    for first, second in (("haproxy", "api"), ("haproxy", "ui"), ("haproxy", "balena-ca"), ("api", "db")):
+        meets = [set(stage[first].split()) & set(stage[second].split()) for stage in (has, made, FINAL)]
+        assert meets[1] and meets[2], (first, second)
+        # The caller is where the other goes already.
+        assert set(made[first].split()) >= set(FINAL[first].split())
+
+
+def test_a_first_step_that_has_not_converged_is_waited_for() -> None:
+    assert between(document(), "ob", running(MEANWHILE), KNOWN) is None
+    made = between(document(), "ob", running(MEANWHILE, converged=False), KNOWN)
+    assert made and " ".join(made["services"]["ui"]["networks"]) == MEANWHILE["ui"]
+
+
+def test_going_back_is_done_in_two_steps_too() -> None:
+    back = {name: (order, ["default"]) for name, (order, _) in NEW.items()}
+    assert attached(FINAL, back) == {
+        "api": "default data", "vpn": "default", "db": "data", "haproxy": "default ca community",
+        "balena-ca": "ca", "ui": "community default",
+    }  # fmt: skip
+
+
+def test_a_network_that_the_definitions_no_longer_have_is_kept_by_its_name() -> None:
+    stack = document({"web": (START, ["data"])})
+    there = running({"web": "default community"})
+    there.services[0].template["Networks"][1]["Aliases"] = ["web", "other"]
+    del stack["networks"]["community"]
+    made = between(stack, "ob", there, KNOWN)
+    assert made
+    assert made["services"]["web"]["networks"] == {
+        "default": None, "ob_community": {"aliases": ["other"]}, "data": None,
+    }  # fmt: skip
+    assert made["networks"]["ob_community"] == {"external": True, "name": "ob_community"}
+    assert "networks" in stack and "ob_community" not in stack["networks"]
+
+
+def test_a_service_without_networks_is_on_the_default_one() -> None:
+    both = {"networks": {"data": None}, "deploy": {"update_config": {"order": START}}}
+    stack = {"services": {"a": {}, "b": both}, "networks": {"data": {}}}
+    assert between(stack, "ob", running({"a": "default", "b": "data"}), KNOWN) is None
+    made = between(stack, "ob", running({"a": "default", "b": "default"}), KNOWN)
+    assert made and made["services"]["a"]["networks"] == {"default": None}
+    assert made["services"]["b"]["networks"] == {"default": None, "data": None}
+
+
+def test_the_hosts_network_is_no_network_of_the_stack() -> None:
+    stack = document({"a": (STOP, ["data"])})
+    there = running({"a": "data"})
+    there.services[0].template["Networks"].append({"Target": "the-nodes-own"})
+    assert between(stack, "ob", there, KNOWN) is None
+
+
+class Networks:
+    """Answers as docker.APIClient does."""
+
+    @property
+    def api(self) -> "Networks":
+        return self
+
+    def networks(self, filters: dict[str, str]) -> list[dict[str, str]]:
+        assert filters == {"scope": "swarm"}
+        return [{"Id": "1", "Name": "ob_default", "Scope": "swarm"}]
+
+
+def test_names_of_networks_by_id() -> None:
+    assert names(Networks()) == {"1": "ob_default"}
