@@ -9,7 +9,7 @@ from pathlib import Path
 import acceptance
 import pytest
 from deployed_clients import Load, session
-from deployed_project import PATIENCE, STACK, command, running, tool
+from deployed_project import STACK, command, running, tool
 from networks_documented import documented
 
 from openbalena import verify

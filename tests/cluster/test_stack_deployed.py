@@ -11,7 +11,7 @@ import yaml
 from waiting import BOUND
 
 from openbalena import compose, stack
-from openbalena.cluster import deploy
+from openbalena.cluster import deploy, networks
 from openbalena.cluster import engine as engines
 from openbalena.lab import Endpoint
 from openbalena.stack import diff
@@ -64,7 +64,8 @@ def changes(engine: engines.Engine, client: Any, directory: Path, name: str) -> 
     arguments = ("stack", "config", "--compose-file", str(directory / "stack.yml"))
     document = yaml.safe_load(engine.docker(*arguments, env=deploy.environment(directory, name)))
     raw = client.api.services(filters={"label": f"com.docker.stack.namespace={name}"})
-    return diff.services(document, {item["Spec"]["Name"].removeprefix(f"{name}_"): item["Spec"] for item in raw}, name)
+    running = {item["Spec"]["Name"].removeprefix(f"{name}_"): item["Spec"] for item in raw}
+    return diff.services(document, running, name, networks.names(client))
 
 
 def gone(engine: engines.Engine, name: str) -> None:

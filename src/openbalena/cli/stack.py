@@ -117,7 +117,7 @@ def _diff(args: argparse.Namespace, context: Context) -> int:
 
     from openbalena import deployment, stack
     from openbalena.cli.swarm_up import resolved
-    from openbalena.cluster import deploy, engine, scale, state
+    from openbalena.cluster import deploy, engine, networks, scale, state
     from openbalena.stack import diff
 
     loaded = deployment.load(context.project, lab=context.lab)
@@ -133,8 +133,9 @@ def _diff(args: argparse.Namespace, context: Context) -> int:
         arguments = ("stack", "config", "--compose-file", str(directory / "stack.yml"))
         document = yaml.safe_load(cluster_engine.docker(*arguments, env=deploy.environment(directory, name)))
         raw = client.api.services(filters={"label": f"{state.STACK_LABEL}={name}"})
+        known = networks.names(client)
     running = {item["Spec"]["Name"].removeprefix(f"{name}_"): item["Spec"] for item in raw}
-    changes = {service: lines for service, lines in diff.services(document, running, name).items() if lines}
+    changes = {service: lines for service, lines in diff.services(document, running, name, known).items() if lines}
     if args.json:
         context.console.json(changes)
         return 0

@@ -55,7 +55,7 @@ def _object_name(document: Mapping[str, Any], key: str, stack: str) -> str:
 
 
 def _has(service: Service, known: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any] | None]]:
-    # The networks that each node has of its own (host) are not among the swarm's: nobody reaches anybody by their names.
+    # Networks that each node has of its own (host) are not among the swarm's: nobody finds anybody by name there.
     for item in service.template.get("Networks") or ():
         if item["Target"] in known:
             aliases = [alias for alias in item.get("Aliases") or () if alias != service.short_name]

@@ -10,18 +10,28 @@ from typing import Any
 
 _DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
 _NANOSECONDS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+# The Engine never lists the ids that these have in the swarm (moby, daemon/cluster, GetNetworks).
+_EACH_NODES = {"host", "bridge"}
 Values = dict[str, Any]
 
 
-def services(document: Mapping[str, Any], running: Mapping[str, Mapping[str, Any]], stack: str) -> dict[str, list[str]]:
+def services(
+    document: Mapping[str, Any],
+    running: Mapping[str, Mapping[str, Any]],
+    stack: str,
+    networks: Mapping[str, str],
+) -> dict[str, list[str]]:
     """What would change, by service: `running` maps a service's name in the stack to its Spec (Engine API v1.44).
 
-    An empty list says that nothing would.
+    `networks` maps the ids of the swarm's networks, which a Spec has, to their names. An empty list says that nothing
+    would change.
     """
     changes: dict[str, list[str]] = {}
     for name, service in document.get("services", {}).items():
         spec = running.get(name)
-        changes[name] = ["is new"] if spec is None else _changed(_wanted(name, service, document, stack), _has(spec))
+        changes[name] = (
+            ["is new"] if spec is None else _changed(_wanted(name, service, document, stack), _has(spec, networks))
+        )
     changes.update({name: ["goes: the stack has it no more"] for name in running if name not in changes})
     return dict(sorted(changes.items()))
 
@@ -32,7 +42,7 @@ def _changed(wanted: Values, has: Values) -> list[str]:
         old = has[title]
         if isinstance(new, dict):
             lines += _mapping(title, old, new)
-        elif isinstance(new, list) and title in ("mounts", "ports", "constraints", "capabilities"):
+        elif isinstance(new, list) and title in ("mounts", "ports", "constraints", "capabilities", "networks"):
             lines += [f"{title}: + {item}" for item in new if item not in old]
             lines += [f"{title}: - {item}" for item in old if item not in new]
         elif new != old:
@@ -94,12 +104,14 @@ def _wanted(name: str, service: Values, document: Mapping[str, Any], stack: str)
         "ports": sorted(_port(port.get("published", 0), port["target"], port) for port in service.get("ports", ())),
         "secrets": _wanted_content("secrets", service, document, stack),
         "configs": _wanted_content("configs", service, document, stack),
+        "networks": sorted({_object_name("networks", key, document, stack)
+                            for key in service.get("networks") or {"default": None}} - _EACH_NODES),
         "aliases": sorted({alias for network in (service.get("networks") or {}).values()
                            for alias in (network or {}).get("aliases", ())} - {name}),
     }  # fmt: skip
 
 
-def _has(spec: Mapping[str, Any]) -> Values:
+def _has(spec: Mapping[str, Any], networks: Mapping[str, str]) -> Values:
     task = spec.get("TaskTemplate", {})
     container = task.get("ContainerSpec", {})
     resources, policy = task.get("Resources") or {}, task.get("RestartPolicy") or {}
@@ -139,6 +151,8 @@ def _has(spec: Mapping[str, Any]) -> Values:
                         for port in (spec.get("EndpointSpec") or {}).get("Ports") or ()),
         "secrets": {item["File"]["Name"]: item["SecretName"] for item in container.get("Secrets") or ()},
         "configs": {item["File"]["Name"]: item["ConfigName"] for item in container.get("Configs") or ()},
+        "networks": sorted(networks[item["Target"]] for item in task.get("Networks") or ()
+                           if item["Target"] in networks),
         "aliases": sorted({alias for network in task.get("Networks") or ()
                            for alias in network.get("Aliases") or ()} - {name}),
     }  # fmt: skip

@@ -13,6 +13,7 @@ DOCUMENT: dict[str, Any] = {
             "volumes": [{"type": "volume", "source": "data", "target": "/d"}],
             "ports": [{"target": 80, "published": 8080}],
             "secrets": [{"source": "key", "target": "/key"}],
+            "networks": {"default": None, "data": None},
             "stop_grace_period": "1m30s",
         },
         "added": {"image": "y:1"},
@@ -25,19 +26,20 @@ SPEC: dict[str, Any] = {
     "Mode": {"Replicated": {"Replicas": 2}},
     "EndpointSpec": {"Mode": "vip", "Ports": [{"TargetPort": 80, "PublishedPort": 80, "PublishMode": "ingress"}]},
     "TaskTemplate": {
+        "Networks": [{"Target": "1"}, {"Target": "2"}],
         "ContainerSpec": {
             "Image": "x:1@sha256:00",
             "Env": ["A=1", "SECRET=hunter2", "OLD=o"],
             "StopGracePeriod": 90_000_000_000,
             "Mounts": [{"Type": "volume", "Source": "s_data", "Target": "/d"}],
             "Secrets": [{"File": {"Name": "/key"}, "SecretName": "s_key-111111111111"}],
-        }
+        },
     },
 }
 
 
 def test_changes_in_words_without_a_secret() -> None:
-    changes = diff.services(DOCUMENT, {"web": SPEC, "old": SPEC}, "s")
+    changes = diff.services(DOCUMENT, {"web": SPEC, "old": SPEC}, "s", {"1": "s_default", "2": "s_old"})
     assert changes == {
         "added": ["is new"],
         "old": ["goes: the stack has it no more"],
@@ -51,6 +53,8 @@ def test_changes_in_words_without_a_secret() -> None:
             "ports: + 8080→80/tcp (ingress)",
             "ports: - 80→80/tcp (ingress)",
             "secrets: /key s_key-111111111111 → s_key-222222222222",
+            "networks: + s_data",
+            "networks: - s_old",
         ],
     }
     assert "hunter" not in str(changes)
@@ -63,7 +67,8 @@ def test_changes_of_volume_options_without_their_values() -> None:
         {"type": "bind", "source": "/etc", "target": "/e"},
     ]
     document: dict[str, Any] = {
-        "services": {"web": {"image": "x:2", "volumes": mounts}},
+        "services": {"web": {"image": "x:2", "volumes": mounts, "networks": {"default": None, "outer": None}}},
+        "networks": {"outer": {"external": True, "name": "host"}},
         "volumes": {
             "data": {"driver": "local", "driver_opts": {"type": "nfs", "o": "addr=two"}, "labels": {"mine": "1"}},
             "theirs": {"external": True, "driver_opts": {"o": "not ours to make"}},
@@ -73,6 +78,7 @@ def test_changes_of_volume_options_without_their_values() -> None:
     spec = {
         "Name": "s_web",
         "TaskTemplate": {
+            "Networks": [{"Target": "1"}, {"Target": "the host's"}],
             "ContainerSpec": {
                 "Image": "x:2",
                 "Mounts": [
@@ -80,10 +86,10 @@ def test_changes_of_volume_options_without_their_values() -> None:
                     {"Type": "volume", "Source": "theirs", "Target": "/t", "VolumeOptions": {}},
                     {"Type": "bind", "Source": "/etc", "Target": "/e"},
                 ],
-            }
+            },
         },
     }
-    assert diff.services(document, {"web": spec}, "s")["web"] == [
+    assert diff.services(document, {"web": spec}, "s", {"1": "s_default"})["web"] == [
         "volume options: - s_data device",
         "volume options: + s_data nocopy",
         "volume options: s_data o has another value",
