@@ -99,6 +99,7 @@ def test_networks_change_without_a_cut(one_network: dict[str, set[str]], deploye
         killed_between(deployed)
         done = tool(deployed, "swarm-up")
         assert done.returncode == 0, done.stdout + done.stderr
+        assert "shares no network" not in done.stderr
         assert client.poll() is None
         after = "".join(said).partition(vpn.CONNECTED)[2]
         assert "restarting" not in after and vpn.CONNECTED not in after, after

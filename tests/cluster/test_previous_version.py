@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from deployed_clients import Load
 from deployed_project import PATIENCE, STACK
 from waiting import BOUND, eventually
 
@@ -135,6 +136,16 @@ def outside_first(project: Project) -> None:
         one_service.until_runs(client, STACK, "internet", BOUND)
 
 
+def asked_while(to: Target, version: Version, words: tuple[str, ...]) -> None:
+    """Run a command while the api is asked; the one HAProxy is replaced, and besides nothing goes unanswered."""
+    load = Load(to)
+    with load.running():
+        version.run(*words)
+    print(load.done, load.failed)  # noqa: T201 - shown where the test fails
+    assert load.done > 200
+    assert [failure for failure in load.failed if "Connect" not in failure] == []
+
+
 def updated_and_back(old: Version, new: Version, steps: list[tuple[str, ...]], down: tuple[str, ...]) -> None:
     directory = old.project.directory
     try:
@@ -148,7 +159,9 @@ def updated_and_back(old: Version, new: Version, steps: list[tuple[str, ...]], d
             for words in (("config", "--yes"), *steps):
                 if version is new and words == ("swarm-up",):
                     outside_first(new.project)
-                version.run(*words)
+                    asked_while(outside(new.project), version, words)
+                else:
+                    version.run(*words)
             require_kept(outside(old.project), fleet, directory)
             assert {name: (directory / "pki" / name).read_bytes() for name in kept} == kept
     finally:

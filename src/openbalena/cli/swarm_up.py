@@ -54,7 +54,7 @@ def _loaded(context: Context) -> "tuple[Deployment, tuple[str, ...]]":
 
 def _up(args: argparse.Namespace, context: Context, loaded: "Deployment", on_nfs: tuple[str, ...]) -> int:
     from openbalena import handover, settings
-    from openbalena.cluster import demand, lock, preflight, state
+    from openbalena.cluster import demand, lock, networks, preflight, state
     from openbalena.cluster import engine as engines
     from openbalena.storage import beside, external, guard, nfs, record
 
@@ -67,7 +67,7 @@ def _up(args: argparse.Namespace, context: Context, loaded: "Deployment", on_nfs
         cluster = state.read(client, stack)
         loaded, built = resolved(loaded, context, engine, cluster)
         plan = _plan(loaded, _scaled(client, loaded, cluster)[0], engine, cluster, built)
-        _require(preflight.check(plan, cluster), context)
+        _require([*preflight.check(plan, cluster), *networks.unreachable(loaded.compiled.document)], context)
         if going := demand.removed(plan.services, cluster):
             names = ", ".join(f"{s.short_name} (volume {', '.join(demand.data_volumes(s))})" for s in going)
             if not console.confirm(

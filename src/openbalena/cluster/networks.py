@@ -7,12 +7,16 @@ network has its old ones until that has converged: it then moves, and those that
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from openbalena.cluster.convergence import Phase, judge
+from openbalena.cluster.preflight import Finding
 from openbalena.cluster.state import Cluster, Service
 
+# A service's name where a host stands: alone, in a URL, or with a port (`db`, `postgres://x@db/resin`, `redis:6379`).
+_HOST = r"(?:^|[/@]){}(?=[:/]|$)"
 Attachments = dict[str, dict[str, Any] | None]
 
 
@@ -41,6 +45,23 @@ def between(
     ):
         return None
     return _attached(document, stack, made)
+
+
+def unreachable(document: Mapping[str, Any]) -> Iterator[Finding]:
+    """Services whose environment has another one's name where a host stands, and that share no network with it."""
+    attached = {name: set(body.get("networks") or ["default"]) for name, body in document["services"].items()}
+    apart = [name for name, nets in attached.items() if "default" not in nets]
+    for name, body in document["services"].items():
+        values = [str(value) for value in (body.get("environment") or {}).values()]
+        for other in apart:
+            named = any(re.search(_HOST.format(re.escape(other)), value) for value in values)
+            if named and other != name and not attached[name] & attached[other]:
+                nets = " or ".join(sorted(attached[other]))
+                yield Finding(
+                    f"service {name}: its environment names {other}, with which it shares no network: give it "
+                    f"`networks: [default, {sorted(attached[other])[0]}]` ({other} is on {nets})",
+                    fatal=False,
+                )
 
 
 def wants(document: Mapping[str, Any], name: str, stack: str) -> Attachments:

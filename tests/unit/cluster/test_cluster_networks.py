@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from cluster_builders import TEMPLATE, cluster, service, task
 
-from openbalena.cluster.networks import between, names
+from openbalena.cluster.networks import between, names, unreachable
 from openbalena.cluster.state import Cluster
 
 KNOWN = {f"id-{name}": f"ob_{name}" for name in ("default", "ca", "data", "community")}
@@ -133,6 +133,28 @@ def test_the_hosts_network_is_no_network_of_the_stack() -> None:
     there = running({"a": "data"})
     there.services[0].template["Networks"].append({"Target": "the-nodes-own"})
     assert between(stack, "ob", there, KNOWN) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "nets", "warned"),
+    [
+        ("db", ["default"], True),
+        ("postgres://docker:docker@db:5432/resin", ["default"], True),
+        ("http://db/", ["default"], True),
+        ("db:5432", ["default"], True),
+        ("db", ["default", "data"], False),
+        ("adb:5432", ["default"], False),
+        ("db.example.net", ["default"], False),
+        ("api", ["default"], False),
+    ],
+)
+def test_a_service_that_names_one_out_of_its_reach_is_warned_of(value: str, nets: list[str], *, warned: bool) -> None:
+    stack = document(NEW | {"backup": (STOP, nets)})
+    stack["services"]["backup"]["environment"] = {"PGHOST": value, "EMPTY": None}
+    found = list(unreachable(stack))
+    assert [finding.fatal for finding in found] == [False] * warned
+    if warned:
+        assert "service backup" in found[0].text and "`networks: [default, data]`" in found[0].text
 
 
 class Networks:
