@@ -34,8 +34,8 @@ services:
 """
 MOVED = {"db", "redis", "s3", "balena-ca"}
 PORTS = (80, 81, 443, 1936, 3128, 5432, 6379, 8000, 8888, 8889, 10000, 43697)
-# Tries every address and port at once, as a user that has no rights (and may read none of Python's files, so that all is
-# imported before); prints those that accept a connection.
+# Tries every address and port at once, as a user without rights (who may read none of Python's files: all is imported
+# before); prints those that accept a connection.
 TRY = """\
 import encodings.idna, json, os, socket, sys
 from concurrent.futures import ThreadPoolExecutor
