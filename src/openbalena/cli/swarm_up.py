@@ -33,10 +33,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where something keeps the stack from running; every problem is named."""
+    from openbalena.secrets import rotate
+
     if args.dry_run:
         return _dry_run(*_loaded(context), context)
     # What is rendered and what is kept in the swarm are read one after the other.
     with unchanged(context.project.directory):
+        code = _up(args, context, *_loaded(context))
+        if args.no_wait or not (names := rotate.complete(context.project)):
+            return code
+        context.console.progress(f"{', '.join(names)}: nothing shows the old value any more: removing it …")
         return _up(args, context, *_loaded(context))
 
 
@@ -148,7 +154,7 @@ def _deploy(
         stacks.render(replace(loaded.compiled, document=few), directory, loaded.settings.secrets, stack)
         _converged(args, context, engine, client, loaded, resolve=resolve)
     stacks.render(replace(loaded.compiled, document=begin), directory, loaded.settings.secrets, stack)
-    _ahead(args, context, engine, client, before, begin, stack, resolve=resolve)
+    _ahead(args, context, engine, client, loaded, before, begin, resolve=resolve)
     if begin is not document:
         console.progress("new networks first, beside those that services leave: then none loses another …")
         _converged(args, context, engine, client, loaded, resolve=resolve)
@@ -172,17 +178,19 @@ def _ahead(
     context: Context,
     engine: "Engine",
     client: Any,
+    loaded: "Deployment",
     before: "Cluster",
     document: dict[str, Any],
-    stack: str,
     *,
     resolve: bool,
 ) -> None:
     """Deploy and wait for what has to run before the rest of the rendered `document`, one after the other."""
     from openbalena.cli import swarm_progress
     from openbalena.cluster import again, demand, deploy, one_service, staged
+    from openbalena.secrets import rotate
 
     directory, progress = context.project.rendered, context.console.progress
+    stack = loaded.settings["STACK_NAME"]
 
     def ahead(names: list[str], why: str) -> None:
         def attempt() -> None:
@@ -195,7 +203,8 @@ def _ahead(
 
     if back := staged.returning(before, demand.services(document, stack)):
         ahead(back, "other services need it")
-    for name in staged.first(before, staged.versions(deploy.read_rendered(directory), directory, stack)):
+    versions = staged.versions(deploy.read_rendered(directory), directory, stack)
+    for name in staged.first(before, versions, rotate.overlapping(loaded.settings)):
         ahead([name], "it checks tokens that other services show")
 
 

@@ -35,6 +35,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where a service is not healthy in time or ACME gives no certificate; its last log lines say why."""
     from openbalena import settings
     from openbalena.cli import acme_progress
+    from openbalena.secrets import rotate
     from openbalena.standalone import certificates, deployment
 
     if args.command == "wait":
@@ -53,6 +54,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     no_certificate = acme_progress.wait(built, context, again=args.command == "auto-pki")
     certificates.settle(built, context.console.progress)
     wait(built, context, args.timeout)
+    # On one machine all containers are replaced at once: none shows an old value.
+    rotate.complete(context.project)
     if no_certificate:
         raise OperationError(no_certificate)
     for line in next_steps.of(standalone.settings, context):

@@ -8,7 +8,7 @@ update rolled back.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from openbalena.cluster.state import Cluster, Service
 
 # s3 checks the keys of api and registry, the api those of vpn, builder, delta.
 CHECKERS = ("s3", "api")
+# The service that checks a token whose old value it accepts beside the new one: before all who show it.
+ACCEPTS_BOTH = {"REDIS_PASSWORD": "redis"}
 # What EXTERNAL_POSTGRES and EXTERNAL_S3 take the place of. Other new services are not waited for: they may need one
 # that comes with them, as cert-manager does the lab's ACME server.
 INTERNAL = ("db", "s3")
@@ -55,10 +57,12 @@ def versions(document: Mapping[str, Any], directory: Path, stack: str) -> dict[s
     return found
 
 
-def first(cluster: Cluster, wanted: Mapping[str, str]) -> list[str]:
-    """Which services to roll before the others: CHECKERS whose variables change together with another service's.
+def first(cluster: Cluster, wanted: Mapping[str, str], overlapping: Collection[str] = ()) -> list[str]:
+    """Which services to roll before the others: who checks a token that changes together with those who show it.
 
-    `wanted` is what `versions` gives.
+    `wanted` is what `versions` gives, `overlapping` are the tokens of which the old value is accepted, too. Without
+    that Redis is no such service: where it gets its first password the api goes first, since a Redis that has none
+    takes any from the user `default` (Redis, src/acl.c, USER_FLAG_NOPASS).
     """
     changed = set()
     for name, secret in wanted.items():
@@ -66,4 +70,5 @@ def first(cluster: Cluster, wanted: Mapping[str, str]) -> list[str]:
         held = one_service.holds(service, f"{name}-env") if service else ""
         if held and held != secret:
             changed.add(name)
-    return [name for number, name in enumerate(CHECKERS, 1) if name in changed and changed - {*CHECKERS[:number]}]
+    checkers = (*(ACCEPTS_BOTH[token] for token in overlapping), *CHECKERS)
+    return [name for number, name in enumerate(checkers, 1) if name in changed and changed - {*checkers[:number]}]

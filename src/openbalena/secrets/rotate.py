@@ -3,6 +3,8 @@
 import os
 import secrets
 
+from collections.abc import Mapping
+
 from openbalena import dotenv
 from openbalena.errors import UsageError
 from openbalena.files import write_atomic
@@ -12,11 +14,35 @@ from openbalena.settings.characters import unfit
 from openbalena.settings.rules import malformed
 from openbalena.settings.variables import variables
 
+# Tokens whose old value is accepted until all that show it have the new one, and where the old value is kept.
+PREVIOUS = {"REDIS_PASSWORD": "REDIS_PASSWORD_PREVIOUS"}
+
+
+def overlapping(values: Mapping[str, str]) -> list[str]:
+    """The tokens of which both values are accepted: their rotation is complete when the old one no longer is."""
+    return [name for name, previous in PREVIOUS.items() if values.get(previous)]
+
+
+def complete(project: Project) -> list[str]:
+    """Remove old values that are still accepted from `.env`; the tokens of which there were some.
+
+    Only when no task shows them any more.
+    """
+    if not project.env_file.exists():
+        return []
+    file = dotenv.read(project.env_file)
+    names = overlapping(file.values)
+    if names:
+        text = envfile.update(file, {PREVIOUS[name]: "" for name in names})
+        write_atomic(project.env_file.resolve(), text, 0o600)
+    return names
+
 
 def rotate(project: Project, name: str) -> None:
     """Give the token `name` another value in `.env`, in one step: the environment variable's, or a random one.
 
-    Raises UsageError for a name that is no token, one that is not set yet, and a value that cannot be one.
+    The value that a token of PREVIOUS had is kept beside it. Raises UsageError for a name that is no token, one that is
+    not set yet, one whose last rotation is not complete, and a value that cannot be one.
     """
     names = [variable.name for variable in variables().values() if variable.token]
     if name not in names:
@@ -27,6 +53,11 @@ def rotate(project: Project, name: str) -> None:
     old = file.values.get(name, "")
     if not old:
         raise UsageError(f"{project.env_file}: {name} is not set: ./open-balena.sh config makes it")
+    if name in overlapping(file.values):
+        raise UsageError(
+            f"{project.env_file}: {PREVIOUS[name]} is set: tasks may still show it, and a third value would lock them "
+            f"out: run ./open-balena.sh swarm-up (up on one machine), which completes the rotation of {name}"
+        )
     new = os.environ.get(name) or secrets.token_hex(16)
     if new == old:
         raise UsageError(
@@ -34,4 +65,5 @@ def rotate(project: Project, name: str) -> None:
         )
     if problem := malformed(name, new) or dict(unfit({name: new}, cluster=True)).get(name):
         raise UsageError(f"environment variable {name}: {problem}")
-    write_atomic(project.env_file.resolve(), envfile.update(file, {name: new}), 0o600)
+    values = {name: new} | ({PREVIOUS[name]: old} if name in PREVIOUS else {})
+    write_atomic(project.env_file.resolve(), envfile.update(file, values), 0o600)

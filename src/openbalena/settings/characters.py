@@ -69,6 +69,10 @@ PLACES = {
     "yaml_text": Place(
         _REGISTRY, "a letter or digit at its begin, no colon at its end and more than a number", _yaml_text
     ),
+    # open-balena-api 49.0.12, src/lib/config.ts, redisAuthVar: name and password are separated by a colon.
+    "redis_auth": Place(
+        "in the api, which takes it for the end of a user's name", "no colon", lambda value: ":" * (":" in value)
+    ),
     # Signature Version 4: Authorization: … Credential=<access key>/…, SignedHeaders=…
     "s3_header": Place("in the requests to the object store", "no comma", lambda value: "," * ("," in value)),
 }

@@ -66,6 +66,18 @@ def test_the_api_before_the_vpn_and_the_store_before_all() -> None:
     assert first(RUNS, wanted(api="2", registry="1", s3="2", vpn="1")) == ["s3"]
 
 
+WITH_REDIS = cluster(api="1", redis="1", registry="1", s3="1", vpn="1")
+
+
+def test_redis_first_where_it_accepts_both_passwords_and_the_api_first_where_it_had_none() -> None:
+    rotated = wanted(api="2", redis="2", registry="1", s3="1", vpn="1")
+    assert first(WITH_REDIS, rotated, ["REDIS_PASSWORD"]) == ["redis"]
+    assert first(WITH_REDIS, wanted(api="1", redis="2", registry="1", s3="1", vpn="1")) == [], "the old one is removed"
+    given = wanted(api="2", redis="2", registry="2", s3="1", vpn="1")
+    assert first(WITH_REDIS, given) == ["api"], "config made the passwords after a deploy without them"
+    assert first(cluster(api="1", registry="1", s3="1", vpn="1"), given) == ["api"], "a version before had none"
+
+
 def test_what_does_not_run_yet_is_not_waited_for() -> None:
     assert first(cluster(), wanted(api="1", registry="1", s3="1", vpn="1")) == []
     assert first(cluster(api="1"), wanted(api="2", vpn="1")) == []

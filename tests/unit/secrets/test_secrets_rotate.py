@@ -11,7 +11,7 @@ from openbalena.cli.main import main
 from openbalena.errors import UsageError
 from openbalena.project import Project
 from openbalena.secrets import replace, tokens
-from openbalena.secrets.rotate import rotate
+from openbalena.secrets.rotate import PREVIOUS, complete, rotate
 from openbalena.settings import envfile
 from openbalena.settings.variables import variables
 from openbalena.stack.uses import users
@@ -51,8 +51,9 @@ def test_what_a_rotation_changes_is_what_it_says(name: str, project: Project, tm
     before = rendered(project, tmp_path / "before")
     rotate(project, name)
     new = dotenv.read(project.env_file)
-    assert {key for key in new.values if new.values[key] != old.values[key]} == {name}
-    assert len(new.text.splitlines()) == len(old.text.splitlines()) and project.env_file.stat().st_mode & 0o777 == 0o600
+    kept = PREVIOUS.get(name)
+    assert {key for key in new.values if new.values[key] != old.values.get(key)} == {name, *([kept] if kept else [])}
+    assert len(new.text.splitlines()) == len(old.text.splitlines()) + bool(kept) and project.env_file.stat().st_mode & 0o777 == 0o600
     after = rendered(project, tmp_path / "after")
     assert sorted(service for service in after if after[service] != before[service]) == said and said
 
@@ -68,6 +69,38 @@ def test_each_phase_of_the_ca_changes_what_its_services_are_handed_and_no_other_
         after = rendered(project, tmp_path / str(step))
         assert {service for service in after if after[service] != before[service]} == changed
         before = after
+
+
+def test_redis_accepts_the_old_password_until_the_rotation_is_complete(project: Project, tmp_path: Path) -> None:
+    def held(step: str) -> dict[str, dict[str, str]]:
+        """The lines of the variables' files that redis and api are handed."""
+        found = rendered(project, tmp_path / step)
+        lines = {name: str(found[name][f"{name}-env"], "utf-8").splitlines() for name in ("redis", "api")}  # type: ignore[call-overload]
+        return {name: dict(line.split("=", 1) for line in each) for name, each in lines.items()}
+
+    old = dotenv.read(project.env_file).values["REDIS_PASSWORD"]
+    assert held("before")["api"]["REDIS_AUTH"] == f"default:{old}"
+    rotate(project, "REDIS_PASSWORD")
+    between = held("between")
+    new = between["redis"]["REDIS_PASSWORD"]
+    assert between["redis"]["REDIS_PASSWORD_PREVIOUS"] == old != new and between["api"]["REDIS_AUTH"] == f"default:{new}"
+    text = project.env_file.read_text()
+    with pytest.raises(UsageError, match="REDIS_PASSWORD_PREVIOUS is set: .* run ./open-balena.sh swarm-up") as caught:
+        rotate(project, "REDIS_PASSWORD")
+    assert project.env_file.read_text() == text and old not in str(caught.value)
+    assert complete(project) == ["REDIS_PASSWORD"] and complete(project) == []
+    after = held("after")
+    assert after["redis"]["REDIS_PASSWORD_PREVIOUS"] == "" and after["redis"]["REDIS_PASSWORD"] == new
+    assert after["api"] == between["api"], "redis alone is replaced"
+    assert old not in project.env_file.read_text() and project.env_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_without_passwords_the_services_show_none(project: Project, tmp_path: Path) -> None:
+    kept = [line for line in project.env_file.read_text().splitlines() if "REDIS_PASS" not in line and "CACHE" not in line]
+    project.env_file.write_text("\n".join(kept) + "\n")
+    found = rendered(project, tmp_path / "stack")
+    assert b"REDIS_AUTH=\n" in found["api"]["api-env"]  # type: ignore[operator]
+    assert b"REGISTRY_REDIS_OPTIONS_PASSWORD=\n" in found["registry"]["registry-env"]  # type: ignore[operator]
 
 
 def test_the_users_own_value_is_taken_and_checked(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ def used() -> dict[str, set[str]]:
     text = re.sub(r"^\s*#.*", "", (ROOT / "docker-compose.yml").read_text(), flags=re.MULTILINE)
     defaults: dict[str, set[str]] = {}
     for reference in references(text):
-        if reference.operator == ":?":
+        if reference.operator in (":?", ":+"):
             defaults.setdefault(reference.name, set())
             continue
         word = reference.word.replace(":?run ./open-balena.sh config", "")
@@ -65,7 +65,7 @@ def test_a_description_makes_sense(name: str) -> None:
 
 def test_new_tokens_are_valid_and_only_what_is_missing() -> None:
     made = tokens.missing({"COOKIE_SESSION_SECRET": "there"})
-    assert len(made) == 13
+    assert len(made) == 15
     assert "COOKIE_SESSION_SECRET" not in made
-    assert len(set(made.values())) == 13
+    assert len(set(made.values())) == 15
     assert all(re.fullmatch("[0-9a-f]{32}", value) and not malformed(name, value) for name, value in made.items())
