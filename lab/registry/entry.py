@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+import cache
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -110,7 +111,8 @@ def settings(environment: dict[str, str]) -> dict[str, object]:
         found["http"]["debug"] = {"addr": ":81", "prometheus": {"enabled": True}}  # type: ignore[index]
     if environment.get("REGISTRY2_CACHE_ENABLED") == "true":
         found["storage"]["cache"] = {"blobdescriptor": "redis"}  # type: ignore[index]
-        found["redis"] = {"addr": environment["REGISTRY2_CACHE_ADDR"], "db": int(environment["REGISTRY2_CACHE_DB"])}
+        address = cache.start(environment["REGISTRY2_CACHE_ADDR"], environment)
+        found["redis"] = {"addr": address, "db": int(environment["REGISTRY2_CACHE_DB"])}
     return found
 
 

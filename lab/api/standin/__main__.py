@@ -5,9 +5,8 @@ import sys
 import time
 
 import psycopg2
-import redis
 
-from standin import contracts, image_store, settings, workers
+from standin import connections, contracts, image_store, settings, workers
 from standin.api import Api
 from standin.auth import Sessions
 from standin.devices import Devices
@@ -29,10 +28,9 @@ def serve() -> None:
         sys.exit(f"Failed to initialize: {str(error).strip()}")
     if values.superuser_email and values.superuser_password:
         store.ensure_superuser(values.superuser_email, values.superuser_password)
-    connection = redis.Redis(
-        values.redis_host, values.redis_port, socket_timeout=5, socket_connect_timeout=5, health_check_interval=5
-    )
-    heartbeats = Heartbeats(connection, store)
+    connection = connections.general(values)
+    connections.wait(connection)
+    heartbeats = Heartbeats(connections.queue(values), store)
     heartbeats.start()
     devices = Devices(store, heartbeats, values.vpn_service_key)
     server = Server(values.port, Api(values, store, Sessions(values, connection), devices).routes())

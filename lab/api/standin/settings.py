@@ -62,6 +62,8 @@ class Settings:
     stand_in: StandIn
     redis_host: str
     redis_port: int
+    redis_name: str | None
+    redis_password: str | None
     superuser_email: str
     superuser_password: str
     session_secret: str
@@ -84,6 +86,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     if missing:
         raise SystemExit(f"not set: {', '.join(missing)}")
     redis_host, _, redis_port = environment["REDIS_HOST"].partition(":")
+    redis_name, redis_password = _redis_auth(environment.get("REDIS_AUTH", ""))
     return Settings(
         port=int(environment["PORT"]),
         # The image's template puts the password into it as it is: one that breaks the URL must fail here too.
@@ -96,6 +99,8 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         stand_in=stand_in(environment),
         redis_host=redis_host,
         redis_port=int(redis_port or "6379"),
+        redis_name=redis_name,
+        redis_password=redis_password,
         superuser_email=environment.get("SUPERUSER_EMAIL", ""),
         superuser_password=environment.get("SUPERUSER_PASSWORD", ""),
         session_secret=environment["JSON_WEB_TOKEN_SECRET"],
@@ -115,6 +120,14 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
             if part.strip()
         ),
     )
+
+
+def _redis_auth(pair: str) -> tuple[str | None, str | None]:
+    """Name and password (open-balena-api 49.0.12, src/lib/config.ts, redisAuthVar): `password`, or `name:password`."""
+    parts = pair.strip().split(":")
+    if len(parts) > 2:
+        raise SystemExit("'REDIS_AUTH' must be in one of the following forms 'username:password', 'password'")
+    return (parts[0] or None) if len(parts) == 2 else None, parts[-1] or None
 
 
 def _image_store(environment: Mapping[str, str]) -> ImageStore:

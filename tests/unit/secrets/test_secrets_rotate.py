@@ -53,7 +53,10 @@ def test_what_a_rotation_changes_is_what_it_says(name: str, project: Project, tm
     new = dotenv.read(project.env_file)
     kept = PREVIOUS.get(name)
     assert {key for key in new.values if new.values[key] != old.values.get(key)} == {name, *([kept] if kept else [])}
-    assert len(new.text.splitlines()) == len(old.text.splitlines()) + bool(kept) and project.env_file.stat().st_mode & 0o777 == 0o600
+    assert (
+        len(new.text.splitlines()) == len(old.text.splitlines()) + bool(kept)
+        and project.env_file.stat().st_mode & 0o777 == 0o600
+    )
     after = rendered(project, tmp_path / "after")
     assert sorted(service for service in after if after[service] != before[service]) == said and said
 
@@ -83,7 +86,9 @@ def test_redis_accepts_the_old_password_until_the_rotation_is_complete(project: 
     rotate(project, "REDIS_PASSWORD")
     between = held("between")
     new = between["redis"]["REDIS_PASSWORD"]
-    assert between["redis"]["REDIS_PASSWORD_PREVIOUS"] == old != new and between["api"]["REDIS_AUTH"] == f"default:{new}"
+    assert (
+        between["redis"]["REDIS_PASSWORD_PREVIOUS"] == old != new and between["api"]["REDIS_AUTH"] == f"default:{new}"
+    )
     text = project.env_file.read_text()
     with pytest.raises(UsageError, match="REDIS_PASSWORD_PREVIOUS is set: .* run ./open-balena.sh swarm-up") as caught:
         rotate(project, "REDIS_PASSWORD")
@@ -96,7 +101,9 @@ def test_redis_accepts_the_old_password_until_the_rotation_is_complete(project: 
 
 
 def test_without_passwords_the_services_show_none(project: Project, tmp_path: Path) -> None:
-    kept = [line for line in project.env_file.read_text().splitlines() if "REDIS_PASS" not in line and "CACHE" not in line]
+    kept = [
+        line for line in project.env_file.read_text().splitlines() if "REDIS_PASS" not in line and "CACHE" not in line
+    ]
     project.env_file.write_text("\n".join(kept) + "\n")
     found = rendered(project, tmp_path / "stack")
     assert b"REDIS_AUTH=\n" in found["api"]["api-env"]  # type: ignore[operator]
