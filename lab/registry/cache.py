@@ -1,10 +1,10 @@
 """The registry's connections to its cache, as the user that distribution 3 is told.
 
 Distribution 3.0.0 takes REGISTRY_REDIS_OPTIONS_USERNAME and _PASSWORD from its environment (configuration/parser.go,
-overwriteStruct: each word between underscores is a field), and its client go-redis 9.7 shows them when it connects; where
-Redis refuses them the connection ends, and the registry answers without the cache (redis.go, initConn;
-registry/storage/cache/cachedblobdescriptorstore.go). Debian's 2.8 knows no user's name, so it connects to this process,
-which shows them in its place.
+overwriteStruct: each word between underscores is a field), and its client go-redis 9.7 shows them when it connects
+(redis.go, initConn). Where Redis refuses them pushes and pulls go on without the cache, and a blob cannot be deleted:
+tried with distribution 3.0.0 and Redis 7.0. Debian's 2.8 knows no user's name, so it connects to this process, which
+shows them in its place.
 """
 
 import os
@@ -19,9 +19,9 @@ _PATIENCE = 5
 
 
 def start(cache: str, environment: Mapping[str, str]) -> str:
-    """The address at which the registry reaches `cache` (host:port): a process that shows the password, where there is one.
+    """The address at which the registry reaches `cache` (host:port).
 
-    The process ends with the container.
+    Where there is a password it is that of a process which shows it, and ends with the container.
     """
     password = environment.get("REGISTRY_REDIS_OPTIONS_PASSWORD", "")
     if not password:

@@ -1,20 +1,23 @@
 """Tokens are rotated, and more than one machine administers the cluster."""
 
 import shutil
+import subprocess
 from argparse import Namespace
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import acceptance
 import pytest
 from deployed_project import STACK, running, tool
+from deployed_project import command as command_line
 
 from openbalena import dotenv, verify
 from openbalena.cli import rotate_ca
 from openbalena.cli.console import Console
 from openbalena.cli.context import Context
 from openbalena.cli.verify import target
-from openbalena.cluster import engine, lock, stored
+from openbalena.cluster import engine, lock, logs, one_service, state, stored
 from openbalena.errors import OperationError
 from openbalena.project import Project
 from openbalena.secrets import bundle
@@ -31,6 +34,12 @@ def value(project: Project, name: str) -> str:
     return dotenv.read(project.env_file, {}).values[name]
 
 
+def service(name: str, cluster: state.Cluster) -> state.Service:
+    found = one_service.find(cluster, name)
+    assert found
+    return found
+
+
 def failed(project: Project) -> list[str]:
     results = verify.run(verify.CHECKS, target(Context(project=project, lab=True), []), lambda _: None)
     return [result.line() for result in results if result.outcome != acceptance.GREEN[result.check.name]]
@@ -38,7 +47,11 @@ def failed(project: Project) -> list[str]:
 
 @pytest.mark.parametrize(
     ("name", "services"),
-    [("REGISTRY2_SECRETKEY", {"registry"}), ("VPN_SERVICE_API_KEY", {"api", "vpn"})],
+    [
+        ("REGISTRY2_SECRETKEY", {"registry"}),
+        ("VPN_SERVICE_API_KEY", {"api", "vpn"}),
+        ("REDIS_PASSWORD", {"api", "redis"}),
+    ],
 )
 def test_a_rotated_token_rolls_what_uses_it_and_nothing_else(name: str, services: set[str], deployed: Project) -> None:
     before, versions, old = running(), secrets(), value(deployed, name)
@@ -54,6 +67,83 @@ def test_a_rotated_token_rolls_what_uses_it_and_nothing_else(name: str, services
     replaced = {f"{service}-env" for service in services} | {"settings"}
     assert {name.rpartition("-")[0].removeprefix(f"{STACK}_") for name in versions - secrets()} == replaced
     assert len(secrets()) == len(versions), "the old versions are gone"
+    assert failed(deployed) == []
+
+
+def asked_of_redis(*lines: str) -> list[str]:
+    """What Redis answers a connection that sends these, in its own container, by standard input."""
+    with engine.current(lab=True).client() as client:
+        cluster = state.read(client, STACK)
+    task = next(task for task in cluster.tasks_of(service("redis", cluster)) if task.state == "running")
+    node = next(node for node in engine.current(lab=True).nodes if node.name == cluster.hostname(task.node_id))
+    done = subprocess.run(
+        node.command("exec", "--interactive", f"{STACK}_redis.{task.slot}.{task.id}", "redis-cli"),
+        env=node.process_environment(),
+        input="".join(f"{line}\n" for line in lines),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return [line for line in done.stdout.splitlines() if line]
+
+
+def logged(name: str, since: str) -> list[str]:
+    """What all tasks of the service logged since then, those that are gone too."""
+    with engine.current(lab=True).client() as client:
+        cluster = state.read(client, STACK)
+    ids = [task.id for task in cluster.tasks_of(service(name, cluster))]
+    return logs.of_tasks(engine.current(lab=True), ids, "--since", since)[0]
+
+
+def test_redis_asks_for_a_password_and_gives_the_registry_its_cache_alone(deployed: Project) -> None:
+    api, registry = (value(deployed, name) for name in ("REDIS_PASSWORD", "REGISTRY2_CACHE_PASSWORD"))
+    queue = "device-online-state:expired:Q"
+    assert asked_of_redis(f"HGET {queue} vt")[0].startswith("NOAUTH")
+    assert asked_of_redis(f"AUTH default {api}", f"HGET {queue} vt", "CONFIG GET dir")[:2] == ["OK", "30"]
+    assert asked_of_redis(f"AUTH default {api}", "CONFIG GET dir")[1].startswith("NOPERM")
+    assert asked_of_redis(f"AUTH default {registry}")[0].startswith("WRONGPASS")
+    # What it is for: `verify` pushed images, and the registry kept what it found of them.
+    kept = asked_of_redis(f"AUTH default {api}", "SELECT 1", "KEYS repository::*")[2:]
+    assert kept, "the registry uses its cache"
+    found = asked_of_redis(
+        f"AUTH registry {registry}", f"HGET {queue} vt", "SELECT 1", "KEYS *", "SISMEMBER blobs::a b"
+    )
+    assert found[0] == "OK" and found[1].startswith("NOPERM") and found[3].startswith("NOPERM"), found
+    assert asked_of_redis("AUTH health x", "PING", f"HGET {queue} vt")[1:2] == ["PONG"]
+    assert asked_of_redis("AUTH health x", f"HGET {queue} vt")[1].startswith("NOPERM")
+
+
+def test_no_task_is_refused_by_redis_while_its_password_is_rotated(deployed: Project) -> None:
+    """Of two runs that replace it the first is killed when the api's tasks begin to be replaced."""
+    old, since = value(deployed, "REDIS_PASSWORD"), datetime.now(UTC).isoformat()
+    kept = asked_of_redis(f"AUTH default {old}", "HGET device-online-state:expired:Q vt")
+    assert tool(deployed, "secrets", "rotate", "REDIS_PASSWORD", "--yes").returncode == 0
+    with subprocess.Popen(
+        command_line(deployed, "swarm-up"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as killed:
+        assert killed.stdout
+        assert any("redis first: it checks tokens" in line for line in killed.stdout)
+        assert any(line.startswith("deploying ") for line in killed.stdout)
+        killed.kill()
+    new = value(deployed, "REDIS_PASSWORD")
+    assert new != old == value(deployed, "REDIS_PASSWORD_PREVIOUS"), "what was under way is not forgotten"
+    assert asked_of_redis(f"AUTH default {old}")[0] == asked_of_redis(f"AUTH default {new}")[0] == "OK"
+    done = tool(deployed, "secrets", "rotate", "REDIS_PASSWORD", "--yes")
+    assert done.returncode == 2 and "REDIS_PASSWORD_PREVIOUS is set" in done.stderr
+
+    done = tool(deployed, "swarm-up")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert value(deployed, "REDIS_PASSWORD_PREVIOUS") == "" and old not in deployed.env_file.read_text()
+    assert asked_of_redis(f"AUTH default {old}")[0].startswith("WRONGPASS")
+    assert asked_of_redis(f"AUTH default {new}", "HGET device-online-state:expired:Q vt") == kept, "the queue is there"
+    refused = ("WRONGPASS", "NOAUTH", "invalid username-password pair", "Authentication required")
+    for name in ("api", "registry"):
+        assert [line for line in logged(name, since) if any(word in line for word in refused)] == []
     assert failed(deployed) == []
 
 

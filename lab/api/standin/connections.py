@@ -17,14 +17,14 @@ _PATIENCE, _PAUSE = 5.0, 0.2
 def general(values: Settings) -> "redis.Redis[bytes]":
     """ioredis and node-redis 4: the name, where there is one, and the password.
 
-    A password alone is for the user `default`, and a Redis that has none for it answers with an error; node-redis 4 then
-    does not connect. With the name `default` such a Redis takes any.
+    A password alone is for the user `default`, and a Redis that has none for it answers with an error; node-redis 4
+    then does not connect. With the name `default` such a Redis takes any.
     """
     return _connection(values, values.redis_name)
 
 
 def queue(values: Settings) -> "redis.Redis[bytes]":
-    """rsmq: node-redis 3 knows no `username`, shows the password as that of `default`, and goes on where none is asked."""
+    """rsmq: node-redis 3 knows no `username`; shows the password as that of `default`, and needs none asked."""
     return _connection(values, "default" if values.redis_password else None)
 
 

@@ -2,7 +2,6 @@
 
 import os
 import secrets
-
 from collections.abc import Mapping
 
 from openbalena import dotenv
