@@ -47,11 +47,7 @@ def failed(project: Project) -> list[str]:
 
 @pytest.mark.parametrize(
     ("name", "services"),
-    [
-        ("REGISTRY2_SECRETKEY", {"registry"}),
-        ("VPN_SERVICE_API_KEY", {"api", "vpn"}),
-        ("REDIS_PASSWORD", {"api", "redis"}),
-    ],
+    [("REGISTRY2_SECRETKEY", {"registry"}), ("VPN_SERVICE_API_KEY", {"api", "vpn"})],
 )
 def test_a_rotated_token_rolls_what_uses_it_and_nothing_else(name: str, services: set[str], deployed: Project) -> None:
     before, versions, old = running(), secrets(), value(deployed, name)
@@ -116,7 +112,7 @@ def test_redis_asks_for_a_password_and_gives_the_registry_its_cache_alone(deploy
 
 def test_no_task_is_refused_by_redis_while_its_password_is_rotated(deployed: Project) -> None:
     """Of two runs that replace it the first is killed when the api's tasks begin to be replaced."""
-    old, since = value(deployed, "REDIS_PASSWORD"), datetime.now(UTC).isoformat()
+    before, old, since = running(), value(deployed, "REDIS_PASSWORD"), datetime.now(UTC).isoformat()
     kept = asked_of_redis(f"AUTH default {old}", "HGET device-online-state:expired:Q vt")
     assert tool(deployed, "secrets", "rotate", "REDIS_PASSWORD", "--yes").returncode == 0
     with subprocess.Popen(
@@ -141,6 +137,8 @@ def test_no_task_is_refused_by_redis_while_its_password_is_rotated(deployed: Pro
     assert value(deployed, "REDIS_PASSWORD_PREVIOUS") == "" and old not in deployed.env_file.read_text()
     assert asked_of_redis(f"AUTH default {old}")[0].startswith("WRONGPASS")
     assert asked_of_redis(f"AUTH default {new}", "HGET device-online-state:expired:Q vt") == kept, "the queue is there"
+    now = running()
+    assert {name for name in now if now[name] != before[name]} == {"api", "redis"}
     refused = ("WRONGPASS", "NOAUTH", "invalid username-password pair", "Authentication required")
     for name in ("api", "registry"):
         assert [line for line in logged(name, since) if any(word in line for word in refused)] == []
