@@ -127,11 +127,13 @@ def test_a_deployment_in_use_is_taken_over(machine: Machine, tmp_path: Path) -> 
     assert machine.env.startswith(ENV)
     new = settings.load(machine.project).secrets
     assert {name: new.get(name) for name in old} == old
-    # `config` had seen the same while upstream still ran. Upstream has no passwords for HAProxy, so those are new.
+    # `config` had seen the same while upstream still ran. Upstream has no passwords for HAProxy and Redis, so those are new.
     assert before_down[0].startswith(ENV)
     assert {name for name, value in new.items() if before_down[1].get(name) != value} == {
         "HAPROXY_PASSWORD",
         "HAPROXY_STATS_PASSWORD",
+        "REDIS_PASSWORD",
+        "REGISTRY2_CACHE_PASSWORD",
     }
     after = machine.target(old_ca)
     assert front.certificate(after)
