@@ -17,7 +17,6 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-import cache
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -111,17 +110,20 @@ def settings(environment: dict[str, str]) -> dict[str, object]:
         found["http"]["debug"] = {"addr": ":81", "prometheus": {"enabled": True}}  # type: ignore[index]
     if environment.get("REGISTRY2_CACHE_ENABLED") == "true":
         found["storage"]["cache"] = {"blobdescriptor": "redis"}  # type: ignore[index]
-        address = cache.start(environment["REGISTRY2_CACHE_ADDR"], environment)
-        found["redis"] = {"addr": address, "db": int(environment["REGISTRY2_CACHE_DB"])}
+        found["redis"] = {"addr": environment["REGISTRY2_CACHE_ADDR"], "db": int(environment["REGISTRY2_CACHE_DB"])}
     return found
 
 
 def main() -> NoReturn:
+    import cache
+
     environment = dict(os.environ)
     try:
         keys = key_set(environment)
         certificate = base64.b64decode(environment["API_TOKENAUTH_CRT"])
         check(keys, certificate)
+        if environment.get("REGISTRY2_CACHE_ENABLED") == "true":
+            environment["REGISTRY2_CACHE_ADDR"] = cache.start(environment["REGISTRY2_CACHE_ADDR"], environment)
         document = json.dumps(settings(environment))
     except KeyError as missing:
         fail(f"{missing.args[0]} is not set")
