@@ -17,7 +17,7 @@ from openbalena import deployment, stack
 from openbalena.cli.context import Context
 from openbalena.cli.swarm_up import resolved
 from openbalena.cli.verify import target
-from openbalena.cluster import deploy, one_service, state
+from openbalena.cluster import deploy, logs, one_service, state
 from openbalena.cluster.engine import current
 from openbalena.files import write_atomic
 from openbalena.lab import lifecycle, paths
@@ -27,7 +27,7 @@ from openbalena.verify import Target, account, vpn
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
 
 # The last commit whose secrets, mounts, ports or stand-ins differ from this one's; the next change of them moves it.
-PREVIOUS = "80145c003849a2b16d33dbc962ab52ac9c98e7b5"
+PREVIOUS = "5603623f842ca89215708e43e24541eaa41cc3e2"
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,16 @@ def _connects(words: list[str]) -> bool:
             client.kill()
 
 
+def require_none_refused() -> None:
+    """No task of the api, of before or of now, ever showed Redis less than it asked for."""
+    with current(True).client() as client:
+        cluster = state.read(client, STACK)
+    service = one_service.find(cluster, "api")
+    lines, _ = logs.of_tasks(current(True), [task.id for task in cluster.tasks_of(service)] if service else [])
+    assert lines
+    assert [line for line in lines if "uthentication required" in line or "username-password" in line] == []
+
+
 def outside_first(project: Project) -> None:
     """Start what stands for the world outside in the lab, which the earlier commit's lab has not.
 
@@ -162,6 +172,8 @@ def updated_and_back(old: Version, new: Version, steps: list[tuple[str, ...]], d
                     asked_while(outside(new.project), version, words)
                 else:
                     version.run(*words)
+            if version is new and ("swarm-up",) in steps:
+                require_none_refused()
             require_kept(outside(old.project), fleet, directory)
             assert {name: (directory / "pki" / name).read_bytes() for name in kept} == kept
     finally:
