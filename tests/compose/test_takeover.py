@@ -127,7 +127,7 @@ def test_a_deployment_in_use_is_taken_over(machine: Machine, tmp_path: Path) -> 
     assert machine.env.startswith(ENV)
     new = settings.load(machine.project).secrets
     assert {name: new.get(name) for name in old} == old
-    # `config` had seen the same while upstream still ran. Upstream has no passwords for HAProxy and Redis: those are new.
+    # `config` had seen the same while upstream still ran. New are passwords that upstream has not.
     assert before_down[0].startswith(ENV)
     assert {name for name, value in new.items() if before_down[1].get(name) != value} == {
         "HAPROXY_PASSWORD",
