@@ -1,7 +1,7 @@
 """One deployment, from its files to a compiled stack: the one place that joins settings, secrets, compose and stack."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from openbalena import compose, settings, stack
@@ -34,7 +34,22 @@ def load(project: Project, *, lab: bool, extra: Mapping[str, str] | None = None)
     if values.get("ROOT_CA"):
         pki.require_named(directory, values["ROOT_CA"], values.sources["ROOT_CA"])
     public["VPN_OPENVPN_CA_CRT"] = pki.vpn_authorities(directory, public.get("ROOT_CA") or values.get("ROOT_CA", ""))
-    values = settings.load(project, {**public, **(extra or {})})
+    encrypted = lab_encryption(values, lab=lab)
+    values = settings.load(project, {**public, **encrypted, **(extra or {})})
+    if encrypted and "SWARM_ENCRYPTED" not in (extra or {}):
+        values.warnings.append("in this lab SWARM_ENCRYPTED is false: this machine's kernel has no ESP (IPsec)")
     files = project.compose_files(lab=lab, mesh=values["INGRESS_MODE"] == "mesh")
     definitions = compose.load(files, environment=values.interpolation(), profiles=values.profiles)
-    return Deployment(project, values, definitions, stack.compile(definitions))
+    compiled = stack.compile(definitions)
+    if values["SWARM_ENCRYPTED"] == "true":
+        compiled = replace(compiled, document=stack.with_encryption(compiled.document))
+    return Deployment(project, values, definitions, compiled)
+
+
+def lab_encryption(values: settings.Settings, *, lab: bool) -> dict[str, str]:
+    """SWARM_ENCRYPTED=false in a lab on a kernel without ESP, where nobody set it: all its nodes have that kernel."""
+    if not lab or "SWARM_ENCRYPTED" in values.sources:
+        return {}
+    from openbalena.lab import kernel
+
+    return {} if kernel.has_esp() else {"SWARM_ENCRYPTED": "false"}

@@ -13,6 +13,7 @@ from openbalena.errors import OperationError
 
 if TYPE_CHECKING:
     from openbalena.cluster.engine import Engine
+    from openbalena.cluster.state import Cluster
     from openbalena.deployment import Deployment
     from openbalena.images import Build
 
@@ -51,18 +52,18 @@ def named(loaded: Deployment, context: Context, extra: Mapping[str, str] | None 
     planned = images.builds(loaded, lab=context.lab)
     pushed = not context.lab and images.names_registry(loaded.settings["IMAGE_PREFIX"])
     tags: dict[str, str] = {}
-    pool: tuple[str, ...] = ()
+    swarm: dict[str, str] = {}
     engine, why = None, "The engine has not built it yet: run ./open-balena.sh swarm-build"
     try:
         asked = engines.current(context.lab)
-        tags, pool = _tags(asked, planned, pushed=pushed), _address_pool(asked, loaded.settings["STACK_NAME"])
+        tags, swarm = _tags(asked, planned, pushed=pushed), _managed(asked, loaded.settings["STACK_NAME"])
         engine = asked
     except OperationError as error:
         why = f"No engine could be asked: {error}"
     # The second name is there too once swarm-build has run.
     chosen = {what.variable: tags.get(what.variable, what.names[1]) for what in planned}
     placeholders = tuple(sorted(chosen[what.variable] for what in planned if what.variable not in tags))
-    settings = {**(extra or {}), **chosen, **({"SWARM_ADDRESS_POOL": ",".join(pool)} if pool else {})}
+    settings = {**(extra or {}), **chosen, **swarm}
     again = deployment.load(context.project, lab=context.lab, extra=settings)
     return Shown(again, placeholders, why, engine, "changed" if pushed else "never")
 
@@ -82,13 +83,24 @@ def _tags(engine: Engine, planned: list[Build], *, pushed: bool) -> dict[str, st
     }
 
 
-def _address_pool(engine: Engine, stack: str) -> tuple[str, ...]:
-    """The swarm's, where there is one that this engine manages."""
+def _managed(engine: Engine, stack: str) -> dict[str, str]:
+    """What `of_swarm` says, where there is a swarm that this engine manages."""
     from openbalena.cluster import state
 
     with engine.client() as client:
         managed = client.info()["Swarm"].get("ControlAvailable")
-        return state.read(client, stack).address_pool if managed else ()
+        return of_swarm(state.read(client, stack)) if managed else {}
+
+
+def of_swarm(cluster: Cluster) -> dict[str, str]:
+    """The settings that the swarm, and the deployment that runs there, decide."""
+    from openbalena.cluster import encryption
+
+    found = {
+        "SWARM_ADDRESS_POOL": ",".join(cluster.address_pool),
+        "SWARM_ENCRYPTED": encryption.running(cluster.networks),
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def by_hand(directory: Path, shown: Shown) -> str:

@@ -30,11 +30,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 0 when every service has converged, 1 otherwise."""
-    from openbalena import settings
+    from openbalena import deployment, settings
+    from openbalena.cluster import encryption, nodes, state
     from openbalena.cluster import engine as engines
-    from openbalena.cluster import nodes, state
 
     values = settings.load(context.project)
+    encrypted = deployment.lab_encryption(values, lab=context.lab).get("SWARM_ENCRYPTED", values["SWARM_ENCRYPTED"])
     stack, ending = values["STACK_NAME"], _ending(Path(values["PKI_DIR"]))
     engine = engines.current(context.lab)
     with engine.client() as client:
@@ -44,10 +45,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 cluster = state.read(client, stack)
                 if args.watch:
                     context.console.say(_top())
-                warnings = [*nodes.warnings(cluster.nodes), *ending]
+                stays = encryption.kept(cluster.networks, encrypted)
+                warnings = [*nodes.warnings(cluster.nodes), *([stays] if stays else []), *ending]
                 for warning in warnings:
                     context.console.warn(warning)
-                healthy = _json(context, cluster, stack, warnings) if args.json else _text(context, cluster, stack)
+                healthy = (
+                    _json(context, cluster, stack, warnings) if args.json else _text(context, cluster, stack, encrypted)
+                )
                 if not args.watch:
                     if healthy and not args.json:
                         for line in next_steps.of(values, context):
@@ -78,8 +82,8 @@ def _sorted(cluster: "Cluster") -> list["Progress"]:
     return sorted(judge_all(cluster), key=lambda item: (order[item.phase], item.service.name))
 
 
-def _text(context: Context, cluster: "Cluster", stack: str) -> bool:
-    from openbalena.cluster import nodes, problems, single_points
+def _text(context: Context, cluster: "Cluster", stack: str, encrypted: str) -> bool:
+    from openbalena.cluster import encryption, nodes, problems, single_points
     from openbalena.cluster.convergence import Phase
 
     console = context.console
@@ -108,6 +112,7 @@ def _text(context: Context, cluster: "Cluster", stack: str) -> bool:
         if task.wanted
     ]
     console.table([("SERVICE", "TASK", "NODE", "STATE", "ERROR"), *rows])
+    console.say("\n" + "\n".join(encryption.described(cluster.networks, encrypted)))
     points = single_points.find(cluster)
     if points:
         console.say("\nSingle points of failure")
@@ -182,6 +187,7 @@ def _json(context: Context, cluster: "Cluster", stack: str, warnings: list[str])
                 }
                 for item in progress
             ],
+            "networks": [{"name": name, "encrypted": encrypted} for name, encrypted in cluster.networks.items()],
             "tasks": tasks,
             "problems": [
                 {

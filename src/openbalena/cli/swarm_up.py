@@ -60,7 +60,7 @@ def _loaded(context: Context) -> "tuple[Deployment, tuple[str, ...]]":
 
 def _up(args: argparse.Namespace, context: Context, loaded: "Deployment", on_nfs: tuple[str, ...]) -> int:
     from openbalena import handover, settings
-    from openbalena.cluster import demand, lock, networks, preflight, state
+    from openbalena.cluster import demand, encryption, lock, networks, preflight, state
     from openbalena.cluster import engine as engines
     from openbalena.storage import beside, external, guard, nfs, record
 
@@ -71,6 +71,8 @@ def _up(args: argparse.Namespace, context: Context, loaded: "Deployment", on_nfs
         engines.require_manager(client, engine)
         handover.check(client, context.project, loaded.settings)
         cluster = state.read(client, stack)
+        if stays := encryption.kept(cluster.networks, loaded.settings["SWARM_ENCRYPTED"]):
+            console.warn(stays)
         loaded, built = resolved(loaded, context, engine, cluster)
         plan = _plan(loaded, _scaled(client, loaded, cluster)[0], engine, cluster, built)
         _require([*preflight.check(plan, cluster), *networks.unreachable(loaded.compiled.document)], context)
@@ -101,11 +103,15 @@ def _up(args: argparse.Namespace, context: Context, loaded: "Deployment", on_nfs
 
 def _ask_nodes(context: Context, engine: "Engine", client: Any, cluster: "Cluster", plan: "Plan") -> None:
     """What only a task on each node can find out; raises OperationError for what would keep the deploy from running."""
-    from openbalena.cluster import mesh, ports
+    from openbalena.cluster import encryption, mesh, ports
 
     if plan.settings["INGRESS_MODE"] == "mesh":
         context.console.progress("asking every node for ip_vs …")
         _require(mesh.check(engine, client, cluster, plan.services[0].image), context)
+    if nodes := encryption.asked(cluster, plan.settings["SWARM_ENCRYPTED"], plan.services):
+        names = ", ".join(node.hostname for node in nodes)
+        context.console.progress(f"trying whether {names} can encrypt overlay networks …")
+        _require(encryption.check(engine, client, nodes, plan.services), context)
     if asked := ports.questions(plan.services, cluster):
         for question in asked:
             context.console.progress(f"asking {question.node.hostname} whether {question.named} can be bound …")
@@ -253,15 +259,14 @@ def _scaled(client: Any, loaded: "Deployment", cluster: "Cluster") -> tuple[dict
 def resolved(
     loaded: "Deployment", context: Context, engine: "Engine", cluster: "Cluster"
 ) -> tuple["Deployment", frozenset[str]]:
-    """The deployment with the built images' content tags and the swarm's address pool, and those images that only the
+    """The deployment with the built images' content tags and what the swarm decides, and those images that only the
     nodes have."""
     from openbalena import deployment, images
+    from openbalena.cli import shown
     from openbalena.images import build as builder
 
     builds = images.tagged(images.builds(loaded, lab=context.lab), builder.base_ids(engine, pull=False))
-    extra = {what.variable: what.image for what in builds}
-    if cluster.address_pool:
-        extra["SWARM_ADDRESS_POOL"] = ",".join(cluster.address_pool)
+    extra = {what.variable: what.image for what in builds} | shown.of_swarm(cluster)
     pushed = not context.lab and images.names_registry(loaded.settings["IMAGE_PREFIX"])
     built = frozenset() if pushed else frozenset(what.image for what in builds)
     return deployment.load(context.project, lab=context.lab, extra=extra), built

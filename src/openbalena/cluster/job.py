@@ -68,6 +68,7 @@ class Job:
     mounts: Sequence[Mount] = ()
     networks: Sequence[str] = ()
     secrets: Sequence[str] = ()
+    capabilities: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -102,6 +103,8 @@ def start(engine: Engine, job: Job) -> None:
         arguments += ["--secret", f"source={secret},target={secret},mode=0400"]
     for network in job.networks:
         arguments += ["--network", network]
+    for capability in job.capabilities:
+        arguments += ["--cap-add", capability]
     # A subshell, so that an `exit` of the script's own does not skip the last line.
     script = f"( {job.script}\n)\ncode=$?\necho {_END}\nexit $code"
     engine.docker(*arguments, job.image, "-c", script)

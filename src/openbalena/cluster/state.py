@@ -119,7 +119,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Cluster:
-    """The nodes of a swarm and one stack's services and tasks in it; `others` are the services outside the stack."""
+    """The nodes of a swarm and one stack's services and tasks in it; `others` are the services outside the stack.
+
+    `networks` are the stack's overlay networks, by their full name: whether each is encrypted.
+    """
 
     nodes: tuple[Node, ...]
     services: tuple[Service, ...] = ()
@@ -127,6 +130,7 @@ class Cluster:
     others: tuple[Service, ...] = ()
     this_node: str = ""
     address_pool: tuple[str, ...] = ()
+    networks: Mapping[str, bool] = field(default_factory=dict)
 
     def node(self, node_id: str) -> Node | None:
         """The node with that id, if it is still in the swarm."""
@@ -231,4 +235,10 @@ def read(client: Any, stack: str) -> Cluster:
         others=tuple(s for s in services if s.stack != stack),
         this_node=info.get("NodeID", ""),
         address_pool=tuple((info.get("Cluster") or {}).get("DefaultAddrPool") or ()),
+        # The option's presence counts, whatever it says (moby, drivers/overlay/ov_network.go, secureOption).
+        networks={
+            raw["Name"]: "encrypted" in (raw.get("Options") or {})
+            for raw in sorted(client.api.networks(filters=label), key=lambda raw: str(raw["Name"]))
+            if raw.get("Driver") == "overlay"
+        },
     )
