@@ -78,10 +78,23 @@ def test_build_again_builds_nothing(small: Small) -> None:
     assert re.search(r"^Next: .* swarm-up$", result.out, re.MULTILINE)
 
 
-def test_the_same_again_replaces_no_task(small: Small) -> None:
+def test_the_same_again_replaces_no_task_and_a_plain_network_stays(small: Small) -> None:
     before = tasks(small, "web")
-    assert small.run("swarm-up").code == 0
+    small.settings(SWARM_ENCRYPTED="true")
+    try:
+        result = small.run("swarm-up")
+        words, found = small.run("swarm-status"), json.loads(small.run("swarm-status", "--json").out)
+        shown = small.run("swarm-up", "--dry-run")
+    finally:
+        small.settings(SWARM_ENCRYPTED="false")
+    stays = "SWARM_ENCRYPTED is true, and of the deployment that runs these overlay networks are plain: small_default."
+    assert result.code == 0 and stays in result.err and stays in words.err, result
     assert tasks(small, "web") == before
+    assert found["networks"] == [{"name": "small_default", "encrypted": False}]
+    assert any(warning.startswith(stays) for warning in found["warnings"])
+    assert "plain between the nodes: small_default (to encrypt them" in words.out
+    assert max(map(len, words.out.splitlines())) <= 100
+    assert shown.code == 0 and "encrypted" not in shown.out
 
 
 def test_a_number_set_by_hand_is_kept_until_the_definition_asks_for_another(small: Small) -> None:

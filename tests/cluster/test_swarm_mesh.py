@@ -1,6 +1,7 @@
-"""INGRESS_MODE=mesh where no node's kernel has ip_vs: refused before anything changes.
+"""INGRESS_MODE=mesh where no node's kernel has ip_vs, SWARM_ENCRYPTED=true where none has ESP: refused before anything
+changes.
 
-That the mesh answers where there is one, only another kernel can show.
+That the mesh answers, and that the wire is encrypted, only another kernel can show.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 from swarm_project import MESH, Small, fetch_busybox
 
 from openbalena.cluster import engine as engines
-from openbalena.lab import Endpoint, paths
+from openbalena.lab import Endpoint, kernel, paths
 
 pytestmark = pytest.mark.cluster
 
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.cluster
 def small(lab: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
     made = Small(tmp_path_factory.mktemp("small"), fetch_busybox(tmp_path_factory.mktemp("busybox")))
     (made.directory / "docker-compose.mesh.yml").write_text(MESH)
+    made.give("ip")
     try:
         for command in ("swarm-init", "swarm-build"):
             assert made.run(command).code == 0
@@ -51,6 +53,27 @@ def test_every_node_without_ip_vs_is_named_and_nothing_is_changed(small: Small) 
     assert searches() == searched, (
         "an engine that has looked in vain must be started anew: the question makes none look"
     )
+
+
+def networks() -> list[str]:
+    with engines.current(True).client() as client:
+        return sorted(raw["Name"] for raw in client.api.networks(filters={"driver": "overlay"}))
+
+
+def test_every_node_without_esp_is_named_and_nothing_is_changed(small: Small) -> None:
+    assert not kernel.has_esp(), "this kernel has ESP: it cannot show a refusal"
+    before = (services(), networks())
+    small.settings(INGRESS_MODE="host", SWARM_ENCRYPTED="true")
+    try:
+        assert "encrypted: 'true'" in small.run("swarm-up", "--dry-run").out.replace('"', "'")
+        result = small.run("swarm-up")
+    finally:
+        small.settings(SWARM_ENCRYPTED="false")
+    assert result.code == 1 and result.error.startswith("nothing was deployed:"), result
+    for name in ("node1", "node2", "node3"):
+        assert f"node {name} has no ESP (IPsec) with AES-GCM in its kernel (" in result.error, result
+    assert "modprobe -a esp4" in result.error and "set SWARM_ENCRYPTED=false" in result.error
+    assert (services(), networks()) == before, "neither the stack nor a task that tried is there"
 
 
 def test_what_is_shown_is_what_would_be_deployed(small: Small) -> None:

@@ -132,6 +132,17 @@ class Small:
         self.settings(SWARM_ENCRYPTED="false")
         pki.ensure(self.project.pki, "small.example.com")
 
+    def give(self, program: str) -> None:
+        """Put a program of this machine's into the image, with the libraries that it loads."""
+        found = shutil.which(program)
+        assert found, program
+        said = subprocess.run(["ldd", found], check=True, capture_output=True, text=True).stdout
+        libraries = re.findall(r"/\S+", re.sub(r"\S+ =>", "", said))
+        for source, target in ((found, f"/bin/{program}"), *((library, library) for library in libraries)):
+            place = self.image_root / target[1:]
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, place)
+
     def write(self) -> None:
         """Write the definition anew, after a change of `compose`."""
         (self.directory / "docker-compose.yml").write_text(self.compose)

@@ -28,6 +28,7 @@ def small(machine: uml_machine.Machine, tmp_path_factory: pytest.TempPathFactory
     made.settings(API_IMAGE=IMAGE)
     made.compose = made.compose.replace("replicas: 2", "replicas: 1")  # it has one CPU
     made.write()
+    made.give("ip")
     machine.load(made.image_root, IMAGE)
     machine.reach_in(IMAGE)
     result = made.run("swarm-init", "--advertise-addr", machine.address)

@@ -112,7 +112,9 @@ def _text(context: Context, cluster: "Cluster", stack: str, encrypted: str) -> b
         if task.wanted
     ]
     console.table([("SERVICE", "TASK", "NODE", "STATE", "ERROR"), *rows])
-    console.say("\n" + "\n".join(encryption.described(cluster.networks, encrypted)))
+    console.say("")
+    for line in encryption.described(cluster.networks, encrypted):
+        console.say("\n".join(folded(line, WIDTH)))
     points = single_points.find(cluster)
     if points:
         console.say("\nSingle points of failure")
