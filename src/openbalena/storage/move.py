@@ -152,7 +152,9 @@ def _copy(engine: Engine, client: Any, parts: _Parts, timeout: float, report: Re
     report(f"copying {parts.volume} from {parts.source.hostname} to {parts.target.hostname}")
     network = f"openbalena-move-{parts.stack}"
     if not client.networks.list(names=[network]):
-        engine.docker("network", "create", "--driver", "overlay", "--label", f"{job.LABEL}=move", network)
+        like = encryption.running(state.read(client, parts.stack).networks) == "true"
+        options = ("--driver", "overlay", *(("--opt", "encrypted") if like else ()))
+        engine.docker("network", "create", *options, "--label", f"{job.LABEL}=move", network)
     receive = _job(parts, "receive", parts.target.id, scripts.RECEIVE, network)
     send = _job(parts, "send", parts.source.node, scripts.send(receive.name), network, read_only=True)
     try:
