@@ -52,10 +52,10 @@ bind($wire, pack("SnlSCCa8", 17, 3, $index, 0, 0, 0, "")) or die "bind: $!";
 $| = 1;
 my $end = time + $seconds;
 while (time < $end) {
-    my $set = "";
+    my ($set, $packet) = ("", "");
     vec($set, fileno($wire), 1) = 1;
     next unless select($set, undef, undef, 0.2);
-    defined(recv($wire, my $packet, 2048, 0)) and print unpack("H*", $packet), "\\n";
+    defined(recv($wire, $packet, 2048, 0)) and print unpack("H*", $packet), "\\n";
 }
 """
 _UDP, _ESP = 17, 50

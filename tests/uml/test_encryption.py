@@ -34,7 +34,7 @@ def deployed(second: Second, small: Small, request: pytest.FixtureRequest) -> It
     small.settings(SWARM_ENCRYPTED=request.param)
     try:
         result = small.run("swarm-up")
-        assert result.code == 0, result
+        assert result.code == 0, result.err + result.error
         assert ("trying whether second, uml can encrypt" in result.err) is (request.param == "true"), result
         yield small
     finally:

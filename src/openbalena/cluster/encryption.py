@@ -43,11 +43,19 @@ def state_command(address: str) -> list[str]:
 
 
 def script(address: str) -> str:
-    """The shell script of a task that tries it in a network namespace of its own; prints what the kernel said."""
+    """The shell script of a task that tries it in a network namespace of its own; prints what the kernel said.
+
+    Busybox's own ip knows no xfrm, and its shell prefers that to a program of the name.
+    """
     return "\n".join(
         [
-            f"command -v ip >/dev/null || exit {_NO_TOOL}",
-            f"said=$({shlex.join(state_command(address))} 2>&1) && exit 0",
+            "IFS=:",
+            "for directory in $PATH; do",
+            '    case $("$directory/ip" -Version 2>/dev/null) in *iproute2*) found=$directory/ip; break;; esac',
+            "done",
+            "unset IFS",
+            f'[ -n "$found" ] || exit {_NO_TOOL}',
+            f'said=$("$found" {shlex.join(state_command(address)[1:])} 2>&1) && exit 0',
             'echo "$said"',
             f'case $said in *"not permitted"*) exit {_NO_RIGHT};; esac',
             f"exit {_REFUSED}",
@@ -140,7 +148,7 @@ def judged(node: Node, outcome: job.Outcome | None, image: str) -> Iterator[Find
         )
     elif outcome.exit_code == _NO_TOOL:
         yield Finding(
-            f"{unsure}: {image} has no `ip`; set SWARM_ENCRYPTED=false, or take openBalena's image of the VPN"
+            f"{unsure}: {image} has no ip of iproute2; set SWARM_ENCRYPTED=false, or take openBalena's image of the VPN"
         )
     elif not outcome.ok:
         yield Finding(

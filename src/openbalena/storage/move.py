@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from openbalena.cluster import demand, job, labels, placement, state
+from openbalena.cluster import demand, encryption, job, labels, placement, state
 from openbalena.cluster.engine import Engine
 from openbalena.cluster.patience import answered
 from openbalena.cluster.placement import DATA_LABEL

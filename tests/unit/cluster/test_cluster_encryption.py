@@ -64,7 +64,7 @@ def test_a_node_that_no_service_may_use_is_not_tried() -> None:
     [
         (Outcome(False, ("Error: Requested AEAD algorithm not found.",), "task: non-zero exit (3)", 3), True,
          "node1 has no ESP (IPsec) with AES-GCM in its kernel (Error: Requested AEAD algorithm not found.)"),
-        (Outcome(False, (), "task: non-zero exit (4)", 4), True, "could not be checked: vpn:1 has no `ip`"),
+        (Outcome(False, (), "task: non-zero exit (4)", 4), True, "could not be checked: vpn:1 has no ip of iproute2"),
         (Outcome(False, ("RTNETLINK answers: Operation not permitted",), "", 5), True, "not be checked: RTNETLINK"),
         (Outcome(False, (), "could not install mangle rule: no such match", started=False), True,
          "could not be checked: could not install mangle rule: no such match (Docker's rules need iptables' matches"),
@@ -83,19 +83,21 @@ def test_a_node_that_can_is_not_mentioned() -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "code"),
+    ("version", "program", "code"),
     [
-        ("true", 0),
-        ("echo 'RTNETLINK answers: Protocol not supported' >&2; exit 2", 3),
-        ("echo 'RTNETLINK answers: Operation not permitted' >&2; exit 2", 5),
-        ("", 4),
+        ("iproute2-6.1.0", "true", 0),
+        ("iproute2-6.1.0", "echo 'RTNETLINK answers: Protocol not supported' >&2; exit 2", 3),
+        ("iproute2-6.1.0", "echo 'RTNETLINK answers: Operation not permitted' >&2; exit 2", 5),
+        ("BusyBox", "echo 'Usage: ip [OPTIONS]' >&2; exit 1", 4),
+        ("", "", 4),
     ],
 )
 def test_the_script_tells_what_the_kernel_lacks_from_what_could_not_be_asked(
-    program: str, code: int, tmp_path: Path
+    version: str, program: str, code: int, tmp_path: Path
 ) -> None:
     if program:
-        (tmp_path / "ip").write_text(f"#!/bin/sh\n{program}\n")
+        answer = f"if [ $1 = -Version ]; then echo ip utility, {version}; exit; fi"
+        (tmp_path / "ip").write_text(f"#!/bin/sh\n{answer}\n{program}\n")
         (tmp_path / "ip").chmod(0o755)
     done = subprocess.run(["/bin/sh", "-c", encryption.script("")], env={"PATH": str(tmp_path)}, capture_output=True)
     assert done.returncode == code, done
