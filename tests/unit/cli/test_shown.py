@@ -12,6 +12,7 @@ from small_engine import SmallEngine, small_engine
 
 from openbalena import deployment, images
 from openbalena.cli.main import main
+from openbalena.lab import kernel
 from openbalena.project import Project
 from openbalena.settings.variables import variables
 
@@ -137,3 +138,26 @@ def test_a_directory_with_placeholders_comes_without_that_line(
 ) -> None:
     _, said = shown(capsys, directory, "stack", "render", "-o", str(directory / "out"))
     assert "stack deploy" not in said and PLACEHOLDER in said
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize(("line", "encrypted"), [("", True), ("SWARM_ENCRYPTED=false\n", False)])
+def test_an_encrypted_network_is_shown_as_it_would_be_made(
+    command: list[str], line: str, encrypted: bool, directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = directory / ".env"
+    file.write_text(file.read_text() + line)
+    capsys.readouterr()
+    assert main(["--project-directory", str(directory), *command]) == 0
+    network = yaml.safe_load(capsys.readouterr().out)["networks"]["default"]
+    assert network["driver"] == "overlay" and ("encrypted" in network.get("driver_opts", {})) is encrypted
+
+
+@pytest.mark.parametrize("line", ["", "SWARM_ENCRYPTED=true\n"])
+def test_a_lab_without_esp_has_plain_networks_unless_they_were_asked_for(line: str, directory: Path) -> None:
+    file = directory / ".env"
+    file.write_text(file.read_text() + line)
+    settings = deployment.load(Project(directory=directory), lab=True).settings
+    plain = not line and not kernel.has_esp()
+    assert settings["SWARM_ENCRYPTED"] == ("false" if plain else "true")
+    assert any("SWARM_ENCRYPTED is false: this machine's kernel" in text for text in settings.warnings) is plain
