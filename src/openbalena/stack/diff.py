@@ -10,6 +10,8 @@ from typing import Any
 
 _DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
 _NANOSECONDS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+# Lists without an order: an item is there or not.
+_LISTS = ("mounts", "ports", "constraints", "capabilities", "dropped capabilities", "networks")
 # The Engine never lists the ids that these have in the swarm (moby, daemon/cluster, GetNetworks).
 _EACH_NODES = {"host", "bridge"}
 Values = dict[str, Any]
@@ -42,7 +44,7 @@ def _changed(wanted: Values, has: Values) -> list[str]:
         old = has[title]
         if isinstance(new, dict):
             lines += _mapping(title, old, new)
-        elif isinstance(new, list) and title in ("mounts", "ports", "constraints", "capabilities", "networks"):
+        elif isinstance(new, list) and title in _LISTS:
             lines += [f"{title}: + {item}" for item in new if item not in old]
             lines += [f"{title}: - {item}" for item in old if item not in new]
         elif new != old:
@@ -96,6 +98,8 @@ def _wanted(name: str, service: Values, document: Mapping[str, Any], stack: str)
         "processors": float(resources.get("limits", {}).get("cpus", 0)),
         "grace period": _time(service.get("stop_grace_period", "10s")),
         "capabilities": sorted(_capability(item) for item in service.get("cap_add", ())),
+        "dropped capabilities": sorted(_capability(item) for item in service.get("cap_drop", ())),
+        "read-only root": bool(service.get("read_only")),
         "health check": ["NONE"] if check.get("disable") else check.get("test") or [],
         "health interval": _time(check.get("interval", "0")),
         "mounts": sorted(_wanted_mount(mount, document, stack) for mount in service.get("volumes", ())),
@@ -140,6 +144,8 @@ def _has(spec: Mapping[str, Any], networks: Mapping[str, str]) -> Values:
         "processors": (resources.get("Limits") or {}).get("NanoCPUs", 0) / 1e9,
         "grace period": container.get("StopGracePeriod") or 10 * 10**9,
         "capabilities": sorted(_capability(item) for item in container.get("CapabilityAdd") or ()),
+        "dropped capabilities": sorted(_capability(item) for item in container.get("CapabilityDrop") or ()),
+        "read-only root": bool(container.get("ReadOnly")),
         "health check": check.get("Test") or [],
         "health interval": check.get("Interval", 0),
         "mounts": sorted(_mount(item["Type"], item.get("Source", ""), item["Target"], item.get("ReadOnly", False))

@@ -22,12 +22,14 @@ def project() -> compose.Project:
 def rows() -> dict[str, list[str]]:
     """The table's cells by service."""
     section = (ROOT / "docs" / "security.md").read_text().partition(f"\n{HEADING}\n")[2].partition("\n## ")[0]
-    lines = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in section.splitlines() if line[:1] == "|"]
+    lines = [
+        [cell.strip() for cell in line.strip("|").split(" | ")] for line in section.splitlines() if line[:1] == "|"
+    ]
     return {line[0]: line[1:] for line in lines[2:]}
 
 
 def given(service: dict[str, Any]) -> list[str]:
-    """The user, the capabilities, whether the root file system is read-only, and whether new privileges are possible."""
+    """The cells: user, capabilities, whether the root file system is read-only, whether new privileges are possible."""
     added = sorted(service.get("cap_add", ()))
     if service.get("privileged"):
         capabilities = "all (privileged)"
