@@ -6,7 +6,7 @@ from pathlib import Path
 
 from openbalena import compose, settings, stack
 from openbalena.project import Project
-from openbalena.secrets import pki
+from openbalena.secrets import database, pki
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ def load(project: Project, *, lab: bool, extra: Mapping[str, str] | None = None)
     if encrypted and "SWARM_ENCRYPTED" not in (extra or {}):
         values.warnings.append("in this lab SWARM_ENCRYPTED is false: this machine's kernel has no ESP (IPsec)")
     files = project.compose_files(lab=lab, mesh=values["INGRESS_MODE"] == "mesh")
-    definitions = compose.load(files, environment=values.interpolation(), profiles=values.profiles)
+    environment = {**values.interpolation(), **database.flat(values)}
+    definitions = compose.load(files, environment=environment, profiles=values.profiles)
     compiled = stack.compile(definitions)
     if values["SWARM_ENCRYPTED"] == "true":
         compiled = replace(compiled, document=stack.with_encryption(compiled.document))

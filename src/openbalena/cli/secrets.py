@@ -3,6 +3,8 @@
 show         each token and the services that are handed it; no value
 rotate NAME  another value for it in .env: random, or that of the environment variable NAME. swarm-up then rolls the
              services that use it and no other, and removes the old versions when they run
+rotate DB_PASSWORD  first makes, in the database that runs, the role that swarm-up (on one machine up) then has the
+             services log in with; when they do, the role from before is locked out
 rotate CA    the next phase of replacing the private CA in a running cluster; each is brought there by swarm-up
              1  a new CA is made, and trusted beside the old one, which still issues
              2  the new one issues; both are trusted
@@ -42,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     rotate.add_argument("--back", action="store_true", help="(CA) from phase 3 to phase 2: trust the old CA again")
     rotate.add_argument(
-        "--take-over", metavar="LOCK", default="", help="(CA) take over the lock of a deploy that is gone"
+        "--take-over", metavar="LOCK", default="", help="(CA, DB_PASSWORD) take over the lock of a deploy that is gone"
     )
 
 
@@ -54,8 +56,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         from openbalena.cli import rotate_ca
 
         return rotate_ca.run(args, context)
-    if args.action == "rotate" and (args.back or args.take_over):
-        raise UsageError(f"secrets rotate {args.name}: --back and --take-over are for the CA alone")
+    if args.action == "rotate" and (args.back or (args.take_over and args.name != "DB_PASSWORD")):
+        raise UsageError(f"secrets rotate {args.name}: --back is for the CA alone, --take-over also for DB_PASSWORD")
 
     compiled = deployment.load(context.project, lab=context.lab).compiled
     return _show(args, context, compiled) if args.action == "show" else _rotate(args, context, compiled)
@@ -74,6 +76,7 @@ def _show(args: argparse.Namespace, context: Context, compiled: "Compiled") -> i
 
 
 def _rotate(args: argparse.Namespace, context: Context, compiled: "Compiled") -> int:
+    from openbalena import settings
     from openbalena.secrets.rotate import rotate
     from openbalena.stack.uses import users
 
@@ -83,8 +86,15 @@ def _rotate(args: argparse.Namespace, context: Context, compiled: "Compiled") ->
     if known and known.token and not console.confirm(question, yes=args.yes):
         console.say("Nothing was changed.")
         return 1
+    command = "swarm-up"
     with alone(context.project.directory):
-        rotate(context.project, args.name)
+        if args.name == "DB_PASSWORD":
+            from openbalena import database_login
+
+            values = settings.configured(context.project)
+            command = database_login.replace(context.project, values, lab=context.lab, take_over=args.take_over)
+        else:
+            rotate(context.project, args.name)
     console.say(f"{context.project.env_file}: {args.name} has a new value.")
-    console.say(f"Next: {invocation(context.project, lab=context.lab)} swarm-up, which rolls {services}")
+    console.say(f"Next: {invocation(context.project, lab=context.lab)} {command}, which rolls {services}")
     return 0

@@ -171,6 +171,8 @@ def _deploy(
         console.say(f"{stack} was handed to Docker; swarm-status shows how it gets on.")
         return 0
     outcome = _converged(args, context, engine, client, loaded, resolve=resolve)
+    if login:
+        there.ensure(login, alone=True)
     for name in deploy.remove_unused(client, stack):
         console.progress(f"removed {name}, which nothing uses any more")
     console.say(f"{stack} runs: {len(outcome.progress)} services have converged.")

@@ -36,7 +36,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from openbalena import settings
     from openbalena.cli import acme_progress
     from openbalena.secrets import rotate
-    from openbalena.standalone import certificates, deployment
+    from openbalena.secrets.database import in_use
+    from openbalena.standalone import certificates, database, deployment
 
     if args.command == "wait":
         wait(deployment.load(context.project, lab=context.lab), context, args.timeout)
@@ -48,12 +49,15 @@ def run(args: argparse.Namespace, context: Context) -> int:
     for warning in standalone.settings.warnings:
         context.console.warn(warning)
     built = _start(standalone, context, pull=args.command == "update")
+    login = in_use(standalone.settings)
     if args.no_wait:
         context.console.say(f"{standalone.name} was started; status shows how it gets on.")
         return 0
     no_certificate = acme_progress.wait(built, context, again=args.command == "auto-pki")
     certificates.settle(built, context.console.progress)
     wait(built, context, args.timeout)
+    if login:
+        database.ensure(built, login, alone=True)
     # On one machine all containers are replaced at once: none shows an old value.
     rotate.complete(context.project)
     if no_certificate:
@@ -101,7 +105,8 @@ def _require_certificates(context: Context) -> None:
 
 
 def _start(standalone: "Standalone", context: Context, *, pull: bool) -> "Standalone":
-    from openbalena.standalone import build, certificates, on_nfs, pool, ports, remains, takeover
+    from openbalena.secrets.database import in_use
+    from openbalena.standalone import build, certificates, database, on_nfs, pool, ports, remains, takeover
     from openbalena.storage import beside
 
     report = context.console.progress
@@ -120,6 +125,9 @@ def _start(standalone: "Standalone", context: Context, *, pull: bool) -> "Standa
     if takeover.seed(built):
         report("gave the private CA of the project's pki directory to balena-ca")
     certificates.place(built)
+    if login := in_use(built.settings):
+        database.start(built)
+        database.ensure(built, login, alone=False)
     report(f"starting {len(built.services)} services")
     for line in built.stream("up", "--detach", "--no-build", "--quiet-pull", limit=_COMPOSE):
         if line.strip().startswith(("time=", "WARN", "level=")) or "rror" in line:

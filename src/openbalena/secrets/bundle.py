@@ -88,8 +88,10 @@ def marks(pki: Path, values: Mapping[str, str]) -> dict[str, str]:
     certificate, key = pki / "ca-0.pem", pki / "ca-0-key.pem"
     if not (certificate.exists() and key.exists()):
         raise UsageError(f"{pki}: the CA is not there: run ./open-balena.sh config")
-    tokens = "".join(f"{name}={values.get(name, '')}\n" for name, item in sorted(variables().items()) if item.token)
-    # Nothing without a rotation: a version of this tool that knew none made the same mark.
+    described = [(name, values.get(name, ""), item) for name, item in sorted(variables().items()) if item.token]
+    # Nothing for what a deployment may lack, nor without a rotation: versions of this tool that knew neither made the
+    # same mark.
+    tokens = "".join(f"{name}={value}\n" for name, value, item in described if value or not item.new_only)
     tokens += "".join(f"{kind}={mark}\n" for kind in KINDS if (mark := _fingerprint(pki / f"ca-{kind}.pem")))
     return {
         "ca": _fingerprint(certificate),

@@ -38,10 +38,19 @@ def complete(project: Project) -> list[str]:
 
 
 def rotate(project: Project, name: str) -> None:
-    """Give the token `name` another value in `.env`, in one step: the environment variable's, or a random one.
+    """Give the token `name` another value in `.env`. Raises UsageError as `new_value` does.
 
-    The value that a token of PREVIOUS had is kept beside it. Raises UsageError for a name that is no token, one that is
-    not set yet, one whose last rotation is not complete, and a value that cannot be one.
+    The value that a token of PREVIOUS had is kept beside it.
+    """
+    new, old = new_value(project, name), dotenv.read(project.env_file).values.get(name, "")
+    write(project, {name: new} | ({PREVIOUS[name]: old} if name in PREVIOUS else {}))
+
+
+def new_value(project: Project, name: str) -> str:
+    """Another value for the token `name`: the environment variable's, or a random one.
+
+    Raises UsageError for a name that is no token, one that is not set yet, one whose last rotation is not complete, and
+    a value that cannot be one.
     """
     names = [variable.name for variable in variables().values() if variable.token]
     if name not in names:
@@ -50,7 +59,7 @@ def rotate(project: Project, name: str) -> None:
         raise UsageError(put_aside(project) or f"{project.env_file}: not there: run ./open-balena.sh config")
     file = dotenv.read(project.env_file)
     old = file.values.get(name, "")
-    if not old:
+    if not old and not variables()[name].new_only:
         raise UsageError(f"{project.env_file}: {name} is not set: ./open-balena.sh config makes it")
     if name in overlapping(file.values):
         raise UsageError(
@@ -64,5 +73,10 @@ def rotate(project: Project, name: str) -> None:
         )
     if problem := malformed(name, new) or dict(unfit({name: new}, cluster=True)).get(name):
         raise UsageError(f"environment variable {name}: {problem}")
-    values = {name: new} | ({PREVIOUS[name]: old} if name in PREVIOUS else {})
+    return new
+
+
+def write(project: Project, values: Mapping[str, str]) -> None:
+    """Put `values` into `.env`, in one step."""
+    file = dotenv.read(project.env_file)
     write_atomic(project.env_file.resolve(), envfile.update(file, values), 0o600)

@@ -97,11 +97,20 @@ def _own_certificate(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _own_tokens(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    missing = [name for name, variable in variables().items() if variable.token and not values.get(name)]
+    missing = [name for name, v in variables().items() if v.token and not v.new_only and not values.get(name)]
     if values.get("TOKENS_MODE") == "user" and missing:
         yield (
             "TOKENS_MODE",
             f"TOKENS_MODE is user and these tokens are missing: {', '.join(missing)}: set them, or TOKENS_MODE=auto",
+        )
+
+
+def _database_login(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    if bool(values.get("DB_PASSWORD")) != (values.get("DB_USER", "docker") != "docker"):
+        yield (
+            "DB_USER",
+            "DB_USER and DB_PASSWORD do not belong together: expected a role that this tool made with its password, "
+            "or neither: put both lines back as they were, or remove both where the database has its image's user",
         )
 
 
@@ -148,4 +157,5 @@ RULES: tuple[Rule, ...] = (
     _without_switch,
     _own_certificate,
     _own_tokens,
+    _database_login,
 )

@@ -167,6 +167,10 @@ TYPES = {
         "letters, digits and -._~!$&()*+,;= only: images put it into a URL without escaping it",
         lambda value: _URL_WORD.fullmatch(value) is not None,
     ),
+    "database_role": Type(
+        "docker, openbalena_a or openbalena_b",
+        lambda value: value in ("docker", "openbalena_a", "openbalena_b"),
+    ),
     "base64": Type("base64 on one line", lambda value: bool(_decoded(value))),
     "certificate": Type("base64 on one line (base64 -w0) of PEM certificates", _holds(b"-----BEGIN CERTIFICATE-----")),
     "private_key": Type("base64 on one line (base64 -w0) of a PEM private key", _holds(b"PRIVATE KEY-----")),

@@ -155,6 +155,9 @@ def current(project: Project, extra: Mapping[str, str] | None = None) -> Setting
         derived = _derived(variable.derive, values)
         if derived and not values.get(variable.name, Value("", "")).text:
             values[variable.name] = Value(derived, "")
+    if values.get("EXTERNAL_POSTGRES", Value("", "")).text == "true":
+        # The internal database's: definitions take them where an external one's are not set.
+        values.update({name: values[name]._replace(text="") for name in ("DB_USER", "DB_PASSWORD") if name in values})
     directory, where = values.get("PKI_DIR", Value("", ""))
     values["PKI_DIR"] = Value(str(project.directory / directory if directory else project.pki), where)
     return Settings(values, [*file.warnings, *_misspelt(file)])

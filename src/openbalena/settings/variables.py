@@ -24,6 +24,7 @@ class Variable:
     required: bool = False
     secret: bool = False
     token: bool = False
+    new_only: bool = False
     unused: bool = False
     passes: tuple[str, ...] = ()
 

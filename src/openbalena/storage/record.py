@@ -16,7 +16,7 @@ from typing import Any
 from openbalena.cluster import demand
 from openbalena.cluster.state import Cluster, Service
 
-_PLACE, _MOVE, _NFS = "volume.", "move.", " nfs"
+_PLACE, _MOVE, _NFS, _LOGIN = "volume.", "move.", " nfs", "database.login"
 # Its service worked on the volume: a task that failed at its first start left nothing worth guarding.
 _RAN = {"running", "shutdown"}
 
@@ -41,10 +41,11 @@ class Move:
 
 @dataclass(frozen=True)
 class Record:
-    """Places and moves by volume, under its name in the Compose file."""
+    """Places and moves by volume, under its name in the Compose file; the one role that db's volume lets in, or ""."""
 
     places: Mapping[str, Place] = field(default_factory=dict)
     moves: Mapping[str, Move] = field(default_factory=dict)
+    login: str = ""
 
     def labels(self) -> dict[str, str]:
         """The config's labels."""
@@ -55,7 +56,7 @@ class Record:
             _MOVE + volume: json.dumps({"source": m.source, "target": m.target, "replicas": dict(m.replicas)})
             for volume, m in self.moves.items()
         }
-        return {**places, **moves}
+        return {**places, **moves, **({_LOGIN: self.login} if self.login else {})}
 
     def with_place(self, volume: str, place: Place) -> Record:
         """The same, with `volume` at `place`."""
@@ -87,7 +88,7 @@ def from_labels(labels: Mapping[str, str]) -> Record:
             places[name.removeprefix(_PLACE)] = Place(node, hostname, value.endswith(_NFS))
         elif name.startswith(_MOVE):
             moves[name.removeprefix(_MOVE)] = Move(**json.loads(value))
-    return Record(places, moves)
+    return Record(places, moves, labels.get(_LOGIN, ""))
 
 
 def config_name(stack: str) -> str:
