@@ -19,21 +19,27 @@ RATE, PATIENCE = 10, 10.0
 
 @dataclass
 class Load:
-    """Clients of every ingress node: one that keeps its connection, one that opens a new one for each request."""
+    """Clients of every ingress node: one that keeps its connection, one that opens a new one for each request.
+
+    They ask the api for `path`, in the session `token` where one is given.
+    """
 
     target: Target
+    path: str = "/ping"
+    token: str = ""
     done: int = 0
     failed: list[str] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
 
     def client(self, address: str, *, keep: bool) -> None:
         host = self.target.host("api")
+        headers = {"Host": host, **(account.bearer(self.token) if self.token else {})}
         limits = httpx.Limits(max_keepalive_connections=1 if keep else 0)
         with httpx.Client(verify=self.target.trust, limits=limits, timeout=PATIENCE, trust_env=False) as client:
             while not self._over.wait(1 / RATE):
                 try:
                     answer = client.get(
-                        f"https://{address}/ping", headers={"Host": host}, extensions={"sni_hostname": host}
+                        f"https://{address}{self.path}", headers=headers, extensions={"sni_hostname": host}
                     )
                 except httpx.HTTPError as error:
                     self.failed.append(f"{address}: {error!r}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import acceptance
 import pytest
+from deployed_clients import Load
 from deployed_project import STACK, running, tool
 from deployed_project import command as command_line
 
@@ -19,8 +20,10 @@ from openbalena.cli.context import Context
 from openbalena.cli.verify import target
 from openbalena.cluster import engine, lock, logs, one_service, state, stored
 from openbalena.errors import OperationError
+from openbalena.files import write_atomic
 from openbalena.project import Project
-from openbalena.secrets import bundle
+from openbalena.secrets import bundle, database
+from openbalena.verify import account
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -143,6 +146,60 @@ def test_no_task_is_refused_by_redis_while_its_password_is_rotated(deployed: Pro
     for name in ("api", "registry"):
         assert [line for line in logged(name, since) if any(word in line for word in refused)] == []
     assert failed(deployed) == []
+
+
+
+
+def lets_in(role: str, password: str) -> bool:
+    """Whether the database takes the password over the network, under its service's name."""
+    for node in engine.current(lab=True).nodes:
+        if name := node.docker("ps", "--quiet", "--filter", f"name={STACK}_db.", "--filter", "health=healthy").strip():
+            words = ("psql", "-h", "db", "-U", role, "-d", "resin", "-qtAc", "SELECT current_user")
+            try:
+                asked = node.docker("exec", "--env", f"PGPASSWORD={password}", name, *words)
+            except OperationError as error:
+                assert "FATAL" in str(error), error
+                return False
+            assert asked.strip() == "docker", "it acts as the owner, whose tables these are"
+            return True
+    raise AssertionError("no database runs")
+
+
+def test_the_databases_password_is_rotated_and_no_request_fails(deployed: Project) -> None:
+    role, password = value(deployed, "DB_USER"), value(deployed, "DB_PASSWORD")
+    assert lets_in(role, password) and not lets_in("docker", "docker")
+    before, outside = running(), target(Context(project=deployed, lab=True), [])
+    token = account.log_in(outside, outside.addresses[0])
+    load = Load(outside, "/v7/application?$top=1&$select=id", token)
+    with load.running():
+        done = tool(deployed, "secrets", "rotate", "DB_PASSWORD", "--yes")
+        assert done.returncode == 0 and "swarm-up, which rolls api" in done.stdout, done.stdout + done.stderr
+        following, new = value(deployed, "DB_USER"), value(deployed, "DB_PASSWORD")
+        assert {role, following} == set(database.ROLES) and new not in done.stdout + done.stderr
+        assert lets_in(role, password) and lets_in(following, new) and running() == before
+        done = tool(deployed, "secrets", "rotate", "DB_PASSWORD", "--yes")
+        assert done.returncode == 1 and "the last rotation of DB_PASSWORD has not been deployed" in done.stderr
+        assert value(deployed, "DB_PASSWORD") == new and lets_in(role, password)
+        done = tool(deployed, "swarm-up")
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert load.failed == [] and load.done > 100
+    now = running()
+    assert {service for service in now if now[service] != before[service]} == {"api"}
+    assert lets_in(following, new) and not lets_in(role, password)
+    assert failed(deployed) == []
+
+
+def test_a_rotation_that_was_killed_is_finished_and_an_older_database_let_in_again(deployed: Project) -> None:
+    """It is killed after the database has the role and before .env names it; then the owner gets its password back."""
+    before, role = deployed.env_file.read_bytes(), value(deployed, "DB_USER")
+    assert tool(deployed, "secrets", "rotate", "DB_PASSWORD", "--yes").returncode == 0
+    write_atomic(deployed.env_file, before, 0o600)
+    assert tool(deployed, "secrets", "rotate", "DB_PASSWORD", "--yes").returncode == 0
+    following, new = value(deployed, "DB_USER"), value(deployed, "DB_PASSWORD")
+    assert following != role and lets_in(following, new)
+    done = tool(deployed, "swarm-up")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert lets_in(following, new) and not lets_in("docker", "docker")
 
 
 def test_rotating_what_is_no_token_names_those_that_are(deployed: Project) -> None:

@@ -49,14 +49,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
     for warning in standalone.settings.warnings:
         context.console.warn(warning)
     built = _start(standalone, context, pull=args.command == "update")
-    login = in_use(standalone.settings)
     if args.no_wait:
         context.console.say(f"{standalone.name} was started; status shows how it gets on.")
         return 0
     no_certificate = acme_progress.wait(built, context, again=args.command == "auto-pki")
     certificates.settle(built, context.console.progress)
     wait(built, context, args.timeout)
-    if login:
+    if database.SERVICE in built.services and (login := in_use(built.settings)):
         database.ensure(built, login, alone=True)
     # On one machine all containers are replaced at once: none shows an old value.
     rotate.complete(context.project)
@@ -125,7 +124,8 @@ def _start(standalone: "Standalone", context: Context, *, pull: bool) -> "Standa
     if takeover.seed(built):
         report("gave the private CA of the project's pki directory to balena-ca")
     certificates.place(built)
-    if login := in_use(built.settings):
+    if database.SERVICE in built.services and (login := in_use(built.settings)):
+        report("making the api's login in the database")
         database.start(built)
         database.ensure(built, login, alone=False)
     report(f"starting {len(built.services)} services")
