@@ -12,8 +12,14 @@ from openbalena.settings.rules import malformed
 from openbalena.settings.types import TYPES
 from openbalena.settings.variables import variables
 
-# The registry's COMMON_REGION and the api's WEBRESOURCES_S3_REGION have upstream's two different defaults.
-TWO_DEFAULTS = {"EXTERNAL_S3_REGION": {"us-east-1", "open-balena"}}
+# The registry's COMMON_REGION and the api's WEBRESOURCES_S3_REGION have upstream's two different defaults; the
+# database's password is unset until there is one, and docker where the image's is in use.
+OTHER_DEFAULTS = {
+    "EXTERNAL_S3_REGION": {"us-east-1", "open-balena"},
+    "EXTERNAL_POSTGRES_USER": {"docker", "${DB_USER:-docker}"},
+    "EXTERNAL_POSTGRES_PASSWORD": {"docker", "${DB_PASSWORD:-docker}"},
+    "DB_PASSWORD": {"docker"},
+}
 
 
 def references(text: str) -> list[Reference]:
@@ -39,7 +45,7 @@ def test_every_variable_of_the_compose_file_is_described_with_its_default() -> N
     assert sorted(used().keys() - described.keys()) == []
     for name, defaults in used().items():
         own = described[name].default
-        assert defaults == TWO_DEFAULTS.get(name, {own} if own else set()), name
+        assert defaults == OTHER_DEFAULTS.get(name, {own} if own else set()), name
 
 
 def test_every_described_variable_is_used_somewhere() -> None:
