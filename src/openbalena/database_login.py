@@ -20,7 +20,7 @@ def replace(project: Project, settings: Settings, *, lab: bool, take_over: str) 
     """Open the next role in the database that runs, then name it in `.env`; returns the command to run next.
 
     Killed in between, it is begun again: only the role that is not in use has changed. Raises UsageError for an
-    external database and a password that cannot be one, OperationError where no database runs or the last rotation has
+    external database and a password in the environment, OperationError where no database runs or the last rotation has
     not been deployed.
     """
     if settings.get("EXTERNAL_POSTGRES") == "true":
@@ -28,6 +28,8 @@ def replace(project: Project, settings: Settings, *, lab: bool, take_over: str) 
             "DB_PASSWORD: the database is your own (EXTERNAL_POSTGRES): give its user another password there, and "
             "then EXTERNAL_POSTGRES_PASSWORD"
         )
+    if settings.sources.get("DB_PASSWORD", "").startswith("environment variable "):
+        raise UsageError("environment variable DB_PASSWORD: expected it to be unset: the new password is a random one")
     following = database.successor(database.in_use(settings), rotate.new_value(project, "DB_PASSWORD"))
     engine = engines.current(lab)
     with engine.client() as client:

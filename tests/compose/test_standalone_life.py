@@ -16,6 +16,7 @@ from machine import DNS_TLD, Machine, environment
 from waiting import eventually
 
 from openbalena import settings
+from openbalena.secrets import database
 from openbalena.standalone.volumes import HOLDER_LABEL
 from openbalena.verify.account import bearer, device_types, log_in
 from openbalena.verify.web import Web
@@ -153,7 +154,9 @@ def test_data_is_there_after_down_and_up(up: str, machine: Machine) -> None:
         "POST", target.addresses[0], "api", "/v7/application", json=fields, headers=bearer(token)
     )
     assert made.status_code == 201, made.text
-    before = machine.volumes
+    before, old = machine.volumes, settings.load(machine.project)
+    assert "up, which rolls api" in machine.run("secrets", "rotate", "DB_PASSWORD", "--yes").stdout
+    assert "has not been deployed yet" in machine.run("secrets", "rotate", "DB_PASSWORD", "--yes", code=1).stderr
     machine.run("down")
     assert machine.volumes == before
     assert set(machine.status().values()) == {"stopped"}
@@ -163,6 +166,20 @@ def test_data_is_there_after_down_and_up(up: str, machine: Machine) -> None:
     token = log_in(target, target.addresses[0])
     found = Web(target).request("GET", target.addresses[0], "api", "/v7/application", headers=bearer(token))
     assert "kept" in [row["app_name"] for row in found.json()["d"]], path
+    new = settings.load(machine.project)
+    assert {old["DB_USER"], new["DB_USER"]} == set(database.ROLES)
+    assert _lets_in(machine, new["DB_USER"], new["DB_PASSWORD"])
+    for role, password in ((old["DB_USER"], old["DB_PASSWORD"]), ("docker", "docker")):
+        assert not _lets_in(machine, role, password)
+
+
+def _lets_in(machine: Machine, role: str, password: str) -> bool:
+    words = ("psql", "-h", "db", "-U", role, "-d", "resin", "-qtAc", "SELECT current_user")
+    try:
+        return machine.docker("exec", "--env", f"PGPASSWORD={password}", f"{machine.name}-db-1", *words) == "docker\n"
+    except subprocess.CalledProcessError as error:
+        assert "FATAL" in error.stderr, error.stderr
+        return False
 
 
 @pytest.fixture

@@ -49,8 +49,11 @@ class Database:
     stack: str
 
     def settled(self, cluster: Cluster, login: Login) -> bool:
-        """Whether the api runs, and the database let `login` alone in when it was last looked at."""
-        return record.read(self.client, self.stack).login == login.role and converged(cluster, "api")
+        """Whether the api runs, and the task of the database that runs let `login` alone in when it was asked.
+
+        A volume is put back from a copy only while no task uses it.
+        """
+        return record.read(self.client, self.stack).login == _mark(cluster, login) and converged(cluster, "api")
 
     def ensure(self, login: Login, *, alone: bool) -> None:
         """Make `login` one that the database lets in, where it does not; with `alone` it lets no other in afterwards.
@@ -93,15 +96,22 @@ class Database:
             return job.run(self.engine, self.client, [question], _TIMEOUT)[0]
 
     def _note(self, login: Login) -> None:
-        known = record.read(self.client, self.stack)
-        if known.login != login.role:
-            record.write(self.client, self.stack, replace(known, login=login.role))
+        known, mark = record.read(self.client, self.stack), _mark(state.read(self.client, self.stack), login)
+        if known.login != mark:
+            record.write(self.client, self.stack, replace(known, login=mark))
 
 
 def converged(cluster: Cluster, name: str) -> bool:
     """Whether the stack has the service and it runs as it was asked to."""
     service = one_service.find(cluster, name)
     return service is not None and judge(service, cluster).phase is Phase.CONVERGED
+
+
+def _mark(cluster: Cluster, login: Login) -> str:
+    """The role, and the task of the database that runs."""
+    service = one_service.find(cluster, SERVICE)
+    tasks = cluster.tasks_of(service) if service else []
+    return " ".join([login.role, *sorted(task.id for task in tasks if task.wanted and task.state == "running")])
 
 
 def _require(outcome: job.Outcome) -> None:

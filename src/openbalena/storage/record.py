@@ -41,7 +41,8 @@ class Move:
 
 @dataclass(frozen=True)
 class Record:
-    """Places and moves by volume, under its name in the Compose file; the one role that db's volume lets in, or ""."""
+    """Places and moves by volume, under its name in the Compose file; the one role that
+    the database lets in and the task that was asked, or ""."""
 
     places: Mapping[str, Place] = field(default_factory=dict)
     moves: Mapping[str, Move] = field(default_factory=dict)

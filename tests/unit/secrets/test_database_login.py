@@ -79,6 +79,15 @@ def test_an_external_database_is_never_given_the_internal_ones_password(tmp_path
         database_login.replace(outside, settings.load(outside), lab=False, take_over="")
 
 
+def test_a_password_in_the_environment_is_not_taken_for_the_present_one(
+    tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = project(tmp_path, made, DB_USER="openbalena_b", DB_PASSWORD="p" * 32)
+    monkeypatch.setenv("DB_PASSWORD", "q" * 32)
+    with pytest.raises(UsageError, match="expected it to be unset"):
+        database_login.replace(there, settings.load(there), lab=False, take_over="")
+
+
 @pytest.mark.parametrize("values", [{"DB_USER": "openbalena_a"}, {"DB_PASSWORD": "p" * 32}, {"DB_USER": "me"}])
 def test_half_a_login_is_refused(values: dict[str, str], tmp_path: Path, made: Path) -> None:
     with pytest.raises(UsageError, match="DB_USER"):
