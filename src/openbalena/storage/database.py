@@ -48,13 +48,6 @@ class Database:
     client: Any
     stack: str
 
-    def settled(self, cluster: Cluster, login: Login) -> bool:
-        """Whether the api runs, and the task of the database that runs let `login` alone in when it was asked.
-
-        A volume is put back from a copy only while no task uses it.
-        """
-        return record.read(self.client, self.stack).login == _mark(cluster, login) and converged(cluster, "api")
-
     def ensure(self, login: Login, *, alone: bool) -> None:
         """Make `login` one that the database lets in, where it does not; with `alone` it lets no other in afterwards.
 
@@ -99,6 +92,17 @@ class Database:
         known, mark = record.read(self.client, self.stack), _mark(state.read(self.client, self.stack), login)
         if known.login != mark:
             record.write(self.client, self.stack, replace(known, login=mark))
+
+
+def settled(cluster: Cluster, known: record.Record, login: Login) -> bool:
+    """Whether the api runs with `login`, and the task of the database that runs let it alone in when it was asked.
+
+    A volume is put back from a copy only while no task uses it. A version of this tool that knows no login has the api
+    log in as the owner, who was let in again for that.
+    """
+    api = one_service.find(cluster, "api")
+    named = api.template.get("ContainerSpec", {}).get("Env") or [] if api else []
+    return known.login == _mark(cluster, login) and f"DB_USER={login.role}" in named and converged(cluster, "api")
 
 
 def converged(cluster: Cluster, name: str) -> bool:
