@@ -110,7 +110,8 @@ def _database_login(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         yield (
             "DB_USER",
             "DB_USER and DB_PASSWORD do not belong together: expected openbalena_a (or _b, after a rotation) with its "
-            "password, or neither: put both lines back as they were, or remove both where the database has its image's user",
+            "password, or neither: put both lines back as they were, or remove both where the database has its image's "
+            "user",
         )
 
 
