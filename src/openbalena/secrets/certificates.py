@@ -17,6 +17,8 @@ CA_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=825)
 # A node whose clock is behind has to accept a certificate made a moment ago.
 CLOCK_SKEW = timedelta(hours=1)
+# Where HAProxy answers the CA's revocation list as DER (images/haproxy/haproxy.cfg).
+LIST_PATH = "/crl.der"
 # X.520's upper bound for a common name (RFC 5280, appendix A.1, ub-common-name).
 MAX_COMMON_NAME = 64
 
@@ -95,8 +97,11 @@ def _leaf(
 
 
 def _revocation_list(dns_tld: str) -> x509.CRLDistributionPoints:
-    # Over http, as RFC 5280 section 8 advises: fetching it over https would need the list itself.
-    address = x509.UniformResourceIdentifier(f"http://ca.{dns_tld}/api/v1/cfssl/crl")
+    # Over http, as RFC 5280 section 8 advises: fetching it over https would need the list itself. No address for OCSP:
+    # cfssl answers from a file of what it issued itself, `unauthorized` for all else (cloudflare/cfssl v1.6.5,
+    # ocsp/responder.go), and a client that insists on an answer would be cut off. Its list lacks these certificates,
+    # which says that they are not revoked.
+    address = x509.UniformResourceIdentifier(f"http://ca.{dns_tld}{LIST_PATH}")
     return x509.CRLDistributionPoints([x509.DistributionPoint([address], None, None, None)])
 
 

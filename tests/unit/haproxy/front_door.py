@@ -67,14 +67,16 @@ class _Http(http.server.BaseHTTPRequestHandler):
         self.server.runs.wait()  # type: ignore[attr-defined]
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         server = self.server
-        if "X-Forwarded-For" in self.headers:
+        status, content = server.answers.get(f"{server.label}{self.path}", (200, b""))  # type: ignore[attr-defined]
+        if "X-Forwarded-For" in self.headers or content:
             server.requests.append(f"{self.command} {self.path}")  # type: ignore[attr-defined]
         headers = {name.lower(): ", ".join(self.headers.get_all(name, [])) for name in self.headers}
-        content = json.dumps({"service": server.label, "headers": headers}).encode()  # type: ignore[attr-defined]
+        said = json.dumps({"service": server.label, "headers": headers}).encode()  # type: ignore[attr-defined]
+        content = content or said
         if self.path == "/breaks":
             self.close_connection = True
             return
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -115,8 +117,14 @@ class _Threads(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
 
 
+def with_files(configuration: str) -> str:
+    """The configuration that finds the files beside it where they are here."""
+    return configuration.replace("/usr/local/etc/haproxy/", f"{CONFIGURATION.parent}/")
+
+
 def adapt(configuration: str, ports: dict[str, int]) -> str:
     """The configuration with each port replaced by one of loopback's: the rest stays as it is deployed."""
+    configuration = with_files(configuration)
     for published in ("80", "443", "1936"):
         configuration = re.sub(rf"bind :{published}(?=[ \n])", f"bind 127.0.0.1:{ports[published]}", configuration)
     configuration = configuration.replace("check port 80", f"check port {ports['vpn:80']}")
@@ -135,6 +143,7 @@ class FrontDoor:
     """A running HAProxy and its stubs; `ports` maps a published port or `service:port` to loopback's.
 
     While `runs` is clear no HTTP service answers: their ports are open, as those of a process that is stopped.
+    `answers` has what services say that do not just say who they are: `service:port/path` to status and content.
     """
 
     program: list[str]
@@ -143,6 +152,7 @@ class FrontDoor:
     tasks: str = ""
     runs: threading.Event = field(default_factory=threading.Event)
     client_connections: int = 0
+    answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
     stubs: dict[str, socketserver.BaseServer] = field(default_factory=dict)
 
@@ -191,7 +201,7 @@ class FrontDoor:
         """A task of the HTTP service `label` at `address`, at the port that its first task has."""
         server = http.server.ThreadingHTTPServer((address, self.ports.get(label, 0)), _Http)
         self.ports[label] = int(server.server_address[1])
-        stub = _serve(server, label=label, requests=requests, runs=self.runs)
+        stub = _serve(server, label=label, requests=requests, runs=self.runs, answers=self.answers)
         self.stubs[label if address == ADDRESS else f"{label} at {address}"] = stub
 
     def refuse(self, stub: str) -> None:

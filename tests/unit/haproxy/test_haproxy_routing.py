@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from front_door import CONFIGURATION, PASSWORD, STATISTICS_PASSWORD, TLD, FrontDoor, exchange
+from front_door import CONFIGURATION, PASSWORD, STATISTICS_PASSWORD, TLD, FrontDoor, exchange, with_files
 from waiting import eventually
 
 HOSTS = {
@@ -54,9 +54,8 @@ def service(answer: tuple[int, dict[str, str], bytes]) -> str:
 def test_configuration_loads_without_a_warning(program: list[str], chain: Path, tmp_path: Path) -> None:
     # The package's own user is only where the package is installed.
     configuration = tmp_path / "haproxy.cfg"
-    text = CONFIGURATION.read_text().replace(
-        "    user haproxy\n    group haproxy\n", "    user nobody\n    group nogroup\n"
-    )
+    text = with_files(CONFIGURATION.read_text())
+    text = text.replace("    user haproxy\n    group haproxy\n", "    user nobody\n    group nogroup\n")
     configuration.write_text(text)
     environment = {
         "DNS_TLD": TLD,
@@ -138,6 +137,9 @@ def test_client_address_survives_the_way_through_443(front_door: FrontDoor, chai
         # A list valid for a year in anybody's hands hides what is revoked meanwhile.
         ("GET", f"{CRL}?expiry=8760h"),
         ("GET", f"{CRL}?"),
+        ("POST", "/crl.der"),
+        ("GET", "/crl.der/"),
+        ("GET", "/crl.der?expiry=8760h"),
     ],
 )
 def test_ca_is_closed_without_the_password(front_door: FrontDoor, chain: Path, method: str, path: str) -> None:

@@ -86,7 +86,9 @@ def test_certificates_say_what_they_are_for(made: Path) -> None:
     assert "OCSP Signing" in text["ocsp"] and "OCSP No Check" in text["ocsp"]
     for name in ("chain", "vpn", "api", "ocsp"):
         assert "CA:FALSE" in text[name]
-        assert f"URI:http://ca.{DOMAIN}/api/v1/cfssl/crl" in text[name]
+        assert f"URI:http://ca.{DOMAIN}/crl.der\n" in text[name]
+        # cfssl's responder knows none of them.
+        assert "OCSP - URI" not in text[name]
         # 825 days, Apple's limit, are not yet over then and over a day later.
         assert "will not expire" in run(
             "openssl", "x509", "-in", made / f"{name}.pem", "-noout", "-checkend", str(824 * 86400)
