@@ -2,6 +2,7 @@
 
 import base64
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +10,17 @@ from pathlib import Path
 import acceptance
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from deployed_clients import Load
 from deployed_project import running, tool
+from waiting import eventually
 
 from openbalena import dotenv, verify
 from openbalena.cli.context import Context
 from openbalena.cli.verify import target
 from openbalena.project import Project
 from openbalena.secrets import phases
+from openbalena.secrets.certificates import LIST_PATH
 from openbalena.secrets.keys import read_certificates
 from openbalena.verify import CheckError, Target, vpn
 from openbalena.verify.front import CRL_PATH
@@ -72,14 +76,34 @@ def handed_out(to: Target) -> str:
 
 
 def issues(project: Project) -> None:
-    """balena-ca issues, and signs its revocation list, by the CA of the project's files."""
+    """balena-ca issues, and signs its revocation list, by the CA of the project's files; OpenSSL takes the list."""
     to, issuer = outside(project), read_certificates(project.pki / "server-ca-0.pem")[0]
     basic = ("balena", to.value("HAPROXY_PASSWORD"))
     body = {"request": {"CN": "own.example.com", "hosts": ["own.example.com"]}}
     answer = Web(to).request("POST", to.addresses[0], "ca", "/api/v1/cfssl/newcert", json=body, basic=basic).json()
-    x509.load_pem_x509_certificate(answer["result"]["certificate"].encode()).verify_directly_issued_by(issuer)
+    issued = x509.load_pem_x509_certificate(answer["result"]["certificate"].encode())
+    issued.verify_directly_issued_by(issuer)
     listed = Web(to).request("GET", to.addresses[0], "ca", CRL_PATH).json()["result"]
     assert x509.load_der_x509_crl(base64.b64decode(listed)).is_signature_valid(issuer.public_key())
+    # HAProxy keeps a list for some seconds, which may be the former CA's.
+    eventually("openssl takes the list for both", lambda: taken(project, issued), 15)
+
+
+def taken(project: Project, issued: x509.Certificate) -> bool:
+    """Whether OpenSSL takes HAProxy's certificate and `issued` by the list that the former names."""
+    to, served = outside(project), read_certificates(project.pki / "chain.pem")[0]
+    (distribution,) = served.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    assert distribution.full_name and distribution.full_name[0].value == f"http://ca.{to.dns_tld}{LIST_PATH}"
+    fetched = Web(to).request("GET", to.addresses[-1], "ca", LIST_PATH, port=80)
+    assert (fetched.status_code, fetched.headers["content-type"]) == (200, "application/pkix-crl")
+    with tempfile.TemporaryDirectory() as directory:
+        files = [Path(directory) / name for name in ("list.der", "served.pem", "issued.pem")]
+        pem = [each.public_bytes(serialization.Encoding.PEM) for each in (served, issued)]
+        for file, content in zip(files, (fetched.content, *pem), strict=True):
+            file.write_bytes(content)
+        words = ["openssl", "verify", "-crl_check", "-CAfile", project.pki / "ca-0.pem"]
+        words += ["-untrusted", project.pki / "server-ca-0.pem", "-CRLfile", *files]
+        return subprocess.run(words, capture_output=True, timeout=30, check=False).returncode == 0
 
 
 def test_the_ca_is_replaced_while_devices_work(deployed: Project, tmp_path: Path) -> None:

@@ -135,6 +135,9 @@ class Authority:
         """The list of revoked certificates (none: nothing here revokes), DER (RFC 5280, section 5)."""
         now = datetime.now(UTC)
         builder = x509.CertificateRevocationListBuilder().issuer_name(self.server.subject)
+        # As Go's CreateCRL, which cfssl calls (cloudflare/cfssl v1.6.5, crl/crl.go): no number, but the issuer's key.
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.server.public_key())
+        builder = builder.add_extension(identifier, critical=False)
         builder = builder.last_update(now).next_update(now + lifetime)
         return builder.sign(self._server_key, _SHA256).public_bytes(_DER)
 

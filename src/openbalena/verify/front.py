@@ -3,7 +3,11 @@
 import socket
 import ssl
 import time
+from datetime import UTC, datetime
 
+from cryptography import x509
+
+from openbalena.secrets.certificates import LIST_PATH
 from openbalena.secrets.expiry import WARNING
 from openbalena.secrets.hosts import HOSTS
 from openbalena.verify.check import CheckError, SkipCheckError, Suspect, expect
@@ -79,7 +83,26 @@ def authority_closed(target: Target) -> str:
                 "devices fetch it without a password: see the logs of balena-ca",
                 Suspect("balena-ca"),
             )
+        _require_list(target, address)
     return "401 without the password, 403 without TLS, the revocation list open"
+
+
+def _require_list(target: Target, address: str) -> None:
+    """The revocation list is where certificates name it, over plain HTTP, in DER, and not outdated."""
+    answer = Web(target).request("GET", address, "ca", LIST_PATH, port=80)
+    path = f"http://ca.{target.dns_tld}{LIST_PATH}"
+    said = f"{path} at {address} answers {answer.status_code}"
+    try:
+        end = x509.load_der_x509_crl(answer.content).next_update_utc if answer.status_code == 200 else None
+    except ValueError:
+        said, end = f"{path} at {address} is no list in DER", None
+    if end is None or end < datetime.now(UTC):
+        raise CheckError(
+            f"{path} at {address} ended on {end:%Y-%m-%d}" if end else said,
+            "clients that check for revoked certificates read it: see the logs of balena-ca, then deploy again, so "
+            "that HAProxy gets this version's configuration",
+            Suspect("balena-ca"),
+        )
 
 
 def statistics_closed(target: Target) -> str:

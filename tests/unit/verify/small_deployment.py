@@ -57,6 +57,7 @@ class Deployment:
     tunnel_answer: str = "HTTP/1.0 407 Proxy Authentication Required"
     store: str = ""
     syncs: int = 0
+    revocation_list: bytes = field(default_factory=lambda: revocation_list(timedelta(days=7)))
     requests: int = 0
     applications: dict[int, list[str]] = field(default_factory=lambda: {0: [], 1: []})
     uploads: dict[str, bytes] = field(default_factory=dict)
@@ -168,6 +169,8 @@ class Handler(BaseHTTPRequestHandler):
         return (200, self.deployment.blobs[path.rpartition("/")[2]]) if signed else (403, b"")
 
     def _ca(self, path: str, *_: object) -> tuple:
+        if path == "/crl.der":
+            return 200, self.deployment.revocation_list
         if not isinstance(self.server, Secure) and not self.deployment.asks_in_clear:
             return 403, b""
         return (200, b"") if path.endswith("/crl") or not self.deployment.guarded else (401, b"")
@@ -213,6 +216,16 @@ def serve(deployment: Deployment, address: str, directory: Path) -> Iterator[str
         for server in servers:
             server.shutdown()
             server.server_close()
+
+
+def revocation_list(lifetime: timedelta) -> bytes:
+    """A list (DER) with nothing on it, made eight days ago, which ends in `lifetime`."""
+    made = datetime.now(UTC) - timedelta(days=8)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test CA")])
+    builder = x509.CertificateRevocationListBuilder().issuer_name(name)
+    builder = builder.last_update(made).next_update(datetime.now(UTC) + lifetime)
+    signed = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.DER)
 
 
 def certificates(directory: Path) -> tuple[str, Path]:

@@ -1,6 +1,7 @@
 """Every check passes a deployment that is well, and names service and variable of one that is not."""
 
 import dataclasses
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,17 @@ def test_open_authority_and_statistics(target: Target, deployment: local.Deploym
         "ca-closed": "HAPROXY_PASSWORD of haproxy",
         "stats-closed": "HAPROXY_STATS_PASSWORD of haproxy",
     }
+
+
+def test_revocation_list_that_standard_clients_cannot_use(target: Target, deployment: local.Deployment) -> None:
+    for content, words in (
+        (b'{"success":true,"result":"MAA="}', "is no list in DER"),
+        (local.revocation_list(timedelta(days=-1)), "ended on 2"),
+    ):
+        deployment.revocation_list = content
+        found = failing(target)
+        assert set(found) == {"ca-closed"}
+        assert f"http://ca.{local.TLD}/crl.der at {target.addresses[0]} {words}" in found["ca-closed"].line()
 
 
 def test_authority_and_statistics_that_take_a_password_in_clear(target: Target, deployment: local.Deployment) -> None:
