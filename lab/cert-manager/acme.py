@@ -32,7 +32,7 @@ def issue(tld: str, certs: Path) -> None:
     if not (os.environ.get("ACME_EMAIL") and (cloudflare or gandi)):
         return
     public = certs / "public"
-    if not _due(public / f"{tld}.pem"):
+    if not due(public / f"{tld}.pem"):
         return
     environment = {**os.environ, "REQUESTS_CA_BUNDLE": _trust(certs / "lab-public-ca.pem")}
     if cloudflare:
@@ -47,7 +47,7 @@ def issue(tld: str, certs: Path) -> None:
         challenge += ["--manual-cleanup-hook", f"{hook} remove"]
     words = ["certbot", "certonly", "--non-interactive", "--agree-tos", "--no-eff-email", "--expand"]
     words += ["--server", os.environ["ACME_SERVER"], "-m", os.environ["ACME_EMAIL"]]
-    # Renewed whatever certbot thinks: _due has decided.
+    # Renewed whatever certbot thinks: `due` has decided.
     words += ["--force-renewal", "--cert-name", tld, "-d", tld, "-d", f"*.{tld}", *challenge]
     if _tried(words, environment):
         live = _LIVE / tld
@@ -57,7 +57,7 @@ def issue(tld: str, certs: Path) -> None:
             (public / name).write_text(content)
 
 
-def _due(certificate: Path) -> bool:
+def due(certificate: Path) -> bool:
     try:
         end = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
     except (OSError, ValueError):

@@ -41,9 +41,12 @@ def wait_for_ca() -> None:
 
 
 def issue(name: str, hosts: list[str]) -> None:
-    """`private/<name>.pem` and `.key`, unless they are there."""
+    """`private/<name>.pem` and `.key`, unless they are there and have more than 7 days to go.
+
+    (balena-io/cert-manager, entry.sh: issue_private_certs, CERT_SECONDS_UNTIL_EXPIRY)
+    """
     certificate, key = PRIVATE / f"{name}.pem", PRIVATE / f"{name}.key"
-    if certificate.exists() and key.exists():
+    if certificate.exists() and key.exists() and not acme.due(certificate):
         return
     body = json.dumps({"request": {"CN": name, "hosts": hosts, "key": {"algo": "ecdsa", "size": 256}}}).encode()
     request = f"{CA}/api/v1/cfssl/newcert"

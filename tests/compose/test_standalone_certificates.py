@@ -90,6 +90,46 @@ def test_one_of_ones_own_and_back(machine: Machine, own: Path) -> None:
     assert anew(machine, before) == TRUSTING | {"haproxy"}
 
 
+# What balena-ca would have issued 362 days ago: a certificate with three days to go, and its key.
+ENDING = """\
+cd /pki && python3 - "$@" <<'PYTHON'
+import sys
+from pathlib import Path
+from standin import authority
+authority._DAYS = 3
+print("".join(authority.Authority(Path()).issue(sys.argv[1], sys.argv[1:])), end="")
+PYTHON
+"""
+
+
+def test_pki_speaks_of_what_is_served_here_and_renews_it(machine: Machine) -> None:
+    serving = f"On one machine HAProxy serves the certificate in the volume {machine.name}_certs-data, not chain.pem"
+    first = json.loads(machine.run("pki", "show", "--json").stdout)[0]
+    assert first["file"] == f"{machine.name}_certs-data:/certs/export/chain.pem" and 360 < first["days_left"] <= 397
+    files = {path.name: path.read_bytes() for path in (machine.directory / "pki").iterdir()}
+    before = containers(machine)
+    synced = machine.run("pki", "sync")
+    assert serving in synced.stdout and f"api.{DNS_TLD} ({machine.lab.nodes[0].address}) serves it." in synced.stdout
+    assert "days to go and stays" in machine.run("pki", "renew").stdout and anew(machine, before) == set()
+
+    names = (DNS_TLD, f"*.{DNS_TLD}", f"*.devices.{DNS_TLD}")
+    ending = machine.docker("exec", f"{machine.name}-balena-ca-1", "sh", "-c", ENDING, "sh", *names)
+    key = ending[ending.index("-----BEGIN EC PRIVATE KEY") :]
+    put = 'cd /certs/private && printf %s "$1" >$0.pem && printf %s "$2" >$0.key && cat $0.pem $0.key >$0-chain.pem'
+    words = ("sh", "-c", put, DNS_TLD, ending.removesuffix(key), key)
+    machine.docker("exec", f"{machine.name}-cert-manager-1", *words)
+    shown = machine.run("pki", "show").stdout
+    assert serving in shown and f"{machine.name}_certs-data" in shown
+    assert json.loads(machine.run("pki", "show", "--json").stdout)[0]["days_left"] == 2
+
+    machine.run("pki", "renew")
+    assert json.loads(machine.run("pki", "show", "--json").stdout)[0]["days_left"] > 360
+    assert "serves it." in machine.run("pki", "sync").stdout
+    green(machine)
+    assert anew(machine, before) == WATCHING | {"cert-manager"}
+    assert {path.name: path.read_bytes() for path in (machine.directory / "pki").iterdir()} == files
+
+
 # A client machine's store of CAs, which is this one's in a namespace of its own.
 CLIENT = """\
 for each in /etc/ssl/certs /usr/local/share/ca-certificates; do

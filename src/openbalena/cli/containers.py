@@ -44,15 +44,19 @@ def _stop(standalone: "Standalone", args: argparse.Namespace, context: Context) 
 
 
 def _restart(standalone: "Standalone", args: argparse.Namespace, context: Context) -> None:
+    restart(standalone, context, _services(standalone, args), args.timeout)
+
+
+def restart(standalone: "Standalone", context: Context, services: list[str], timeout: float = _TIMEOUT) -> None:
+    """Restart `services` (all), and wait `timeout` seconds for them and for what starts anew with cert-manager."""
     from openbalena.cli.up import wait
     from openbalena.standalone import certificates
 
-    services = _services(standalone, args)
     _compose(standalone, context, "restart", *services)
     if not services or certificates.MAKER in services:
         anew = certificates.settle(standalone, context.console.progress)
         services = sorted({*services, *anew}) if services else []
-    wait(standalone, context, args.timeout, services)
+    wait(standalone, context, timeout, services)
 
 
 def _down(standalone: "Standalone", args: argparse.Namespace, context: Context) -> None:

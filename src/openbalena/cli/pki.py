@@ -55,10 +55,14 @@ def own_certificate(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where the cluster does not take the certificate, 2 for files that do not fit."""
     if args.action == "sync":
-        from openbalena.cli import pki_sync
+        from openbalena.cli import pki_here, pki_sync
 
         with alone(context.project.directory):
-            return pki_sync.run(args, context, settings.configured(context.project))
+            values = settings.configured(context.project)
+            if here := pki_here.find(context, values):
+                pki_here.sync(here, context, values)
+                return 0
+            return pki_sync.run(args, context, values)
     values = settings.configured(context.project)
     if args.action == "show":
         return _show(args, context, values)
@@ -90,10 +94,8 @@ def replace(args: argparse.Namespace, context: Context, values: Settings) -> Non
 
 
 def _show(args: argparse.Namespace, context: Context, values: Settings) -> int:
+    from openbalena.cli import pki_here
     from openbalena.secrets import expiry
-    from openbalena.secrets.certificates import permitted
-    from openbalena.secrets.check import problems
-    from openbalena.secrets.keys import read_certificates
     from openbalena.secrets.phases import phase
     from openbalena.secrets.pki import serves_own
 
@@ -101,31 +103,50 @@ def _show(args: argparse.Namespace, context: Context, values: Settings) -> int:
     now, found = datetime.now(UTC), expiry.held(directory)
     if not found:
         raise UsageError(f"{directory}: no certificate is there: run ./open-balena.sh config")
+    here = pki_here.find(context, values)
+    # Where each lies, in full and in short, and what it is for.
+    listed = [(str(item.path), item.path.name, item.use, item) for item in found]
+    if here:
+        listed.insert(0, (f"{here.volume}:{here.held.path}", here.volume, pki_here.USE, here.held))
     if args.json:
         context.console.json(
             [
                 {
-                    "file": str(item.path),
-                    "use": item.use,
+                    "file": where,
+                    "use": use,
                     "names": item.names,
                     "issuer": item.issuer,
                     "not_before": item.start.isoformat(),
                     "not_after": item.end.isoformat(),
                     "days_left": item.days(now),
                 }
-                for item in found
+                for where, _, use, item in listed
             ]
         )
         return 0
     rows = [
-        (item.path.name, item.use, ", ".join(item.names), item.issuer, f"{item.end:%Y-%m-%d}", item.days(now))
-        for item in found
+        (short, use, ", ".join(item.names), item.issuer, f"{item.end:%Y-%m-%d}", item.days(now))
+        for _, short, use, item in listed
     ]
     context.console.table([("FILE", "FOR", "NAMES", "ISSUER", "ENDS", "DAYS"), *rows])
     if now_in := phase(directory):
         context.console.say(f"The CA is being replaced: {now_in.text} (secrets rotate CA goes on)")
-    if serves_own(directory):
+    if here:
+        context.console.say(pki_here.says(here, context))
+    elif serves_own(directory):
         context.console.say(_ONE_MACHINE)
+    _say_limits(context, values)
+    return 0
+
+
+def _say_limits(context: Context, values: Settings) -> None:
+    """For which names the server CA may issue, what is wrong with the files, and which of them end soon."""
+    from openbalena.secrets import expiry
+    from openbalena.secrets.certificates import permitted
+    from openbalena.secrets.check import problems
+    from openbalena.secrets.keys import read_certificates
+
+    directory = Path(values["PKI_DIR"])
     issuer = directory / "server-ca-0.pem"
     if issuer.exists() and (domains := permitted(read_certificates(issuer)[0])) is None:
         context.console.say(
@@ -137,16 +158,20 @@ def _show(args: argparse.Namespace, context: Context, values: Settings) -> int:
         context.console.say(f"{issuer.name} may issue for {', '.join(domains or [])} and names below alone.")
     for warning in [*problems(directory, values["DNS_TLD"], ended=False), *expiry.warnings(directory)]:
         context.console.warn(warning)
-    return 0
 
 
 def _renew(args: argparse.Namespace, context: Context, values: Settings) -> int:
+    from openbalena.cli import pki_here
     from openbalena.secrets import pki, renew
 
     directory, console = Path(values["PKI_DIR"]), context.console
-    renewed = renew.renew(directory, values["DNS_TLD"], only_due=args.due)
+    here = pki_here.find(context, values)
+    renewed = renew.renew(directory, values["DNS_TLD"], only_due=args.due or here is not None)
     for file in renewed:
         console.say(f"{directory / file}: renewed")
+    if here:
+        pki_here.renew(here, context, values)
+        return 0
     if not pki.serves_own(directory):
         console.warn(
             f"{directory / 'chain.pem'} is of another CA, which has to renew it: bring the new one with pki import "

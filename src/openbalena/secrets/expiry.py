@@ -1,6 +1,6 @@
 """When the deployment's certificates end, and the warning before."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -59,7 +59,8 @@ class Held:
 
 def held(directory: Path) -> list[Held]:
     """The certificates in `directory` that can end, those that are there. Raises UsageError for a damaged file."""
-    return [_held(directory / name) for name in USES if (directory / name).exists()]
+    there = [directory / name for name in USES if (directory / name).exists()]
+    return [held_in(path, read_certificates(path)) for path in there]
 
 
 def warnings(directory: Path, now: datetime | None = None) -> list[str]:
@@ -88,8 +89,8 @@ def _ahead(file: str) -> timedelta:
     return AUTHORITY_WARNING if file in AUTHORITIES else WARNING
 
 
-def _held(path: Path) -> Held:
-    certificates = read_certificates(path)
+def held_in(path: Path, certificates: Sequence[x509.Certificate]) -> Held:
+    """What `certificates`, the file's own first, say of `path`."""
     own = certificates[0]
     return Held(
         path,

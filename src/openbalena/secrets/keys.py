@@ -73,7 +73,11 @@ def key_in(pem: bytes) -> PrivateKey | None:
 
 def read_certificates(path: Path) -> list[x509.Certificate]:
     """The PEM certificates in `path`, the first being its own. Raises UsageError that names the file."""
-    pem = read(path)
+    return certificates_in(read(path), str(path))
+
+
+def certificates_in(pem: bytes, path: str) -> list[x509.Certificate]:
+    """The certificates in `pem`, which was read from `path`. Raises UsageError as `read_certificates` does."""
     try:
         held = x509.load_pem_x509_certificates(pem)
     except ValueError:

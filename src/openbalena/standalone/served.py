@@ -1,0 +1,60 @@
+"""The certificate that HAProxy serves on one machine: it lies in a volume, and pki/chain.pem is a cluster's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from openbalena.cluster import engine as engines
+from openbalena.project import Project
+from openbalena.secrets.expiry import Held, held_in
+from openbalena.secrets.keys import certificate_pem, certificates_in
+from openbalena.settings import Settings
+from openbalena.standalone import volumes
+from openbalena.standalone.certificates import CHAIN
+from openbalena.standalone.containers import read
+from openbalena.standalone.deployment import name
+
+
+@dataclass(frozen=True)
+class Served:
+    """`held` is the certificate, `chain` it and those after it (PEM), `volume` where it lies.
+
+    `target` is what it is a link to there, "" for one that was put there (certificates.py says how).
+    """
+
+    volume: str
+    target: str
+    held: Held
+    chain: bytes
+
+    @property
+    def private(self) -> bool:
+        """Whether the deployment's own CA issued it by cert-manager."""
+        return "/private/" in self.target
+
+    @property
+    def public(self) -> bool:
+        """Whether cert-manager got it by ACME."""
+        return "/public/" in self.target
+
+
+def find(project: Project, settings: Settings, *, lab: bool) -> Served | None:
+    """What HAProxy of the deployment on one machine reads; None where none runs, as where there is no Docker.
+
+    Raises OperationError where the engine cannot be asked, UsageError where the file is damaged.
+    """
+    engine = engines.installed(lab)
+    if engine is None:
+        return None
+    project_name = name(project, settings)
+    with engine.client() as client:
+        running = (each for each in read(client, project_name) if each.state == "running")
+        haproxy = next((each for each in running if each.service == "haproxy"), None)
+        entry = volumes.look(client, haproxy.id, CHAIN) if haproxy else None
+        if haproxy is None or entry is None:
+            return None
+        path = entry.target or CHAIN
+        found = certificates_in(volumes.content(client, haproxy.id, path), path)
+    chain = b"".join(map(certificate_pem, found))
+    return Served(f"{project_name}_certs-data", entry.target, held_in(Path(CHAIN), found), chain)
