@@ -44,7 +44,7 @@ end
 local function current(converters)
     -- Somebody else asks: for LIMIT at most, also where that request has ended without an answer.
     while core.now().sec < asking do
-        core.msleep(50)
+        core.msleep(100)
     end
     if core.now().sec >= answer.ends then
         asking = core.now().sec + LIMIT + 1

@@ -1,4 +1,5 @@
-"""An engine with volumes and images alone, for the real SDK: what reading a volume and finding an image need.
+"""An engine with volumes, images and one running container, for the real SDK: what reading a volume, finding an image
+and asking what a service has in its volume need.
 
 It listens on a Unix socket. It keeps a container locked while it sends an archive of it, as the Docker Engine does.
 """
@@ -33,8 +34,22 @@ def archive(*members: tuple[str, bytes | str]) -> bytes:
     return buffer.getvalue()
 
 
+_RUNNING = {
+    "Id": "running",
+    "Name": "/one-haproxy-1",
+    "Config": {"Image": "image"},
+    "State": {"Status": "running", "ExitCode": 0, "StartedAt": "2026-01-01T00:00:00Z"},
+    "NetworkSettings": {},
+    "RestartCount": 0,
+    "Created": "2026-01-01T00:00:00Z",
+}
+
+
 class SmallEngine(ThreadingHTTPServer):
-    """`volumes` are labels by name, `archives` what is sent of a path, `refused` what everything is refused with."""
+    """`volumes` are labels by name, `archives` what is sent of a path, `refused` what everything is refused with.
+
+    `links` are what paths point to; `running` is the service of the Compose project whose container there is.
+    """
 
     daemon_threads = True
 
@@ -44,6 +59,8 @@ class SmallEngine(ThreadingHTTPServer):
         self.images: set[str] = set()
         self.every_image: list[str] = []
         self.containers: dict[str, threading.Lock] = {}
+        self.links: dict[str, str] = {}
+        self.running = ""
         self.refused = ""
         self._path = path
         super().__init__(("", 0), _Answer, bind_and_activate=False)
@@ -84,6 +101,11 @@ class _Answer(BaseHTTPRequestHandler):
             self._json(
                 {"Id": f"id of {image}"} if there else {"message": f"No such image: {image}"}, 200 if there else 404
             )
+        elif path == "/containers/json":
+            labels = {"com.docker.compose.service": self.server.running}
+            self._json([{"Id": "running", "Labels": labels}] if self.server.running else [])
+        elif path == "/containers/running/json":
+            self._json(_RUNNING)
         elif path.endswith("/archive"):
             self._archive(path.split("/")[2], query["path"][0])
         else:
@@ -123,8 +145,8 @@ class _Answer(BaseHTTPRequestHandler):
             self._json({"message": "no such file"}, 404)
             return
         data = self.server.archives[path]
-        stat = {"name": path, "size": 0, "linkTarget": "", "mtime": "2026-01-01T00:00:00Z"}
-        with self.server.containers[container]:
+        stat = {"name": path, "size": 0, "linkTarget": self.server.links.get(path, ""), "mtime": "2026-01-01T00:00:00Z"}
+        with self.server.containers.setdefault(container, threading.Lock()):
             self.send_response(200)
             self.send_header("X-Docker-Container-Path-Stat", b64encode(json.dumps(stat).encode()).decode())
             self.send_header("Content-Length", str(len(data)))
