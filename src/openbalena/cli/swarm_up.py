@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from openbalena.cli import next_steps
 from openbalena.cli.config import unchanged
 from openbalena.cli.context import Context
 from openbalena.cli.numbers import seconds
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from openbalena.cluster.engine import Engine
     from openbalena.cluster.preflight import Finding, Plan
     from openbalena.cluster.state import Cluster
-    from openbalena.cluster.watch import Outcome
     from openbalena.deployment import Deployment
 
 # Seconds. A roll of two tasks of the api takes 180 by its delay and monitor, and 120 to 480 for the starts.
@@ -60,6 +58,7 @@ def _loaded(context: Context) -> "tuple[Deployment, tuple[str, ...]]":
 
 def _up(args: argparse.Namespace, context: Context, loaded: "Deployment", on_nfs: tuple[str, ...]) -> int:
     from openbalena import handover, settings
+    from openbalena.cli import swarm_deploy
     from openbalena.cluster import demand, encryption, lock, networks, preflight, state
     from openbalena.cluster import engine as engines
     from openbalena.storage import beside, external, guard, nfs, record
@@ -74,7 +73,7 @@ def _up(args: argparse.Namespace, context: Context, loaded: "Deployment", on_nfs
         if stays := encryption.kept(cluster.networks, loaded.settings["SWARM_ENCRYPTED"]):
             console.warn(stays)
         loaded, built = resolved(loaded, context, engine, cluster)
-        plan = _plan(loaded, _scaled(client, loaded, cluster)[0], engine, cluster, built)
+        plan = _plan(loaded, swarm_deploy.scaled(client, loaded, cluster)[0], engine, cluster, built)
         _require([*preflight.check(plan, cluster), *networks.unreachable(loaded.compiled.document)], context)
         if going := demand.removed(plan.services, cluster):
             names = ", ".join(f"{s.short_name} (volume {', '.join(demand.data_volumes(s))})" for s in going)
@@ -98,7 +97,7 @@ def _up(args: argparse.Namespace, context: Context, loaded: "Deployment", on_nfs
             found = external.check(engine, client, loaded.settings, images, cluster.this_node, plan.api_tasks)
             _require(found, context)
             handover.keep(client, context.project, loaded.settings)
-            return _deploy(args, context, engine, client, with_nfs(loaded, on_nfs), resolve=not built)
+            return swarm_deploy.Deploy(args, context, engine, client, with_nfs(loaded, on_nfs), resolve=not built).all()
 
 
 def _ask_nodes(context: Context, engine: "Engine", client: Any, cluster: "Cluster", plan: "Plan") -> None:
@@ -132,130 +131,6 @@ def _require(findings: "Sequence[Finding]", context: Context) -> None:
             context.console.warn(finding.text)
     if fatal := [finding.text for finding in findings if finding.fatal]:
         raise OperationError("nothing was deployed:\n  " + "\n  ".join(fatal))
-
-
-def _deploy(
-    args: argparse.Namespace,
-    context: Context,
-    engine: "Engine",
-    client: Any,
-    loaded: "Deployment",
-    *,
-    resolve: bool,
-) -> int:
-    from openbalena import stack as stacks
-    from openbalena.cluster import deploy, networks, staged, state
-
-    console, stack, directory = context.console, loaded.settings["STACK_NAME"], context.project.rendered
-    before = state.read(client, stack)
-    document, kept = _scaled(client, loaded, before)
-    for name, (now, asked) in kept.items():
-        console.progress(f"{name} stays at {now} tasks, as it was scaled by hand (the definition asks for {asked})")
-
-    begin = networks.between(document, stack, before, networks.names(client)) or document
-    if few := staged.one_api(before, begin):
-        console.progress(
-            "api with one task first: on an empty database it makes the tables, and no other may meanwhile …"
-        )
-        stacks.render(replace(loaded.compiled, document=few), directory, loaded.settings.secrets, stack)
-        _converged(args, context, engine, client, loaded, resolve=resolve)
-    stacks.render(replace(loaded.compiled, document=begin), directory, loaded.settings.secrets, stack)
-    _ahead(args, context, engine, client, loaded, before, begin, resolve=resolve)
-    if begin is not document:
-        console.progress("new networks first, beside those that services leave: then none loses another …")
-        _converged(args, context, engine, client, loaded, resolve=resolve)
-        stacks.render(replace(loaded.compiled, document=document), directory, loaded.settings.secrets, stack)
-    console.progress(f"deploying {stack} from {directory} …")
-    if args.no_wait:
-        deploy.submit(engine, directory, stack, resolve=resolve)
-        console.say(f"{stack} was handed to Docker; swarm-status shows how it gets on.")
-        return 0
-    outcome = _converged(args, context, engine, client, loaded, resolve=resolve)
-    if login:
-        there.ensure(login, alone=True)
-    for name in deploy.remove_unused(client, stack):
-        console.progress(f"removed {name}, which nothing uses any more")
-    console.say(f"{stack} runs: {len(outcome.progress)} services have converged.")
-    for line in next_steps.of(loaded.settings, context):
-        console.say(line)
-    return 0
-
-
-def _ahead(
-    args: argparse.Namespace,
-    context: Context,
-    engine: "Engine",
-    client: Any,
-    loaded: "Deployment",
-    before: "Cluster",
-    document: dict[str, Any],
-    *,
-    resolve: bool,
-) -> None:
-    """Deploy and wait for what has to run before the rest of the rendered `document`, one after the other."""
-    from openbalena.cli import swarm_progress
-    from openbalena.cluster import again, demand, deploy, one_service, staged
-    from openbalena.secrets import rotate
-
-    directory, progress = context.project.rendered, context.console.progress
-    stack = loaded.settings["STACK_NAME"]
-
-    def ahead(names: list[str], why: str) -> None:
-        def attempt() -> None:
-            deploy.submit(engine, directory, stack, resolve=resolve, only=names)
-            for name in names:
-                one_service.until_runs(client, stack, name, args.timeout, swarm_progress.Display(context))
-
-        progress(f"{', '.join(names)} first: {why} …")
-        again.after_faults(client, stack, attempt, progress)
-
-    if back := staged.returning(before, demand.services(document, stack)):
-        ahead(back, "other services need it")
-    versions = staged.versions(deploy.read_rendered(directory), directory, stack)
-    for name in staged.first(before, versions, rotate.overlapping(loaded.settings)):
-        ahead([name], "it checks tokens that other services show")
-
-
-def _converged(
-    args: argparse.Namespace,
-    context: Context,
-    engine: "Engine",
-    client: Any,
-    loaded: "Deployment",
-    *,
-    resolve: bool,
-) -> "Outcome":
-    """Hand the rendered stack to Docker and wait until every service runs; raises OperationError with the reasons."""
-    from openbalena.cli import swarm_progress
-    from openbalena.cluster import again, deploy, state, watch
-    from openbalena.storage import record
-
-    console, stack, directory = context.console, loaded.settings["STACK_NAME"], context.project.rendered
-
-    def everything() -> "Outcome":
-        known = watch.known(state.read(client, stack))
-        deploy.submit(engine, directory, stack, resolve=resolve)
-        outcome = watch.until_converged(client, stack, args.timeout, known, swarm_progress.Display(context))
-        record.note(client, stack, outcome.cluster)
-        if outcome.reason:
-            raise OperationError(swarm_progress.failure(outcome, engine, loaded.settings.masked))
-        return outcome
-
-    with console.waiting(
-        f"No longer waiting. The swarm goes on deploying {stack}: ./open-balena.sh swarm-status shows how far it is, "
-        "./open-balena.sh swarm-up waits again"
-    ):
-        return again.after_faults(client, stack, everything, console.progress)
-
-
-def _scaled(client: Any, loaded: "Deployment", cluster: "Cluster") -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
-    """The stack document with the numbers of tasks that were set by hand, and those: (kept, asked) by service."""
-    from openbalena.cluster import scale
-    from openbalena.storage import record
-
-    moves = record.read(client, loaded.settings["STACK_NAME"]).moves
-    stopped = {name for move in moves.values() for name in move.replicas}
-    return scale.apply(loaded.compiled.document, cluster, stopped)
 
 
 def resolved(
