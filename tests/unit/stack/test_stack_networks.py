@@ -1,5 +1,6 @@
 """Who shares a network with whom, in the whole deployment."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from networks_documented import documented
 
 from openbalena import compose, stack
+from openbalena.cluster.networks import unreachable
 from openbalena.project import ROOT
 
 # Services behind HAProxy: each has to be found at one address.
@@ -89,3 +91,13 @@ def test_the_documented_networks_are_those_of_the_definitions(
         net: ({name for name, nets in attached.items() if net in nets}, bool(described.get("internal")))
         for net, described in document["networks"].items()
     }
+
+
+def test_no_service_of_ours_is_warned_of() -> None:
+    file = ROOT / "docker-compose.yml"
+    values = dict.fromkeys(re.findall(r"\$\{(\w+)", file.read_text(encoding="utf-8")), "")
+    required = dict.fromkeys(re.findall(r"\$\{(\w+):\?", file.read_text(encoding="utf-8")), "x")
+    project = compose.load([file], environment=values | required | {"DNS_TLD": "example.net"}, profiles=["*"])
+    services = stack.compile(project).document["services"]
+    assert services["postgrest"]["environment"]["PGRST_DB_URI"].endswith("@db:5432/resin")
+    assert list(unreachable({"services": services})) == []
