@@ -79,7 +79,8 @@ def issues(project: Project) -> None:
     """balena-ca issues, and signs its revocation list, by the CA of the project's files; OpenSSL takes the list."""
     to, issuer = outside(project), read_certificates(project.pki / "server-ca-0.pem")[0]
     basic = ("balena", to.value("HAPROXY_PASSWORD"))
-    body = {"request": {"CN": "own.example.com", "hosts": ["own.example.com"]}}
+    # A name that the CA may issue for, as OpenSSL looks at that too.
+    body = {"request": {"CN": f"own.{to.dns_tld}", "hosts": [f"own.{to.dns_tld}"]}}
     answer = Web(to).request("POST", to.addresses[0], "ca", "/api/v1/cfssl/newcert", json=body, basic=basic).json()
     issued = x509.load_pem_x509_certificate(answer["result"]["certificate"].encode())
     issued.verify_directly_issued_by(issuer)
