@@ -77,10 +77,14 @@ def _show(args: argparse.Namespace, context: Context, compiled: "Compiled") -> i
 
 def _rotate(args: argparse.Namespace, context: Context, compiled: "Compiled") -> int:
     from openbalena import settings
+    from openbalena.secrets.database import USERS
     from openbalena.secrets.rotate import rotate
     from openbalena.stack.uses import users
 
-    console, services = context.console, ", ".join(users(compiled, args.name)) or "no service"
+    using = users(compiled, args.name)
+    if args.name == "DB_PASSWORD":  # which nobody uses before its first rotation
+        using = [name for name in USERS if name in compiled.document["services"]]
+    console, services = context.console, ", ".join(using) or "no service"
     question = f"Give {args.name} another value? The next swarm-up replaces the tasks of {services}."
     known = variables().get(args.name)
     if known and known.token and not console.confirm(question, yes=args.yes):

@@ -19,6 +19,8 @@ from openbalena import placeholder
 
 ROLES = ("openbalena_a", "openbalena_b")
 OWNER, DATABASE = "docker", "resin"
+# The services that log in.
+USERS = ("api", "postgrest")
 # PostgreSQL's scram_iterations.
 _ITERATIONS = 4096
 # What the owner's comment says is the role of the last deploy that succeeded.

@@ -75,7 +75,7 @@ def test_what_is_for_the_ca_is_refused_for_a_token(
     project: Path, option: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(project, "secrets", "rotate", "VPN_GUEST_API_KEY", "--yes", *option) == 2
-    assert "are for the CA alone" in capsys.readouterr().err
+    assert "--back is for the CA alone, --take-over also for DB_PASSWORD" in capsys.readouterr().err
 
 
 def test_a_broken_pki_is_refused_before_the_cluster_is_asked(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,6 +39,7 @@ def environment_file(values: dict[str, str], on: set[str], pki: Path) -> str:
         del chosen["TUNNEL_TOKEN"]
     chosen |= {
         "DNS_TLD": "my.example.com",
+        "DB_USER": "openbalena_b",
         "PKI_DIR": str(pki),
         "PROFILES": ",".join(sorted(on & {"admin", "builder"})),
     }
@@ -84,8 +85,7 @@ def test_a_secret_is_only_where_secrets_belong(tmp_path: Path, made: Path, texts
     assert api["COOKIE_SESSION_SECRET"] == values["COOKIE_SESSION_SECRET"]
     store = "EXTERNAL_S3_ACCESS_KEY" if "EXTERNAL_S3" in on else "REGISTRY2_S3_KEY"
     assert api["WEBRESOURCES_S3_ACCESS_KEY"] == values[store]
-    if "EXTERNAL_POSTGRES" in on:
-        assert api["DB_PASSWORD"] == values["EXTERNAL_POSTGRES_PASSWORD"]
+    assert api["DB_PASSWORD"] == values["EXTERNAL_POSTGRES_PASSWORD" if "EXTERNAL_POSTGRES" in on else "DB_PASSWORD"]
     if "TUNNEL_TOKEN" in on:
         script = 'set -a; . "$1"; printf %s "$TUNNEL_TOKEN"'
         command = ["sh", "-c", script, "sh", str(rendered / "deploy.env")]
