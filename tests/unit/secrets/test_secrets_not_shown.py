@@ -20,7 +20,9 @@ from openbalena.settings.variables import variables
 
 # At both ends of every value, so that one that comes out escaped, quoted or in part is found too.
 HEAD, TAIL = "qZ7x", "x7Zq"
-TOKENS = [name for name, v in variables().items() if v.token]
+TOKENS = [name for name, v in variables().items() if v.token and name != "DB_PASSWORD"]
+# Of a narrower type than a token, and rotated in the database first.
+DATABASE = {"DB_USER": "openbalena_a", "DB_PASSWORD": f"{HEAD}database{TAIL}"}
 # Those that a deployment without ACME and with its own database has beside its tokens.
 OTHERS = ["TUNNEL_TOKEN", "EXTERNAL_S3_ACCESS_KEY", "EXTERNAL_S3_SECRET_KEY"]
 # What a token may consist of: printable ASCII without blanks, quotes and backslashes.
@@ -181,13 +183,14 @@ REFUSED = (
     ("storage", "show"),
     ("pki", "sync"),
     ("stack", "diff"),
+    ("secrets", "rotate", "DB_PASSWORD", "--yes"),
 )
 
 
 @given(VALUES, st.sampled_from(TOKENS))
 @hypothesis_settings(max_examples=10, **OPTIONS)
 def test_no_command_shows_one(made: Path, capsys: pytest.CaptureFixture[str], texts: list[str], name: str) -> None:
-    values = {n: f"{HEAD}{text}{TAIL}" for n, text in zip(TOKENS + OTHERS, texts, strict=True)}
+    values = {n: f"{HEAD}{text}{TAIL}" for n, text in zip(TOKENS + OTHERS, texts, strict=True)} | DATABASE
     external = "EXTERNAL_S3=true\nEXTERNAL_S3_ENDPOINT=s3.example.com\n"
     lines = external + "".join(f"{n}={dotenv.quote(value)}\n" for n, value in values.items())
     watch = Watch(capsys)
@@ -207,7 +210,7 @@ def test_no_command_shows_one(made: Path, capsys: pytest.CaptureFixture[str], te
         assert status == 0 and new != values[name] and new not in seen
 
 
-@given(st.sampled_from(WRONG), st.sampled_from([*TOKENS, "TUNNEL_TOKEN", "HAPROXY_KEY"]), BARE)
+@given(st.sampled_from(WRONG), st.sampled_from([*TOKENS, "DB_PASSWORD", "TUNNEL_TOKEN", "HAPROXY_KEY"]), BARE)
 @hypothesis_settings(max_examples=100, **OPTIONS)
 def test_no_refusal_of_a_broken_file_shows_one(
     made: Path, capsys: pytest.CaptureFixture[str], form: str, name: str, text: str
