@@ -138,10 +138,17 @@ class Small:
         assert found, program
         said = subprocess.run(["ldd", found], check=True, capture_output=True, text=True).stdout
         libraries = re.findall(r"/\S+", re.sub(r"\S+ =>", "", said))
-        for source, target in ((found, f"/bin/{program}"), *((library, library) for library in libraries)):
-            place = self.image_root / target[1:]
-            place.parent.mkdir(parents=True, exist_ok=True)
+        # Apart: a static busybox loads what it finds in the usual places to resolve names, and dies of another version.
+        place = self.image_root / "opt" / program
+        place.mkdir(parents=True)
+        for source in (found, *libraries):
             shutil.copy2(source, place)
+        (loader,) = (Path(library).name for library in libraries if Path(library).name.startswith("ld-"))
+        start = self.image_root / "bin" / program
+        start.write_text(
+            f'#!/bin/sh\nexec /opt/{program}/{loader} --library-path /opt/{program} /opt/{program}/{program} "$@"\n'
+        )
+        start.chmod(0o755)
 
     def write(self) -> None:
         """Write the definition anew, after a change of `compose`."""
