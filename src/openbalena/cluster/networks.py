@@ -1,16 +1,17 @@
 """A running stack whose services change their networks does so in two deploys, so that no service loses another.
 
-A service that keeps what it has, as those that stay on `default` do, gets its new networks first. One that leaves a
-network has its old ones until that has converged: it then moves, and those that use it are where it goes already.
+First each service gets its new networks and keeps the old ones; once that has converged, the old ones go. Whatever two
+services have in common before and after, they have something in common at each moment between.
 """
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from openbalena.cluster import demand
 from openbalena.cluster.convergence import Phase, judge
 from openbalena.cluster.preflight import Finding
 from openbalena.cluster.state import Cluster, Service
@@ -30,15 +31,20 @@ def between(
 ) -> dict[str, Any] | None:
     """The stack document to deploy before `document`; None where it can be deployed at once.
 
-    A service that leaves a network has its old ones and the new ones meanwhile if its new task starts before the old
-    one stops. One that is stopped first keeps to its old ones, so that it stops once: those that call it have both. A
-    service that is new meets services of both kinds. `known` is what `names` gives.
+    A service that leaves a network has its old ones and the new ones meanwhile. One with data, which is stopped before
+    it starts anew, keeps to its old ones, so that it stops once, if all that may call it are there before and after;
+    those with data call none of each other. A service that is new meets others on both. `known` is what `names` gives.
     """
     running = {service.short_name: service for service in cluster.services}
     has = {name: dict(_has(service, known)) for name, service in running.items()}
     wanted = {name: wants(document, name, stack) for name in document["services"]}
     left: Attachments = {net: None for name in wanted for net in has.get(name, ()) if net not in wanted[name]}
-    made = {name: _between(document, name, wanted[name], has.get(name), left) for name in wanted}
+    data = {service.short_name for service in demand.services(document, stack) if demand.data_volumes(service)}
+    made = {
+        name: has[name] if name in data and name in has and _waits(name, has[name], wanted, data)
+        else {**(left if name not in has and name not in data else has.get(name, {})), **nets}
+        for name, nets in wanted.items()
+    }  # fmt: skip
     there = [name for name in made if name in running]
     if not left or all(
         set(made[name]) == set(has[name]) and judge(running[name], cluster).phase is Phase.CONVERGED for name in there
@@ -83,16 +89,10 @@ def _has(service: Service, known: Mapping[str, str]) -> Iterator[tuple[str, dict
             yield known[item["Target"]], {"aliases": aliases} if aliases else None
 
 
-def _between(
-    document: Mapping[str, Any], name: str, wanted: Attachments, has: Attachments | None, left: Attachments
-) -> Attachments:
-    update = document["services"][name].get("deploy", {}).get("update_config", {})
-    overlapping = update.get("order", "stop-first") == "start-first"
-    if has is None:
-        return {**left, **wanted} if overlapping else wanted
-    if has.keys() <= wanted.keys():
-        return wanted
-    return {**has, **wanted} if overlapping else {net: wanted.get(net, options) for net, options in has.items()}
+def _waits(name: str, has: Attachments, wanted: Mapping[str, Attachments], data: Collection[str]) -> bool:
+    """Whether the service leaves a network, and whoever may call it at the end is on one that it has now, too."""
+    callers = [nets.keys() for other, nets in wanted.items() if other not in data and nets.keys() & wanted[name].keys()]
+    return bool(has.keys() - wanted[name].keys()) and all(nets & has.keys() for nets in callers)
 
 
 def _attached(document: Mapping[str, Any], stack: str, made: Mapping[str, Attachments]) -> dict[str, Any]:

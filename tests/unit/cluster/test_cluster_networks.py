@@ -1,33 +1,36 @@
 """A running stack whose services change networks keeps every service within reach of those that use it."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from cluster_builders import TEMPLATE, cluster, service, task
+from hypothesis import given
+from hypothesis import strategies as st
 
 from openbalena.cluster.networks import between, names, unreachable
 from openbalena.cluster.state import Cluster
 
 KNOWN = {f"id-{name}": f"ob_{name}" for name in ("default", "ca", "data", "community")}
-START, STOP = "start-first", "stop-first"
-# The order of each service's update, and the networks that it shall have.
+# The networks that each service shall have.
 NEW = {
-    "api": (START, ["default", "data"]),
-    "vpn": (START, ["default"]),
-    "db": (STOP, ["data"]),
-    "haproxy": (STOP, ["default", "ca", "community"]),
-    "balena-ca": (STOP, ["ca"]),
-    "ui": (START, ["community"]),
+    "api": "default data",
+    "vpn": "default",
+    "db": "data",
+    "haproxy": "default ca community",
+    "balena-ca": "ca",
+    "ui": "community",
 }
+DATA = ("db", "balena-ca")
 
 
-def document(services: Mapping[str, tuple[str, list[str]]] = NEW) -> dict[str, Any]:
+def document(services: Mapping[str, str] = NEW) -> dict[str, Any]:
+    described: dict[str, Any] = {name: {"networks": dict.fromkeys(nets.split())} for name, nets in services.items()}
+    for name in {*DATA} & described.keys():
+        described[name]["deploy"] = {"placement": {"constraints": [f"node.labels.openbalena.data.{name} == true"]}}
     return {
-        "services": {
-            name: {"networks": dict.fromkeys(nets), "deploy": {"update_config": {"order": order}}}
-            for name, (order, nets) in services.items()
-        },
+        "services": described,
         "networks": {net: {"driver": "overlay"} for net in ("default", "ca", "data", "community")},
     }
 
@@ -43,33 +46,32 @@ def running(has: Mapping[str, str], *, converged: bool = True) -> Cluster:
     return cluster(services, tasks)
 
 
-def attached(has: Mapping[str, str], services: Mapping[str, tuple[str, list[str]]] = NEW) -> dict[str, str] | None:
-    """What each service has meanwhile; None where the new stack can be deployed at once."""
+def attached(has: Mapping[str, str], services: Mapping[str, str] = NEW) -> dict[str, str] | None:
+    """What each service has meanwhile, sorted; None where the new stack can be deployed at once."""
     made = between(document(services), "ob", running(has), KNOWN)
-    return made and {name: " ".join(body["networks"]) for name, body in made["services"].items()}
+    return made and {name: " ".join(sorted(body["networks"])) for name, body in made["services"].items()}
 
 
 OLD = dict.fromkeys(NEW, "default")
 MEANWHILE = {
-    "api": "default data", "vpn": "default", "db": "default", "haproxy": "default ca community",
-    "balena-ca": "default", "ui": "default community",
+    "api": "data default", "vpn": "default", "db": "default", "haproxy": "ca community default",
+    "balena-ca": "default", "ui": "community default",
 }  # fmt: skip
-FINAL = {name: " ".join(nets) for name, (_, nets) in NEW.items()}
 
 
 @pytest.mark.parametrize(
     ("has", "meanwhile"),
     [
         ({}, None),
-        (FINAL, None),
+        (NEW, None),
         (OLD, MEANWHILE),
         # A deploy that was killed: in the first step, between the steps, in the second one.
-        (OLD | {"haproxy": FINAL["haproxy"]}, MEANWHILE),
+        (OLD | {"haproxy": NEW["haproxy"]}, MEANWHILE),
         (MEANWHILE, None),
         (MEANWHILE | {"db": "data"}, None),
         (OLD | {"db": "data"}, MEANWHILE | {"db": "data"}),
         # Networks that come, and none that goes.
-        (FINAL | {"api": "default"}, None),
+        (NEW | {"api": "default"}, None),
         # A service that is new meets others where they are.
         ({name: nets for name, nets in OLD.items() if name != "ui"}, MEANWHILE),
         ({name: nets for name, nets in OLD.items() if name != "db"}, MEANWHILE | {"db": "data"}),
@@ -79,34 +81,46 @@ def test_what_is_deployed_first(has: dict[str, str], meanwhile: dict[str, str] |
     assert attached(has) == meanwhile
 
 
-@pytest.mark.parametrize("has", [OLD, OLD | {"api": "default data"}, OLD | {"db": "data"}])
-def test_who_met_and_will_meet_meets_meanwhile(has: dict[str, str]) -> None:
-    made = attached(has)
-    assert made
-    # haproxy asks ui, api and the CA; api asks db.
-    for first, second in (("haproxy", "api"), ("haproxy", "ui"), ("haproxy", "balena-ca"), ("api", "db")):
-        meets = [set(stage[first].split()) & set(stage[second].split()) for stage in (has, made, FINAL)]
-        assert meets[1] and meets[2], (first, second)
-        # The caller is where the other goes already.
-        assert set(made[first].split()) >= set(FINAL[first].split())
+def test_going_back_is_done_in_two_steps_too() -> None:
+    """The api leaves where the database is: a task of the api that starts before the database has moved would end."""
+    back = dict.fromkeys(NEW, "default") | {"haproxy": NEW["haproxy"]}
+    assert attached(NEW, back) == {
+        "api": "data default", "vpn": "default", "db": "data default", "haproxy": "ca community default",
+        "balena-ca": "ca default", "ui": "community default",
+    }  # fmt: skip
+
+
+NETS = st.sets(st.sampled_from(["default", "ca", "data", "community"]), min_size=1).map(" ".join)
+STACKS = st.fixed_dictionaries(dict.fromkeys(NEW, NETS))
+
+
+@given(STACKS, STACKS)
+def test_what_two_services_have_in_common_before_and_after_they_have_between(
+    has: dict[str, str], wanted: dict[str, str]
+) -> None:
+    stages = [has, attached(has, wanted) or has, wanted]
+    for first in NEW:
+        for second in set(NEW) - {first} - ({*DATA} if first in DATA else set()):
+            common = [
+                {*before[first].split()} & {*after[second].split()} for before, after in ((has, has), (wanted, wanted))
+            ]
+            if not all(common):
+                continue
+            # Each of the two changes at a time of its own, in the first deploy and in the second one.
+            for old, new in pairwise(stages):
+                for one in (old, new):
+                    for other in (old, new):
+                        assert {*one[first].split()} & {*other[second].split()}, (first, second, stages)
 
 
 def test_a_first_step_that_has_not_converged_is_waited_for() -> None:
     assert between(document(), "ob", running(MEANWHILE), KNOWN) is None
     made = between(document(), "ob", running(MEANWHILE, converged=False), KNOWN)
-    assert made and " ".join(made["services"]["ui"]["networks"]) == MEANWHILE["ui"]
-
-
-def test_going_back_is_done_in_two_steps_too() -> None:
-    back = {name: (order, ["default"]) for name, (order, _) in NEW.items()}
-    assert attached(FINAL, back) == {
-        "api": "default data", "vpn": "default", "db": "data", "haproxy": "default ca community",
-        "balena-ca": "ca", "ui": "community default",
-    }  # fmt: skip
+    assert made and set(made["services"]["ui"]["networks"]) == {"default", "community"}
 
 
 def test_a_network_that_the_definitions_no_longer_have_is_kept_by_its_name() -> None:
-    stack = document({"web": (START, ["data"])})
+    stack = document({"web": "data"})
     there = running({"web": "default community"})
     there.services[0].template["Networks"][1]["Aliases"] = ["web", "other"]
     del stack["networks"]["community"]
@@ -120,8 +134,7 @@ def test_a_network_that_the_definitions_no_longer_have_is_kept_by_its_name() -> 
 
 
 def test_a_service_without_networks_is_on_the_default_one() -> None:
-    both = {"networks": {"data": None}, "deploy": {"update_config": {"order": START}}}
-    stack = {"services": {"a": {}, "b": both}, "networks": {"data": {}}}
+    stack = {"services": {"a": {}, "b": {"networks": {"data": None}}}, "networks": {"data": {}}}
     assert between(stack, "ob", running({"a": "default", "b": "data"}), KNOWN) is None
     made = between(stack, "ob", running({"a": "default", "b": "default"}), KNOWN)
     assert made and made["services"]["a"]["networks"] == {"default": None}
@@ -129,7 +142,7 @@ def test_a_service_without_networks_is_on_the_default_one() -> None:
 
 
 def test_the_hosts_network_is_no_network_of_the_stack() -> None:
-    stack = document({"a": (STOP, ["data"])})
+    stack = document({"a": "data"})
     there = running({"a": "data"})
     there.services[0].template["Networks"].append({"Target": "the-nodes-own"})
     assert between(stack, "ob", there, KNOWN) is None
@@ -138,18 +151,18 @@ def test_the_hosts_network_is_no_network_of_the_stack() -> None:
 @pytest.mark.parametrize(
     ("value", "nets", "warned"),
     [
-        ("db", ["default"], True),
-        ("postgres://docker:docker@db:5432/resin", ["default"], True),
-        ("http://db/", ["default"], True),
-        ("db:5432", ["default"], True),
-        ("db", ["default", "data"], False),
-        ("adb:5432", ["default"], False),
-        ("db.example.net", ["default"], False),
-        ("api", ["default"], False),
+        ("db", "default", True),
+        ("postgres://docker:docker@db:5432/resin", "default", True),
+        ("http://db/", "default", True),
+        ("db:5432", "default", True),
+        ("db", "default data", False),
+        ("adb:5432", "default", False),
+        ("db.example.net", "default", False),
+        ("api", "default", False),
     ],
 )
-def test_a_service_that_names_one_out_of_its_reach_is_warned_of(value: str, nets: list[str], *, warned: bool) -> None:
-    stack = document(NEW | {"backup": (STOP, nets)})
+def test_a_service_that_names_one_out_of_its_reach_is_warned_of(value: str, nets: str, *, warned: bool) -> None:
+    stack = document(NEW | {"backup": nets})
     stack["services"]["backup"]["environment"] = {"PGHOST": value, "EMPTY": None}
     found = list(unreachable(stack))
     assert [finding.fatal for finding in found] == [False] * warned
