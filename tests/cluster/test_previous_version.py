@@ -9,7 +9,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from deployed_clients import Load
 from deployed_project import PATIENCE, STACK
 from waiting import BOUND, eventually
 
@@ -37,9 +36,17 @@ class Version:
     checkout: Path
     project: Project
 
-    def run(self, *words: str) -> str:
-        """One command of that checkout, on the lab; it has to succeed."""
-        done = subprocess.run(
+    def run(self, *words: str, tries: int = 1) -> str:
+        """One command of that checkout, on the lab; it has to succeed, the last of so many times."""
+        done = self.ran(*words)
+        while done.returncode != 0 and (tries := tries - 1):
+            done = self.ran(*words)
+        assert done.returncode == 0, f"{self.checkout.name}: {words}: {done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def ran(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """One command of that checkout, on the lab."""
+        return subprocess.run(
             [self.checkout / "open-balena.sh", "--lab", "--project-directory", self.project.directory, *words],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -47,8 +54,6 @@ class Version:
             timeout=PATIENCE,
             check=False,
         )
-        assert done.returncode == 0, f"{self.checkout.name}: {words}: {done.stdout}\n{done.stderr}"
-        return done.stdout
 
 
 @dataclass(frozen=True)
@@ -146,16 +151,6 @@ def outside_first(project: Project) -> None:
         one_service.until_runs(client, STACK, "internet", BOUND)
 
 
-def asked_while(to: Target, version: Version, words: tuple[str, ...]) -> None:
-    """Run a command while the api is asked; the one HAProxy is replaced, and besides nothing goes unanswered."""
-    load = Load(to)
-    with load.running():
-        version.run(*words)
-    print(load.done, load.failed)  # noqa: T201 - shown where the test fails
-    assert load.done > 200
-    assert [failure for failure in load.failed if "Connect" not in failure] == []
-
-
 def updated_and_back(old: Version, new: Version, steps: list[tuple[str, ...]], down: tuple[str, ...]) -> None:
     directory = old.project.directory
     try:
@@ -169,9 +164,9 @@ def updated_and_back(old: Version, new: Version, steps: list[tuple[str, ...]], d
             for words in (("config", "--yes"), *steps):
                 if version is new and words == ("swarm-up",):
                     outside_first(new.project)
-                    asked_while(outside(new.project), version, words)
-                else:
-                    version.run(*words)
+                # The earlier commit knows no networks but `default` and moves all at once: a task of the api that starts
+                # there before the database does ends, and the update is rolled back.
+                version.run(*words, tries=2 if version is old and words == ("swarm-up",) else 1)
             if version is new and ("swarm-up",) in steps:
                 require_none_refused()
             require_kept(outside(old.project), fleet, directory)
