@@ -164,7 +164,7 @@ def updated_and_back(old: Version, new: Version, steps: list[tuple[str, ...]], d
             for words in (("config", "--yes"), *steps):
                 if version is new and words == ("swarm-up",):
                     outside_first(new.project)
-                # The earlier commit knows no networks but `default` and moves all at once: a task of the api that starts
+                # The earlier commit knows no network but `default` and moves all at once: a task of the api that starts
                 # there before the database does ends, and the update is rolled back.
                 version.run(*words, tries=2 if version is old and words == ("swarm-up",) else 1)
             if version is new and ("swarm-up",) in steps:
