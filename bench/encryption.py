@@ -42,7 +42,7 @@ def measure(machine: uml_machine.Machine, second: second_node.Second, runs: int)
         machine.engine.docker("run", *started)
         second.docker(f"run --detach --network {network} --name server-{network} {IMAGE} sh -c '{serve}'")
     loop = "n={}; while [ $n -gt 0 ]; do n=$((n - 1)); {}; done"
-    get = "wget -q -O /dev/null -T 60 http://server-{}/{}"
+    get = "wget -q -O /dev/null http://server-{}/{}"
     scripts = {
         "nothing": "true",
         f"{MEGABYTES} MB in one": get.format("{0}", "large"),

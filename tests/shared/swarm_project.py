@@ -138,7 +138,7 @@ class Small:
         assert found, program
         said = subprocess.run(["ldd", found], check=True, capture_output=True, text=True).stdout
         libraries = re.findall(r"/\S+", re.sub(r"\S+ =>", "", said))
-        # Apart: a static busybox loads what it finds in the usual places to resolve names, and dies of another version.
+        # Apart from where busybox, which is static, looks for modules of its own C library.
         place = self.image_root / "opt" / program
         place.mkdir(parents=True)
         for source in (found, *libraries):

@@ -49,7 +49,7 @@ def fetching(machine: Machine, second: Second) -> str:
     address = second.docker(
         f"inspect --format '{{{{(index .NetworkSettings.Networks \"small_default\").IPAddress}}}}' {there}"
     ).strip()
-    words = ("exec", here, "wget", "-q", "-O", "-", "-T", "5", f"http://{address}/text")
+    words = ("exec", here, "wget", "-q", "-O", "-", f"http://{address}/text")
     assert TEXT in answer(lambda: machine.engine.docker(*words))
     return "docker " + " ".join(words)
 
