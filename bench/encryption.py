@@ -4,7 +4,7 @@
 
 Runs tests/uml's machine, a kernel with ESP that is one process on one CPU, and a second engine in it; takes some
 minutes. Both ends of the wire, and both ends' encryption, share that CPU, so the rates are no machine's. Prints the
-median of RUNS (default 5) interleaved runs of each; docs/docker-swarm-deployment.md has the ratios.
+median of RUNS (default 5) interleaved runs of each.
 """
 
 import statistics
