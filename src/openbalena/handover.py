@@ -5,6 +5,7 @@ Joins secrets.bundle (what they are) and cluster.stored (where they are kept).
 
 import getpass
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,7 @@ def keep(client: Any, project: Project, settings: Settings) -> None:
     marks = _marks(settings)
     packed = bundle.pack(project.directory, Path(settings["PKI_DIR"]))
     stored.save(client, settings["STACK_NAME"], packed, marks, f"{getpass.getuser()}@{socket.gethostname()}")
-    _note(project, marks["tokens"])
+    _note(project, marks)
 
 
 def leave(client: Any, stack: str) -> str:
@@ -100,7 +101,7 @@ def restore(packed: bytes, project: Project) -> list[str]:
         raise OperationError(
             f"{project.env_file}: PKI_DIR is {values['PKI_DIR']}: move the files of {project.pki} there"
         )
-    _note(project, _marks(values)["tokens"])
+    _note(project, _marks(values))
     return names
 
 
@@ -109,10 +110,10 @@ def _marks(settings: Settings) -> dict[str, str]:
 
 
 def _base(project: Project) -> str:
-    """The `tokens` mark of what this machine stored or fetched last."""
+    """The marks of the tokens that this machine stored or fetched last, each on a line: see stored.check."""
     file = project.deployed
     return file.read_text().strip() if file.exists() else ""
 
 
-def _note(project: Project, mark: str) -> None:
-    write_atomic(project.deployed, mark + "\n", 0o600)
+def _note(project: Project, marks: Mapping[str, str]) -> None:
+    write_atomic(project.deployed, f"{marks['tokens']}\n{marks['later']}\n", 0o600)

@@ -68,7 +68,8 @@ class Deploy:
         """Deploy what has to run before the rest, one after the other, and leave the whole `document` rendered."""
         progress = self.context.console.progress
         # With new networks the whole is deployed twice: see cluster.networks.
-        first = networks.between(document, self.stack, before, networks.names(self.client)) or document
+        known = networks.names(self.client)
+        first = networks.between(document, self.stack, before, known) or document
         few = staged.one_api(before, first)
         self._render(few or first)
         if back := staged.returning(before, demand.services(document, self.stack)):
@@ -89,6 +90,8 @@ class Deploy:
             progress("new networks first, beside those that services leave: then none loses another …")
             self._converge()
             self._render(document)
+        if moved := networks.moved(document, self.stack, before, known):
+            self._ahead(moved, "others call them by name, and cannot while they move to other networks")
 
     @property
     def _database(self) -> database.Database:

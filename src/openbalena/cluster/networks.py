@@ -53,6 +53,16 @@ def between(
     return _attached(document, stack, made)
 
 
+def moved(document: Mapping[str, Any], stack: str, cluster: Cluster, known: Mapping[str, str]) -> list[str]:
+    """The running services with data whose networks `document` changes: those to deploy before the rest of it.
+
+    While such a task is replaced nobody finds it by its name, and a task that starts meanwhile and needs it ends.
+    """
+    has = {service.short_name: dict(_has(service, known)) for service in cluster.services}
+    data = [service.short_name for service in demand.services(document, stack) if demand.data_volumes(service)]
+    return [name for name in data if name in has and has[name].keys() != wants(document, name, stack).keys()]
+
+
 def unreachable(document: Mapping[str, Any]) -> Iterator[Finding]:
     """Services whose environment has another one's name where a host stands, and that share no network with it."""
     attached = {name: set(body.get("networks") or ["default"]) for name, body in document["services"].items()}

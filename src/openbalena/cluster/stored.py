@@ -14,13 +14,13 @@ from openbalena.errors import OperationError
 from openbalena.stack.content import object_name
 
 _CA, _TOKENS, _OWNER = "openbalena.settings.ca", "openbalena.settings.tokens", "openbalena.settings.owner"
-_ORDER = "openbalena.settings.order"
+_LATER, _ORDER = "openbalena.settings.later", "openbalena.settings.order"
 _STACK, _NODE, _IMAGE = "openbalena.settings.stack", "openbalena.settings.node", "openbalena.settings.image"
 
 
 @dataclass(frozen=True)
 class Stored:
-    """One stored version. `ca` and `tokens` are secrets.bundle.marks of it; `order` counts the versions.
+    """One stored version. `ca`, `tokens` and `later` are secrets.bundle.marks of it; `order` counts the versions.
 
     `node` (its id) had `image`, with which the secret can be read, when the stack was taken down; empty before that.
     """
@@ -33,6 +33,7 @@ class Stored:
     tokens: str
     node: str = ""
     image: str = ""
+    later: str = ""
 
 
 def newest(client: Any, stack: str) -> Stored | None:
@@ -53,14 +54,17 @@ def stacks(client: Any) -> list[str]:
 def check(found: Stored | None, marks: Mapping[str, str], base: str) -> None:
     """Raise OperationError unless a deploy of settings with `marks` goes on from what the swarm has.
 
-    `base` is the `tokens` mark of what this machine stored or fetched last: tokens that changed here since may be
-    deployed, tokens that changed elsewhere may not be undone. The same with the CA's rotation, whose phase is in the
-    mark; in its second phase another CA issues, and the swarm knows the former one.
+    `base` has the `tokens` mark and, on a second line, the `later` one of what this machine stored or fetched last:
+    tokens that changed here since may be deployed, tokens that changed elsewhere may not be undone. The same with the
+    CA's rotation, whose phase is in the mark; in its second phase another CA issues, and the swarm knows the former.
     """
-    if found is None or (found.ca == marks["ca"] and found.tokens in (marks["tokens"], base)):
-        return
-    if found.tokens == base and found.ca == marks["former"]:
-        return
+    noted, later = [*base.split("\n"), ""][:2]
+    # A version of this tool that knew no later tokens stored no mark of them.
+    if found is None or found.later in ("", marks["later"], later):
+        if found is None or (found.ca == marks["ca"] and found.tokens in (marks["tokens"], noted)):
+            return
+        if found.tokens == noted and found.ca == marks["former"]:
+            return
     what = (
         "with another CA and other tokens than those here"
         if found.ca != marks["ca"]
@@ -78,19 +82,28 @@ def save(client: Any, stack: str, content: bytes, marks: Mapping[str, str], owne
     """Make `content` the newest version. Older ones stay until a deploy has succeeded (deploy.remove_unused)."""
     name = object_name(stack, "settings", content)
     current = newest(client, stack)
+    known = {_CA: marks["ca"], _TOKENS: marks["tokens"], _LATER: marks["later"]}
     if current is not None and current.name == name:
+        if (current.ca, current.tokens, current.later) != tuple(known.values()):
+            # Of another version of this tool, which made other marks of the same.
+            _relabel(client, current, known)
         return
     # An older version that is the newest again, after a deploy that failed: no service uses it.
     for secret in client.secrets.list(filters={"name": name}):
         if secret.name == name:
             secret.remove()
     order = str(current.order + 1 if current else 1)
-    labels = {_STACK: stack, _CA: marks["ca"], _TOKENS: marks["tokens"], _OWNER: owner, _ORDER: order}
+    labels = {_STACK: stack, **known, _OWNER: owner, _ORDER: order}
     client.secrets.create(name=name, data=content, labels=labels)
 
 
 def note_reader(client: Any, found: Stored, node: str, image: str) -> None:
-    """Keep with `found` where it can be read once the stack is down (Engine API, SecretUpdate: only labels may change).
+    """Keep with `found` where it can be read once the stack is down. Raises docker.errors.APIError as _relabel does."""
+    _relabel(client, found, {_NODE: node, _IMAGE: image})
+
+
+def _relabel(client: Any, found: Stored, labels: Mapping[str, str]) -> None:
+    """Change labels of `found` (Engine API, SecretUpdate: nothing else may change).
 
     Raises docker.errors.APIError, also where another process wrote in between.
     """
@@ -99,7 +112,7 @@ def note_reader(client: Any, found: Stored, node: str, image: str) -> None:
     # The SDK has no method for it.
     answer = api._post_json(
         api._url("/secrets/{0}/update", found.id),
-        data={**raw["Spec"], "Labels": {**raw["Spec"]["Labels"], _NODE: node, _IMAGE: image}},
+        data={**raw["Spec"], "Labels": {**raw["Spec"]["Labels"], **labels}},
         params={"version": raw["Version"]["Index"]},
     )
     api._raise_for_status(answer)
@@ -138,4 +151,5 @@ def _stored(attributes: Mapping[str, Any], order: int) -> Stored:
         labels.get(_TOKENS, ""),
         labels.get(_NODE, ""),
         labels.get(_IMAGE, ""),
+        labels.get(_LATER, ""),
     )

@@ -79,24 +79,25 @@ def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
 
 
 def marks(pki: Path, values: Mapping[str, str]) -> dict[str, str]:
-    """What tells this deployment from others and gives nothing away: `ca` of its root, `tokens` of its tokens.
+    """What tells this deployment from others and gives nothing away: of its root, and of its tokens.
 
     `ca` is the SHA-256 of a public certificate, `former` that of the root whose place it has just taken ("" without
     one). A token that a user chose may be guessed, so `tokens` is an HMAC (RFC 2104) under the CA's private key; the
-    phase of the CA's rotation goes into it too. Raises UsageError where the PKI is not there yet.
+    phase of the CA's rotation goes into it too. `later` is the same of tokens that an earlier version of this tool did
+    not know: used again, it finds the mark that it would make. Raises UsageError where the PKI is not there yet.
     """
     certificate, key = pki / "ca-0.pem", pki / "ca-0-key.pem"
     if not (certificate.exists() and key.exists()):
         raise UsageError(f"{pki}: the CA is not there: run ./open-balena.sh config")
-    described = [(name, values.get(name, ""), item) for name, item in sorted(variables().items()) if item.token]
-    # Nothing for what a deployment may lack, nor without a rotation: versions of this tool that knew neither made the
-    # same mark.
-    tokens = "".join(f"{name}={value}\n" for name, value, item in described if value or not item.new_only)
+    described = [(f"{name}={values.get(name, '')}\n", item) for name, item in sorted(variables().items()) if item.token]
+    tokens, later = ("".join(line for line, item in described if item.later is kind) for kind in (False, True))
+    # Nothing without a rotation: a version of this tool that knew none made the same mark.
     tokens += "".join(f"{kind}={mark}\n" for kind in KINDS if (mark := _fingerprint(pki / f"ca-{kind}.pem")))
     return {
         "ca": _fingerprint(certificate),
         "former": _fingerprint(pki / "ca-previous.pem"),
         "tokens": hmac.new(read(key), tokens.encode(), hashlib.sha256).hexdigest(),
+        "later": hmac.new(read(key), later.encode(), hashlib.sha256).hexdigest(),
     }
 
 

@@ -25,6 +25,7 @@ class Variable:
     secret: bool = False
     token: bool = False
     new_only: bool = False
+    later: bool = False
     unused: bool = False
     passes: tuple[str, ...] = ()
 

@@ -9,7 +9,7 @@ from cluster_builders import TEMPLATE, cluster, service, task
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openbalena.cluster.networks import between, names, unreachable
+from openbalena.cluster.networks import between, moved, names, unreachable
 from openbalena.cluster.state import Cluster
 
 KNOWN = {f"id-{name}": f"ob_{name}" for name in ("default", "ca", "data", "community")}
@@ -111,6 +111,20 @@ def test_what_two_services_have_in_common_before_and_after_they_have_between(
                 for one in (old, new):
                     for other in (old, new):
                         assert {*one[first].split()} & {*other[second].split()}, (first, second, stages)
+
+
+@pytest.mark.parametrize(
+    ("has", "first"),
+    [
+        (OLD, ["db", "balena-ca"]),
+        (NEW, []),
+        ({**NEW, "db": "default data"}, ["db"]),
+        ({**NEW, "api": "default"}, []),
+        ({}, []),
+    ],
+)
+def test_what_has_data_moves_before_those_that_call_it(has: dict[str, str], first: list[str]) -> None:
+    assert sorted(moved(document(), "ob", running(has), KNOWN)) == sorted(first)
 
 
 def test_a_first_step_that_has_not_converged_is_waited_for() -> None:

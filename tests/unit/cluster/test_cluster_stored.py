@@ -42,7 +42,14 @@ class Swarm:
         self._index = count(9)  # so that indexes sort otherwise as numbers than as text
         self.secrets = SimpleNamespace(list=self._list, create=self._create)
         self.configs = SimpleNamespace(list=lambda: [])
-        self.api = SimpleNamespace(services=lambda: [], remove_secret=self._remove)
+        self.api = SimpleNamespace(
+            services=lambda: [],
+            remove_secret=self._remove,
+            inspect_secret=lambda identifier: self._there(identifier).attrs,
+            _url=lambda path, identifier: identifier,
+            _post_json=self._update,
+            _raise_for_status=lambda _: None,
+        )
 
     def _list(self, filters: dict[str, Any] | None = None) -> list[Secret]:
         wanted = (filters or {}).get("label", [])
@@ -52,12 +59,20 @@ class Swarm:
     def _create(self, name: str, data: bytes, labels: dict[str, str]) -> None:
         self.secrets_there.append(Secret(self, next(self._index), name, labels))
 
+    def _there(self, identifier: str) -> Secret:
+        return next(secret for secret in self.secrets_there if secret.id == identifier)
+
     def _remove(self, identifier: str) -> None:
-        next(secret for secret in self.secrets_there if secret.id == identifier).remove()
+        self._there(identifier).remove()
+
+    def _update(self, identifier: str, data: dict[str, Any], params: dict[str, int]) -> None:
+        attributes = self._there(identifier).attrs
+        assert params == {"version": attributes["Version"]["Index"]}, "nobody wrote in between"
+        attributes |= {"Spec": data, "Version": {"Index": next(self._index)}}
 
 
 def save(swarm: Swarm, tokens: str, *, counted: bool = True) -> None:
-    stored.save(swarm, "ob", tokens.encode(), {"ca": "ca", "tokens": tokens}, "anna@laptop")
+    stored.save(swarm, "ob", tokens.encode(), {"ca": "ca", "tokens": tokens, "later": ""}, "anna@laptop")
     if not counted:  # as a version of this program that kept no count
         del swarm.secrets_there[-1].attrs["Spec"]["Labels"]["openbalena.settings.order"]
 
@@ -113,3 +128,15 @@ def test_a_change_of_the_labels_makes_no_older_version_newer() -> None:
         save(swarm, tokens)
     swarm.secrets_there[0].attrs["Version"]["Index"] = 99
     assert kept(swarm) == "two"
+
+
+def test_the_same_settings_get_the_marks_of_the_version_that_stores_them() -> None:
+    """Otherwise that version would be refused at its next deploy: the marks are those of another."""
+    swarm = Swarm()
+    save(swarm, "same")
+    made = {"ca": "ca", "tokens": "of another version", "later": "of another version, too"}
+    stored.save(swarm, "ob", b"same", made, "anna@laptop")
+    found = stored.newest(swarm, "ob")
+    assert found is not None and len(swarm.secrets_there) == 1
+    assert {"ca": found.ca, "tokens": found.tokens, "later": found.later} == made
+    stored.check(found, made, "")

@@ -6,6 +6,7 @@ import secrets
 import shutil
 import tarfile
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,7 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
 
 def marks_of(directory: Path, values: dict[str, str]) -> stored.Stored:
     found = bundle.marks(directory, values)
-    return stored.Stored("id", "name", 1, "anna@laptop", found["ca"], found["tokens"])
+    return stored.Stored("id", "name", 1, "anna@laptop", found["ca"], found["tokens"], later=found["later"])
 
 
 def test_marks_tell_deployments_apart(made: Path, tmp_path: Path) -> None:
@@ -94,6 +95,11 @@ def test_marks_tell_deployments_apart(made: Path, tmp_path: Path) -> None:
     with pytest.raises(OperationError, match="anna@laptop .* with other tokens than those here .*, changed since"):
         stored.check(marks_of(made, values), bundle.marks(made, rotated), "")
     stored.check(marks_of(made, values), bundle.marks(made, rotated), ours["tokens"])
+    later = {**values, "REDIS_PASSWORD": "another-one"}
+    with pytest.raises(OperationError, match="with other tokens than those here"):
+        stored.check(marks_of(made, values), bundle.marks(made, later), ours["tokens"])
+    stored.check(marks_of(made, values), bundle.marks(made, later), f"{ours['tokens']}\n{ours['later']}")
+    stored.check(replace(marks_of(made, values), later=""), bundle.marks(made, later), "")
     pki.ensure(tmp_path / "other", "my.example.com")
     with pytest.raises(OperationError, match="with another CA and other tokens"):
         stored.check(marks_of(tmp_path / "other", values), ours, ours["tokens"])
