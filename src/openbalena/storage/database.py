@@ -106,9 +106,13 @@ def settled(cluster: Cluster, known: record.Record, login: Login) -> bool:
 
 
 def converged(cluster: Cluster, name: str) -> bool:
-    """Whether the stack has the service and it runs as it was asked to."""
+    """Whether tasks of the service run, as they were asked to. A move that was interrupted has left it without any."""
     service = one_service.find(cluster, name)
-    return service is not None and judge(service, cluster).phase is Phase.CONVERGED
+    return (
+        service is not None
+        and judge(service, cluster).phase is Phase.CONVERGED
+        and any(task.wanted and task.state == "running" for task in cluster.tasks_of(service))
+    )
 
 
 def _mark(cluster: Cluster, login: Login) -> str:

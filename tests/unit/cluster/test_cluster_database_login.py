@@ -4,7 +4,7 @@ from cluster_builders import cluster, service, task
 
 from openbalena.cluster.state import Cluster
 from openbalena.secrets.database import Login
-from openbalena.storage.database import settled
+from openbalena.storage.database import converged, settled
 from openbalena.storage.record import Record, from_labels
 
 LOGIN = Login("openbalena_b", "secret")
@@ -33,3 +33,9 @@ def test_it_is_asked_unless_the_same_task_was_and_the_api_has_the_login() -> Non
 
 def test_what_was_asked_is_kept_with_the_volumes_places() -> None:
     assert from_labels(KNOWN.labels()) == KNOWN and "database.login" not in Record().labels()
+
+
+def test_a_database_that_an_interrupted_move_has_stopped_is_started_before_it_is_asked() -> None:
+    assert converged(cluster([service("db")], [task(7, "db")]), "db")
+    assert not converged(cluster([service("db", replicas=0)], []), "db")
+    assert not converged(cluster([], []), "db")
