@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from openbalena.secrets.keys import PrivateKey, PublicKey
 
@@ -78,6 +78,7 @@ def ocsp(key: PrivateKey, dns_tld: str, issuer: Authority) -> x509.Certificate:
 def server(key: PrivateKey, names: Sequence[str], dns_tld: str, issuer: Authority) -> x509.Certificate:
     """A TLS server's certificate for `names`, the first of which is its common name where it fits."""
     builder = _leaf(key.public_key(), names[0], names, dns_tld, issuer)
+    builder = builder.add_extension(_responder(dns_tld), critical=False)
     usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
     return _sign(builder.add_extension(usage, critical=False), issuer.key)
 
@@ -97,12 +98,15 @@ def _leaf(
 
 
 def _revocation_list(dns_tld: str) -> x509.CRLDistributionPoints:
-    # Over http, as RFC 5280 section 8 advises: fetching it over https would need the list itself. No address for OCSP:
-    # cfssl answers from a file of what it issued itself, `unauthorized` for all else (cloudflare/cfssl v1.6.5,
-    # ocsp/responder.go), and a client that insists on an answer would be cut off. Its list lacks these certificates,
-    # which says that they are not revoked.
+    # Over http, as RFC 5280 section 8 advises: fetching it over https would need the list itself.
     address = x509.UniformResourceIdentifier(f"http://ca.{dns_tld}{LIST_PATH}")
     return x509.CRLDistributionPoints([x509.DistributionPoint([address], None, None, None)])
+
+
+def _responder(dns_tld: str) -> x509.AuthorityInformationAccess:
+    # Over http for the same reason. It knows the certificate from the file of secrets.issued.
+    address = x509.UniformResourceIdentifier(f"http://ocsp.{dns_tld}")
+    return x509.AuthorityInformationAccess([x509.AccessDescription(AuthorityInformationAccessOID.OCSP, address)])
 
 
 def _ca(builder: x509.CertificateBuilder, *, path_length: int | None) -> x509.CertificateBuilder:

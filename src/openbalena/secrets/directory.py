@@ -22,7 +22,7 @@ FILES = frozenset(
         *(name for kind in ("0", *KINDS) for name in authority_files(kind)),
         *("ca-bundle.pem", "ca-cross.pem", STEP),
         *("ocsp.pem", "ocsp-key.pem", "api.pem", "api.key", "api.kid", "api.jwks.json", "vpn.pem", "vpn.key"),
-        *("chain.pem", "dhparam.pem", "devices.rsa.key", "devices.rsa.key.pub"),
+        *("chain.pem", "dhparam.pem", "devices.rsa.key", "devices.rsa.key.pub", "issued.sql"),
     }
 )
 # Where the next phase of the CA's rotation is made: no part of the PKI, and begun anew by the next run.

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from openbalena.files import write_atomic
-from openbalena.secrets import certificates, phases
+from openbalena.secrets import certificates, issued, phases
 from openbalena.secrets.certificates import Authority
 from openbalena.secrets.jwks import key_id, key_set
 from openbalena.secrets.keys import (
@@ -40,6 +40,7 @@ def make(directory: Path, dns_tld: str) -> None:
         _write(directory / "api.jwks.json", lambda: key_set(api_public).encode())
     _write(directory / "dhparam.pem", FFDHE2048.encode)
     _devices_key(directory, dns_tld)
+    issued.write(directory)
 
 
 def leaves(directory: Path, dns_tld: str, issuer: Authority, sent: bytes) -> dict[str, Callable[[], bytes]]:

@@ -90,6 +90,10 @@ def use_certificate(directory: Path, certificate: bytes, key: bytes) -> None:
     path = directory / "chain.pem"
     if not path.exists() or read(path) != chain:
         write_atomic(path, chain, 0o600)
+    if (directory / "server-ca-0.pem").exists():
+        from openbalena.secrets import issued
+
+        issued.write(directory)
 
 
 def public_values(directory: Path) -> dict[str, str]:

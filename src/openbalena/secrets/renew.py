@@ -6,6 +6,7 @@ from pathlib import Path
 
 from openbalena.errors import UsageError
 from openbalena.files import write_atomic
+from openbalena.secrets import issued
 from openbalena.secrets.check import problems
 from openbalena.secrets.expiry import due, held
 from openbalena.secrets.keys import KEY_MODE
@@ -27,6 +28,7 @@ def renew(directory: Path, dns_tld: str, *, only_due: bool = False) -> list[str]
     renewed = [file for file in issue if file in wanted]
     for file in renewed:
         write_atomic(directory / file, issue[file](), KEY_MODE if file == "chain.pem" else 0o644)
+    issued.write(directory)
     return renewed
 
 
@@ -39,6 +41,7 @@ def own(directory: Path, dns_tld: str) -> bool:
     if serves_own(directory):
         return False
     write_atomic(directory / "chain.pem", _issuing(directory, dns_tld)["chain.pem"](), KEY_MODE)
+    issued.write(directory)
     return True
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography import x509
 
 from openbalena.files import private_directory, write_atomic
-from openbalena.secrets import certificates
+from openbalena.secrets import certificates, issued
 from openbalena.secrets.certificates import Authority
 from openbalena.secrets.directory import FILES, STAGE, STEP, authority_files, clear, private
 from openbalena.secrets.keys import KEY_MODE, certificate_pem, new_key, write_key
@@ -34,6 +34,7 @@ def advance(directory: Path, dns_tld: str, *, back: bool = False) -> Phase:
         for name in there:
             shutil.copy2(directory / name, stage / name)
         (_trust_retired if back else _STEPS[phase(stage)])(stage, dns_tld)
+        issued.write(stage)
         changes = {
             name: content for name in sorted(FILES) if (content := _text(stage / name)) != _text(directory / name)
         }
