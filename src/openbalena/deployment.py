@@ -6,7 +6,7 @@ from pathlib import Path
 
 from openbalena import compose, settings, stack
 from openbalena.project import Project
-from openbalena.secrets import database, pki
+from openbalena.secrets import database, issued, pki
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ def load(project: Project, *, lab: bool, extra: Mapping[str, str] | None = None)
     directory = Path(values["PKI_DIR"])
     public = {name: value for name, value in pki.public_values(directory).items() if not values.get(name)}
     pki.check(directory, values["DNS_TLD"])
+    # A version before made none, and a command that was killed may have left it behind the certificates.
+    issued.write(directory)
     if values.get("ROOT_CA"):
         pki.require_named(directory, values["ROOT_CA"], values.sources["ROOT_CA"])
     public["VPN_OPENVPN_CA_CRT"] = pki.vpn_authorities(directory, public.get("ROOT_CA") or values.get("ROOT_CA", ""))

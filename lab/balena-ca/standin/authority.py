@@ -6,10 +6,9 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from standin import database
+from standin.database import Database
 
 _CA_DAYS, _DAYS = 3650, 365
 _SHA256 = hashes.SHA256()
@@ -42,9 +41,8 @@ def _ca(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
     return builder.add_extension(_usage(server=False), critical=True)
 
 
-def _load(directory: Path, name: str) -> _Pair:
+def load(certificate_file: Path, key_file: Path) -> _Pair:
     """Raises SystemExit where the two files do not belong together, as cfssl ends then."""
-    certificate_file, key_file = directory / f"{name}.pem", directory / f"{name}-key.pem"
     try:
         certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
         key = serialization.load_pem_private_key(key_file.read_bytes(), None)
@@ -61,12 +59,12 @@ def make(directory: Path, tld: str) -> None:
         name, key = _name(f"Root CA of {tld}"), ec.generate_private_key(ec.SECP256R1())
         _write(directory, "ca-0", _ca(_builder(name, name, key, _CA_DAYS, key.public_key())).sign(key, _SHA256), key)
     if not (directory / "server-ca-0.pem").exists():
-        root, root_key = _load(directory, "ca-0")
+        root, root_key = load(directory / "ca-0.pem", directory / "ca-0-key.pem")
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _ca(_builder(_name(f"Server CA of {tld}"), root.subject, key, _CA_DAYS, root.public_key()))
         _write(directory, "server-ca-0", builder.sign(root_key, _SHA256), key)
     if not (directory / "ocsp.pem").exists():
-        server, server_key = _load(directory, "server-ca-0")
+        server, server_key = load(directory / "server-ca-0.pem", directory / "server-ca-0-key.pem")
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(_name(f"ocsp.{tld}"), server.subject, key, _CA_DAYS, server.public_key())
         builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), critical=False)
@@ -108,12 +106,11 @@ def _builder(
 
 
 class Authority:
-    """The CA whose files are in `directory`."""
+    """The CA that issues, and the database of what it issued."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self.server, self._server_key = _load(directory, "server-ca-0")
-        self.ocsp, self._ocsp_key = _load(directory, "ocsp")
+    def __init__(self, certificate: Path, key: Path, database: Database) -> None:
+        self.server, self._server_key = load(certificate, key)
+        self._database = database
 
     def issue(self, common_name: str, hosts: list[str]) -> tuple[str, str]:
         """A server's certificate and its key, PEM."""
@@ -127,9 +124,8 @@ class Authority:
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .sign(self._server_key, _SHA256)
         )
-        text = certificate.public_bytes(_PEM).decode()
-        database.add(self._directory, certificate.serial_number, text)
-        return text, pem(key).decode()
+        self._database.add(certificate)
+        return certificate.public_bytes(_PEM).decode(), pem(key).decode()
 
     def revocation_list(self, lifetime: timedelta) -> bytes:
         """The list of revoked certificates (none: nothing here revokes), DER (RFC 5280, section 5)."""
@@ -140,24 +136,3 @@ class Authority:
         builder = builder.add_extension(identifier, critical=False)
         builder = builder.last_update(now).next_update(now + lifetime)
         return builder.sign(self._server_key, _SHA256).public_bytes(_DER)
-
-    def status(self, request: bytes) -> bytes:
-        """The OCSP answer (RFC 6960): good for what is known here, else that this responder cannot tell."""
-        asked = ocsp.load_der_ocsp_request(request)
-        known = database.find(self._directory, asked.serial_number)
-        if known is None:
-            refusal = ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.UNAUTHORIZED)
-            return refusal.public_bytes(_DER)
-        now = datetime.now(UTC)
-        answer = ocsp.OCSPResponseBuilder().add_response(
-            x509.load_pem_x509_certificate(known.encode()),
-            self.server,
-            asked.hash_algorithm,
-            ocsp.OCSPCertStatus.GOOD,
-            now,
-            now + timedelta(hours=1),
-            None,
-            None,
-        )
-        answer = answer.responder_id(ocsp.OCSPResponderEncoding.HASH, self.ocsp).certificates([self.ocsp])
-        return answer.sign(self._ocsp_key, _SHA256).public_bytes(_DER)

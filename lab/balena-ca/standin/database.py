@@ -1,25 +1,77 @@
-"""balena.db: the certificates that were issued, as cfssl keeps them (balena-io/ca-private v0.0.31, sqlite.sql)."""
+"""balena.db: certificates and OCSP answers, as cfssl keeps them (cloudflare/cfssl v1.6.5, certdb/sql)."""
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
-_FILE = "balena.db"
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 
-def make(directory: Path) -> None:
-    """Make it unless it is there."""
-    with closing(sqlite3.connect(directory / _FILE)) as database, database:
-        database.execute("CREATE TABLE IF NOT EXISTS certificates (serial_number TEXT PRIMARY KEY, pem TEXT NOT NULL)")
+class Database:
+    """The file has to be there, with its tables: cfssl makes none."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def add(self, certificate: x509.Certificate) -> None:
+        """Keep what was issued (signer/local/local.go)."""
+        values = (
+            *key(certificate),
+            _time(certificate.not_valid_after_utc),
+            certificate.public_bytes(Encoding.PEM).decode(),
+            _time(datetime.now(UTC)),
+            _time(certificate.not_valid_before_utc),
+        )
+        with self._open() as database:
+            database.execute(
+                "INSERT INTO certificates (serial_number, authority_key_identifier, ca_label, status, reason, expiry,"
+                " revoked_at, pem, issued_at, not_before, metadata, sans, common_name) VALUES"
+                " (?, ?, '', 'good', 0, ?, '0001-01-01 00:00:00+00:00', ?, ?, ?, 'null', '[]', '')",
+                values,
+            )
+
+    def unexpired(self) -> list[tuple[str, x509.Certificate]]:
+        """Status and certificate of each that has not ended. Raises sqlite3.DataError for NULL where cfssl cannot read
+        it (certdb.CertificateRecord: these fields are no pointers)."""
+        with self._open() as database:
+            rows = database.execute(
+                "SELECT ca_label, status, reason, expiry, revoked_at, pem FROM certificates"
+                " WHERE CURRENT_TIMESTAMP < expiry"
+            ).fetchall()
+        for row in rows:
+            if None in row:
+                raise sqlite3.DataError(f"sql: Scan error on column index {row.index(None)}: converting NULL")
+        return [(row[1], x509.load_pem_x509_certificate(row[5].encode())) for row in rows]
+
+    def keep(self, certificate: x509.Certificate, answer: bytes, expiry: datetime) -> None:
+        """Put the answer for the certificate into the place of the one before."""
+        with self._open() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO ocsp_responses VALUES (?, ?, ?, ?)", (*key(certificate), answer, _time(expiry))
+            )
+
+    def answers(self) -> list[bytes]:
+        """Those that have not ended."""
+        with self._open() as database:
+            return [
+                row[0] for row in database.execute("SELECT body FROM ocsp_responses WHERE CURRENT_TIMESTAMP < expiry")
+            ]
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(f"file:{self._file}?mode=rw", uri=True)) as database, database:
+            yield database
 
 
-def add(directory: Path, serial: int, pem: str) -> None:
-    with closing(sqlite3.connect(directory / _FILE)) as database, database:
-        database.execute("INSERT INTO certificates VALUES (?, ?)", (str(serial), pem))
+def key(certificate: x509.Certificate) -> tuple[str, str]:
+    """Serial number (decimal) and authority key identifier (hexadecimal)."""
+    identifier = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    return str(certificate.serial_number), (identifier or b"").hex()
 
 
-def find(directory: Path, serial: int) -> str | None:
-    """The certificate with that serial number, PEM."""
-    with closing(sqlite3.connect(directory / _FILE)) as database:
-        row = database.execute("SELECT pem FROM certificates WHERE serial_number = ?", (str(serial),)).fetchone()
-    return row[0] if row else None
+def _time(moment: datetime) -> str:
+    """As go-sqlite3 stores it."""
+    return f"{moment:%Y-%m-%d %H:%M:%S}+00:00"

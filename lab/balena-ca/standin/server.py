@@ -3,19 +3,24 @@
 import base64
 import http.server
 import json
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from cryptography.hazmat.primitives import serialization
+from cryptography.x509 import ocsp
 
 from standin.authority import Authority
 
 _MAX_BODY = 1 << 20
 
 
+# RFC 6960, 4.2.1, as DER: status 1, malformedRequest, and 6, unauthorized.
+_MALFORMED, _UNAUTHORIZED = bytes.fromhex("30030a0101"), bytes.fromhex("30030a0106")
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
-    authority: Authority
     protocol_version = "HTTP/1.1"
 
     def _answer(self, status: int, content: bytes, kind: str) -> None:
@@ -35,6 +40,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 class Cfssl(_Handler):
     """github.com/cloudflare/cfssl/tree/master/doc/api: info, crl and newcert."""
+
+    authority: Authority
 
     def do_HEAD(self) -> None:
         self._answer(200, b"", "text/plain")
@@ -71,22 +78,29 @@ class Cfssl(_Handler):
 
 
 class Ocsp(_Handler):
-    """RFC 6960, appendix A: POST with the request, GET with it in the path."""
+    """RFC 6960, appendix A, as cfssl's (ocsp/responder.go): what it has no answer of is `unauthorized`, by serial alone.
+
+    A nonce in the request is left out of the answer.
+    """
+
+    answers: Mapping[int, bytes]
 
     def do_GET(self) -> None:
-        self._status(self.path.lstrip("/"))
+        self._status(unquote(self.path).lstrip("/"))
 
     def do_POST(self) -> None:
         self._status(base64.b64encode(self._body()).decode())
 
     def _status(self, request: str) -> None:
         try:
-            self._answer(200, self.authority.status(base64.b64decode(request)), "application/ocsp-response")
+            serial = ocsp.load_der_ocsp_request(base64.b64decode(request)).serial_number
         except ValueError:
-            self._answer(400, b"not an OCSP request\n", "text/plain")
+            self._answer(400, _MALFORMED, "application/ocsp-response")
+            return
+        self._answer(200, self.answers.get(serial, _UNAUTHORIZED), "application/ocsp-response")
 
 
-def serve(port: int, handler: type[_Handler], authority: Authority) -> None:
-    """Serve until the process ends."""
-    bound = type(handler.__name__, (handler,), {"authority": authority})
+def serve(port: int, handler: type[_Handler], **holds: Any) -> None:
+    """Serve until the process ends; `holds` are the handler's attributes."""
+    bound = type(handler.__name__, (handler,), holds)
     http.server.ThreadingHTTPServer(("", port), bound).serve_forever()

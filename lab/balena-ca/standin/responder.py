@@ -1,0 +1,59 @@
+"""OCSP as cfssl does it: answers are signed by a refresh, dumped into a file, and served from that file alone."""
+
+import base64
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509 import ocsp
+
+from standin.authority import load
+from standin.database import Database
+
+_DER = serialization.Encoding.DER
+
+
+class Refused(Exception):
+    """What cfssl refuses to sign."""
+
+
+class Signer:
+    """The CA that issued, and the responder's certificate and key."""
+
+    def __init__(self, authority: Path, certificate: Path, key: Path) -> None:
+        self._issuer = x509.load_pem_x509_certificate(authority.read_bytes())
+        self._responder, self._key = load(certificate, key)
+
+    def sign(self, status: str, certificate: x509.Certificate, interval: timedelta) -> bytes:
+        """The answer, from the hour that has begun (ocsp/ocsp.go, Sign). Raises Refused for another CA's certificate."""
+        if status != "good":
+            raise Refused(f"nothing is revoked here: {status}")
+        try:
+            certificate.verify_directly_issued_by(self._issuer)
+        except (ValueError, TypeError, InvalidSignature):
+            raise Refused(f"{certificate.serial_number} was not issued by this CA") from None
+        start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+        good = ocsp.OCSPCertStatus.GOOD
+        answer = ocsp.OCSPResponseBuilder().add_response(
+            certificate, self._issuer, hashes.SHA1(), good, start, start + interval, None, None
+        )
+        answer = answer.responder_id(ocsp.OCSPResponderEncoding.NAME, self._responder).certificates([self._responder])
+        return answer.sign(self._key, hashes.SHA256()).public_bytes(_DER)
+
+
+def refresh(signer: Signer, database: Database, interval: timedelta) -> None:
+    """An answer for every certificate that has not ended; it stops at the first that is refused (cli/ocsprefresh)."""
+    end = datetime.now(UTC) + interval
+    for status, certificate in database.unexpired():
+        database.keep(certificate, signer.sign(status, certificate, interval), end)
+
+
+def answers(file: Path) -> dict[int, bytes]:
+    """Serial number to answer, of a file that ocspdump wrote (ocsp/responder.go, NewSourceFromFile)."""
+    found = {}
+    for word in file.read_text().split():
+        answer = base64.b64decode(word)
+        found[ocsp.load_der_ocsp_response(answer).serial_number] = answer
+    return found
