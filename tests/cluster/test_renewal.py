@@ -1,8 +1,9 @@
-"""A certificate is renewed under load: nothing is lost, nothing but haproxy-certs is replaced."""
+"""A certificate is renewed under load: nothing is lost, nothing but haproxy-certs and balena-ca is replaced."""
 
 import json
 import socket
 import ssl
+import subprocess
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -56,6 +57,25 @@ def certificate(project: Project) -> bytes:
     return ssl.PEM_cert_to_DER_cert(text[: text.index(end) + len(end)])
 
 
+def responder_says(to: Target, project: Project, name: str) -> str:
+    """What a client of the responder that the certificate names hears of it."""
+    own, issuer = project.pki / name, project.pki / "server-ca-0.pem"
+    named = subprocess.run(
+        ["openssl", "x509", "-noout", "-ocsp_uri", "-in", own], capture_output=True, text=True, check=True
+    )
+    assert named.stdout == f"http://{to.host('ocsp')}\n"
+    words = ["-issuer", issuer, "-CAfile", project.pki / "ca-bundle.pem", "-cert", own, "-timeout", "20"]
+    place = ["-url", f"http://{to.addresses[0]}/", "-header", f"Host={to.host('ocsp')}"]
+    done = subprocess.run(["openssl", "ocsp", *words, *place], capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["chain.pem", "api.pem", "vpn.pem"])
+def test_the_responder_knows_the_certificates_of_pki(name: str, deployed: Project) -> None:
+    said = responder_says(target(Context(project=deployed, lab=True), []), deployed, name)
+    assert f"{deployed.pki / name}: good" in said and "Response verify OK" in said, said
+
+
 def test_a_renewal_under_load_costs_no_request_and_no_session(deployed: Project, tmp_path: Path) -> None:
     to = target(Context(project=deployed, lab=True), [])
     assert len(to.addresses) == 2
@@ -67,7 +87,8 @@ def test_a_renewal_under_load_costs_no_request_and_no_session(deployed: Project,
         assert tool(deployed, "pki", "renew").returncode == 0
         done = tool(deployed, "pki", "sync")
         assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stdout.count("serves it") == 2
+        assert done.stdout.count("serves it") == 2 and "warning" not in done.stderr, done.stderr
+        assert ": good" in (said_of_it := responder_says(to, deployed, "chain.pem")), said_of_it
         assert served(to) == {certificate(deployed)} != old
         assert [upload.finish() for upload in uploads] == ["HTTP/1.1 200 OK"] * 2
         # Longer than the 10 s after which either end of a VPN session says something.
@@ -77,7 +98,7 @@ def test_a_renewal_under_load_costs_no_request_and_no_session(deployed: Project,
         assert "restarting" not in after and vpn.CONNECTED not in after, after
     assert load.failed == [] and load.done > 200
     now = running()
-    assert {name for name in now if now[name] != before[name]} == {"haproxy-certs"}
+    assert {name for name in now if now[name] != before[name]} == {"haproxy-certs", "balena-ca"}
     assert (deployed.pki / "ca-0.pem").read_bytes() == authority
 
 

@@ -36,6 +36,7 @@ def run(args: argparse.Namespace, context: Context, values: Settings) -> int:
             _require_trust(client, values)
             chain = (directory / "chain.pem").read_bytes()
             handover.keep(client, context.project, values)
+            _announce(args, context, client, values)
 
             def publish() -> bool:
                 changed = certificate.publish(client, stack, chain)
@@ -50,6 +51,33 @@ def run(args: argparse.Namespace, context: Context, values: Settings) -> int:
         _warn_of_others(context, client, values)
     context.console.say("The cluster has the certificate." if changed else "The cluster had the certificate already.")
     return 0
+
+
+def _announce(args: argparse.Namespace, context: Context, client: Any, values: Settings) -> None:
+    """Have balena-ca's OCSP responder know the certificate before clients see it.
+
+    Only a warning where that fails: a certificate that ends would cut off everyone, one without an OCSP answer those
+    who insist on one.
+    """
+    from openbalena.cluster import again, certificate, one_service
+    from openbalena.secrets import issued, pki
+
+    stack, directory = values["STACK_NAME"], Path(values["PKI_DIR"])
+    if not pki.serves_own(directory):
+        return
+
+    def announce() -> None:
+        if certificate.announce(client, stack, issued.sql(directory)):
+            context.console.progress("waiting for balena-ca, whose OCSP responder is told of the certificate …")
+        one_service.until_runs(client, stack, certificate.AUTHORITY, args.timeout)
+
+    try:
+        again.after_faults(client, stack, announce, context.console.progress)
+    except OperationError as error:
+        context.console.warn(
+            f"the OCSP responder does not know the certificate yet, so clients that insist on its answer refuse it: run "
+            f"./open-balena.sh swarm-up ({error})"
+        )
 
 
 def _from_cert_manager(engine: "Engine", client: Any, context: Context, values: Settings) -> None:

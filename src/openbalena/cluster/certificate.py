@@ -1,4 +1,7 @@
-"""Bringing HAProxy's certificate to every ingress node: haproxy-certs is rolled, HAProxy reads the file again."""
+"""Bringing HAProxy's certificate to every ingress node: haproxy-certs is rolled, HAProxy reads the file again.
+
+balena-ca is told of it before, so that its OCSP responder knows it when clients see it.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from openbalena.stack.content import object_name
 
 # Names in docker-compose.yml's x-swarm.
 SERVICE, SECRET = "haproxy-certs", "haproxy-chain"
+AUTHORITY, ISSUED = "balena-ca", "ca-issued"
 # Why an address is not served the new certificate, where it answers.
 OTHER = "still serves another certificate"
 _INTERVAL = 0.5
@@ -31,11 +35,25 @@ def publish(client: Any, stack: str, chain: bytes) -> bool:
             f"the stack {stack} does not run here: run ./open-balena.sh swarm-up. On one machine (up) there is nothing "
             "to bring anywhere: cert-manager renews what HAProxy serves when it starts"
         )
-    name, held = object_name(stack, SECRET, chain), one_service.holds(service, SECRET)
-    if held == name:
-        return False
-    one_service.replace_secret(client, service, held, name, chain)
-    return True
+    return _replaced(client, service, SECRET, chain)
+
+
+def announce(client: Any, stack: str, rows: bytes) -> bool:
+    """Give balena-ca the `rows` (SQL of secrets.issued) of its database; whether that changed it.
+
+    Raises OperationError where the stack's has no such config: a version before deployed it.
+    """
+    service = one_service.find(state.read(client, stack), AUTHORITY)
+    if service is None or not one_service.holds(service, ISSUED):
+        raise OperationError(f"{AUTHORITY} has no config {ISSUED} yet")
+    return _replaced(client, service, ISSUED, rows)
+
+
+def _replaced(client: Any, service: state.Service, key: str, content: bytes) -> bool:
+    name, held = object_name(service.stack, key, content), one_service.holds(service, key)
+    if held != name:
+        one_service.replace(client, service, held, name, content)
+    return held != name
 
 
 def trusted(cluster: state.Cluster) -> str | None:

@@ -1,4 +1,4 @@
-"""Rolling one service alone, on another version of one of its secrets, as the next deploy of the stack would."""
+"""Rolling one service alone, on another version of a secret or config, as the next deploy of the stack would."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ def find(cluster: state.Cluster, name: str) -> state.Service | None:
 
 
 def holds(service: state.Service, key: str) -> str:
-    """The version (full name) of the secret `key` that the service has; empty where it has none."""
+    """The version (full name) of the secret or config `key` that the service has; empty where it has none."""
     prefix = f"{service.stack}_{key}-"
-    return next((name for name in service.secrets if name.startswith(prefix)), "")
+    return next((name for name in (*service.secrets, *service.configs) if name.startswith(prefix)), "")
 
 
-def replace_secret(client: Any, service: state.Service, old: str, new: str, content: bytes) -> None:
-    """Give the service the secret `new`, made with `content` where it is not there, in the place of `old`.
+def replace(client: Any, service: state.Service, old: str, new: str, content: bytes) -> None:
+    """Give the service the secret or config `new`, made with `content` where it is not there, in the place of `old`.
 
-    Everything else of its definition stays, the order of its secrets too: the deploy that follows changes nothing.
+    Everything else of its definition stays, the order of these too: the deploy that follows changes nothing.
     """
-    there = [secret for secret in client.secrets.list(filters={"name": new}) if secret.name == new]
+    kind, collection = ("Secret", client.secrets) if old in service.secrets else ("Config", client.configs)
+    there = [one for one in collection.list(filters={"name": new}) if one.name == new]
     if not there:
-        there = [client.secrets.create(name=new, data=content, labels={state.STACK_LABEL: service.stack})]
+        there = [collection.create(name=new, data=content, labels={state.STACK_LABEL: service.stack})]
 
     def change() -> None:
         raw = client.api.inspect_service(service.id)
         spec = raw["Spec"]
-        held = spec["TaskTemplate"]["ContainerSpec"]["Secrets"]
-        for item in held:
-            if item["SecretName"] == old:
-                item.update(SecretID=there[0].id, SecretName=new)
+        for item in spec["TaskTemplate"]["ContainerSpec"][f"{kind}s"]:
+            if item[f"{kind}Name"] == old:
+                item.update({f"{kind}ID": there[0].id, f"{kind}Name": new})
         # The SDK's fetch_current_spec would write the Engine's defaults into the definition, and so replace tasks.
         client.api.update_service(
             service.id,
