@@ -165,7 +165,7 @@ def test_the_ca_is_replaced_while_devices_work(deployed: Project, tmp_path: Path
     assert "phase 3 of 3" in step(deployed).stdout
     load = Load(outside(deployed, fetched))
     with load.running():
-        assert rolled(deployed) == {"api", "registry", "s3", "vpn", "haproxy-certs"}
+        assert rolled(deployed) == {"api", "registry", "s3", "vpn", "balena-ca", "haproxy-certs"}
         served = tool(deployed, "pki", "sync")
         assert served.returncode == 0 and served.stdout.count("serves it") == 2, served.stderr
         for authority in (fetched, new):

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 DOMAIN = "t.example"
 KEYS = ("ca-0-key.pem", "server-ca-0-key.pem", "ocsp-key.pem")
-CERTIFICATES = ("ca-0.pem", "server-ca-0.pem", "ocsp.pem")
+CERTIFICATES = ("ca-0.pem", "server-ca-0.pem", "ocsp.pem", "issued.sql")
 # Puts `file=base64` words where the stack mounts secrets and configs, read-only, and goes on with the command after --.
 _MOUNTED = """
 until [ "$1" = -- ]; do
@@ -133,7 +133,9 @@ def test_authority_serves_as_the_stack_runs_it_and_keeps_what_it_issued(
     engine.docker("restart", "--time", "1", name, timeout=60)
     answer(lambda: engine.docker("exec", name, "curl", "--silent", "--head", "--fail", "localhost:8888"))
     known = "import sqlite3; print(*sqlite3.connect('/pki/balena.db').execute('SELECT pem FROM certificates'))"
-    assert engine.docker("exec", name, "python3", "-c", known).count("BEGIN CERTIFICATE") == 1
+    # Those of the project's files, and the issued one, of which the entry's refresh has made an answer.
+    assert engine.docker("exec", name, "python3", "-c", known).count("BEGIN CERTIFICATE") == 4
+    assert len(engine.docker("exec", name, "cat", "/pki/ocsp_responses").split()) == 4
 
 
 def test_vpn_does_not_start_without_production_mode(

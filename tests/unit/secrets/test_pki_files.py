@@ -31,7 +31,7 @@ def run(*command: str | Path, text: str | None = None) -> str:
 
 def test_every_file_that_the_stack_takes_is_there(made: Path) -> None:
     named = set(re.findall(r"\$\{PKI_DIR:-\./pki\}/([\w.-]+)", (ROOT / "docker-compose.yml").read_text()))
-    assert len(named) == 15
+    assert len(named) == 16
     assert named <= {path.name for path in made.iterdir()}
 
 
@@ -87,8 +87,8 @@ def test_certificates_say_what_they_are_for(made: Path) -> None:
     for name in ("chain", "vpn", "api", "ocsp"):
         assert "CA:FALSE" in text[name]
         assert f"URI:http://ca.{DOMAIN}/crl.der\n" in text[name]
-        # cfssl's responder knows none of them.
-        assert "OCSP - URI" not in text[name]
+        # The responder's own is not asked for (RFC 6960, 4.2.2.2.1).
+        assert (f"OCSP - URI:http://ocsp.{DOMAIN}\n" in text[name]) is (name != "ocsp")
         # 825 days, Apple's limit, are not yet over then and over a day later.
         assert "will not expire" in run(
             "openssl", "x509", "-in", made / f"{name}.pem", "-noout", "-checkend", str(824 * 86400)

@@ -44,7 +44,7 @@ def changed(before: dict[str, bytes], directory: Path) -> set[str]:
 def test_the_server_certificate_is_new_and_the_ca_is_not(copied: Path) -> None:
     before = contents(copied)
     assert renew.renew(copied, DOMAIN) == ["chain.pem"]
-    assert changed(before, copied) == {"chain.pem"}
+    assert changed(before, copied) == {"chain.pem", "issued.sql"}
     assert (copied / "chain.pem").stat().st_mode & 0o777 == 0o600
     old, new = key_in(before["chain.pem"]), key_in((copied / "chain.pem").read_bytes())
     assert old and new and key_pem(old) != key_pem(new)
@@ -59,7 +59,7 @@ def test_the_server_certificate_is_new_and_the_ca_is_not(copied: Path) -> None:
 def test_what_is_due_is_renewed_with_the_key_it_had(ending: Path) -> None:
     before = contents(ending)
     assert set(renew.renew(ending, DOMAIN)) == {"chain.pem", "api.pem", "vpn.pem", "ocsp.pem"}
-    assert changed(before, ending) == {"chain.pem", "api.pem", "vpn.pem", "ocsp.pem"}
+    assert changed(before, ending) == {"chain.pem", "api.pem", "vpn.pem", "ocsp.pem", "issued.sql"}
     pki.check(ending, DOMAIN)
     assert not expiry.warnings(ending)
     assert (ending / "ca-bundle.pem").read_bytes() in (ending / "vpn.pem").read_bytes()

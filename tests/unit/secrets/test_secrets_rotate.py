@@ -68,7 +68,7 @@ def test_each_phase_of_the_ca_changes_what_its_services_are_handed_and_no_other_
     monkeypatch.setenv("PKI_DIR", str(shutil.copytree(made, tmp_path / "pki")))
     trusting, issued = {"api", "registry", "s3", "vpn"}, {"api", "registry", "vpn", "balena-ca", "haproxy-certs"}
     before = rendered(project, tmp_path / "0")
-    for step, changed in enumerate((trusting, issued, trusting | {"haproxy-certs"}, set()), 1):
+    for step, changed in enumerate((trusting, issued, trusting | {"haproxy-certs", "balena-ca"}, set()), 1):
         replace.advance(tmp_path / "pki", DOMAIN)
         after = rendered(project, tmp_path / str(step))
         assert {service for service in after if after[service] != before[service]} == changed
