@@ -19,7 +19,7 @@ def main() -> None:
     args = _parser().parse_args()
     try:
         _COMMANDS[args.command](args)
-    except (responder.Refused, sqlite3.Error) as error:
+    except (responder.RefusedError, sqlite3.Error) as error:
         raise SystemExit(f"[CRITICAL] {error}") from None
 
 

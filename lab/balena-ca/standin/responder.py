@@ -15,7 +15,7 @@ from standin.database import Database
 _DER = serialization.Encoding.DER
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """What cfssl refuses to sign."""
 
 
@@ -27,17 +27,21 @@ class Signer:
         self._responder, self._key = load(certificate, key)
 
     def sign(self, status: str, certificate: x509.Certificate, interval: timedelta) -> bytes:
-        """The answer, from the hour that has begun (ocsp/ocsp.go, Sign). Raises Refused for another CA's certificate."""
+        """The answer, from the hour that has begun (ocsp/ocsp.go, Sign).
+
+        Raises RefusedError for another CA's certificate.
+        """
         if status != "good":
-            raise Refused(f"nothing is revoked here: {status}")
+            raise RefusedError(f"nothing is revoked here: {status}")
         try:
             certificate.verify_directly_issued_by(self._issuer)
         except (ValueError, TypeError, InvalidSignature):
-            raise Refused(f"{certificate.serial_number} was not issued by this CA") from None
+            raise RefusedError(f"{certificate.serial_number} was not issued by this CA") from None
         start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
         good = ocsp.OCSPCertStatus.GOOD
+        identifying = hashes.SHA1()  # noqa: S303 - names the issuer, as Go's x/crypto/ocsp does; signs nothing
         answer = ocsp.OCSPResponseBuilder().add_response(
-            certificate, self._issuer, hashes.SHA1(), good, start, start + interval, None, None
+            certificate, self._issuer, identifying, good, start, start + interval, None, None
         )
         answer = answer.responder_id(ocsp.OCSPResponderEncoding.NAME, self._responder).certificates([self._responder])
         return answer.sign(self._key, hashes.SHA256()).public_bytes(_DER)

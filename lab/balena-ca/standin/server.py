@@ -78,9 +78,9 @@ class Cfssl(_Handler):
 
 
 class Ocsp(_Handler):
-    """RFC 6960, appendix A, as cfssl's (ocsp/responder.go): what it has no answer of is `unauthorized`, by serial alone.
+    """RFC 6960, appendix A, as cfssl's (ocsp/responder.go): `unauthorized` without an answer for the serial number.
 
-    A nonce in the request is left out of the answer.
+    The issuer that is asked for is not looked at, and a nonce in the request is left out of the answer.
     """
 
     answers: Mapping[int, bytes]

@@ -75,8 +75,8 @@ def _announce(args: argparse.Namespace, context: Context, client: Any, values: S
         again.after_faults(client, stack, announce, context.console.progress)
     except OperationError as error:
         context.console.warn(
-            f"the OCSP responder does not know the certificate yet, so clients that insist on its answer refuse it: run "
-            f"./open-balena.sh swarm-up ({error})"
+            "the OCSP responder does not know the certificate yet, and clients that insist on its answer refuse it: "
+            f"run ./open-balena.sh swarm-up ({error})"
         )
 
 
