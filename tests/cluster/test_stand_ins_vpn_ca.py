@@ -136,6 +136,12 @@ def test_authority_serves_as_the_stack_runs_it_and_keeps_what_it_issued(
     # Those of the project's files, and the issued one, of which the entry's refresh has made an answer.
     assert engine.docker("exec", name, "python3", "-c", known).count("BEGIN CERTIFICATE") == 4
     assert len(engine.docker("exec", name, "cat", "/pki/ocsp_responses").split()) == 4
+    # What the stack's command does every 12 hours: answers end after 96.
+    [renew] = [line.partition("do ")[2].partition(";")[0] for line in command[-1].splitlines() if "12h" in line]
+    dated = ("exec", name, "stat", "--format", "%y", "/pki/ocsp_responses")
+    before = engine.docker(*dated)
+    engine.docker("exec", "--workdir", str(work), name, "sh", "-c", renew)
+    eventually("answers are signed anew", lambda: engine.docker(*dated) != before)
 
 
 def test_vpn_does_not_start_without_production_mode(
