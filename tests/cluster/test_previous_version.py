@@ -1,5 +1,6 @@
 """A deployment of an earlier commit, with data and a device, is updated to this one and goes back, in both modes."""
 
+import re
 import secrets
 import shutil
 import subprocess
@@ -36,17 +37,9 @@ class Version:
     checkout: Path
     project: Project
 
-    def run(self, *words: str, tries: int = 1) -> str:
-        """One command of that checkout, on the lab; it has to succeed, the last of so many times."""
-        done = self.ran(*words)
-        while done.returncode != 0 and (tries := tries - 1):
-            done = self.ran(*words)
-        assert done.returncode == 0, f"{self.checkout.name}: {words}: {done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    def ran(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """One command of that checkout, on the lab."""
-        return subprocess.run(
+    def run(self, *words: str) -> str:
+        """One command of that checkout, on the lab; it has to succeed."""
+        done = subprocess.run(
             [self.checkout / "open-balena.sh", "--lab", "--project-directory", self.project.directory, *words],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -54,6 +47,8 @@ class Version:
             timeout=PATIENCE,
             check=False,
         )
+        assert done.returncode == 0, f"{self.checkout.name}: {words}: {done.stdout}\n{done.stderr}"
+        return done.stdout
 
 
 @dataclass(frozen=True)
@@ -151,6 +146,16 @@ def outside_first(project: Project) -> None:
         one_service.until_runs(client, STACK, "internet", BOUND)
 
 
+def one_network(new: Version) -> None:
+    """Bring every service to `default`, as the guide says before one goes back to a version that knows no other."""
+    page = (ROOT / "docs" / "docker-swarm-deployment.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(# Every service on `default`.*?)```", page, re.DOTALL)
+    override = new.project.directory / "docker-compose.override.yml"
+    override.write_text(block)
+    new.run("swarm-up")
+    override.unlink()
+
+
 def updated_and_back(old: Version, new: Version, steps: list[tuple[str, ...]], down: tuple[str, ...]) -> None:
     directory = old.project.directory
     try:
@@ -162,11 +167,9 @@ def updated_and_back(old: Version, new: Version, steps: list[tuple[str, ...]], d
         kept = {path.name: path.read_bytes() for path in (directory / "pki").glob("*key*")}
         for version in (new, old):
             for words in (("config", "--yes"), *steps):
-                if version is new and words == ("swarm-up",):
-                    outside_first(new.project)
-                # The earlier commit knows no network but `default` and moves all at once: a task of the api that starts
-                # there before the database does ends, and the update is rolled back.
-                version.run(*words, tries=2 if version is old and words == ("swarm-up",) else 1)
+                if words == ("swarm-up",):
+                    outside_first(new.project) if version is new else one_network(new)
+                version.run(*words)
             if version is new and ("swarm-up",) in steps:
                 require_none_refused()
             require_kept(outside(old.project), fleet, directory)
