@@ -18,6 +18,9 @@ _HERE, _THERE = "198.51.100.1", "198.51.100.2"
 WIRE = "wire"
 _SOCKET = "/srv/second/docker.sock"
 _MODULES = "esp4 xfrm_user xt_bpf xt_policy gcm ctr ghash_generic seqiv"
+# The engine encrypts what goes from its node's address in the swarm to another's, and leaves the source of a packet of
+# VXLAN to the route. So that has to be the first node's address in the swarm, $1, and not that of its end of the wire:
+# no policy holds for another, which goes out plain (moby 28, libnetwork/drivers/overlay/encryption.go, programSP).
 # dockerd is process 1 of its PID namespace: when it is killed, all it started is gone, and its mounts too.
 _START = f"""\
 modprobe -a {_MODULES}
@@ -25,6 +28,7 @@ ip netns add second
 ip link add {WIRE} type veth peer name there netns second
 ip address add {_HERE}/24 dev {WIRE}
 ip link set {WIRE} up
+ip route change 198.51.100.0/24 dev {WIRE} src "$1"
 mkdir -p /srv/second
 cat >/srv/second/start <<'END'
 hostname second
@@ -112,7 +116,7 @@ def _sorted(packets: list[bytes]) -> Heard:
 def second_node(machine: Machine, image: str) -> Iterator[Second]:
     """The engine, in the swarm, with `image`; it leaves at the end and nothing of it stays but files."""
     second = Second(machine)
-    in_machine(machine, _START)
+    in_machine(machine, f"set -- {machine.address}\n{_START}")
     try:
         answer(lambda: second.docker("version"))
         in_machine(machine, f"cat >/srv/second/listen <<'END'\n{_LISTEN}END\n")
