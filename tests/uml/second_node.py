@@ -45,22 +45,18 @@ DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1 setsid nsenter --net=/run/netns/second uns
 echo $! >/srv/second/pid
 """
 _STOP = f"kill -KILL $(cat /srv/second/pid); ip link delete {WIRE}; ip netns delete second"
-# Every packet as the wire has it, for so many seconds, in hexadecimal: packet(7), with ETH_P_ALL as its protocol.
+# Every packet as the wire has it, in hexadecimal, until it is killed: packet(7), with ETH_P_ALL as its protocol.
 _LISTEN = """\
 use Socket;
-my ($interface, $seconds) = @ARGV;
+my ($interface) = @ARGV;
 open(my $file, "<", "/sys/class/net/$interface/ifindex") or die "$interface: $!";
 my $index = <$file> + 0;
 socket(my $wire, 17, SOCK_RAW, unpack("S", pack("n", 3))) or die "socket: $!";
 bind($wire, pack("SnlSCCa8", 17, 3, $index, 0, 0, 0, "")) or die "bind: $!";
 $| = 1;
-my $end = time + $seconds;
-while (time < $end) {
-    my ($set, $packet) = ("", "");
-    vec($set, fileno($wire), 1) = 1;
-    next unless select($set, undef, undef, 0.2);
-    defined(recv($wire, $packet, 2048, 0)) and print unpack("H*", $packet), "\\n";
-}
+print "\\n";
+my $packet;
+print unpack("H*", $packet), "\\n" while defined(recv($wire, $packet, 2048, 0));
 """
 _UDP, _ESP = 17, 50
 _VXLAN = 4789
@@ -85,10 +81,13 @@ class Second:
         """What `docker WORDS` prints there; a shell reads the words."""
         return in_machine(self.machine, f"docker --host unix://{_SOCKET} {words}")
 
-    def heard(self, seconds: int, meanwhile: str) -> Heard:
-        """What a listener at the wire hears while the script `meanwhile` runs in the machine."""
-        listen = f"perl /srv/second/listen {WIRE} {seconds} >/srv/second/heard & sleep 1"
-        said = in_machine(self.machine, f"{listen}; {meanwhile} >/dev/null; wait; cat /srv/second/heard")
+    def heard(self, meanwhile: str) -> Heard:
+        """What a listener at the wire hears while the command `meanwhile` runs in the machine, and a second longer."""
+        file = "/srv/second/heard"
+        # It writes an empty line once it listens.
+        listen = f": >{file}; perl /srv/second/listen {WIRE} >{file} &"
+        ready = f"until [ -s {file} ]; do kill -0 $!; sleep 0.1; done"
+        said = in_machine(self.machine, f"{listen} {ready}; {meanwhile} >/dev/null; sleep 1; kill $!; cat {file}")
         return _sorted([bytes.fromhex(line) for line in said.split()])
 
 

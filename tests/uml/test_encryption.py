@@ -60,7 +60,7 @@ def fetching(machine: Machine, second: Second, here: str, there: str, network: s
 def test_a_listener_hears_esp_alone(deployed: Small, machine: Machine, second: Second) -> None:
     (here,) = machine.engine.docker("ps", "--quiet", "--filter", "name=small_web").split()
     (there,) = second.docker("ps --quiet --filter name=small_web").split()
-    heard = second.heard(4, fetching(machine, second, here, there, "small_default"))
+    heard = second.heard(fetching(machine, second, here, there, "small_default"))
     assert heard.esp > 5 and not heard.vxlan
     assert TEXT.encode() not in heard.data
     assert "encrypted between the nodes: small_default" in deployed.run("swarm-status").out
@@ -74,7 +74,7 @@ def test_a_listener_reads_a_plain_network(machine: Machine, second: Second) -> N
         machine.engine.docker(*run.split(), "reader", IMAGE, "sleep", "1000")
         serve = f"mkdir /www; echo {TEXT} >/www/text; exec httpd -f -h /www"
         second.docker(f"{run} server {IMAGE} sh -c '{serve}'")
-        heard = second.heard(4, fetching(machine, second, "reader", "server", "plain"))
+        heard = second.heard(fetching(machine, second, "reader", "server", "plain"))
     finally:
         with suppress(OperationError):
             second.docker("rm --force server")
