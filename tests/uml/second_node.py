@@ -85,9 +85,9 @@ class Second:
         """What a listener at the wire hears while the command `meanwhile` runs in the machine, and a second longer."""
         file = "/srv/second/heard"
         # It writes an empty line once it listens.
-        listen = f": >{file}; perl /srv/second/listen {WIRE} >{file} &"
+        listen = f": >{file}; perl /srv/second/listen {WIRE} >{file} & trap 'kill $!' EXIT;"
         ready = f"until [ -s {file} ]; do kill -0 $!; sleep 0.1; done"
-        said = in_machine(self.machine, f"{listen} {ready}; {meanwhile} >/dev/null; sleep 1; kill $!; cat {file}")
+        said = in_machine(self.machine, f"{listen} {ready}; {meanwhile} >/dev/null; sleep 1; cat {file}")
         return _sorted([bytes.fromhex(line) for line in said.split()])
 
 
