@@ -166,9 +166,11 @@ def updated_and_back(old: Version, new: Version, steps: list[tuple[str, ...]], d
         require_kept(outside(old.project), fleet, directory)
         kept = {path.name: path.read_bytes() for path in (directory / "pki").glob("*key*")}
         for version in (new, old):
+            if version is old and ("swarm-up",) in steps:
+                one_network(new)
             for words in (("config", "--yes"), *steps):
-                if words == ("swarm-up",):
-                    outside_first(new.project) if version is new else one_network(new)
+                if version is new and words == ("swarm-up",):
+                    outside_first(new.project)
                 version.run(*words)
             if version is new and ("swarm-up",) in steps:
                 require_none_refused()
