@@ -96,8 +96,10 @@ cd /pki && python3 - "$@" <<'PYTHON'
 import sys
 from pathlib import Path
 from standin import authority
+from standin.database import Database
 authority._DAYS = 3
-print("".join(authority.Authority(Path()).issue(sys.argv[1], sys.argv[1:])), end="")
+ca = authority.Authority(Path("server-ca-0.pem"), Path("server-ca-0-key.pem"), Database(Path("balena.db")))
+print("".join(ca.issue(sys.argv[1], sys.argv[1:])), end="")
 PYTHON
 """
 
