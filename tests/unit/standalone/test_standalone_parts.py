@@ -123,7 +123,7 @@ def test_upstreams_certificates_become_the_projects(upstream: dict[str, bytes], 
     assert (directory / "ca-0-key.pem").read_bytes() == upstream["/pki/ca-0-key.pem"]
     assert {path.name for path in directory.iterdir() if path.stat().st_mode & 0o077} == {
         *("api.jwks.json", "api.kid", "api.pem", "ca-0.pem", "ca-bundle.pem", "devices.rsa.key.pub"),
-        *("dhparam.pem", "ocsp.pem", "server-ca-0.pem", "vpn.pem"),
+        *("dhparam.pem", "issued.sql", "ocsp.pem", "server-ca-0.pem", "vpn.pem"),
     }
 
 
