@@ -2,7 +2,7 @@
 
     .venv.dev/bin/python bench/damaged_files.py
 
-Prints what is wrong, and how many cases were tried; exit status 1 where anything is wrong. Some 20 minutes.
+Prints what is wrong, and how many cases were tried; exit status 1 where anything is wrong. Some ten minutes.
 """
 
 import os

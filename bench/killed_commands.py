@@ -2,7 +2,7 @@
 
     .venv.dev/bin/python bench/killed_commands.py
 
-Prints a line for each command: how many points were tried, and what was wrong. Some 20 minutes.
+Prints a line for each command: how many points were tried, and what was wrong. Some ten minutes.
 """
 
 import os
