@@ -176,7 +176,7 @@ def test_the_ca_is_replaced_while_devices_work(deployed: Project, tmp_path: Path
 
     # Those that were missed come back.
     assert "phase 2 of 3" in step(deployed, "--back").stdout
-    assert rolled(deployed) == {"api", "registry", "s3", "vpn", "haproxy-certs"}
+    assert rolled(deployed) == {"api", "registry", "s3", "vpn", "balena-ca", "haproxy-certs"}
     assert tool(deployed, "pki", "sync").stdout.count("serves it") == 2
     assert failed(outside(deployed, old), SEEN_BY_CLIENTS) == []
     step(deployed)

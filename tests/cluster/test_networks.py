@@ -66,11 +66,11 @@ def attached() -> dict[str, set[str]]:
         }
 
 
-def created() -> dict[str, int]:
-    """How many tasks there have been of each service, as far as the swarm remembers (five for each slot)."""
+def created() -> dict[str, set[str]]:
+    """The tasks that there have been of each service, as far as the swarm remembers (five for each slot)."""
     with engine.current(lab=True).client() as client:
         cluster = state.read(client, STACK)
-    return {service.short_name: len(cluster.tasks_of(service)) for service in cluster.services}
+    return {service.short_name: {task.id for task in cluster.tasks_of(service)} for service in cluster.services}
 
 
 @pytest.fixture
@@ -112,7 +112,9 @@ def test_networks_change_without_a_cut(one_network: dict[str, set[str]], deploye
     assert attached() == one_network
     now = running()
     assert {name for name in now if now[name] != before[name]} == MOVED | {"api", "registry"}
-    assert {name: count - tasks[name] for name, count in created().items() if name in MOVED} == dict.fromkeys(MOVED, 1)
+    assert {
+        name: len(now_there - tasks[name]) for name, now_there in created().items() if name in MOVED
+    } == dict.fromkeys(MOVED, 1)
     assert load.failed == [] and load.done > 200
     results = verify.run(verify.CHECKS, to, lambda _: None)
     assert [result.line() for result in results if result.outcome != acceptance.GREEN[result.check.name]] == []

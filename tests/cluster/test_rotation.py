@@ -301,7 +301,7 @@ def test_no_phase_begins_where_another_machine_deployed_while_it_was_asked_for(
     with engine.current(lab=True).client() as client:
 
         def agreed_later(*_: object, **__: object) -> bool:
-            stored.save(client, STACK, b"others", {"ca": authority, "tokens": "others"}, "anna@laptop")
+            stored.save(client, STACK, b"others", {"ca": authority, "tokens": "others", "later": ""}, "anna@laptop")
             return True
 
         monkeypatch.setattr(Console, "confirm", agreed_later)

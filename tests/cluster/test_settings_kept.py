@@ -11,7 +11,7 @@ from openbalena.lab import Endpoint
 
 pytestmark = pytest.mark.cluster
 
-MARKS = {"ca": "a" * 64, "former": "", "tokens": "b" * 64}
+MARKS = {"ca": "a" * 64, "former": "", "tokens": "b" * 64, "later": "c" * 64}
 
 
 def test_they_outlive_the_stack_until_they_are_forgotten(lab: Endpoint) -> None:
