@@ -36,10 +36,10 @@ def between(
     those with data call none of each other. A service that is new meets others on both. `known` is what `names` gives.
     """
     running = {service.short_name: service for service in cluster.services}
-    has = {name: dict(_has(service, known)) for name, service in running.items()}
+    has = _attachments(cluster, known)
     wanted = {name: wants(document, name, stack) for name in document["services"]}
     left: Attachments = {net: None for name in wanted for net in has.get(name, ()) if net not in wanted[name]}
-    data = {service.short_name for service in demand.services(document, stack) if demand.data_volumes(service)}
+    data = _with_data(document, stack)
     made = {
         name: has[name] if name in data and name in has and _waits(name, has[name], wanted, data)
         else {**(left if name not in has and name not in data else has.get(name, {})), **nets}
@@ -58,8 +58,7 @@ def moved(document: Mapping[str, Any], stack: str, cluster: Cluster, known: Mapp
 
     While such a task is replaced nobody finds it by its name, and a task that starts meanwhile and needs it ends.
     """
-    has = {service.short_name: dict(_has(service, known)) for service in cluster.services}
-    data = [service.short_name for service in demand.services(document, stack) if demand.data_volumes(service)]
+    has, data = _attachments(cluster, known), _with_data(document, stack)
     return [name for name in data if name in has and has[name].keys() != wants(document, name, stack).keys()]
 
 
@@ -89,6 +88,15 @@ def wants(document: Mapping[str, Any], name: str, stack: str) -> Attachments:
 def _object_name(document: Mapping[str, Any], key: str, stack: str) -> str:
     described = document.get("networks", {}).get(key) or {}
     return str(described.get("name") or (key if described.get("external") else f"{stack}_{key}"))
+
+
+def _with_data(document: Mapping[str, Any], stack: str) -> list[str]:
+    return [service.short_name for service in demand.services(document, stack) if demand.data_volumes(service)]
+
+
+def _attachments(cluster: Cluster, known: Mapping[str, str]) -> dict[str, Attachments]:
+    """The networks that each running service has, by its short name."""
+    return {service.short_name: dict(_has(service, known)) for service in cluster.services}
 
 
 def _has(service: Service, known: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any] | None]]:

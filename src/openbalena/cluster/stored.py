@@ -58,13 +58,15 @@ def check(found: Stored | None, marks: Mapping[str, str], base: str) -> None:
     tokens that changed here since may be deployed, tokens that changed elsewhere may not be undone. The same with the
     CA's rotation, whose phase is in the mark; in its second phase another CA issues, and the swarm knows the former.
     """
+    if found is None:
+        return
     noted, later = [*base.split("\n"), ""][:2]
     # A version of this tool that knew no later tokens stored no mark of them.
-    if found is None or found.later in ("", marks["later"], later):
-        if found is None or (found.ca == marks["ca"] and found.tokens in (marks["tokens"], noted)):
-            return
-        if found.tokens == noted and found.ca == marks["former"]:
-            return
+    known = found.later in ("", marks["later"], later)
+    if known and found.ca == marks["ca"] and found.tokens in (marks["tokens"], noted):
+        return
+    if known and found.tokens == noted and found.ca == marks["former"]:
+        return
     what = (
         "with another CA and other tokens than those here"
         if found.ca != marks["ca"]

@@ -113,15 +113,15 @@ def stop(name: str) -> None:
     deadline = time.monotonic() + _STOP_BOUND
     pid = process(name)
     if pid is not None:
-        _kill(pid, _STOP_BOUND)
+        _kill(pid)
     while process(name) is not None or not _remove_cgroups(cgroup(name)):
         if time.monotonic() > deadline:
             raise OperationError(f"The processes of {name} did not end within {_STOP_BOUND:.0f} s of kill -9.")
         time.sleep(0.05)
 
 
-def _kill(pid: int, bound: float) -> None:
-    """Kill the process and wait until its last thread has ended, at most `bound` seconds.
+def _kill(pid: int) -> None:
+    """Kill the process and wait until its last thread has ended, at most _STOP_BOUND seconds.
 
     Its first thread may leave its namespaces, and so be found no longer, while another still holds the engine's socket
     open. A pidfd is readable once there is no thread left (pidfd_open(2)); process 1 of a PID namespace ends last.
@@ -132,7 +132,7 @@ def _kill(pid: int, bound: float) -> None:
         return
     try:
         signal.pidfd_send_signal(handle, signal.SIGKILL)
-        select.select([handle], [], [], bound)
+        select.select([handle], [], [], _STOP_BOUND)
     except ProcessLookupError:
         return
     finally:

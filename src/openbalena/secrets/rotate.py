@@ -29,11 +29,9 @@ def complete(project: Project) -> list[str]:
     """
     if not project.env_file.exists():
         return []
-    file = dotenv.read(project.env_file)
-    names = overlapping(file.values)
+    names = overlapping(dotenv.read(project.env_file).values)
     if names:
-        text = envfile.update(file, {PREVIOUS[name]: "" for name in names})
-        write_atomic(project.env_file.resolve(), text, 0o600)
+        write(project, {PREVIOUS[name]: "" for name in names})
     return names
 
 

@@ -108,18 +108,19 @@ def settled(cluster: Cluster, known: record.Record, login: Login) -> bool:
 def converged(cluster: Cluster, name: str) -> bool:
     """Whether tasks of the service run, as they were asked to. A move that was interrupted has left it without any."""
     service = one_service.find(cluster, name)
-    return (
-        service is not None
-        and judge(service, cluster).phase is Phase.CONVERGED
-        and any(task.wanted and task.state == "running" for task in cluster.tasks_of(service))
-    )
+    return service is not None and judge(service, cluster).phase is Phase.CONVERGED and bool(_running(cluster, name))
 
 
 def _mark(cluster: Cluster, login: Login) -> str:
     """The role, and the task of the database that runs."""
-    service = one_service.find(cluster, SERVICE)
+    return " ".join([login.role, *_running(cluster, SERVICE)])
+
+
+def _running(cluster: Cluster, name: str) -> list[str]:
+    """The ids of the service's tasks that run and are to run."""
+    service = one_service.find(cluster, name)
     tasks = cluster.tasks_of(service) if service else []
-    return " ".join([login.role, *sorted(task.id for task in tasks if task.wanted and task.state == "running")])
+    return sorted(task.id for task in tasks if task.wanted and task.state == "running")
 
 
 def _require(outcome: job.Outcome) -> None:
