@@ -20,7 +20,7 @@ class Display:
         self._console = context.console
         self._said: dict[str, str] = {}
 
-    def __call__(self, seen: list[Service]) -> None:
+    def __call__(self, seen: Sequence[Service]) -> None:
         """Show each service that is not as it was."""
         for service in seen:
             line = f"  {_MARKS[service.phase]}  {service.name:<16} {service.detail}"
