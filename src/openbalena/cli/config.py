@@ -7,21 +7,17 @@ Secrets have no option, since options can be read in the process list: set them 
 """
 
 import argparse
-import fcntl
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from openbalena import locks, settings
+from openbalena import settings
 from openbalena.cli.context import Context
 from openbalena.cli.questions import ask
 from openbalena.errors import OperationError, UsageError
-from openbalena.files import half_made, write_atomic
+from openbalena.files import write_atomic
 from openbalena.invocation import invocation
+from openbalena.operations.settings_lock import exclusive_lock
 from openbalena.secrets import pki, tokens
-from openbalena.secrets.directory import clear
 from openbalena.settings.plan import Plan, plan, shown
 from openbalena.settings.variables import variables
 from openbalena.standalone import takeover
@@ -49,11 +45,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.from_cluster:
         from openbalena.cli import from_cluster
 
-        with alone(project.directory):
+        with exclusive_lock(project.directory):
             return from_cluster.run(args, context)
     if args.take_over:
         raise UsageError("config: --take-over is for --from-cluster alone")
-    with alone(project.directory):
+    with exclusive_lock(project.directory):
         if reason := settings.put_aside(project):
             raise UsageError(reason)
         if not args.yes and sys.stdin.isatty() and sys.stderr.isatty():
@@ -98,51 +94,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
         ours = invocation(project, lab=context.lab)
         context.console.say(f"Next: {ours} swarm-init (a cluster), or {ours} up (this machine)")
     return 0
-
-
-@contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """Keep out whoever changes or reads the settings and the PKI below `directory`: two would make two sets of tokens.
-
-    The lock ends with the process. What runs that were killed left half made, with secrets in it, is removed. Raises
-    OperationError where the lock is taken.
-    """
-    with _locked(directory, fcntl.LOCK_EX, "changing or deploying"):
-        with suppress(OSError):  # where it cannot be removed, what the command does is told of that or does not need it
-            _clear(directory)
-        yield
-
-
-def unchanged(directory: Path) -> AbstractContextManager[None]:
-    """As `alone`, but let others read meanwhile: what is deployed is one state of the settings and the PKI."""
-    return _locked(directory, fcntl.LOCK_SH, "changing")
-
-
-@contextmanager
-def _locked(directory: Path, how: int, what: str) -> Iterator[None]:
-    with ExitStack() as held:
-        try:
-            held.enter_context(locks.locked(directory, how))
-        except BlockingIOError:
-            raise OperationError(
-                f"{directory}: another command is {what} the settings there: wait until it has ended"
-            ) from None
-        except OSError as error:
-            raise OperationError(f"{directory / locks.NAME}: cannot be opened: {error.strerror}") from None
-        yield
-
-
-def _clear(directory: Path) -> None:
-    """Nobody else writes there: every command that does has the lock."""
-    linked = Path(os.path.realpath(directory / ".env"))  # unlike Path.resolve it bears a link to itself
-    places = {directory: [".env", ".deployed"]}
-    if linked.name.startswith(".") and linked.parent.is_dir():  # under another name a backup may look like one
-        places.setdefault(linked.parent, []).append(linked.name)
-    for place, names in places.items():
-        for path in list(half_made(place, names)):
-            path.unlink()
-    if (directory / "pki").is_dir():
-        clear(directory / "pki")
 
 
 def _agreed(planned: Plan, context: Context, *, yes: bool) -> bool:

@@ -12,6 +12,7 @@ from openbalena.cli import nfs_options
 from openbalena.cli.context import Context
 from openbalena.errors import OperationError
 from openbalena.invocation import invocation
+from openbalena.operations.settings_lock import exclusive_lock
 
 if TYPE_CHECKING:
     from openbalena.standalone.deployment import Standalone
@@ -27,11 +28,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where the machine cannot use the export, or a volume's data would be hidden; nothing is changed."""
-    from openbalena.cli import config
     from openbalena.standalone import deployment, on_nfs
     from openbalena.storage import nfs
 
-    with config.alone(context.project.directory):
+    with exclusive_lock(context.project.directory):
         answers = nfs_options.answers(args, context)
         standalone = deployment.load(context.project, lab=context.lab, extra=answers, nfs=False)
         nfs.require_server(standalone.settings, "nfs-setup")

@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from openbalena import settings
-from openbalena.cli.config import alone
 from openbalena.cli.context import Context
 from openbalena.cli.numbers import seconds
 from openbalena.errors import UsageError
 from openbalena.invocation import invocation
+from openbalena.operations.settings_lock import exclusive_lock
 from openbalena.settings import Settings
 
 # cert-manager, entry.sh (balena-io/cert-manager): a start renews what has less than 7 days to go.
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.action == "sync":
         from openbalena.cli import pki_here, pki_sync
 
-        with alone(context.project.directory):
+        with exclusive_lock(context.project.directory):
             values = settings.configured(context.project)
             if here := pki_here.find(context, values):
                 pki_here.sync(here, context, values)
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.action == "show":
         return _show(args, context, values)
     if args.action == "renew":
-        with alone(context.project.directory):
+        with exclusive_lock(context.project.directory):
             return _renew(args, context, values)
     replace(args, context, values)
     ours = invocation(context.project, lab=context.lab)
@@ -87,7 +87,7 @@ def replace(args: argparse.Namespace, context: Context, values: Settings) -> Non
         )
     from openbalena.secrets import renew
 
-    with alone(context.project.directory):
+    with exclusive_lock(context.project.directory):
         # A step of the CA's rotation that was cut off would put its own certificate in the imported one's place.
         renew.require(Path(values["PKI_DIR"]), values["DNS_TLD"])
         (_remove if args.remove else _import)(args, context, values)

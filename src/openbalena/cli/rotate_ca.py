@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from openbalena import settings
 from openbalena.cli import pki_sync
-from openbalena.cli.config import alone
 from openbalena.cli.context import Context
 from openbalena.errors import OperationError, UsageError
 from openbalena.invocation import invocation
+from openbalena.operations.settings_lock import exclusive_lock
 from openbalena.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from openbalena.secrets import replace
     from openbalena.secrets.check import problems
 
-    with alone(context.project.directory):
+    with exclusive_lock(context.project.directory):
         values = settings.configured(context.project)
         directory = Path(values["PKI_DIR"])
         if replace.pending(directory):

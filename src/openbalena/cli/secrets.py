@@ -15,12 +15,12 @@ rotate CA    the next phase of replacing the private CA in a running cluster; ea
 import argparse
 from typing import TYPE_CHECKING
 
-from openbalena.cli.config import alone
 from openbalena.cli.context import Context
 from openbalena.cli.numbers import whole
 from openbalena.cli.rotate_ca import ADVISED_DAYS
 from openbalena.errors import UsageError
 from openbalena.invocation import invocation
+from openbalena.operations.settings_lock import exclusive_lock
 from openbalena.settings.variables import variables
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _rotate(args: argparse.Namespace, context: Context, compiled: "Compiled") ->
         console.say("Nothing was changed.")
         return 1
     command = "swarm-up"
-    with alone(context.project.directory):
+    with exclusive_lock(context.project.directory):
         if args.name == "DB_PASSWORD":
             from openbalena import database_login
 

@@ -11,6 +11,7 @@ from openbalena.cli import nfs_options
 from openbalena.cli.context import Context
 from openbalena.errors import OperationError
 from openbalena.invocation import invocation
+from openbalena.operations.settings_lock import exclusive_lock
 
 if TYPE_CHECKING:
     from openbalena.cluster.engine import Engine
@@ -29,13 +30,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where a node cannot use the export: each is named with the reason, and nothing is changed."""
     from openbalena import deployment
-    from openbalena.cli import config
     from openbalena.cluster import engine as engines
     from openbalena.cluster import lock
     from openbalena.stack.emit import dump
     from openbalena.storage import nfs
 
-    with config.alone(context.project.directory):
+    with exclusive_lock(context.project.directory):
         answers = nfs_options.answers(args, context)
         loaded = deployment.load(context.project, lab=context.lab, extra=answers)
         nfs.require_server(loaded.settings)

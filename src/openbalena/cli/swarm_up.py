@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from openbalena.cli.config import unchanged
 from openbalena.cli.context import Context
 from openbalena.cli.numbers import seconds
 from openbalena.errors import OperationError
+from openbalena.operations.settings_lock import shared_lock
 
 if TYPE_CHECKING:
     from openbalena.cluster.engine import Engine
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.dry_run:
         return _dry_run(*_loaded(context), context)
     # What is rendered and what is kept in the swarm are read one after the other.
-    with unchanged(context.project.directory):
+    with shared_lock(context.project.directory):
         code = _up(args, context, *_loaded(context))
         if args.no_wait or not (names := rotate.complete(context.project)):
             return code
