@@ -104,7 +104,8 @@ class Engine:
                 connection = docker.DockerClient(base_url=url, timeout=_CONNECT, version="auto")
             except (docker.errors.DockerException, requests.RequestException, OSError) as error:
                 raise OperationError(self._unreachable(words() or _reason(error, url))) from error
-            connection.api.timeout = timeout
+            # requests takes fractions of a second; the stubs say int.
+            connection.api.timeout = timeout  # type: ignore[assignment]
             # What the caller itself does with files and pipes is not the engine's failure: no OSError here.
             try:
                 yield connection

@@ -5,15 +5,12 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from openbalena.verify.check import CheckError, Suspect, expect
 from openbalena.verify.target import Target
-from openbalena.verify.web import Web
-
-if TYPE_CHECKING:
-    import httpx
+from openbalena.verify.web import Response, Web
 
 # Logins, and uses of each: with round robin and two replicas each token is tried at both, whatever else is going on.
 _LOGINS, _USES = 4, 4
@@ -111,12 +108,12 @@ def resource(target: Target) -> str:
 
 def ask(
     target: Target, method: str, address: str, path: str, token: str, fields: Mapping[str, object] | None = None
-) -> "httpx.Response":
+) -> Response:
     """A request to the api in the session, or with the key, that `token` is."""
     return Web(target).request(method, address, "api", path, json=fields, headers=bearer(token))
 
 
-def rows(answer: "httpx.Response") -> list[dict[str, Any]]:
+def rows(answer: Response) -> list[dict[str, Any]]:
     """The resources that the api answers with; none where it refuses."""
     return list(answer.json()["d"]) if answer.status_code == 200 else []
 

@@ -3,13 +3,10 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from openbalena.verify.target import Target
-from openbalena.verify.web import UnreachableError
-
-if TYPE_CHECKING:
-    import httpx
+from openbalena.verify.web import Response, UnreachableError
 
 Outcome = Literal["ok", "FAIL", "skip"]
 
@@ -37,7 +34,7 @@ class SkipCheckError(Exception):
     """The check does not apply here; the message is the reason."""
 
 
-def expect(answer: "httpx.Response", status: int, what: str, todo: str, suspect: Suspect) -> "httpx.Response":
+def expect(answer: Response, status: int, what: str, todo: str, suspect: Suspect) -> Response:
     """`answer`, which has to have `status`. Raises CheckError, which says that `what` answered something else."""
     if answer.status_code != status:
         raise CheckError(f"{what} answered {answer.status_code}", todo, suspect)

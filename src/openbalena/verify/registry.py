@@ -7,16 +7,12 @@ import hashlib
 import json
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from openbalena.verify.account import bearer
 from openbalena.verify.check import CheckError, Suspect, expect
 from openbalena.verify.target import Target
-from openbalena.verify.web import Web
-
-if TYPE_CHECKING:
-    import httpx
+from openbalena.verify.web import Response, Web
 
 _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 _CONFIG = "application/vnd.docker.container.image.v1+json"
@@ -39,7 +35,7 @@ class _Transfer:
 
     def ask(
         self, method: str, path: str, content: bytes | None = None, kind: str = "application/octet-stream"
-    ) -> "httpx.Response":
+    ) -> Response:
         """A request to the registry, authenticated; goes to the next address."""
         self.turn += 1
         headers = {**bearer(self.token), "Accept": f"{_MANIFEST}, */*"}
@@ -144,13 +140,13 @@ def token(target: Target, repository: str, turn: int) -> str:
     return str(answer.json()["token"])
 
 
-def _location(answer: "httpx.Response") -> str:
+def _location(answer: Response) -> str:
     """Path and query of where an upload goes on."""
     url = urlsplit(answer.headers["Location"])
     return f"{url.path}?{url.query}" if url.query else url.path
 
 
-def _expect(answer: "httpx.Response", status: int, what: str) -> None:
+def _expect(answer: Response, status: int, what: str) -> None:
     if answer.status_code == status:
         return
     errors = _errors(answer)
@@ -164,7 +160,7 @@ def _expect(answer: "httpx.Response", status: int, what: str) -> None:
     raise CheckError(f"{what} answered {answer.status_code}{errors}", "see the registry's logs", Suspect("registry"))
 
 
-def _errors(answer: "httpx.Response") -> str:
+def _errors(answer: Response) -> str:
     """The registry's error codes, as ` (CODE, CODE)`; "" where the answer has none."""
     try:
         codes = [str(error["code"]) for error in answer.json()["errors"]]

@@ -271,7 +271,7 @@ def test_a_reader_that_goes_away_is_no_failure_of_ours(tmp_path):
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-HEAVY = {"docker", "rich", "httpx", "cryptography", "pydantic", "requests"}
+HEAVY = {"docker", "urllib3", "cryptography", "pydantic", "requests"}
 
 
 @pytest.mark.parametrize("name", sorted({command.module for command in COMMANDS}))
