@@ -8,9 +8,18 @@ class OpenBalenaError(Exception):
 
 
 class UsageError(OpenBalenaError):
-    """Wrong use or wrong configuration: names the file and line or the variable, what was expected, what to do."""
+    """Wrong use or wrong configuration: names the file and line or the variable, what was expected, what to do.
+
+    `where` is the place in a file (path, line, column; both count from 1) if there is one. `str()` puts it before
+    `message`, as `path:line:column: message`.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, *, where: tuple[str, int, int] | None = None) -> None:
+        super().__init__(message if where is None else f"{':'.join(map(str, where))}: {message}")
+        self.message = message
+        self.where = where
 
 
 class OperationError(OpenBalenaError):

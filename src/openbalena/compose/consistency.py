@@ -10,11 +10,11 @@ def check(project: Project) -> None:
     services = project.services
     for name, service in services.items():
         if not {"image", "build", "provider"} & set(service):
-            raise UsageError(f"{services.at(name)}: {name} needs an image or a build context")
+            raise UsageError(f"{name} needs an image or a build context", where=services.at(name))
         for other, condition in (service.get("depends_on") or {}).items():
             if other not in services and condition.get("required", True):
                 place = service["depends_on"].at(other)
-                raise UsageError(f"{place}: {name} depends on {other}, which is not among the chosen services")
+                raise UsageError(f"{name} depends on {other}, which is not among the chosen services", where=place)
     finished: set[str] = set()
     for name in services:
         _visit(services, name, finished)
@@ -29,7 +29,7 @@ def _visit(services: Map, start: str, finished: set[str]) -> None:
         for other in following:
             if other in path:
                 chain = " → ".join([*path[path.index(other) :], other])
-                raise UsageError(f"{services.at(other)}: services depend on each other in a circle: {chain}")
+                raise UsageError(f"services depend on each other in a circle: {chain}", where=services.at(other))
             if other in services and other not in finished:
                 pending.append((other, iter(services[other].get("depends_on") or ())))
                 break

@@ -6,7 +6,7 @@ from typing import Any
 
 from openbalena.compose.merge import merge_maps
 from openbalena.compose.paths import is_file, service_paths
-from openbalena.compose.tree import Map, settle
+from openbalena.compose.tree import Map, Position, settle
 from openbalena.errors import UsageError
 
 ReadFile = Callable[[Path], Map]
@@ -40,15 +40,15 @@ def _service(
     place = service.at("extends")
     if (path, name) in seen:
         chain = " → ".join(step for _, step in [*seen, (path, name)])
-        raise UsageError(f"{place}: services extend each other in a circle: {chain}")
-    base_name, file = _target(service["extends"], f"{place}")
+        raise UsageError(f"services extend each other in a circle: {chain}", where=place)
+    base_name, file = _target(service["extends"], place)
     seen = (*seen, (path, name))
     if file is None:
         if base_name not in services:
-            raise UsageError(f"{place}: there is no service {base_name} in this file to extend")
+            raise UsageError(f"there is no service {base_name} in this file to extend", where=place)
         base = _service(services, base_name, path, directory, read, seen)
     else:
-        base = _from_file(base_name, directory / file, str(place), read, seen)
+        base = _from_file(base_name, directory / file, place, read, seen)
     own = service.copy()
     del own["extends"]
     if not isinstance(base, Map):
@@ -56,20 +56,20 @@ def _service(
     return merge_maps(base, own, "services.*")
 
 
-def _from_file(name: str, path: Path, place: str, read: ReadFile, seen: tuple[tuple[Path, str], ...]) -> Any:
+def _from_file(name: str, path: Path, place: Position, read: ReadFile, seen: tuple[tuple[Path, str], ...]) -> Any:
     if not is_file(path):
-        raise UsageError(f"{place}: there is no file {path} to extend a service of")
+        raise UsageError(f"there is no file {path} to extend a service of", where=place)
     services = read(path).get("services")
     if not isinstance(services, Map) or name not in services:
-        raise UsageError(f"{place}: there is no service {name} in {path}")
+        raise UsageError(f"there is no service {name} in {path}", where=place)
     base = settle(_service(services, name, path, path.parent, read, seen))
     return service_paths(base, path.parent) if isinstance(base, Map) else base
 
 
-def _target(value: Any, place: str) -> tuple[str, str | None]:
+def _target(value: Any, place: Position) -> tuple[str, str | None]:
     if isinstance(value, str):
         return value, None
     if isinstance(value, Map) and isinstance(value.get("service"), str):
         file = value.get("file")
         return value["service"], str(file) if file else None
-    raise UsageError(f"{place}: extends takes a service's name, or service: and file:")
+    raise UsageError("extends takes a service's name, or service: and file:", where=place)

@@ -38,10 +38,10 @@ def _description(item: Any, directory: Path, position: Position) -> tuple[list[P
     described = item if isinstance(item, Map) else Map([("path", item)], position)
     paths = [directory / str(path) for path in as_sequence(described.get("path"))]
     if not paths:
-        raise UsageError(f"{position}: include takes a file's path, or path: with project_directory: and env_file:")
+        raise UsageError("include takes a file's path, or path: with project_directory: and env_file:", where=position)
     for path in paths:
         if not is_file(path):
-            raise UsageError(f"{position}: there is no file {path} to include")
+            raise UsageError(f"there is no file {path} to include", where=position)
     chosen = described.get("project_directory")
     base = directory / str(chosen) if chosen else paths[0].parent
     env_files = [directory / str(path) for path in as_sequence(described.get("env_file"))]
@@ -61,8 +61,9 @@ def _join(tree: Map, included: Map) -> Map:
         for name, value in theirs.items():
             if name in merged and plain(merged[name]) != plain(value):
                 raise UsageError(
-                    f"{merged.at(name)}: {section}.{name} is said differently at {theirs.at(name)}, which is included:"
-                    " rename one, or list both files below one include's path"
+                    f"{section}.{name} is said differently at {theirs.at(name)}, which is included:"
+                    " rename one, or list both files below one include's path",
+                    where=merged.at(name),
                 )
             merged.put(name, value, theirs.at(name))
         joined.put(section, merged, theirs.position)

@@ -102,7 +102,7 @@ class Interpolator:
         try:
             return self._replace(text, position)
         except MalformedError as error:
-            raise UsageError(f"{position}: {error}") from None
+            raise UsageError(str(error), where=position) from None
 
     def _replace(self, text: str, position: Position, depth: int = 0) -> str:
         if depth > MAXIMUM_DEPTH:
@@ -122,7 +122,7 @@ class Interpolator:
         if kind == "-":
             return word
         if kind == "?":
-            raise UsageError(f"{position}: {variable.name} has to be set{': ' + word if word else ''}")
+            raise UsageError(f"{variable.name} has to be set{': ' + word if word else ''}", where=position)
         self.unset.setdefault(variable.name, position)
         return ""
 

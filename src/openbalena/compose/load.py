@@ -43,7 +43,7 @@ class _Loader:
             if document is None:
                 continue
             if not isinstance(document, Map):
-                raise UsageError(f"{path}:1:1: a Compose file is a mapping with services: at its top")
+                raise UsageError("a Compose file is a mapping with services: at its top", where=Position(str(path), 1, 1))
             merged = merge_maps(merged, document, "") if merged is not None else document
         return merged if merged is not None else Map(position=Position(str(path), 1, 1))
 
@@ -67,12 +67,12 @@ def _check_shape(tree: Map) -> None:
     """Raise UsageError where a section is no mapping, or a service is none."""
     for section in include.SECTIONS:
         if tree.get(section) is not None and not isinstance(tree[section], Map):
-            raise UsageError(f"{tree.at(section)}: {section} is a mapping of names")
+            raise UsageError(f"{section} is a mapping of names", where=tree.at(section))
     services: Map = tree.get("services") or Map()
     for name, service in services.items():
         if not isinstance(service, Map):
             raise UsageError(
-                f"{services.at(name)}: the service {name} is no mapping: it needs an image or a build context"
+                f"the service {name} is no mapping: it needs an image or a build context", where=services.at(name)
             )
 
 
@@ -87,7 +87,7 @@ class _Include:
         for path in files:
             if path in seen:
                 chain = " → ".join(str(step) for step in [*seen, path])
-                raise UsageError(f"{place}: files include each other in a circle: {chain}")
+                raise UsageError(f"files include each other in a circle: {chain}", where=place)
         return _Loader(environment, outer.interpolate, seen, outer.unset).load(files, directory)
 
 

@@ -48,11 +48,11 @@ def merge(base: Any, over: Any, pattern: str = "", position: Position | None = N
         if over is None:
             return base
         if not isinstance(over, Map):
-            raise UsageError(f"{position or base.position}: this cannot replace the mapping at {base.position}")
+            raise UsageError(f"this cannot replace the mapping at {base.position}", where=position or base.position)
         return merge_maps(base, over, pattern)
     if isinstance(base, Seq) and over is not None:
         if not isinstance(over, Seq):
-            raise UsageError(f"{position or base.position}: this cannot replace the list at {base.position}")
+            raise UsageError(f"this cannot replace the list at {base.position}", where=position or base.position)
         return unique(_joined(base, over), pattern)
     return base if over is None and isinstance(base, Seq) else over
 

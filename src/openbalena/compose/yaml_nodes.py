@@ -79,10 +79,10 @@ class _Builder:
         if isinstance(event, yaml.AliasEvent):
             value = self.anchors.get(str(event.anchor), self)
             if value is self:
-                raise UsageError(f"{self.position(event)}: there is no anchor {event.anchor} before this")
+                raise UsageError(f"there is no anchor {event.anchor} before this", where=self.position(event))
             if value is _OPEN:
                 raise UsageError(
-                    f"{self.position(event)}: the anchor {event.anchor} contains itself: take the alias out"
+                    f"the anchor {event.anchor} contains itself: take the alias out", where=self.position(event)
                 )
             return value
         if event.anchor:
@@ -92,7 +92,7 @@ class _Builder:
         else:
             self.depth += 1
             if self.depth > MAXIMUM_DEPTH:
-                raise UsageError(f"{self.position(event)}: nested more than {MAXIMUM_DEPTH} times")
+                raise UsageError(f"nested more than {MAXIMUM_DEPTH} times", where=self.position(event))
             value = self._mapping(event) if isinstance(event, yaml.MappingStartEvent) else self._sequence(event)
             self.depth -= 1
         if event.tag == "!reset":
@@ -123,13 +123,13 @@ class _Builder:
         while not isinstance(event := self.parser.get_event(), yaml.MappingEndEvent):
             position = self.position(event)
             if not isinstance(event, yaml.ScalarEvent):
-                raise UsageError(f"{position}: a key has to be text")
+                raise UsageError("a key has to be text", where=position)
             key: str = event.value
             if key == "<<" and event.implicit[0]:
                 merged.extend(self._merge_sources(self.parser.get_event()))
                 continue
             if key in mapping:
-                raise UsageError(f"{position}: {key} is here a second time (first: line {mapping.at(key).line})")
+                raise UsageError(f"{key} is here a second time (first: line {mapping.at(key).line})", where=position)
             if event.anchor:
                 self.anchors[event.anchor] = key
             mapping.put(key, self.build(self.parser.get_event()), position)
@@ -140,7 +140,7 @@ class _Builder:
         sources = list(value) if isinstance(value, Seq) else [value]
         for source in sources:
             if not isinstance(source, Map):
-                raise UsageError(f"{self.position(event)}: << takes a mapping or a list of mappings")
+                raise UsageError("<< takes a mapping or a list of mappings", where=self.position(event))
         return sources
 
 
@@ -162,12 +162,12 @@ def parse(text: str, file: str, interpolate: Interpolate | None = None) -> list[
         return _Builder(yaml.CBaseLoader(text), file, interpolate).documents()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = Position(file, mark.line + 1, mark.column + 1) if mark else file
-        raise UsageError(f"{place}: this is no YAML: {error.problem or error.context}") from None
+        place = Position(file, mark.line + 1, mark.column + 1) if mark else Position(file, 1, 1)
+        raise UsageError(f"this is no YAML: {error.problem or error.context}", where=place) from None
     except yaml.reader.ReaderError as error:
         # libyaml counts bytes.
         before = text.encode()[: error.position].decode(errors="ignore")
         place = Position(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
-        raise UsageError(f"{place}: this is no YAML: {error.reason}") from None
+        raise UsageError(f"this is no YAML: {error.reason}", where=place) from None
     except (yaml.YAMLError, UnicodeError) as error:
-        raise UsageError(f"{file}:1:1: this is no YAML: {error}") from None
+        raise UsageError(f"this is no YAML: {error}", where=Position(file, 1, 1)) from None

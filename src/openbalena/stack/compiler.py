@@ -119,12 +119,12 @@ class _Compilation:
         for key in (content.key, content.path.partition("/")[2]):
             if key in declared:
                 said = f"x-swarm.secret_env makes a secret {content.key} in the file {content.path}"
-                raise UsageError(f"{declared.at(key)}: secrets.{key}: {said}: choose another name for this one")
+                raise UsageError(f"secrets.{key}: {said}: choose another name for this one", where=declared.at(key))
 
     def _pin(self, service: Service, name: str, place: Position) -> None:
         mounts = service.target.get("volumes", ())
         if not any(mount["type"] == "volume" and mount.get("source") == name for mount in mounts):
-            raise UsageError(f"{place}: x-swarm.stateful names {name}, which the service does not mount")
+            raise UsageError(f"x-swarm.stateful names {name}, which the service does not mount", where=place)
         add_constraint(service, f"node.labels.openbalena.data.{name} == true", "x-swarm")
         deploy = service.target.get("deploy", {})
         if deploy.get("mode") == "global" or deploy.get("replicas", 1) != 1:

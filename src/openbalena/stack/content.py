@@ -61,7 +61,7 @@ def described(kind: str, key: str, written: Map, project: str, environment: Mapp
     elif "file" in written:
         source = Path(str(written["file"]))
     else:
-        raise UsageError(f"{written.position}: the {kind} {key} has to say file, content, environment or external")
+        raise UsageError(f"the {kind} {key} has to say file, content, environment or external", where=written.position)
     content = content_file(kind, key, key, project, text, source)
     # A name that the Compose file gives wins over the one that follows from the project's.
     return replace(content, name=str(written["name"])) if written.get("name") else content
@@ -121,15 +121,17 @@ def secret_env(service: Map, name: str, words: Words, project: str, interpolated
     wanted = words.secret_env or Map()
     target, keys = wanted.get("target"), wanted.get("keys")
     if not isinstance(target, str) or not isinstance(keys, Seq) or set(wanted) - {"target", "keys"}:
-        raise UsageError(f"{wanted.position}: x-swarm.secret_env takes target: and keys:")
+        raise UsageError("x-swarm.secret_env takes target: and keys:", where=wanted.position)
     environment: Map = service.get("environment", Map()).copy()
     lines = []
     for key, place in keys.located():
         if environment.get(key) is None:
-            raise UsageError(f"{place}: x-swarm.secret_env names {key}, which the service's environment does not set")
+            raise UsageError(
+                f"x-swarm.secret_env names {key}, which the service's environment does not set", where=place
+            )
         value = environment.pop(key)
         if "\n" in value:
-            raise UsageError(f"{place}: {key} has a line break, which a file of KEY=value lines cannot hold")
+            raise UsageError(f"{key} has a line break, which a file of KEY=value lines cannot hold", where=place)
         lines.append(f"{key}={value}\n")
     key = f"{name}-env"
     content = content_file("secret", key, f"{name}.env", project, "".join(lines) if interpolated else None, None)

@@ -63,7 +63,7 @@ def _service(service: Map) -> tuple[Map, Words]:
 
 def _mapping(value: Any, place: Position) -> Map:
     if not isinstance(value, Map):
-        raise UsageError(f"{place}: x-swarm: expected a mapping")
+        raise UsageError("x-swarm: expected a mapping", where=place)
     return value
 
 
@@ -76,7 +76,7 @@ def leave_out(service: Map, without: Map) -> tuple[Map, list[Diagnostic]]:
     for key, reason in without.items():
         place = without.at(key)
         if key not in kept:
-            raise UsageError(f"{place}: x-swarm.without names {key}, which the service does not have: take it out")
+            raise UsageError(f"x-swarm.without names {key}, which the service does not have: take it out", where=place)
         if isinstance(reason, Map):
             kept[key] = _less(kept[key], key, reason)
             notes += [_note(reason.at(item), f"{key}.{item}", text) for item, text in reason.items()]
@@ -88,7 +88,7 @@ def leave_out(service: Map, without: Map) -> tuple[Map, list[Diagnostic]]:
 
 def _note(place: Position, key: str, reason: Any) -> Diagnostic:
     if not isinstance(reason, str) or not reason.strip():
-        raise UsageError(f"{place}: x-swarm.without: {key} needs a reason, as text")
+        raise UsageError(f"x-swarm.without: {key} needs a reason, as text", where=place)
     return Diagnostic(place, key, Severity.NOTE, f"left out: {reason}")
 
 
@@ -106,7 +106,7 @@ def _less(value: Any, key: str, reasons: Map) -> Any:
             else:
                 kept.put(item, place)
     else:
-        raise UsageError(f"{reasons.position}: x-swarm.without: {key} has no items: give it one reason")
+        raise UsageError(f"x-swarm.without: {key} has no items: give it one reason", where=reasons.position)
     for name in names - found:
-        raise UsageError(f"{reasons.at(name)}: x-swarm.without: {key} has no item {name}: take it out")
+        raise UsageError(f"x-swarm.without: {key} has no item {name}: take it out", where=reasons.at(name))
     return kept

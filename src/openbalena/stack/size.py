@@ -15,5 +15,5 @@ def in_bytes(value: Any, position: Position) -> Any:
         return value
     match = _SIZE.fullmatch(str(value).strip())
     if not match:
-        raise UsageError(f"{position}: expected a size such as 64m")
+        raise UsageError("expected a size such as 64m", where=position)
     return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))

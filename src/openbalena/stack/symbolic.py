@@ -25,18 +25,19 @@ def check(value: Any, position: Position | None = None) -> None:
         try:
             pieces = list(scan(value))
         except MalformedError as error:
-            raise UsageError(f"{position}: {error}") from None
+            raise UsageError(str(error), where=position) from None
         outside = value
         for piece in pieces:
             if isinstance(piece, Variable):
                 outside = outside.replace(value[piece.start : piece.end], "", 1)
                 if mangled(piece):
                     raise UsageError(
-                        f"{position}: `docker stack` mangles {value[piece.start : piece.end]}: write a flat form with"
-                        "out - ? } $ in its text, or move the variable into x-swarm.secret_env"
+                        f"`docker stack` mangles {value[piece.start : piece.end]}: write a flat form with"
+                        "out - ? } $ in its text, or move the variable into x-swarm.secret_env",
+                        where=position,
                     )
         if _LONE.search(outside.replace("$$", "")):
-            raise UsageError(f"{position}: `docker stack` refuses a dollar sign that starts no variable: write $$")
+            raise UsageError("`docker stack` refuses a dollar sign that starts no variable: write $$", where=position)
 
 
 def mangled(variable: Variable) -> bool:

@@ -50,12 +50,8 @@ def _file(path: Path, stacks: list[compose.Project]) -> list[Diagnostic]:
 
 
 def _from_error(error: UsageError, path: Path) -> Diagnostic:
-    place, _, message = str(error).partition(": ")
-    file, _, rest = place.partition(":")
-    line, _, column = rest.partition(":")
-    if line.isdigit() and column.isdigit():
-        return Diagnostic(Position(file, int(line), int(column)), "syntax", Severity.ERROR, message)
-    return Diagnostic(Position(str(path), 1, 1), "syntax", Severity.ERROR, str(error))
+    position = Position(*error.where) if error.where else Position(str(path), 1, 1)
+    return Diagnostic(position, "syntax", Severity.ERROR, error.message)
 
 
 def _is_source(tree: Map) -> bool:

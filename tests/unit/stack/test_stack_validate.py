@@ -153,3 +153,11 @@ def test_exit_codes_and_output(tmp_path: Path, text: str | None, status: int) ->
                 assert json.loads(done.stdout)[0]["line"] == 2
             else:
                 assert done.stdout.startswith(f"{path}:2:1: name: ")
+
+
+def test_error_of_the_loader_keeps_its_place_in_a_file_with_a_colon(tmp_path: Path) -> None:
+    path = tmp_path / "a:b.yml"
+    path.write_text("services:\n  a: [x\n")
+    (error,) = validate([path])
+    assert (error.position, error.rule) == ((str(path), 3, 1), "syntax")
+    assert error.meaning.startswith("this is no YAML: "), "without the place"

@@ -33,7 +33,7 @@ def model(tree: Map, source: Source) -> Map:
     """The chosen services of `tree` in normal form, and the resources that they use."""
     for key in tree:
         if key not in _TOP and not key.startswith("x-"):
-            raise UsageError(f"{tree.at(key)}: a Compose file has no key {key} at its top")
+            raise UsageError(f"a Compose file has no key {key} at its top", where=tree.at(key))
     services, declared = Map(position=tree.at("services")), mapping(tree.get("services"), tree.at("services"))
     resources.require_names("services", declared)
     for name, written in declared.items():
@@ -101,7 +101,7 @@ def _file_variables(item: Any, place: Position, environment: Mapping[str, str]) 
     path = Path(text(described.get("path"), place))
     if not is_file(path):
         if described.get("required", True):
-            raise UsageError(f"{place}: there is no environment file {path}")
+            raise UsageError(f"there is no environment file {path}", where=place)
         return {}
     return _raw(path) if described.get("format") == "raw" else dotenv.read(path, environment).values
 
@@ -122,7 +122,7 @@ def _used(section: str, services: Map, described: Map) -> Map:
     for normal in services.values():
         for name, place in _references(section, normal):
             if name not in described and not (section == "networks" and name == "default"):
-                raise UsageError(f"{place}: {section} has no {name}: declare it at the file's top")
+                raise UsageError(f"{section} has no {name}: declare it at the file's top", where=place)
             used.setdefault(name, place)
     kept = Map(position=described.position)
     for name, value in described.items():

@@ -21,7 +21,7 @@ _LONG = fields(
 def normalise(value: Any, position: Position) -> Seq:
     """Every port in long form, ranges expanded, `mode: ingress` and `protocol: tcp` where nothing else is said."""
     if not isinstance(value, Seq):
-        raise UsageError(f"{position}: ports is a list")
+        raise UsageError("ports is a list", where=position)
     ports = Seq(value.position)
     for item, place in value.located():
         for port in _long(item, place) if isinstance(item, Map) else _short(text(item, place), place):
@@ -36,7 +36,7 @@ def _target(value: Any, place: Position) -> Any:
 def _long(item: Map, place: Position) -> list[Map]:
     port = _LONG(item, place)
     if "target" not in port:
-        raise UsageError(f"{place}: a port has to say its target, the port in the container")
+        raise UsageError("a port has to say its target, the port in the container", where=place)
     port.setdefault("mode", "ingress")
     port.setdefault("protocol", "tcp")
     return [port]
@@ -54,7 +54,7 @@ def _short(written: str, place: Position) -> list[Map]:
     elif len(targets) == 1:
         pairs = [(targets[0], published)]
     else:
-        raise UsageError(f"{place}: {written}: the ranges of ports differ in length")
+        raise UsageError(f"{written}: the ranges of ports differ in length", where=place)
     return [_port(inside, outer, address, protocol.lower(), place) for inside, outer in pairs]
 
 
@@ -75,7 +75,7 @@ def _parts(body: str, place: Position) -> tuple[str, str, str]:
     if body.startswith("["):
         address, bracket, rest = body[1:].partition("]:")
         if not bracket:
-            raise UsageError(f"{place}: an IPv6 address is written [address]:published:target")
+            raise UsageError("an IPv6 address is written [address]:published:target", where=place)
         parts = [address, *split(rest)]
     else:
         parts = split(body)
@@ -83,7 +83,7 @@ def _parts(body: str, place: Position) -> tuple[str, str, str]:
         parts = [":".join(parts[:-2]), *parts[-2:]]
     parts = [""] * (3 - len(parts)) + parts
     if len(parts) != 3 or not parts[2]:
-        raise UsageError(f"{place}: a port is written [[address:]published:]target[/protocol]")
+        raise UsageError("a port is written [[address:]published:]target[/protocol]", where=place)
     return parts[0], parts[1], parts[2]
 
 
@@ -94,5 +94,5 @@ def _numbers(ports: str, place: Position) -> list[str]:
     match = _RANGE.fullmatch(ports)
     first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not match or not 0 <= first <= last <= 65535:
-        raise UsageError(f"{place}: {ports} is no port and no range of ports from 1 to 65535")
+        raise UsageError(f"{ports} is no port and no range of ports from 1 to 65535", where=place)
     return [str(port) for port in range(first, last + 1)]

@@ -20,7 +20,7 @@ def content_references(value: Any, position: Position) -> Seq:
         short = Map([("source", text(item, place))], place) if not isinstance(item, Map) else item
         reference = fields(known, "a reference")(short, place)
         if "source" not in reference:
-            raise UsageError(f"{place}: a reference in long form has to say its source")
+            raise UsageError("a reference in long form has to say its source", where=place)
         references.put(reference, place)
     return references
 
@@ -36,10 +36,11 @@ def mode(value: Any, position: Position) -> Any:
     if isinstance(value, str) and _OCTAL.fullmatch(value):
         return int(value, 8)
     if type(value) is not int or not 0 <= value <= 0o7777:
-        raise UsageError(f'{position}: mode: expected a file mode such as "0400"')
+        raise UsageError('mode: expected a file mode such as "0400"', where=position)
     digits = str(value)
     if _DIGITS.fullmatch(digits) and sorted(digits, reverse=True) == list(digits):
         raise UsageError(
-            f'{position}: mode: the number {digits} is 0{value:o} as a file mode: write "0{digits}" (or "0{value:o}")'
+            f'mode: the number {digits} is 0{value:o} as a file mode: write "0{digits}" (or "0{value:o}")',
+            where=position,
         )
     return value

@@ -62,7 +62,9 @@ def require_names(section_name: str, section: Map) -> None:
     """Raise UsageError for a key of `section` that Compose takes for no name."""
     for key in section:
         if not _NAME.fullmatch(key):
-            raise UsageError(f"{section.at(key)}: {section_name}: expected a name of letters, digits, `.`, `_` and `-`")
+            raise UsageError(
+                f"{section_name}: expected a name of letters, digits, `.`, `_` and `-`", where=section.at(key)
+            )
 
 
 def _one(section_name: str, value: Any, position: Position) -> Map:

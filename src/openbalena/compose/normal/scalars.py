@@ -21,7 +21,7 @@ _TRUE, _FALSE = ("true", "y", "yes", "on", "1"), ("false", "n", "no", "off", "0"
 def expected(position: Position, what: str, value: Any) -> UsageError:
     """The error for a value of the wrong kind; the value itself is not shown, it may be a secret."""
     kind = {dict: "a mapping", list: "a list", Map: "a mapping", Seq: "a list", type(None): "nothing"}
-    return UsageError(f"{position}: expected {what}, found {kind.get(type(value), 'something else')}")
+    return UsageError(f"expected {what}, found {kind.get(type(value), 'something else')}", where=position)
 
 
 def text(value: Any, position: Position) -> str:
@@ -48,7 +48,7 @@ def duration(value: Any, position: Position) -> str:
     """A time as it is written: numbers with h, m, s, ms, us or ns (Go's time.ParseDuration)."""
     written = string(value, position)
     if not variable(written) and not _DURATION.fullmatch(written):
-        raise UsageError(f"{position}: expected a time such as 90s or 1m30s")
+        raise UsageError("expected a time such as 90s or 1m30s", where=position)
     return written
 
 
@@ -76,7 +76,7 @@ def integer(value: Any, position: Position) -> Any:
     try:
         return int(text(value, position))
     except ValueError:
-        raise UsageError(f"{position}: expected a whole number") from None
+        raise UsageError("expected a whole number", where=position) from None
 
 
 def number(value: Any, position: Position) -> Any:
@@ -86,7 +86,7 @@ def number(value: Any, position: Position) -> Any:
     try:
         return float(text(value, position))
     except ValueError:
-        raise UsageError(f"{position}: expected a number") from None
+        raise UsageError("expected a number", where=position) from None
 
 
 def boolean(value: Any, position: Position) -> Any:
@@ -95,7 +95,7 @@ def boolean(value: Any, position: Position) -> Any:
         return value
     word = text(value, position).lower()
     if word not in (*_TRUE, *_FALSE):
-        raise UsageError(f"{position}: expected true or false")
+        raise UsageError("expected true or false", where=position)
     return word in _TRUE
 
 
@@ -103,7 +103,7 @@ def size(value: Any, position: Position) -> str:
     """An amount of memory as it is written: a number with b, k, m, g or t (docker/go-units, RAMInBytes); -1 is none."""
     written = text(value, position)
     if not variable(written) and not _SIZE.fullmatch(written) and written != "-1":
-        raise UsageError(f"{position}: expected a size such as 64m")
+        raise UsageError("expected a size such as 64m", where=position)
     return written
 
 
@@ -165,7 +165,7 @@ def fields(known: Mapping[str, Normalise], what: str) -> NormaliseMap:
             elif key.startswith("x-"):
                 result.put(key, element, place)
             else:
-                raise UsageError(f"{place}: {what} has no key {key}{_nearest(key, known)}")
+                raise UsageError(f"{what} has no key {key}{_nearest(key, known)}", where=place)
         return result
 
     return normalise
@@ -208,5 +208,5 @@ def command(value: Any, position: Position) -> Any:
         for word in shlex.split(string(value, position)):
             words.put(word, position)
     except ValueError:
-        raise UsageError(f"{position}: a quote is not closed") from None
+        raise UsageError("a quote is not closed", where=position) from None
     return words
