@@ -117,7 +117,8 @@ def matches(found: Any, wanted: Any) -> bool:
 
 
 def test_every_key_that_swarm_knows_is_in_a_case() -> None:
-    from openbalena.stack.rule import RULES, Status
+    from openbalena.stack.rule import Status
+    from openbalena.stack.rules import RULES
 
     used = {key for case in CASES for service in case["services"].values() for key in service}
     windows = {"isolation", "credential_spec"}

@@ -43,7 +43,9 @@ class _Loader:
             if document is None:
                 continue
             if not isinstance(document, Map):
-                raise UsageError("a Compose file is a mapping with services: at its top", where=Position(str(path), 1, 1))
+                raise UsageError(
+                    "a Compose file is a mapping with services: at its top", where=Position(str(path), 1, 1)
+                )
             merged = merge_maps(merged, document, "") if merged is not None else document
         return merged if merged is not None else Map(position=Position(str(path), 1, 1))
 

@@ -7,7 +7,7 @@ from typing import Any
 from openbalena.compose.project import Project
 from openbalena.compose.tree import Map, Position, plain
 from openbalena.errors import UsageError
-from openbalena.stack import rules, symbolic
+from openbalena.stack import symbolic
 from openbalena.stack.checks import check_content, check_service
 from openbalena.stack.content import (
     ContentFile,
@@ -20,13 +20,11 @@ from openbalena.stack.content import (
 )
 from openbalena.stack.diagnostic import Diagnostic, Severity
 from openbalena.stack.overlay import Words, leave_out, overlay
-from openbalena.stack.rule import RULES
+from openbalena.stack.rules import RULES
 from openbalena.stack.rules.deploy import add_constraint
 from openbalena.stack.rules.irrelevant import DEPENDS_ON
 from openbalena.stack.service import Service
 from openbalena.stack.top_level import network, volume
-
-__all__ = ["Compiled", "analyse", "compile", "rules"]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 from openbalena.compose.tree import Map, Position, Seq
 from openbalena.stack.diagnostic import Diagnostic, Severity
-from openbalena.stack.rule import RULES, Native, Status
+from openbalena.stack.rule import Native, Status
+from openbalena.stack.rules import RULES
 
 _UPDATE = {"parallelism", "delay", "failure_action", "monitor", "max_failure_ratio", "order"}
 _REFERENCE = {"source", "target", "uid", "gid", "mode"}

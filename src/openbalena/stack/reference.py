@@ -3,7 +3,7 @@
 import re
 
 from openbalena.compose.normal.service import KEYS
-from openbalena.stack.rule import RULES
+from openbalena.stack.rules import RULES
 
 BEGIN, END = "<!-- rules: begin -->", "<!-- rules: end -->"
 # What the loader carries out before any rule sees the service.

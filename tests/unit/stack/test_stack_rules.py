@@ -7,7 +7,7 @@ import yaml
 
 from openbalena import placeholder, stack
 from openbalena.compose.normal.service import KEYS
-from openbalena.stack.rule import RULES
+from openbalena.stack.rules import RULES
 
 
 def service(compiled: Any, text: str, more: str = "", **options: Any) -> dict[str, Any]:

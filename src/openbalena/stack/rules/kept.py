@@ -3,34 +3,36 @@
 from typing import Any
 
 from openbalena.compose.tree import Map, Seq
-from openbalena.stack.rule import Native, Status, rule, supported
+from openbalena.stack.rule import Native, Rules, Status
 from openbalena.stack.service import Service
 
-supported("image", "each node pulls it, unless it is there already")
-supported("command", "the task's arguments")
-supported("entrypoint", "the task's command")
-supported("labels", "labels of the container; `deploy.labels` are the service's")
-supported("hostname", "may hold templates such as {{.Node.Hostname}}")
-supported("user", "as in Compose")
-supported("working_dir", "as in Compose")
-supported("stdin_open", "as in Compose")
-supported("read_only", "as in Compose")
-supported("init", "as in Compose")
-supported("isolation", "Windows only")
-supported("credential_spec", "Windows only")
-supported("cap_add", "kept since Engine 20.10")
-supported("cap_drop", "kept since Engine 20.10")
-supported("sysctls", "kept since Engine 20.10")
-supported("ulimits", "kept since Engine 20.10")
-supported("extra_hosts", "kept since Engine 20.10")
-supported("dns", "as in Compose")
-supported("dns_search", "as in Compose")
-supported("logging", "as in Compose, on the node of the task")
-supported("stop_grace_period", "counts from SIGTERM; the default is 10 s")
-supported("stop_signal", "as in Compose")
+RULES = Rules()
+
+RULES.supported("image", "each node pulls it, unless it is there already")
+RULES.supported("command", "the task's arguments")
+RULES.supported("entrypoint", "the task's command")
+RULES.supported("labels", "labels of the container; `deploy.labels` are the service's")
+RULES.supported("hostname", "may hold templates such as {{.Node.Hostname}}")
+RULES.supported("user", "as in Compose")
+RULES.supported("working_dir", "as in Compose")
+RULES.supported("stdin_open", "as in Compose")
+RULES.supported("read_only", "as in Compose")
+RULES.supported("init", "as in Compose")
+RULES.supported("isolation", "Windows only")
+RULES.supported("credential_spec", "Windows only")
+RULES.supported("cap_add", "kept since Engine 20.10")
+RULES.supported("cap_drop", "kept since Engine 20.10")
+RULES.supported("sysctls", "kept since Engine 20.10")
+RULES.supported("ulimits", "kept since Engine 20.10")
+RULES.supported("extra_hosts", "kept since Engine 20.10")
+RULES.supported("dns", "as in Compose")
+RULES.supported("dns_search", "as in Compose")
+RULES.supported("logging", "as in Compose, on the node of the task")
+RULES.supported("stop_grace_period", "counts from SIGTERM; the default is 10 s")
+RULES.supported("stop_signal", "as in Compose")
 
 
-@rule("environment", Status.SUPPORTED, Native.KEPT)
+@RULES.rule("environment", Status.SUPPORTED, Native.KEPT)
 def environment(service: Service, value: Map) -> None:
     """Kept; nothing reads .env on the nodes. A variable that nothing sets is left out.
 
@@ -43,7 +45,7 @@ def environment(service: Service, value: Map) -> None:
     service.put("environment", value.without(unset), service.at("environment"))
 
 
-@rule("tty", Status.SUPPORTED, Native.KEPT)
+@RULES.rule("tty", Status.SUPPORTED, Native.KEPT)
 def tty(service: Service, value: Any) -> None:
     """Kept. `docker service logs` then refuses to show anything without --raw."""
     if value:
@@ -51,19 +53,19 @@ def tty(service: Service, value: Any) -> None:
         service.warn("tty", "`docker service logs` refuses a service with a terminal without --raw", "leave tty out")
 
 
-@rule("healthcheck", Status.SUPPORTED, Native.KEPT)
+@RULES.rule("healthcheck", Status.SUPPORTED, Native.KEPT)
 def healthcheck(service: Service, value: Map) -> None:
     """Kept; a task takes part in DNS only while it is healthy. start_interval needs Engine 25 (API 1.44)."""
     service.put("healthcheck", value, service.at("healthcheck"))
 
 
-@rule("secrets", Status.SUPPORTED, Native.KEPT)
+@RULES.rule("secrets", Status.SUPPORTED, Native.KEPT)
 def secrets(service: Service, value: Seq) -> None:
     """Kept: the content comes with the stack as a Swarm secret; `content`, `environment` and `file` become files."""
     _references(service, "secrets", value)
 
 
-@rule("configs", Status.SUPPORTED, Native.KEPT)
+@RULES.rule("configs", Status.SUPPORTED, Native.KEPT)
 def configs(service: Service, value: Seq) -> None:
     """Kept: the content comes with the stack as a Swarm config; `content`, `environment` and `file` become files."""
     _references(service, "configs", value)
@@ -78,7 +80,7 @@ def _references(service: Service, key: str, value: Seq) -> None:
             service.warn(f"{key}.mode", said, "write the mode without a variable", reference.at("mode"))
 
 
-@rule("build", Status.TRANSLATED, Native.DROPPED, "build the image before, give it a name with `image:`, push it")
+@RULES.rule("build", Status.TRANSLATED, Native.DROPPED, "build the image before, give it a name with `image:`, push it")
 def build(service: Service, value: Map) -> None:
     """Becomes `image`: a cluster builds nothing, so the image is built before and brought to every node."""
     service.build = value

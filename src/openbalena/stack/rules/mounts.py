@@ -3,9 +3,11 @@
 from typing import Any
 
 from openbalena.compose.tree import Map, Position, Seq
-from openbalena.stack.rule import Native, Status, rule
+from openbalena.stack.rule import Native, Rules, Status
 from openbalena.stack.service import Service
 from openbalena.stack.size import in_bytes
+
+RULES = Rules()
 
 # runc's default device rules (libcontainer/specconv, AllowedDevices): each container has all but tun already.
 _IN_EVERY = {f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "console")}
@@ -14,7 +16,7 @@ _MOUNT_KEYS = ("type", "source", "target", "read_only", "consistency")
 _OPTION_KEYS = {"bind": {"propagation"}, "volume": {"nocopy", "subpath"}, "tmpfs": {"size"}}
 
 
-@rule("volumes", Status.SUPPORTED, Native.KEPT)
+@RULES.rule("volumes", Status.SUPPORTED, Native.KEPT)
 def volumes(service: Service, value: Seq) -> None:
     """Kept in long form. A local volume is a different one on each node; a bind mount's path has to be on each node."""
     for mount, place in value.located():
@@ -44,7 +46,7 @@ def _mount(service: Service, mount: Map, place: Position) -> Map:
     return kept
 
 
-@rule("tmpfs", Status.TRANSLATED, Native.DROPPED, "write it as a volume of type tmpfs")
+@RULES.rule("tmpfs", Status.TRANSLATED, Native.DROPPED, "write it as a volume of type tmpfs")
 def tmpfs(service: Service, value: Seq) -> None:
     """Becomes mounts of type tmpfs with their size. Swarm gives each mode 1777 and the options nosuid,nodev,noexec."""
     for item, place in value.located():
@@ -59,7 +61,7 @@ def tmpfs(service: Service, value: Seq) -> None:
         service.append("volumes", mount, place)
 
 
-@rule("shm_size", Status.TRANSLATED, Native.DROPPED, "mount a tmpfs of that size at /dev/shm")
+@RULES.rule("shm_size", Status.TRANSLATED, Native.DROPPED, "mount a tmpfs of that size at /dev/shm")
 def shm_size(service: Service, value: Any) -> None:
     """Becomes a tmpfs mount of that size at /dev/shm."""
     place = service.at("shm_size")
@@ -68,7 +70,7 @@ def shm_size(service: Service, value: Any) -> None:
     service.append("volumes", mount, place)
 
 
-@rule("devices", Status.TRANSLATED, Native.DROPPED, "bind-mount /dev/net/tun; other devices are beyond Swarm")
+@RULES.rule("devices", Status.TRANSLATED, Native.DROPPED, "bind-mount /dev/net/tun; other devices are beyond Swarm")
 def devices(service: Service, value: Seq) -> None:
     """A device that the runtime's default rules allow becomes a bind mount; any other is refused.
 

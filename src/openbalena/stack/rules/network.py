@@ -3,13 +3,15 @@
 from typing import Any
 
 from openbalena.compose.tree import Map, Position, Seq, plain
-from openbalena.stack.rule import Native, Status, rule
+from openbalena.stack.rule import Native, Rules, Status
 from openbalena.stack.service import Service
+
+RULES = Rules()
 
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - what Swarm does
 
 
-@rule("ports", Status.SUPPORTED, Native.KEPT, "write the long form, without host_ip")
+@RULES.rule("ports", Status.SUPPORTED, Native.KEPT, "write the long form, without host_ip")
 def ports(service: Service, value: Seq) -> None:
     """Kept in long form. Swarm publishes on every address of a node; one that is meant for one address is refused."""
     for port, place in value.located():
@@ -36,7 +38,7 @@ def _number(service: Service, published: Any, place: Position) -> Any:
     return None
 
 
-@rule("networks", Status.SUPPORTED, Native.KEPT)
+@RULES.rule("networks", Status.SUPPORTED, Native.KEPT)
 def networks(service: Service, value: Map) -> None:
     """Kept with aliases and driver options. Swarm gives the addresses: a task moves, and its address with it."""
     attached = Map(position=service.at("networks"))
