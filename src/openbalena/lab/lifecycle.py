@@ -18,13 +18,11 @@ SUITE = "sid"
 PACKAGES = ("docker.io", "docker-cli", "docker-compose", "iptables", "iproute2", "ca-certificates", "openvpn")
 _MAX_NODES = 20
 _OF_ONE_LAB = ("nodes", "run", "bin", "demo", "state.json")
-_CACHE = ("roots", "tools", "tools-new", "images", "locks")
+_CACHE = ("roots", "tools", "tools-new", "locks")
 
 
-def up(managers: int | None = None, workers: int | None = None, *, proxied: bool = False) -> state.Lab:
+def up(managers: int | None = None, workers: int | None = None) -> state.Lab:
     """Start the lab, or repair the one that runs; by default 3 managers and no workers.
-
-    The engines of a lab that is started `proxied` can pull images while outside.way_out lasts.
 
     Raises UsageError for other numbers than those of a lab that was started, OperationError for what failed; a lab
     that was not there before is then taken away again, all but its logs.
@@ -33,7 +31,7 @@ def up(managers: int | None = None, workers: int | None = None, *, proxied: bool
     host.require_programs("ip", "nsenter", "unshare", "setsid", "mount", hint="They are in iproute2 and util-linux.")
     with _exclusive("lab up"):
         before = state.load()
-        lab = before or _plan(*_sizes(managers, workers), proxied=proxied)
+        lab = before or _plan(*_sizes(managers, workers))
         if (managers, workers) != (None, None) and _sizes(managers, workers) != (lab.managers, lab.workers):
             raise UsageError(
                 f"A lab of {lab.managers} managers and {lab.workers} workers was started: run "
@@ -50,7 +48,7 @@ def up(managers: int | None = None, workers: int | None = None, *, proxied: bool
 
 
 def down(*, purge: bool = False) -> None:
-    """Take the lab down, whatever state it is in; keep roots, tools and images unless `purge`."""
+    """Take the lab down, whatever state it is in; keep roots and tools unless `purge`."""
     host.require_root("lab down")
     with _exclusive("lab down"):
         _take_down()
@@ -85,11 +83,11 @@ def start(name: str) -> None:
         swarm.wait_back(lab, returning)
 
 
-def _plan(managers: int, workers: int, *, proxied: bool) -> state.Lab:
+def _plan(managers: int, workers: int) -> state.Lab:
     if managers < 1 or workers < 0 or managers + workers > _MAX_NODES:
         raise UsageError(f"--managers has to be at least 1, --workers at least 0, together at most {_MAX_NODES}.")
     root = build_root("node", SUITE, PACKAGES)
-    return state.Lab(network.free_subnet(), str(root), managers, workers, proxied)
+    return state.Lab(network.free_subnet(), str(root), managers, workers)
 
 
 def _sizes(managers: int | None, workers: int | None) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from openbalena.errors import OperationError
 from openbalena.files import write_atomic
-from openbalena.lab import capabilities, host, network, outside, paths
+from openbalena.lab import capabilities, host, network, paths
 from openbalena.lab.endpoint import accepts
 from openbalena.lab.state import Lab, Node
 
@@ -27,7 +27,6 @@ _STOP_BOUND = 30.0  # seconds until the kernel has taken a killed node down; und
 _ENTER = """\
 set -e
 lower=$1 own=$2 run=$3 name=$4 parent=$5 pretend=$6
-shift 6
 hostname "$name"
 mkdir -p "$own/upper" "$own/work" "$own/root" "$own/docker"
 mount -t overlay overlay -o "lowerdir=$lower,upperdir=$own/upper,workdir=$own/work" "$own/root"
@@ -48,7 +47,7 @@ pivot_root . .machine
 cd /
 umount -l /.machine
 eval "$pretend"
-exec env -i PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1 "$@" \\
+exec env -i PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1 \\
     dockerd --group root --dns 127.0.0.1 --host unix:///run/docker.sock --host unix:///run/lab/docker.sock \\
     --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "$parent"
 """
@@ -65,9 +64,7 @@ def start(node: Node, lab: Lab) -> None:
     enter = ["setsid", "--fork", "nsenter", f"--net={network.namespace(node.name)}"]
     isolate = ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork"]
     arguments = [lab.root, own, run, node.name, cgroup(node.name), _make_up_for_capabilities(own)]
-    proxy = outside.environment(lab.gateway) if lab.proxied else {}
-    variables = [f"{name}={value}" for name, value in proxy.items()]
-    script = ["sh", "-c", _ENTER, "node", *map(str, arguments), *variables]
+    script = ["sh", "-c", _ENTER, "node", *map(str, arguments)]
     with paths.log(node.name).open("a") as output:
         subprocess.run(
             [*enter, *isolate, *script],

@@ -1,6 +1,6 @@
 """Where the lab keeps everything it makes: one directory, so that removing it removes the lab.
 
-Cache, kept by `lab down`: `roots/` (Debian roots), `tools/` (debootstrap), `images/` (saved images).
+Cache, kept by `lab down`: `roots/` (Debian roots), `tools/` (debootstrap).
 Of one running lab: `state.json`, `nodes/<node>/` (its files and /var/lib/docker), `run/<node>/docker.sock`,
 `bin/` (wrappers of the programs users call), `log/`, `demo/` (the demo's own deployment).
 """

@@ -2,7 +2,7 @@
 
 import ipaddress
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from openbalena.errors import OperationError
@@ -24,16 +24,12 @@ class Node:
 
 @dataclass(frozen=True)
 class Lab:
-    """What one lab consists of: `subnet` is its /24, `root` the nodes' Debian root.
-
-    With `proxied`, its engines ask the proxy of outside.py for what lies outside.
-    """
+    """What one lab consists of: `subnet` is its /24, `root` the nodes' Debian root."""
 
     subnet: str
     root: str
     managers: int
     workers: int
-    proxied: bool = False
 
     @property
     def gateway(self) -> str:
@@ -69,10 +65,12 @@ def _path() -> Path:
 def load() -> Lab | None:
     """The lab that was started, or None. Raises OperationError for a file that is not ours."""
     try:
-        return Lab(**json.loads(_path().read_text()))
+        stored = json.loads(_path().read_text())
+        # An earlier version that started this lab may have stored more.
+        return Lab(**{field.name: stored[field.name] for field in fields(Lab)})
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise OperationError(f"{_path()} cannot be read ({error}): run ./open-balena.sh lab down.") from error
 
 

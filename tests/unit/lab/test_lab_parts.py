@@ -70,7 +70,10 @@ def test_the_state_is_found_again(own_directory: Path) -> None:
     assert state.load() is None
     state.save(LAB)
     assert state.load() == LAB
-    (own_directory / "state.json").write_text("{")
+    file = own_directory / "state.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "of_another_version": True}))
+    assert state.load() == LAB
+    file.write_text("{")
     with pytest.raises(OperationError, match="state.json.*lab down"):
         state.load()
 
