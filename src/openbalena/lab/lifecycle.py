@@ -30,21 +30,16 @@ def up(managers: int | None = None, workers: int | None = None) -> state.Lab:
     host.require_root("lab up")
     host.require_programs("ip", "nsenter", "unshare", "setsid", "mount", hint="They are in iproute2 and util-linux.")
     with _exclusive("lab up"):
-        before = state.load()
-        lab = before or _plan(*_sizes(managers, workers))
-        if (managers, workers) != (None, None) and _sizes(managers, workers) != (lab.managers, lab.workers):
+        existing = state.load()
+        if existing is None:
+            return _create(*_sizes(managers, workers))
+        if (managers, workers) != (None, None) and _sizes(managers, workers) != (existing.managers, existing.workers):
             raise UsageError(
-                f"A lab of {lab.managers} managers and {lab.workers} workers was started: run "
-                "./open-balena.sh lab down first to start another."
+                f"a lab of {existing.managers} managers and {existing.workers} workers is running: run "
+                "./open-balena.sh lab down before starting another"
             )
-        try:
-            _bring_up(lab)
-        except BaseException:
-            if before is None:
-                say("taking away what was made")
-                _take_down()
-            raise
-        return lab
+        _start_missing(existing)
+        return existing
 
 
 def down(*, purge: bool = False) -> None:
@@ -83,19 +78,31 @@ def start(name: str) -> None:
         swarm.wait_back(lab, returning)
 
 
-def _plan(managers: int, workers: int) -> state.Lab:
+def _create(managers: int, workers: int) -> state.Lab:
     if managers < 1 or workers < 0 or managers + workers > _MAX_NODES:
         raise UsageError(f"--managers has to be at least 1, --workers at least 0, together at most {_MAX_NODES}.")
     root = build_root("node", SUITE, PACKAGES)
-    return state.Lab(network.free_subnet(), str(root), managers, workers)
+
+    def save(subnet: str) -> state.Lab:
+        lab = state.Lab(subnet, str(root), managers, workers)
+        state.save(lab)
+        return lab
+
+    try:
+        lab = network.claim_subnet(save)
+        _start_missing(lab)
+    except BaseException:
+        say("removing the incomplete lab")
+        _take_down()
+        raise
+    return lab
 
 
 def _sizes(managers: int | None, workers: int | None) -> tuple[int, int]:
     return (3 if managers is None else managers, 0 if workers is None else workers)
 
 
-def _bring_up(lab: state.Lab) -> None:
-    state.save(lab)
+def _start_missing(lab: state.Lab) -> None:
     programs.wrap(Path(lab.root), paths.directory() / "bin")
     network.ensure_switch(lab)
     missing = [item for item in lab.nodes if node.process(item.name) is None]

@@ -6,6 +6,7 @@ The machine's firewall sees only its own traffic to the nodes; what nodes say to
 import ipaddress
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from openbalena.lab.state import Lab, Node
 
 RANGE = ipaddress.ip_network("198.18.0.0/15")  # for tests of network devices, routed nowhere (RFC 2544, appendix C.2.2)
 NAMESPACES = Path("/run/netns")
+SUBNET_LOCK = Path("/run/open-balena-lab-subnet.lock")  # one for all labs of the machine, whatever their directories
 SWITCH = "switch"  # the namespace that holds the bridge
 _BRIDGE = "bridge"
 
@@ -22,6 +24,18 @@ _BRIDGE = "bridge"
 def namespace(node: str) -> Path:
     """The network namespace of `node`, as a file that nsenter takes."""
     return NAMESPACES / f"{paths.prefix()}-{node}"
+
+
+def claim_subnet(create: Callable[[str], Lab]) -> Lab:
+    """Create a lab and its bridge on a free subnet, which is passed to `create` as a /24.
+
+    A subnet is taken once the machine's link has an address in it; until then a lock keeps other labs from choosing
+    the same one. Raises OperationError if every subnet is in use.
+    """
+    with host.locked(SUBNET_LOCK, "choosing a subnet for a lab"):
+        lab = create(free_subnet())
+        ensure_switch(lab)
+    return lab
 
 
 def free_subnet() -> str:
