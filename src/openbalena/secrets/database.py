@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from openbalena import placeholder
+from openbalena.settings.types import DATABASE_OWNER, DATABASE_ROLES
 
-ROLES = ("openbalena_a", "openbalena_b")
-OWNER, DATABASE = "docker", "resin"
+SERVICE = "db"
+ROLES, OWNER, DATABASE = DATABASE_ROLES, DATABASE_OWNER, "resin"
 # The services that log in.
 USERS = ("api", "postgrest")
 # PostgreSQL's scram_iterations.

@@ -7,6 +7,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 
+# The role that owns everything in openBalena's database image, and the two that log in in turn (secrets.database).
+DATABASE_OWNER = "docker"
+DATABASE_ROLES = ("openbalena_a", "openbalena_b")
+
+
 class Type(NamedTuple):
     """`matches(value)` says whether a value that is not empty is valid; `expected` completes "expected …"."""
 
@@ -168,8 +173,8 @@ TYPES = {
         lambda value: _URL_WORD.fullmatch(value) is not None,
     ),
     "database_role": Type(
-        "docker, openbalena_a or openbalena_b",
-        lambda value: value in ("docker", "openbalena_a", "openbalena_b"),
+        f"{DATABASE_OWNER}, {DATABASE_ROLES[0]} or {DATABASE_ROLES[1]}",
+        lambda value: value in (DATABASE_OWNER, *DATABASE_ROLES),
     ),
     "base64": Type("base64 on one line", lambda value: bool(_decoded(value))),
     "certificate": Type("base64 on one line (base64 -w0) of PEM certificates", _holds(b"-----BEGIN CERTIFICATE-----")),

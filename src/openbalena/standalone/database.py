@@ -15,7 +15,7 @@ from openbalena.secrets.database import Login
 from openbalena.standalone.containers import Container, read
 from openbalena.standalone.deployment import Standalone
 
-SERVICE = "db"
+SERVICE = database.SERVICE
 # Seconds for a new database, or for one that recovers.
 _STARTED = 120.0
 _INTERVAL = 0.5

@@ -17,7 +17,7 @@ from openbalena.secrets import database
 from openbalena.secrets.database import Login
 from openbalena.storage import record
 
-SERVICE = "db"
+SERVICE = database.SERVICE
 # Seconds for the job: the image is on the node, and the server runs.
 _TIMEOUT = 120.0
 _PASSWORDS, _STATEMENTS = "openbalena-database-passwords", "openbalena-database-statements"
