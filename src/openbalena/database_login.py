@@ -11,7 +11,7 @@ from openbalena.cluster import engine as engines
 from openbalena.cluster.engine import Engine
 from openbalena.errors import OperationError, UsageError
 from openbalena.project import Project
-from openbalena.secrets import database, rotate
+from openbalena.secrets import database, tokens
 from openbalena.secrets.database import IMAGES, Login
 from openbalena.settings import Settings
 
@@ -30,14 +30,14 @@ def replace(project: Project, settings: Settings, *, lab: bool, take_over: str) 
         )
     if settings.sources.get("DB_PASSWORD", "").startswith("environment variable "):
         raise UsageError("environment variable DB_PASSWORD: expected it to be unset: the new password is a random one")
-    following = database.successor(database.in_use(settings), rotate.new_value(project, "DB_PASSWORD"))
+    following = database.successor(database.in_use(settings), tokens.new_value(project, "DB_PASSWORD"))
     engine = engines.current(lab)
     with engine.client() as client:
         now = database.in_use(settings) or IMAGES
         command = _in_cluster(engine, client, project, settings, now, following, take_over) or _on_machine(
             client, project, settings, now, following
         )
-    rotate.write(project, {"DB_USER": following.role, "DB_PASSWORD": following.password})
+    tokens.write(project, {"DB_USER": following.role, "DB_PASSWORD": following.password})
     return command
 
 

@@ -15,7 +15,7 @@ from openbalena.errors import OperationError
 from openbalena.lab import Endpoint, base
 from openbalena.project import ROOT
 from openbalena.secrets import keys
-from openbalena.secrets.jwks import key_id, key_set
+from openbalena.secrets.keys import key_id, key_set
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

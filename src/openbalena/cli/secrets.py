@@ -78,7 +78,7 @@ def _show(args: argparse.Namespace, context: Context, compiled: "Compiled") -> i
 def _rotate(args: argparse.Namespace, context: Context, compiled: "Compiled") -> int:
     from openbalena import settings
     from openbalena.secrets.database import USERS
-    from openbalena.secrets.rotate import rotate
+    from openbalena.secrets.tokens import rotate
     from openbalena.stack.uses import users
 
     using = users(compiled, args.name)

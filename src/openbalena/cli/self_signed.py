@@ -32,8 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Raises UsageError where the certificate is of a public CA, which needs nothing."""
     from openbalena import verify
-    from openbalena.secrets.keys import certificate_pem
-    from openbalena.secrets.selfsigned import roots
+    from openbalena.secrets.keys import certificate_pem, roots
 
     values = settings.configured(context.project)
     authority = verify.authority(values, Path(values["PKI_DIR"]))

@@ -12,7 +12,7 @@ from openbalena.cli import next_steps, swarm_progress
 from openbalena.cli.context import Context
 from openbalena.cluster import again, demand, deploy, networks, one_service, scale, staged, state, watch
 from openbalena.errors import OperationError
-from openbalena.secrets import rotate
+from openbalena.secrets import tokens
 from openbalena.secrets.database import in_use
 from openbalena.storage import database, record
 
@@ -84,7 +84,7 @@ class Deploy:
             self._render(first)
         directory = self.context.project.rendered
         versions = staged.versions(deploy.read_rendered(directory), directory, self.stack)
-        for name in staged.first(before, versions, rotate.overlapping(self.loaded.settings)):
+        for name in staged.first(before, versions, tokens.overlapping(self.loaded.settings)):
             self._ahead([name], "it checks tokens that other services show")
         if first is not document:
             progress("new networks first, beside those that services leave: then none loses another …")

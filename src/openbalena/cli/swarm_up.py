@@ -31,14 +31,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where something keeps the stack from running; every problem is named."""
-    from openbalena.secrets import rotate
+    from openbalena.secrets import tokens
 
     if args.dry_run:
         return _dry_run(*_loaded(context), context)
     # What is rendered and what is kept in the swarm are read one after the other.
     with shared_lock(context.project.directory):
         code = _up(args, context, *_loaded(context))
-        if args.no_wait or not (names := rotate.complete(context.project)):
+        if args.no_wait or not (names := tokens.complete(context.project)):
             return code
         context.console.progress(f"{', '.join(names)}: nothing shows the old value any more: removing it …")
         return _up(args, context, *_loaded(context))

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where a service is not healthy in time or ACME gives no certificate; its last log lines say why."""
     from openbalena import settings
     from openbalena.cli import acme_progress
-    from openbalena.secrets import rotate
+    from openbalena.secrets import tokens
     from openbalena.secrets.database import in_use
     from openbalena.standalone import certificates, database, deployment
 
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if database.SERVICE in built.services and (login := in_use(built.settings)):
         database.ensure(built, login, alone=True)
     # On one machine all containers are replaced at once: none shows an old value.
-    rotate.complete(context.project)
+    tokens.complete(context.project)
     if no_certificate:
         raise OperationError(no_certificate)
     for line in next_steps.of(standalone.settings, context):
@@ -105,11 +105,11 @@ def _require_certificates(context: Context) -> None:
 
 def _start(standalone: "Standalone", context: Context, *, pull: bool) -> "Standalone":
     from openbalena.secrets.database import in_use
-    from openbalena.standalone import build, certificates, database, on_nfs, pool, ports, remains, takeover
+    from openbalena.standalone import build, certificates, database, on_nfs, ports, remains, takeover
     from openbalena.storage import beside
 
     report = context.console.progress
-    pool.require_enough(standalone.definitions, standalone.settings)
+    database.require_enough_connections(standalone.definitions, standalone.settings)
     ports.require_free(standalone)
     beside.require_none(standalone)
     on_nfs.prepare(standalone)

@@ -9,7 +9,7 @@ from openbalena.cluster.engine import Engine
 from openbalena.errors import OperationError
 from openbalena.images import LAB_PREFIX, Build, build, tagged
 from openbalena.lab import host, paths
-from openbalena.lab.progress import say
+from openbalena.lab.host import say
 from openbalena.lab.roots import build_root
 from openbalena.project import ROOT
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from openbalena.errors import OperationError
 from openbalena.lab import host, paths
-from openbalena.lab.progress import say
+from openbalena.lab.host import say
 
 MIRROR = "http://deb.debian.org/debian"
 HOST_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")

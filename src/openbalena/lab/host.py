@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,10 +12,14 @@ from pathlib import Path
 from typing import IO
 
 from openbalena.errors import OperationError
-from openbalena.lab.progress import say
 
 LOCK_BOUND = 1800.0  # seconds; what holds a lock has bounds of its own, the longest is that of a root
 NO_SPACE = "No space left on device"
+
+
+def say(text: str) -> None:
+    """Print one line of progress to stderr, so that stdout has only results."""
+    print(f"lab: {text}", file=sys.stderr, flush=True)
 
 
 def require_root(what: str) -> None:

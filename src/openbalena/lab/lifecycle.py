@@ -9,7 +9,7 @@ from pathlib import Path
 from openbalena.errors import OperationError, UsageError
 from openbalena.lab import host, network, node, paths, programs, state, swarm
 from openbalena.lab.endpoint import endpoint
-from openbalena.lab.progress import say
+from openbalena.lab.host import say
 from openbalena.lab.roots import build_root
 
 # sid has the newest Docker Engine among Debian's suites: 28.5 in November 2026, trixie 26.1. openvpn is for the

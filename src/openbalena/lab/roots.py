@@ -12,7 +12,7 @@ from pathlib import Path
 from openbalena.errors import OperationError
 from openbalena.files import private_directory
 from openbalena.lab import debootstrap, host, paths
-from openbalena.lab.progress import say
+from openbalena.lab.host import say
 
 _BOUND = 1800.0  # seconds for one root; 64 s were measured for a node's on two cores
 _NEEDED = 2 * 2**30  # bytes free before a root is begun: 0.4 to 1 GB, and its packages beside it while it is made

@@ -10,7 +10,7 @@ from docker.errors import APIError
 from openbalena.cluster import labels
 from openbalena.errors import OperationError
 from openbalena.lab.endpoint import accepts
-from openbalena.lab.progress import say
+from openbalena.lab.host import say
 from openbalena.lab.state import Lab, Node
 
 INGRESS_LABEL = "openbalena.ingress"

@@ -1,4 +1,4 @@
-"""Issuing certificates: the CAs, the OCSP responder's, and those of servers."""
+"""Issuing certificates: the CAs, the OCSP responder's, and those of servers; which hosts a certificate must cover."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +21,10 @@ CLOCK_SKEW = timedelta(hours=1)
 LIST_PATH = "/crl.der"
 # X.520's upper bound for a common name (RFC 5280, appendix A.1, ub-common-name).
 MAX_COMMON_NAME = 64
+# What HAProxy ends TLS for in every deployment (images/haproxy/haproxy.cfg).
+HOSTS = ("api", "ca", "delta", "logs", "registry2", "s3", "stats", "tunnel")
+# Devices' public URLs: `<uuid>.devices.<domain>`.
+DEVICES = "0" * 32 + ".devices"
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,19 @@ def permitted(authority: x509.Certificate) -> list[str] | None:
     except x509.ExtensionNotFound:
         return None
     return [name.value for name in found or [] if isinstance(name, x509.DNSName)] or None
+
+
+def covers(pattern: str, host: str) -> bool:
+    """Whether a certificate for `pattern` is for `host`: `*` stands for the whole first label (RFC 9525, 6.3)."""
+    pattern, host = pattern.lower(), host.lower()
+    if pattern.startswith("*."):
+        return host.partition(".")[2] == pattern[2:]
+    return pattern == host
+
+
+def lacking(names: Sequence[str], dns_tld: str, hosts: Sequence[str] = HOSTS) -> list[str]:
+    """Those of `hosts`, below `dns_tld`, that a certificate for `names` is not for."""
+    return [host for label in hosts if not any(covers(name, host := f"{label}.{dns_tld}") for name in names)]
 
 
 def cross(root: x509.Certificate, key: PublicKey, issuer: Authority) -> x509.Certificate:

@@ -11,11 +11,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from openbalena.errors import UsageError
 from openbalena.files import read
 from openbalena.secrets import whole
-from openbalena.secrets.certificates import permitted
+from openbalena.secrets.certificates import HOSTS, lacking, permitted
 from openbalena.secrets.directory import KINDS, STEP, authority_files
-from openbalena.secrets.hosts import HOSTS, lacking
-from openbalena.secrets.jwks import key_id, key_set
-from openbalena.secrets.keys import belongs, certificate_pem, issued, key_in, read_certificates, read_key
+from openbalena.secrets.keys import (
+    belongs,
+    certificate_pem,
+    issued,
+    key_id,
+    key_in,
+    key_set,
+    read_certificates,
+    read_key,
+)
 from openbalena.secrets.phases import Phase, phase
 
 # Certificate, its key, its issuer ("" where any may have issued it).

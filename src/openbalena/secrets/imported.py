@@ -11,8 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from openbalena.errors import UsageError
+from openbalena.secrets.certificates import DEVICES, lacking
 from openbalena.secrets.expiry import WARNING, names
-from openbalena.secrets.hosts import DEVICES, lacking
 from openbalena.secrets.keys import belongs, certificate_pem, issued, key_in, key_pem
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)

@@ -1,5 +1,8 @@
 """Private keys and certificates on disk: making, reading, writing."""
 
+import hashlib
+import json
+from base64 import b32encode, urlsafe_b64encode
 from pathlib import Path
 from typing import TypeAlias
 
@@ -88,6 +91,12 @@ def certificates_in(pem: bytes, path: str) -> list[x509.Certificate]:
     return held
 
 
+def roots(bundle: str) -> list[x509.Certificate]:
+    """Those that are signed by themselves; the whole bundle where none is (an intermediate that is trusted as such)."""
+    held = x509.load_pem_x509_certificates(bundle.encode())
+    return [one for one in held if one.subject == one.issuer] or held
+
+
 def write_key(path: Path, key: PrivateKey) -> None:
     """Write `key` for the owner alone."""
     write_atomic(path, key_pem(key), KEY_MODE)
@@ -101,3 +110,32 @@ def _key_block(pem: bytes) -> bytes:
         return b""
     end = next((n for n in range(start, len(lines)) if lines[n].startswith(b"-----END")), len(lines) - 1)
     return b"".join(lines[start : end + 1])
+
+
+def key_id(key: ec.EllipticCurvePublicKey) -> str:
+    """libtrust's form: SHA-256 of the DER public key, its first 30 bytes in base32, groups of four joined with ':'.
+
+    Source: docker/libtrust, util.go, keyIDFromCryptoKey.
+    """
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    text = b32encode(hashlib.sha256(der).digest()[:30]).decode()
+    return ":".join(text[start : start + 4] for start in range(0, len(text), 4))
+
+
+def key_set(key: ec.EllipticCurvePublicKey) -> str:
+    """The JSON Web Key Set (RFC 7517, RFC 7518 section 6.2) of the one P-256 key."""
+    numbers = key.public_numbers()
+    described = {
+        "kty": "EC",
+        "crv": "P-256",
+        "x": _coordinate(numbers.x),
+        "y": _coordinate(numbers.y),
+        "use": "sig",
+        "alg": "ES256",
+        "kid": key_id(key),
+    }
+    return json.dumps({"keys": [described]}, indent=2) + "\n"
+
+
+def _coordinate(number: int) -> str:
+    return urlsafe_b64encode(number.to_bytes(32, "big")).rstrip(b"=").decode()

@@ -10,19 +10,32 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from openbalena.files import write_atomic
 from openbalena.secrets import certificates, issued, phases
 from openbalena.secrets.certificates import Authority
-from openbalena.secrets.jwks import key_id, key_set
 from openbalena.secrets.keys import (
     KEY_MODE,
     PrivateKey,
     certificate_pem,
+    key_id,
     key_pem,
+    key_set,
     new_key,
     new_ssh_key,
     read_certificates,
     read_key,
     write_key,
 )
-from openbalena.secrets.rfc7919 import FFDHE2048
+
+# RFC 7919, appendix A.1: the group ffdhe2048 (a safe prime, generator 2), as `openssl` writes PKCS #3 parameters. A
+# well-known group is as good as one of our own and is there at once; making one takes minutes.
+FFDHE2048 = """\
+-----BEGIN DH PARAMETERS-----
+MIIBCAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz
++8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a
+87VXE15/V8k1mE8McODmi3fipona8+/och3xWKE2rec1MKzKT0g6eXq8CrGCsyT7
+YdEIqUuyyOP7uWrat2DX9GgdT0Kj3jlN9K5W7edjcrsZCwenyO4KbXCeAvzhzffi
+7MA0BM0oNC9hkXL+nOmFg/+OTxIy7vKBg8P+OxtMb61zO7X8vC7CIAXFjvGDfRaD
+ssbzSibBsu/6iGtCOGEoXJf//////////wIBAg==
+-----END DH PARAMETERS-----
+"""
 
 
 def make(directory: Path, dns_tld: str) -> None:

@@ -54,8 +54,7 @@ def require_named(directory: Path, authority: str, where: str) -> None:
     """
     if not serves_own(directory):
         return
-    from openbalena.secrets.keys import certificate_pem
-    from openbalena.secrets.selfsigned import roots
+    from openbalena.secrets.keys import certificate_pem, roots
 
     try:
         given = {certificate_pem(one) for one in roots(b64decode(authority).decode())}

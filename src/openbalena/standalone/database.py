@@ -7,11 +7,14 @@ database which is older than the settings needs nothing but the next `up`.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from openbalena.errors import OperationError
+from openbalena import compose
+from openbalena.errors import OperationError, UsageError
 from openbalena.secrets import database
 from openbalena.secrets.database import Login
+from openbalena.settings import connections
 from openbalena.standalone.containers import Container, read
 from openbalena.standalone.deployment import Standalone
 
@@ -22,6 +25,20 @@ _INTERVAL = 0.5
 # While it is made it listens on its socket alone (docker_temp_server_start).
 _READY = ["pg_isready", "-q", "-h", "127.0.0.1"]
 _ASK = f"psql -XAtq --no-password -v ON_ERROR_STOP=1 -d {database.DATABASE}"
+
+
+def require_enough_connections(definitions: compose.Project, settings: Mapping[str, str]) -> None:
+    """Raise UsageError unless the database accepts as many connections as the api may open.
+
+    Compose stops the api's old container before it starts the new one, so their connections do not add up.
+    """
+    api = definitions.services.get("api")
+    if api is None or "db" not in definitions.services:
+        return
+    tasks = int(api.get("scale") or (api.get("deploy") or {}).get("replicas") or 1)
+    if text := connections.shortage(settings, tasks, int(settings["DB_MAX_CONNECTIONS"])):
+        least = connections.needed(settings, tasks)
+        raise UsageError(f"{text}: set DB_MAX_CONNECTIONS={least}, or lower API_WORKERS or the number of containers")
 
 
 def start(standalone: Standalone) -> None:

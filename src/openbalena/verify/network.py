@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from openbalena.secrets.hosts import HOSTS
+from openbalena.secrets.certificates import HOSTS
 from openbalena.verify.check import CheckError, SkipCheckError, Suspect
 from openbalena.verify.target import Target
 from openbalena.verify.web import TIMEOUT, Web

@@ -51,8 +51,7 @@ class Target:
         """
         if not self.authority:
             return ssl.create_default_context()
-        from openbalena.secrets.keys import certificate_pem
-        from openbalena.secrets.selfsigned import roots
+        from openbalena.secrets.keys import certificate_pem, roots
 
         return ssl.create_default_context(cadata=certificate_pem(*roots(self.authority)).decode())
 

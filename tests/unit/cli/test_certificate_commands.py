@@ -7,9 +7,8 @@ import pytest
 
 from openbalena.cli.main import main
 from openbalena.secrets import certificates, pki
-from openbalena.secrets.certificates import Authority
+from openbalena.secrets.certificates import HOSTS, Authority
 from openbalena.secrets.directory import STEP
-from openbalena.secrets.hosts import HOSTS
 from openbalena.secrets.keys import certificate_pem, key_pem, read_certificates, read_key
 from openbalena.settings.variables import variables
 

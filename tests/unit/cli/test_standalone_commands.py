@@ -7,8 +7,7 @@ import pytest
 from openbalena.cli.main import main
 from openbalena.invocation import invocation
 from openbalena.project import Project
-from openbalena.secrets.keys import certificate_pem
-from openbalena.secrets.selfsigned import roots
+from openbalena.secrets.keys import certificate_pem, roots
 
 COMMANDS = ("up", "deploy", "wait", "update", "status", "logs", "stop", "restart", "down", "destroy", "clean")
 

@@ -1,4 +1,4 @@
-"""Labs that start at the same time take different subnets: tried in a network namespace that is discarded afterwards."""
+"""Labs that start at the same time take different subnets, tried in a temporary network namespace."""
 
 import os
 import subprocess
@@ -24,7 +24,8 @@ directory, create, labs = sys.argv[1:]
 processes = [
     subprocess.Popen(
         [sys.executable, "-c", create],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "OPEN_BALENA_LAB_DIR": f"{directory}/{number}"},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={**os.environ, "OPEN_BALENA_LAB_DIR": f"{directory}/{number}"},
     )
     for number in range(int(labs))
 ]

@@ -11,7 +11,7 @@ import pytest
 from openbalena import database_login, deployment, placeholder, settings, stack
 from openbalena.errors import UsageError
 from openbalena.project import Project
-from openbalena.secrets import bundle, database, rotate, tokens
+from openbalena.secrets import bundle, database, tokens
 from openbalena.settings import envfile
 from openbalena.settings.variables import variables
 
@@ -115,7 +115,7 @@ def test_the_roles_take_turns_and_only_the_one_in_use_stays(tmp_path: Path, made
     assert "ALTER ROLE openbalena_a NOLOGIN PASSWORD NULL" in database.closed(second)
     assert "ALTER ROLE docker PASSWORD NULL" in database.closed(second)
     kept = project(tmp_path, made)
-    rotate.write(kept, {"DB_USER": first.role, "DB_PASSWORD": rotate.new_value(kept, "DB_PASSWORD")})
+    tokens.write(kept, {"DB_USER": first.role, "DB_PASSWORD": tokens.new_value(kept, "DB_PASSWORD")})
     login = database.in_use(settings.load(kept))
     assert login is not None and login.role == first.role and len(login.password) == 32
 

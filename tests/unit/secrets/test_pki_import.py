@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from openbalena.errors import UsageError
 from openbalena.secrets import check
-from openbalena.secrets.hosts import covers
+from openbalena.secrets.certificates import covers
 from openbalena.secrets.imported import checked, public_roots
 from openbalena.secrets.keys import PrivateKey, belongs, key_in
 

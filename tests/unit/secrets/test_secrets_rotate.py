@@ -11,7 +11,7 @@ from openbalena.cli.main import main
 from openbalena.errors import UsageError
 from openbalena.project import Project
 from openbalena.secrets import replace, tokens
-from openbalena.secrets.rotate import PREVIOUS, complete, rotate
+from openbalena.secrets.tokens import PREVIOUS, complete, rotate
 from openbalena.settings import envfile
 from openbalena.settings.variables import variables
 from openbalena.stack.uses import users

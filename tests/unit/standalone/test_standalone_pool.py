@@ -8,7 +8,7 @@ from openbalena import compose, settings
 from openbalena.errors import UsageError
 from openbalena.project import ROOT, Project
 from openbalena.settings.variables import variables
-from openbalena.standalone.pool import require_enough
+from openbalena.standalone.database import require_enough_connections
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def test_connections(tmp_path: Path, lines: str, override: str, *, refused: bool
     files = [ROOT / "docker-compose.yml", tmp_path / "override.yml"]
     definitions = compose.load(files, environment={}, profiles=values.profiles, interpolate=False)
     if not refused:
-        require_enough(definitions, values)
+        require_enough_connections(definitions, values)
         return
     with pytest.raises(UsageError, match=r"320 may be needed.*set DB_MAX_CONNECTIONS=320"):
-        require_enough(definitions, values)
+        require_enough_connections(definitions, values)
