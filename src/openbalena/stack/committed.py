@@ -8,12 +8,11 @@ from openbalena import compose
 from openbalena.stack.compiler import Compiled, compile  # noqa: A004 - the contract's word
 from openbalena.stack.emit import dump
 from openbalena.stack.reference import with_table
+from openbalena.storage import nfs
 
 DOCUMENTATION = "docs/compose-to-swarm.md"
 INTERNAL = ("internal-postgres", "internal-s3")
 _HOW = "Compiled from docker-compose.yml: change that and run `./open-balena.sh stack render --committed`."
-# nfs(5): `hard` waits for a server that is away instead of losing writes.
-_NFS_OPTIONS = "addr=${NFS_HOST:-nfs.invalid},port=${NFS_PORT:-2049},nfsvers=4.1,rw,hard,timeo=600,retrans=2"
 
 
 def committed(root: Path) -> dict[str, str]:
@@ -62,9 +61,10 @@ def _beyond(full: Compiled, default: Compiled) -> dict[str, Any]:
 
 
 def _on_nfs(name: str) -> dict[str, Any]:
+    options = nfs.mount_options(f"${{NFS_HOST:-{nfs.INVALID}}}", "${NFS_PORT:-2049}")
     return {
         "driver": "local",
-        "driver_opts": {"type": "nfs", "o": _NFS_OPTIONS, "device": f":${{NFS_PATH:-/openbalena}}/{name}"},
+        "driver_opts": {"type": "nfs", "o": options, "device": f":${{NFS_PATH:-/openbalena}}/{name}"},
     }
 
 

@@ -15,7 +15,7 @@ INVALID = "nfs.invalid"
 DIRECTORY = "/openbalena-export"
 # nfs(5): `hard` waits for a server that is away instead of losing writes; 4.1 is the first version with sessions, by
 # which a write that is repeated after a lost answer happens once (RFC 8881, 2.10).
-_OPTIONS = "addr={host},port={port},nfsvers=4.1,rw,hard,timeo=600,retrans=2"
+_OPTIONS = "nfsvers=4.1,rw,hard,timeo=600,retrans=2"
 
 
 def require_server(settings: Mapping[str, str], command: str = "swarm-nfs-setup") -> None:
@@ -42,12 +42,17 @@ def chosen(settings: Mapping[str, str], stateful: Collection[str]) -> tuple[str,
     return tuple(sorted(names or stateful))
 
 
+def mount_options(host: str, port: str) -> str:
+    """The mount options for the export of `host` (nfs(5)), as Docker's `local` driver takes them."""
+    return f"addr={host},port={port},{_OPTIONS}"
+
+
 def driver_options(settings: Mapping[str, str], directory: str = "") -> dict[str, str]:
     """Docker's `local` driver's options for a directory of the export, or for the export itself."""
     path = settings["NFS_PATH"].rstrip("/")
     return {
         "type": "nfs",
-        "o": _OPTIONS.format(host=settings["NFS_HOST"], port=settings["NFS_PORT"]),
+        "o": mount_options(settings["NFS_HOST"], settings["NFS_PORT"]),
         "device": f":{path}/{directory}" if directory else f":{path or '/'}",
     }
 
