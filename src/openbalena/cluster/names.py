@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from openbalena.errors import OperationError
+from openbalena.limits import MAXIMUM_BYTES
 from openbalena.stack.content import object_name
 
-# The Engine's limits (docs.docker.com/engine/swarm/secrets, /configs): 500 KiB and 1,000 KiB.
-_LIMITS = {"secrets": 500 * 1024, "configs": 1000 * 1024}
 _VARIABLE = re.compile(r"^\$\{([A-Za-z_][A-Za-z0-9_]*)(?::?[-?].*)?\}$")
 _HASHED = re.compile(r"-[0-9a-f]{12}$")
 
@@ -27,7 +26,7 @@ def versioned(document: Mapping[str, Any], directory: Path, stack: str) -> dict[
     Raises OperationError for a file that is missing, empty or larger than the Engine takes.
     """
     found = {}
-    for kind, limit in _LIMITS.items():
+    for kind, limit in MAXIMUM_BYTES.items():
         for key, body in sorted((document.get(kind) or {}).items()):
             match = _VARIABLE.match(str(body.get("name", "")))
             if match is None or "file" not in body:

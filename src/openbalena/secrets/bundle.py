@@ -12,12 +12,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from openbalena.errors import OperationError, UsageError
 from openbalena.files import private_directory, read, write_atomic
+from openbalena.limits import MAXIMUM_BYTES
 from openbalena.secrets.directory import KINDS
 from openbalena.secrets.keys import KEY_MODE, read_certificates
 from openbalena.settings.variables import variables
 
-# swarmkit, MaxSecretSize (docs.docker.com/engine/swarm/secrets): 500 KiB.
-LIMIT = 500 * 1024
+LIMIT = MAXIMUM_BYTES["secrets"]
 SETTINGS = (".env", "docker-compose.override.yml")
 
 

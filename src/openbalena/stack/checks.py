@@ -6,6 +6,7 @@ from typing import Any
 
 from openbalena.compose.paths import is_file
 from openbalena.compose.tree import Map, Position, Seq
+from openbalena.limits import MAXIMUM_BYTES
 from openbalena.stack.content import ContentFile
 from openbalena.stack.diagnostic import Diagnostic, Severity
 from openbalena.stack.service import Service
@@ -15,7 +16,6 @@ MAXIMUM_SERVICE_NAME = 63  # swarmkit, manager/controlapi: a DNS label
 # swarmkit, manager/controlapi/service.go, validateResources
 MINIMUM_MEMORY, MINIMUM_CPUS = 4 * 1024 * 1024, 0.001
 MAXIMUM_OBJECT_NAME = 64  # swarmkit, manager/controlapi/common.go
-MAXIMUM_BYTES = {"secrets": 500 * 1024, "configs": 1000 * 1024}  # swarmkit: MaxSecretSize, MaxConfigSize
 # moby and swarmkit accept these; `docker stack config` does not look.
 _CHOICES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("deploy", "mode"): ("replicated", "global", "replicated-job", "global-job"),

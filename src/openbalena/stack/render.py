@@ -9,7 +9,8 @@ from typing import Any
 
 from openbalena import files, placeholder
 from openbalena.errors import UsageError
-from openbalena.stack.checks import MAXIMUM_BYTES, MAXIMUM_OBJECT_NAME
+from openbalena.limits import MAXIMUM_BYTES
+from openbalena.stack.checks import MAXIMUM_OBJECT_NAME
 from openbalena.stack.compiler import Compiled
 from openbalena.stack.content import ContentFile, object_name
 from openbalena.stack.emit import dump
