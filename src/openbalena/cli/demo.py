@@ -161,13 +161,13 @@ def _cluster(stack: str) -> "Cluster":
 
 def _conclude(steps: Steps, project: "Project", cluster: "Cluster", *, keep: bool) -> None:
     from openbalena import demo
-    from openbalena.cluster import labels
+    from openbalena.cluster import labels, placement
 
     console = steps.context.console
     steps.say("openBalena runs, and every check is green.")
     console.table([("SERVICE", "NODES"), *demo.placement(cluster)])
     if keep:
-        ingress = labels.holders(cluster.nodes, "openbalena.ingress")
+        ingress = labels.holders(cluster.nodes, placement.INGRESS_LABEL)
         console.say("To go on:")
         for line in demo.Guide(project, ingress[0].address).lines():
             console.say(line)

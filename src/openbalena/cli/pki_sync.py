@@ -135,7 +135,7 @@ def report(context: Context, client: Any, values: Settings, chain: bytes) -> Non
     nodes = state.read(client, values["STACK_NAME"]).nodes
     where = {node.address: node.hostname for node in labels.holders(nodes, placement.INGRESS_LABEL) if node.usable}
     if not where:
-        raise UsageError("no node has the label openbalena.ingress=true: run ./open-balena.sh swarm-init")
+        raise UsageError(f"no node has the label {placement.INGRESS_LABEL}=true: run ./open-balena.sh swarm-init")
     # The mesh chooses who answers.
     meshed = values["INGRESS_MODE"] == "mesh"
     whose = " (by the routing mesh: the answer is one HAProxy's, not this node's)" if meshed else ""

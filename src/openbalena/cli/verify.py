@@ -105,12 +105,12 @@ def _addresses(context: Context, host: str) -> tuple[str, ...]:
 def _in_the_lab(stack: str) -> tuple[str, ...]:
     """The ingress nodes, or without a stack the one node that docker compose acts on."""
     from openbalena import lab
-    from openbalena.cluster import engine, labels, state
+    from openbalena.cluster import engine, labels, placement, state
 
     with engine.current(lab=True).client() as client:
         cluster = state.read(client, stack)
     if cluster.services:
-        return tuple(node.address for node in labels.holders(cluster.nodes, "openbalena.ingress"))
+        return tuple(node.address for node in labels.holders(cluster.nodes, placement.INGRESS_LABEL))
     endpoint = lab.endpoint()
     return tuple(node.address for node in endpoint.nodes if endpoint.host == f"unix://{node.socket}")
 

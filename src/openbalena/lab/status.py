@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from openbalena.cluster.placement import INGRESS_LABEL
 from openbalena.lab import state, swarm
 from openbalena.lab.endpoint import accepts
 
@@ -42,7 +43,7 @@ def read() -> list[NodeStatus]:
                 running=running,
                 swarm="left" if gone else seen,
                 manager="leader" if status.get("Leader") else status.get("Reachability", ""),
-                ingress=member.get("Spec", {}).get("Labels", {}).get(swarm.INGRESS_LABEL) == "true",
+                ingress=member.get("Spec", {}).get("Labels", {}).get(INGRESS_LABEL) == "true",
                 socket=str(node.socket),
             )
         )

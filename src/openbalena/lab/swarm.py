@@ -8,12 +8,12 @@ import docker
 from docker.errors import APIError
 
 from openbalena.cluster import labels
+from openbalena.cluster.placement import INGRESS_LABEL
 from openbalena.errors import OperationError
 from openbalena.lab.endpoint import accepts
 from openbalena.lab.host import say
 from openbalena.lab.state import Lab, Node
 
-INGRESS_LABEL = "openbalena.ingress"
 _INGRESS_NODES = 2
 _JOIN_BOUND = 60.0  # seconds for one join; 1 to 2 s are usual
 _READY_BOUND = 90.0  # seconds until a leader is elected and every node is ready
