@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from openbalena.errors import OperationError
 from openbalena.images import build, builds, spread, tagged
+from openbalena.images.plan import image_variable
 
 if TYPE_CHECKING:
     from openbalena.cluster.engine import Engine
@@ -32,8 +33,7 @@ def bring(
         build.build(source, what, lambda _: None)
         found[what.variable] = what.image
     for service, body in deployment.compose.services.items():
-        # The definitions' own rule for the variable of a service's image.
-        variable = f"{service.upper().replace('-', '_')}_IMAGE"
+        variable = image_variable(service)
         if variable in found or service not in deployment.compiled.document["services"]:
             continue
         image = str(body["image"])

@@ -50,6 +50,11 @@ class Build:
         return self.args.get("BASE", "")
 
 
+def image_variable(service: str) -> str:
+    """The variable from which the definitions take the image of `service`, such as API_IMAGE."""
+    return f"{service.upper().replace('-', '_')}_IMAGE"
+
+
 def plan(compiled: stack.Compiled, written: compose.Project, *, prefix: str, tag: str) -> list[Build]:
     """The images of the stack's services that have a build context.
 

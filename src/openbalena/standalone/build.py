@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from openbalena import compose, images
 from openbalena.images import LAB_PREFIX, Build, build
-from openbalena.images.plan import of_services
+from openbalena.images.plan import image_variable, of_services
 from openbalena.standalone.deployment import Standalone
 
 # Seconds; a pull of a base image over a slow line is part of it.
@@ -79,5 +79,4 @@ def plan(standalone: Standalone) -> list[Build]:
 
 def _chosen(standalone: Standalone) -> set[str]:
     """Services of ours that have a build context, but for which the settings name another image."""
-    variables = {name: f"{name.upper().replace('-', '_')}_IMAGE" for name in standalone.definitions.services}
-    return {name for name, variable in variables.items() if variable in standalone.settings.sources}
+    return {name for name in standalone.definitions.services if image_variable(name) in standalone.settings.sources}
