@@ -57,6 +57,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _check(loaded: "Deployment", context: Context, engine: "Engine", client: Any, names: tuple[str, ...]) -> None:
     from openbalena.cli import swarm_up
     from openbalena.cluster import demand, job, state
+    from openbalena.cluster.nodes import described
     from openbalena.storage import guard, nfs, record
 
     stack, console = loaded.settings["STACK_NAME"], context.console
@@ -81,6 +82,6 @@ def _check(loaded: "Deployment", context: Context, engine: "Engine", client: Any
         console.say(f"  {cluster.hostname(asked.node)}: {why or 'mounted, written, owned and read'}")
     for node in cluster.nodes:
         if not node.usable:
-            console.warn(f"{node.hostname} is {node.state}, {node.availability}: it was not checked")
+            console.warn(f"{node.hostname} is {described(node)}: it was not checked")
     if failed:
         raise OperationError(f"{failed} of {len(jobs)} nodes cannot use the export; nothing was changed")

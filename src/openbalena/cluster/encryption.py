@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from openbalena.cluster import job, placement
+from openbalena.cluster import nodes as swarm_nodes
 from openbalena.cluster.engine import Engine
 from openbalena.cluster.preflight import Finding
 from openbalena.cluster.state import Cluster, Node, Service
@@ -139,7 +140,7 @@ def judged(node: Node, outcome: job.Outcome | None, image: str) -> Iterator[Find
     """What a node's task said; None where it could be given none."""
     unsure = f"node {node.hostname}: whether its kernel can encrypt overlay networks could not be checked"
     if outcome is None:
-        yield Finding(f"{unsure}: it is {node.state}, {node.availability}", fatal=False)
+        yield Finding(f"{unsure}: it is {swarm_nodes.described(node)}", fatal=False)
     elif outcome.exit_code == _REFUSED:
         yield Finding(
             f"node {node.hostname} has no ESP (IPsec) with AES-GCM in its kernel ({job.failure(outcome)}), which "

@@ -15,6 +15,7 @@ from typing import Any
 
 from openbalena.cluster import advice, logs
 from openbalena.cluster.engine import Engine
+from openbalena.cluster.nodes import described
 from openbalena.cluster.patience import answered
 from openbalena.cluster.state import Cluster, Task, task_from
 from openbalena.errors import OperationError
@@ -196,9 +197,7 @@ def require_usable(cluster: Cluster, node_ids: Iterable[str]) -> None:
         if not node.usable:
             update = f"`docker node update --availability active {node.hostname}`"
             advice = update if node.state == "ready" else "start it, or the Docker Engine on it"
-            raise OperationError(
-                f"node {node.hostname} is {node.state}, {node.availability}; it has to be ready and active: {advice}"
-            )
+            raise OperationError(f"node {node.hostname} is {described(node)}; it has to be ready and active: {advice}")
 
 
 def _newest(client: Any, job: Job) -> Task | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from openbalena.cluster import job
 from openbalena.cluster.engine import Engine
+from openbalena.cluster.nodes import described
 from openbalena.cluster.preflight import Finding
 from openbalena.cluster.state import Cluster
 
@@ -31,8 +32,7 @@ def judged(outcomes: dict[str, job.Outcome], cluster: Cluster) -> Iterator[Findi
     for node in cluster.nodes:
         outcome = outcomes.get(node.id)
         if outcome is None:
-            state = f"{node.state}, {node.availability}"
-            yield Finding(f"node {node.hostname} is {state}: whether it has ip_vs was not checked", fatal=False)
+            yield Finding(f"node {node.hostname} is {described(node)}: ip_vs could not be checked", fatal=False)
         elif outcome.exit_code == _ABSENT:
             yield Finding(
                 f"node {node.hostname} has no ip_vs in its kernel, which INGRESS_MODE=mesh needs: run `modprobe ip_vs` "

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from openbalena.cluster import labels, placement
+from openbalena.cluster.nodes import described
 from openbalena.cluster.state import Cluster, Node, Port, Service
 from openbalena.errors import OperationError
 from openbalena.settings import connections
@@ -83,7 +84,7 @@ def _labels(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
     for label in plan.node_labels:
         holders = labels.holders(cluster.nodes, label)
         if holders and not any(node.usable for node in holders):
-            names = ", ".join(f"{node.hostname} ({node.state}, {node.availability})" for node in holders)
+            names = ", ".join(f"{node.hostname} ({described(node)})" for node in holders)
             unknown = any(node.state == "unknown" for node in holders)
             advice = "its state is not known yet: try again soon" if unknown else "bring it back before deploying"
             yield Finding(f"label {label}=true is only on {names}: {advice}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from openbalena.cluster import demand, job
 from openbalena.cluster.engine import Engine
+from openbalena.cluster.nodes import described
 from openbalena.cluster.state import Cluster
 from openbalena.errors import OperationError
 from openbalena.storage import nfs
@@ -136,7 +137,7 @@ def _distant(volume: Volume, outcome: job.Outcome | None) -> Volume:
 def _measured(volume: Volume, outcome: job.Outcome | None, cluster: Cluster) -> Volume:
     if outcome is None:
         node = cluster.node(volume.node_id)
-        state = f"node is {node.state}, {node.availability}" if node else "node left the swarm"
+        state = f"node is {described(node)}" if node else "node left the swarm"
         return replace(volume, remark=state if volume.name else "its service is not deployed")
     if not outcome.ok:
         raise OperationError(f"could not measure the volumes on {volume.node}: {job.failure(outcome)}")

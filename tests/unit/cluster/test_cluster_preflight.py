@@ -69,7 +69,7 @@ def test_a_data_label_on_two_nodes_names_both() -> None:
 
 def test_a_data_label_on_a_node_that_is_down() -> None:
     (text,) = texts(Plan((), (DATA,)), nodes({}, {"labels": {DATA: "true"}, "state": "down"}))
-    assert "node2 (down, active): bring it back" in text
+    assert "node2 (down): bring it back" in text
 
 
 def test_after_a_change_of_leader_a_node_is_unknown_and_not_lost() -> None:
