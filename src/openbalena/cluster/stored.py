@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from openbalena.cluster.object_labels import replace_labels
 from openbalena.errors import OperationError
 from openbalena.stack.content import object_name
 
@@ -105,19 +106,9 @@ def note_reader(client: Any, found: Stored, node: str, image: str) -> None:
 
 
 def _relabel(client: Any, found: Stored, labels: Mapping[str, str]) -> None:
-    """Change labels of `found` (Engine API, SecretUpdate: nothing else may change).
-
-    Raises docker.errors.APIError, also where another process wrote in between.
-    """
-    api = client.api
-    raw = api.inspect_secret(found.id)
-    # The SDK has no method for it.
-    answer = api._post_json(
-        api._url("/secrets/{0}/update", found.id),
-        data={**raw["Spec"], "Labels": {**raw["Spec"]["Labels"], **labels}},
-        params={"version": raw["Version"]["Index"]},
-    )
-    api._raise_for_status(answer)
+    """Add `labels` to those of `found`. Raises docker.errors.APIError as replace_labels does."""
+    secret = client.api.inspect_secret(found.id)
+    replace_labels(client.api, "secrets", secret, {**secret["Spec"]["Labels"], **labels})
 
 
 def forget(client: Any, stack: str) -> None:

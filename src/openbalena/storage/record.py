@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from openbalena.cluster import demand
+from openbalena.cluster.object_labels import replace_labels
 from openbalena.cluster.state import Cluster, Service
 
 _PLACE, _MOVE, _NFS, _LOGIN = "volume.", "move.", " nfs", "database.login"
@@ -109,14 +110,7 @@ def write(client: Any, stack: str, record: Record) -> None:
     if config is None:
         client.configs.create(name=config_name(stack), data=b"see this config's labels\n", labels=labels)
         return
-    api = client.api
-    # The SDK has no method for it.
-    answer = api._post_json(
-        api._url("/configs/{0}/update", config["ID"]),
-        data={**config["Spec"], "Labels": labels},
-        params={"version": config["Version"]["Index"]},
-    )
-    api._raise_for_status(answer)
+    replace_labels(client.api, "configs", config, labels)
 
 
 def seen(record: Record, cluster: Cluster) -> Record:
