@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from openbalena.cluster import convergence, state
+from openbalena.cluster import convergence, names, state
 from openbalena.stack.content import object_name
 
 # Secret or config in docker-compose.yml to the file of the PKI. Each CA's key goes with its certificate.
@@ -28,7 +28,7 @@ def stale(cluster: state.Cluster, files: Mapping[str, bytes]) -> dict[str, list[
         services = [
             service.short_name
             for service in cluster.services
-            if (held := _held(service, key)) and held != object_name(service.stack, key, content)
+            if (held := names.used_version(service, key)) and held != object_name(service.stack, key, content)
         ]
         if services:
             found[key] = services
@@ -40,19 +40,14 @@ def unsettled(cluster: state.Cluster) -> list[str]:
     return [
         service.short_name
         for service in cluster.services
-        if any(_held(service, key) for key in FILES)
+        if any(names.used_version(service, key) for key in FILES)
         and convergence.judge(service, cluster).phase is not convergence.Phase.CONVERGED
     ]
 
 
 def since(client: Any, cluster: state.Cluster, key: str) -> datetime:
     """When the version of the config `key` that services have came into the swarm (the Engine's time)."""
-    held = next(name for service in cluster.services if (name := _held(service, key)))
+    held = next(name for service in cluster.services if (name := names.used_version(service, key)))
     (config,) = (c for c in client.configs.list(filters={"name": held}) if c.name == held)
     # RFC 3339 with nanoseconds; a second is enough.
     return datetime.fromisoformat(f"{config.attrs['CreatedAt'][:19]}+00:00")
-
-
-def _held(service: state.Service, key: str) -> str:
-    prefix = f"{service.stack}_{key}-"
-    return next((name for name in (*service.configs, *service.secrets) if name.startswith(prefix)), "")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection
 from typing import Any
 
-from openbalena.cluster import one_service, state
+from openbalena.cluster import names, one_service, state
 from openbalena.errors import OperationError
 from openbalena.stack.content import object_name
 
@@ -44,13 +44,13 @@ def announce(client: Any, stack: str, rows: bytes) -> bool:
     Raises OperationError where the stack's has no such config: a version before deployed it.
     """
     service = one_service.find(state.read(client, stack), AUTHORITY)
-    if service is None or not one_service.holds(service, ISSUED):
+    if service is None or not names.used_version(service, ISSUED):
         raise OperationError(f"{AUTHORITY} has no config {ISSUED} yet")
     return _replaced(client, service, ISSUED, rows)
 
 
 def _replaced(client: Any, service: state.Service, key: str, content: bytes) -> bool:
-    name, held = object_name(service.stack, key, content), one_service.holds(service, key)
+    name, held = object_name(service.stack, key, content), names.used_version(service, key)
     if held != name:
         one_service.replace(client, service, held, name, content)
     return held != name

@@ -12,11 +12,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from openbalena.cluster.state import Service
 from openbalena.errors import OperationError
 from openbalena.limits import MAXIMUM_BYTES
 from openbalena.stack.content import object_name
 
 _VARIABLE = re.compile(r"^\$\{([A-Za-z_][A-Za-z0-9_]*)(?::?[-?].*)?\}$")
+# The end of what stack.content.object_name makes.
 _HASHED = re.compile(r"-[0-9a-f]{12}$")
 
 
@@ -44,8 +46,19 @@ def versioned(document: Mapping[str, Any], directory: Path, stack: str) -> dict[
     return found
 
 
+def key_of(name: str, stack: str) -> str:
+    """The key in the Compose file of the versioned secret or config `name` of `stack`; empty if it is not one."""
+    prefix = f"{stack}_"
+    return _HASHED.sub("", name).removeprefix(prefix) if name.startswith(prefix) and _HASHED.search(name) else ""
+
+
+def used_version(service: Service, key: str) -> str:
+    """The name of the version of the secret or config `key` that `service` uses; empty if it uses none."""
+    return next((name for name in (*service.secrets, *service.configs) if key_of(name, service.stack) == key), "")
+
+
 def unused(existing: Mapping[str, str], stack: str, used: set[str]) -> Iterator[str]:
     """The ids of old versions among `existing` (id to name): named by us, for this stack, and used by no service."""
     for identifier, name in existing.items():
-        if name.startswith(f"{stack}_") and _HASHED.search(name) and name not in used:
+        if key_of(name, stack) and name not in used:
             yield identifier

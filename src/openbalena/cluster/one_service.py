@@ -20,12 +20,6 @@ def find(cluster: state.Cluster, name: str) -> state.Service | None:
     return next((service for service in cluster.services if service.short_name == name), None)
 
 
-def holds(service: state.Service, key: str) -> str:
-    """The version (full name) of the secret or config `key` that the service has; empty where it has none."""
-    prefix = f"{service.stack}_{key}-"
-    return next((name for name in (*service.secrets, *service.configs) if name.startswith(prefix)), "")
-
-
 def replace(client: Any, service: state.Service, old: str, new: str, content: bytes) -> None:
     """Give the service the secret or config `new`, made with `content` where it is not there, in the place of `old`.
 

@@ -51,7 +51,7 @@ def versions(document: Mapping[str, Any], directory: Path, stack: str) -> dict[s
     """Service to the name of its file of variables (`<service>-env`), for the stack rendered in `directory`."""
     found = {}
     for name in names.versioned(document, directory, stack).values():
-        key = name.removeprefix(f"{stack}_").rpartition("-")[0]
+        key = names.key_of(name, stack)
         if key.endswith("-env"):
             found[key.removesuffix("-env")] = name
     return found
@@ -67,7 +67,7 @@ def first(cluster: Cluster, wanted: Mapping[str, str], overlapping: Collection[s
     changed = set()
     for name, secret in wanted.items():
         service = one_service.find(cluster, name)
-        held = one_service.holds(service, f"{name}-env") if service else ""
+        held = names.used_version(service, f"{name}-env") if service else ""
         if held and held != secret:
             changed.add(name)
     checkers = (*(ACCEPTS_BOTH[token] for token in overlapping), *CHECKERS)

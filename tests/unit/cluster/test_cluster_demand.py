@@ -14,6 +14,7 @@ from openbalena.cluster import deploy, names
 from openbalena.cluster.demand import data_volumes, removed, services
 from openbalena.cluster.single_points import find
 from openbalena.errors import OperationError
+from openbalena.stack.content import object_name
 
 DOCUMENT: dict[str, Any] = {
     "services": {
@@ -80,6 +81,20 @@ def test_a_secret_that_the_engine_would_refuse(tmp_path: Path, size: int) -> Non
 
 def test_external_secrets_keep_their_names(tmp_path: Path) -> None:
     assert names.versioned({"secrets": {"x": {"external": True, "name": "x"}}}, tmp_path, "ob") == {}
+
+
+@pytest.mark.parametrize("key", ["api-env", "ca-0123456789ab"])
+def test_the_key_is_read_back_from_a_name(key: str) -> None:
+    name = object_name("ob", key, b"x")
+    assert names.key_of(name, "ob") == key
+    assert names.key_of(name, "other") == ""
+
+
+def test_a_version_is_found_by_its_whole_key() -> None:
+    longer, exact = object_name("ob", "ca-bundle", b"x"), object_name("ob", "ca", b"x")
+    api = service("api", configs=(longer, exact))
+    assert names.used_version(api, "ca") == exact
+    assert names.used_version(api, "ca-key") == ""
 
 
 @given(st.sets(st.from_regex(r"ob_[a-z]{1,5}(-[0-9a-f]{12})?", fullmatch=True), max_size=6), st.data())

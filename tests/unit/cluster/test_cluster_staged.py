@@ -5,20 +5,26 @@ import pytest
 from openbalena.cluster import scale
 from openbalena.cluster.staged import first, one_api, returning
 from openbalena.cluster.state import Cluster, Service
+from openbalena.stack.content import object_name
 
 
 def cluster(**services: str) -> Cluster:
     return Cluster(
         (),
         tuple(
-            Service(name, f"ob_{name}", "ob", secrets=("ob_api-key-0", f"ob_{name}-env-{version}"))
+            Service(
+                name,
+                f"ob_{name}",
+                "ob",
+                secrets=("ob_api-key-000000000000", object_name("ob", f"{name}-env", version.encode())),
+            )
             for name, version in services.items()
         ),
     )
 
 
 def wanted(**versions: str) -> dict[str, str]:
-    return {name: f"ob_{name}-env-{version}" for name, version in versions.items()}
+    return {name: object_name("ob", f"{name}-env", version.encode()) for name, version in versions.items()}
 
 
 RUNS = cluster(api="1", registry="1", s3="1", vpn="1", haproxy="1")
