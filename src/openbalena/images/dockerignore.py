@@ -1,4 +1,9 @@
-"""Which files of a build context Docker sends: `.dockerignore` (docs.docker.com/build/concepts/context)."""
+"""Which files of a build context Docker sends: `.dockerignore` (docs.docker.com/build/concepts/context).
+
+The Docker SDK's matcher (docker.utils.build) cannot be used: it ignores case, does not know `[^a]` or escaped
+characters, and fails on `[b-a]`. A file that it excluded by mistake would be missing from the content tag, and a change
+to that file would not be built.
+"""
 
 from __future__ import annotations
 

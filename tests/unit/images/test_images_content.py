@@ -92,6 +92,12 @@ def test_a_context_that_is_not_there(tmp_path: Path) -> None:
         ("[ab].txt", "a.txt", True),
         ("[ab].txt", "c.txt", False),
         ("a.b", "axb", False),
+        # Cases that the matcher of the Docker SDK (docker.utils.build) decides otherwise than Docker.
+        ("docs", "Docs/file", False),
+        ("**/modules", "a/b/modules/file", True),
+        ("[^a].txt", "b.txt", True),
+        (r"a\*", "a*", True),
+        ("*", ".dockerignore", True),
     ],
 )
 def test_dockerignore(rules: str, path: str, excluded: bool) -> None:
