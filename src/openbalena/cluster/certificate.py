@@ -5,14 +5,15 @@ balena-ca is told of it before, so that its OCSP responder knows it when clients
 
 from __future__ import annotations
 
+import operator
 import socket
 import ssl
-import time
 from collections.abc import Collection
 from typing import Any
 
 from openbalena.cluster import names, one_service, state
 from openbalena.errors import OperationError
+from openbalena.polling import poll
 from openbalena.stack.content import object_name
 
 # Names in docker-compose.yml's x-swarm.
@@ -67,14 +68,15 @@ def trusted(cluster: state.Cluster) -> str | None:
 
 def not_serving(addresses: Collection[str], host: str, chain: bytes, timeout: float) -> dict[str, str]:
     """Those of `addresses` that do not serve `chain`'s own certificate for `host` after `timeout` seconds, and why."""
-    wanted = _first(chain)
-    end = time.monotonic() + timeout
+    expected = _first(chain)
     left = dict.fromkeys(addresses, "")
-    while True:
-        left = {address: why for address in left if (why := _differs(address, host, wanted))}
-        if not left or time.monotonic() >= end:
-            return left
-        time.sleep(_INTERVAL)
+
+    def still_wrong() -> dict[str, str]:
+        nonlocal left
+        left = {address: why for address in left if (why := _differs(address, host, expected))}
+        return left
+
+    return poll(still_wrong, operator.not_, timeout, _INTERVAL)
 
 
 def _differs(address: str, host: str, wanted: bytes) -> str:

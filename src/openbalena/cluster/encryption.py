@@ -8,7 +8,6 @@ where ESP is missing, tasks start and never hear of each other: programSA only l
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -25,8 +24,6 @@ _WITH_TOOLS = "vpn"
 _NETWORK = "openbalena-encryption"
 # Seconds, with the pull of an image that is not there yet.
 _TIMEOUT = 600.0
-# Seconds in which the tasks of removed jobs let go of the network.
-_RELEASE = 30.0
 _REFUSED, _NO_TOOL, _NO_RIGHT = 3, 4, 5
 _ANEW = "./open-balena.sh swarm-down, which keeps the volumes, and then swarm-up"
 _MODULES = "esp4 esp6 xfrm_user xt_bpf xt_policy"
@@ -168,13 +165,5 @@ def _network(engine: Engine, client: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        end = time.monotonic() + _RELEASE
-        while True:
-            try:
-                engine.docker("network", "rm", _NETWORK)
-                break
-            except OperationError:
-                # It is in use until the last task is gone; the next run would replace it.
-                if time.monotonic() >= end:
-                    break
-                time.sleep(0.5)
+        # If the network is still in use after that, the next run replaces it.
+        job.remove_network(engine, _NETWORK)

@@ -19,13 +19,16 @@ from openbalena.cluster.nodes import described
 from openbalena.cluster.patience import answered
 from openbalena.cluster.state import Cluster, Task, task_from
 from openbalena.errors import OperationError
+from openbalena.polling import poll
 
 LABEL = "openbalena.job"
 _UNLABELLED = ("openbalena-check-postgres", "openbalena-check-s3")
 _INTERVAL = 0.5
 _LOG_LINES = 200
 # Seconds in which a finished task's log reaches the manager.
-_LOG = 10.0
+_LOG_TIMEOUT = 10.0
+# Seconds in which the tasks of removed jobs release their network.
+_NETWORK_TIMEOUT = 30.0
 # Seconds for which a start may fail again and again: the executor repeats what it takes for temporary, a name that is
 # not resolved, say, and would do so for ever (swarmkit, agent/exec, Temporary).
 _FAILING = 20.0
@@ -156,6 +159,22 @@ def remove(engine: Engine, job: Job) -> None:
         engine.docker("service", "rm", job.name)
 
 
+def remove_network(engine: Engine, name: str) -> None:
+    """Remove a network that only jobs use. It is in use until their tasks are gone, so this is retried for 30 s.
+
+    A network that is still in use after that is left.
+    """
+
+    def removed() -> bool:
+        try:
+            engine.docker("network", "rm", name)
+        except OperationError:
+            return False
+        return True
+
+    poll(removed, bool, _NETWORK_TIMEOUT, _INTERVAL)
+
+
 def remove_all(client: Any) -> None:
     """Remove every job, ended ones too, and the secrets that were made for one: a job keeps what it mounts in use.
 
@@ -207,11 +226,7 @@ def _newest(client: Any, job: Job) -> Task | None:
 
 def _log(engine: Engine, task: Task) -> tuple[str, ...]:
     """What the task printed, without the end line; what there is of it when the rest does not come in time."""
-    end = time.monotonic() + _LOG
-    while True:
-        lines = logs.last_lines(engine, task.id, _LOG_LINES)
-        if _END in lines:
-            return tuple(line for line in lines if line != _END)
-        if time.monotonic() >= end:
-            return tuple(lines)
-        time.sleep(_INTERVAL)
+    lines = poll(
+        lambda: logs.last_lines(engine, task.id, _LOG_LINES), lambda lines: _END in lines, _LOG_TIMEOUT, _INTERVAL
+    )
+    return tuple(line for line in lines if line != _END)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from openbalena.cluster.convergence import Phase, Progress, judge
 from openbalena.cluster.patience import answered
 from openbalena.cluster.sequence import in_sequence
 from openbalena.errors import OperationError
+from openbalena.polling import poll
 
 _INTERVAL = 0.5
 
@@ -63,19 +63,19 @@ def until_runs(
 
     Raises OperationError after `timeout` seconds.
     """
-    end = time.monotonic() + timeout
-    while True:
+
+    def read_progress() -> Progress:
         cluster = answered(lambda: state.read(client, stack))
         service = find(cluster, name)
         if service is None:
-            raise OperationError(f"the service {name} is gone: somebody removed it")
+            raise OperationError(f"the service {name} no longer exists: somebody removed it")
         progress = judge(service, cluster)
         report([progress])
-        if progress.phase is Phase.CONVERGED:
-            return
-        if progress.phase is Phase.FAILED or time.monotonic() >= end:
-            raise OperationError(
-                f"{name} does not run as it was asked to ({progress.running} of {progress.wanted} tasks do; "
-                f"{progress.detail}): see ./open-balena.sh swarm-status and swarm-logs {name}"
-            )
-        time.sleep(_INTERVAL)
+        return progress
+
+    progress = poll(read_progress, lambda progress: progress.phase is not Phase.WORKING, timeout, _INTERVAL)
+    if progress.phase is not Phase.CONVERGED:
+        raise OperationError(
+            f"{name} has not converged ({progress.running} of {progress.wanted} tasks running; {progress.detail}): "
+            f"see ./open-balena.sh swarm-status and swarm-logs {name}"
+        )

@@ -6,12 +6,12 @@ database which is older than the settings needs nothing but the next `up`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from openbalena import compose
 from openbalena.errors import OperationError, UsageError
+from openbalena.polling import poll
 from openbalena.secrets import database
 from openbalena.secrets.database import Login
 from openbalena.settings import connections
@@ -45,15 +45,14 @@ def start(standalone: Standalone) -> None:
     """Start the database alone, and wait until it answers. Raises OperationError where it does not."""
     for _ in standalone.stream("up", "--detach", "--no-build", "--quiet-pull", "--no-deps", SERVICE, limit=3600):
         pass
-    end = time.monotonic() + _STARTED
     with standalone.engine.client() as client:
-        while True:
+
+        def ready() -> bool:
             container = running(client, standalone.name)
-            if container and client.api.exec_inspect(_started(client, container, _READY, {}))["ExitCode"] == 0:
-                return
-            if time.monotonic() >= end:
-                raise OperationError(f"{SERVICE} does not answer within {_STARTED:g} s: see ./open-balena.sh logs db")
-            time.sleep(_INTERVAL)
+            return bool(container and client.api.exec_inspect(_started(client, container, _READY, {}))["ExitCode"] == 0)
+
+        if not poll(ready, bool, _STARTED, _INTERVAL):
+            raise OperationError(f"{SERVICE} does not answer within {_STARTED:g} s: see ./open-balena.sh logs db")
 
 
 def running(client: Any, project: str) -> Container | None:

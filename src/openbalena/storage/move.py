@@ -7,7 +7,7 @@ ended by the same command, and a deploy in between starts nothing on the wrong c
 
 from __future__ import annotations
 
-import time
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ from openbalena.cluster.patience import answered
 from openbalena.cluster.placement import DATA_LABEL
 from openbalena.cluster.state import Cluster, Node, Service
 from openbalena.errors import OperationError, UsageError
+from openbalena.polling import elapsed_reporter, poll
 from openbalena.storage import record, scripts
 from openbalena.storage.record import Move, Place, Record
 
@@ -26,8 +27,6 @@ _STOP = 200.0
 _START = 300.0
 _SMALL = 60.0
 _INTERVAL = 0.5
-# Seconds between two words on a copy that goes on.
-_WORD = 5.0
 _DIRECTORY = "/openbalena-volume"
 Report = Callable[[str], None]
 
@@ -148,7 +147,7 @@ def _copy(engine: Engine, client: Any, parts: _Parts, timeout: float, report: Re
     names = ", ".join(service.short_name for service in parts.users)
     report(f"stopping {names}")
     _scale(engine, {service.name: 0 for service in parts.users})
-    _until_stopped(client, parts)
+    _until_stopped(client, parts, report)
     report(f"copying {parts.volume} from {parts.source.hostname} to {parts.target.hostname}")
     network = f"openbalena-move-{parts.stack}"
     if not client.networks.list(names=[network]):
@@ -160,7 +159,7 @@ def _copy(engine: Engine, client: Any, parts: _Parts, timeout: float, report: Re
     try:
         job.start(engine, receive)
         job.start(engine, send)
-        received = job.wait(engine, client, receive, timeout, goes_on(f"copying {parts.volume}", report))
+        received = job.wait(engine, client, receive, timeout, elapsed_reporter(f"copying {parts.volume}", report))
         if received.exit_code == scripts.OCCUPIED:
             raise OperationError(
                 f"volume {parts.name} on {parts.target.hostname} holds data already, which no move put there: "
@@ -173,21 +172,8 @@ def _copy(engine: Engine, client: Any, parts: _Parts, timeout: float, report: Re
     finally:
         job.remove(engine, receive)
         job.remove(engine, send)
-    _remove_network(engine, network)
-
-
-def goes_on(what: str, report: Report) -> Callable[[], None]:
-    """Says every few seconds how long `what` has taken; called as often as one likes."""
-    began = said = time.monotonic()
-
-    def look() -> None:
-        nonlocal said
-        now = time.monotonic()
-        if now - said >= _WORD:
-            said = now
-            report(f"{what}: {now - began:.0f} s so far")
-
-    return look
+    # If the network is still in use after that, the next move uses it.
+    job.remove_network(engine, network)
 
 
 def _finish(engine: Engine, client: Any, parts: _Parts, move: Move, known: Record, report: Report) -> None:
@@ -202,7 +188,7 @@ def _finish(engine: Engine, client: Any, parts: _Parts, move: Move, known: Recor
     labels.add(client.api, parts.target.id, {label: "true"})
     report(f"starting {', '.join(service.short_name for service in parts.users)} on {parts.target.hostname}")
     _scale(engine, move.replicas)
-    _until_running(client, parts, move)
+    _until_running(client, parts, move, report)
     old = cluster.node(move.source)
     if old and old.usable:
         report(
@@ -227,7 +213,7 @@ def _scale(engine: Engine, replicas: dict[str, int] | Any) -> None:
     engine.docker("service", "scale", "--detach", *(f"{name}={count}" for name, count in replicas.items()))
 
 
-def _until_stopped(client: Any, parts: _Parts) -> None:
+def _until_stopped(client: Any, parts: _Parts, report: Report) -> None:
     """Wait until no task of the services has the volume open any more."""
     ids = {service.id for service in parts.users}
     left = _wait(
@@ -239,12 +225,13 @@ def _until_stopped(client: Any, parts: _Parts) -> None:
             for task in cluster.tasks
             if task.service_id in ids and task.state in ("running", "starting", "preparing", "ready", "assigned")
         ],
+        elapsed_reporter("stopping", report),
     )
     if left:
         raise OperationError(f"after {_STOP:g} s these tasks still use {parts.volume}: {', '.join(left)}")
 
 
-def _until_running(client: Any, parts: _Parts, move: Move) -> None:
+def _until_running(client: Any, parts: _Parts, move: Move, report: Report) -> None:
     def missing(cluster: Cluster) -> list[str]:
         found = []
         for service in parts.users:
@@ -253,30 +240,15 @@ def _until_running(client: Any, parts: _Parts, move: Move) -> None:
                 found.append(service.short_name)
         return found
 
-    if left := _wait(client, parts.stack, _START, missing):
+    if left := _wait(client, parts.stack, _START, missing, elapsed_reporter("starting", report)):
         raise OperationError(
             f"the data is on {parts.target.hostname}, but {', '.join(left)} did not run there within {_START:g} s: "
             "swarm-status says why; then run the same command again"
         )
 
 
-def _wait(client: Any, stack: str, timeout: float, left: Callable[[Cluster], list[str]]) -> list[str]:
-    """What `left` still finds when there is nothing more, or at the end of `timeout` seconds."""
-    end = time.monotonic() + timeout
-    while True:
-        found = left(answered(lambda: state.read(client, stack)))
-        if not found or time.monotonic() >= end:
-            return found
-        time.sleep(_INTERVAL)
-
-
-def _remove_network(engine: Engine, network: str) -> None:
-    """Remove the network once its tasks have let go of it; one that stays is used by the next move."""
-    end = time.monotonic() + _SMALL / 2
-    while time.monotonic() < end:
-        try:
-            engine.docker("network", "rm", network)
-        except OperationError:
-            time.sleep(_INTERVAL)
-        else:
-            return
+def _wait(
+    client: Any, stack: str, timeout: float, left: Callable[[Cluster], list[str]], meanwhile: Callable[[], None]
+) -> list[str]:
+    """What `left` finds in the cluster once that is nothing, or after `timeout` seconds."""
+    return poll(lambda: left(answered(lambda: state.read(client, stack))), operator.not_, timeout, _INTERVAL, meanwhile)

@@ -66,12 +66,3 @@ def test_a_script_agrees_beforehand(words: list[str], yes: bool) -> None:
     parser = argparse.ArgumentParser()
     storage.configure(parser)
     assert parser.parse_args(["move", "db-data", "node2", *words]).yes is yes
-
-
-def test_a_long_copy_says_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, said = iter([0.0, 4.9, 5.0, 6.0, 10.2]), list[str]()
-    monkeypatch.setattr(move.time, "monotonic", lambda: next(clock))
-    look = move.goes_on("copying db-data", said.append)
-    for _ in range(4):
-        look()
-    assert said == ["copying db-data: 5 s so far", "copying db-data: 10 s so far"]
