@@ -5,7 +5,7 @@ from pathlib import Path
 from messages import GOLDEN, document, texts
 
 
-def test_every_message_is_in_the_golden_file():
+def test_every_message_is_in_the_golden_file() -> None:
     recorded = GOLDEN.read_text().splitlines()
     current = document().splitlines()
     changes = [f"- {line}" for line in recorded if line not in current]
@@ -13,7 +13,7 @@ def test_every_message_is_in_the_golden_file():
     assert recorded == current, "run: python tests/lint/messages.py\n" + "\n".join(changes)
 
 
-def test_messages_are_read_from_the_syntax_tree(tmp_path: Path):
+def test_messages_are_read_from_the_syntax_tree(tmp_path: Path) -> None:
     module = tmp_path / "module.py"
     module.write_text(
         r"""'''A docstring of the module.'''
