@@ -1,6 +1,7 @@
 """Prose of the project: documents, docstrings, comments and messages, with the words of prose.yml that are in it.
 
-`python tests/lint/prose.py [PATH…]` prints every place; `--baseline` writes how many there are to prose-baseline.yml.
+`.venv.dev/bin/python tests/lint/prose.py [PATH…]` prints every place; `--baseline` writes how many there are to
+prose-baseline.yml.
 """
 
 import ast
@@ -197,8 +198,8 @@ def main(arguments: list[str]) -> None:
 
 
 _HEAD = """\
-# Places that are still to be reworded, by package or directory. A number may only become smaller: `python
-# tests/lint/prose.py --baseline` writes them. An area without a number has none.
+# Places that are still to be reworded, by package or directory. A number may only become smaller; an area without one has
+# none. Written by: .venv.dev/bin/python tests/lint/prose.py --baseline
 """
 
 if __name__ == "__main__":

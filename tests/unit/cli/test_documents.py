@@ -7,7 +7,7 @@ import pytest
 from openbalena.cli.commands import BY_NAME
 from openbalena.project import ROOT
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 CALL = re.compile(r"\./open-balena\.sh((?: --lab| --project-directory \S+)*) ([a-z][a-z-]*)")
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
