@@ -58,7 +58,7 @@ class FakeSwarm:
     last ones for all that follow. Without one a task runs at once, and one that is not restarted completes.
 
     `logs` are a task's lines, by the beginning of its service's name; `refusals` what the next request of that method
-    and path (its beginning) is refused with. `asked` are the requests that change something, in order.
+    and path (its beginning) is refused with. `stopping` is how many seconds tasks of a removed service take. `asked` are the requests that change something, in order.
     """
 
     clock: Clock = field(default_factory=Clock)
@@ -72,7 +72,10 @@ class FakeSwarm:
     logs: dict[str, list[str]] = field(default_factory=dict)
     refusals: list[tuple[str, str, RefusedError]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    stopping: float = 0.0
+    task_labels: dict[str, dict[str, str]] = field(default_factory=dict)
     _index: int = 10
+    _gone: dict[str, float] = field(default_factory=dict)
     _rows: dict[str, tuple[float, list[Row]]] = field(default_factory=dict)
 
     def identifier(self) -> str:
@@ -201,7 +204,10 @@ class FakeSwarm:
             raise RefusedError(400, f"rpc error: code = InvalidArgument desc = {verb}")
         del getattr(self, kind)[item.get("ID") or item["Id"]]
         if kind == "services":
-            self.tasks = {key: task for key, task in self.tasks.items() if task["ServiceID"] != item["ID"]}
+            for task in [task for task in self.tasks.values() if task["ServiceID"] == item["ID"]]:
+                task["DesiredState"] = "remove"
+                self._gone[task["ID"]] = self.clock.now + self.stopping
+            self.advance()
 
     def reconcile(self, service: dict[str, Any]) -> None:
         """Start and stop tasks until they are those of the service's spec."""
@@ -259,10 +265,14 @@ class FakeSwarm:
         else:
             task["Status"]["Err"] = _UNPLACED.format(len(self.nodes))
         self.tasks[task["ID"]] = task
+        self.task_labels[task["ID"]] = spec["Labels"]
         self.advance()
 
     def advance(self) -> None:
         """Bring every task to where it is now."""
+        for task_id in [task_id for task_id, end in self._gone.items() if end <= self.clock.now]:
+            self.tasks.pop(task_id, None)
+            del self._gone[task_id]
         for task_id, (began, rows) in list(self._rows.items()):
             if task_id not in self.tasks:
                 del self._rows[task_id]
@@ -316,8 +326,9 @@ def listed(swarm: FakeSwarm, kind: str, filters: dict[str, Any]) -> list[dict[st
 def _labelled(swarm: FakeSwarm, kind: str, item: dict[str, Any], label: str) -> bool:
     """A task has its service's labels (swarmkit, ServiceAnnotations)."""
     if kind == "tasks":
-        item = swarm.services.get(item["ServiceID"], item)
-    labels = item["Labels"] if kind == "networks" else item["Spec"].get("Labels") or {}
+        labels = swarm.task_labels[item["ID"]]
+    else:
+        labels = (item if kind == "networks" else item["Spec"]).get("Labels") or {}
     name, separator, value = label.partition("=")
     return name in labels and (not separator or labels[name] == value)
 

@@ -1,8 +1,10 @@
 """When a watch ends, and how."""
 
 from cluster_builders import OLD, cluster, service, task
+from fake_engine import FakeEngine
+from fake_swarm import Row, stack_service
 
-from openbalena.cluster.watch import HOPELESS, SETTLE, Watch
+from openbalena.cluster.watch import HOPELESS, SETTLE, Watch, until_converged
 
 API = service()
 
@@ -23,6 +25,16 @@ def test_a_task_that_crashes_meanwhile_starts_the_wait_anew() -> None:
     assert watch.observe(cluster([API], [task(2)]), 4) is None
     assert watch.observe(cluster([API], [task(2)]), 1 + SETTLE) is None
     assert watch.observe(cluster([API], [task(2)]), 4 + SETTLE) is not None
+
+
+def test_another_set_of_tasks_starts_the_wait_anew() -> None:
+    """A task that replaces a crashed one between two looks: at both the service has converged."""
+    watch = Watch(timeout=600, started=0)
+    assert watch.observe(cluster([API], [task(1)]), 1) is None
+    crashed = task(1, state="failed", desired="shutdown", error="x")
+    assert watch.observe(cluster([API], [crashed, task(2)]), 3) is None
+    assert watch.observe(cluster([API], [crashed, task(2)]), 1 + SETTLE) is None
+    assert watch.observe(cluster([API], [crashed, task(2)]), 3 + SETTLE) is not None
 
 
 def test_a_moment_of_not_running_starts_the_wait_anew() -> None:
@@ -83,3 +95,23 @@ def test_failures_from_before_the_deploy_are_not_its_own() -> None:
     failed = task(1, state="failed", desired="shutdown", error="task: non-zero exit (1)")
     outcome = watch.observe(cluster([API], [failed, task(2, state="starting")]), 6)
     assert outcome is not None and outcome.problems == []
+
+
+def test_a_stack_is_watched_until_its_tasks_have_stayed_up(fake: FakeEngine) -> None:
+    fake.swarm.node("node1", "manager")
+    crash = [Row(0, "preparing"), Row(3, "running"), Row(6, "failed", "task: non-zero exit (1)", 1)]
+    fake.swarm.fates["ob_api"] = [crash, [Row(0, "running")]]
+    fake.swarm.create("services", stack_service("api"))
+    began = fake.swarm.clock.now
+    with fake.engine.client() as client:
+        outcome = until_converged(client, "ob", 60, frozenset(), lambda progress: None)
+    assert not outcome.reason and fake.swarm.clock.now - began == 6 + SETTLE
+
+
+def test_a_task_that_no_node_may_run_ends_the_watch_early(fake: FakeEngine) -> None:
+    fake.swarm.node("node1", "manager")
+    fake.swarm.create("services", stack_service("api", constraints=["node.labels.x == true"]))
+    began = fake.swarm.clock.now
+    with fake.engine.client() as client:
+        outcome = until_converged(client, "ob", 600, frozenset(), lambda progress: None)
+    assert outcome.reason == "an error that waiting does not heal" and fake.swarm.clock.now - began == HOPELESS
