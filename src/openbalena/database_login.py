@@ -45,8 +45,8 @@ def _in_cluster(
     engine: Engine, client: Any, project: Project, settings: Settings, now: Login, following: Login, take_over: str
 ) -> str:
     """Empty where no stack of ours runs on this swarm, or on none."""
-    from openbalena import handover
     from openbalena.cluster import lock, one_service, state
+    from openbalena.operations import settings_sync
     from openbalena.storage.database import SERVICE, Database
 
     stack = settings["STACK_NAME"]
@@ -55,7 +55,7 @@ def _in_cluster(
     if one_service.find(state.read(client, stack), SERVICE) is None:
         return ""
     with lock.held(client, "secrets rotate", take_over):
-        handover.check(client, project, settings)
+        settings_sync.check(client, project, settings)
         Database(engine, client, stack).open_next(now, following)
     return "swarm-up"
 

@@ -13,7 +13,7 @@ import pytest
 from deployed_project import PATIENCE, STACK
 from waiting import BOUND, eventually
 
-from openbalena import deployment, stack
+from openbalena import stack
 from openbalena.cli.context import Context
 from openbalena.cli.swarm_up import resolved
 from openbalena.cli.verify import target
@@ -21,6 +21,7 @@ from openbalena.cluster import deploy, logs, one_service, state
 from openbalena.cluster.engine import current
 from openbalena.files import write_atomic
 from openbalena.lab import lifecycle, paths
+from openbalena.operations import deployment
 from openbalena.project import ROOT, Project
 from openbalena.verify import Target, account, vpn
 

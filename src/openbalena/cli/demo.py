@@ -135,9 +135,9 @@ def _originals(steps: Steps, project: "Project") -> None:
 
     This machine's Docker pulls them: the lab's nodes reach nothing outside. Raises OperationError where it cannot.
     """
-    from openbalena import deployment
     from openbalena.cluster import engine as engines
     from openbalena.images import originals
+    from openbalena.operations import deployment
 
     try:
         chosen = originals.bring(

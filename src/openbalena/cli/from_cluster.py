@@ -11,9 +11,9 @@ from openbalena.errors import OperationError
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """What is there already is kept beside the new, under another name, after a question; 1 where the answer is no."""
-    from openbalena import handover
     from openbalena.cluster import engine as engines
     from openbalena.cluster import lock
+    from openbalena.operations import settings_sync
 
     console, project = context.console, context.project
     stack = settings.current(project)["STACK_NAME"]
@@ -23,7 +23,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         # Of two one-shot tasks of the same name the later replaces the other; and a deploy removes old settings.
         with lock.held(client, "config --from-cluster", args.take_over):
             console.progress(f"asking the swarm for the settings of {stack} …")
-            packed = handover.fetch(engine, client, stack)
+            packed = settings_sync.fetch(engine, client, stack)
     there = [path for path in (project.env_file, project.pki, project.override_file) if path.exists()]
     suffix = f".{datetime.now(UTC):%Y%m%d-%H%M%S}"
     names = ", ".join(str(path) for path in there)
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     try:
         for path in there:
             path.rename(_aside(path, suffix))
-        restored = handover.restore(packed, project)
+        restored = settings_sync.restore(packed, project)
     except OSError as error:
         raise OperationError(f"{error.filename}: {error.strerror}: correct that and run it again") from None
     console.say(f"{project.directory}: {len(restored)} files came from the cluster: {', '.join(restored)}")

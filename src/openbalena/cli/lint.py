@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Say what is wrong, with file and line; raises UsageError for it."""
-    from openbalena import deployment
+    from openbalena.operations import deployment
     from openbalena.stack import Severity
 
     checked = deployment.load(context.project, lab=context.lab)

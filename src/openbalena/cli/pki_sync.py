@@ -19,9 +19,9 @@ _NOTICED = 30.0
 
 def run(args: argparse.Namespace, context: Context, values: Settings) -> int:
     """Exit code 1 where an ingress node goes on serving another certificate."""
-    from openbalena import handover
     from openbalena.cluster import again, certificate, deploy, lock, one_service
     from openbalena.cluster import engine as engines
+    from openbalena.operations import settings_sync
     from openbalena.secrets import pki
 
     stack, directory = values["STACK_NAME"], Path(values["PKI_DIR"])
@@ -29,13 +29,13 @@ def run(args: argparse.Namespace, context: Context, values: Settings) -> int:
     with engine.client() as client:
         engines.require_manager(client, engine)
         with lock.held(client, "pki sync", args.take_over):
-            handover.check(client, context.project, values)
+            settings_sync.check(client, context.project, values)
             if values.get("ACME_EMAIL"):
                 _from_cert_manager(engine, client, context, values)
             pki.check(directory, values["DNS_TLD"])
             _require_trust(client, values)
             chain = (directory / "chain.pem").read_bytes()
-            handover.keep(client, context.project, values)
+            settings_sync.keep(client, context.project, values)
             _announce(args, context, client, values)
 
             def publish() -> bool:

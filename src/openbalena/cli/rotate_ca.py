@@ -118,12 +118,12 @@ def _running(client: Any, stack: str) -> "Cluster":
 
 def _require_deployed(client: Any, context: Context, values: Settings, directory: Path) -> "Cluster":
     """The cluster, where all its services run with this phase's files. Raises OperationError where one does not."""
-    from openbalena import handover
     from openbalena.cluster import carried
+    from openbalena.operations import settings_sync
 
     ours = invocation(context.project, lab=context.lab)
     cluster = _running(client, values["STACK_NAME"])
-    handover.check(client, context.project, values)
+    settings_sync.check(client, context.project, values)
     if other := carried.stale(cluster, _contents(directory)):
         names = ", ".join(carried.FILES[key] for key in other)
         raise OperationError(

@@ -50,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where the user does not agree, 2 for a name that is no token."""
-    from openbalena import deployment
+    from openbalena.operations import deployment
 
     if args.action == "rotate" and args.name == "CA":
         from openbalena.cli import rotate_ca

@@ -14,8 +14,8 @@ from openbalena.errors import OperationError
 if TYPE_CHECKING:
     from openbalena.cluster.engine import Engine
     from openbalena.cluster.state import Cluster
-    from openbalena.deployment import Deployment
     from openbalena.images import Build
+    from openbalena.operations.deployment import Deployment
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,9 @@ def named(loaded: Deployment, context: Context, extra: Mapping[str, str] | None 
 
     `extra` are the settings that it was loaded with. Raises UsageError as deployment.load does.
     """
-    from openbalena import deployment, images
+    from openbalena import images
     from openbalena.cluster import engine as engines
+    from openbalena.operations import deployment
 
     planned = images.builds(loaded, lab=context.lab)
     pushed = not context.lab and images.names_registry(loaded.settings["IMAGE_PREFIX"])

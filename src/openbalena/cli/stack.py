@@ -63,9 +63,9 @@ def _render(args: argparse.Namespace, context: Context) -> int:
 
 def _own(args: argparse.Namespace, context: Context) -> int:
     """openBalena's own stack, as swarm-up would deploy it."""
-    from openbalena import deployment
     from openbalena.cli import shown
     from openbalena.cli.swarm_up import with_nfs
+    from openbalena.operations import deployment
     from openbalena.storage import nfs
 
     extra = {"COMPOSE_PROFILES": ",".join(args.profile)} if args.profile else {}
@@ -115,9 +115,10 @@ def _diff(args: argparse.Namespace, context: Context) -> int:
 
     import yaml
 
-    from openbalena import deployment, stack
+    from openbalena import stack
     from openbalena.cli.swarm_up import resolved
     from openbalena.cluster import deploy, engine, networks, scale, state
+    from openbalena.operations import deployment
     from openbalena.stack import diff
 
     loaded = deployment.load(context.project, lab=context.lab)

@@ -30,9 +30,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Builds only what is not there yet; exit code 1 where a node was named and could not be given its images."""
-    from openbalena import deployment, images
+    from openbalena import images
     from openbalena.cluster import engine as engines
     from openbalena.images import build as builder
+    from openbalena.operations import deployment
 
     console = context.console
     loaded = deployment.load(context.project, lab=context.lab)

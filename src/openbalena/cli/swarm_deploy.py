@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from openbalena.cluster.engine import Engine
     from openbalena.cluster.state import Cluster
     from openbalena.cluster.watch import Outcome
-    from openbalena.deployment import Deployment
+    from openbalena.operations.deployment import Deployment
     from openbalena.secrets.database import Login
 
 

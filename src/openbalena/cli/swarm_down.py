@@ -32,9 +32,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where something of the stack, or a volume that was to go, stays."""
-    from openbalena import handover, settings
+    from openbalena import settings
     from openbalena.cluster import down, lock, state, stored
     from openbalena.cluster import engine as engines
+    from openbalena.operations import settings_sync
     from openbalena.storage import record
 
     if args.node and not args.volumes:
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
                     shown.append(text)
                     console.progress(f"waiting for {text} to go")
 
-            kept = handover.leave(client, stack)
+            kept = settings_sync.leave(client, stack)
             down.remove(engine, client, stack, args.timeout, report)
             console.say(f"The stack {stack} is gone." if shown else f"There is no stack {stack}.")
             failed = [sentence for item in where for sentence in down.remove_volumes(item)]

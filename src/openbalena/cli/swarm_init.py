@@ -74,8 +74,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _labels(context: Context) -> tuple[str, tuple[str, ...]]:
     """The stack's name and the labels that its services ask for; before `config`, the ingress label alone."""
-    from openbalena import deployment
     from openbalena.cluster.placement import INGRESS_LABEL, ours
+    from openbalena.operations import deployment
 
     if not context.project.env_file.exists():
         context.console.warn(

@@ -15,7 +15,7 @@ from openbalena.operations.settings_lock import exclusive_lock
 
 if TYPE_CHECKING:
     from openbalena.cluster.engine import Engine
-    from openbalena.deployment import Deployment
+    from openbalena.operations.deployment import Deployment
 
 # Seconds for one node: pulling the image, and the 180 after which mount(2) gives a silent server up (measured).
 _TIMEOUT = 240.0
@@ -29,9 +29,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 where a node cannot use the export: each is named with the reason, and nothing is changed."""
-    from openbalena import deployment
     from openbalena.cluster import engine as engines
     from openbalena.cluster import lock
+    from openbalena.operations import deployment
     from openbalena.stack.emit import dump
     from openbalena.storage import nfs
 

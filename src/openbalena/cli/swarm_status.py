@@ -30,9 +30,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 0 when every service has converged, 1 otherwise."""
-    from openbalena import deployment, settings
+    from openbalena import settings
     from openbalena.cluster import encryption, nodes, state
     from openbalena.cluster import engine as engines
+    from openbalena.operations import deployment
 
     values = settings.load(context.project)
     encrypted = deployment.lab_encryption(values, lab=context.lab).get("SWARM_ENCRYPTED", values["SWARM_ENCRYPTED"])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from openbalena.cluster.engine import Engine
     from openbalena.cluster.preflight import Finding, Plan
     from openbalena.cluster.state import Cluster
-    from openbalena.deployment import Deployment
+    from openbalena.operations.deployment import Deployment
 
 # Seconds. A roll of two tasks of the api takes 180 by its delay and monitor, and 120 to 480 for the starts.
 _TIMEOUT = 900.0
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _loaded(context: Context) -> "tuple[Deployment, tuple[str, ...]]":
     """The deployment, and which of its volumes go to the NFS server."""
-    from openbalena import deployment
+    from openbalena.operations import deployment
     from openbalena.storage import nfs
 
     loaded = deployment.load(context.project, lab=context.lab)
@@ -57,10 +57,11 @@ def _loaded(context: Context) -> "tuple[Deployment, tuple[str, ...]]":
 
 
 def _up(args: argparse.Namespace, context: Context, loaded: "Deployment", on_nfs: tuple[str, ...]) -> int:
-    from openbalena import handover, settings
+    from openbalena import settings
     from openbalena.cli import swarm_deploy
     from openbalena.cluster import demand, encryption, lock, networks, preflight, state
     from openbalena.cluster import engine as engines
+    from openbalena.operations import settings_sync
     from openbalena.storage import beside, external, guard, nfs, record
 
     settings.require_intact(loaded.settings, cluster=True)
@@ -68,7 +69,7 @@ def _up(args: argparse.Namespace, context: Context, loaded: "Deployment", on_nfs
     engine = engines.current(context.lab)
     with engine.client() as client:
         engines.require_manager(client, engine)
-        handover.check(client, context.project, loaded.settings)
+        settings_sync.check(client, context.project, loaded.settings)
         cluster = state.read(client, stack)
         if stays := encryption.kept(cluster.networks, loaded.settings["SWARM_ENCRYPTED"]):
             console.warn(stays)
@@ -96,7 +97,7 @@ def _up(args: argparse.Namespace, context: Context, loaded: "Deployment", on_nfs
             images = {service.short_name: service.image for service in plan.services}
             found = external.check(engine, client, loaded.settings, images, cluster.this_node, plan.api_tasks)
             _require(found, context)
-            handover.keep(client, context.project, loaded.settings)
+            settings_sync.keep(client, context.project, loaded.settings)
             return swarm_deploy.Deploy(args, context, engine, client, with_nfs(loaded, on_nfs), resolve=not built).all()
 
 
@@ -138,9 +139,10 @@ def resolved(
 ) -> tuple["Deployment", frozenset[str]]:
     """The deployment with the built images' content tags and what the swarm decides, and those images that only the
     nodes have."""
-    from openbalena import deployment, images
+    from openbalena import images
     from openbalena.cli import shown
     from openbalena.images import build as builder
+    from openbalena.operations import deployment
 
     builds = images.tagged(images.builds(loaded, lab=context.lab), builder.base_ids(engine, pull=False))
     extra = {what.variable: what.image for what in builds} | shown.of_swarm(cluster)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from openbalena.images.plan import LAB_PREFIX, Build, names_registry, plan, tagged
 
 if TYPE_CHECKING:
-    from openbalena.deployment import Deployment
+    from openbalena.operations.deployment import Deployment
 
 # The profile that db belongs to.
 _WITH_CLIENT = "internal-postgres"

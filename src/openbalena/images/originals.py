@@ -11,7 +11,7 @@ from openbalena.images.plan import image_variable
 
 if TYPE_CHECKING:
     from openbalena.cluster.engine import Engine
-    from openbalena.deployment import Deployment
+    from openbalena.operations.deployment import Deployment
 
 # Not the default name in the definitions: that is how an image is marked as chosen by the user and not built.
 _PREFIX = "openbalena-original"

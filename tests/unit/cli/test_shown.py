@@ -10,9 +10,10 @@ import pytest
 import yaml
 from small_engine import SmallEngine, small_engine
 
-from openbalena import deployment, images
+from openbalena import images
 from openbalena.cli.main import main
 from openbalena.lab import kernel
+from openbalena.operations import deployment
 from openbalena.project import Project
 from openbalena.settings.variables import variables
 

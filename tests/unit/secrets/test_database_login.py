@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from openbalena import database_login, deployment, placeholder, settings, stack
+from openbalena import database_login, placeholder, settings, stack
 from openbalena.errors import UsageError
+from openbalena.operations import deployment
 from openbalena.project import Project
 from openbalena.secrets import bundle, database, tokens
 from openbalena.settings import envfile

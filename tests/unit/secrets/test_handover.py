@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from openbalena import handover, settings
+from openbalena import settings
 from openbalena.errors import UsageError
+from openbalena.operations import settings_sync
 from openbalena.project import Project
 from openbalena.secrets import tokens
 from openbalena.settings.variables import variables
@@ -23,7 +24,7 @@ def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Proj
 
 
 def check(project: Project) -> None:
-    handover.require_kept(project, settings.load(project))
+    settings_sync.require_kept(project, settings.load(project))
 
 
 def test_a_token_that_would_be_deployed_and_not_kept_is_refused(

@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from openbalena import deployment, placeholder, stack
+from openbalena import placeholder, stack
 from openbalena.cluster import deploy, names
 from openbalena.dotenv import quote
+from openbalena.operations import deployment
 from openbalena.project import Project
 from openbalena.settings.types import TYPES
 from openbalena.settings.variables import variables

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from openbalena import deployment
+from openbalena.operations import deployment
 from openbalena.project import ROOT, Project
 from openbalena.secrets import tokens
 from openbalena.settings import envfile

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from openbalena import deployment, dotenv, placeholder, settings, stack
+from openbalena import dotenv, placeholder, settings, stack
 from openbalena.cli.main import main
 from openbalena.errors import UsageError
+from openbalena.operations import deployment
 from openbalena.project import Project
 from openbalena.secrets import replace, tokens
 from openbalena.secrets.tokens import PREVIOUS, complete, rotate

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from openbalena import deployment, images
+from openbalena import images
 from openbalena.cli.main import main
 from openbalena.cluster.job import Outcome
-from openbalena.deployment import Deployment
+from openbalena.operations import deployment
+from openbalena.operations.deployment import Deployment
 from openbalena.project import Project
 from openbalena.settings.variables import variables
 from openbalena.storage import external
