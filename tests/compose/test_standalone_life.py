@@ -29,7 +29,7 @@ OVERRIDE = "services: {redis: {labels: {mine: here}}}\n"
 @pytest.fixture(scope="module")
 def up(machine: Machine) -> str:
     """What `up` says after two that were killed: when balena-ca had got its CA, and while services were starting."""
-    for step in ("gave the private CA", "starting 10 services"):
+    for step in ("copied the private CA", "starting 10 services"):
         machine.kill(step, "up")
     done = machine.run("up")
     return done.stdout + done.stderr
@@ -106,7 +106,7 @@ def test_a_program_of_this_machine_that_has_a_port_is_named(up: str, machine: Ma
 def test_logs_name_their_service(up: str, machine: Machine) -> None:
     lines = machine.run("logs", "redis", "haproxy", "--tail", "3").stdout.splitlines()
     assert lines and all(line.startswith(("redis-1", "haproxy-1")) for line in lines)
-    assert "no service web" in machine.run("logs", "web", code=2).stderr
+    assert "no such service: web" in machine.run("logs", "web", code=2).stderr
 
 
 def test_logs_of_a_time_and_on_until_they_are_interrupted(up: str, machine: Machine) -> None:
@@ -160,7 +160,7 @@ def test_data_is_there_after_down_and_up(up: str, machine: Machine) -> None:
     machine.run("down")
     assert machine.volumes == before
     assert set(machine.status().values()) == {"stopped"}
-    assert " up starts what is stopped" in machine.run("wait", code=1).stderr
+    assert "Start the stopped services with " in machine.run("wait", code=1).stderr
     machine.run("up")
     path = f"/v7/application({made.json()['id']})"
     token = log_in(target, target.addresses[0])

@@ -1,8 +1,6 @@
 """A small deployment for the tests of the cluster commands: the same settings, x-swarm words and commands as the real
 one, with three services that start in a second, from an image that holds nothing but busybox."""
 
-import argparse
-import importlib
 import io
 import os
 import re
@@ -18,6 +16,7 @@ from output import assert_plain
 
 from openbalena.cli.commands import BY_NAME
 from openbalena.cli.context import Context
+from openbalena.cli.dispatch import command_parser, run_command
 from openbalena.cluster import engine as engines
 from openbalena.errors import OpenBalenaError
 from openbalena.project import Project
@@ -176,15 +175,11 @@ class Small:
 
     def run(self, command: str, *arguments: str) -> Result:
         """Run one of the commands."""
-        module = importlib.import_module(f"openbalena.cli.{BY_NAME[command].module}")
-        parser = argparse.ArgumentParser(prog=f"open-balena.sh {command}")
-        module.configure(parser)
-        args = parser.parse_args(arguments)
-        args.command = command
+        args = command_parser(BY_NAME[command]).parse_args(arguments)
         out, err = io.StringIO(), io.StringIO()
         with redirect_stdout(out), redirect_stderr(err), patch.dict(os.environ, self.environment or {}):
             try:
-                code = module.run(args, Context(self.project, lab=self.environment is None))
+                code = run_command(BY_NAME[command], args, Context(self.project, lab=self.environment is None))
                 result = Result(code, out.getvalue(), err.getvalue())
             except OpenBalenaError as error:
                 result = Result(error.exit_code, out.getvalue(), err.getvalue(), str(error))

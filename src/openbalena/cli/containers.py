@@ -1,92 +1,79 @@
-"""stop, restart, down and destroy: what is done to the containers of this machine's deployment."""
+"""stop, restart, down and destroy: what can be done to the containers of this machine's deployment."""
+
+from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING
 
 from openbalena.cli.context import Context
 from openbalena.cli.numbers import seconds
-from openbalena.errors import OperationError, UsageError
+from openbalena.cli.reporter import ConsoleReporter
+from openbalena.operations.workspace import Workspace
 
 if TYPE_CHECKING:
-    from openbalena.standalone.deployment import Standalone
-
-# Seconds; the longest stop_grace_period is the VPN's, 150 s.
-_LIMIT = 600.0
-_TIMEOUT = 600.0
+    from openbalena.operations.machine_services import HealthyResult
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """The options of the command that `parser` is for."""
-    command = parser.prog.rpartition(" ")[2]
-    if command in ("stop", "restart"):
-        parser.add_argument("services", nargs="*", metavar="SERVICE", help="services (all)")
-    if command == "restart":
-        parser.add_argument(
-            "--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help="how long to wait (600)"
-        )
-    if command == "destroy":
-        parser.add_argument("--yes", action="store_true", help="do not ask")
+def configure_stop(parser: argparse.ArgumentParser) -> None:
+    """The services to stop."""
+    parser.add_argument("services", nargs="*", metavar="SERVICE", help="services (all)")
 
 
-def run(args: argparse.Namespace, context: Context) -> int:
-    """Do what `args.command` says."""
-    from openbalena.standalone import deployment
+def run_stop(args: argparse.Namespace, context: Context) -> int:
+    """Keep the containers."""
+    from openbalena.operations.machine_services import StopOptions, stop_services
 
-    standalone = deployment.load(context.project, lab=context.lab)
-    actions = {"stop": _stop, "restart": _restart, "down": _down, "destroy": _destroy}
-    actions[args.command](standalone, args, context)
+    options = StopOptions(tuple(args.services))
+    result = stop_services(options, Workspace(context.project, context.lab), ConsoleReporter(context))
+    context.console.say(f"{', '.join(result.services) or result.name}: stopped; `up` starts them again.")
     return 0
 
 
-def _stop(standalone: "Standalone", args: argparse.Namespace, context: Context) -> None:
-    _compose(standalone, context, "stop", *_services(standalone, args))
-    context.console.say(f"{', '.join(args.services) or standalone.name}: stopped. up starts what is stopped.")
+def configure_restart(parser: argparse.ArgumentParser) -> None:
+    """The services to restart, and how long to wait for them."""
+    configure_stop(parser)
+    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, help="how long to wait (600)")
 
 
-def _restart(standalone: "Standalone", args: argparse.Namespace, context: Context) -> None:
-    restart(standalone, context, _services(standalone, args), args.timeout)
+def run_restart(args: argparse.Namespace, context: Context) -> int:
+    """Exit code 1 if a service is not healthy in time."""
+    from openbalena.operations.machine_services import READY_TIMEOUT, RestartOptions, restart_services
+
+    options = RestartOptions(tuple(args.services), args.timeout or READY_TIMEOUT)
+    result = restart_services(options, Workspace(context.project, context.lab), ConsoleReporter(context))
+    context.console.say(healthy_line(result))
+    return 0
 
 
-def restart(standalone: "Standalone", context: Context, services: list[str], timeout: float = _TIMEOUT) -> None:
-    """Restart `services` (all), and wait `timeout` seconds for them and for what starts anew with cert-manager."""
-    from openbalena.cli.up import wait
-    from openbalena.standalone import certificates
-
-    _compose(standalone, context, "restart", *services)
-    if not services or certificates.MAKER in services:
-        anew = certificates.settle(standalone, context.console.progress)
-        services = sorted({*services, *anew}) if services else []
-    wait(standalone, context, timeout, services)
+def configure_down(_: argparse.ArgumentParser) -> None:
+    """No options."""
 
 
-def _down(standalone: "Standalone", args: argparse.Namespace, context: Context) -> None:
-    _compose(standalone, context, "--profile", "*", "down", "--remove-orphans")
-    context.console.say(f"{standalone.name} is gone. Its volumes stay: up finds them again; destroy removes them.")
+def run_down(_: argparse.Namespace, context: Context) -> int:
+    """Keep the volumes."""
+    from openbalena.operations.remove_machine import remove_containers
+
+    name = remove_containers(Workspace(context.project, context.lab), ConsoleReporter(context))
+    context.console.say(f"Removed {name}. Its volumes are kept: `up` reuses them, `destroy` deletes them.")
+    return 0
 
 
-def _destroy(standalone: "Standalone", args: argparse.Namespace, context: Context) -> None:
-    from openbalena.standalone import remains
-
-    found = remains.volumes(standalone)
-    for name in found:
-        context.console.progress(f"  volume {name}")
-    stays = " (what lies on the NFS server stays there)" if standalone.settings["USE_NFS"] == "true" else ""
-    volumes = f"these {len(found)} volumes and all their data{stays}" if found else "no volumes"
-    what = f"{standalone.name} with {volumes}"
-    if not context.console.confirm(f"Remove {what}?", yes=args.yes):
-        raise OperationError("nothing was removed")
-    _compose(standalone, context, "--profile", "*", "down", "--remove-orphans", "--volumes")
-    remains.remove_volumes(standalone)
-    context.console.say(f"Removed {what}. {context.project.env_file} and {standalone.settings['PKI_DIR']} stay.")
+def configure_destroy(parser: argparse.ArgumentParser) -> None:
+    """One option."""
+    parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
-def _services(standalone: "Standalone", args: argparse.Namespace) -> list[str]:
-    if unknown := sorted(set(args.services) - set(standalone.services)):
-        raise UsageError(f"no service {', '.join(unknown)}; there are: {', '.join(standalone.services)}")
-    return list(args.services)
+def run_destroy(args: argparse.Namespace, context: Context) -> int:
+    """Exit code 1 if the user does not agree."""
+    from openbalena.operations.remove_machine import destroy
+
+    result = destroy(Workspace(context.project, context.lab), ConsoleReporter(context, yes=args.yes))
+    context.console.say(f"Removed {result.removed}. {' and '.join(map(str, result.kept))} are kept.")
+    return 0
 
 
-def _compose(standalone: "Standalone", context: Context, *words: str) -> None:
-    for line in standalone.stream(*words, limit=_LIMIT):
-        if line.strip():
-            context.console.progress(line)
+def healthy_line(result: HealthyResult) -> str:
+    """Which services are healthy, or how many if these are all."""
+    if result.every:
+        return f"{result.name} runs: {len(result.services)} services are healthy."
+    return f"{', '.join(result.services)}: healthy."

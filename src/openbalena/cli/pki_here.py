@@ -43,17 +43,20 @@ def says(served: "Served", context: Context) -> str:
 
 def renew(served: "Served", context: Context, values: Settings) -> None:
     """Have cert-manager renew it where it would. Raises OperationError where it does not."""
-    from openbalena.cli.containers import restart
+    from openbalena.cli.containers import healthy_line
+    from openbalena.cli.reporter import ConsoleReporter
+    from openbalena.operations.machine_services import RestartOptions, restart_services
+    from openbalena.operations.workspace import Workspace
     from openbalena.secrets.acme import due
-    from openbalena.standalone import certificates, deployment
+    from openbalena.standalone import certificates
 
     console, days = context.console, served.held.days(datetime.now(UTC))
     if not (served.private and due(served.chain, datetime.now(UTC))):
         console.say(f"{says(served, context)} It has {days} days to go and stays.")
         return
     console.progress(f"it has {days} days to go: starting cert-manager anew, which renews it")
-    standalone = deployment.load(context.project, lab=context.lab)
-    restart(standalone, context, [certificates.MAKER])
+    options, workspace = RestartOptions((certificates.MAKER,)), Workspace(context.project, context.lab)
+    console.say(healthy_line(restart_services(options, workspace, ConsoleReporter(context))))
     after = find(context, values)
     if after is None or after.chain == served.chain:
         raise OperationError(

@@ -5,11 +5,14 @@ import sys
 from collections.abc import Collection, Mapping
 
 from openbalena.errors import UsageError
-from openbalena.settings.rules import malformed
+from openbalena.settings.questions import CLEAR, default_reply, is_asked, parse_reply
 from openbalena.settings.values import MASK
 from openbalena.settings.variables import Variable, variables
 
-CLEAR = "-"
+
+def at_terminal() -> bool:
+    """Whether somebody can be asked: replies come from stdin, questions go to stderr."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def ask(given: Mapping[str, str], current: Mapping[str, str], only: Collection[str] = ()) -> dict[str, str]:
@@ -18,37 +21,23 @@ def ask(given: Mapping[str, str], current: Mapping[str, str], only: Collection[s
     `current` holds what is set so far; an empty reply keeps it. Raises UsageError at the end of input.
     """
     known = {**current, **given}
-    print(f"Enter keeps what stands in brackets, {CLEAR} empties it.", file=sys.stderr)
+    print(f"Press Enter to keep the value in brackets; type {CLEAR} to clear it.", file=sys.stderr)
     for name, variable in variables().items():
-        if (
-            not variable.question
-            or name in given
-            or (only and name not in only)
-            or known.get(variable.when, "true") in ("", "false")
-        ):
-            continue
-        known[name] = _reply(variable, _offer(variable, known))
+        if is_asked(variable, known, given, only):
+            known[name] = _reply(variable, default_reply(variable, known))
     return {name: value for name, value in known.items() if current.get(name, "") != value}
 
 
-def _offer(variable: Variable, known: Mapping[str, str]) -> str:
-    """What an empty reply means."""
-    value = known.get(variable.name, "")
-    if variable.required:
-        return "" if value == variable.default else value
-    return value or variable.derive.replace("${DNS_TLD}", known.get("DNS_TLD", "")) or variable.default
-
-
-def _reply(variable: Variable, offer: str) -> str:
-    hint = (MASK if variable.secret else offer) if offer else ""
+def _reply(variable: Variable, default: str) -> str:
+    hint = (MASK if variable.secret else default) if default else ""
     while True:
         prompt = f"{variable.question}{f' [{hint}]' if hint else ''}: "
         try:
             reply = _secret(prompt) if variable.secret else _line(prompt)
         except EOFError:
-            raise UsageError(f"{variable.name}: no answer: say {variable.option or variable.name}") from None
-        value = "" if reply == CLEAR else reply or offer
-        problem = malformed(variable.name, value) if value else f"{variable.name} is needed" * variable.required
+            how = f"pass {variable.option}" if variable.option else f"set the environment variable {variable.name}"
+            raise UsageError(f"{variable.name}: no answer: {how}") from None
+        value, problem = parse_reply(variable, reply, default)
         if not problem:
             return value
         print(problem, file=sys.stderr)

@@ -6,12 +6,12 @@ database which is older than the settings needs nothing but the next `up`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from openbalena import compose
 from openbalena.errors import OperationError, UsageError
-from openbalena.polling import poll
+from openbalena.polling import elapsed_reporter, poll
 from openbalena.secrets import database
 from openbalena.secrets.database import Login
 from openbalena.settings import connections
@@ -41,8 +41,11 @@ def require_enough_connections(definitions: compose.Project, settings: Mapping[s
         raise UsageError(f"{text}: set DB_MAX_CONNECTIONS={least}, or lower API_WORKERS or the number of containers")
 
 
-def start(standalone: Standalone) -> None:
-    """Start the database alone, and wait until it answers. Raises OperationError where it does not."""
+def start(standalone: Standalone, report: Callable[[str], None]) -> None:
+    """Start the database alone, and wait until it answers; `report` is called at least every 5 s while it does not.
+
+    Raises OperationError if it does not answer within 120 s.
+    """
     for _ in standalone.stream("up", "--detach", "--no-build", "--quiet-pull", "--no-deps", SERVICE, limit=3600):
         pass
     with standalone.engine.client() as client:
@@ -51,8 +54,8 @@ def start(standalone: Standalone) -> None:
             container = running(client, standalone.name)
             return bool(container and client.api.exec_inspect(_started(client, container, _READY, {}))["ExitCode"] == 0)
 
-        if not poll(ready, bool, _STARTED, _INTERVAL):
-            raise OperationError(f"{SERVICE} does not answer within {_STARTED:g} s: see ./open-balena.sh logs db")
+        if not poll(ready, bool, _STARTED, _INTERVAL, elapsed_reporter(f"waiting for {SERVICE}", report)):
+            raise OperationError(f"{SERVICE} did not answer within {_STARTED:g} s: see ./open-balena.sh logs db")
 
 
 def running(client: Any, project: str) -> Container | None:

@@ -291,7 +291,7 @@ def test_settings_that_were_put_aside_are_not_made_anew(tmp_path: Path, words: l
 
 def test_a_lock_is_taken_over_only_where_one_is_needed(tmp_path: Path) -> None:
     done = run(tmp_path, "config", "--dns-tld", "my.example.com", "--take-over", "abc", code=2)
-    assert "--take-over is for --from-cluster alone" in done.stderr and not (tmp_path / ".env").exists()
+    assert "--take-over is valid only with --from-cluster" in done.stderr and not (tmp_path / ".env").exists()
 
 
 def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_config_takes_the_volumes_tokens_beside_a_core_dump(engine: SmallEngine,
     engine.volumes["one_resin-data"] = {}
     shared = b"JSON_WEB_TOKEN_SECRET=0123456789abcdef0123456789abcdef\n"
     engine.archives["/balena"] = archive(("balena/core.1", bytes(34_000_000)), (SHARED, shared))
-    assert "JSON_WEB_TOKEN_SECRET" in config(tmp_path, engine.url).stdout.partition("taken over")[2]
+    assert "JSON_WEB_TOKEN_SECRET" in config(tmp_path, engine.url).stdout.partition("Adopted tokens")[2]
     assert dotenv.read(tmp_path / ".env", {}).values["JSON_WEB_TOKEN_SECRET"] == "0123456789abcdef" * 2
 
 

@@ -1,0 +1,61 @@
+"""From a command's name and words to its module: parsing its options, and running it."""
+
+import argparse
+import importlib
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any, NoReturn
+
+from openbalena.cli.commands import Command
+from openbalena.cli.context import Context
+from openbalena.cli.help import PROGRAM
+from openbalena.errors import UsageError
+
+DIRECTORY_OPTION = "--project-directory"
+EPILOG = f"--lab and {DIRECTORY_OPTION} DIR are valid for every command: {PROGRAM} help"
+
+
+class _Actions(argparse._SubParsersAction):  # type: ignore[type-arg]
+    def add_parser(self, name: str, **words: Any) -> Any:
+        text = words["help"]
+        return super().add_parser(name, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG, **words)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with its errors as UsageError, and each action's line of help as the description in its own help."""
+
+    def __init__(self, *args: Any, **words: Any) -> None:
+        super().__init__(*args, **words)
+        self.register("action", "parsers", _Actions)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} ({self.prog} --help)")
+
+
+def command_parser(command: Command) -> argparse.ArgumentParser:
+    """The parser of the command's own options."""
+    module = _load_module(command)
+    parser = Parser(prog=f"{PROGRAM} {command.name}", description=module.__doc__, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EPILOG
+    _entry_point(module, "configure", command)(parser)
+    return parser
+
+
+def run_command(command: Command, args: argparse.Namespace, context: Context) -> int:
+    """Run the command with the options that `command_parser` parsed; returns the exit status."""
+    return int(_entry_point(_load_module(command), "run", command)(args, context))
+
+
+def call_command(command: Command, words: Sequence[str], context: Context) -> int:
+    """As `run_command`, with the options in `words`. Raises UsageError if they are invalid."""
+    return run_command(command, command_parser(command).parse_args(words), context)
+
+
+def _load_module(command: Command) -> ModuleType:
+    return importlib.import_module(f"openbalena.cli.{command.module}")
+
+
+def _entry_point(module: ModuleType, kind: str, command: Command) -> Callable[..., Any]:
+    function: Callable[..., Any] = getattr(module, f"{kind}_{command.entry}" if command.entry else kind)
+    return function
