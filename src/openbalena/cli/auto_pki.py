@@ -12,7 +12,6 @@ from openbalena.cli.context import Context
 from openbalena.cli.reporter import ConsoleReporter
 from openbalena.operations.configure import ConfigureOptions
 from openbalena.operations.configure import configure as write_settings
-from openbalena.operations.workspace import Workspace
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,10 +21,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 if there is no certificate, 2 for settings that do not fit; nothing was changed then."""
-    from openbalena.operations.machine_certificate import require_acme_settings
+    from openbalena.operations.acme_certificate import require_acme_settings
     from openbalena.operations.start_machine import StartOptions
 
-    workspace = Workspace(context.project, context.lab)
+    workspace = context.workspace
     require_acme_settings(workspace)
     # What the environment sets, and the profile that follows from it, must be in .env for the next `up`.
     if written := write_settings(ConfigureOptions(), workspace, ConsoleReporter(context, yes=True)):

@@ -15,7 +15,6 @@ from openbalena.errors import UsageError
 from openbalena.invocation import invocation
 from openbalena.operations import configure as configuration
 from openbalena.operations.settings_lock import exclusive_lock
-from openbalena.operations.workspace import Workspace
 from openbalena.settings.variables import variables
 
 
@@ -44,7 +43,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise UsageError("config: --take-over is valid only with --from-cluster")
     answers = {name: value for name, value in vars(args).items() if name in variables() and value is not None}
     options = configuration.ConfigureOptions(answers, None if args.yes or not at_terminal() else ask)
-    workspace = Workspace(context.project, context.lab)
+    workspace = context.workspace
     result = configuration.configure(options, workspace, ConsoleReporter(context, yes=args.yes))
     if result is None:
         context.console.say("Nothing was changed.")

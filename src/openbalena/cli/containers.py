@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from openbalena.cli.context import Context
 from openbalena.cli.numbers import seconds
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.operations.workspace import Workspace
 
 if TYPE_CHECKING:
     from openbalena.operations.machine_services import HealthyResult
@@ -24,7 +23,7 @@ def run_stop(args: argparse.Namespace, context: Context) -> int:
     from openbalena.operations.machine_services import StopOptions, stop_services
 
     options = StopOptions(tuple(args.services))
-    result = stop_services(options, Workspace(context.project, context.lab), ConsoleReporter(context))
+    result = stop_services(options, context.workspace, ConsoleReporter(context))
     context.console.say(f"{', '.join(result.services) or result.name}: stopped; `up` starts them again.")
     return 0
 
@@ -40,7 +39,7 @@ def run_restart(args: argparse.Namespace, context: Context) -> int:
     from openbalena.operations.machine_services import READY_TIMEOUT, RestartOptions, restart_services
 
     options = RestartOptions(tuple(args.services), args.timeout or READY_TIMEOUT)
-    result = restart_services(options, Workspace(context.project, context.lab), ConsoleReporter(context))
+    result = restart_services(options, context.workspace, ConsoleReporter(context))
     context.console.say(healthy_line(result))
     return 0
 
@@ -53,7 +52,7 @@ def run_down(_: argparse.Namespace, context: Context) -> int:
     """Keep the volumes."""
     from openbalena.operations.remove_machine import remove_containers
 
-    name = remove_containers(Workspace(context.project, context.lab), ConsoleReporter(context))
+    name = remove_containers(context.workspace, ConsoleReporter(context))
     context.console.say(f"Removed {name}. Its volumes are kept: `up` reuses them, `destroy` deletes them.")
     return 0
 
@@ -67,7 +66,7 @@ def run_destroy(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 if the user does not agree."""
     from openbalena.operations.remove_machine import destroy
 
-    result = destroy(Workspace(context.project, context.lab), ConsoleReporter(context, yes=args.yes))
+    result = destroy(context.workspace, ConsoleReporter(context, yes=args.yes))
     context.console.say(f"Removed {result.removed}. {' and '.join(map(str, result.kept))} are kept.")
     return 0
 

@@ -5,7 +5,6 @@ import argparse
 from openbalena.cli.context import Context
 from openbalena.cli.numbers import DEFAULT_LINES, lines, since
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.operations.workspace import Workspace
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +32,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         warn_if_cut=args.tail is None,
     )
     try:
-        for line in stream_logs(options, Workspace(context.project, context.lab), ConsoleReporter(context)):
+        for line in stream_logs(options, context.workspace, ConsoleReporter(context)):
             context.console.say(line)
     except KeyboardInterrupt:
         return 0

@@ -28,9 +28,9 @@ ADVICE = {
     errno.EISDIR: "replace it with a file",
     errno.ENOTDIR: "a parent of it is a file: use another path",
     errno.ELOOP: "symbolic links form a loop: use the path of the file itself",
-    errno.ENAMETOOLONG: "use a shorter name",
+    errno.ENAMETOOLONG: "choose a shorter name",
     errno.EIO: "the disk or file server failed: see dmesg, then rerun the command",
-    errno.EROFS: "make it writable, or use another directory with --project-directory",
+    errno.EROFS: "make it writable, or choose another directory with --project-directory",
 }
 
 

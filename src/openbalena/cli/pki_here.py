@@ -46,7 +46,6 @@ def renew(served: "Served", context: Context, values: Settings) -> None:
     from openbalena.cli.containers import healthy_line
     from openbalena.cli.reporter import ConsoleReporter
     from openbalena.operations.machine_services import RestartOptions, restart_services
-    from openbalena.operations.workspace import Workspace
     from openbalena.secrets.acme import due
     from openbalena.standalone import certificates
 
@@ -55,7 +54,7 @@ def renew(served: "Served", context: Context, values: Settings) -> None:
         console.say(f"{says(served, context)} It has {days} days to go and stays.")
         return
     console.progress(f"it has {days} days to go: starting cert-manager anew, which renews it")
-    options, workspace = RestartOptions((certificates.MAKER,)), Workspace(context.project, context.lab)
+    options, workspace = RestartOptions((certificates.MAKER,)), context.workspace
     console.say(healthy_line(restart_services(options, workspace, ConsoleReporter(context))))
     after = find(context, values)
     if after is None or after.chain == served.chain:

@@ -6,7 +6,6 @@ Node.js programs, such as the balena CLI, use neither: set NODE_EXTRA_CA_CERTS t
 import argparse
 
 from openbalena.cli.context import Context
-from openbalena.operations.workspace import Workspace
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -16,9 +15,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 2 if the certificate is of a public CA."""
-    from openbalena.operations.machine_certificate import read_private_ca, trust_private_ca
+    from openbalena.operations.trust_ca import read_private_ca, trust_private_ca
 
-    workspace = Workspace(context.project, context.lab)
+    workspace = context.workspace
     if args.install:
         for subject in trust_private_ca(workspace):
             context.console.say(f"This machine trusts {subject}.")

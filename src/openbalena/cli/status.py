@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from openbalena.cli import next_steps
 from openbalena.cli.context import Context
-from openbalena.operations.workspace import Workspace
 
 if TYPE_CHECKING:
     from openbalena.standalone.containers import Service
@@ -22,7 +21,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 0 when every service is healthy, 1 otherwise."""
     from openbalena.operations.machine_services import read_status
 
-    found = read_status(Workspace(context.project, context.lab))
+    found = read_status(context.workspace)
     if args.json:
         services = [_record(service) for service in found.services]
         context.console.json({"project": found.name, "healthy": found.healthy, "services": services})

@@ -15,7 +15,6 @@ from openbalena.cli.context import Context
 from openbalena.cli.numbers import seconds
 from openbalena.cli.reporter import ConsoleReporter
 from openbalena.errors import OperationError
-from openbalena.operations.workspace import Workspace
 
 if TYPE_CHECKING:
     from openbalena.operations.start_machine import StartOptions
@@ -41,7 +40,7 @@ def run_wait(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 if a service is not healthy in time; its last log lines show why."""
     from openbalena.operations.machine_services import WaitOptions, wait_for_services
 
-    workspace = Workspace(context.project, context.lab)
+    workspace = context.workspace
     result = wait_for_services(WaitOptions(args.timeout), workspace, ConsoleReporter(context))
     context.console.say(healthy_line(result))
     return 0
@@ -70,7 +69,7 @@ def complete(context: Context) -> None:
     from openbalena.cli import config
     from openbalena.operations.configure import add_missing_settings
 
-    added = add_missing_settings(Workspace(context.project, context.lab), ConsoleReporter(context, yes=True))
+    added = add_missing_settings(context.workspace, ConsoleReporter(context, yes=True))
     if added:
         config.show(added, context)
 
@@ -82,7 +81,7 @@ def start(options: StartOptions, context: Context) -> None:
     """
     from openbalena.operations.start_machine import start_machine
 
-    result = start_machine(options, Workspace(context.project, context.lab), ConsoleReporter(context))
+    result = start_machine(options, context.workspace, ConsoleReporter(context))
     if result.healthy is None:
         context.console.say(f"{result.name} was started; run `status` to follow it.")
         return

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openbalena import settings
-from openbalena.operations.machine_certificate import fetch_certificate
+from openbalena.operations.acme_certificate import fetch_certificate
 from openbalena.operations.machine_services import READY_TIMEOUT, HealthyResult, wait_until_healthy
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
