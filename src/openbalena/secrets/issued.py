@@ -39,10 +39,18 @@ DELETE FROM certificates WHERE authority_key_identifier <> '{authority}';
 
 
 def write(directory: Path) -> None:
-    """Bring the file for balena-ca's database into agreement with the certificates in `directory`."""
-    path, content = directory / FILE, sql(directory)
-    if not path.exists() or path.read_bytes() != content:
-        write_atomic(path, content)
+    """Bring the file for balena-ca's database into agreement with the certificates in `directory`.
+
+    For whatever makes or renews certificates, after it has written them.
+    """
+    if not is_current(directory):
+        write_atomic(directory / FILE, sql(directory))
+
+
+def is_current(directory: Path) -> bool:
+    """Whether the file for balena-ca's database is there and agrees with the certificates in `directory`."""
+    path = directory / FILE
+    return path.exists() and path.read_bytes() == sql(directory)
 
 
 def sql(directory: Path) -> bytes:

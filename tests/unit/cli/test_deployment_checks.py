@@ -99,6 +99,34 @@ def test_a_root_ca_of_hand_has_to_have_what_haproxy_s_certificate_leads_to(
     )
 
 
+READING = [["lint"], ["swarm-up", "--dry-run"], ["stack", "render", "-o"], ["secrets", "show"], ["pki", "show"]]
+
+
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+@pytest.mark.parametrize("left", [None, b"BEGIN;"], ids=["of an earlier version", "of a killed command"])
+def test_a_command_that_reads_leaves_the_pki_as_it_is(directory: Path, command: list[str], left: bytes | None) -> None:
+    """balena-ca is nevertheless given a row for each certificate."""
+    rows = directory / "pki" / "issued.sql"
+    expected = rows.read_bytes()
+    rows.unlink()
+    if left is not None:
+        rows.write_bytes(left)
+    before = {path.name: path.read_bytes() for path in (directory / "pki").iterdir()}
+    assert run(directory, command) == 0
+    assert {path.name: path.read_bytes() for path in (directory / "pki").iterdir()} == before
+    if command[-1] == "-o":
+        assert (directory / "rendered" / "configs" / "ca-issued").read_bytes() == expected
+
+
+@pytest.mark.parametrize("command", [["config", "--yes"], ["pki", "renew", "--due"]], ids=" ".join)
+def test_a_command_that_writes_completes_the_pki_of_an_earlier_version(directory: Path, command: list[str]) -> None:
+    rows = directory / "pki" / "issued.sql"
+    expected = rows.read_bytes()
+    rows.unlink()
+    assert run(directory, command) == 0
+    assert rows.read_bytes() == expected
+
+
 def openvpn_s_authorities(directory: Path) -> tuple[bytes, bytes]:
     """What the VPN's image puts one after the other, as the rendered stack has it."""
     shutil.rmtree(directory / "rendered", ignore_errors=True)
