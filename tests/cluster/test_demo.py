@@ -14,10 +14,9 @@ import acceptance
 import pytest
 
 from openbalena import verify
-from openbalena.cli import swarm_progress
 from openbalena.cli.context import Context
 from openbalena.cli.verify import target
-from openbalena.cluster import deploy, engine, state, watch
+from openbalena.cluster import deploy, engine, report, state, watch
 from openbalena.lab import Endpoint, paths
 from openbalena.project import ROOT, Project
 
@@ -115,4 +114,4 @@ def roll_out(directory: Path) -> str:
         before = frozenset(task.id for task in state.read(client, STACK).tasks)
         deploy.submit(manager, directory, STACK, resolve=False)
         outcome = watch.until_converged(client, STACK, 400, before, lambda _: None)
-    return swarm_progress.failure(outcome, manager, lambda text: text) if outcome.reason else ""
+    return report.failure_report(outcome, manager, lambda text: text) if outcome.reason else ""

@@ -92,7 +92,7 @@ def one_network(deployed: Project) -> Iterator[dict[str, set[str]]]:
 def killed_between(project: Project) -> None:
     """Run swarm-up and kill it once it has begun the first step."""
     with subprocess.Popen(command(project, "swarm-up"), stderr=subprocess.PIPE, text=True) as begun:
-        assert any("new networks first" in line for line in begun.stderr or ()), "there was no first step"
+        assert any("attaching new networks first" in line for line in begun.stderr or ()), "there was no first step"
         begun.kill()
 
 

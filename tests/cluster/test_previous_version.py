@@ -15,13 +15,14 @@ from waiting import BOUND, eventually
 
 from openbalena import stack
 from openbalena.cli.context import Context
-from openbalena.cli.swarm_up import resolved
 from openbalena.cli.verify import target
 from openbalena.cluster import deploy, logs, one_service, state
 from openbalena.cluster.engine import current
 from openbalena.files import write_atomic
 from openbalena.lab import lifecycle, paths
 from openbalena.operations import deployment
+from openbalena.operations.built_images import with_built_images
+from openbalena.operations.workspace import Workspace
 from openbalena.project import ROOT, Project
 from openbalena.verify import Target, account, vpn
 
@@ -138,10 +139,10 @@ def outside_first(project: Project) -> None:
 
     The api knows device types by now, and so its start needs it; a real deployment has it at any time.
     """
-    context, engine = Context(project=project, lab=True), current(True)
+    engine = current(True)
     with engine.client() as client:
         cluster = state.read(client, STACK)
-        loaded, _ = resolved(deployment.load(project, lab=True), context, engine, cluster)
+        loaded, _ = with_built_images(deployment.load(project, lab=True), Workspace(project, True), engine, cluster)
         stack.render(loaded.compiled, project.rendered, loaded.settings.secrets)
         deploy.submit(engine, project.rendered, STACK, resolve=False, only=["internet"])
         one_service.until_runs(client, STACK, "internet", BOUND)

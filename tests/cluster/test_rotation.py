@@ -127,7 +127,7 @@ def test_no_task_is_refused_by_redis_while_its_password_is_rotated(deployed: Pro
         text=True,
     ) as killed:
         assert killed.stdout
-        assert any("redis first: it checks tokens" in line for line in killed.stdout)
+        assert any("redis first: it verifies tokens" in line for line in killed.stdout)
         assert any(line.startswith("deploying ") for line in killed.stdout)
         killed.kill()
     new = value(deployed, "REDIS_PASSWORD")

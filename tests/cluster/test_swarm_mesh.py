@@ -93,4 +93,4 @@ def test_a_running_deployment_is_not_changed_in_place(small: Small) -> None:
     assert result.code == 1 and "endpoint_mode is dnsrr and would be vip" in result.error
     assert "swarm-down, which keeps the volumes" in result.error
     small.settings(INGRESS_MODE="host")
-    assert small.run("stack", "diff").out == "nothing: what runs is what would be deployed\n"
+    assert small.run("stack", "diff").out == "no changes\n"

@@ -40,7 +40,7 @@ def deployed(second: Second, small: Small) -> Iterator[Small]:
     try:
         result = small.run("swarm-up")
         assert result.code == 0, result.err + result.error
-        assert "trying whether second, uml can encrypt" in result.err, result
+        assert "checking whether second, uml can encrypt" in result.err, result
         yield small
     finally:
         small.run("swarm-down", "--volumes", "--yes")

@@ -1,12 +1,14 @@
 """One deployment, from its files to a compiled stack: the one place that joins settings, secrets, compose and stack."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from openbalena import compose, settings, stack
+from openbalena.lab import kernel
 from openbalena.project import Project
 from openbalena.secrets import database, issued, pki
+from openbalena.storage import nfs
 
 
 @dataclass(frozen=True)
@@ -20,17 +22,19 @@ class Deployment:
 
 
 def load(project: Project, *, lab: bool, extra: Mapping[str, str] | None = None) -> Deployment:
-    """Read and compile the deployment in `project`; nothing is written.
+    """Read and compile the deployment in `project`.
 
     `lab` adds the stand-in images' build contexts; `extra` are settings that win over `.env` and environment (content
     tags of built images, the swarm's address pool). Raises UsageError for settings, definitions or a PKI that are wrong
-    or do not belong together, and where `config` has not run yet.
+    or do not belong together, and if `config` has not run yet.
     """
     values = settings.configured(project, extra)
-    # What was set by hand (ROOT_CA of a chain of one's own) wins over what our PKI would say.
+    # A manually set value (ROOT_CA of a custom chain) takes precedence over our PKI's.
     directory = Path(values["PKI_DIR"])
     public = {name: value for name, value in pki.public_values(directory).items() if not values.get(name)}
     pki.check(directory, values["DNS_TLD"])
+    # An earlier version wrote none, and a killed command may have left it older than the certificates.
+    issued.write(directory)
     if values.get("ROOT_CA"):
         pki.require_named(directory, values["ROOT_CA"], values.sources["ROOT_CA"])
     public["VPN_OPENVPN_CA_CRT"] = pki.vpn_authorities(directory, public.get("ROOT_CA") or values.get("ROOT_CA", ""))
@@ -41,31 +45,22 @@ def load(project: Project, *, lab: bool, extra: Mapping[str, str] | None = None)
     files = project.compose_files(lab=lab, mesh=values["INGRESS_MODE"] == "mesh")
     environment = {**values.interpolation(), **database.flat(values)}
     definitions = compose.load(files, environment=environment, profiles=values.profiles)
-    compiled = _with_issued(stack.compile(definitions), directory)
+    compiled = stack.compile(definitions)
     if values["SWARM_ENCRYPTED"] == "true":
         compiled = replace(compiled, document=stack.with_encryption(compiled.document))
     return Deployment(project, values, definitions, compiled)
 
 
-def _with_issued(compiled: stack.Compiled, directory: Path) -> stack.Compiled:
-    """The stack with the rows for balena-ca's database that follow from the certificates in `directory`.
-
-    The file has them, unless an earlier version made none or a command was killed before it wrote it.
-    """
-    if issued.is_current(directory):
-        return compiled
-    rows = issued.sql(directory).decode()
-    configs = {
-        key: replace(config, text=rows, source=None) if config.source == directory / issued.FILE else config
-        for key, config in compiled.config_files.items()
-    }
-    return replace(compiled, config_files=configs)
+def with_nfs(deployment: Deployment, volumes: Collection[str]) -> Deployment:
+    """The deployment with these of its volumes on the NFS server."""
+    if not volumes:
+        return deployment
+    document = nfs.apply(deployment.compiled.document, deployment.settings, volumes)
+    return replace(deployment, compiled=replace(deployment.compiled, document=document))
 
 
 def lab_encryption(values: settings.Settings, *, lab: bool) -> dict[str, str]:
-    """SWARM_ENCRYPTED=false in a lab on a kernel without ESP, where nobody set it: all its nodes have that kernel."""
+    """SWARM_ENCRYPTED=false in a lab on a kernel without ESP, unless it was set: all its nodes have that kernel."""
     if not lab or "SWARM_ENCRYPTED" in values.sources:
         return {}
-    from openbalena.lab import kernel
-
     return {} if kernel.has_esp() else {"SWARM_ENCRYPTED": "false"}

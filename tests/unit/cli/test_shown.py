@@ -100,7 +100,7 @@ def test_without_an_engine_it_goes_on_and_says_so(
 ) -> None:
     found, said = shown(capsys, directory, *command)
     assert found["haproxy"] == "openbalena/haproxy:latest"
-    assert PLACEHOLDER in said and "No engine could be asked: " in said
+    assert PLACEHOLDER in said and "No engine could be reached: " in said
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -118,7 +118,7 @@ def test_the_directory_names_what_swarm_up_names_and_says_how_it_is_deployed(
     engine.images |= {BASE, content_name(directory)}
     out = directory / "out"
     _, said = shown(capsys, directory, "stack", "render", "-o", str(out))
-    assert f"by hand: (set -a; . {out}/deploy.env; docker stack deploy --detach=true " in said
+    assert f"manually: (set -a; . {out}/deploy.env; docker stack deploy --detach=true " in said
     assert f"--resolve-image=never --compose-file {out}/stack.yml openbalena)" in said
     names = {
         body["name"].removeprefix("${").partition(":")[0]

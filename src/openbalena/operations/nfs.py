@@ -1,0 +1,133 @@
+"""swarm-nfs-setup: puts the stack's volumes on an NFS server, after every node has shown that it can use the export."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openbalena.cluster import demand, job, lock, state
+from openbalena.cluster.engine import Engine
+from openbalena.cluster.state import Cluster
+from openbalena.errors import OperationError
+from openbalena.files import write_atomic
+from openbalena.operations import deployment as deployments
+from openbalena.operations.built_images import with_built_images
+from openbalena.operations.deployment import Deployment
+from openbalena.operations.manager import manager_client
+from openbalena.operations.reporter import Reporter
+from openbalena.operations.workspace import Workspace
+from openbalena.project import Project
+from openbalena.settings.plan import plan
+from openbalena.stack.emit import dump
+from openbalena.storage import guard, nfs, record
+
+# Seconds for one node: pulling the image, and the 180 after which mount(2) gives up on a server that does not answer
+# (measured).
+_TIMEOUT = 240.0
+_HEAD = "# docker-stack-nfs.yml.template with this deployment's settings; swarm-up deploys the same by itself.\n"
+
+
+@dataclass(frozen=True)
+class SwarmNfsOptions:
+    """`settings` are those of the export (NFS_HOST, …); they take precedence over `.env`."""
+
+    settings: Mapping[str, str]
+    take_over: str = ""
+
+
+@dataclass(frozen=True)
+class NodeCheck:
+    """`error` says why the node cannot use the export, "" if it can."""
+
+    hostname: str
+    error: str
+
+
+@dataclass(frozen=True)
+class SwarmNfsResult:
+    """`file` and `.env` were written, for `volumes`, unless a node failed."""
+
+    nodes: tuple[NodeCheck, ...]
+    file: Path
+    volumes: tuple[str, ...]
+
+    @property
+    def failed(self) -> int:
+        """How many nodes cannot use the export."""
+        return sum(bool(node.error) for node in self.nodes)
+
+
+def set_up_swarm_nfs(options: SwarmNfsOptions, workspace: Workspace, reporter: Reporter) -> SwarmNfsResult:
+    """Check the export on every node, then write the settings. Needs the settings lock.
+
+    Raises UsageError for wrong settings, OperationError if local data would be hidden or the user does not agree.
+    """
+    project = workspace.project
+    deployment = deployments.load(project, lab=workspace.lab, extra=options.settings)
+    nfs.require_server(deployment.settings)
+    volumes = nfs.chosen(deployment.settings, deployment.compiled.stateful)
+    confirm_database_on_nfs(volumes, reporter)
+    with manager_client(workspace) as (engine, client), lock.held(client, "swarm-nfs-setup", options.take_over):
+        nodes = tuple(_check(engine, client, deployment, volumes, workspace, reporter))
+    result = SwarmNfsResult(nodes, project.directory / "docker-stack-nfs.yml", volumes)
+    if not result.failed:
+        text = _HEAD + dump({"volumes": nfs.volumes(deployment.settings, volumes)})
+        write_nfs_settings(project, result.file, text, options.settings)
+    return result
+
+
+def confirm_database_on_nfs(volumes: Collection[str], reporter: Reporter) -> None:
+    """Ask before the database is put on NFS; raises OperationError unless the user agrees."""
+    if "db-data" in volumes and not reporter.confirm(
+        "The database is slower on NFS, and no safer: two servers on one directory destroy it, so it remains pinned to "
+        "one machine. Put db-data there? (NFS_VOLUMES chooses the volumes)"
+    ):
+        raise OperationError("nothing was changed: name the volumes for NFS with --nfs-volumes")
+
+
+def write_nfs_settings(project: Project, file: Path, text: str, settings: Mapping[str, str]) -> None:
+    """Write `text`, which puts volumes on the server, to `file`, and `settings` to `.env`.
+
+    Raises OperationError if one of them cannot be written.
+    """
+    try:
+        write_atomic(file, text)
+        write_atomic(project.env_file.resolve(), plan(project, settings, {}).text, 0o600)
+    except OSError as error:
+        raise OperationError(f"{error.filename}: cannot be written: {error.strerror}") from None
+
+
+def _check(
+    engine: Engine,
+    client: Any,
+    deployment: Deployment,
+    volumes: tuple[str, ...],
+    workspace: Workspace,
+    reporter: Reporter,
+) -> Iterator[NodeCheck]:
+    """Mount the export on every usable node by a one-shot task, and write, own and read a file in each directory."""
+    values = deployment.settings
+    cluster = state.read(client, values["STACK_NAME"])
+    _require_no_hidden_data(client, deployment, cluster, volumes)
+    planned, _ = with_built_images(deployment, workspace, engine, cluster)
+    image = demand.services(planned.compiled.document, values["STACK_NAME"])[0].image
+    mount = job.Mount("", nfs.DIRECTORY, values["STACK_NAME"], read_only=False, options=nfs.driver_options(values))
+    jobs = [
+        job.Job("nfs", node.id, image, nfs.check_script(volumes, node.id), [mount])
+        for node in cluster.nodes
+        if node.usable
+    ]
+    reporter.progress(f"mounting {values['NFS_HOST']}:{values['NFS_PATH']} on {len(jobs)} nodes …")
+    for asked, outcome in zip(jobs, job.run(engine, client, jobs, _TIMEOUT), strict=True):
+        yield NodeCheck(cluster.hostname(asked.node), nfs.meaning(outcome))
+    for node in cluster.nodes:
+        if not node.usable:
+            reporter.warn(f"{node.hostname} is {node.state}, {node.availability}: it was not checked")
+
+
+def _require_no_hidden_data(client: Any, deployment: Deployment, cluster: Cluster, volumes: tuple[str, ...]) -> None:
+    stack = deployment.settings["STACK_NAME"]
+    known = record.note(client, stack, cluster)
+    services = demand.services(deployment.compiled.document, stack)
+    if hidden := list(guard.shadowed(services, known, volumes)):
+        raise OperationError("nothing was changed:\n  " + "\n  ".join(hidden))
