@@ -22,7 +22,7 @@ from openbalena.cli.numbers import since
         (["logs", "--since", "2026-13-01"], "expected a time such as"),
         (["swarm-logs", "api", "--since", "5 minutes"], "expected a time such as"),
         (["logs", "--tail", "all"], "expected a number of lines, 0 or more, not 'all'"),
-        (["swarm-down", "--node", "root@node2"], "--node is for --volumes alone"),
+        (["swarm-down", "--node", "root@node2"], "--node requires --volumes"),
         (["stack", "validate", "/"], "/: is a directory: name its stack file"),
         (["stack", "render", "-f", "/dev/zero"], "/dev/zero: is no regular file"),
         (["stack", "render", "-f", "/dev/full"], "/dev/full: is no regular file"),
