@@ -86,7 +86,7 @@ def test_a_volume_that_was_removed_is_refused_until_it_is_forgotten(small: Small
     remove_volume("node1")
     result = small.run("swarm-up")
     assert result.code == 1 and "store-data on node1 is empty" in result.error, result
-    assert "no such volume is remembered (there are: store-data)" in small.run("storage", "forget", "nothing").error
+    assert "no such volume is recorded (recorded: store-data)" in small.run("storage", "forget", "nothing").error
     assert small.run("storage", "forget", "store-data", "--yes").code == 0
     assert small.run("swarm-up").code == 0
 
@@ -112,7 +112,7 @@ def test_what_a_killed_move_stopped_runs_again_where_the_volume_is_forgotten(sma
     assert store_tasks() == []
     assert small.run("storage", "forget", "store-data", "--yes").code == 0
     result = small.run("swarm-up")
-    assert result.code == 0 and "scaled by hand" not in result.err, result
+    assert result.code == 0 and "scaled manually" not in result.err, result
     eventually("the store on node1", lambda: store_tasks() == [("node1", "running")])
 
 

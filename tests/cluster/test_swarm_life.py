@@ -73,7 +73,7 @@ def test_init_refuses_what_cannot_be_changed_any_more(small: Small) -> None:
 
 def test_build_again_builds_nothing(small: Small) -> None:
     result = small.run("swarm-build")
-    assert "is there" in result.out and "building" not in result.err
+    assert "already exists" in result.out and "building" not in result.err
     assert result.out.count("has every image") == 3
     assert re.search(r"^Next: .* swarm-up$", result.out, re.MULTILINE)
 
@@ -100,9 +100,9 @@ def test_the_same_again_replaces_no_task_and_a_plain_network_stays(small: Small)
 def test_a_number_set_by_hand_is_kept_until_the_definition_asks_for_another(small: Small) -> None:
     engines.current(True).docker("service", "scale", "--detach", "small_web=3")
     result = small.run("swarm-up")
-    assert result.code == 0 and "web stays at 3 tasks" in result.err
+    assert result.code == 0 and "keeping web at 3 replicas" in result.err
     assert status(small)["web"]["wanted"] == 3 and len(tasks(small, "web")) == 3
-    assert small.run("stack", "diff").out == "nothing: what runs is what would be deployed\n"
+    assert small.run("stack", "diff").out == "no changes\n"
     try:
         small.compose = small.compose.replace("replicas: 2", "replicas: 1")
         small.write()
@@ -155,7 +155,7 @@ def test_a_rebuilt_image_rolls_what_uses_it(small: Small) -> None:
 
 def test_what_dockerignore_leaves_out_builds_nothing(small: Small) -> None:
     (small.directory / "lab" / "web" / "notes.md").write_text("x")
-    assert "is there" in small.run("swarm-build").out
+    assert "already exists" in small.run("swarm-build").out
 
 
 def test_a_secret_is_a_file_and_not_in_the_service(small: Small) -> None:
@@ -204,8 +204,8 @@ def test_the_rendered_directory_deployed_by_hand_replaces_no_task(small: Small, 
     assert {name: body["image"] for name, body in shown.items()} == running
     rendered = small.run("stack", "render", "-o", str(tmp_path / "stack"))
     assert rendered.code == 0 and "placeholder" not in rendered.err
-    (line,) = [text for text in rendered.err.splitlines() if "by hand: " in text]
-    subprocess.run(["sh", "-c", line.partition("by hand: ")[2]], check=True, capture_output=True, timeout=BOUND)
+    (line,) = [text for text in rendered.err.splitlines() if "manually: " in text]
+    subprocess.run(["sh", "-c", line.partition("manually: ")[2]], check=True, capture_output=True, timeout=BOUND)
     # The number of tasks that the definition asks for is noted by swarm-up alone.
     differing = small.run("stack", "diff").out.splitlines()
     assert [line for line in differing if "service labels: + openbalena.replicas" not in line] == []
@@ -236,7 +236,7 @@ def image(small: Small) -> str:
 
 def test_down_keeps_the_volumes_and_the_next_up_finds_them(small: Small) -> None:
     result = small.run("swarm-down")
-    assert result.code == 0 and "The stack small is gone." in result.out
+    assert result.code == 0 and "Removed the stack small." in result.out
     engine = engines.current(True)
     with engine.client() as client:
         there = state.read(client, "small")
@@ -271,7 +271,7 @@ def test_down_with_volumes_names_them_and_asks(small: Small) -> None:
     assert result.code == 2 and "node1: volume small_store-data" in result.err and "--yes" in result.error
     assert status(small)["store"]["running"] == 1, "nothing was removed"
     result = small.run("swarm-down", "--volumes", "--yes")
-    assert result.code == 0 and "1 volumes were removed." in result.out
+    assert result.code == 0 and "Removed 1 volume." in result.out
     with engines.current(True).client() as client:
         assert not [item.name for item in client.secrets.list() if item.name.startswith("small")]
     for engine in engines.current(True).nodes:

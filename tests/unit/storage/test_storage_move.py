@@ -8,6 +8,7 @@ import pytest
 from openbalena.cli import storage
 from openbalena.cluster.state import Cluster, Node, Service
 from openbalena.errors import UsageError
+from openbalena.operations.volumes import move_question
 from openbalena.storage import move
 from openbalena.storage.move import Interruption, Request
 from openbalena.storage.record import Move, Place, Record
@@ -49,16 +50,16 @@ def test_a_move_that_cannot_be_is_refused_before_the_question() -> None:
         move.interruption(Cluster(TWO_NODES, (DB,)), ON_ONE, "ob", Request("db-data", "node9", 60))
 
 
-@pytest.mark.parametrize(("size", "said"), [(49 * 1024 * 1024, "49 MiB"), (None, "its size is not known")])
+@pytest.mark.parametrize(("size", "said"), [(49 * 1024 * 1024, "49 MiB"), (None, "size unknown")])
 def test_the_question_names_service_nodes_and_size(size: int | None, said: str) -> None:
-    text = storage.question(STOPS, size)
-    assert text.startswith("db will be stopped, and what needs it will fail or wait, until volume db-data")
+    text = move_question(STOPS, size)
+    assert text.startswith("db will be stopped, and services that need it will fail or wait, until volume db-data")
     assert f"({said})" in text and "from node1 to node2" in text and text.endswith(" Move it?")
 
 
 def test_several_services_are_spoken_of_as_such() -> None:
-    text = storage.question(replace(STOPS, services=("db", "report")), 1)
-    assert "db, report will be stopped, and what needs them" in text and "db, report are started" in text
+    text = move_question(replace(STOPS, services=("db", "report")), 1)
+    assert "db, report will be stopped, and services that need them" in text and "db, report are started" in text
 
 
 @pytest.mark.parametrize(("words", "yes"), [([], False), (["--yes"], True)])
