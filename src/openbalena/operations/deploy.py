@@ -22,7 +22,7 @@ from openbalena.operations.reporter import Reporter
 from openbalena.operations.rollout import Rollout
 from openbalena.operations.settings_lock import shared_lock
 from openbalena.operations.workspace import Workspace
-from openbalena.secrets import rotate
+from openbalena.secrets import tokens
 from openbalena.settings import Settings
 from openbalena.storage import nfs
 
@@ -53,10 +53,10 @@ def deploy(options: DeployOptions, workspace: Workspace, reporter: Reporter) -> 
     # Nobody may change the settings between the rendering and the upload to the swarm.
     with shared_lock(workspace.project.directory):
         result = _deploy_once(options, workspace, reporter)
-        if not options.wait or not (tokens := rotate.complete(workspace.project)):
+        if not options.wait or not (rotated := tokens.complete(workspace.project)):
             return result
         reporter.progress(
-            f"{result.converged} services have converged; no service uses the previous {', '.join(tokens)} any more: "
+            f"{result.converged} services have converged; no service uses the previous {', '.join(rotated)} any more: "
             "removing it …"
         )
         return _deploy_once(options, workspace, reporter)

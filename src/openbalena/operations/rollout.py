@@ -15,7 +15,7 @@ from openbalena.errors import OperationError
 from openbalena.operations.deployment import Deployment
 from openbalena.operations.reporter import Reporter
 from openbalena.project import Project
-from openbalena.secrets import rotate
+from openbalena.secrets import tokens
 from openbalena.secrets.database import Login, in_use
 from openbalena.storage import database, record
 
@@ -117,7 +117,7 @@ class Rollout:
     def _update_token_verifiers(self, before: Cluster) -> None:
         directory = self.project.rendered
         versions = staged.versions(deploy.read_rendered(directory), directory, self.stack)
-        for name in staged.first(before, versions, rotate.overlapping(self.deployment.settings)):
+        for name in staged.first(before, versions, tokens.overlapping(self.deployment.settings)):
             self._update_first([name], "it verifies tokens that other services present")
 
     def _attach_new_networks(self, bridging: Document | None, document: Document) -> None:
