@@ -34,6 +34,11 @@ class Project:
         return self.directory / ".deployed"
 
     @property
+    def logs(self) -> Path:
+        """One file for each command that changed something (mode 700)."""
+        return self.directory / "logs"
+
+    @property
     def override_file(self) -> Path:
         """The user's own changes of the definitions."""
         return self.directory / "docker-compose.override.yml"

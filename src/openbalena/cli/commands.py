@@ -1,5 +1,6 @@
 """The table of commands. A command's module is imported only when that command is called."""
 
+import argparse
 from dataclasses import dataclass
 
 GROUPS = {
@@ -24,6 +25,11 @@ class Command:
     module: str
     aliases: tuple[str, ...] = ()
     entry: str = ""
+
+    def is_logged(self, args: argparse.Namespace) -> bool:
+        """Whether this call may change something, and so leaves a log: see run_log."""
+        reading = getattr(args, "action", "") == "show" or getattr(args, "dry_run", False)
+        return self.name not in _READING and not reading
 
 
 COMMANDS = (
@@ -70,5 +76,9 @@ COMMANDS = (
     Command("secrets", "operations", "show and rotate tokens, replace the CA", "secrets"),
     Command("storage", "operations", "show where volumes live, and move them between nodes", "storage"),
 )
+
+# Commands that change neither the deployment nor its files; the lab has logs of its own.
+_READING = {"wait", "verify", "status", "logs", "lint", "showenv", "showpass", "self-signed"}
+_READING |= {"swarm-status", "swarm-logs", "stack", "lab", "demo"}
 
 BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}

@@ -18,10 +18,12 @@ class Console:
     """The user's terminal, pipe or log file. Plain text: every line can be searched and read aloud.
 
     `worded` makes of our sentences what this user reads; results stay as they are. `warned` is what `warn` said.
+    `log` is given every message that is not a result (see run_log).
     """
 
-    def __init__(self, worded: Callable[[str], str] = str) -> None:
+    def __init__(self, worded: Callable[[str], str] = str, log: Callable[[str], None] = lambda _: None) -> None:
         self._worded = worded
+        self._log = log
         self.warned: set[str] = set()
 
     def say(self, text: str) -> None:
@@ -30,7 +32,9 @@ class Console:
 
     def progress(self, text: str) -> None:
         """What is happening now, or what is being waited for."""
-        print(self._worded(text), file=sys.stderr, flush=True)
+        text = self._worded(text)
+        self._log(text)
+        print(text, file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:
         """What the user should know or change, although the command goes on."""

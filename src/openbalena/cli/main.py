@@ -4,7 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from openbalena import __version__, modes, placeholder
@@ -13,6 +13,7 @@ from openbalena.cli.console import Console
 from openbalena.cli.context import Context
 from openbalena.cli.dispatch import DIRECTORY_OPTION, command_parser, run_command
 from openbalena.cli.help import overview, unknown
+from openbalena.cli.run_log import RunLog
 from openbalena.errors import OpenBalenaError, UsageError
 from openbalena.invocation import as_typed
 from openbalena.project import Project
@@ -147,16 +148,25 @@ def _call(command: Command, rest: Sequence[str], options: GlobalOptions) -> int:
         # The compiler quotes definitions, which have placeholders for secrets.
         return as_typed(placeholder.fill(text, "${{{}}}".format), project, lab=options.lab)
 
-    context = Context(project, options.lab, Console(worded))
+    log = RunLog(project, command.name) if command.is_logged(args) else None
+    context = Context(project, options.lab, Console(worded, log.write) if log else Console(worded))
     try:
         for sentence in modes.mend(project):
             context.console.warn(sentence)
         return run_command(command, args, context)
     except OpenBalenaError as error:
+        if log and log.path is None and isinstance(error, UsageError):
+            log, context = None, replace(context, console=Console(worded))  # nothing was begun
         if command.group != "lab":
             _warn_of_settings(context)
         context.console.error(str(error))
+        if log and log.path:
+            context.console.progress(f"log: {log.path}")
         return error.exit_code
+    except Exception as error:
+        if log:
+            log.write_traceback(error)
+        raise
 
 
 def _warn_of_settings(context: Context) -> None:
