@@ -12,7 +12,7 @@ import pytest
 from openbalena import settings
 from openbalena.cli.context import Context
 from openbalena.cli.verify import target
-from openbalena.demo import DNS_TLD
+from openbalena.operations.demo import DNS_TLD
 from openbalena.project import ROOT, Project
 from openbalena.verify.network import host_names
 

@@ -1,6 +1,6 @@
 """A local cluster of real Docker Engines on this machine.
 
-Each node is a Docker Engine in a network namespace of its own; all of it lies below one directory
+Each node is a Docker Engine in its own network namespace; everything is below one directory
 (OPEN_BALENA_LAB_DIR, by default /var/lib/open-balena-lab) and needs root.
 """
 
@@ -14,7 +14,7 @@ from openbalena.invocation import program
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the actions of `lab`."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="up|status|shell|kill|start|down")
-    up = actions.add_parser("up", help="start it, or repair what is missing of it")
+    up = actions.add_parser("up", help="start it, or repair what is missing")
     up.add_argument("--managers", type=whole, metavar="N", help="number of managers (3)")
     up.add_argument("--workers", type=whole, metavar="N", help="number of workers (0)")
     status = actions.add_parser("status", help="show its nodes")
@@ -23,16 +23,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     shell.add_argument("node", metavar="NODE")
     shell.add_argument("words", nargs=argparse.REMAINDER, metavar="CMD")
     for action, text in (
-        ("kill", "cut a node off and kill it, as a power cut would"),
-        ("start", "switch a killed node on again"),
+        ("kill", "disconnect a node and kill it, as a power cut would"),
+        ("start", "start a killed node again"),
     ):
         actions.add_parser(action, help=text).add_argument("node", metavar="NODE")
-    down = actions.add_parser("down", help="take it down, keep the cache of roots and images")
-    down.add_argument("--purge", action="store_true", help="delete the cache too: nothing is left")
+    down = actions.add_parser("down", help="remove it; the cache of roots and images is kept")
+    down.add_argument("--purge", action="store_true", help="delete the cache too")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Do what `args.action` says; returns the exit status."""
+    """Run the action; returns the exit status."""
     from openbalena.lab import lifecycle, node, state
 
     if args.action == "up":
@@ -45,13 +45,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.action == "kill":
         lifecycle.kill(args.node)
         again = f"{program(context.project, lab=True)} lab start {args.node}"
-        context.console.say(f"{args.node} is down; {again} brings it back.")
+        context.console.say(f"{args.node} is down; to restart it, run {again}")
     elif args.action == "start":
         lifecycle.start(args.node)
-        context.console.say(f"{args.node} answers again.")
+        context.console.say(f"{args.node} is up again.")
     else:
         lifecycle.down(purge=args.purge)
-        context.console.say("The lab is down." if not args.purge else "The lab is gone, its cache too.")
+        context.console.say("The lab is down." if not args.purge else "The lab and its cache were removed.")
     return 0
 
 

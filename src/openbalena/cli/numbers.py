@@ -1,4 +1,4 @@
-"""Numbers and times on the command line, checked while it is read."""
+"""Numbers and times on the command line, checked while it is parsed."""
 
 import argparse
 import math
@@ -6,13 +6,13 @@ import re
 from contextlib import suppress
 from datetime import datetime
 
-# What docker takes (moby, api/types/time/timestamp.go): a Go duration, seconds since 1970, a date, or date and time.
+# What docker accepts (moby, api/types/time/timestamp.go): a Go duration, seconds since 1970, a date, or date and time.
 _DURATION = re.compile(r"(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+|\d+(\.\d+)?")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d(:\d\d){0,2}(\.\d+)?)?(Z|[+-]\d\d:\d\d)?")
 
 
 def seconds(text: str) -> float:
-    """A time to wait in seconds, above 0. Raises argparse.ArgumentTypeError, which ends in exit code 2."""
+    """A time to wait in seconds, above 0. Raises argparse.ArgumentTypeError, which results in exit code 2."""
     try:
         value = float(text)
     except ValueError:
@@ -23,25 +23,25 @@ def seconds(text: str) -> float:
 
 
 def whole(text: str) -> int:
-    """A number, 0 or more, in ASCII digits: int() takes those of every script. Raises as the others do."""
+    """A number, 0 or more, in ASCII digits: int() accepts those of every script. Raises as `seconds` does."""
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"expected a number, 0 or more, not {text!r}")
     return int(text)
 
 
-# How many of each are shown where --tail does not say it.
+# Log lines of each service if --tail is not given.
 DEFAULT_LINES = 100
 
 
 def lines(text: str) -> int:
-    """A number of lines, 0 or more. Raises argparse.ArgumentTypeError, which ends in exit code 2."""
+    """A number of lines, 0 or more. Raises as `seconds` does."""
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"expected a number of lines, 0 or more, not {text!r}")
     return int(text)
 
 
 def since(text: str) -> str:
-    """A moment or how long ago it was, as docker reads it. Raises argparse.ArgumentTypeError, as the others do."""
+    """A time or a duration before now, as docker parses it. Raises as `seconds` does."""
     if _DURATION.fullmatch(text):
         return text
     with suppress(ValueError):

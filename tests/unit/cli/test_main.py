@@ -88,7 +88,7 @@ def test_an_unknown_command_names_the_nearest(typed, meant, capsys):
         ("ps", "status shows"),
         ("ls", "status shows"),
         ("version", "--version prints it"),
-        ("upgrade", "take a newer checkout"),
+        ("upgrade", "update the checkout"),
         ("backup", "there is none: keep copies"),
         ("uninstall", "there is none: docs/"),
         ("completion", "there is none"),

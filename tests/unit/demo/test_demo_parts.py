@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from openbalena import demo
 from openbalena.cluster.state import Cluster, Node, Service, Task
 from openbalena.errors import OperationError, UsageError
 from openbalena.lab import state
+from openbalena.operations import demo
 from openbalena.project import Project
 
 

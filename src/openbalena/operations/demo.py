@@ -1,0 +1,224 @@
+"""A whole openBalena on this machine: a lab, a deployment on it by the commands a user would type, and its removal.
+
+The deployment has its own directory, domain and settings.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from openbalena import deployment, settings
+from openbalena.cluster import engine as engines
+from openbalena.cluster import labels
+from openbalena.cluster import state as cluster_state
+from openbalena.cluster.state import Cluster
+from openbalena.errors import OperationError, UsageError
+from openbalena.files import private_directory, write_atomic
+from openbalena.images import originals
+from openbalena.invocation import invocation, program
+from openbalena.lab import lifecycle, paths, state
+from openbalena.lab.host import require_root
+from openbalena.operations.reporter import Reporter
+from openbalena.operations.workspace import Workspace
+from openbalena.project import Project
+from openbalena.settings.variables import variables
+
+# RFC 6761, section 6.2: never a real domain.
+DNS_TLD = "openbalena.test"
+
+# These must run on two nodes for the loss of one to interrupt nothing.
+SPREAD = ("api", "registry")
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """`real_images`: openBalena's own ones, not the stand-ins."""
+
+    real_images: bool = False
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Each service with the nodes of its tasks, and the address of an ingress node."""
+
+    placement: tuple[tuple[str, str], ...]
+    address: str
+
+
+@dataclass
+class Steps:
+    """Reports each step with the seconds since the start, and runs commands as the user would.
+
+    `run_command` takes a command's name, its words, and whether to print only progress and warnings: what a command
+    advises next is not what comes next here, and a join token is not for everybody who reads the output.
+    """
+
+    say: Callable[[str], None]
+    run_command: Callable[[str, Sequence[str], bool], int]
+    _started: float = field(default_factory=time.monotonic)
+    _current: str = ""
+
+    @contextmanager
+    def step(self, text: str) -> Iterator[None]:
+        """One step, announced, and remembered for the message of a failure."""
+        self._current = text
+        self.announce(f"{text} …")
+        yield
+
+    def command(self, text: str, name: str, *words: str, quiet: bool = False) -> None:
+        """A step that is one command. Raises OperationError if its exit code is not 0."""
+        with self.step(f"{text} ({' '.join([name, *words])})"):
+            if self.run_command(name, words, quiet):
+                raise OperationError(f"{name} failed")
+
+    def announce(self, text: str) -> None:
+        """A message with the seconds since the start."""
+        self.say(f"[{time.monotonic() - self._started:4.0f} s] {text}")
+
+    @property
+    def where(self) -> str:
+        """The step that was in progress, for the message of a failure."""
+        return f"at '{self._current}'" if self._current else "before its first step"
+
+
+def prepare_demo() -> Workspace:
+    """The demo's own workspace. Raises UsageError without root, or if a lab runs that the demo did not start."""
+    require_root("demo")
+    forget_settings(list(variables()))
+    return Workspace(project(), lab=True)
+
+
+def deploy_demo(options: DemoOptions, workspace: Workspace, reporter: Reporter, steps: Steps) -> DemoResult:
+    """Start the lab, deploy on it, and verify the deployment. Raises OpenBalenaError for a step that fails."""
+    with steps.step("Starting three Docker Engines, each in a network of its own"):
+        lifecycle.up()
+    steps.command("Writing settings, tokens and certificates", "config", "--dns-tld", DNS_TLD, "--yes", quiet=True)
+    if options.real_images:
+        with steps.step("Copying openBalena's own images to the lab"):
+            _use_original_images(workspace.project, reporter)
+    else:
+        steps.announce(
+            "The images are stand-ins built from Debian packages (real PostgreSQL, Redis, HAProxy, registry, OpenVPN; "
+            "the api is a small program)."
+        )
+    steps.command("Labelling the nodes", "swarm-init", quiet=True)
+    steps.command("Building images and bringing them to every node", "swarm-build", quiet=True)
+    steps.command("Deploying the stack and waiting until every service runs", "swarm-up", "--yes", quiet=True)
+    steps.command("Checking the deployment over its public ports", "verify")
+    with steps.step("Checking where the tasks run"):
+        cluster = _read_cluster(settings.load(workspace.project)["STACK_NAME"])
+        steps.say(f"ok    spread          {require_spread(cluster)}")
+    steps.announce("openBalena is running, and every check passed.")
+    ingress = labels.holders(cluster.nodes, "openbalena.ingress")
+    return DemoResult(tuple(placement(cluster)), ingress[0].address)
+
+
+def end_demo(workspace: Workspace, reporter: Reporter, steps: Steps, *, keep: bool) -> None:
+    """Remove the lab with everything on it, unless `keep`."""
+    remove = f"{program(workspace.project, lab=True)} lab down"
+    if keep:
+        steps.announce(f"The lab is kept; to remove it, run {remove}")
+        return
+    steps.announce("Removing the lab …")
+    try:
+        lifecycle.down()
+    except BaseException:
+        reporter.warn(f"the lab was not removed completely: run {remove}")
+        raise
+    steps.announce("The lab is down; its cache of roots and images is kept (lab down --purge removes it).")
+
+
+def _use_original_images(project: Project, reporter: Reporter) -> None:
+    """Copy openBalena's own images to the lab, and name them in the demo's settings.
+
+    This machine's Docker pulls them: the lab's nodes have no way out. Raises OperationError if it cannot.
+    """
+    try:
+        chosen = originals.bring(
+            deployment.load(project, lab=False),
+            engines.current(lab=False),
+            list(engines.current(lab=True).nodes),
+            reporter.progress,
+        )
+    except OperationError as error:
+        raise OperationError(f"{error}. Without --real-images the demo uses stand-ins.") from None
+    lines = "".join(f"{name}={image}\n" for name, image in chosen.items())
+    write_atomic(project.env_file, project.env_file.read_text() + lines, 0o600)
+
+
+def _read_cluster(stack: str) -> Cluster:
+    with engines.current(lab=True).client() as client:
+        return cluster_state.read(client, stack)
+
+
+def project() -> Project:
+    """The demo's own deployment: below the lab's directory, so that it is removed with the lab, away from any `.env`.
+
+    Raises UsageError if a lab runs that the demo did not start.
+    """
+    directory = paths.directory() / "demo"
+    if state.load() is None:
+        # Left by a demo that was killed: its data is gone with its nodes.
+        shutil.rmtree(directory, ignore_errors=True)
+    elif not directory.exists():
+        raise UsageError(
+            f"a lab runs in {paths.directory()} that the demo did not start: run ./open-balena.sh lab down first, or "
+            f"set {paths.VARIABLE} to another directory for the demo."
+        )
+    return Project(directory=private_directory(directory))
+
+
+def forget_settings(names: Sequence[str]) -> None:
+    """Remove the user's own settings (`names`) from this process's environment: the demo has its own."""
+    for name in names:
+        os.environ.pop(name, None)
+
+
+def placement(cluster: Cluster) -> list[tuple[str, str]]:
+    """Each service's short name and the nodes its running tasks are on, services in order of their names."""
+    rows = []
+    for service in cluster.services:
+        tasks = [task for task in cluster.tasks_of(service) if task.wanted and task.state == "running"]
+        nodes = sorted(cluster.hostname(task.node_id) for task in tasks)
+        rows.append((service.short_name, ", ".join(nodes) or "-"))
+    return rows
+
+
+def require_spread(cluster: Cluster) -> str:
+    """Where each service of SPREAD runs. Raises OperationError if it is not on two nodes."""
+    where = dict(placement(cluster))
+    for name in SPREAD:
+        nodes = set(where.get(name, "-").split(", "))
+        if len(nodes) < 2:
+            raise OperationError(
+                f"{name} runs on {where.get(name, 'no node')}, expected 2 tasks on 2 nodes: "
+                "see ./open-balena.sh --lab swarm-status"
+            )
+    return "; ".join(f"{name} on {where[name]}" for name in SPREAD)
+
+
+@dataclass(frozen=True)
+class Guide:
+    """How to continue with a demo that was kept; `address` is that of an ingress node."""
+
+    project: Project
+    address: str
+
+    def lines(self) -> list[str]:
+        """Commands to copy, each with what it does."""
+        tool, ours = program(self.project, lab=True), invocation(self.project, lab=True)
+        certificate = self.project.pki / "ca-bundle.pem"
+        api = f"curl --cacert {certificate} --resolve api.{DNS_TLD}:443:{self.address} https://api.{DNS_TLD}"
+        return [
+            f"  {ours} swarm-status        # nodes, services, tasks",
+            f"  {ours} swarm-logs api      # its tasks' logs, interleaved",
+            f"  {ours} verify              # the checks again",
+            f"  {ours} showpass            # the superuser's password",
+            f"  {api}/ping",
+            f"  {tool} lab kill node3      # a power cut; lab start node3 restores it",
+            f"  {tool} lab shell node1     # a shell on a node",
+            f"  {tool} lab down            # remove everything",
+        ]
