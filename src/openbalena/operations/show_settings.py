@@ -9,7 +9,7 @@ from openbalena.settings.variables import variables
 
 
 def settings_in_force(workspace: Workspace, reporter: Reporter, *, reveal: bool) -> dict[str, str]:
-    """Each setting that has a value, in the order of variables.yml, then unknown ones; secrets masked, or `reveal`ed."""
+    """Each setting that has a value, in the order of variables.yml, then unknown ones; secrets masked unless told."""
     described = variables()
     values = settings.load(workspace.project)
     for warning in values.warnings:
