@@ -7,16 +7,13 @@ this command every day with a timer. It restarts cert-manager in the certificate
 
 import argparse
 
-from openbalena.cli import config, up
 from openbalena.cli.context import Context
+from openbalena.cli.machine import add_timeout_option, show_configured, start
 from openbalena.cli.reporter import ConsoleReporter
 from openbalena.operations.configure import ConfigureOptions
 from openbalena.operations.configure import configure as write_settings
 
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """How long to wait for the services."""
-    up.configure_wait(parser)
+configure = add_timeout_option
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -28,6 +25,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
     require_acme_settings(workspace)
     # What the environment sets, and the profile that follows from it, must be in .env for the next `up`.
     if written := write_settings(ConfigureOptions(), workspace, ConsoleReporter(context, yes=True)):
-        config.show(written, context)
-    up.start(StartOptions(args.timeout, retry_certificate=True), context)
+        show_configured(written, context)
+    start(StartOptions(args.timeout, retry_certificate=True), context)
     return 0

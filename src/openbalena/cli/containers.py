@@ -1,16 +1,10 @@
 """stop, restart, down and destroy: what can be done to the containers of this machine's deployment."""
 
-from __future__ import annotations
-
 import argparse
-from typing import TYPE_CHECKING
 
 from openbalena.cli.context import Context
-from openbalena.cli.numbers import seconds
+from openbalena.cli.machine import add_timeout_option, show_healthy
 from openbalena.cli.reporter import ConsoleReporter
-
-if TYPE_CHECKING:
-    from openbalena.operations.machine_services import HealthyResult
 
 
 def configure_stop(parser: argparse.ArgumentParser) -> None:
@@ -31,16 +25,15 @@ def run_stop(args: argparse.Namespace, context: Context) -> int:
 def configure_restart(parser: argparse.ArgumentParser) -> None:
     """The services to restart, and how long to wait for them."""
     configure_stop(parser)
-    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, help="how long to wait (600)")
+    add_timeout_option(parser)
 
 
 def run_restart(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 if a service is not healthy in time."""
-    from openbalena.operations.machine_services import READY_TIMEOUT, RestartOptions, restart_services
+    from openbalena.operations.machine_services import RestartOptions, restart_services
 
-    options = RestartOptions(tuple(args.services), args.timeout or READY_TIMEOUT)
-    result = restart_services(options, context.workspace, ConsoleReporter(context))
-    context.console.say(healthy_line(result))
+    options = RestartOptions(tuple(args.services), args.timeout)
+    show_healthy(restart_services(options, context.workspace, ConsoleReporter(context)), context)
     return 0
 
 
@@ -69,10 +62,3 @@ def run_destroy(args: argparse.Namespace, context: Context) -> int:
     result = destroy(context.workspace, ConsoleReporter(context, yes=args.yes))
     context.console.say(f"Removed {result.removed}. {' and '.join(map(str, result.kept))} are kept.")
     return 0
-
-
-def healthy_line(result: HealthyResult) -> str:
-    """Which services are healthy, or how many if these are all."""
-    if result.every:
-        return f"{result.name} runs: {len(result.services)} services are healthy."
-    return f"{', '.join(result.services)}: healthy."

@@ -8,8 +8,9 @@ key, cover the host names, and be valid today. --remove goes back to the private
 import argparse
 
 from openbalena import settings
-from openbalena.cli import pki, up
+from openbalena.cli import pki
 from openbalena.cli.context import Context
+from openbalena.cli.machine import add_missing_settings, add_start_options, start
 from openbalena.errors import OperationError
 from openbalena.invocation import invocation
 
@@ -17,17 +18,17 @@ from openbalena.invocation import invocation
 def configure(parser: argparse.ArgumentParser) -> None:
     """The files, and what `up` takes."""
     pki.own_certificate(parser)
-    up.configure_up(parser)
+    add_start_options(parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 2 for a certificate that does not fit; nothing was changed then."""
     from openbalena.operations.start_machine import StartOptions
 
-    up.complete(context)
+    add_missing_settings(context)
     pki.replace(args, context, settings.configured(context.project))
     try:
-        up.start(StartOptions(args.timeout, wait=not args.no_wait), context)
+        start(StartOptions(args.timeout, wait=not args.no_wait), context)
     except OperationError as error:
         if args.remove:
             raise

@@ -43,7 +43,7 @@ def says(served: "Served", context: Context) -> str:
 
 def renew(served: "Served", context: Context, values: Settings) -> None:
     """Have cert-manager renew it where it would. Raises OperationError where it does not."""
-    from openbalena.cli.containers import healthy_line
+    from openbalena.cli.machine import show_healthy
     from openbalena.cli.reporter import ConsoleReporter
     from openbalena.operations.machine_services import RestartOptions, restart_services
     from openbalena.secrets.acme import due
@@ -55,7 +55,7 @@ def renew(served: "Served", context: Context, values: Settings) -> None:
         return
     console.progress(f"it has {days} days to go: starting cert-manager anew, which renews it")
     options, workspace = RestartOptions((certificates.MAKER,)), context.workspace
-    console.say(healthy_line(restart_services(options, workspace, ConsoleReporter(context))))
+    show_healthy(restart_services(options, workspace, ConsoleReporter(context)), context)
     after = find(context, values)
     if after is None or after.chain == served.chain:
         raise OperationError(
