@@ -13,11 +13,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from deployed_clients import Load
 from deployed_project import running, tool
+from lab_target import lab_target
 from waiting import eventually
 
 from openbalena import dotenv, verify
-from openbalena.cli.context import Context
-from openbalena.cli.verify import target
 from openbalena.project import Project
 from openbalena.secrets import phases
 from openbalena.secrets.certificates import LIST_PATH
@@ -34,7 +33,7 @@ SEEN_BY_CLIENTS = [check for check in verify.CHECKS if check.name in ("certifica
 
 def outside(project: Project, authority: str = "") -> Target:
     """The deployment as one sees it who trusts `authority` (PEM) alone; as `verify` does without it."""
-    found = target(Context(project=project, lab=True), [])
+    found = lab_target(project)
     return replace(found, authority=authority, vpn_authority=authority) if authority else found
 
 

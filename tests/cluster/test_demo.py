@@ -12,10 +12,9 @@ from pathlib import Path
 
 import acceptance
 import pytest
+from lab_target import lab_target
 
 from openbalena import verify
-from openbalena.cli.context import Context
-from openbalena.cli.verify import target
 from openbalena.cluster import deploy, engine, report, state, watch
 from openbalena.lab import Endpoint, paths
 from openbalena.project import ROOT, Project
@@ -38,7 +37,7 @@ def test_says_what_runs_where_and_how_to_go_on(deployed_output: str, deployed: P
 
 @pytest.fixture
 def subject(deployed: Project, lab: Endpoint) -> acceptance.Subject:
-    where = target(Context(project=deployed, lab=True), [])
+    where = lab_target(deployed)
     return acceptance.Subject(deployed.directory, where.addresses, lab.cli.parent / "openvpn")
 
 
@@ -82,7 +81,7 @@ def test_secret_that_each_task_makes(whole: Project, tmp_path: Path) -> None:
     """A registry without its secret takes one of its own: an upload that the other task goes on with is refused."""
     directory = without(whole.rendered, tmp_path, "registry", "REGISTRY2_SECRETKEY")
     assert roll_out(directory) == ""
-    results = verify.run(verify.CHECKS, target(Context(project=whole, lab=True), []), lambda _: None)
+    results = verify.run(verify.CHECKS, lab_target(whole), lambda _: None)
     failed = [result for result in results if result.outcome == "FAIL"]
     found = [(result.check.name, str(result.suspect)) for result in failed]
     assert found == [("registry", "REGISTRY2_SECRETKEY of registry")], [result.line() for result in failed]

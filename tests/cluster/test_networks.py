@@ -11,11 +11,10 @@ import acceptance
 import pytest
 from deployed_clients import Load, session
 from deployed_project import STACK, command, running, tool
+from lab_target import lab_target
 from networks_documented import documented
 
 from openbalena import verify
-from openbalena.cli.context import Context
-from openbalena.cli.verify import target
 from openbalena.cluster import engine, networks, state
 from openbalena.lab import network, node
 from openbalena.project import Project
@@ -97,7 +96,7 @@ def killed_between(project: Project) -> None:
 
 
 def test_networks_change_without_a_cut(one_network: dict[str, set[str]], deployed: Project, tmp_path: Path) -> None:
-    to = target(Context(project=deployed, lab=True), [])
+    to = lab_target(deployed)
     before, tasks = running(), created()
     (deployed.directory / "docker-compose.override.yml").unlink()
     load = Load(to)

@@ -11,11 +11,10 @@ from urllib.parse import quote
 
 import pytest
 from deployed_project import PATIENCE, STACK
+from lab_target import lab_target
 from waiting import BOUND, eventually
 
 from openbalena import stack
-from openbalena.cli.context import Context
-from openbalena.cli.verify import target
 from openbalena.cluster import deploy, logs, one_service, state
 from openbalena.cluster.engine import current
 from openbalena.files import write_atomic
@@ -91,7 +90,7 @@ def own_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def outside(project: Project) -> Target:
-    return target(Context(project=project, lab=True), [])
+    return lab_target(project)
 
 
 def written(to: Target) -> Fleet:

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from deployed_clients import Load, session
 from deployed_project import running, tool
+from lab_target import lab_target
 
-from openbalena.cli.context import Context
-from openbalena.cli.verify import target
 from openbalena.project import Project
 from openbalena.secrets import certificates, renew
 from openbalena.verify import Target, vpn
@@ -72,12 +71,12 @@ def responder_says(to: Target, project: Project, name: str) -> str:
 
 @pytest.mark.parametrize("name", ["chain.pem", "api.pem", "vpn.pem"])
 def test_the_responder_knows_the_certificates_of_pki(name: str, deployed: Project) -> None:
-    said = responder_says(target(Context(project=deployed, lab=True), []), deployed, name)
+    said = responder_says(lab_target(deployed), deployed, name)
     assert f"{deployed.pki / name}: good" in said and "Response verify OK" in said, said
 
 
 def test_a_renewal_under_load_costs_no_request_and_no_session(deployed: Project, tmp_path: Path) -> None:
-    to = target(Context(project=deployed, lab=True), [])
+    to = lab_target(deployed)
     assert len(to.addresses) == 2
     before, authority = running(), (deployed.pki / "ca-0.pem").read_bytes()
     old = served(to)

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-from argparse import Namespace
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,16 +11,18 @@ import pytest
 from deployed_clients import Load
 from deployed_project import STACK, running, tool
 from deployed_project import command as command_line
+from lab_target import lab_target
 from waiting import eventually
 
 from openbalena import dotenv, verify
-from openbalena.cli import rotate_ca
 from openbalena.cli.console import Console
 from openbalena.cli.context import Context
-from openbalena.cli.verify import target
+from openbalena.cli.reporter import ConsoleReporter
 from openbalena.cluster import engine, lock, logs, one_service, state, stored
 from openbalena.errors import OperationError
 from openbalena.files import write_atomic
+from openbalena.operations.rotate_ca import RotateCaOptions, rotate_ca
+from openbalena.operations.workspace import Workspace
 from openbalena.project import Project
 from openbalena.secrets import bundle, database
 from openbalena.verify import account
@@ -45,7 +46,7 @@ def service(name: str, cluster: state.Cluster) -> state.Service:
 
 
 def failed(project: Project) -> list[str]:
-    results = verify.run(verify.CHECKS, target(Context(project=project, lab=True), []), lambda _: None)
+    results = verify.run(verify.CHECKS, lab_target(project), lambda _: None)
     return [result.line() for result in results if result.outcome != acceptance.GREEN[result.check.name]]
 
 
@@ -171,7 +172,7 @@ def lets_in(role: str, password: str) -> bool:
 def test_the_databases_password_is_rotated_and_no_request_fails(deployed: Project) -> None:
     role, password = value(deployed, "DB_USER"), value(deployed, "DB_PASSWORD")
     assert lets_in(role, password) and not lets_in("docker", "docker")
-    before, outside = running(), target(Context(project=deployed, lab=True), [])
+    before, outside = running(), lab_target(deployed)
     token = account.log_in(outside, outside.addresses[0])
     load = Load(outside, "/v7/application?$top=1&$select=id", token)
     with load.running():
@@ -307,7 +308,9 @@ def test_no_phase_begins_where_another_machine_deployed_while_it_was_asked_for(
         monkeypatch.setattr(Console, "confirm", agreed_later)
         try:
             with pytest.raises(OperationError, match="anna@laptop has deployed this stack with other tokens"):
-                rotate_ca.run(Namespace(back=False, take_over="", yes=False), Context(project=deployed, lab=True))
+                rotate_ca(
+                    RotateCaOptions(), Workspace(deployed, lab=True), ConsoleReporter(Context(deployed, lab=True))
+                )
         finally:
             for secret in client.secrets.list(filters={"label": "openbalena.settings.owner=anna@laptop"}):
                 secret.remove()

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from lab_target import lab_target
 from waiting import BOUND
 
-from openbalena.cli.context import Context
-from openbalena.cli.verify import target
 from openbalena.cluster.engine import current
 from openbalena.errors import OperationError
 from openbalena.lab import base
@@ -47,7 +46,7 @@ class Device:
 
 @pytest.fixture
 def device(deployed: Project) -> Iterator[Device]:
-    where = target(Context(project=deployed, lab=True), [])
+    where = lab_target(deployed)
     engine, name = current(lab=True), f"test-device-{secrets.token_hex(4)}"
     base.ensure(engine)
     with application(where) as fleet:

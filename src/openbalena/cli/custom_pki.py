@@ -7,8 +7,7 @@ key, cover the host names, and be valid today. --remove goes back to the private
 
 import argparse
 
-from openbalena import settings
-from openbalena.cli import pki
+from openbalena.cli.certificate_options import add_certificate_options, import_given_certificate
 from openbalena.cli.context import Context
 from openbalena.cli.machine import add_missing_settings, add_start_options, start
 from openbalena.errors import OperationError
@@ -17,7 +16,7 @@ from openbalena.invocation import invocation
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The files, and what `up` takes."""
-    pki.own_certificate(parser)
+    add_certificate_options(parser)
     add_start_options(parser)
 
 
@@ -26,7 +25,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from openbalena.operations.start_machine import StartOptions
 
     add_missing_settings(context)
-    pki.replace(args, context, settings.configured(context.project))
+    import_given_certificate(args, context)
     try:
         start(StartOptions(args.timeout, wait=not args.no_wait), context)
     except OperationError as error:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from openbalena import deployment, settings
+from openbalena import settings
 from openbalena.cluster import engine as engines
 from openbalena.cluster import labels
 from openbalena.cluster import state as cluster_state
@@ -21,6 +21,7 @@ from openbalena.images import originals
 from openbalena.invocation import invocation, program
 from openbalena.lab import lifecycle, paths, state
 from openbalena.lab.host import require_root
+from openbalena.operations import deployment
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
 from openbalena.project import Project

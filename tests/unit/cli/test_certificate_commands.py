@@ -47,8 +47,8 @@ def own(tmp_path: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ([], "error: which certificate? Name --certificate and --key, or set HAPROXY_CRT and HAPROXY_KEY\n"),
-        (["--certificate", "own.pem"], "error: --certificate and --key go together: name both\n"),
+        ([], "error: no certificate given: use --certificate and --key, or set HAPROXY_CRT and HAPROXY_KEY\n"),
+        (["--certificate", "own.pem"], "error: --certificate and --key must be given together\n"),
     ],
 )
 def test_what_is_not_named_is_asked_for(
@@ -142,7 +142,7 @@ def test_the_way_back_is_refused_where_something_else_would_win(
     assert "leave out the files" in capsys.readouterr().err
     monkeypatch.setenv("ROOT_CA", base64.b64encode((project / "pki" / "ca-0.pem").read_bytes()).decode())
     assert main(words) == 2
-    assert "environment variable ROOT_CA: unset it" in capsys.readouterr().err
+    assert "environment variable ROOT_CA takes precedence over .env: unset it" in capsys.readouterr().err
     monkeypatch.delenv("ROOT_CA")
     with (project / ".env").open("a") as file:
         file.write(f"ACME_EMAIL=me@example.com\nGANDI_API_TOKEN={TOKEN}\n")

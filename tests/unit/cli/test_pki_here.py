@@ -39,9 +39,9 @@ def at(tmp_path: Path, engine: SmallEngine, capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        (PRIVATE, "cert-manager has it issued by balena-ca, and renews it when it starts within the last 7 days"),
-        (PRIVATE.replace("private", "public"), "auto-pki renews it in its last 7 days"),
-        ("", "it is one of your own"),
+        (PRIVATE, "balena-ca issues it to cert-manager, which renews it if it starts within its last 7 days"),
+        (PRIVATE.replace("private", "public"), "auto-pki renews it within its last 7 days"),
+        ("", "it is a custom one"),
     ],
 )
 def test_what_is_served_is_shown_and_left_to_who_renews_it(
@@ -57,7 +57,7 @@ def test_what_is_served_is_shown_and_left_to_who_renews_it(
     assert first["file"] == f"one_certs-data:{CHAIN}" and second["file"].endswith("/one/pki/chain.pem")
     before = (Path(at[1]) / "pki" / "chain.pem").read_bytes()
     assert main(["pki", "renew", *at]) == 0
-    assert words in (said := capsys.readouterr().out) and "It has 824 days to go and stays." in said
+    assert words in (said := capsys.readouterr().out) and "It expires in 824 days and was not renewed." in said
     assert (Path(at[1]) / "pki" / "chain.pem").read_bytes() == before
 
 
@@ -67,7 +67,7 @@ def test_an_engine_that_refuses_is_named_and_the_files_are_shown(
     engine.refused = "not today"
     assert main(["pki", "show", *at]) == 0
     said = capsys.readouterr()
-    assert "serves another certificate could not be seen" in said.err and "not today" in said.err
+    assert "could not determine whether HAProxy on this machine serves another" in said.err and "not today" in said.err
     assert "chain.pem" in said.out
 
 

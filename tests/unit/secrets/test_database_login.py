@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from openbalena import database_login, placeholder, settings, stack
+from openbalena import placeholder, settings, stack
 from openbalena.errors import UsageError
 from openbalena.operations import deployment
+from openbalena.operations.rotate_tokens import replace_database_login
 from openbalena.project import Project
 from openbalena.secrets import bundle, database, tokens
 from openbalena.settings import envfile
@@ -77,7 +78,7 @@ def test_an_external_database_is_never_given_the_internal_ones_password(tmp_path
     api, postgrest = handed(outside, tmp_path / "deploy")
     assert api == "docker:docker" and postgrest == "postgres://docker:docker@pg.example.com:5432/resin"
     with pytest.raises(UsageError, match="EXTERNAL_POSTGRES_PASSWORD"):
-        database_login.replace(outside, settings.load(outside), lab=False, take_over="")
+        replace_database_login(outside, settings.load(outside), lab=False, take_over="")
 
 
 def test_a_password_in_the_environment_is_not_taken_for_the_present_one(
@@ -86,7 +87,7 @@ def test_a_password_in_the_environment_is_not_taken_for_the_present_one(
     there = project(tmp_path, made, DB_USER="openbalena_b", DB_PASSWORD="p" * 32)
     monkeypatch.setenv("DB_PASSWORD", "q" * 32)
     with pytest.raises(UsageError, match="expected it to be unset"):
-        database_login.replace(there, settings.load(there), lab=False, take_over="")
+        replace_database_login(there, settings.load(there), lab=False, take_over="")
 
 
 @pytest.mark.parametrize("values", [{"DB_USER": "openbalena_a"}, {"DB_PASSWORD": "p" * 32}, {"DB_USER": "me"}])

@@ -1,0 +1,194 @@
+"""Bring HAProxy's certificate to every ingress node of a running cluster, without replacing HAProxy's tasks."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openbalena import settings
+from openbalena.cluster import acme, again, carried, certificate, deploy, lock, one_service, state
+from openbalena.cluster import engine as engines
+from openbalena.errors import OperationError
+from openbalena.operations import settings_sync
+from openbalena.operations.endpoints import Endpoints, cluster_endpoints, machine_endpoints, warn_of_unreachable
+from openbalena.operations.reporter import Reporter
+from openbalena.operations.served_certificate import served_certificate
+from openbalena.operations.settings_lock import exclusive_lock
+from openbalena.operations.workspace import Workspace
+from openbalena.secrets import check, issued, pki
+from openbalena.secrets.acme import BOUND, due, take
+from openbalena.settings import Settings
+
+if TYPE_CHECKING:
+    from openbalena.cluster.engine import Engine
+    from openbalena.standalone.served import Served
+
+
+@dataclass(frozen=True)
+class SyncCertificateOptions:
+    """`timeout` is in seconds, for haproxy-certs on all nodes, one after the other; `take_over` is a lock's id."""
+
+    timeout: float
+    take_over: str = ""
+
+
+@dataclass(frozen=True)
+class SyncCertificateResult:
+    """Who serves the certificate. `changed` is whether the cluster had another one before.
+
+    `machine` is what HAProxy on this machine serves: then there was nothing to bring anywhere. `failure` is why the
+    certificate is not in use everywhere, "" if it is.
+    """
+
+    endpoints: Endpoints
+    changed: bool
+    machine: Served | None
+    failure: str
+
+
+def sync_certificate(
+    options: SyncCertificateOptions, workspace: Workspace, reporter: Reporter
+) -> SyncCertificateResult:
+    """Give a running cluster the certificate of the PKI; on one machine check that HAProxy serves its own.
+
+    Raises OperationError if the cluster does not get it, UsageError for files that do not belong together.
+    """
+    with exclusive_lock(workspace.project.directory):
+        values = settings.configured(workspace.project)
+        if machine := served_certificate(workspace, values, reporter):
+            return _check_machine(machine, workspace, values, reporter)
+        engine = engines.current(workspace.lab)
+        with engine.client() as client:
+            engines.require_manager(client, engine)
+            sync = _ClusterSync(engine, client, values, workspace, options, reporter)
+            with lock.held(client, "pki sync", options.take_over):
+                changed = sync.bring()
+            return sync.result(changed)
+
+
+def _check_machine(
+    machine: Served, workspace: Workspace, values: Settings, reporter: Reporter
+) -> SyncCertificateResult:
+    endpoints = machine_endpoints(workspace, values, machine.chain)
+    warn_of_unreachable(endpoints, reporter)
+    if not endpoints.names:
+        reporter.warn(f"api.{values['DNS_TLD']} does not resolve here, so what it serves was not checked")
+    others = ", ".join(endpoints.other)
+    failure = f"{others}: {certificate.OTHER} than {machine.volume} holds: see ./open-balena.sh logs haproxy"
+    return SyncCertificateResult(endpoints, False, machine, failure if others else "")
+
+
+@dataclass(frozen=True)
+class _ClusterSync:
+    engine: Engine
+    client: Any
+    settings: Settings
+    workspace: Workspace
+    options: SyncCertificateOptions
+    reporter: Reporter
+
+    @property
+    def stack(self) -> str:
+        return self.settings["STACK_NAME"]
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.settings["PKI_DIR"])
+
+    @property
+    def chain(self) -> bytes:
+        return (self.directory / "chain.pem").read_bytes()
+
+    def bring(self) -> bool:
+        """Every step under the cluster's lock; whether the cluster had another certificate."""
+        settings_sync.check(self.client, self.workspace.project, self.settings)
+        if self.settings.get("ACME_EMAIL"):
+            self._fetch_from_cert_manager()
+        pki.check(self.directory, self.settings["DNS_TLD"])
+        self._require_trust()
+        settings_sync.keep(self.client, self.workspace.project, self.settings)
+        self._announce_to_ocsp_responder()
+        changed = again.after_faults(self.client, self.stack, self._publish, self.reporter.progress)
+        deploy.remove_unused(self.client, self.stack)
+        return changed
+
+    def result(self, changed: bool) -> SyncCertificateResult:
+        """Who serves the certificate, with a warning for other certificates that need a deploy."""
+        endpoints = cluster_endpoints(self.client, self.settings, self.chain)
+        warn_of_unreachable(endpoints, self.reporter)
+        failure = serving_failure(endpoints)
+        if not failure:
+            self._warn_of_outdated()
+        return SyncCertificateResult(endpoints, changed, None, failure)
+
+    def _fetch_from_cert_manager(self) -> None:
+        """Copy the certificate that cert-manager got by ACME into the PKI; have it renewed first if that is due."""
+        self.reporter.progress(f"reading cert-manager's certificate (at most {BOUND:.0f} s)")
+        chain = acme.fetch(self.engine, self.client, self.settings)
+        if due(chain, datetime.now(UTC)):
+            self.reporter.progress("it expires within a week: restarting cert-manager, which renews it")
+            acme.again(self.engine, self.client, self.stack)
+            old, chain = chain, acme.fetch(self.engine, self.client, self.settings)
+            if chain == old:
+                logged = acme.last_words(self.engine, self.client, self.settings)
+                raise OperationError(f"cert-manager did not renew its certificate; the old one is served. {logged}")
+        if take(self.directory, chain, self.settings["DNS_TLD"]):
+            self.reporter.progress(f"{self.directory / 'chain.pem'}: copied from cert-manager")
+
+    def _require_trust(self) -> None:
+        """Raise OperationError if the services trust other CAs than the certificate's, and would reject it."""
+        trusted = certificate.trusted(state.read(self.client, self.stack))
+        if trusted is None:
+            return
+        # Without a CA of its own the stack trusts public ones.
+        if check.under(self.chain, b64decode(trusted)) if trusted else not pki.serves_own(self.directory):
+            return
+        raise OperationError(
+            f"{self.directory / 'chain.pem'}: the services trust another CA than the one that issued this certificate: "
+            "run ./open-balena.sh swarm-up, which deploys both. Nothing was changed in the cluster"
+        )
+
+    def _announce_to_ocsp_responder(self) -> None:
+        """Have balena-ca's OCSP responder know the certificate before clients see it.
+
+        Only a warning if that fails: an expired certificate would cut off everyone, one without an OCSP answer only
+        clients that insist on one.
+        """
+        if not pki.serves_own(self.directory):
+            return
+
+        def announce() -> None:
+            if certificate.announce(self.client, self.stack, issued.sql(self.directory)):
+                self.reporter.progress("waiting for balena-ca, so that its OCSP responder knows the certificate …")
+            one_service.until_runs(self.client, self.stack, certificate.AUTHORITY, self.options.timeout)
+
+        try:
+            again.after_faults(self.client, self.stack, announce, self.reporter.progress)
+        except OperationError as error:
+            self.reporter.warn(
+                "the OCSP responder does not know the certificate yet, and clients that insist on its answer reject "
+                f"it: run ./open-balena.sh swarm-up ({error})"
+            )
+
+    def _publish(self) -> bool:
+        changed = certificate.publish(self.client, self.stack, self.chain)
+        if changed:
+            self.reporter.progress("waiting for haproxy-certs on every ingress node …")
+        one_service.until_runs(self.client, self.stack, certificate.SERVICE, self.options.timeout)
+        return changed
+
+    def _warn_of_outdated(self) -> None:
+        """Warn of other renewed certificates, which need a deploy: their services' tasks must be replaced."""
+        files = {key: (self.directory / file).read_bytes() for key, file in carried.FILES.items()}
+        if outdated := carried.stale(state.read(self.client, self.stack), files):
+            names = ", ".join(carried.FILES[key] for key in outdated)
+            self.reporter.warn(f"the services still use an older {names}: run ./open-balena.sh swarm-up to roll it out")
+
+
+def serving_failure(endpoints: Endpoints) -> str:
+    """Why the ingress nodes do not all serve the certificate, "" if none serves another one."""
+    others = ", ".join(endpoints.names[address] for address in endpoints.other)
+    return f"{others}: {certificate.OTHER}: see ./open-balena.sh swarm-logs haproxy" if others else ""
