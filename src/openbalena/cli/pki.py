@@ -111,7 +111,7 @@ def _limits_text(result: ShowCertificatesResult) -> str:
             "key, or HAPROXY_PASSWORD, can impersonate any site wherever the root is trusted. secrets rotate CA makes "
             f"one that may issue only for {result.domain}"
         )
-    return f"{limits.issuer.name} may issue only for {', '.join(limits.domains)} and names below."
+    return f"{limits.issuer.name} may issue only for {', '.join(limits.domains)} and its subdomains."
 
 
 def _renew(args: argparse.Namespace, context: Context) -> None:

@@ -192,7 +192,7 @@ def test_a_ca_without_constraints_goes_on_and_is_named(
     shutil.copytree(made, tmp_path / "pki")
     assert main(["config", "--dns-tld", DOMAIN, "--yes", *at]) == 0
     assert main(["pki", "show", *at]) == 0
-    assert f"server-ca-0.pem may issue for {DOMAIN} and names below alone" in capsys.readouterr().out
+    assert f"server-ca-0.pem may issue only for {DOMAIN} and its subdomains" in capsys.readouterr().out
     unbound(tmp_path / "pki")
     assert check.problems(tmp_path / "pki", DOMAIN) == []
     assert main(["pki", "show", *at]) == 0
