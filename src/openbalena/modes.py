@@ -1,4 +1,4 @@
-"""Who may read a deployment's secrets: their owner alone. Told and mended wherever a command begins."""
+"""Permissions of a deployment's secrets: only their owner may read them. Checked and fixed when a command starts."""
 
 import stat
 from collections.abc import Iterator
@@ -13,16 +13,16 @@ _OTHERS = 0o077
 
 
 def mend(project: Project) -> list[str]:
-    """Close `.env`, the PKI's directory and its keys, and what was rendered last to others.
+    """Remove other users' access to `.env`, the PKI's directory and its keys, and the stack that was rendered last.
 
-    Returns a sentence for each that was open, or that cannot be closed. What is not there, or is no PKI and no rendered
-    stack, is left alone; so is what this user cannot look into.
+    Returns a warning for each that was accessible, or whose mode cannot be changed. A directory that is not a PKI or a
+    rendered stack is left alone; so is one that this user cannot read.
     """
-    found: list[str] = []
-    for look in (_settings, _pki, _rendered):
+    warnings: list[str] = []
+    for close in (_settings, _pki, _rendered):
         with suppress(PermissionError):
-            found += look(project)
-    return found
+            warnings += close(project)
+    return warnings
 
 
 def _settings(project: Project) -> Iterator[str]:
@@ -35,21 +35,21 @@ def _pki_directory(project: Project) -> Path:
     try:
         return Path(settings.current(project)["PKI_DIR"])
     except UsageError:
-        return project.pki  # the command itself says what is wrong with the settings
+        return project.pki  # the command itself reports what is wrong with the settings
 
 
 def _pki(project: Project) -> Iterator[str]:
     directory = _pki_directory(project)
-    # PKI_DIR may name by mistake a directory that others have to read.
+    # PKI_DIR may by mistake name a directory that other users must read.
     if not (directory / "ca-0-key.pem").is_file():
         return
     yield from _closed(directory)
-    open_ = sorted(path.name for path in directory.iterdir() if private(path.name) and _mode(path) & _OTHERS)
-    closed = [name for name in open_ if _close(directory / name)]
+    accessible = sorted(path.name for path in directory.iterdir() if private(path.name) and _mode(path) & _OTHERS)
+    closed = [name for name in accessible if _close(directory / name)]
     if closed:
-        yield f"{directory}: others could read {', '.join(closed)}: they are 600 now"
-    if left := [name for name in open_ if name not in closed]:
-        yield f"{directory}: others can read {', '.join(left)}: chmod 600 as their owner"
+        yield f"{directory}: {', '.join(closed)} were accessible to other users: changed their mode to 600"
+    if left := [name for name in accessible if name not in closed]:
+        yield f"{directory}: {', '.join(left)} are accessible to other users: run chmod 600 as their owner"
 
 
 def _rendered(project: Project) -> Iterator[str]:
@@ -62,18 +62,18 @@ def _closed(path: Path) -> Iterator[str]:
     if not before & _OTHERS:
         return
     if _close(path):
-        yield f"{path}: others could read it (mode {before:o}): it is {_mode(path):o} now"
+        yield f"{path} was accessible to other users (mode {before:o}): changed its mode to {_mode(path):o}"
     else:
-        yield f"{path}: others can read it (mode {before:o}): chmod {before & ~_OTHERS:o} as its owner"
+        yield f"{path} is accessible to other users (mode {before:o}): run chmod {before & ~_OTHERS:o} as its owner"
 
 
 def _mode(path: Path) -> int:
-    """The permission bits; 0 where no file and no directory is there."""
+    """The permission bits; 0 if `path` is neither a file nor a directory."""
     try:
-        found = path.stat()
+        mode = path.stat().st_mode
     except OSError:
         return 0
-    return stat.S_IMODE(found.st_mode) if stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode) else 0
+    return stat.S_IMODE(mode) if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else 0
 
 
 def _close(path: Path) -> bool:

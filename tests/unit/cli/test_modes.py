@@ -1,4 +1,4 @@
-"""Whatever command reads the settings tells that others can read them, and mends it."""
+"""Every command that reads the settings removes other users' access to them, and warns of it."""
 
 import os
 import shutil
@@ -42,7 +42,7 @@ KEYS = ("ca-0-key.pem", "server-ca-0-key.pem", "ocsp-key.pem", "api.key", "vpn.k
 
 
 @pytest.mark.parametrize("words", [["lint"], ["pki", "show"], ["stack", "render"], ["showenv"], ["stack", "validate"]])
-def test_what_others_can_read_is_closed_and_said(
+def test_access_of_others_is_removed_with_a_warning(
     words: list[str], project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (project / ".env").chmod(0o644)
@@ -52,15 +52,18 @@ def test_what_others_can_read_is_closed_and_said(
     capsys.readouterr()
     main([*words, *([str(project / "deploy" / "stack.yml")] if "validate" in words else [])] + at(project))
     said = capsys.readouterr().err
-    assert f"warning: {project / '.env'}: others could read it (mode 644): it is 600 now" in said
-    assert f"warning: {project / 'pki'}: others could read it (mode 755): it is 700 now" in said
-    assert f"warning: {project / 'deploy'}: others could read it (mode 755): it is 700 now" in said
-    assert f"{project / 'pki'}: others could read {', '.join(sorted(KEYS))}: they are 600 now" in said
+    assert f"warning: {project / '.env'} was accessible to other users (mode 644): changed its mode to 600" in said
+    assert f"warning: {project / 'pki'} was accessible to other users (mode 755): changed its mode to 700" in said
+    assert f"warning: {project / 'deploy'} was accessible to other users (mode 755): changed its mode to 700" in said
+    assert (
+        f"{project / 'pki'}: {', '.join(sorted(KEYS))} were accessible to other users: changed their mode to 600"
+        in said
+    )
     assert [mode(project / name) for name in (".env", "pki", "deploy")] == [0o600, 0o700, 0o700]
     assert {mode(project / "pki" / name) for name in KEYS} == {0o600}
     assert mode(project / "pki" / "ca-0.pem") == 0o644, "a public file stays as it is"
     main([*words, *([str(project / "deploy" / "stack.yml")] if "validate" in words else [])] + at(project))
-    assert "others could read" not in capsys.readouterr().err
+    assert "accessible to other users" not in capsys.readouterr().err
 
 
 def test_a_pki_elsewhere_is_mended_and_another_directory_left_alone(
