@@ -1,6 +1,6 @@
-"""More than one administrator machine: a deployment's settings and PKI are kept in the swarm, and come back from it.
+"""More than one administrator machine: a deployment's settings and PKI are stored in the swarm and fetched from it.
 
-Joins secrets.bundle (what they are) and cluster.stored (where they are kept).
+Joins secrets.bundle (what they are) and cluster.stored (where they are stored).
 """
 
 import getpass
@@ -25,9 +25,9 @@ _READER = "haproxy-certs"
 
 
 def check(client: Any, project: Project, settings: Settings) -> None:
-    """Refuse, before anything changes, what does not go on from the settings in the swarm, or cannot be kept there.
+    """Refuse, before anything changes, settings that do not follow from those in the swarm or cannot be stored there.
 
-    Raises OperationError where the stack runs, or has left its volumes, with settings that are not this machine's, and
+    Raises OperationError if the stack runs, or has left its volumes, with settings that are not this machine's, and
     UsageError as `require_kept` does.
     """
     from openbalena.cluster import stored
@@ -37,13 +37,13 @@ def check(client: Any, project: Project, settings: Settings) -> None:
 
 
 def require_kept(project: Project, settings: Settings) -> None:
-    """Raise UsageError for a token of the environment that is not the one in `.env`, which is what would be kept."""
+    """Raise UsageError for a token of the environment that differs from `.env`, which is what would be stored."""
     for name, variable in variables().items():
         source = settings.sources.get(name, "")
         if variable.token and source.startswith("environment variable "):
             raise UsageError(
-                f"{source}: {name} is not what {project.env_file} says, and the cluster would get a token that is kept "
-                "nowhere: unset it, or (where .env has none) run ./open-balena.sh config, which puts it there"
+                f"{source}: {name} differs from {project.env_file}, and the cluster would get a token that is saved "
+                "nowhere: unset it, or (if .env has none) run ./open-balena.sh config, which writes it there"
             )
 
 
@@ -59,13 +59,13 @@ def keep(client: Any, project: Project, settings: Settings) -> None:
 
 
 def leave(client: Any, stack: str) -> str:
-    """Note with the kept settings where they can be read once no task runs; their secret's name, "" without any."""
+    """Record with the stored settings where they can be read once no task runs; their secret's name, "" without any."""
     from openbalena.cluster import sealed, state, stored
 
     found = stored.newest(client, stack)
     if found is None:
         return ""
-    with suppress(OperationError):  # of a reader that does not run; what was noted before stays
+    with suppress(OperationError):  # no reader runs: what was recorded before is kept
         stored.note_reader(client, found, *sealed.reader(state.read(client, stack), _READER))
     return found.name
 
@@ -73,7 +73,7 @@ def leave(client: Any, stack: str) -> str:
 def fetch(engine: "Engine", client: Any, stack: str) -> bytes:
     """The newest settings and PKI of `stack` from the swarm, packed.
 
-    Raises OperationError where there are none, or no task can read them.
+    Raises OperationError if there are none, or no task can read them.
     """
     from openbalena.cluster import sealed, state, stored
 
@@ -81,7 +81,7 @@ def fetch(engine: "Engine", client: Any, stack: str) -> bytes:
     if found is None:
         others = stored.stacks(client)
         known = f"this swarm has those of {', '.join(others)} (set STACK_NAME)" if others else "it has none"
-        raise OperationError(f"the swarm has no settings of a stack {stack}: {known}")
+        raise OperationError(f"the swarm has no settings of stack {stack}: {known}")
     cluster = state.read(client, stack)
     taken_down = found.image and not cluster.services
     node, image = (found.node, found.image) if taken_down else sealed.reader(cluster, _READER)
@@ -91,7 +91,7 @@ def fetch(engine: "Engine", client: Any, stack: str) -> bytes:
 def restore(packed: bytes, project: Project) -> list[str]:
     """Write the settings and PKI that `fetch` got; returns the files' names.
 
-    Raises OperationError where the settings say that the PKI is elsewhere.
+    Raises OperationError if the settings name another directory for the PKI.
     """
     from openbalena import settings
 

@@ -38,7 +38,7 @@ def test_a_token_that_would_be_deployed_and_not_kept_is_refused(
     with pytest.raises(UsageError) as error:
         check(project)
     assert str(error.value).startswith("environment variable VPN_GUEST_API_KEY: ")
-    assert f"not what {project.env_file} says" in str(error.value)
+    assert f"differs from {project.env_file}" in str(error.value)
     assert "another-token" not in str(error.value) and kept not in str(error.value)
     monkeypatch.setenv("VPN_GUEST_API_KEY", "")
     with pytest.raises(UsageError):
