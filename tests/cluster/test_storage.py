@@ -95,7 +95,7 @@ def test_nfs_names_every_node_with_the_reason_and_changes_nothing(small: Small) 
     """The kernel of these machines has no NFS client: the way to that sentence is what is shown here."""
     before = small.project.env_file.read_text()
     result = small.run("swarm-nfs-setup", "--nfs-host", "192.0.2.1", "--yes")
-    assert result.code == 1 and "which empty ones on NFS would hide" in result.error, result
+    assert result.code == 1 and "empty volumes on NFS would hide" in result.error, result
     assert small.run("swarm-down").code == 0
     assert small.run("storage", "forget", "store-data", "--yes").code == 0
     result = small.run("swarm-nfs-setup", "--nfs-host", "192.0.2.1", "--yes")
@@ -152,7 +152,7 @@ def test_a_move_never_overwrites_what_it_did_not_put_there(small: Small) -> None
     assert result.code == 2 and "store will be stopped" in result.error and "say --yes" in result.error, result
     assert store_tasks() == [("node1", "running")], "nothing was stopped unasked"
     result = small.run("storage", "move", "store-data", "node3", "--yes")
-    assert result.code == 1 and "holds data already" in result.error, result
+    assert result.code == 1 and "already has data" in result.error, result
     assert lines("node3") == ["precious"]
     eventually("the store on node1", lambda: store_tasks() == [("node1", "running")])
     remove_volume("node3")

@@ -146,12 +146,12 @@ def test_a_database_is_asked_for_with_its_credentials(servers: dict[str, str], m
     assert not fatal and "allows 100 connections (max_connections), and 140 may be needed" in text
     monkeypatch.setattr(external, "OLDEST_POSTGRES", 99)
     ((fatal, text),) = check(database)
-    assert "PostgreSQL 17, which gets no fixes any more: 99 or later" in text
+    assert "PostgreSQL 17, which is no longer supported: use 99 or later" in text
 
 
 def test_each_bucket_is_asked_for_with_the_keys(servers: dict[str, str]) -> None:
     store = {**servers, "EXTERNAL_POSTGRES": "false"}
-    assert check(store) == [(True, "EXTERNAL_S3: bucket web-resources is not there: create it")]
+    assert check(store) == [(True, "EXTERNAL_S3: bucket web-resources does not exist: create it")]
     refused = check(store, EXTERNAL_S3_ACCESS_KEY="anotherkey")
     assert len(refused) == 2 and all("EXTERNAL_S3_SECRET_KEY is wrong" in text for _, text in refused)
     refused = check(store, EXTERNAL_S3_SECRET_KEY="anotherkey")

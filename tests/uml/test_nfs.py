@@ -81,7 +81,7 @@ def refused(small: Small, result: Result, sentence: str) -> None:
         ("rw,no_root_squash", "*", "/srv/exprot", "the server has no such directory"),
         ("rw,no_root_squash", "192.0.2.1", EXPORT, "the server does not export NFS_PATH to this node"),
         ("ro,no_root_squash", "*", EXPORT, "the export is read-only"),
-        ("rw,root_squash", "*", EXPORT, "the export may not be written"),
+        ("rw,root_squash", "*", EXPORT, "the export is not writable"),
     ],
     ids=["a wrong path", "another client", "read-only", "root squashed"],
 )
@@ -103,7 +103,7 @@ def test_a_name_and_an_address_of_ipv6_are_mounted(server: None, small: Small, m
 def test_an_export_that_changes_owners_is_said(server: None, small: Small, machine: Machine, options: str) -> None:
     machine.shell(f"chmod 777 {EXPORT}")
     export(machine, options)
-    refused(small, setup(small, machine), "the server gives files to another owner than the one that writes them")
+    refused(small, setup(small, machine), "the server changes the owner of files")
 
 
 def test_a_dead_server_is_said(server: None, small: Small, machine: Machine) -> None:
@@ -172,7 +172,7 @@ def test_another_export_is_not_taken_for_the_one_with_the_data(deployed: Small, 
     try:
         assert setup(deployed, machine, OTHER).code == 0
         result = deployed.run("swarm-up")
-        assert result.code == 1 and "uml has a volume store-data already that is not the one on NFS" in result.error, (
+        assert result.code == 1 and "uml already has a volume store-data that is not the one on NFS" in result.error, (
             result
         )
         assert deployed.run("swarm-down").code == 0
@@ -200,5 +200,5 @@ def test_a_local_volume_of_the_name_is_not_taken_for_the_export(deployed: Small,
     assert any(name.startswith("small_settings-") for name in secrets), "the data needs its tokens and its CA"
     machine.engine.docker("volume", "create", "small_store-data")
     result = deployed.run("swarm-up")
-    assert result.code == 1 and "uml has a volume store-data already that is not the one on NFS" in result.error, result
+    assert result.code == 1 and "uml already has a volume store-data that is not the one on NFS" in result.error, result
     eventually("store's volume removed", lambda: removed(machine))

@@ -1,6 +1,6 @@
-"""The data of one kind of deployment beside the other: `up` and `swarm-up` name their volumes each in its own way.
+"""Data of the other kind of deployment on the same machine: `up` and `swarm-up` name their volumes differently.
 
-With the same settings either would begin on new and empty volumes, so that every device, user and image seemed lost.
+With the same settings each would start with new, empty volumes, as if every device, user and image had been lost.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from openbalena.standalone.deployment import Standalone
 from openbalena.storage.record import Record
 
 _VOLUME_LABEL = "com.docker.compose.volume"
-# Where the images leave `<domain>.env`, by which a deployment is known.
+# Where the images write `<domain>.env`, which identifies a deployment.
 _SHARED, _SEEN_AT = "resin-data", "/balena"
 
 
 def check(engine: Engine, settings: Mapping[str, str], names: Collection[str], record: Record) -> Iterator[Finding]:
-    """What a stack's first deploy would leave behind: volumes of a Compose deployment of the same domain.
+    """Volumes of a Compose deployment of the same domain, whose data a stack's first deploy would not use.
 
-    `names` are the stack's volumes with data. On the nodes that can be reached directly; the Engine has no way to ask
-    others of their volumes. One with the stack's own volume of a name has nothing to lose by that.
+    `names` are the stack's volumes with data. Only nodes that can be reached directly are checked: a manager cannot
+    list another node's volumes. A node that already has the stack's own volume of a name is not affected.
     """
     fresh = [name for name in names if name not in record.places]
     for node in (engine.nodes or (engine,)) if fresh else ():
@@ -34,26 +34,26 @@ def check(engine: Engine, settings: Mapping[str, str], names: Collection[str], r
             with node.client() as client:
                 yield from _compose(client, settings, fresh)
         except OperationError as error:
-            yield Finding(f"whether volumes of a Compose deployment lie there could not be seen: {error}", fatal=False)
+            yield Finding(f"volumes of a Compose deployment could not be checked: {error}", fatal=False)
 
 
 def _compose(client: Any, settings: Mapping[str, str], fresh: Collection[str]) -> Iterator[Finding]:
     listed = client.api.volumes()["Volumes"] or []
     there = {item["Name"] for item in listed}
-    found: dict[str, dict[str, str]] = {}
+    projects: dict[str, dict[str, str]] = {}
     for item in listed:
         labels = item["Labels"] or {}
         if PROJECT_LABEL in labels and _VOLUME_LABEL in labels:
-            found.setdefault(labels[PROJECT_LABEL], {})[labels[_VOLUME_LABEL]] = item["Name"]
+            projects.setdefault(labels[PROJECT_LABEL], {})[labels[_VOLUME_LABEL]] = item["Name"]
     stack, domain = settings["STACK_NAME"], settings["DNS_TLD"]
-    for project, named in sorted(found.items()):
+    for project, named in sorted(projects.items()):
         left = sorted(named[name] for name in fresh if name in named and f"{stack}_{name}" not in there)
         if left and _SHARED in named and f"{_SEEN_AT}/{domain}.env" in _files(client, named[_SHARED]):
             yield Finding(
                 f"{client.info()['Name']} has the data of {domain} in volumes of the Compose deployment {project}: "
-                f"{', '.join(left)}. The stack would begin with empty ones, without its devices, users and images, and "
-                "no command takes them along yet: go on with ./open-balena.sh up; or, to begin anew without that data, "
-                "run ./open-balena.sh destroy there"
+                f"{', '.join(left)}. The stack would start with empty volumes, without its devices, users and images, "
+                "and no command migrates the data yet: continue with ./open-balena.sh up, or run "
+                "./open-balena.sh destroy there to start over without that data"
             )
 
 
@@ -62,9 +62,9 @@ def _files(client: Any, volume: str) -> Collection[str]:
 
 
 def require_none(standalone: Standalone) -> None:
-    """Raise OperationError where the engine has volumes of the settings' stack, beside which new ones would be made.
+    """Raise OperationError if the engine has volumes of the settings' stack instead of which new ones would be created.
 
-    A volume of the Compose project that is there already has nothing to lose by that.
+    A volume that the Compose project already has is not affected.
     """
     stack = standalone.settings["STACK_NAME"]
     with standalone.engine.client() as client:
@@ -79,8 +79,8 @@ def require_none(standalone: Standalone) -> None:
         if left:
             raise OperationError(
                 f"nothing was started: {client.info()['Name']} has volumes of the stack {stack}: {', '.join(left)}. "
-                f"{standalone.name} would begin with empty ones, without its devices, users and images, and no command "
-                "takes them along yet: go on with ./open-balena.sh swarm-up; or, to begin anew without that data, run "
-                "./open-balena.sh swarm-down --volumes. Where the stack is another deployment than this one, set "
-                "STACK_NAME here to another name"
+                f"{standalone.name} would start with empty volumes, without its devices, users and images, and no "
+                "command migrates the data yet: continue with ./open-balena.sh swarm-up, or run "
+                "./open-balena.sh swarm-down --volumes to start over without that data. If the stack is a different "
+                "deployment, set STACK_NAME here to another name"
             )

@@ -1,8 +1,8 @@
-"""Moving a volume to another node: stop, copy, verify, remember, relabel, start; each step can be repeated.
+"""Moving a volume to another node: stop, copy, verify, record, relabel, start; each step can be repeated.
 
-The one step that decides is the swarm's record changing the volume's place, after the copy was verified. Before it the
-source is what counts and is only read; after it the target is. So a move that is interrupted anywhere is begun again or
-ended by the same command, and a deploy in between starts nothing on the wrong copy (`storage.guard`).
+The move is committed when the swarm's record of the volume's location changes, after the copy was verified. Before that
+the source is authoritative and only read; afterwards the target is. So the same command restarts or finishes a move
+that was interrupted anywhere, and a deploy in between starts nothing on the wrong copy (`storage.guard`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Request:
-    """A volume by its name in the Compose file, a node by name or id, and the longest copy in seconds."""
+    """A volume (its name in the Compose file), the target node (name or id) and the copy's time limit in seconds."""
 
     volume: str
     node: str
@@ -42,7 +42,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Interruption:
-    """What a move stops for as long as it copies: services and nodes by name."""
+    """The services that a move stops while it copies, and the nodes, by name."""
 
     services: tuple[str, ...]
     volume: str
@@ -52,7 +52,7 @@ class Interruption:
 
 @dataclass(frozen=True)
 class _Parts:
-    """What a move is about."""
+    """The volume, services and nodes of a move."""
 
     volume: str
     name: str
@@ -62,16 +62,22 @@ class _Parts:
     target: Node
 
     @property
+    def services(self) -> str:
+        """The names of the services that use the volume, for messages."""
+        return ", ".join(service.short_name for service in self.users)
+
+    @property
     def image(self) -> str:
-        """The service's own image: the source has it, and the target needs it for the service to run there."""
+        """The service's own image: the source has it, and the target needs it anyway to run the service."""
         return self.users[0].image
 
 
 def run(engine: Engine, client: Any, stack: str, request: Request, report: Report) -> None:
-    """Move the volume, or go on with a move that was interrupted; `report` hears each step before it is done.
+    """Move the volume, or resume an interrupted move; `report` is called before each step.
 
-    Needs the cluster's lock. Raises UsageError for a volume or node that is not there, OperationError for what fails:
-    before the step "remember" everything is as it was but that the services are stopped, and they are started again.
+    The caller must hold the cluster's lock. Raises UsageError if the volume or node does not exist, OperationError if a
+    step fails. If that is before the step "record", nothing but the stopped services has changed, and they are started
+    again.
     """
     cluster = state.read(client, stack)
     known = record.note(client, stack, cluster)
@@ -79,7 +85,7 @@ def run(engine: Engine, client: Any, stack: str, request: Request, report: Repor
     move = known.moves.get(parts.volume)
     if move is None or move.target != parts.target.id:
         if parts.source.node == parts.target.id:
-            raise UsageError(f"storage move: volume {parts.volume} is on {parts.target.hostname} already")
+            raise UsageError(f"storage move: volume {parts.volume} is already on {parts.target.hostname}")
         replicas = {service.name: service.replicas or 0 for service in parts.users}
         move = Move(parts.source.node, parts.target.id, {**replicas, **(move.replicas if move else {})})
         known = known.with_move(parts.volume, move)
@@ -89,26 +95,26 @@ def run(engine: Engine, client: Any, stack: str, request: Request, report: Repor
         try:
             _copy(engine, client, parts, request.timeout, report)
         except BaseException:
-            report(f"starting what uses {parts.volume} again where it was")
+            report(f"starting the services that use {parts.volume} again where they were")
             _scale(engine, move.replicas)
             record.write(client, stack, known.without_move(parts.volume))
             raise
-        report(f"remembering that {parts.volume} is on {parts.target.hostname}")
+        report(f"recording that {parts.volume} is on {parts.target.hostname}")
         known = known.with_place(parts.volume, Place(parts.target.id, parts.target.hostname))
         record.write(client, stack, known)
     _finish(engine, client, parts, move, known, report)
 
 
 def interruption(cluster: Cluster, known: Record, stack: str, request: Request) -> Interruption | None:
-    """What the move would stop; None where nothing runs any more, as one that was interrupted goes on.
+    """What the move would stop; None if nothing is running any more, because an interrupted move is resumed.
 
     Raises UsageError as `run` does, and changes nothing.
     """
     parts = _parts(cluster, known, stack, request)
-    working = tuple(service.short_name for service in parts.users if service.replicas)
-    if not working or parts.source.node == parts.target.id:
+    running = tuple(service.short_name for service in parts.users if service.replicas)
+    if not running or parts.source.node == parts.target.id:
         return None
-    return Interruption(working, parts.volume, cluster.hostname(parts.source.node), parts.target.hostname)
+    return Interruption(running, parts.volume, cluster.hostname(parts.source.node), parts.target.hostname)
 
 
 def _parts(cluster: Cluster, known: Record, stack: str, request: Request) -> _Parts:
@@ -118,41 +124,40 @@ def _parts(cluster: Cluster, known: Record, stack: str, request: Request) -> _Pa
     if not users or source is None:
         names = ", ".join(sorted(known.places)) or "none"
         raise UsageError(
-            f"storage move {request.volume}: expected a volume of a deployed, pinned service (there are: {names})"
+            f"storage move {request.volume}: expected a volume of a deployed, pinned service (one of: {names})"
         )
     if source.nfs:
         label = DATA_LABEL + volume
         raise UsageError(
-            f"storage move: {volume} is on NFS, every node has it: run swarm-down, move the label {label} "
-            f"(`docker node update`), storage forget {volume}, swarm-up"
+            f"storage move: {volume} is on NFS, where every node can mount it: run swarm-down, move the label "
+            f"{label} (`docker node update`), then run storage forget {volume} and swarm-up"
         )
-    found = [node for node in cluster.nodes if request.node in (node.hostname, node.id)]
-    if len(found) != 1:
+    matches = [node for node in cluster.nodes if request.node in (node.hostname, node.id)]
+    if len(matches) != 1:
         names = ", ".join(node.hostname for node in cluster.nodes)
-        many = f"{len(found)} nodes are named {request.node}" if found else f"no node is named {request.node}"
-        raise UsageError(f"storage move: {many}: expected one of {names}, or a node's id")
-    target = found[0]
+        problem = f"{len(matches)} nodes are named {request.node}" if matches else f"no node is named {request.node}"
+        raise UsageError(f"storage move: {problem}: expected one of {names}, or a node id")
+    target = matches[0]
     for service in users:
-        other = [c for c in service.constraints if not placement.label_of(c).startswith(DATA_LABEL)]
-        if not placement.allows(target, other):
-            raise UsageError(f"storage move: {service.short_name} cannot run on {target.hostname}: {', '.join(other)}")
+        unmet = [c for c in service.constraints if not placement.label_of(c).startswith(DATA_LABEL)]
+        if not placement.allows(target, unmet):
+            raise UsageError(f"storage move: {service.short_name} cannot run on {target.hostname}: {', '.join(unmet)}")
         if more := [v for v in demand.data_volumes(service) if v != volume]:
             raise UsageError(
-                f"storage move: {service.short_name} has {', '.join(more)} too and cannot be in two places"
+                f"storage move: {service.short_name} also uses {', '.join(more)} and cannot run on two nodes"
             )
     return _Parts(volume, f"{stack}_{volume}", stack, users, source, target)
 
 
 def _copy(engine: Engine, client: Any, parts: _Parts, timeout: float, report: Report) -> None:
-    names = ", ".join(service.short_name for service in parts.users)
-    report(f"stopping {names}")
+    report(f"stopping {parts.services}")
     _scale(engine, {service.name: 0 for service in parts.users})
     _until_stopped(client, parts, report)
     report(f"copying {parts.volume} from {parts.source.hostname} to {parts.target.hostname}")
     network = f"openbalena-move-{parts.stack}"
     if not client.networks.list(names=[network]):
-        like = encryption.running(state.read(client, parts.stack).networks) == "true"
-        options = ("--driver", "overlay", *(("--opt", "encrypted") if like else ()))
+        encrypted = encryption.running(state.read(client, parts.stack).networks) == "true"
+        options = ("--driver", "overlay", *(("--opt", "encrypted") if encrypted else ()))
         engine.docker("network", "create", *options, "--label", f"{job.LABEL}=move", network)
     receive = _job(parts, "receive", parts.target.id, scripts.RECEIVE, network)
     send = _job(parts, "send", parts.source.node, scripts.send(receive.name), network, read_only=True)
@@ -162,13 +167,15 @@ def _copy(engine: Engine, client: Any, parts: _Parts, timeout: float, report: Re
         received = job.wait(engine, client, receive, timeout, elapsed_reporter(f"copying {parts.volume}", report))
         if received.exit_code == scripts.OCCUPIED:
             raise OperationError(
-                f"volume {parts.name} on {parts.target.hostname} holds data already, which no move put there: "
-                f"look at it, and remove it with `docker volume rm {parts.name}` on {parts.target.hostname}"
+                f"volume {parts.name} on {parts.target.hostname} already has data that does not come from a move: "
+                f"inspect it, and remove it with `docker volume rm {parts.name}` on {parts.target.hostname}"
             )
         sent = job.wait(engine, client, send, _SMALL)
         if not (received.ok and sent.ok):
-            words = "; ".join(job.failure(outcome) for outcome in (sent, received) if not outcome.ok)
-            raise OperationError(f"volume {parts.volume} was not copied and stays on {parts.source.hostname}: {words}")
+            errors = "; ".join(job.failure(outcome) for outcome in (sent, received) if not outcome.ok)
+            raise OperationError(
+                f"volume {parts.volume} was not copied, it is still on {parts.source.hostname}: {errors}"
+            )
     finally:
         job.remove(engine, receive)
         job.remove(engine, send)
@@ -177,7 +184,7 @@ def _copy(engine: Engine, client: Any, parts: _Parts, timeout: float, report: Re
 
 
 def _finish(engine: Engine, client: Any, parts: _Parts, move: Move, known: Record, report: Report) -> None:
-    """What follows once the record says that the target has the data."""
+    """The steps after the record says that the data is on the target."""
     cluster = state.read(client, parts.stack)
     label = DATA_LABEL + parts.volume
     report(f"moving the label {label}")
@@ -186,13 +193,13 @@ def _finish(engine: Engine, client: Any, parts: _Parts, move: Move, known: Recor
         if node.id != parts.target.id:
             engine.docker("node", "update", "--label-rm", label, node.id)
     labels.add(client.api, parts.target.id, {label: "true"})
-    report(f"starting {', '.join(service.short_name for service in parts.users)} on {parts.target.hostname}")
+    report(f"starting {parts.services} on {parts.target.hostname}")
     _scale(engine, move.replicas)
     _until_running(client, parts, move, report)
     old = cluster.node(move.source)
     if old and old.usable:
         report(
-            f"marking what stays on {old.hostname} as an old copy (`docker volume rm {parts.name}` there removes it)"
+            f"marking the volume on {old.hostname} as an old copy (`docker volume rm {parts.name}` there removes it)"
         )
         _run(engine, client, _job(parts, "old", old.id, scripts.MARK_AS_OLD))
     record.write(client, parts.stack, known.without_move(parts.volume))
@@ -203,10 +210,10 @@ def _job(parts: _Parts, purpose: str, node: str, script: str, network: str = "",
     return job.Job(purpose, node, parts.image, script, [mount], [network] if network else [])
 
 
-def _run(engine: Engine, client: Any, what: job.Job) -> None:
-    outcome = job.run(engine, client, [what], _SMALL)[0]
+def _run(engine: Engine, client: Any, task: job.Job) -> None:
+    outcome = job.run(engine, client, [task], _SMALL)[0]
     if not outcome.ok:
-        raise OperationError(f"the task {what.name} failed: {job.failure(outcome)}: run the same command again")
+        raise OperationError(f"task {task.name} failed: {job.failure(outcome)}: run the same command again")
 
 
 def _scale(engine: Engine, replicas: dict[str, int] | Any) -> None:
@@ -214,7 +221,7 @@ def _scale(engine: Engine, replicas: dict[str, int] | Any) -> None:
 
 
 def _until_stopped(client: Any, parts: _Parts, report: Report) -> None:
-    """Wait until no task of the services has the volume open any more."""
+    """Wait until no task of the services uses the volume."""
     ids = {service.id for service in parts.users}
     left = _wait(
         client,
@@ -225,25 +232,25 @@ def _until_stopped(client: Any, parts: _Parts, report: Report) -> None:
             for task in cluster.tasks
             if task.service_id in ids and task.state in ("running", "starting", "preparing", "ready", "assigned")
         ],
-        elapsed_reporter("stopping", report),
+        elapsed_reporter(f"stopping {parts.services}", report),
     )
     if left:
-        raise OperationError(f"after {_STOP:g} s these tasks still use {parts.volume}: {', '.join(left)}")
+        raise OperationError(f"after {_STOP:g} s tasks still use {parts.volume}: {', '.join(left)}")
 
 
 def _until_running(client: Any, parts: _Parts, move: Move, report: Report) -> None:
     def missing(cluster: Cluster) -> list[str]:
-        found = []
+        waiting = []
         for service in parts.users:
             tasks = [t for t in cluster.tasks if t.service_id == service.id and t.wanted and t.state == "running"]
             if len([t for t in tasks if t.node_id == parts.target.id]) < move.replicas.get(service.name, 0):
-                found.append(service.short_name)
-        return found
+                waiting.append(service.short_name)
+        return waiting
 
-    if left := _wait(client, parts.stack, _START, missing, elapsed_reporter("starting", report)):
+    if left := _wait(client, parts.stack, _START, missing, elapsed_reporter(f"starting {parts.services}", report)):
         raise OperationError(
-            f"the data is on {parts.target.hostname}, but {', '.join(left)} did not run there within {_START:g} s: "
-            "swarm-status says why; then run the same command again"
+            f"the data is on {parts.target.hostname}, but {', '.join(left)} did not start there within {_START:g} s: "
+            "fix the cause that swarm-status shows, then run the same command again"
         )
 
 

@@ -1,8 +1,8 @@
-"""What the swarm remembers of a stack's volumes: the node where each one's service ran first, and unfinished moves.
+"""The swarm's record of a stack's volumes: the node where each volume's service first ran, and unfinished moves.
 
-Node labels say where a volume should be, and anybody may change them; a manager cannot list another node's volumes. So
-what was seen is kept in the labels of one swarm config, which no part of the stack is: it outlives `stack rm`, a node's
-death and a node's removal, every manager has it, and its labels change in one step that a newer version refuses
+Node labels say where a volume should be, but anybody may change them, and a manager cannot list another node's volumes.
+So observations are stored in the labels of one swarm config outside the stack: it survives `stack rm` and the loss or
+removal of a node, every manager has it, and an update of its labels is rejected if the config was changed meanwhile
 (Engine API, ConfigUpdate: only labels may change, under a version).
 """
 
@@ -18,13 +18,13 @@ from openbalena.cluster.object_labels import replace_labels
 from openbalena.cluster.state import Cluster, Service
 
 _PLACE, _MOVE, _NFS, _LOGIN = "volume.", "move.", " nfs", "database.login"
-# Its service worked on the volume: a task that failed at its first start left nothing worth guarding.
+# States of a task that has used its volume: one that failed at its first start left no data to protect.
 _RAN = {"running", "shutdown"}
 
 
 @dataclass(frozen=True)
 class Place:
-    """The node that holds a volume, or uses it where it is on an NFS server; the name is for when the node is gone."""
+    """The node that has a volume (uses it, if it is on NFS); the hostname is for nodes that left the swarm."""
 
     node: str
     hostname: str
@@ -33,7 +33,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Move:
-    """An unfinished move between two nodes (ids); `replicas` is what the stopped services had, by full name."""
+    """An unfinished move between two nodes (ids); `replicas` are those of the stopped services, by full name."""
 
     source: str
     target: str
@@ -42,8 +42,8 @@ class Move:
 
 @dataclass(frozen=True)
 class Record:
-    """Places and moves by volume, under its name in the Compose file; the one role that
-    the database lets in and the task that was asked, or ""."""
+    """Places and moves by the volume's name in the Compose file. `login` is the only role that the database accepts and
+    the task on which that was checked, or ""."""
 
     places: Mapping[str, Place] = field(default_factory=dict)
     moves: Mapping[str, Move] = field(default_factory=dict)
@@ -61,28 +61,28 @@ class Record:
         return {**places, **moves, **({_LOGIN: self.login} if self.login else {})}
 
     def with_place(self, volume: str, place: Place) -> Record:
-        """The same, with `volume` at `place`."""
+        """A copy with `volume` at `place`."""
         return replace(self, places={**self.places, volume: place})
 
     def with_move(self, volume: str, move: Move) -> Record:
-        """The same, with a move begun."""
+        """A copy with an unfinished move of `volume`."""
         return replace(self, moves={**self.moves, volume: move})
 
     def without_move(self, volume: str) -> Record:
-        """The same, with the move of `volume` ended."""
+        """A copy without a move of `volume`."""
         return replace(self, moves={name: move for name, move in self.moves.items() if name != volume})
 
     def without(self, volume: str) -> Record:
-        """The same, with nothing known of `volume`."""
+        """A copy without place and move of `volume`."""
         return self.without_place(volume).without_move(volume)
 
     def without_place(self, volume: str) -> Record:
-        """The same, where `volume` may be anywhere; an unfinished move still says which services it stopped."""
+        """A copy without the place of `volume`; an unfinished move is kept, as it names the services it stopped."""
         return replace(self, places={name: place for name, place in self.places.items() if name != volume})
 
 
 def from_labels(labels: Mapping[str, str]) -> Record:
-    """The record that `labels` mean."""
+    """The record stored in `labels`."""
     places, moves = {}, {}
     for name, value in labels.items():
         if name.startswith(_PLACE):
@@ -94,18 +94,18 @@ def from_labels(labels: Mapping[str, str]) -> Record:
 
 
 def config_name(stack: str) -> str:
-    """The config's name: not of the stack's own form, so no deploy takes it for an old version."""
+    """The config's name: not that of a versioned config, so that no deploy removes it as an old version."""
     return f"openbalena-volumes-{stack}"
 
 
 def read(client: Any, stack: str) -> Record:
-    """What is known of the stack's volumes; raises docker.errors.APIError."""
+    """The record of the stack's volumes; empty if there is none. Raises docker.errors.APIError."""
     config = _find(client, stack)
     return from_labels(config["Spec"].get("Labels") or {}) if config else Record()
 
 
 def write(client: Any, stack: str, record: Record) -> None:
-    """Keep `record`; raises docker.errors.APIError, also where another process wrote in between."""
+    """Store `record`. Raises docker.errors.APIError, also if another process has changed it meanwhile."""
     config, labels = _find(client, stack), record.labels()
     if config is None:
         client.configs.create(name=config_name(stack), data=b"see this config's labels\n", labels=labels)
@@ -114,7 +114,7 @@ def write(client: Any, stack: str, record: Record) -> None:
 
 
 def seen(record: Record, cluster: Cluster) -> Record:
-    """`record` with the volumes it does not know yet, where the oldest known task of a running service had them."""
+    """`record` with volumes that it lacks, each on the node of the oldest listed task of a running service."""
     for service in cluster.services:
         for volume in demand.data_volumes(service):
             if volume not in record.places and (place := _first(service, volume, cluster)):
@@ -123,7 +123,7 @@ def seen(record: Record, cluster: Cluster) -> Record:
 
 
 def note(client: Any, stack: str, cluster: Cluster) -> Record:
-    """Remember what `cluster` shows, and return all that is known."""
+    """Add what `cluster` shows to the stored record, and return the record."""
     before = read(client, stack)
     after = seen(before, cluster)
     if after != before:
@@ -132,7 +132,7 @@ def note(client: Any, stack: str, cluster: Cluster) -> Record:
 
 
 def forget_node(client: Any, stack: str, nodes: Collection[str]) -> None:
-    """Forget the volumes on `nodes` (ids): they were removed. With the last one the config goes."""
+    """Drop the removed volumes on `nodes` (ids) from the record; the config is removed with the last place."""
     known = read(client, stack)
     for volume, place in known.places.items():
         if place.node in nodes:
@@ -162,5 +162,5 @@ def driver_options(service: Service, volume: str) -> dict[str, str]:
 
 
 def _find(client: Any, stack: str) -> dict[str, Any] | None:
-    found = client.api.configs(filters={"name": config_name(stack)})
-    return next((config for config in found if config["Spec"]["Name"] == config_name(stack)), None)
+    configs = client.api.configs(filters={"name": config_name(stack)})
+    return next((config for config in configs if config["Spec"]["Name"] == config_name(stack)), None)

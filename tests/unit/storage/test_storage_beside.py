@@ -44,7 +44,7 @@ def test_swarm_up_names_the_volumes_of_a_compose_deployment_of_the_same_domain(e
     compose_volumes(engine)
     ((fatal, text),) = check(engine)
     assert fatal and "small has the data of example.com" in text and "ob: ob_db-data, ob_s3-data." in text
-    assert "go on with ./open-balena.sh up" in text
+    assert "continue with ./open-balena.sh up" in text
     assert check(engine, DNS_TLD="another.com") == []
     assert engine.images == set()
 
@@ -63,7 +63,7 @@ def test_swarm_up_goes_on_where_the_stack_has_its_data(engine: SmallEngine) -> N
 def test_an_engine_that_cannot_be_asked_is_said(engine: SmallEngine) -> None:
     engine.refused = "too busy"
     ((fatal, text),) = check(engine)
-    assert not fatal and "could not be seen" in text and "too busy" in text
+    assert not fatal and "could not be checked" in text and "too busy" in text
 
 
 @pytest.fixture
@@ -86,8 +86,8 @@ def test_up_names_the_volumes_of_the_stack(engine: SmallEngine, standalone: Stan
     engine.volumes[f"{stack}_db-data"] = {"com.docker.stack.namespace": stack}
     with pytest.raises(OperationError) as refused:
         beside.require_none(standalone)
-    assert f"small has volumes of the stack {stack}: {stack}_db-data. one would begin" in str(refused.value)
-    assert "go on with ./open-balena.sh swarm-up" in str(refused.value)
+    assert f"small has volumes of the stack {stack}: {stack}_db-data. one would start" in str(refused.value)
+    assert "continue with ./open-balena.sh swarm-up" in str(refused.value)
     engine.volumes["one_db-data"] = {}
     beside.require_none(standalone)
     engine.refused = "too busy"

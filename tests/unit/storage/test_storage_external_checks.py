@@ -30,7 +30,7 @@ def test_what_answers_as_it_should_is_let_through() -> None:
     [
         ("130011|t|100", False, "PostgreSQL 13"),
         ("170004|f|100", True, "GRANT CREATE"),
-        ("hello", True, "not understood"),
+        ("hello", True, "unexpected answer"),
     ],
 )
 def test_postgres(answer: str, fatal: bool, word: str) -> None:

@@ -64,7 +64,7 @@ def test_a_mount_with_commas_stays_one_value() -> None:
         ("error resolving passed in network volume address: lookup nfs on 10.0.0.1:53: connection refused", "resolve"),
         ("the task openbalena-nfs-n1 did not end within 240 s (starting)", "firewall"),
         ("write db-data: sh: can't create db-data/.x: Read-only file system", "read-only"),
-        ("directory db-data: mkdir: Permission denied", "may not be written"),
+        ("directory db-data: mkdir: Permission denied", "is not writable"),
         ("squash db-data: 0 became 65534:65534", "no_root_squash"),
         ("chown db-data: chown: Operation not permitted", "no_root_squash"),
     ],
