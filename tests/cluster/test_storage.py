@@ -126,7 +126,7 @@ def test_a_move_that_is_killed_anywhere_loses_nothing(small: Small) -> None:
     assert result.code == 0 and "was interrupted and it stays where" in result.err, "back to work without the move"
     eventually("the store on node1", lambda: store_tasks() == [("node1", "running")])
     before = lines("node1")
-    interrupt("small", "store-data", "node2", "remembering")
+    interrupt("small", "store-data", "node2", "recording")
     assert lines("node1") == before == lines("node2")
     interrupt("small", "store-data", "node2", "moving the label")
     assert lines("node1") == before

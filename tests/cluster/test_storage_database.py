@@ -99,7 +99,7 @@ def test_a_move_killed_at_five_points_loses_no_row(deployed: Project, table: tup
         assert any(line.startswith("copying") for line in it.stderr)
         time.sleep(1)
         it.kill()
-    interrupt(STACK, "db-data", other, "remembering")
+    interrupt(STACK, "db-data", other, "recording")
     assert place(deployed) == home and not started_elsewhere(home)
     assert tool(deployed, "swarm-up").returncode == 0
     # The whole copy on the target is old from here on.
