@@ -63,7 +63,7 @@ def test_acme_in_a_cluster(project: Project, tmp_path: Path) -> None:
     for words in (["config", "--yes"], ["swarm-init"], ["swarm-build"], ["swarm-up"]):
         run(project, *words)
     done = tool(project, "pki", "sync")
-    assert done.returncode == 1 and "got no certificate by ACME and has given up. It said:\n  | " in done.stderr
+    assert done.returncode == 1 and "could not obtain an ACME certificate and has given up. It said:\n  | " in done.stderr
     assert "Invalid access token" in done.stderr and WRONG not in done.stdout + done.stderr, done.stderr
 
     project.env_file.write_text(project.env_file.read_text().replace(WRONG, TOKEN))

@@ -211,7 +211,7 @@ def test_the_deployment_works_with_both_and_with_each_alone(
     before = running()
     done = deploy(**servers)
     assert done.returncode == 1 and "nothing was deployed" in done.stderr, done.stderr
-    assert "bucket web-resources is not there" in done.stderr and running() == before
+    assert "bucket web-resources does not exist" in done.stderr and running() == before
     node3 = engines.current(True).nodes[2]
     node3.docker("exec", "external-s3", "python3", "-c", CREATE_BUCKET.format("web-resources"))
     postgres = {name: value for name, value in servers.items() if name.startswith("EXTERNAL_POSTGRES")}

@@ -120,7 +120,7 @@ def test_an_update_that_a_fault_of_the_engine_stopped_is_asked_for_again(small: 
     finally:
         page.write_text(before)
     assert done.code == 0, done
-    assert "web on node" in done.err and "device or resource busy" in done.err and "asking again" in done.err
+    assert "web on node" in done.err and "device or resource busy" in done.err and "retrying" in done.err
 
 
 def test_a_job_that_a_fault_of_the_engine_stopped_is_started_again(small: Small) -> None:

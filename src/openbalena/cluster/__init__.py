@@ -1,1 +1,1 @@
-"""The cluster: read it (state), decide (preflight, convergence, problems, labels), act (deploy, down, lock)."""
+"""The swarm: reading its state (state), deciding (preflight, convergence, problems), acting (deploy, down, lock)."""

@@ -1,6 +1,6 @@
-"""Asking again where an update failed for a fault of the Engine that is over by then.
+"""Retrying updates that failed because of a transient fault of the Engine.
 
-Swarm takes an update back at its first task that does not start (failure_action: rollback), however short the fault.
+Swarm rolls an update back at its first task that does not start (failure_action: rollback), however short the fault.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Result = TypeVar("Result")
 
 
 def after_faults(client: Any, stack: str, attempt: Callable[[], Result], say: Callable[[str], None]) -> Result:
-    """What `attempt` returns, which changes services of the stack and waits until they run.
+    """Call `attempt`, which changes services of the stack and waits until they run, and return its result.
 
-    Where it raises OperationError and updates failed for nothing but faults that pass, `say` is told and it is called
-    again, three times in all.
+    If it raises OperationError and updates failed only because of transient faults, that is reported through `say` and
+    `attempt` is called again, at most three times in total.
     """
     for left in reversed(range(_TRIES)):
         known = watch.known(state.read(client, stack))
@@ -32,14 +32,14 @@ def after_faults(client: Any, stack: str, attempt: Callable[[], Result], say: Ca
             if not left or fault is None:
                 raise
             names = f"{', '.join(fault.services)} on {', '.join(fault.nodes)}"
-            say(f"{names}: {fault.error}\n  a fault of the Engine that passes: asking again …")
-    raise AssertionError("the last try returns or raises")
+            say(f"{names}: {fault.error}\n  transient Docker error, retrying …")
+    raise AssertionError("the last attempt returns or raises")
 
 
 def passing_fault(cluster: state.Cluster, known: frozenset[str]) -> problems.Problem | None:
-    """A fault that passes, where every service whose update failed did so for such ones alone."""
+    """A transient fault, if every failed update failed only because of such faults; otherwise None."""
     failed = [item for item in judge_all(cluster) if item.phase is Phase.FAILED]
-    found = [problems.of_unfinished(cluster, [item], known) for item in failed]
-    if not all(each and all(problem.passes for problem in each) for each in found):
+    faults = [problems.of_unfinished(cluster, [item], known) for item in failed]
+    if not all(each and all(problem.passes for problem in each) for each in faults):
         return None
-    return found[0][0] if found else None
+    return faults[0][0] if faults else None

@@ -1,7 +1,7 @@
-"""Reaching an engine over ssh or TLS: the docker command line carries each connection, as it would its own.
+"""Connecting to an engine over ssh or TLS through the docker command line.
 
-`docker system dial-stdio` connects its standard input and output to the engine (docker/cli, cli/command/system): so the
-SDK needs neither an ssh library nor to read a context's certificates.
+`docker system dial-stdio` connects its standard input and output to the engine (docker/cli, cli/command/system), so the
+SDK needs neither an ssh library nor the certificates of a context.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from tempfile import TemporaryDirectory
 
 
 class Bridge:
-    """A Unix socket, each of whose connections is one `docker … system dial-stdio`."""
+    """A Unix socket that starts one `docker … system dial-stdio` for each connection."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str], directory: Path) -> None:
         self.path = directory / "docker.sock"
         self._command = command
         self._environment = environment
-        self._complaints = directory / "stderr"
+        self._errors = directory / "stderr"
         self._processes: list[subprocess.Popen[bytes]] = []
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self.path))
@@ -31,12 +31,12 @@ class Bridge:
         self._thread.start()
 
     def words(self) -> str:
-        """What docker and ssh said: the reason when there is no connection."""
-        return self._complaints.read_text(errors="replace").strip() if self._complaints.exists() else ""
+        """The error output of docker and ssh: the reason if there is no connection."""
+        return self._errors.read_text(errors="replace").strip() if self._errors.exists() else ""
 
     def close(self) -> None:
-        """End every connection."""
-        # Unlike close, shutdown wakes the thread that waits in accept.
+        """Close all connections."""
+        # Unlike close, shutdown wakes the thread that is blocked in accept.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._listener.close()
@@ -50,21 +50,21 @@ class Bridge:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            with connection, self._complaints.open("ab") as complaints:
+            with connection, self._errors.open("ab") as errors:
                 self._processes.append(
                     subprocess.Popen(
                         self._command,
                         env=self._environment,
                         stdin=connection.fileno(),
                         stdout=connection.fileno(),
-                        stderr=complaints,
+                        stderr=errors,
                     )
                 )
 
 
 @contextmanager
 def bridge(command: list[str], environment: Mapping[str, str]) -> Iterator[Bridge]:
-    """A bridge whose connections are carried by `command`, in a directory that only this user can enter."""
+    """A bridge that runs `command` for each connection; its socket is in a directory that only this user can access."""
     with TemporaryDirectory(prefix="openbalena-") as directory:
         opened = Bridge(command, environment, Path(directory))
         try:

@@ -1,4 +1,4 @@
-"""Which versions of the PKI's files the stack's services have, and since when."""
+"""Which versions of the PKI's files the stack's services use, and since when."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from openbalena.cluster import convergence, names, state
 from openbalena.stack.content import object_name
 
-# Secret or config in docker-compose.yml to the file of the PKI. Each CA's key goes with its certificate.
+# Secret or config in docker-compose.yml to the PKI's file. A CA's key changes together with its certificate.
 FILES = {
     "ca-bundle": "ca-bundle.pem",
     "ca-certificate": "ca-0.pem",
@@ -22,21 +22,21 @@ FILES = {
 
 
 def stale(cluster: state.Cluster, files: Mapping[str, bytes]) -> dict[str, list[str]]:
-    """Those of `files` (key of FILES to content) that services have in another version, and these services."""
-    found = {}
+    """Those of `files` (key of FILES to content) of which services use another version, with these services."""
+    outdated = {}
     for key, content in files.items():
         services = [
             service.short_name
             for service in cluster.services
-            if (held := names.used_version(service, key)) and held != object_name(service.stack, key, content)
+            if (version := names.used_version(service, key)) and version != object_name(service.stack, key, content)
         ]
         if services:
-            found[key] = services
-    return found
+            outdated[key] = services
+    return outdated
 
 
 def unsettled(cluster: state.Cluster) -> list[str]:
-    """The services with a file of FILES that do not run as they were asked to."""
+    """The services that use a file of FILES and have not converged."""
     return [
         service.short_name
         for service in cluster.services
@@ -46,8 +46,8 @@ def unsettled(cluster: state.Cluster) -> list[str]:
 
 
 def since(client: Any, cluster: state.Cluster, key: str) -> datetime:
-    """When the version of the config `key` that services have came into the swarm (the Engine's time)."""
-    held = next(name for service in cluster.services if (name := names.used_version(service, key)))
-    (config,) = (c for c in client.configs.list(filters={"name": held}) if c.name == held)
-    # RFC 3339 with nanoseconds; a second is enough.
+    """When the version of the config `key` that services use was created (the Engine's time)."""
+    version = next(name for service in cluster.services if (name := names.used_version(service, key)))
+    (config,) = (c for c in client.configs.list(filters={"name": version}) if c.name == version)
+    # RFC 3339 with nanoseconds; seconds are enough.
     return datetime.fromisoformat(f"{config.attrs['CreatedAt'][:19]}+00:00")

@@ -1,6 +1,6 @@
-"""Bringing HAProxy's certificate to every ingress node: haproxy-certs is rolled, HAProxy reads the file again.
+"""Distributing HAProxy's certificate to every ingress node: haproxy-certs is updated, HAProxy reloads the file.
 
-balena-ca is told of it before, so that its OCSP responder knows it when clients see it.
+balena-ca gets the certificate's record first, so that its OCSP responder knows the certificate when clients see it.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from openbalena.stack.content import object_name
 # Names in docker-compose.yml's x-swarm.
 SERVICE, SECRET = "haproxy-certs", "haproxy-chain"
 AUTHORITY, ISSUED = "balena-ca", "ca-issued"
-# Why an address is not served the new certificate, where it answers.
+# The reason for an address that answers, but not with the new certificate.
 OTHER = "still serves another certificate"
 _INTERVAL = 0.5
 _CONNECT = 3.0
 
 
 def publish(client: Any, stack: str, chain: bytes) -> bool:
-    """Give haproxy-certs `chain` (PEM: certificate, key, CA); whether that changed it. No other service is touched.
+    """Deploy `chain` (PEM: certificate, key, CA) to haproxy-certs alone; returns whether that changed the service.
 
-    Raises OperationError where the stack does not run.
+    Raises OperationError if the stack is not running.
     """
     service = one_service.find(state.read(client, stack), SERVICE)
     if service is None:
         raise OperationError(
-            f"the stack {stack} does not run here: run ./open-balena.sh swarm-up. On one machine (up) there is nothing "
-            "to bring anywhere: cert-manager renews what HAProxy serves when it starts"
+            f"the stack {stack} is not running here: run ./open-balena.sh swarm-up. On one machine (up) nothing has to "
+            "be distributed: cert-manager renews HAProxy's certificate when it starts"
         )
     return _replaced(client, service, SECRET, chain)
 
 
 def announce(client: Any, stack: str, rows: bytes) -> bool:
-    """Give balena-ca the `rows` (SQL of secrets.issued) of its database; whether that changed it.
+    """Deploy `rows` (SQL of secrets.issued) for the database of balena-ca; returns whether that changed the service.
 
-    Raises OperationError where the stack's has no such config: a version before deployed it.
+    Raises OperationError if the service has no such config, because an earlier version of this tool deployed it.
     """
     service = one_service.find(state.read(client, stack), AUTHORITY)
     if service is None or not names.used_version(service, ISSUED):
@@ -51,14 +51,14 @@ def announce(client: Any, stack: str, rows: bytes) -> bool:
 
 
 def _replaced(client: Any, service: state.Service, key: str, content: bytes) -> bool:
-    name, held = object_name(service.stack, key, content), names.used_version(service, key)
-    if held != name:
-        one_service.replace(client, service, held, name, content)
-    return held != name
+    new, current = object_name(service.stack, key, content), names.used_version(service, key)
+    if current != new:
+        one_service.replace(client, service, current, new, content)
+    return current != new
 
 
 def trusted(cluster: state.Cluster) -> str | None:
-    """The CA that the services were told to trust (ROOT_CA, base64 of PEM); "" for public ones, None without an api."""
+    """The CA that the running services trust (ROOT_CA, base64 of PEM); "" for public CAs, None without an api."""
     api = one_service.find(cluster, "api")
     if api is None:
         return None
@@ -67,20 +67,20 @@ def trusted(cluster: state.Cluster) -> str | None:
 
 
 def not_serving(addresses: Collection[str], host: str, chain: bytes, timeout: float) -> dict[str, str]:
-    """Those of `addresses` that do not serve `chain`'s own certificate for `host` after `timeout` seconds, and why."""
+    """Those of `addresses` that do not serve the leaf of `chain` for `host` after `timeout` seconds, and why."""
     expected = _first(chain)
     left = dict.fromkeys(addresses, "")
 
     def still_wrong() -> dict[str, str]:
         nonlocal left
-        left = {address: why for address in left if (why := _differs(address, host, expected))}
+        left = {address: reason for address in left if (reason := _differs(address, host, expected))}
         return left
 
     return poll(still_wrong, operator.not_, timeout, _INTERVAL)
 
 
-def _differs(address: str, host: str, wanted: bytes) -> str:
-    # Which certificate is asked, not whether it is trusted: verify does that.
+def _differs(address: str, host: str, expected: bytes) -> str:
+    # Only compares certificates; `verify` checks whether they are trusted.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
@@ -91,7 +91,7 @@ def _differs(address: str, host: str, wanted: bytes) -> str:
             served = secure.getpeercert(binary_form=True)
     except OSError as error:
         return str(error)
-    return "" if served == wanted else OTHER
+    return "" if served == expected else OTHER
 
 
 def _first(chain: bytes) -> bytes:

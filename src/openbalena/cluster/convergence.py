@@ -1,4 +1,4 @@
-"""Whether a service runs as it was asked to: decided from services, tasks and nodes alone."""
+"""Whether services have converged: decided from services, tasks and nodes alone."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from openbalena.cluster import placement
 from openbalena.cluster.state import Cluster, Service, Task
 
 # Parts of a TaskTemplate whose change makes swarmkit replace a task (manager/orchestrator, IsTaskDirty). Placement is
-# left out: a task on a node that still fits is kept.
+# not among them: a task on a node that still satisfies it is kept.
 _PARTS = ("ContainerSpec", "Resources", "RestartPolicy", "LogDriver", "ForceUpdate", "Networks")
 
 _ROLLED_BACK = {
     "rollback_completed": "the update failed and was rolled back",
     "rollback_paused": "the update failed, and so did its rollback",
-    "paused": "the update failed and stands still",
+    "paused": "the update failed and is paused",
 }
 
 
 class Phase(Enum):
-    """Where a service is on its way to what was asked for."""
+    """How far a service is from its desired state."""
 
     CONVERGED = "converged"
     WORKING = "working"
@@ -30,7 +30,7 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class Progress:
-    """One service's way: `running` of `wanted` tasks run the service's present spec and are healthy."""
+    """One service's progress: `running` of `wanted` tasks run the service's current spec and are healthy."""
 
     service: Service
     phase: Phase
@@ -41,23 +41,23 @@ class Progress:
 
 
 def current(service: Service, task: Task) -> bool:
-    """Whether `task` was made from the service's present template, not from an older one."""
+    """Whether `task` was created from the service's current template, not from an older one."""
     return all(task.spec.get(part) == service.template.get(part) for part in _PARTS)
 
 
 def wanted(service: Service, cluster: Cluster) -> int:
-    """How many tasks the service should have: its replicas, or for a global one the nodes that can take it."""
+    """How many tasks the service should have: its replicas, or for a global one the number of suitable nodes."""
     if service.replicas is not None:
         return service.replicas
     return sum(node.usable and placement.allows(node, service.constraints) for node in cluster.nodes)
 
 
 def judge(service: Service, cluster: Cluster) -> Progress:
-    """How far one service is. A task's state `running` includes a passed health check (moby controller.Start waits)."""
+    """One service's progress. A task is `running` only after it passed its health check (moby, controller.Start)."""
     tasks = cluster.tasks_of(service)
     goal = wanted(service, cluster)
     running = [t for t in tasks if t.wanted and t.state == "running" and current(service, t)]
-    # A node that went down keeps its tasks listed as running: Swarm no longer counts on them.
+    # The tasks of a node that is down are still listed as running, but Swarm no longer counts them.
     running = [t for t in running if (node := cluster.node(t.node_id)) is not None and node.state == "ready"]
     ids = frozenset(task.id for task in running)
     if service.update_state in _ROLLED_BACK:
@@ -66,8 +66,8 @@ def judge(service: Service, cluster: Cluster) -> Progress:
     if service.update_state in ("updating", "rollback_started"):
         text = "rolling back" if service.update_state == "rollback_started" else "updating"
         if text == "updating" and len(running) >= goal:
-            # update_config.monitor: a task that fails within it takes the update back.
-            text = "updating: all run, watched a while longer for one that fails"
+            # A task that fails within update_config.monitor causes a rollback.
+            text = "updating: all tasks are running, monitoring them for failures"
         return Progress(service, Phase.WORKING, len(running), goal, text, ids)
     if len(running) >= goal:
         return Progress(service, Phase.CONVERGED, len(running), goal, "", ids)
@@ -75,12 +75,12 @@ def judge(service: Service, cluster: Cluster) -> Progress:
 
 
 def judge_all(cluster: Cluster, only: Collection[str] = ()) -> list[Progress]:
-    """Every service of the stack (or those with the names in `only`), in the cluster's order."""
+    """The progress of every service of the stack (or of those with the names in `only`), in the cluster's order."""
     return [judge(service, cluster) for service in cluster.services if not only or service.name in only]
 
 
 def _waiting(tasks: list[Task]) -> str:
-    """What the newest task that is not there yet is doing, in the Engine's word for it."""
+    """The state and error of the newest task that is not running yet."""
     for task in tasks:
         if task.wanted and task.state != "running":
             return _with(task.state, task.error)

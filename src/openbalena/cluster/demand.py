@@ -1,4 +1,4 @@
-"""What a stack about to be deployed asks of the cluster, read off its document."""
+"""The services of a stack document, before it is deployed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def services(document: Mapping[str, Any], stack: str) -> tuple[Service, ...]:
 
 
 def data_volumes(service: Service) -> tuple[str, ...]:
-    """The volumes that hold a service's data: those whose node a label pins it to."""
-    found = [placement.label_of(constraint) for constraint in service.constraints]
-    return tuple(label.removeprefix(placement.DATA_LABEL) for label in found if label.startswith(placement.DATA_LABEL))
+    """The volumes with the service's data: those for which a node label pins the service to a node."""
+    labels = [placement.label_of(constraint) for constraint in service.constraints]
+    return tuple(label.removeprefix(placement.DATA_LABEL) for label in labels if label.startswith(placement.DATA_LABEL))
 
 
 def removed(planned: Iterable[Service], cluster: Cluster) -> list[Service]:
-    """The running services with data of their own that `--prune` would remove: they are no longer planned."""
+    """The running services with data that `--prune` would remove, because they are no longer planned."""
     names = {service.name for service in planned}
     return [service for service in cluster.services if service.name not in names and data_volumes(service)]
 
@@ -44,7 +44,7 @@ def _service(name: str, body: Mapping[str, Any], stack: str) -> Service:
 
 
 def _ports(entry: Mapping[str, Any]) -> list[Port]:
-    """A long-form port; `published` and `target` may be ranges of one length, `10000-10009`."""
+    """The ports of a long-form entry; `published` and `target` may be ranges of equal length, `10000-10009`."""
     if "published" not in entry:
         return []
     published, target = _range(entry["published"]), _range(entry["target"])

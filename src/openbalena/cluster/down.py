@@ -1,4 +1,4 @@
-"""Taking a stack down: what is left of it, removing that, and its volumes on every node that can be reached."""
+"""Removing a stack: what is left of it, removing that, and its volumes on every reachable node."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONTAINERS = 30.0
 
 @dataclass(frozen=True)
 class Volumes:
-    """A stack's volumes on one node: `engine` is how it is reached."""
+    """A stack's volumes on one node, which is reached through `engine`."""
 
     engine: Engine
     hostname: str
@@ -26,19 +26,19 @@ class Volumes:
 
 
 def remaining(client: Any, stack: str) -> dict[str, list[str]]:
-    """What of the stack is still in the swarm: kind to names; empty when it is gone.
+    """The stack's objects that are still in the swarm: names by kind; empty once it is removed.
 
-    Tasks count: a service is removed at once, but its containers take their stop_grace_period.
+    Tasks count, since a service is removed at once but its containers only after their stop_grace_period.
     """
     filters = {"label": f"{STACK_LABEL}={stack}"}
-    found = {
+    objects = {
         "service": [item["Spec"]["Name"] for item in client.api.services(filters=filters)],
         "task": [item["ID"][:12] for item in client.api.tasks(filters=filters)],
         "network": [item["Name"] for item in client.api.networks(filters=filters)],
         "secret": [item["Spec"]["Name"] for item in client.api.secrets(filters=filters)],
         "config": [item["Spec"]["Name"] for item in client.api.configs(filters=filters)],
     }
-    return {kind: names for kind, names in found.items() if names}
+    return {kind: names for kind, names in objects.items() if names}
 
 
 def remove(
@@ -46,14 +46,14 @@ def remove(
 ) -> None:
     """Remove the stack and wait until nothing of it is left; `timeout` in seconds.
 
-    Raises OperationError that names what stayed.
+    Raises OperationError that names what is left.
     """
     end = time.monotonic() + timeout
     left = remaining(client, stack)
     while left:
         report(left)
         if set(left) - {"task"}:
-            # Again and again: Docker refuses to remove a network while a task that is still stopping uses it.
+            # Repeated, because Docker refuses to remove a network while a task that is still stopping uses it.
             try:
                 engine.docker("stack", "rm", stack, timeout=max(end - time.monotonic(), 10))
             except OperationError:
@@ -61,23 +61,23 @@ def remove(
                     raise
         if time.monotonic() >= end:
             raise OperationError(
-                f"after {timeout:g} s these are left of {stack}: {describe(left)}. A network stays while a container "
-                "that is no part of the stack is attached to it; a task stays while its node does not answer"
+                f"{stack} was not removed within {timeout:g} s, still present: {describe(left)}. A network cannot be "
+                "removed while a container outside the stack is attached to it, a task while its node is unreachable"
             )
         time.sleep(_INTERVAL)
         left = remaining(client, stack)
 
 
 def describe(left: dict[str, list[str]]) -> str:
-    """`remaining`'s answer as words: few of a kind by name, many by number."""
+    """The result of `remaining` as text: up to three objects of a kind by name, more as a number."""
     return "; ".join(
         f"{len(names)} {kind}s" if len(names) > 3 else f"{kind} {', '.join(names)}" for kind, names in left.items()
     )
 
 
 def volumes(engines: Iterable[Engine], stack: str) -> tuple[list[Volumes], list[str]]:
-    """The stack's volumes by node, each node once, and a sentence for each engine that could not be asked."""
-    found: dict[str, Volumes] = {}
+    """The stack's volumes by node, each node once, and a message for each engine that did not answer."""
+    nodes: dict[str, Volumes] = {}
     silent = []
     for engine in engines:
         try:
@@ -89,15 +89,15 @@ def volumes(engines: Iterable[Engine], stack: str) -> tuple[list[Volumes], list[
             continue
         node_id = info["Swarm"].get("NodeID", "")
         names = tuple(sorted(item["Name"] for item in listed))
-        found.setdefault(node_id, Volumes(engine, info["Name"], node_id, names))
-    return list(found.values()), silent
+        nodes.setdefault(node_id, Volumes(engine, info["Name"], node_id, names))
+    return list(nodes.values()), silent
 
 
 def remove_volumes(where: Volumes, timeout: float = _CONTAINERS) -> list[str]:
-    """Remove a node's volumes; returns a sentence for each that stayed.
+    """Remove a node's volumes; returns an error message for each that could not be removed.
 
-    A node deletes the containers of a removed stack in its own time, and a volume is in use until then: tried again for
-    `timeout` seconds.
+    A volume is in use until the node has deleted the containers of the removed stack, so this is retried for `timeout`
+    seconds.
     """
     end = time.monotonic() + timeout
     left = dict.fromkeys(where.names, "")

@@ -29,7 +29,7 @@ def test_a_rollback_is_a_failure_although_every_task_runs(update: str, phase: Ph
 
 def test_an_update_whose_tasks_all_run_says_what_it_waits_for() -> None:
     api = service(update_state="updating", replicas=2)
-    assert "watched" in judge(api, cluster([api], [task(1), task(2, node_id="n2")])).detail
+    assert "monitoring" in judge(api, cluster([api], [task(1), task(2, node_id="n2")])).detail
     assert judge(api, cluster([api], [task(1), task(2, state="starting")])).detail == "updating"
 
 
