@@ -25,10 +25,14 @@ class RefusedError(Exception):
 
 
 class Clock:
-    """The time that code sees in place of the module `time`: it stands still unless somebody sleeps."""
+    """The time that code sees in place of the module `time`: it stands still unless somebody sleeps.
+
+    `stride` is the least number of seconds that a sleep takes, so that a long wait needs few looks.
+    """
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.stride = 0.0
 
     def monotonic(self) -> float:
         """Seconds."""
@@ -36,7 +40,7 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         """No real time."""
-        self.now += seconds
+        self.now += max(seconds, self.stride)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(time, name)
@@ -58,7 +62,8 @@ class FakeSwarm:
     last ones for all that follow. Without one a task runs at once, and one that is not restarted completes.
 
     `logs` are a task's lines, by the beginning of its service's name; `refusals` what the next request of that method
-    and path (its beginning) is refused with. `stopping` is how many seconds tasks of a removed service take. `asked` are the requests that change something, in order.
+    and path (its beginning) is refused with. `asked` are the requests that change something, in order. `stopping` is for
+    how many seconds the tasks of a removed service are still there.
     """
 
     clock: Clock = field(default_factory=Clock)
