@@ -62,8 +62,8 @@ class FakeSwarm:
     last ones for all that follow. Without one a task runs at once, and one that is not restarted completes.
 
     `logs` are a task's lines, by the beginning of its service's name; `refusals` what the next request of that method
-    and path (its beginning) is refused with. `asked` are the requests that change something, in order. `stopping` is for
-    how many seconds the tasks of a removed service are still there.
+    and path (its beginning) is refused with. `asked` are the requests that change something, in order. `stopping` is
+    for how many seconds the tasks of a removed service are still there.
     """
 
     clock: Clock = field(default_factory=Clock)

@@ -52,6 +52,17 @@ def test_every_part_counts(context: Path, what: str) -> None:
     assert tag(context, **changed) != before
 
 
+@pytest.mark.parametrize(
+    ("mode", "runs"), [(0o700, True), (0o744, True), (0o755, True), (0o611, False), (0o666, False)]
+)
+def test_of_a_files_mode_the_owners_right_to_run_it_counts_alone(context: Path, mode: int, runs: bool) -> None:
+    tags = {}
+    for each in (0o644, 0o755, mode):
+        (context / "entry").chmod(each)
+        tags[each] = tag(context)
+    assert tags[mode] == tags[0o755 if runs else 0o644]
+
+
 def test_what_dockerignore_leaves_out_does_not_count(context: Path) -> None:
     (context / ".dockerignore").write_text("docs\n")
     before = tag(context)

@@ -14,6 +14,7 @@ from openbalena import placeholder, settings
 from openbalena.dotenv import quote
 from openbalena.errors import UsageError
 from openbalena.project import Project
+from openbalena.settings.values import Value
 from openbalena.settings.variables import variables
 
 CERTIFICATE = base64.b64encode(b"-----BEGIN CERTIFICATE-----\n").decode()
@@ -265,3 +266,17 @@ def test_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_secret_that_begins_as_another_does_is_masked_whole() -> None:
+    values = settings.Settings(
+        {
+            "DB_PASSWORD": Value("password", ""),
+            "SUPERUSER_PASSWORD": Value("password-and-more", ""),
+            "COOKIE_SESSION_SECRET": Value("short", ""),
+            "DNS_TLD": Value("example.com", ""),
+        },
+        [],
+    )
+    said = "example.com: password-and-more, password, short"
+    assert values.masked(said) == "example.com: ********, ********, short"

@@ -220,9 +220,32 @@ def test_go_yaml_reads_text_as_text(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["yes", "No", "on", "y", "12:30", "1:2.5", "2001-01-01", "1_0", "=", "<<", "~", "0o17", "0x1F", "1e3", ".5", "-1"],
+    [
+        "yes",
+        "No",
+        "on",
+        "OFF",
+        "y",
+        "Y",
+        "n",
+        "N",
+        "12:30",
+        "1:2.5",
+        "2001-01-01",
+        "1_0",
+        "=",
+        "<<",
+        "~",
+        "0o17",
+        "0x1F",
+        "1e3",
+        ".5",
+        "-1",
+    ],
 )
 def test_what_yaml_1_1_and_1_2_read_apart_is_quoted(text: str) -> None:
+    # Readers of YAML 1.1 other than PyYAML have booleans that it has not: y and n.
+    assert dump({text: text}) == f'"{text}": "{text}"\n'
     assert yaml.safe_load(dump({text: text})) == {text: text}
     assert parse(dump({"x": text}), "f")[0] == {"x": text}
 

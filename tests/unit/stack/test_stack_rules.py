@@ -251,3 +251,9 @@ def test_compile_refuses_with_every_error_and_its_place(tmp_path: Any) -> None:
     with pytest.raises(UsageError) as caught:
         stack.compile(compose.load([path], environment={}))
     assert [line.partition(": ")[0] for line in str(caught.value).splitlines()] == [f"{path}:5:5", f"{path}:4:5"]
+
+
+@pytest.mark.parametrize(("length", "refused"), [(63, False), (64, True)])
+def test_a_service_has_a_name_of_63_characters_at_most(compiled: Any, length: int, refused: bool) -> None:
+    result = compiled(f"services:\n  {'a' * length}: {{image: 'x:1'}}\n")
+    assert any("at most 63 characters" in item.meaning for item in result.diagnostics) is refused

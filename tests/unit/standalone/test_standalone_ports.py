@@ -5,9 +5,16 @@ import socket
 from pathlib import Path
 
 import pytest
+from fake_engine import FakeEngine
+from fake_swarm import stack_service
 
-from openbalena import compose
+from openbalena import compose, settings
+from openbalena.cluster.engine import Engine
+from openbalena.errors import OperationError
+from openbalena.project import Project
+from openbalena.settings.variables import variables
 from openbalena.standalone import ports
+from openbalena.standalone.deployment import Standalone
 from openbalena.standalone.ports import Port
 
 
@@ -62,3 +69,47 @@ def test_a_program_that_listens_is_named(family: socket.AddressFamily, kind: str
         words = f"{number}/{kind} of haproxy: {who} has it"
         assert ports.taken(wanted, [(port, who)])[Port(number, kind)] == words
     assert ports.listeners(wanted) == []
+
+
+@pytest.fixture
+def standalone(fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Standalone:
+    """A project whose service publishes port 80, on the fake engine."""
+    for name in variables():
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "compose.yml").write_text("services: {haproxy: {image: x, ports: ['80:80']}}")
+    definitions = compose.load([tmp_path / "compose.yml"], environment={})
+    project = Project(directory=tmp_path)
+    return Standalone(project, settings.load(project), definitions, Engine(host=fake.url), "one", False, ())
+
+
+def publishing(fake: FakeEngine, mode: str) -> None:
+    """A service of a swarm publishes port 80."""
+    fake.swarm.node("node1", "manager")
+    spec = stack_service("web", "other")
+    spec["EndpointSpec"]["Ports"] = [{"PublishedPort": 80, "TargetPort": 80, "PublishMode": mode}]
+    fake.swarm.create("services", spec)
+
+
+def test_the_mesh_has_a_port_on_every_node(fake: FakeEngine, standalone: Standalone) -> None:
+    publishing(fake, "ingress")
+    with pytest.raises(OperationError, match="80/tcp of haproxy: the swarm's service other_web has it"):
+        ports.require_free(standalone)
+
+
+def test_a_port_in_host_mode_is_taken_only_where_the_task_runs(fake: FakeEngine, standalone: Standalone) -> None:
+    publishing(fake, "host")
+    ports.require_free(standalone)
+    bound = [{"PublicPort": 80, "PrivatePort": 80, "Type": "tcp", "IP": "0.0.0.0"}]
+    fake.container("task", {"com.docker.swarm.service.name": "other_web"}, bound)
+    with pytest.raises(OperationError, match="80/tcp of haproxy: the swarm's service other_web has it"):
+        ports.require_free(standalone)
+
+
+def test_a_port_of_the_projects_own_container_is_free(fake: FakeEngine, standalone: Standalone) -> None:
+    bound = [{"PublicPort": 80, "PrivatePort": 80, "Type": "tcp", "IP": "0.0.0.0"}]
+    fake.container("one-haproxy-1", {"com.docker.compose.project": "one"}, bound)
+    ports.require_free(standalone)
+    del fake.containers["one-haproxy-1"]
+    fake.container("two-haproxy-1", {"com.docker.compose.project": "two"}, bound)
+    with pytest.raises(OperationError, match="the container two-haproxy-1 of the Compose project two has it"):
+        ports.require_free(standalone)
