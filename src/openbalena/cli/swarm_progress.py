@@ -16,7 +16,7 @@ class Display:
         self._console = context.console
         self._live = sys.stderr.isatty()
         self._shown: list[str] = []
-        self._said: dict[str, tuple[object, set[str]]] = {}
+        self._printed: dict[str, tuple[object, set[str]]] = {}
 
     def __call__(self, progress: list[Progress]) -> None:
         """Show how far each service is."""
@@ -25,7 +25,7 @@ class Display:
             self._rewrite([_line(item)[:width] for item in progress])
             return
         for item in progress:
-            self._say(item)
+            self._print(item)
 
     def _rewrite(self, lines: list[str]) -> None:
         if lines == self._shown:
@@ -35,15 +35,15 @@ class Display:
         self._console.progress(up + "\n".join(lines))
         self._shown = lines
 
-    def _say(self, item: Progress) -> None:
+    def _print(self, item: Progress) -> None:
         """A line that was not printed yet since the count changed: a task that is retried repeatedly prints it once."""
         count, line = (item.phase, item.running, item.wanted), _line(item)
-        before, said = self._said.get(item.service.name, (None, set()))
+        before, printed = self._printed.get(item.service.name, (None, set()))
         if before != count:
-            said = set()
-        if line not in said:
+            printed = set()
+        if line not in printed:
             self._console.progress(line)
-        self._said[item.service.name] = (count, said | {line})
+        self._printed[item.service.name] = (count, printed | {line})
 
 
 def _line(item: Progress) -> str:
