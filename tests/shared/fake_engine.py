@@ -57,7 +57,7 @@ class FakeEngine(ThreadingHTTPServer):
     """`volumes` are labels by name, `archives` what is sent of a path, `refused` what everything is refused with.
 
     `links` are what paths point to; `containers` what `container` added. `swarm` is the engine's swarm, in which it is
-    the first node; without a node there is none.
+    the first node; without a node there is none. `commands` counts docker command lines: each asks for `_ping` first.
     """
 
     daemon_threads = True
@@ -72,6 +72,7 @@ class FakeEngine(ThreadingHTTPServer):
         self.containers: dict[str, dict[str, Any]] = {}
         self.links: dict[str, str] = {}
         self.refused = ""
+        self.commands = 0
         self.guard = threading.RLock()
         self.sending: dict[str, threading.Lock] = {}
         self._path = path
@@ -135,6 +136,7 @@ class _Answer(BaseHTTPRequestHandler):
     wbufsize = -1
 
     def do_HEAD(self) -> None:
+        self.server.commands += 1
         self._send(200, b"", {"API-Version": _API, "OSType": "linux"})
 
     def do_GET(self) -> None:
