@@ -5,7 +5,8 @@ import subprocess
 
 from output import assert_plain
 
-from openbalena.cluster import engine, state
+from openbalena.cluster import state
+from openbalena.operations.engines import default_engine
 from openbalena.project import ROOT, Project
 
 STACK = "openbalena"
@@ -35,7 +36,7 @@ def tool(project: Project, *words: str, **environment: str) -> "subprocess.Compl
 
 def running() -> dict[str, frozenset[str]]:
     """The ids of each service's running tasks."""
-    with engine.current(lab=True).client() as client:
+    with default_engine(lab=True).client() as client:
         cluster = state.read(client, STACK)
     return {
         service.short_name: frozenset(

@@ -15,8 +15,9 @@ import pytest
 from lab_target import lab_target
 
 from openbalena import verify
-from openbalena.cluster import deploy, engine, report, state, watch
+from openbalena.cluster import deploy, report, state, watch
 from openbalena.lab import Endpoint, paths
+from openbalena.operations.engines import default_engine
 from openbalena.project import ROOT, Project
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -108,7 +109,7 @@ def without(rendered: Path, scratch: Path, service: str, variable: str) -> Path:
 
 def roll_out(directory: Path) -> str:
     """Deploy the stack rendered in `directory` and wait; what swarm-up would say of its failure, "" without one."""
-    manager = engine.current(lab=True)
+    manager = default_engine(lab=True)
     with manager.client() as client:
         before = frozenset(task.id for task in state.read(client, STACK).tasks)
         deploy.submit(manager, directory, STACK, resolve=False)

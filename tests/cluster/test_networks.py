@@ -15,8 +15,9 @@ from lab_target import lab_target
 from networks_documented import documented
 
 from openbalena import verify
-from openbalena.cluster import engine, networks, state
+from openbalena.cluster import networks, state
 from openbalena.lab import network, node
+from openbalena.operations.engines import default_engine
 from openbalena.project import Project
 from openbalena.verify import vpn
 
@@ -55,7 +56,7 @@ with ThreadPoolExecutor(256) as pool:
 
 def attached() -> dict[str, set[str]]:
     """The networks of each service, without the stack's name."""
-    with engine.current(lab=True).client() as client:
+    with default_engine(lab=True).client() as client:
         known = networks.names(client)
         return {
             service.short_name: {
@@ -67,7 +68,7 @@ def attached() -> dict[str, set[str]]:
 
 def created() -> dict[str, set[str]]:
     """The tasks that there have been of each service, as far as the swarm remembers (five for each slot)."""
-    with engine.current(lab=True).client() as client:
+    with default_engine(lab=True).client() as client:
         cluster = state.read(client, STACK)
     return {service.short_name: {task.id for task in cluster.tasks_of(service)} for service in cluster.services}
 
@@ -121,7 +122,7 @@ def test_networks_change_without_a_cut(one_network: dict[str, set[str]], deploye
 
 def places() -> Iterator[tuple[str, str, str, dict[str, list[str]]]]:
     """Each task's node, service, network namespace (a file) and its addresses: by network, on the bridge as ``."""
-    for there in engine.current(lab=True).nodes:
+    for there in default_engine(lab=True).nodes:
         process = node.process(there.name)
         with there.client() as client:
             bridge = client.api.inspect_network("docker_gwbridge")["Containers"]

@@ -16,11 +16,11 @@ from waiting import BOUND, eventually
 
 from openbalena import stack
 from openbalena.cluster import deploy, logs, one_service, state
-from openbalena.cluster.engine import current
 from openbalena.files import write_atomic
 from openbalena.lab import lifecycle, paths
 from openbalena.operations import deployment
 from openbalena.operations.built_images import with_built_images
+from openbalena.operations.engines import default_engine
 from openbalena.operations.workspace import Workspace
 from openbalena.project import ROOT, Project
 from openbalena.verify import Target, account, vpn
@@ -125,10 +125,10 @@ def _connects(words: list[str]) -> bool:
 
 def require_none_refused() -> None:
     """No task of the api, of before or of now, ever showed Redis less than it asked for."""
-    with current(True).client() as client:
+    with default_engine(True).client() as client:
         cluster = state.read(client, STACK)
     service = one_service.find(cluster, "api")
-    lines, _ = logs.of_tasks(current(True), [task.id for task in cluster.tasks_of(service)] if service else [])
+    lines, _ = logs.of_tasks(default_engine(True), [task.id for task in cluster.tasks_of(service)] if service else [])
     assert lines
     assert [line for line in lines if "uthentication required" in line or "username-password" in line] == []
 
@@ -138,7 +138,7 @@ def outside_first(project: Project) -> None:
 
     The api knows device types by now, and so its start needs it; a real deployment has it at any time.
     """
-    engine = current(True)
+    engine = default_engine(True)
     with engine.client() as client:
         cluster = state.read(client, STACK)
         loaded, _ = with_built_images(deployment.load(project, lab=True), Workspace(project, True), engine, cluster)

@@ -8,7 +8,8 @@ import pytest
 from cryptography import x509
 from deployed_project import STACK, running, tool
 
-from openbalena.cluster import engine, job, sealed, state
+from openbalena.cluster import job, sealed, state
+from openbalena.operations.engines import default_engine
 from openbalena.project import Project
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -48,7 +49,7 @@ def run(project: Project, *words: str, **environment: str) -> str:
 
 def public_ca() -> bytes:
     """What cert-manager knows of the ACME server's CA."""
-    current = engine.current(lab=True)
+    current = default_engine(lab=True)
     with current.client() as client:
         node, image = sealed.reader(state.read(client, STACK), "cert-manager")
         mount = job.Mount(f"{STACK}_certs-data", "/certs", STACK)
@@ -63,7 +64,9 @@ def test_acme_in_a_cluster(project: Project, tmp_path: Path) -> None:
     for words in (["config", "--yes"], ["swarm-init"], ["swarm-build"], ["swarm-up"]):
         run(project, *words)
     done = tool(project, "pki", "sync")
-    assert done.returncode == 1 and "could not obtain an ACME certificate and has given up. It said:\n  | " in done.stderr
+    assert (
+        done.returncode == 1 and "could not obtain an ACME certificate and has given up. It said:\n  | " in done.stderr
+    )
     assert "Invalid access token" in done.stderr and WRONG not in done.stdout + done.stderr, done.stderr
 
     project.env_file.write_text(project.env_file.read_text().replace(WRONG, TOKEN))

@@ -21,6 +21,7 @@ from openbalena.cli.reporter import ConsoleReporter
 from openbalena.cluster import engine, lock, logs, one_service, state, stored
 from openbalena.errors import OperationError
 from openbalena.files import write_atomic
+from openbalena.operations.engines import default_engine
 from openbalena.operations.rotate_ca import RotateCaOptions, rotate_ca
 from openbalena.operations.workspace import Workspace
 from openbalena.project import Project
@@ -31,7 +32,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 
 def secrets() -> set[str]:
-    with engine.current(lab=True).client() as client:
+    with default_engine(lab=True).client() as client:
         return {secret.name for secret in client.secrets.list() if secret.name.startswith(f"{STACK}_")}
 
 
@@ -73,10 +74,10 @@ def test_a_rotated_token_rolls_what_uses_it_and_nothing_else(name: str, services
 
 def asked_of_redis(*lines: str) -> list[str]:
     """What Redis answers a connection that sends these, in its own container, by standard input."""
-    with engine.current(lab=True).client() as client:
+    with default_engine(lab=True).client() as client:
         cluster = state.read(client, STACK)
     task = next(task for task in cluster.tasks_of(service("redis", cluster)) if task.state == "running")
-    node = next(node for node in engine.current(lab=True).nodes if node.name == cluster.hostname(task.node_id))
+    node = next(node for node in default_engine(lab=True).nodes if node.name == cluster.hostname(task.node_id))
     done = subprocess.run(
         node.command("exec", "--interactive", f"{STACK}_redis.{task.slot}.{task.id}", "redis-cli"),
         env=node.process_environment(),
@@ -91,10 +92,10 @@ def asked_of_redis(*lines: str) -> list[str]:
 
 def logged(name: str, since: str) -> list[str]:
     """What all tasks of the service logged since then, those that are gone too."""
-    with engine.current(lab=True).client() as client:
+    with default_engine(lab=True).client() as client:
         cluster = state.read(client, STACK)
     ids = [task.id for task in cluster.tasks_of(service(name, cluster))]
-    return logs.of_tasks(engine.current(lab=True), ids, "--since", since)[0]
+    return logs.of_tasks(default_engine(lab=True), ids, "--since", since)[0]
 
 
 def test_redis_asks_for_a_password_and_gives_the_registry_its_cache_alone(deployed: Project) -> None:
@@ -153,7 +154,7 @@ def test_no_task_is_refused_by_redis_while_its_password_is_rotated(deployed: Pro
 def databases() -> list[tuple[engine.Engine, str]]:
     """The node and the container of the database, where it is healthy."""
     words = ("ps", "--quiet", "--filter", f"name={STACK}_db.", "--filter", "health=healthy")
-    return [(node, name) for node in engine.current(lab=True).nodes if (name := node.docker(*words).strip())]
+    return [(node, name) for node in default_engine(lab=True).nodes if (name := node.docker(*words).strip())]
 
 
 def lets_in(role: str, password: str) -> bool:
@@ -258,14 +259,14 @@ def test_no_secret_is_left_in_what_the_one_shot_task_printed(deployed: Project, 
     done = tool(second, "config", "--from-cluster", OPEN_BALENA_DEBUG="1")
     assert done.returncode == 0, done.stderr
     assert value(deployed, "JSON_WEB_TOKEN_SECRET") not in done.stdout + done.stderr
-    assert "openbalena-read" not in engine.current(lab=True).docker("service", "ls")
+    assert "openbalena-read" not in default_engine(lab=True).docker("service", "ls")
 
 
 @pytest.fixture
 def left(deployed: Project) -> Iterator[str]:
     """The id of a lock that a deploy from another machine left."""
     labels = {"owner": "anna@laptop", "purpose": "swarm-up", "since": "2026-11-23T10:00:00+00:00", "pid": "77"}
-    with engine.current(lab=True).client() as client:
+    with default_engine(lab=True).client() as client:
         yield client.configs.create(name=lock.NAME, data=b"x", labels={**labels, "machine": "another"}).id
         for config in client.configs.list(filters={"name": lock.NAME}):
             config.remove()
@@ -281,7 +282,7 @@ def test_a_lock_that_another_machine_left_is_named_and_taken_over(deployed: Proj
     done = tool(deployed, "swarm-up", "--take-over", left)
     assert done.returncode == 0, done.stderr
     assert running() == before
-    assert lock.NAME not in engine.current(lab=True).docker("config", "ls")
+    assert lock.NAME not in default_engine(lab=True).docker("config", "ls")
 
 
 def test_the_settings_are_fetched_beside_no_deploy(deployed: Project, left: str, tmp_path: Path) -> None:
@@ -299,7 +300,7 @@ def test_no_phase_begins_where_another_machine_deployed_while_it_was_asked_for(
 ) -> None:
     before = {path.name: path.read_bytes() for path in deployed.pki.iterdir()}
     authority = bundle.marks(deployed.pki, {})["ca"]
-    with engine.current(lab=True).client() as client:
+    with default_engine(lab=True).client() as client:
 
         def agreed_later(*_: object, **__: object) -> bool:
             stored.save(client, STACK, b"others", {"ca": authority, "tokens": "others", "later": ""}, "anna@laptop")

@@ -16,9 +16,9 @@ import pytest
 from deployed_project import PATIENCE, STACK, command
 
 from openbalena import settings
-from openbalena.cluster import engine as engines
 from openbalena.cluster import logs, state
 from openbalena.lab import paths
+from openbalena.operations.engines import default_engine
 from openbalena.project import Project
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -47,7 +47,7 @@ def standing(text: str, hidden: dict[str, str]) -> set[str]:
 
 def everything_shown() -> Iterator[tuple[str, str]]:
     """What the Engine API tells of the stack and its parts, on every node, and the logs; each with where it is."""
-    manager = engines.current(lab=True)
+    manager = default_engine(lab=True)
     with manager.client() as client:
         services = client.api.services()
         assert not {item["Spec"]["Name"].removeprefix(f"{STACK}_") for item in services} & LISTED

@@ -4,10 +4,10 @@ from contextlib import suppress
 
 import pytest
 
-from openbalena.cluster import engine as engines
 from openbalena.cluster import stored
 from openbalena.errors import OperationError
 from openbalena.lab import Endpoint
+from openbalena.operations.engines import default_engine
 
 pytestmark = pytest.mark.cluster
 
@@ -15,7 +15,7 @@ MARKS = {"ca": "a" * 64, "former": "", "tokens": "b" * 64, "later": "c" * 64}
 
 
 def test_they_outlive_the_stack_until_they_are_forgotten(lab: Endpoint) -> None:
-    engine = engines.current(True)
+    engine = default_engine(True)
     with engine.client() as client:
         try:
             stored.save(client, "kept", b"settings", MARKS, "anna@laptop")

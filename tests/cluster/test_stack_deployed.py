@@ -14,6 +14,7 @@ from openbalena import compose, stack
 from openbalena.cluster import deploy, networks
 from openbalena.cluster import engine as engines
 from openbalena.lab import Endpoint
+from openbalena.operations.engines import default_engine
 from openbalena.stack import diff
 
 pytestmark = pytest.mark.cluster
@@ -23,7 +24,7 @@ CASES = yaml.safe_load(Path(__file__).with_name("stack_cases.yml").read_text())
 @pytest.fixture(scope="module")
 def engine(lab: Endpoint) -> engines.Engine:
     """The lab's first engine."""
-    return engines.current(True)
+    return default_engine(True)
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,10 @@ from functools import partial
 import pytest
 from waiting import answer
 
-from openbalena.cluster.engine import Engine, current
+from openbalena.cluster.engine import Engine
 from openbalena.errors import OperationError
 from openbalena.lab import Endpoint, base
+from openbalena.operations.engines import default_engine
 from openbalena.project import ROOT
 from openbalena.secrets import keys
 from openbalena.secrets.keys import key_id, key_set
@@ -25,7 +26,7 @@ Docker = Callable[..., str]
 @pytest.fixture(scope="module")
 def engine(lab: Endpoint) -> Engine:
     """The lab's engine, with the base image."""
-    found = current(lab=True)
+    found = default_engine(lab=True)
     base.ensure(found)
     return found
 

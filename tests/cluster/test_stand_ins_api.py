@@ -10,9 +10,10 @@ import pytest
 from waiting import answer, eventually
 
 from openbalena import compose
-from openbalena.cluster.engine import Engine, current
+from openbalena.cluster.engine import Engine
 from openbalena.errors import OperationError
 from openbalena.lab import Endpoint, base
+from openbalena.operations.engines import default_engine
 from openbalena.project import ROOT
 from openbalena.secrets import keys
 from openbalena.secrets.keys import key_id
@@ -89,7 +90,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def engine(lab: Endpoint) -> Engine:
-    found = current(lab=True)
+    found = default_engine(lab=True)
     base.ensure(found)
     for service in ("api", "db", "redis", "internet"):
         argument = f"BASE={base.IMAGE}"

@@ -10,9 +10,10 @@ import pytest
 import yaml
 from waiting import answer, eventually
 
-from openbalena.cluster.engine import Engine, current
+from openbalena.cluster.engine import Engine
 from openbalena.errors import OperationError
 from openbalena.lab import Endpoint, base
+from openbalena.operations.engines import default_engine
 from openbalena.project import ROOT
 from openbalena.secrets import pki, replace
 
@@ -42,7 +43,7 @@ cat /tmp/said
 
 @pytest.fixture(scope="module")
 def engine(lab: Endpoint) -> Engine:
-    found = current(lab=True)
+    found = default_engine(lab=True)
     base.ensure(found)
     return found
 

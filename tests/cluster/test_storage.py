@@ -10,18 +10,19 @@ from waiting import eventually
 from openbalena.cluster import engine as engines
 from openbalena.cluster import state
 from openbalena.lab import lifecycle
+from openbalena.operations.engines import default_engine
 
 pytestmark = pytest.mark.cluster
 LABEL = "openbalena.data.store-data"
 
 
 def docker(*arguments: str) -> str:
-    return engines.current(True).docker(*arguments)
+    return default_engine(True).docker(*arguments)
 
 
 def store_tasks() -> list[tuple[str, str]]:
     """Node and state of every task of store that is meant to run."""
-    with engines.current(True).client() as client:
+    with default_engine(True).client() as client:
         cluster = state.read(client, "small")
     service = next(service for service in cluster.services if service.short_name == "store")
     return [(cluster.hostname(t.node_id), t.state) for t in cluster.tasks_of(service) if t.wanted]
@@ -36,7 +37,7 @@ def shown(small: Small) -> dict[str, object]:
 
 def lines(node: str) -> list[str]:
     """What the volume on a node holds: one line per start of store."""
-    engine = next(item for item in engines.current(True).nodes if item.name == node)
+    engine = next(item for item in default_engine(True).nodes if item.name == node)
     image = next(i for i in engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split() if "web:c-" in i)
     return engine.docker(
         "run", "--rm", "--entrypoint", "/bin/sh", "-v", "small_store-data:/data:ro", image, "-c", "cat /data/starts"
@@ -45,7 +46,7 @@ def lines(node: str) -> list[str]:
 
 def remove_volume(node: str) -> None:
     """Remove store's volume on a node, once the containers that had it are gone."""
-    engine = next(item for item in engines.current(True).nodes if item.name == node)
+    engine = next(item for item in default_engine(True).nodes if item.name == node)
 
     def removed() -> bool:
         try:
@@ -73,7 +74,7 @@ def test_a_label_moved_by_hand_is_refused_and_the_sentence_helps(small: Small) -
         assert result.code == 1 and "store-data has its data on node1" in result.error, result
         assert f"`docker node update --label-rm {LABEL} node3`" in result.error
         assert f"`docker node update --label-add {LABEL}=true node1`" in result.error
-        with engines.current(True).client() as client:
+        with default_engine(True).client() as client:
             assert not state.read(client, "small").services, "nothing was deployed"
     finally:
         docker("node", "update", "--label-rm", LABEL, "node3")
@@ -144,7 +145,7 @@ def test_a_move_that_is_killed_anywhere_loses_nothing(small: Small) -> None:
 
 
 def test_a_move_never_overwrites_what_it_did_not_put_there(small: Small) -> None:
-    node3 = next(item for item in engines.current(True).nodes if item.name == "node3")
+    node3 = next(item for item in default_engine(True).nodes if item.name == "node3")
     image = next(i for i in node3.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split() if "web:c-" in i)
     write = ("--entrypoint", "/bin/sh", "-v", "small_store-data:/data", image, "-c", "echo precious >/data/starts")
     node3.docker("run", "--rm", *write)

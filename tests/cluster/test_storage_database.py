@@ -11,9 +11,9 @@ from deployed_project import STACK, command, tool
 from interrupted_move import interrupt
 from waiting import answer, eventually
 
-from openbalena.cluster import engine as engines
 from openbalena.cluster import state
 from openbalena.lab import lifecycle
+from openbalena.operations.engines import default_engine
 from openbalena.project import Project
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -27,7 +27,7 @@ def place(project: Project) -> str:
 
 def sql(node: str, statement: str) -> str:
     """What the database says, asked where it is to run."""
-    engine = next(item for item in engines.current(True).nodes if item.name == node)
+    engine = next(item for item in default_engine(True).nodes if item.name == node)
 
     def ask() -> str:
         name = engine.docker("ps", "--quiet", "--filter", f"name={STACK}_db.", "--filter", "health=healthy").strip()
@@ -75,7 +75,7 @@ def table(deployed: Project) -> Iterator[tuple[str, Table]]:
 
 def started_elsewhere(home: str) -> str:
     """The containers of the database, running or not, on the other nodes."""
-    others = [engine for engine in engines.current(True).nodes if engine.name != home]
+    others = [engine for engine in default_engine(True).nodes if engine.name != home]
     return "".join(engine.docker("ps", "--all", "--quiet", "--filter", f"name={STACK}_db.") for engine in others)
 
 
@@ -125,7 +125,7 @@ def test_a_move_killed_at_five_points_loses_no_row(deployed: Project, table: tup
 
 def down(node: str) -> bool:
     """Whether the managers that are left have missed it."""
-    with engines.current(True).client() as client:
+    with default_engine(True).client() as client:
         return any(item.hostname == node and item.state == "down" for item in state.read(client, STACK).nodes)
 
 

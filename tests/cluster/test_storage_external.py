@@ -13,6 +13,7 @@ from waiting import BOUND
 
 from openbalena.cluster import engine as engines
 from openbalena.cluster import job, lock, state
+from openbalena.operations.engines import default_engine
 from openbalena.project import Project
 from openbalena.storage import external
 
@@ -62,8 +63,8 @@ def issued(directory: Path, pki: Path, address: str) -> tuple[bytes, bytes]:
 @pytest.fixture(scope="module")
 def servers(deployed: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A database and a store outside the swarm, on node3, and the settings for them."""
-    node3 = engines.current(True).nodes[2]
-    with engines.current(True).client() as client:
+    node3 = default_engine(True).nodes[2]
+    with default_engine(True).client() as client:
         address = next(node.address for node in state.read(client, "").nodes if node.hostname == "node3")
     certificate, key = issued(tmp_path_factory.mktemp("store"), deployed.pki, address)
     found = images(node3)
@@ -103,7 +104,7 @@ def servers(deployed: Project, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def take_data_along() -> None:
     """Copy what the internal database has, as the guide says: the api's users and the VPN's registrations are in it."""
-    node1, _, node3 = engines.current(True).nodes
+    node1, _, node3 = default_engine(True).nodes
     name = node1.docker("ps", "--quiet", "--filter", "name=openbalena_db.").strip()
     dump = node1.docker("exec", name, "pg_dump", "-U", "docker", "--no-owner", "resin")
     restore = ("psql", "-q", "-v", "ON_ERROR_STOP=1", "-U", "theirs", "-d", "ours")
@@ -121,7 +122,7 @@ def connections(node3: engines.Engine) -> str:
 
 
 def check(settings: dict[str, str], **changed: str) -> list[tuple[bool, str]]:
-    engine = engines.current(True)
+    engine = default_engine(True)
     with engine.client() as client:
         node = state.read(client, "").this_node
         found = external.check(engine, client, {"API_WORKERS": "1", **settings, **changed}, {}, node, 1)
@@ -163,7 +164,7 @@ def test_each_bucket_is_asked_for_with_the_keys(servers: dict[str, str]) -> None
 
 
 def test_what_a_killed_check_left_does_not_stop_the_next(servers: dict[str, str]) -> None:
-    engine = engines.current(True)
+    engine = default_engine(True)
     with engine.client() as client:
         nodes = [node.id for node in state.read(client, "").nodes]
         name = "openbalena-check-postgres"
@@ -212,7 +213,7 @@ def test_the_deployment_works_with_both_and_with_each_alone(
     done = deploy(**servers)
     assert done.returncode == 1 and "nothing was deployed" in done.stderr, done.stderr
     assert "bucket web-resources does not exist" in done.stderr and running() == before
-    node3 = engines.current(True).nodes[2]
+    node3 = default_engine(True).nodes[2]
     node3.docker("exec", "external-s3", "python3", "-c", CREATE_BUCKET.format("web-resources"))
     postgres = {name: value for name, value in servers.items() if name.startswith("EXTERNAL_POSTGRES")}
     store = {name: value for name, value in servers.items() if name.startswith("EXTERNAL_S3")}

@@ -18,6 +18,7 @@ from waiting import BOUND, eventually
 from openbalena.cluster import deploy, job, labels, lock, state
 from openbalena.cluster import engine as engines
 from openbalena.lab import Endpoint, network, node
+from openbalena.operations.engines import default_engine
 
 pytestmark = pytest.mark.cluster
 
@@ -52,7 +53,7 @@ def test_a_program_that_crashes_is_rolled_back_and_its_words_are_shown(changed: 
 
 def test_what_a_rollback_needs_is_not_removed_beside_it(small: Small, changed: Callable[..., Result]) -> None:
     """As `pki sync` from a timer would, while an update is under way that will fail."""
-    engine, before = engines.current(True), small.project.env_file.read_text()
+    engine, before = default_engine(True), small.project.env_file.read_text()
     words = ("service", "inspect", "small_web", "--format")
     old = engine.docker(*words, "{{range .Spec.TaskTemplate.ContainerSpec.Secrets}}{{.SecretName}} {{end}}").split()
     small.compose = small.compose.replace("echo started;", "exit 3;")
@@ -85,7 +86,7 @@ def test_a_health_check_that_fails(changed: Callable[..., Result]) -> None:
 @contextmanager
 def busy_once() -> Iterator["subprocess.Popen[str]"]:
     """The next container with secrets cannot be started, for a second; the process ends when it was so."""
-    roots = [f"/proc/{node.process(manager.name)}/root" for manager in engines.current(True).nodes]
+    roots = [f"/proc/{node.process(manager.name)}/root" for manager in default_engine(True).nodes]
     with subprocess.Popen(
         [sys.executable, Path(__file__).with_name("busy.py"), *roots], stdout=subprocess.PIPE, text=True
     ) as process:
@@ -124,7 +125,7 @@ def test_an_update_that_a_fault_of_the_engine_stopped_is_asked_for_again(small: 
 
 
 def test_a_job_that_a_fault_of_the_engine_stopped_is_started_again(small: Small) -> None:
-    engine = engines.current(True)
+    engine = default_engine(True)
     with engine.client() as client:
         cluster = state.read(client, "small")
         image = next(service.image for service in cluster.services if service.short_name == "web")
@@ -173,7 +174,7 @@ def test_a_missing_node_label_says_swarm_init(small: Small) -> None:
 
 
 def test_a_data_label_on_two_nodes_is_refused_by_init_and_up(small: Small) -> None:
-    engine = engines.current(True)
+    engine = default_engine(True)
     engine.docker("node", "update", "--label-add", "openbalena.data.store-data=true", "node3")
     try:
         for command in ("swarm-init", "swarm-up"):
@@ -185,7 +186,7 @@ def test_a_data_label_on_two_nodes_is_refused_by_init_and_up(small: Small) -> No
 
 def test_a_port_that_a_container_holds(small: Small) -> None:
     small.run("swarm-down")
-    node = engines.current(True).nodes[0]
+    node = default_engine(True).nodes[0]
     name = next(
         line for line in node.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split() if "web:c-" in line
     )
@@ -198,7 +199,7 @@ def test_a_port_that_a_container_holds(small: Small) -> None:
 
 
 def test_a_port_that_a_program_holds_on_another_node(small: Small) -> None:
-    engine = engines.current(True)
+    engine = default_engine(True)
     engine.docker("node", "update", "--label-add", "openbalena.ingress=true", "node3")
     listens = "import socket, time; it = socket.create_server(('', 8088)); print('ready', flush=True); time.sleep(600)"
     words = ["nsenter", f"--net={network.namespace('node3')}", sys.executable, "-c", listens]
@@ -233,7 +234,7 @@ def test_nfs_without_a_server_is_refused(small: Small) -> None:
 
 def test_labels_that_are_set_at_once_are_all_there(small: Small) -> None:
     names = [f"test.{number}" for number in range(16)]
-    with engines.current(True).client() as client:
+    with default_engine(True).client() as client:
         node_id = state.read(client, "small").this_node
         version = client.api.inspect_node(node_id)["Version"]["Index"]
         try:
@@ -243,11 +244,11 @@ def test_labels_that_are_set_at_once_are_all_there(small: Small) -> None:
             assert set(names) <= set(now["Spec"]["Labels"]) and now["Version"]["Index"] > version
         finally:
             there = client.api.inspect_node(node_id)["Spec"]["Labels"].keys() & set(names)
-            engines.current(True).docker("node", "update", *(f"--label-rm={name}" for name in there), node_id)
+            default_engine(True).docker("node", "update", *(f"--label-rm={name}" for name in there), node_id)
 
 
 def test_two_deployments_at_once_exclude_each_other(small: Small) -> None:
-    with engines.current(True).client() as client, lock.held(client, "swarm-up"):
+    with default_engine(True).client() as client, lock.held(client, "swarm-up"):
         result = small.run("swarm-up")
         assert result.code == 1
         assert "has been running swarm-up" in result.error and "for " in result.error and "root@" in result.error
@@ -263,7 +264,7 @@ def test_of_many_at_once_exactly_one_has_the_lock(lab: Endpoint) -> None:
         nonlocal held, most
         for _ in range(4):
             try:
-                with engines.current(True).client() as client, lock.held(client, "test"):
+                with default_engine(True).client() as client, lock.held(client, "test"):
                     with guard:
                         held += 1
                         most = max(most, held)
@@ -282,7 +283,7 @@ def test_of_many_at_once_exactly_one_has_the_lock(lab: Endpoint) -> None:
 
 
 def test_a_lock_is_released_on_an_error(lab: Endpoint) -> None:
-    with engines.current(True).client() as client:
+    with default_engine(True).client() as client:
         with pytest.raises(ZeroDivisionError), lock.held(client, "test"):
             raise ZeroDivisionError
         with lock.held(client, "test"):
@@ -293,14 +294,14 @@ def test_the_lock_of_a_killed_process_is_taken_over(lab: Endpoint, tmp_path: Pat
     script = """
 import sys, time
 from openbalena.cluster import engine, lock
-with engine.current(True).client() as client, lock.held(client, "swarm-up"):
+with default_engine(True).client() as client, lock.held(client, "swarm-up"):
     print("held", flush=True)
     time.sleep(600)
 """
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None and process.stdout.readline() == "held\n"
-        with engines.current(True).client() as client:
+        with default_engine(True).client() as client:
             with pytest.raises(engines.OperationError, match=f"process {process.pid}"), lock.held(client, "test"):
                 pass
             process.kill()
@@ -313,7 +314,7 @@ with engine.current(True).client() as client, lock.held(client, "swarm-up"):
 
 
 def test_a_lock_of_another_machine_stays(lab: Endpoint) -> None:
-    engine = engines.current(True)
+    engine = default_engine(True)
     with engine.client() as client:
         labels = {**lock.owner_labels("swarm-up", datetime.now(UTC)), "machine": "elsewhere", "owner": "ann@desk"}
         made = client.configs.create(name=lock.NAME, data=b"x", labels=labels)

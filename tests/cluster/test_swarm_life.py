@@ -11,8 +11,8 @@ import yaml
 from swarm_project import Small
 from waiting import BOUND
 
-from openbalena.cluster import engine as engines
 from openbalena.cluster import job, state
+from openbalena.operations.engines import default_engine
 
 pytestmark = pytest.mark.cluster
 
@@ -98,7 +98,7 @@ def test_the_same_again_replaces_no_task_and_a_plain_network_stays(small: Small)
 
 
 def test_a_number_set_by_hand_is_kept_until_the_definition_asks_for_another(small: Small) -> None:
-    engines.current(True).docker("service", "scale", "--detach", "small_web=3")
+    default_engine(True).docker("service", "scale", "--detach", "small_web=3")
     result = small.run("swarm-up")
     assert result.code == 0 and "keeping web at 3 replicas" in result.err
     assert status(small)["web"]["wanted"] == 3 and len(tasks(small, "web")) == 3
@@ -121,7 +121,7 @@ def test_a_changed_config_rolls_its_service_alone_and_the_old_one_goes(small: Sm
     result = small.run("swarm-up")
     assert result.code == 0 and "removed small_page-" in result.err
     assert not tasks(small, "web") & web and tasks(small, "front") == front
-    with engines.current(True).client() as client:
+    with default_engine(True).client() as client:
         assert len([item for item in client.configs.list() if item.name.startswith("small_page-")]) == 1
 
 
@@ -131,13 +131,13 @@ def test_the_users_override_is_deployed_and_goes_with_its_file(small: Small) -> 
     override.write_text("services: {store: {environment: {MINE: here}, x-swarm: {deploy: {labels: {mine: too}}}}}\n")
     try:
         assert small.run("swarm-up").code == 0
-        with engines.current(True).client() as client:
+        with default_engine(True).client() as client:
             spec = client.api.inspect_service("small_store")["Spec"]
         assert "MINE=here" in spec["TaskTemplate"]["ContainerSpec"]["Env"] and spec["Labels"]["mine"] == "too"
     finally:
         override.unlink()
     assert small.run("swarm-up").code == 0
-    with engines.current(True).client() as client:
+    with default_engine(True).client() as client:
         spec = client.api.inspect_service("small_store")["Spec"]
     assert "MINE=here" not in spec["TaskTemplate"]["ContainerSpec"].get("Env", []) and "mine" not in spec["Labels"]
     assert tasks(small, "web") == web
@@ -164,7 +164,7 @@ def test_a_secret_is_a_file_and_not_in_the_service(small: Small) -> None:
         for line in small.project.env_file.read_text().splitlines()
         if line.startswith("COOKIE_SESSION_SECRET=")
     )
-    engine = engines.current(True)
+    engine = default_engine(True)
     assert token not in engine.docker("service", "inspect", "small_web", "small_front", "small_store")
     assert (small.project.rendered / "secrets" / "web.env").read_text() == f"TOKEN={token}\n"
     assert small.project.rendered.stat().st_mode & 0o777 == 0o700
@@ -197,7 +197,7 @@ def test_dry_run_needs_no_docker_and_shows_no_secret(small: Small, monkeypatch: 
 def test_the_rendered_directory_deployed_by_hand_replaces_no_task(small: Small, tmp_path: Path) -> None:
     assert small.run("swarm-up").code == 0
     names = ("web", "store", "front")
-    with engines.current(True).client() as client:
+    with default_engine(True).client() as client:
         running = {service.short_name: service.image for service in state.read(client, "small").services}
     before = {name: tasks(small, name) for name in names}
     shown = yaml.safe_load(small.run("swarm-up", "--dry-run").out)["services"]
@@ -224,7 +224,7 @@ def test_a_stateful_service_is_not_pruned_without_a_question(small: Small) -> No
     finally:
         small.settings(COMPOSE_PROFILES="internal-postgres")
     assert small.run("swarm-up").code == 0
-    engine = engines.current(True)
+    engine = default_engine(True)
     node1 = next(node for node in engine.nodes if node.name == "node1")
     starts = node1.docker("run", "--rm", "--volume", "small_store-data:/data", image(small), "cat", "/data/starts")
     assert len(starts.splitlines()) >= 2, "it found its data again"
@@ -237,7 +237,7 @@ def image(small: Small) -> str:
 def test_down_keeps_the_volumes_and_the_next_up_finds_them(small: Small) -> None:
     result = small.run("swarm-down")
     assert result.code == 0 and "Removed the stack small." in result.out
-    engine = engines.current(True)
+    engine = default_engine(True)
     with engine.client() as client:
         there = state.read(client, "small")
         assert not there.services and not there.tasks
@@ -261,7 +261,7 @@ def test_down_keeps_the_volumes_and_the_next_up_finds_them(small: Small) -> None
 
 def test_down_with_volumes_names_them_and_asks(small: Small) -> None:
     # What a swarm-up leaves that is killed while it looks at the volumes.
-    engine = engines.current(True)
+    engine = default_engine(True)
     with engine.client() as client:
         node = state.read(client, "small").this_node
         left = job.Job("look", node, image(small), "true", [job.Mount("small_store-data", "/data", "small")])
@@ -272,7 +272,7 @@ def test_down_with_volumes_names_them_and_asks(small: Small) -> None:
     assert status(small)["store"]["running"] == 1, "nothing was removed"
     result = small.run("swarm-down", "--volumes", "--yes")
     assert result.code == 0 and "Removed 1 volume." in result.out
-    with engines.current(True).client() as client:
+    with default_engine(True).client() as client:
         assert not [item.name for item in client.secrets.list() if item.name.startswith("small")]
-    for engine in engines.current(True).nodes:
+    for engine in default_engine(True).nodes:
         assert "small_" not in engine.docker("volume", "ls", "--quiet")

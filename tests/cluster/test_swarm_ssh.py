@@ -8,6 +8,7 @@ import pytest
 from openbalena.cluster import engine as engines
 from openbalena.images import spread
 from openbalena.lab import Endpoint
+from openbalena.operations.engines import default_engine
 
 pytestmark = pytest.mark.cluster
 
@@ -19,7 +20,7 @@ def test_images_and_questions_go_over_ssh(lab: Endpoint, tmp_path: Path, monkeyp
     ssh.write_text(f'#!/bin/sh\necho "$@" >>{log}\nexec {node2} system dial-stdio\n')
     ssh.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    here = engines.current(True)
+    here = default_engine(True)
     (there,) = engines.reach(here, ["root@node2"])
     context = tmp_path / "context"
     context.mkdir()

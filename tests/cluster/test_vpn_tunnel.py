@@ -11,9 +11,9 @@ import pytest
 from lab_target import lab_target
 from waiting import BOUND
 
-from openbalena.cluster.engine import current
 from openbalena.errors import OperationError
 from openbalena.lab import base
+from openbalena.operations.engines import default_engine
 from openbalena.project import Project
 from openbalena.verify.account import application
 from openbalena.verify.target import Target
@@ -47,7 +47,7 @@ class Device:
 @pytest.fixture
 def device(deployed: Project) -> Iterator[Device]:
     where = lab_target(deployed)
-    engine, name = current(lab=True), f"test-device-{secrets.token_hex(4)}"
+    engine, name = default_engine(lab=True), f"test-device-{secrets.token_hex(4)}"
     base.ensure(engine)
     with application(where) as fleet:
         uuid, key = register(where, fleet, 0)

@@ -13,11 +13,13 @@ from machine import DNS_TLD, Machine
 from waiting import BOUND
 
 from openbalena import settings
-from openbalena.cluster import engine as engines
 from openbalena.cluster.logs import stream
 from openbalena.lab import Endpoint
+from openbalena.operations.engines import default_engine
+from openbalena.operations.machine import ensure_lab_base, load_machine
+from openbalena.operations.workspace import Workspace
 from openbalena.project import ROOT
-from openbalena.standalone import build, deployment, health, takeover
+from openbalena.standalone import build, health, takeover
 from openbalena.standalone.containers import Phase
 from openbalena.verify import Target, account, front, vpn
 from openbalena.verify.web import Web
@@ -54,7 +56,9 @@ HANDED_IN = re.compile(r"^ +(?!SUPERUSER_EMAIL|HAPROXY_PASSWORD)\w+: .*:\?run .*
 def _upstream(machine: Machine) -> dict[str, str]:
     """Leave running what upstream does: tokens in the shared file alone, a CA of balena-ca's. Returns the tokens."""
     machine.run("config", "--dns-tld", DNS_TLD, "--yes")
-    built = build.ensure(deployment.load(machine.project, lab=True), print)
+    standalone = load_machine(Workspace(machine.project, True))
+    ensure_lab_base(standalone)
+    built = build.ensure(standalone, print)
     shutil.rmtree(machine.directory / "pki")
     (machine.directory / ".env").write_text(ENV)
     text, handed_in = HANDED_IN.subn("", (ROOT / "docker-compose.yml").read_text())
@@ -67,7 +71,7 @@ def _upstream(machine: Machine) -> dict[str, str]:
     images = {name: value for name, value in built.engine.environment.items() if name.endswith("_IMAGE")}
     environment = {**images, "DNS_TLD": DNS_TLD, "HAPROXY_PASSWORD": "upstream", "SUPERUSER_EMAIL": f"admin@{DNS_TLD}"}
     environment["COMPOSE_PROFILES"] = "internal-postgres,internal-s3"
-    engine = engines.current(True)
+    engine = default_engine(True)
     told = replace(engine, environment={**engine.environment, **environment})
     for _ in stream(told, *words, silence=None, limit=300):
         pass
@@ -111,7 +115,7 @@ def test_a_deployment_in_use_is_taken_over(machine: Machine, tmp_path: Path) -> 
     assert _old_device_connects(before, device, old_ca, tmp_path)
     machine.run("config", "--yes")
     before_down = (machine.env, settings.load(machine.project).secrets)
-    engines.current(True).docker("compose", "--project-name", machine.name, "down", timeout=BOUND)
+    default_engine(True).docker("compose", "--project-name", machine.name, "down", timeout=BOUND)
 
     # The volumes' tokens are not the project's: nothing may start that locks devices out.
     shutil.rmtree(machine.directory / "pki")

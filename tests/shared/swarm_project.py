@@ -17,8 +17,8 @@ from output import assert_plain
 from openbalena.cli.commands import BY_NAME
 from openbalena.cli.context import Context
 from openbalena.cli.dispatch import command_parser, run_command
-from openbalena.cluster import engine as engines
 from openbalena.errors import OpenBalenaError
+from openbalena.operations.engines import default_engine
 from openbalena.project import Project
 from openbalena.secrets import pki, tokens
 
@@ -168,7 +168,7 @@ class Small:
 
     def forget_labels(self) -> None:
         """Take the label of its volume from every node."""
-        engine = engines.current(True)
+        engine = default_engine(True)
         for node in engine.nodes:
             with suppress(OpenBalenaError):  # of the nodes that do not have it
                 engine.docker("node", "update", "--label-rm", "openbalena.data.store-data", node.name)

@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from openbalena.cluster.bridge import bridge
@@ -20,8 +19,6 @@ ASK = 60
 # By these the docker command line finds its engine.
 WHERE = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 _CONNECT = 20  # ssh's own limit for a host that does not answer is longer
-# Where an engine on this machine listens, and keeps its volumes, unless it is told otherwise (dockerd(8)).
-_SOCKET, _DATA = Path("/var/run/docker.sock"), Path("/var/lib/docker")
 
 
 @dataclass(frozen=True)
@@ -147,41 +144,6 @@ def _reason(error: BaseException, url: str) -> str:
     return said
 
 
-def current(lab: bool) -> Engine:
-    """The engine that commands act on: the lab's first node, or what the docker command line would talk to."""
-    if not lab:
-        return Engine()
-    from openbalena import lab as local
-
-    endpoint = local.endpoint()
-    cli, again = str(endpoint.cli), "start it with ./open-balena.sh lab start"
-    nodes = tuple(
-        Engine(node.name, cli, f"unix://{node.socket}", advice=f"{again} {node.name}") for node in endpoint.nodes
-    )
-    # Beside the lab's docker program is a configuration that finds its Compose plugin.
-    configuration = {"DOCKER_CONFIG": str(endpoint.cli.parent)}
-    return Engine("the lab", cli, endpoint.host, nodes=nodes, environment=configuration)
-
-
-def installed(lab: bool) -> Engine | None:
-    """The engine that commands act on, also one that does not run; None where there is none, so that it has no volume.
-
-    That is: none is named by environment or context, and this machine has neither an engine's socket nor its data.
-    Raises OperationError where the docker command line cannot say which it is.
-    """
-    if lab:
-        from openbalena.lab import state
-
-        return current(lab) if state.load() else None
-    if os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT"):
-        return Engine()
-    here = _SOCKET.exists() or _DATA.exists()
-    if shutil.which(Engine.cli) is None:
-        return Engine(host=f"unix://{_SOCKET}") if here else None
-    chosen = Engine().docker("context", "inspect", "--format", "{{.Name}}").strip()
-    return Engine() if here or chosen != "default" else None
-
-
 def reach(engine: Engine, names: list[str]) -> tuple[Engine, ...]:
     """The engines that `names` mean: `ssh://user@host`, `user@host`, `tcp://…`, or a Docker context."""
     found = []
@@ -189,19 +151,3 @@ def reach(engine: Engine, names: list[str]) -> tuple[Engine, ...]:
         host = name if "://" in name else f"ssh://{name}" if "@" in name else ""
         found.append(Engine(name, engine.cli, host, "" if host else name))
     return tuple(found)
-
-
-def require_manager(client: Any, engine: Engine) -> None:
-    """Raise OperationError unless the engine behind `client` is a manager of a swarm that has a leader."""
-    swarm = client.info()["Swarm"]
-    state = swarm.get("LocalNodeState")
-    if state == "inactive":
-        raise OperationError(f"{engine.name} is in no swarm: run ./open-balena.sh swarm-init")
-    if state == "locked":
-        raise OperationError(f"{engine.name}: the swarm is locked: run `docker swarm unlock`")
-    if swarm.get("Error") or state == "error":
-        raise OperationError(f"{engine.name}: the swarm cannot be asked: {swarm.get('Error') or 'no leader'}")
-    if not swarm.get("ControlAvailable"):
-        managers = ", ".join(item["Addr"].rpartition(":")[0] for item in swarm.get("RemoteManagers") or [])
-        where = f" (managers: {managers})" if managers else ""
-        raise OperationError(f"{engine.name} is a worker: run this on a manager, or set DOCKER_HOST to one{where}")

@@ -72,3 +72,19 @@ def join_commands(client: Any) -> dict[str, str]:
     remotes = {item["NodeID"]: item["Addr"] for item in swarm.get("RemoteManagers") or []}
     address = remotes.get(swarm["NodeID"]) or f"{swarm['NodeAddr']}:2377"
     return {role.lower(): f"docker swarm join --token {token} {address}" for role, token in sorted(tokens.items())}
+
+
+def require_manager(client: Any, engine: Engine) -> None:
+    """Raise OperationError unless the engine behind `client` is a manager of a swarm that has a leader."""
+    swarm = client.info()["Swarm"]
+    state = swarm.get("LocalNodeState")
+    if state == "inactive":
+        raise OperationError(f"{engine.name} is in no swarm: run ./open-balena.sh swarm-init")
+    if state == "locked":
+        raise OperationError(f"{engine.name}: the swarm is locked: run `docker swarm unlock`")
+    if swarm.get("Error") or state == "error":
+        raise OperationError(f"{engine.name}: the swarm cannot be asked: {swarm.get('Error') or 'no leader'}")
+    if not swarm.get("ControlAvailable"):
+        managers = ", ".join(item["Addr"].rpartition(":")[0] for item in swarm.get("RemoteManagers") or [])
+        where = f" (managers: {managers})" if managers else ""
+        raise OperationError(f"{engine.name} is a worker: run this on a manager, or set DOCKER_HOST to one{where}")

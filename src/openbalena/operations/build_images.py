@@ -12,6 +12,7 @@ from openbalena.images import build as builder
 from openbalena.lab import base
 from openbalena.operations import deployment as deployments
 from openbalena.operations.built_images import in_registry
+from openbalena.operations.engines import default_engine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
 
@@ -58,7 +59,7 @@ class BuildResult:
 def build_images(options: BuildOptions, workspace: Workspace, reporter: Reporter) -> BuildResult:
     """Build what does not exist yet, then push it or copy it to the nodes. Raises OperationError if Docker fails."""
     deployment = deployments.load(workspace.project, lab=workspace.lab)
-    engine = engines.current(workspace.lab)
+    engine = default_engine(workspace.lab)
     planned = images.builds(deployment, lab=workspace.lab)
     # The stand-ins' base is in no registry: it is made of Debian packages on this machine.
     if workspace.lab and base.IMAGE in {build.base for build in planned}:

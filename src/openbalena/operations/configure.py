@@ -7,6 +7,7 @@ from pathlib import Path
 from openbalena import settings
 from openbalena.errors import OperationError, UsageError
 from openbalena.files import write_atomic
+from openbalena.operations.engines import installed_engine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.settings_lock import exclusive_lock
 from openbalena.operations.workspace import Workspace
@@ -102,7 +103,7 @@ def _prepare(options: ConfigureOptions, workspace: Workspace) -> _Prepared:
             f"{project.env_file}: DNS_TLD is not set: run ./open-balena.sh config --dns-tld my.example.com (your "
             "domain), or set the environment variable DNS_TLD"
         )
-    found = takeover.find(project, now, lab=workspace.lab)
+    found = takeover.find(project, now, lambda: installed_engine(workspace.lab))
     adopted = {name: value for name, value in found.tokens.items() if not now.get(name)}
     generated = tokens.missing({**now, **adopted})
     planned = plan(project, answers, {**generated, **adopted})

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from openbalena import settings
-from openbalena.cluster import engine as engines
 from openbalena.cluster import labels
 from openbalena.cluster import state as cluster_state
 from openbalena.cluster.state import Cluster
@@ -22,6 +21,7 @@ from openbalena.invocation import invocation, program
 from openbalena.lab import lifecycle, paths, state
 from openbalena.lab.host import require_root
 from openbalena.operations import deployment
+from openbalena.operations.engines import default_engine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
 from openbalena.project import Project
@@ -140,8 +140,8 @@ def _use_original_images(project: Project, reporter: Reporter) -> None:
     try:
         chosen = originals.bring(
             deployment.load(project, lab=False),
-            engines.current(lab=False),
-            list(engines.current(lab=True).nodes),
+            default_engine(lab=False),
+            list(default_engine(lab=True).nodes),
             reporter.progress,
         )
     except OperationError as error:
@@ -151,7 +151,7 @@ def _use_original_images(project: Project, reporter: Reporter) -> None:
 
 
 def _read_cluster(stack: str) -> Cluster:
-    with engines.current(lab=True).client() as client:
+    with default_engine(lab=True).client() as client:
         return cluster_state.read(client, stack)
 
 

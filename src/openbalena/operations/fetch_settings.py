@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from openbalena import settings
-from openbalena.cluster import engine as engines
 from openbalena.cluster import lock
+from openbalena.cluster.swarm import require_manager
 from openbalena.errors import OperationError
 from openbalena.operations import settings_sync
+from openbalena.operations.engines import default_engine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.settings_lock import exclusive_lock
 from openbalena.operations.workspace import Workspace
@@ -47,9 +48,9 @@ def fetch_settings(options: FetchSettingsOptions, workspace: Workspace, reporter
 
 def _download(options: FetchSettingsOptions, workspace: Workspace, reporter: Reporter) -> bytes:
     stack = settings.current(workspace.project)["STACK_NAME"]
-    engine = engines.current(workspace.lab)
+    engine = default_engine(workspace.lab)
     with engine.client() as client:
-        engines.require_manager(client, engine)
+        require_manager(client, engine)
         # Of two one-shot tasks of the same name the later replaces the other; and a deploy removes old settings.
         with lock.held(client, "config --from-cluster", options.take_over):
             reporter.progress(f"fetching the settings of {stack} from the swarm …")

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openbalena.cluster import engine as engines
 from openbalena.cluster import labels, state, swarm
 from openbalena.cluster.engine import Engine
 from openbalena.cluster.placement import DATA_LABEL, INGRESS_LABEL, ours
 from openbalena.cluster.state import Cluster
+from openbalena.cluster.swarm import require_manager
 from openbalena.errors import OperationError
 from openbalena.operations import deployment as deployments
+from openbalena.operations.engines import default_engine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
 from openbalena.storage import guard, record
@@ -41,7 +42,7 @@ def initialise_swarm(options: swarm.Options, workspace: Workspace, reporter: Rep
     Raises OperationError if the swarm was made with other options, or this engine is in one and not a manager.
     """
     stack, wanted = _required_labels(workspace, reporter)
-    engine = engines.current(workspace.lab)
+    engine = default_engine(workspace.lab)
     with engine.client() as client:
         created = _ensure_swarm(engine, client, options)
         cluster = state.read(client, "")
@@ -71,7 +72,7 @@ def _ensure_swarm(engine: Engine, client: Any, options: swarm.Options) -> bool:
     if found.get("LocalNodeState") == "inactive":
         swarm.init(engine, options)
         return True
-    engines.require_manager(client, engine)
+    require_manager(client, engine)
     if differences := swarm.differences(found, options):
         raise OperationError(
             f"{engine.name} is in a swarm whose {' and '.join(differences)}; Docker cannot change that later: "

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openbalena.errors import OperationError
+from openbalena.operations.machine import ensure_lab_base, load_machine
 from openbalena.operations.nfs_settings import confirm_database_on_nfs, write_nfs_settings
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
-from openbalena.standalone import build, deployment, on_nfs
+from openbalena.standalone import build, on_nfs
 from openbalena.standalone.deployment import Standalone
 from openbalena.storage import nfs
 
@@ -38,7 +39,7 @@ def set_up_nfs(options: NfsOptions, workspace: Workspace, reporter: Reporter) ->
     Raises UsageError for wrong settings, OperationError if the machine cannot use the export, the data of an existing
     volume would be hidden, or the user does not agree.
     """
-    standalone = deployment.load(workspace.project, lab=workspace.lab, extra=options.settings, nfs=False)
+    standalone = load_machine(workspace, options.settings, nfs=False)
     nfs.require_server(standalone.settings, "nfs-setup")
     volumes = nfs.chosen(standalone.settings, on_nfs.declared(standalone))
     confirm_database_on_nfs(volumes, reporter)
@@ -49,6 +50,7 @@ def set_up_nfs(options: NfsOptions, workspace: Workspace, reporter: Reporter) ->
 
 def _check_export(standalone: Standalone, volumes: tuple[str, ...], reporter: Reporter) -> None:
     values = standalone.settings
+    ensure_lab_base(standalone)
     image = build.one(standalone, reporter.progress)
     reporter.progress(f"mounting {values['NFS_HOST']}:{values['NFS_PATH']} …")
     if why := nfs.meaning(on_nfs.check(standalone, image, volumes, _TIMEOUT)):

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from openbalena.cluster.logs import cut
 from openbalena.errors import OperationError, UsageError
+from openbalena.operations.machine import load_machine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
 from openbalena.settings import Settings
-from openbalena.standalone import certificates, containers, deployment, health
+from openbalena.standalone import certificates, containers, health
 from openbalena.standalone.containers import Phase, Service
 from openbalena.standalone.deployment import Standalone
 from openbalena.standalone.report import not_healthy_text
@@ -93,13 +94,13 @@ class LogsOptions:
 
 def wait_for_services(options: WaitOptions, workspace: Workspace, reporter: Reporter) -> HealthyResult:
     """Wait until every service is healthy. Raises OperationError with the last log lines of those that are not."""
-    standalone = deployment.load(workspace.project, lab=workspace.lab)
+    standalone = load_machine(workspace)
     return wait_until_healthy(standalone, options.timeout, reporter)
 
 
 def stop_services(options: StopOptions, workspace: Workspace, reporter: Reporter) -> StopResult:
     """Stop services and keep their containers. Raises UsageError for a service that does not exist."""
-    standalone = deployment.load(workspace.project, lab=workspace.lab)
+    standalone = load_machine(workspace)
     require_services(standalone, options.services)
     run_compose(standalone, reporter, "stop", *options.services)
     return StopResult(standalone.name, options.services)
@@ -110,7 +111,7 @@ def restart_services(options: RestartOptions, workspace: Workspace, reporter: Re
 
     Raises UsageError for a service that does not exist, OperationError if one is not healthy in time.
     """
-    standalone = deployment.load(workspace.project, lab=workspace.lab)
+    standalone = load_machine(workspace)
     services = list(options.services)
     require_services(standalone, services)
     run_compose(standalone, reporter, "restart", *services)
@@ -122,7 +123,7 @@ def restart_services(options: RestartOptions, workspace: Workspace, reporter: Re
 
 def read_status(workspace: Workspace) -> StatusResult:
     """The state of every service, and of containers that should not be there."""
-    standalone = deployment.load(workspace.project, lab=workspace.lab)
+    standalone = load_machine(workspace)
     with standalone.engine.client() as client:
         known = containers.read(client, standalone.name)
     return StatusResult(
@@ -135,7 +136,7 @@ def read_status(workspace: Workspace) -> StatusResult:
 
 def stream_logs(options: LogsOptions, workspace: Workspace, reporter: Reporter) -> Iterator[str]:
     """The services' log lines, each with its service. Raises UsageError for a service that does not exist."""
-    standalone = deployment.load(workspace.project, lab=workspace.lab)
+    standalone = load_machine(workspace)
     require_services(standalone, options.services)
     words = ["logs", "--no-color", "--timestamps", "--tail", str(options.tail)]
     words += ["--since", options.since] if options.since else []

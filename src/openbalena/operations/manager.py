@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from openbalena.cluster import engine as engines
 from openbalena.cluster.engine import Engine
+from openbalena.cluster.swarm import require_manager
+from openbalena.operations.engines import default_engine
 from openbalena.operations.workspace import Workspace
 
 
@@ -15,7 +16,7 @@ def manager_client(workspace: Workspace) -> Iterator[tuple[Engine, Any]]:
 
     Raises OperationError unless the engine is a manager of a swarm that has a leader.
     """
-    engine = engines.current(workspace.lab)
+    engine = default_engine(workspace.lab)
     with engine.client() as client:
-        engines.require_manager(client, engine)
+        require_manager(client, engine)
         yield engine, client

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from openbalena import settings
 from openbalena.cluster import acme, again, carried, certificate, deploy, lock, one_service, state
-from openbalena.cluster import engine as engines
+from openbalena.cluster.swarm import require_manager
 from openbalena.errors import OperationError
 from openbalena.operations import settings_sync
 from openbalena.operations.endpoints import Endpoints, cluster_endpoints, machine_endpoints, warn_of_unreachable
+from openbalena.operations.engines import default_engine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.served_certificate import served_certificate
 from openbalena.operations.settings_lock import exclusive_lock
@@ -60,9 +61,9 @@ def sync_certificate(
         values = settings.configured(workspace.project)
         if machine := served_certificate(workspace, values, reporter):
             return _check_machine(machine, workspace, values, reporter)
-        engine = engines.current(workspace.lab)
+        engine = default_engine(workspace.lab)
         with engine.client() as client:
-            engines.require_manager(client, engine)
+            require_manager(client, engine)
             sync = _ClusterSync(engine, client, values, workspace, options, reporter)
             with lock.held(client, "pki sync", options.take_over):
                 changed = sync.bring()

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openbalena.errors import OperationError
+from openbalena.operations.machine import load_machine
 from openbalena.operations.machine_services import run_compose
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
-from openbalena.standalone import deployment, remains
+from openbalena.standalone import remains
 
 
 @dataclass(frozen=True)
@@ -20,14 +21,14 @@ class DestroyResult:
 
 def remove_containers(workspace: Workspace, reporter: Reporter) -> str:
     """Remove containers and networks and keep the volumes; returns the Compose project's name."""
-    standalone = deployment.load(workspace.project, lab=workspace.lab)
+    standalone = load_machine(workspace)
     run_compose(standalone, reporter, "--profile", "*", "down", "--remove-orphans")
     return standalone.name
 
 
 def destroy(workspace: Workspace, reporter: Reporter) -> DestroyResult:
     """Remove containers, networks and volumes, if the user agrees. Raises OperationError otherwise."""
-    standalone = deployment.load(workspace.project, lab=workspace.lab)
+    standalone = load_machine(workspace)
     found = remains.volumes(standalone)
     for name in found:
         reporter.progress(f"  volume {name}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from openbalena import settings
 from openbalena.errors import OperationError, UsageError
+from openbalena.operations.engines import default_engine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.settings_lock import exclusive_lock
 from openbalena.operations.workspace import Workspace
@@ -90,12 +91,12 @@ def rotate_ca(options: RotateCaOptions, workspace: Workspace, reporter: Reporter
 
 
 def _advance(options: RotateCaOptions, workspace: Workspace, reporter: Reporter, values: Settings) -> RotateCaResult:
-    from openbalena.cluster import engine, lock
+    from openbalena.cluster import lock
     from openbalena.secrets import replace
     from openbalena.secrets.phases import Phase, phase
 
     directory = Path(values["PKI_DIR"])
-    with engine.current(workspace.lab).client() as client:
+    with default_engine(workspace.lab).client() as client:
         cluster = _require_deployed(client, workspace, values)
         now = phase(directory)
         if options.back and now is not Phase.DROPPED:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from openbalena import settings
-from openbalena.cluster import engine as engines
 from openbalena.cluster.engine import Engine
 from openbalena.errors import OperationError, UsageError
 from openbalena.operations import deployment
+from openbalena.operations.engines import default_engine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.settings_lock import exclusive_lock
 from openbalena.operations.workspace import Workspace
@@ -90,7 +90,7 @@ def replace_database_login(project: Project, settings: Settings, *, lab: bool, t
     if settings.sources.get(_DB_VARIABLE, "").startswith("environment variable "):
         raise UsageError("environment variable DB_PASSWORD: expected it to be unset: the new password is a random one")
     following = database.successor(database.in_use(settings), tokens.new_value(project, _DB_VARIABLE))
-    engine = engines.current(lab)
+    engine = default_engine(lab)
     with engine.client() as client:
         now = database.in_use(settings) or IMAGES
         command = _open_in_cluster(engine, client, project, settings, now, following, take_over) or _open_on_machine(

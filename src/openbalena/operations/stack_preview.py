@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from openbalena import images
-from openbalena.cluster import engine as engines
 from openbalena.cluster import state
 from openbalena.cluster.engine import Engine
 from openbalena.errors import OperationError
@@ -17,6 +16,7 @@ from openbalena.images import build as builder
 from openbalena.operations import deployment as deployments
 from openbalena.operations.built_images import in_registry, swarm_settings
 from openbalena.operations.deployment import Deployment
+from openbalena.operations.engines import default_engine
 from openbalena.operations.workspace import Workspace
 from openbalena.storage import nfs
 
@@ -70,7 +70,7 @@ def preview_stack(options: PreviewOptions, workspace: Workspace) -> StackPreview
     of_swarm: dict[str, str] = {}
     engine, reason = None, "The engine has not built it yet: run ./open-balena.sh swarm-build"
     try:
-        current = engines.current(workspace.lab)
+        current = default_engine(workspace.lab)
         tags, of_swarm = (
             _available_tags(current, builds, pushed=pushed),
             _swarm_settings(current, deployment.settings["STACK_NAME"]),

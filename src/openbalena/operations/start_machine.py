@@ -7,6 +7,7 @@ from pathlib import Path
 
 from openbalena import settings
 from openbalena.operations.acme_certificate import fetch_certificate
+from openbalena.operations.machine import ensure_lab_base, load_machine
 from openbalena.operations.machine_services import READY_TIMEOUT, HealthyResult, wait_until_healthy
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
@@ -17,7 +18,6 @@ from openbalena.standalone import (
     build,
     certificates,
     database,
-    deployment,
     on_nfs,
     ports,
     remains,
@@ -62,7 +62,7 @@ def start_machine(options: StartOptions, workspace: Workspace, reporter: Reporte
     OperationError if the machine cannot run them, or a service is not healthy in time.
     """
     _require_certificates(workspace)
-    standalone = deployment.load(workspace.project, lab=workspace.lab)
+    standalone = load_machine(workspace)
     settings.require_intact(standalone.settings, cluster=False)
     for warning in standalone.settings.warnings:
         reporter.warn(warning)
@@ -102,6 +102,7 @@ def _build(standalone: Standalone, reporter: Reporter, *, pull: bool) -> Standal
         reporter.progress("pulling newer images")
         for line in standalone.stream("pull", "--ignore-buildable", "--quiet", limit=_COMPOSE_TIMEOUT):
             reporter.progress(line)
+    ensure_lab_base(standalone)
     return build.ensure(standalone, reporter.progress, pull=pull)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from openbalena import settings, verify
 from openbalena.errors import UsageError
 from openbalena.files import read
+from openbalena.operations.engines import default_engine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
 from openbalena.secrets import expiry
@@ -83,9 +84,9 @@ def public_addresses(workspace: Workspace, host: str) -> tuple[str, ...]:
 def _lab_addresses(stack: str) -> tuple[str, ...]:
     """The ingress nodes, or without a stack the one node that docker compose acts on."""
     from openbalena import lab
-    from openbalena.cluster import engine, labels, state
+    from openbalena.cluster import labels, state
 
-    with engine.current(lab=True).client() as client:
+    with default_engine(lab=True).client() as client:
         cluster = state.read(client, stack)
     if cluster.services:
         return tuple(node.address for node in labels.holders(cluster.nodes, "openbalena.ingress"))

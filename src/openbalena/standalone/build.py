@@ -20,11 +20,7 @@ def ensure(standalone: Standalone, report: Callable[[str], None], *, pull: bool 
     """
     engine = standalone.engine
     planned = plan(standalone)
-    if standalone.lab:
-        from openbalena.lab import base
-
-        base.ensure(engine)
-    elif pull:
+    if pull and not standalone.lab:
         for name in sorted({what.base for what in planned if what.base}):
             report(f"pulling {name}")
             engine.docker("pull", "--quiet", name, timeout=_OTHERS)

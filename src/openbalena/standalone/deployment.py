@@ -70,8 +70,10 @@ class Standalone:
             raise OperationError("\n  ".join([f"`docker compose {args[0]}` failed:", *said])) from None
 
 
-def load(project: Project, *, lab: bool, extra: Mapping[str, str] | None = None, nfs: bool = True) -> Standalone:
-    """Read the deployment in `project` and find its engine.
+def load(
+    project: Project, engine: Engine, *, lab: bool, extra: Mapping[str, str] | None = None, nfs: bool = True
+) -> Standalone:
+    """Read the deployment in `project`, which runs on `engine`.
 
     `extra` are settings that win over `.env` and environment. Without `nfs` the definitions are those of a machine
     without an NFS server, whatever the settings say.
@@ -89,7 +91,6 @@ def load(project: Project, *, lab: bool, extra: Mapping[str, str] | None = None,
     # `.env` says nothing of where the engine is: Compose would act on another one than was looked at.
     for word in engines.WHERE:
         environment.pop(word, None)
-    engine = engines.current(lab)
     engine = replace(engine, environment={**engine.environment, **environment})
     _require_plugin(engine)
     return Standalone(project, values, definitions, engine, name(project, values, definitions), lab, tuple(files))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from openbalena.cluster import engine as engines
+from openbalena.cluster.engine import Engine
 from openbalena.project import Project
 from openbalena.secrets.expiry import Held, held_in
 from openbalena.secrets.keys import certificate_pem, certificates_in
@@ -39,14 +39,11 @@ class Served:
         return "/public/" in self.target
 
 
-def find(project: Project, settings: Settings, *, lab: bool) -> Served | None:
-    """What HAProxy of the deployment on one machine reads; None where none runs, as where there is no Docker.
+def find(project: Project, settings: Settings, engine: Engine) -> Served | None:
+    """What HAProxy of the deployment on one machine reads; None where none runs.
 
     Raises OperationError where the engine cannot be asked, UsageError where the file is damaged.
     """
-    engine = engines.installed(lab)
-    if engine is None:
-        return None
     project_name = name(project, settings)
     with engine.client() as client:
         running = (each for each in read(client, project_name) if each.state == "running")

@@ -10,11 +10,12 @@ import hashlib
 import json
 import posixpath
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from openbalena.cluster.engine import Engine
 from openbalena.errors import OperationError, UsageError
 from openbalena.files import private_directory, write_atomic
 from openbalena.project import Project
@@ -52,17 +53,16 @@ class Found:
     deployed: Mapping[str, str] = field(default_factory=dict)
 
 
-def find(project: Project, settings: Settings, *, lab: bool) -> Found:
+def find(project: Project, settings: Settings, installed_engine: Callable[[], Engine | None]) -> Found:
     """Look into the volumes; nothing is found where there is no Docker at all.
 
     Raises UsageError where they belong to another domain, and OperationError where an engine, or one of them, cannot be
     looked at while something is missing that they may hold: it would be made anew, and devices know the old.
     """
-    from openbalena.cluster import engine as engines
 
     found = name(project, settings)
     try:
-        engine = engines.installed(lab)
+        engine = installed_engine()
         if engine is None:
             return Found(found)
         with engine.client() as client:

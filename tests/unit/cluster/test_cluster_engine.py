@@ -13,7 +13,8 @@ import docker
 import pytest
 
 from openbalena.cluster import lock, logs
-from openbalena.cluster.engine import Engine, reach, require_manager
+from openbalena.cluster.engine import Engine, reach
+from openbalena.cluster.swarm import require_manager
 from openbalena.errors import OperationError
 
 # As `docker service logs --timestamps` begins a line.

@@ -44,7 +44,9 @@ def test_the_docs_list_them_all_and_no_others(made: Path, tmp_path: Path, monkey
             (tmp_path / ".env").write_text(envfile.new({**chosen, **tokens.missing(chosen)}))
             found |= in_environments(Project(directory=tmp_path))
     listed = set()
-    section = (ROOT / "docs" / "certificates.md").read_text().partition("Secrets visible in `docker service inspect`")[2]
+    section = (
+        (ROOT / "docs" / "certificates.md").read_text().partition("Secrets visible in `docker service inspect`")[2]
+    )
     for services, names in re.findall(r"^\| ([\w, -]+) \| (`.*`) \|$", section, re.MULTILINE):
         listed |= {(service, name) for service in services.split(", ") for name in re.findall(r"`(\w+)`", names)}
     assert found == listed

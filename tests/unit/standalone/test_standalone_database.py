@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from openbalena import polling
 from openbalena.errors import OperationError
 from openbalena.standalone import database
 
@@ -30,7 +31,7 @@ def engine_without_containers() -> Iterator[Any]:
 
 
 def test_waiting_for_the_database_is_reported_every_five_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "time", Clock())
+    monkeypatch.setattr(polling, "time", Clock())
     started: list[tuple[str, ...]] = []
     standalone: Any = SimpleNamespace(
         name="openbalena",
@@ -41,4 +42,4 @@ def test_waiting_for_the_database_is_reported_every_five_seconds(monkeypatch: py
     with pytest.raises(OperationError, match="db did not answer within 120 s: see ./open-balena.sh logs db"):
         database.start(standalone, reports.append)
     assert len(started) == 1 and started[0][-2:] == ("--no-deps", "db")
-    assert reports == [f"waiting for db, {seconds} s of at most 120" for seconds in range(5, 120, 5)]
+    assert reports == [f"waiting for db: {seconds} s so far" for seconds in range(5, 120, 5)]

@@ -7,6 +7,7 @@ import pytest
 from openbalena import compose, settings
 from openbalena.cluster.engine import Engine
 from openbalena.errors import OperationError, UsageError
+from openbalena.operations.engines import default_engine
 from openbalena.project import ROOT, Project
 from openbalena.secrets import pki, tokens
 from openbalena.standalone import deployment, takeover
@@ -175,8 +176,8 @@ def test_compose_acts_on_the_engine_that_is_looked_at_whatever_env_says(
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     # Asks the engine.
     monkeypatch.setattr(deployment, "_require_plugin", lambda engine: None)
-    engine = deployment.load(Project(directory=tmp_path), lab=False).engine
+    engine = deployment.load(Project(directory=tmp_path), default_engine(False), lab=False).engine
     assert engine.environment["OWN"] == "1" and "DOCKER_HOST" not in engine.process_environment()
     monkeypatch.setenv("DOCKER_HOST", "unix:///run/mine.sock")
-    engine = deployment.load(Project(directory=tmp_path), lab=False).engine
+    engine = deployment.load(Project(directory=tmp_path), default_engine(False), lab=False).engine
     assert engine.process_environment()["DOCKER_HOST"] == "unix:///run/mine.sock"

@@ -12,8 +12,9 @@ import pytest
 from small_engine import SmallEngine, archive, small_engine
 
 from openbalena import dotenv
-from openbalena.cluster.engine import Engine, installed
+from openbalena.cluster.engine import Engine
 from openbalena.errors import OperationError
+from openbalena.operations.engines import installed_engine
 from openbalena.secrets import pki, tokens
 from openbalena.settings.variables import variables
 from openbalena.standalone import takeover, volumes
@@ -125,22 +126,22 @@ def test_without_docker_there_is_nothing_to_look_at(tmp_path: Path, monkeypatch:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     socket, data = tmp_path / "docker.sock", tmp_path / "docker"
-    monkeypatch.setattr("openbalena.cluster.engine._SOCKET", socket)
-    monkeypatch.setattr("openbalena.cluster.engine._DATA", data)
-    assert installed(lab=False) is None
+    monkeypatch.setattr("openbalena.operations.engines._SOCKET", socket)
+    monkeypatch.setattr("openbalena.operations.engines._DATA", data)
+    assert installed_engine(lab=False) is None
     data.mkdir()  # the engine is stopped
-    assert installed(lab=False) == Engine(host=f"unix://{socket}")
+    assert installed_engine(lab=False) == Engine(host=f"unix://{socket}")
     program = tmp_path / "docker-cli"
     program.write_text("#!/bin/sh\necho default\n")
     program.chmod(0o755)
     data.rmdir()
     program.rename(data)
-    monkeypatch.setattr("openbalena.cluster.engine._DATA", tmp_path / "nothing")
-    assert installed(lab=False) is None
+    monkeypatch.setattr("openbalena.operations.engines._DATA", tmp_path / "nothing")
+    assert installed_engine(lab=False) is None
     data.write_text("#!/bin/sh\necho rootless\n")
-    assert installed(lab=False) == Engine()
+    assert installed_engine(lab=False) == Engine()
     monkeypatch.setenv("DOCKER_HOST", "ssh://somewhere")
-    assert installed(lab=False) == Engine()
+    assert installed_engine(lab=False) == Engine()
 
 
 @pytest.fixture
