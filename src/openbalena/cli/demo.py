@@ -43,8 +43,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     workspace = prepare_demo()
     ours = replace(context, project=workspace.project, lab=True)
 
-    def run_command(name: str, words: Sequence[str], quiet: bool) -> int:
-        return call_command(BY_NAME[name], words, replace(ours, console=_Quiet()) if quiet else ours)
+    def run_command(name: str, arguments: Sequence[str], quiet: bool) -> int:
+        return call_command(BY_NAME[name], arguments, replace(ours, console=_Quiet()) if quiet else ours)
 
     reporter, steps = ConsoleReporter(ours), Steps(context.console.say, run_command)
     signal.signal(signal.SIGTERM, _interrupt)

@@ -1,4 +1,4 @@
-"""From a command's name and words to its module: parsing its options, and running it."""
+"""From a command's name and arguments to its module: parsing its options, and running it."""
 
 import argparse
 import importlib
@@ -16,16 +16,16 @@ EPILOG = f"--lab and {DIRECTORY_OPTION} DIR are valid for every command: {PROGRA
 
 
 class _Actions(argparse._SubParsersAction):  # type: ignore[type-arg]
-    def add_parser(self, name: str, **words: Any) -> Any:
-        text = words["help"]
-        return super().add_parser(name, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG, **words)
+    def add_parser(self, name: str, **options: Any) -> Any:
+        text = options["help"]
+        return super().add_parser(name, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG, **options)
 
 
 class Parser(argparse.ArgumentParser):
     """argparse, with its errors as UsageError, and each action's line of help as the description in its own help."""
 
-    def __init__(self, *args: Any, **words: Any) -> None:
-        super().__init__(*args, **words)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self.register("action", "parsers", _Actions)
 
     def error(self, message: str) -> NoReturn:
@@ -47,9 +47,9 @@ def run_command(command: Command, args: argparse.Namespace, context: Context) ->
     return int(_entry_point(_load_module(command), "run", command)(args, context))
 
 
-def call_command(command: Command, words: Sequence[str], context: Context) -> int:
-    """As `run_command`, with the options in `words`. Raises UsageError if they are invalid."""
-    return run_command(command, command_parser(command).parse_args(words), context)
+def call_command(command: Command, arguments: Sequence[str], context: Context) -> int:
+    """As `run_command`, with the options in `arguments`. Raises UsageError if they are invalid."""
+    return run_command(command, command_parser(command).parse_args(arguments), context)
 
 
 def _load_module(command: Command) -> ModuleType:

@@ -10,7 +10,7 @@ from openbalena.cli.reporter import ConsoleReporter
 
 
 def configure(_: argparse.ArgumentParser) -> None:
-    """`lint` has no options of its own."""
+    """`lint` has no options."""
 
 
 def run(_: argparse.Namespace, context: Context) -> int:

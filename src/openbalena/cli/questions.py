@@ -11,7 +11,7 @@ from openbalena.settings.variables import Variable, variables
 
 
 def at_terminal() -> bool:
-    """Whether somebody can be asked: replies come from stdin, questions go to stderr."""
+    """Whether a user can answer: replies come from stdin, questions go to stderr."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 

@@ -53,7 +53,7 @@ class DemoResult:
 class Steps:
     """Reports each step with the seconds since the start, and runs commands as the user would.
 
-    `run_command` takes a command's name, its words, and whether to print only progress and warnings: what a command
+    `run_command` takes a command's name, its arguments, and whether to print only progress and warnings: what a command
     advises next is not what comes next here, and a join token is not for everybody who reads the output.
     """
 
@@ -69,10 +69,10 @@ class Steps:
         self.announce(f"{text} …")
         yield
 
-    def command(self, text: str, name: str, *words: str, quiet: bool = False) -> None:
+    def command(self, text: str, name: str, *arguments: str, quiet: bool = False) -> None:
         """A step that is one command. Raises OperationError if its exit code is not 0."""
-        with self.step(f"{text} ({' '.join([name, *words])})"):
-            if self.run_command(name, words, quiet):
+        with self.step(f"{text} ({' '.join([name, *arguments])})"):
+            if self.run_command(name, arguments, quiet):
                 raise OperationError(f"{name} failed")
 
     def announce(self, text: str) -> None:
@@ -94,7 +94,7 @@ def prepare_demo() -> Workspace:
 
 def deploy_demo(options: DemoOptions, workspace: Workspace, reporter: Reporter, steps: Steps) -> DemoResult:
     """Start the lab, deploy on it, and verify the deployment. Raises OpenBalenaError for a step that fails."""
-    with steps.step("Starting three Docker Engines, each in a network of its own"):
+    with steps.step("Starting three Docker Engines, each in its own network"):
         lifecycle.up()
     steps.command("Writing settings, tokens and certificates", "config", "--dns-tld", DNS_TLD, "--yes", quiet=True)
     if options.real_images:
@@ -135,7 +135,7 @@ def end_demo(workspace: Workspace, reporter: Reporter, steps: Steps, *, keep: bo
 def _use_original_images(project: Project, reporter: Reporter) -> None:
     """Copy openBalena's own images to the lab, and name them in the demo's settings.
 
-    This machine's Docker pulls them: the lab's nodes have no way out. Raises OperationError if it cannot.
+    This machine's Docker pulls them: the lab's nodes have no outbound access. Raises OperationError if it cannot.
     """
     try:
         chosen = originals.bring(

@@ -1,7 +1,7 @@
 """The internal database's login on one machine: the owner makes and closes roles from within the container.
 
 The server trusts its socket there (docker-library/postgres, docker-entrypoint.sh, pg_setup_hba_conf), so that a
-database which is older than the settings needs nothing but the next `up`.
+database which is older than the settings needs only the next `up`.
 """
 
 from __future__ import annotations
