@@ -6,10 +6,9 @@ from pathlib import Path
 
 from openbalena import settings
 from openbalena.cluster import lock
-from openbalena.cluster.swarm import require_manager
 from openbalena.errors import OperationError
 from openbalena.operations import settings_sync
-from openbalena.operations.engines import default_engine
+from openbalena.operations.manager import manager_client
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.settings_lock import exclusive_lock
 from openbalena.operations.workspace import Workspace
@@ -48,13 +47,11 @@ def fetch_settings(options: FetchSettingsOptions, workspace: Workspace, reporter
 
 def _download(options: FetchSettingsOptions, workspace: Workspace, reporter: Reporter) -> bytes:
     stack = settings.current(workspace.project)["STACK_NAME"]
-    engine = default_engine(workspace.lab)
-    with engine.client() as client:
-        require_manager(client, engine)
-        # Of two one-shot tasks of the same name the later replaces the other; and a deploy removes old settings.
-        with lock.held(client, "config --from-cluster", options.take_over):
-            reporter.progress(f"fetching the settings of {stack} from the swarm …")
-            return settings_sync.fetch(engine, client, stack)
+    purpose = "config --from-cluster"
+    # Of two one-shot tasks with the same name the later one replaces the other; and a deploy removes old settings.
+    with manager_client(workspace) as (engine, client), lock.held(client, purpose, options.take_over):
+        reporter.progress(f"fetching the settings of {stack} from the swarm …")
+        return settings_sync.fetch(engine, client, stack)
 
 
 def _restore(archive: bytes, project: Project, existing: list[Path], suffix: str) -> tuple[str, ...]:

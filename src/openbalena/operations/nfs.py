@@ -1,6 +1,6 @@
 """swarm-nfs-setup: puts the stack's volumes on an NFS server, after every node has shown that it can use the export."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,13 @@ from openbalena.cluster import demand, job, lock, state
 from openbalena.cluster.engine import Engine
 from openbalena.cluster.state import Cluster
 from openbalena.errors import OperationError
-from openbalena.files import write_atomic
 from openbalena.operations import deployment as deployments
 from openbalena.operations.built_images import with_built_images
 from openbalena.operations.deployment import Deployment
 from openbalena.operations.manager import manager_client
+from openbalena.operations.nfs_settings import confirm_database_on_nfs, write_nfs_settings
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
-from openbalena.project import Project
-from openbalena.settings.plan import plan
 from openbalena.stack.emit import dump
 from openbalena.storage import guard, nfs, record
 
@@ -74,27 +72,6 @@ def set_up_swarm_nfs(options: SwarmNfsOptions, workspace: Workspace, reporter: R
         text = _HEAD + dump({"volumes": nfs.volumes(deployment.settings, volumes)})
         write_nfs_settings(project, result.file, text, options.settings)
     return result
-
-
-def confirm_database_on_nfs(volumes: Collection[str], reporter: Reporter) -> None:
-    """Ask before the database is put on NFS; raises OperationError unless the user agrees."""
-    if "db-data" in volumes and not reporter.confirm(
-        "The database is slower on NFS, and no safer: two servers on one directory destroy it, so it remains pinned to "
-        "one machine. Put db-data there? (NFS_VOLUMES chooses the volumes)"
-    ):
-        raise OperationError("nothing was changed: name the volumes for NFS with --nfs-volumes")
-
-
-def write_nfs_settings(project: Project, file: Path, text: str, settings: Mapping[str, str]) -> None:
-    """Write `text`, which puts volumes on the server, to `file`, and `settings` to `.env`.
-
-    Raises OperationError if one of them cannot be written.
-    """
-    try:
-        write_atomic(file, text)
-        write_atomic(project.env_file.resolve(), plan(project, settings, {}).text, 0o600)
-    except OSError as error:
-        raise OperationError(f"{error.filename}: cannot be written: {error.strerror}") from None
 
 
 def _check(

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from openbalena import settings
 from openbalena.cluster import acme, again, carried, certificate, deploy, lock, one_service, state
-from openbalena.cluster.swarm import require_manager
 from openbalena.errors import OperationError
 from openbalena.operations import settings_sync
 from openbalena.operations.endpoints import Endpoints, cluster_endpoints, machine_endpoints, warn_of_unreachable
-from openbalena.operations.engines import default_engine
+from openbalena.operations.manager import manager_client
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.served_certificate import served_certificate
 from openbalena.operations.settings_lock import exclusive_lock
@@ -61,9 +60,7 @@ def sync_certificate(
         values = settings.configured(workspace.project)
         if machine := served_certificate(workspace, values, reporter):
             return _check_machine(machine, workspace, values, reporter)
-        engine = default_engine(workspace.lab)
-        with engine.client() as client:
-            require_manager(client, engine)
+        with manager_client(workspace) as (engine, client):
             sync = _ClusterSync(engine, client, values, workspace, options, reporter)
             with lock.held(client, "pki sync", options.take_over):
                 changed = sync.bring()

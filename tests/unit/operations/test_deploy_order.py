@@ -175,8 +175,8 @@ def test_a_service_with_data_is_removed_after_a_question_alone(
 def test_a_previous_token_is_removed_by_a_second_deploy_once_the_first_has_converged(
     wait: bool, rollouts_made: int, steps: Steps, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tokens = iter([["REDIS_PASSWORD"]])
-    monkeypatch.setattr(deploys.rotate, "complete", lambda project: next(tokens))
+    rotated = iter([["REDIS_PASSWORD"]])
+    monkeypatch.setattr(deploys.tokens, "complete", lambda project: next(rotated))
     listener = Listener()
     deploy(DeployOptions(timeout=1, wait=wait), workspace, listener)
     assert steps == (CHECKS + CHANGES) * rollouts_made
