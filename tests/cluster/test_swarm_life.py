@@ -87,12 +87,12 @@ def test_the_same_again_replaces_no_task_and_a_plain_network_stays(small: Small)
         shown = small.run("swarm-up", "--dry-run")
     finally:
         small.settings(SWARM_ENCRYPTED="false")
-    stays = "SWARM_ENCRYPTED is true, and of the deployment that runs these overlay networks are plain: small_default."
+    stays = "these overlay networks of the running deployment are unencrypted: small_default."
     assert result.code == 0 and stays in result.err and stays in words.err, result
     assert tasks(small, "web") == before
     assert found["networks"] == [{"name": "small_default", "encrypted": False}]
     assert any(warning.startswith(stays) for warning in found["warnings"])
-    assert "plain between the nodes: small_default (to encrypt them" in words.out
+    assert "not encrypted between nodes: small_default (to encrypt them" in words.out
     assert max(map(len, words.out.splitlines())) <= 100
     assert shown.code == 0 and "encrypted" not in shown.out
 

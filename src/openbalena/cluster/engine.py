@@ -1,4 +1,4 @@
-"""The Docker Engine that commands talk to: its command line and its API, each call with a time limit."""
+"""The Docker Engine: its command line and its API, each call with a time limit."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from openbalena.cluster.bridge import bridge
 from openbalena.cluster.sequence import in_sequence
 from openbalena.errors import OperationError
 
-# Seconds. What only asks answers in well under a second; the bound is there for an engine that hangs.
+# Seconds. Queries take well under a second; the limit is for an engine that hangs.
 ASK = 60
-# By these the docker command line finds its engine.
+# The variables by which the docker command line finds its engine.
 WHERE = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 _CONNECT = 20  # ssh's own limit for a host that does not answer is longer
 
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine as the docker command line finds it, or the one at `host`.
+    """An engine as the docker command line finds it, or the one at `host` or in the Docker `context`.
 
-    `name` is what messages call it. `nodes` are engines of the same swarm that can be reached directly (the lab's, or
-    what --node names); `environment` is added to every call's own. `advice` is what to do where it cannot be reached.
+    `name` is its name in messages. `nodes` are engines of the same swarm that can be reached directly (those of the
+    lab, or of --node); `environment` is added to the environment of each docker process. `advice` is what to do if the
+    engine cannot be reached.
     """
 
     name: str = "this machine's Docker"
@@ -41,18 +42,18 @@ class Engine:
     )
 
     def command(self, *args: str) -> list[str]:
-        """The command line for `docker ARGS`; raises OperationError where there is no docker command."""
+        """The command line for `docker ARGS`; raises OperationError if docker is not installed."""
         program = shutil.which(self.cli)
         if program is None:
             raise OperationError(
-                f"{self.cli}: no such program. Install the Docker CLI (https://docs.docker.com/engine/install/), "
-                "or use the local cluster: ./open-balena.sh lab up, then --lab"
+                f"{self.cli}: command not found. Install the Docker CLI (https://docs.docker.com/engine/install/), "
+                "or use the lab: ./open-balena.sh lab up, then --lab"
             )
-        where = ["--host", self.host] if self.host else ["--context", self.context] if self.context else []
-        return [program, *where, *args]
+        options = ["--host", self.host] if self.host else ["--context", self.context] if self.context else []
+        return [program, *options, *args]
 
     def process_environment(self, env: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The environment of a docker process; a host or context of ours must not meet the user's."""
+        """The environment of a docker process, without the user's host and context if this engine has its own."""
         inherited = dict(os.environ)
         if self.host or self.context:
             for name in WHERE:
@@ -60,10 +61,10 @@ class Engine:
         return {**inherited, **self.environment, **(env or {})}
 
     def docker(self, *args: str, env: Mapping[str, str] | None = None, timeout: float = ASK) -> str:
-        """What `docker ARGS` prints; `env` reaches the process alone. `timeout` is in seconds.
+        """The output of `docker ARGS`; `env` is added to the process's environment. `timeout` is in seconds.
 
-        Raises OperationError with the command's own words when it fails, and when it does not end in time. It may be
-        given again (in_sequence), so what it hands over is the same then.
+        Raises OperationError with the command's error if it fails, or if it does not end in time. The command may be
+        run again with the same arguments (see in_sequence).
         """
         return in_sequence(lambda: self._docker(args, env, timeout))
 
@@ -80,45 +81,45 @@ class Engine:
             )
         except subprocess.TimeoutExpired:
             raise OperationError(
-                f"`docker {' '.join(args[:2])}` at {self.name} gave no answer within {timeout:g} s"
+                f"`docker {' '.join(args[:2])}` at {self.name} did not finish within {timeout:g} s"
             ) from None
         if done.returncode:
-            words = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
-            raise OperationError(f"`docker {' '.join(args[:2])}` at {self.name}: {words}")
+            error = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
+            raise OperationError(f"`docker {' '.join(args[:2])}` at {self.name}: {error}")
         return done.stdout
 
     @contextmanager
     def client(self, timeout: float = ASK) -> Iterator[Any]:
-        """A docker.DockerClient, closed at the end; the Engine's refusals come out as OperationError.
+        """A docker.DockerClient, closed at the end; errors of the Engine are raised as OperationError.
 
-        `timeout` (seconds) bounds each answer. Raises OperationError where the engine cannot be reached.
+        `timeout` (seconds) limits each request. Raises OperationError if the engine cannot be reached.
         """
         import docker
         import requests
 
-        with self._url() as (url, words):
+        with self._url() as (url, stderr):
             try:
                 connection = docker.DockerClient(base_url=url, timeout=_CONNECT, version="auto")
             except (docker.errors.DockerException, requests.RequestException, OSError) as error:
-                raise OperationError(self._unreachable(words() or _reason(error, url))) from error
+                raise OperationError(self._unreachable(stderr() or _reason(error, url))) from error
             # requests takes fractions of a second; the stubs say int.
             connection.api.timeout = timeout  # type: ignore[assignment]
-            # What the caller itself does with files and pipes is not the engine's failure: no OSError here.
+            # OSError is not caught: it comes from the caller's own work with files and pipes.
             try:
                 yield connection
             except docker.errors.APIError as error:
-                raise OperationError(f"{self.name} refused: {error.explanation or error}") from error
+                raise OperationError(f"{self.name}: {error.explanation or error}") from error
             except (docker.errors.DockerException, requests.RequestException) as error:
-                raise OperationError(self._unreachable(words() or _reason(error, url))) from error
+                raise OperationError(self._unreachable(stderr() or _reason(error, url))) from error
             finally:
                 connection.close()
 
     @contextmanager
     def _url(self) -> Iterator[tuple[str, Callable[[], str]]]:
-        """Where the SDK reaches the engine the command line would talk to, and what was said when it did not."""
+        """The URL at which the SDK reaches the command line's engine, and a function that returns the error output."""
         host = self.host or ("" if self.context else os.environ.get("DOCKER_HOST", ""))
         if not host:
-            # The command line knows DOCKER_CONTEXT and the current context.
+            # The command line evaluates DOCKER_CONTEXT and the current context.
             name = [self.context] if self.context else []
             template = ["--format", "{{.Endpoints.docker.Host}}"]
             host = Engine(self.name, self.cli).docker("context", "inspect", *template, *name).strip()
@@ -128,26 +129,26 @@ class Engine:
         with bridge(self.command("system", "dial-stdio"), self.process_environment()) as opened:
             yield f"unix://{opened.path}", opened.words
 
-    def _unreachable(self, words: str) -> str:
-        if "ermission denied" in words and "publickey" not in words:
-            return f"{self.name}: no permission for the Docker socket: run as root, or as a member of the group docker"
-        return f"{self.name} cannot be reached ({words}): {self.advice}"
+    def _unreachable(self, reason: str) -> str:
+        if "ermission denied" in reason and "publickey" not in reason:
+            return f"{self.name}: no permission for the Docker socket: run as root or as a member of the group docker"
+        return f"{self.name} cannot be reached ({reason}): {self.advice}"
 
 
 def _reason(error: BaseException, url: str) -> str:
-    """The operating system's own words where they lie beneath what the SDK made of them."""
-    said, beneath = str(error), error.__cause__ or error.__context__
-    while beneath is not None:
-        if isinstance(beneath, OSError) and beneath.strerror:
-            said = f"{url}: {beneath.strerror}"
-        beneath = beneath.__cause__ or beneath.__context__
-    return said
+    """The operating system's error if the SDK's exception was caused by one, otherwise the SDK's."""
+    reason, cause = str(error), error.__cause__ or error.__context__
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            reason = f"{url}: {cause.strerror}"
+        cause = cause.__cause__ or cause.__context__
+    return reason
 
 
 def reach(engine: Engine, names: list[str]) -> tuple[Engine, ...]:
-    """The engines that `names` mean: `ssh://user@host`, `user@host`, `tcp://…`, or a Docker context."""
-    found = []
+    """The engines for `names`, each `ssh://user@host`, `user@host`, `tcp://…`, or a Docker context."""
+    engines = []
     for name in names:
         host = name if "://" in name else f"ssh://{name}" if "@" in name else ""
-        found.append(Engine(name, engine.cli, host, "" if host else name))
-    return tuple(found)
+        engines.append(Engine(name, engine.cli, host, "" if host else name))
+    return tuple(engines)

@@ -1,8 +1,8 @@
-"""A shell script that runs once on one node of the swarm: how a manager sees and does what is local there.
+"""Jobs: shell scripts that run once on a given node, for what a manager cannot read or do remotely.
 
-A job is a service of one task that is not restarted (docs.docker.com/reference/cli/docker/service/create,
-`--restart-condition none`), pinned by `node.id`. It is labelled as ours and no part of the stack, so that neither
-`--prune` nor a deployment's progress counts it.
+A job is a service with one task that is not restarted (docs.docker.com/reference/cli/docker/service/create,
+`--restart-condition none`), pinned by `node.id`. It has its own label and is not part of the stack, so that `--prune`
+does not remove it and a deploy does not wait for it.
 """
 
 from __future__ import annotations
@@ -25,23 +25,22 @@ LABEL = "openbalena.job"
 _UNLABELLED = ("openbalena-check-postgres", "openbalena-check-s3")
 _INTERVAL = 0.5
 _LOG_LINES = 200
-# Seconds in which a finished task's log reaches the manager.
+# Seconds in which a finished task's log should reach the manager.
 _LOG_TIMEOUT = 10.0
 # Seconds in which the tasks of removed jobs release their network.
 _NETWORK_TIMEOUT = 30.0
-# Seconds for which a start may fail again and again: the executor repeats what it takes for temporary, a name that is
-# not resolved, say, and would do so for ever (swarmkit, agent/exec, Temporary).
-_FAILING = 20.0
-# The script's last line, so that a log that is still on its way is known.
+# Seconds for which starting a task may fail repeatedly: the executor retries errors that it considers temporary, such
+# as an unresolved name, without a limit (swarmkit, agent/exec, Temporary).
+_START_TIMEOUT = 20.0
+# Printed as the last line, to recognise a log that is not complete yet.
 _END = "openbalena-job-end"
 _DONE = {"complete", "failed", "rejected", "shutdown", "orphaned"}
 
 
 @dataclass(frozen=True)
 class Mount:
-    """A volume (by its full name) and the directory it appears at; `stack` labels one that has to be made.
-
-    Without a name it goes with its task. `options` are the local driver's for one that has to be made.
+    """A volume (by its full name) and its mount point. If the volume does not exist, it is created with the label of
+    `stack` and the local driver's `options`. A volume without a name is removed with its task.
     """
 
     volume: str
@@ -51,19 +50,19 @@ class Mount:
     options: Mapping[str, str] = field(default_factory=dict)
 
     def text(self) -> str:
-        """As `docker service create --mount` reads it: comma-separated values (RFC 4180), so a comma is quoted."""
-        words = ["type=volume", f"target={self.target}", "volume-nocopy=true"]
-        words += [f"source={self.volume}"] if self.volume else []
-        words += ["readonly"] if self.read_only else []
-        words.append(f"volume-label=com.docker.stack.namespace={self.stack}")
-        words += ["volume-driver=local"] if self.options else []
-        words += [f"volume-opt={name}={value}" for name, value in self.options.items()]
-        return ",".join(f'"{word}"' if "," in word else word for word in words)
+        """The value for `docker service create --mount`: comma-separated (RFC 4180); fields with a comma are quoted."""
+        fields = ["type=volume", f"target={self.target}", "volume-nocopy=true"]
+        fields += [f"source={self.volume}"] if self.volume else []
+        fields += ["readonly"] if self.read_only else []
+        fields.append(f"volume-label=com.docker.stack.namespace={self.stack}")
+        fields += ["volume-driver=local"] if self.options else []
+        fields += [f"volume-opt={name}={value}" for name, value in self.options.items()]
+        return ",".join(f'"{field}"' if "," in field else field for field in fields)
 
 
 @dataclass(frozen=True)
 class Job:
-    """`script` runs as root by /bin/sh of `image` on the node with id `node`. `purpose` is one word."""
+    """A `script` that /bin/sh of `image` runs as root on the node with id `node`. `purpose` is one word."""
 
     purpose: str
     node: str
@@ -76,15 +75,15 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The service's name; a node runs one job of a purpose at a time, so what a killed run left is replaced."""
+        """The service's name: a node runs one job of a purpose at a time, so one that a killed run left is replaced."""
         return f"openbalena-{self.purpose}-{self.node[:12]}"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: `ok` is exit code 0, `lines` what it printed, `error` the Engine's word for a failure.
+    """A job's result: `ok` means exit code 0, `lines` is its output, `error` the Engine's error.
 
-    `started` is false where the node could not even start it (no such image).
+    `started` is false if the node could not start it (for example, no such image).
     """
 
     ok: bool
@@ -95,7 +94,7 @@ class Outcome:
 
 
 def start(engine: Engine, job: Job) -> None:
-    """Hand the job to the swarm; raises OperationError with the Engine's words where it refuses."""
+    """Create the job's service. Raises OperationError with the Engine's error."""
     remove(engine, job)
     arguments = ["service", "create", "--detach", "--quiet", "--name", job.name, "--label", f"{LABEL}={job.purpose}"]
     arguments += ["--constraint", f"node.id=={job.node}", "--restart-condition", "none", "--no-healthcheck"]
@@ -109,7 +108,7 @@ def start(engine: Engine, job: Job) -> None:
         arguments += ["--network", network]
     for capability in job.capabilities:
         arguments += ["--cap-add", capability]
-    # A subshell, so that an `exit` of the script's own does not skip the last line.
+    # In a subshell, so that an `exit` in the script does not skip the last line.
     script = f"( {job.script}\n)\ncode=$?\necho {_END}\nexit $code"
     engine.docker(*arguments, job.image, "-c", script)
 
@@ -117,9 +116,9 @@ def start(engine: Engine, job: Job) -> None:
 def wait(
     engine: Engine, client: Any, job: Job, timeout: float, meanwhile: Callable[[], None] = lambda: None
 ) -> Outcome:
-    """How a started job ends; one that has not ended within `timeout` seconds, or cannot be started, failed too.
+    """The result of a started job; one that cannot be started or does not end within `timeout` seconds has failed.
 
-    `meanwhile` is called before each look.
+    `meanwhile` is called before each check.
     """
     end, failing = time.monotonic() + timeout, 0.0
     while True:
@@ -133,17 +132,17 @@ def wait(
             return Outcome(task.state == "complete", lines, task.error, task.exit_code, started)
         now = time.monotonic()
         failing = (failing or now) if task is not None and task.error else 0.0
-        if task is not None and failing and now - failing >= _FAILING:
+        if task is not None and failing and now - failing >= _START_TIMEOUT:
             return Outcome(False, (), task.error, started=False)
         if now >= end:
-            where = f"{task.state}{': ' + task.error if task.error else ''}" if task else "no task yet"
-            error = f"the task {job.name} did not end within {timeout:g} s ({where})"
+            state = f"{task.state}{': ' + task.error if task.error else ''}" if task else "no task yet"
+            error = f"task {job.name} did not end within {timeout:g} s ({state})"
             return Outcome(False, (), error, started=task is not None and task.state == "running")
         time.sleep(_INTERVAL)
 
 
 def run(engine: Engine, client: Any, jobs: Sequence[Job], timeout: float) -> list[Outcome]:
-    """Run jobs at the same time and remove them; their outcomes in order. Raises OperationError, see `start`."""
+    """Run jobs in parallel and remove them; returns their results in order. Raises OperationError, see `start`."""
     try:
         for job in jobs:
             start(engine, job)
@@ -154,7 +153,7 @@ def run(engine: Engine, client: Any, jobs: Sequence[Job], timeout: float) -> lis
 
 
 def remove(engine: Engine, job: Job) -> None:
-    """Remove the job's service, where it is there."""
+    """Remove the job's service, if it exists."""
     with suppress(OperationError):
         engine.docker("service", "rm", job.name)
 
@@ -176,7 +175,7 @@ def remove_network(engine: Engine, name: str) -> None:
 
 
 def remove_all(client: Any) -> None:
-    """Remove every job, ended ones too, and the secrets that were made for one: a job keeps what it mounts in use.
+    """Remove all jobs, including ended ones (their mounts are in use), and the secrets that were created for them.
 
     Raises docker.errors.APIError.
     """
@@ -184,39 +183,39 @@ def remove_all(client: Any) -> None:
         service.remove()
     for secret in client.secrets.list():
         labels = secret.attrs["Spec"].get("Labels") or {}
-        # By its name, one that a version of this program left which gave it no label.
+        # By name, those that an earlier version of this tool created without a label.
         if LABEL in labels or secret.name in _UNLABELLED:
             secret.remove()
 
 
 @contextmanager
 def secret(client: Any, name: str, content: str) -> Iterator[None]:
-    """A Swarm secret for as long as a job needs it; one that a killed run left, and no task uses, is replaced."""
+    """A Swarm secret for the time a job needs it; an unused one that a killed run left is replaced."""
     for old in client.secrets.list(filters={"name": name}):
         if old.name == name:
             old.remove()
-    made = client.secrets.create(name=name, data=content.encode(), labels={LABEL: name})
+    created = client.secrets.create(name=name, data=content.encode(), labels={LABEL: name})
     try:
         yield
     finally:
-        made.remove()
+        created.remove()
 
 
 def failure(outcome: Outcome) -> str:
-    """A failed job's own words, or the Engine's where it said nothing."""
-    return "; ".join(line for line in outcome.lines[-5:] if line.strip()) or outcome.error or "it said nothing"
+    """A failed job's last lines of output, or the Engine's error if it printed nothing."""
+    return "; ".join(line for line in outcome.lines[-5:] if line.strip()) or outcome.error or "no output"
 
 
 def require_usable(cluster: Cluster, node_ids: Iterable[str]) -> None:
-    """Raise OperationError where one of the nodes cannot run a task: it is away, drained or paused."""
+    """Raise OperationError if one of the nodes cannot run a task because it is down, drained or paused."""
     for node_id in node_ids:
         node = cluster.node(node_id)
         if node is None:
-            raise OperationError(f"node {cluster.hostname(node_id)} is no longer in the swarm: let it join again")
+            raise OperationError(f"node {cluster.hostname(node_id)} is no longer in the swarm: join it again")
         if not node.usable:
             update = f"`docker node update --availability active {node.hostname}`"
-            advice = update if node.state == "ready" else "start it, or the Docker Engine on it"
-            raise OperationError(f"node {node.hostname} is {described(node)}; it has to be ready and active: {advice}")
+            advice = update if node.state == "ready" else "start it, or its Docker Engine"
+            raise OperationError(f"node {node.hostname} is {described(node)}; it must be ready and active: {advice}")
 
 
 def _newest(client: Any, job: Job) -> Task | None:
@@ -225,7 +224,7 @@ def _newest(client: Any, job: Job) -> Task | None:
 
 
 def _log(engine: Engine, task: Task) -> tuple[str, ...]:
-    """What the task printed, without the end line; what there is of it when the rest does not come in time."""
+    """The task's output without the end line; incomplete if the rest does not arrive in time."""
     lines = poll(
         lambda: logs.last_lines(engine, task.id, _LOG_LINES), lambda lines: _END in lines, _LOG_TIMEOUT, _INTERVAL
     )

@@ -1,4 +1,4 @@
-"""Node labels: which node gets one (decided once, never moved), and setting them."""
+"""Node labels: finding the nodes that have one, and setting them."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ from openbalena.errors import OperationError
 
 
 def holders(nodes: Iterable[Node], label: str) -> list[Node]:
-    """The nodes where `label` is `true`."""
+    """The nodes on which `label` is `true`."""
     return [node for node in nodes if node.labels.get(label, "").lower() == "true"]
 
 
 def missing(nodes: Iterable[Node], labels: Iterable[str]) -> list[str]:
     """Those of `labels` that no node has yet, in order.
 
-    Raises OperationError where more than one node claims a volume's data: which of them has it is not ours to guess.
+    Raises OperationError if several nodes have the label of one volume's data, since only the user can tell which of
+    them has the data.
     """
     nodes, absent = list(nodes), []
     for label in dict.fromkeys(labels):
-        found = holders(nodes, label)
-        if not found:
+        labelled = holders(nodes, label)
+        if not labelled:
             absent.append(label)
-        elif len(found) > 1 and label.startswith(DATA_LABEL):
-            names = ", ".join(node.hostname for node in found)
+        elif len(labelled) > 1 and label.startswith(DATA_LABEL):
+            names = ", ".join(node.hostname for node in labelled)
             raise OperationError(
-                f"node label {label}=true is on {len(found)} nodes ({names}), but a volume's data is on one: "
-                f"find out which, and run `docker node update --label-rm {label} NODE` for the others"
+                f"node label {label}=true is on {len(labelled)} nodes ({names}), but a volume's data is on one node: "
+                f"find out which, then run `docker node update --label-rm {label} NODE` for the others"
             )
     return absent
 
 
 def add(api: Any, node_id: str, labels: Mapping[str, str]) -> None:
-    """Add `labels` to a node, keeping those it has; raises docker.errors.APIError. `api` is a docker.APIClient."""
+    """Add `labels` to a node and keep its others. `api` is a docker.APIClient. Raises docker.errors.APIError."""
 
     def change() -> None:
         node = api.inspect_node(node_id)

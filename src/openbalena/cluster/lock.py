@@ -1,6 +1,6 @@
-"""Two changes of the cluster at once exclude each other: a swarm config is the lock, and its labels name the owner.
+"""The lock that allows one change of the cluster at a time: a swarm config whose labels name the owner.
 
-The swarm's managers agree on who made the config first (names are unique), so it holds between machines too.
+Names of configs are unique and the managers agree on who created it first, so the lock works between machines too.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _PROC = Path("/proc")
 
 @contextmanager
 def held(client: Any, purpose: str, take_over: str = "") -> Iterator[None]:
-    """Hold the cluster's lock; raises OperationError that names who holds it, and since when.
+    """Hold the cluster's lock. Raises OperationError that names the owner, and since when it holds the lock.
 
-    A lock whose process is gone is taken over when it ran on this machine: only here can that be known. A lock that
-    another machine left is taken over where the user names it: `take_over` is its whole id, so that no lock is taken
-    that somebody has made since.
+    A stale lock, whose process has ended, is taken over if the process ran on this machine: that cannot be known for
+    others. A stale lock of another machine is taken over if the user gives its full id as `take_over`, so that a newer
+    lock is never taken over by mistake.
     """
     identifier = _take(client, purpose, take_over)
     try:
-        # Jobs run under the lock alone, so those that are there now were left by a run that was killed.
+        # Jobs run only under the lock, so existing ones were left by a killed run.
         job.remove_all(client)
         yield
     finally:
@@ -40,7 +40,7 @@ def held(client: Any, purpose: str, take_over: str = "") -> Iterator[None]:
 
 
 def owner_labels(purpose: str, now: datetime) -> dict[str, str]:
-    """What the lock says of this process."""
+    """The labels of a lock that this process holds."""
     pid = os.getpid()
     return {
         "owner": f"{getpass.getuser()}@{socket.gethostname()}",
@@ -53,7 +53,7 @@ def owner_labels(purpose: str, now: datetime) -> dict[str, str]:
 
 
 def dead(labels: Mapping[str, str]) -> bool:
-    """Whether the lock's process ran on this machine and is gone (a later one may have its pid: start times differ)."""
+    """Whether the lock's process ran on this machine and has ended (a later one with its pid started later)."""
     if labels.get("machine") != _machine() or not labels.get("pid", "").isdigit():
         return False
     pid = int(labels["pid"])
@@ -77,13 +77,13 @@ def age(since: str, now: datetime) -> str:
 def _take(client: Any, purpose: str, take_over: str) -> str:
     import docker
 
-    # Again after the lock of a dead process was removed, or when one was released in between.
+    # Retried after a stale lock was removed, or if the lock was released in between.
     for _ in range(3):
         labels = owner_labels(purpose, datetime.now(UTC))
         try:
-            # A config must not be empty; the content says nothing that the labels do not.
-            made = client.configs.create(name=NAME, data=labels["owner"].encode(), labels=labels)
-            return str(made.id)
+            # A config must not be empty; the labels have all the information.
+            created = client.configs.create(name=NAME, data=labels["owner"].encode(), labels=labels)
+            return str(created.id)
         except docker.errors.APIError as error:
             if error.status_code != 409:
                 raise
@@ -96,11 +96,11 @@ def _take(client: Any, purpose: str, take_over: str) -> str:
             raise OperationError(
                 f"{theirs.get('owner', 'someone')} has been running {theirs.get('purpose', 'a deployment')} "
                 f"(process {theirs.get('pid', '?')}) for {age(theirs.get('since', ''), datetime.now(UTC))}: wait for "
-                f"it to end. If that process is gone for good, add --take-over {holder.id}"
+                f"it to end. If that process no longer exists, add --take-over {holder.id}"
             )
-        # By id: a lock that another process takes meanwhile has another one.
+        # By id, since a lock that another process acquires meanwhile has another id.
         _remove(client, holder.id)
-    raise OperationError(f"the lock {NAME} changes hands too often: try again")
+    raise OperationError(f"could not get the lock {NAME} (others keep taking it): try again")
 
 
 def _remove(client: Any, identifier: str) -> None:
@@ -113,7 +113,7 @@ def _remove(client: Any, identifier: str) -> None:
 
 
 def _machine() -> str:
-    """This boot of this machine (a container of its own counts as one: it sees other processes)."""
+    """An id of this boot of this machine; containers count as machines, since they see other processes."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -122,13 +122,13 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """The process's start time in clock ticks since boot (proc(5), stat field 22), "" where it has ended; None where it
-    cannot be seen, which is no sign that none runs: proc(5), hidepid."""
+    """The process's start time in clock ticks since boot (proc(5), stat field 22), "" if it has ended; None if it is
+    not visible, which does not mean that it has ended (proc(5), hidepid)."""
     try:
         stat = (_PROC / str(pid) / "stat").read_text()
     except OSError:
         return None
-    # The second field, the program's name, may hold blanks and brackets.
-    words = stat.rpartition(")")[2].split()
-    # One that has ended stays in the table until its parent asks for it, in a container perhaps for ever.
-    return "" if words[0] in "ZX" else words[19]
+    # The second field, the program's name, may contain spaces and parentheses.
+    fields = stat.rpartition(")")[2].split()
+    # A process that has ended is listed until its parent waits for it, in a container perhaps forever.
+    return "" if fields[0] in "ZX" else fields[19]

@@ -79,11 +79,11 @@ def require_manager(client: Any, engine: Engine) -> None:
     swarm = client.info()["Swarm"]
     state = swarm.get("LocalNodeState")
     if state == "inactive":
-        raise OperationError(f"{engine.name} is in no swarm: run ./open-balena.sh swarm-init")
+        raise OperationError(f"{engine.name} is not in a swarm: run ./open-balena.sh swarm-init")
     if state == "locked":
         raise OperationError(f"{engine.name}: the swarm is locked: run `docker swarm unlock`")
     if swarm.get("Error") or state == "error":
-        raise OperationError(f"{engine.name}: the swarm cannot be asked: {swarm.get('Error') or 'no leader'}")
+        raise OperationError(f"{engine.name}: the swarm does not answer: {swarm.get('Error') or 'no leader'}")
     if not swarm.get("ControlAvailable"):
         managers = ", ".join(item["Addr"].rpartition(":")[0] for item in swarm.get("RemoteManagers") or [])
         where = f" (managers: {managers})" if managers else ""

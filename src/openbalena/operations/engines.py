@@ -7,29 +7,29 @@ from pathlib import Path
 from openbalena.cluster.engine import Engine
 from openbalena.lab import endpoint, state
 
-# Where an engine on this machine listens, and keeps its volumes, unless it is told otherwise (dockerd(8)).
+# The default socket and data directory of an engine on this machine (dockerd(8)).
 _SOCKET, _DATA = Path("/var/run/docker.sock"), Path("/var/lib/docker")
 
 
 def default_engine(lab: bool) -> Engine:
-    """The engine that commands act on: the lab's first node, or what the docker command line would talk to."""
+    """The engine that commands use: the lab's first node, or the docker command line's engine."""
     if not lab:
         return Engine()
     found = endpoint()
-    cli, again = str(found.cli), "start it with ./open-balena.sh lab start"
+    cli, advice = str(found.cli), "start it with ./open-balena.sh lab start"
     nodes = tuple(
-        Engine(node.name, cli, f"unix://{node.socket}", advice=f"{again} {node.name}") for node in found.nodes
+        Engine(node.name, cli, f"unix://{node.socket}", advice=f"{advice} {node.name}") for node in found.nodes
     )
-    # Beside the lab's docker program is a configuration that finds its Compose plugin.
+    # The directory of the lab's docker program has a configuration with which it finds its Compose plugin.
     configuration = {"DOCKER_CONFIG": str(found.cli.parent)}
     return Engine("the lab", cli, found.host, nodes=nodes, environment=configuration)
 
 
 def installed_engine(lab: bool) -> Engine | None:
-    """The engine that commands act on, also one that does not run; None where there is none, so that it has no volume.
+    """The engine that commands use, even if it is not running; None if there is none, which then has no volumes either.
 
-    That is: none is named by environment or context, and this machine has neither an engine's socket nor its data.
-    Raises OperationError where the docker command line cannot say which it is.
+    That is, neither the environment nor a context names one, and this machine has neither an engine's socket nor its
+    data. Raises OperationError if the docker command line cannot determine its context.
     """
     if lab:
         return default_engine(lab) if state.load() else None

@@ -21,12 +21,12 @@ MIXED = {"ob_default": False, "ob_own": True}
         ({}, "false", "", ""),
         (PLAIN, "false", "false", ""),
         (ENCRYPTED, "true", "true", ""),
-        (PLAIN, "true", "false", "SWARM_ENCRYPTED is true, and of the deployment that runs these overlay networks "
-         "are plain: ob_default."),
-        (ENCRYPTED, "false", "true", "SWARM_ENCRYPTED is false, and of the deployment that runs these overlay networks "
+        (PLAIN, "true", "false", "SWARM_ENCRYPTED is true, but these overlay networks of the running deployment "
+         "are unencrypted: ob_default."),
+        (ENCRYPTED, "false", "true", "SWARM_ENCRYPTED is false, but these overlay networks of the running deployment "
          "are encrypted: ob_default."),
         # What is added beside a plain network asks no more of the nodes than that one.
-        (MIXED, "true", "false", "are plain: ob_default."),
+        (MIXED, "true", "false", "are unencrypted: ob_default."),
     ],
 )  # fmt: skip
 def test_a_running_deployment_keeps_what_it_has(
@@ -67,7 +67,7 @@ def test_a_node_that_no_service_may_use_is_not_tried() -> None:
         (Outcome(False, (), "task: non-zero exit (4)", 4), True, "could not be checked: vpn:1 has no ip of iproute2"),
         (Outcome(False, ("RTNETLINK answers: Operation not permitted",), "", 5), True, "not be checked: RTNETLINK"),
         (Outcome(False, (), "could not install mangle rule: no such match", started=False), True,
-         "could not be checked: could not install mangle rule: no such match (Docker's rules need iptables' matches"),
+         "could not be checked: could not install mangle rule: no such match (Docker needs the iptables matches"),
         (Outcome(False, (), "the task did not end within 600 s"), True, "could not be checked"),
         (None, False, "could not be checked: it is ready, drain"),
     ],

@@ -30,7 +30,7 @@ def program(directory: Path, text: str) -> str:
 
 
 def test_no_docker_command(tmp_path: Path) -> None:
-    with pytest.raises(OperationError, match="no such program. Install"):
+    with pytest.raises(OperationError, match="command not found. Install"):
         Engine(cli=str(tmp_path / "docker")).docker("info")
 
 
@@ -43,7 +43,7 @@ def test_a_failure_is_told_in_docker_s_words(tmp_path: Path) -> None:
 def test_every_call_ends(tmp_path: Path) -> None:
     engine = Engine("node1", program(tmp_path, "exec sleep 30"))
     start = time.monotonic()
-    with pytest.raises(OperationError, match=r"no answer within 0\.2 s"):
+    with pytest.raises(OperationError, match=r"did not finish within 0\.2 s"):
         engine.docker("info", timeout=0.2)
     assert time.monotonic() - start < 5
 

@@ -69,11 +69,11 @@ def test_only_a_terminal_is_cleared(terminal: bool, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("fields", "advice"),
     [
-        ({"state": "down"}, "start it, or the Docker Engine on it"),
+        ({"state": "down"}, "start it, or its Docker Engine"),
         ({"availability": "drain"}, "`docker node update --availability active node1`"),
     ],
 )
 def test_a_node_that_no_task_can_be_asked_of_is_refused_with_what_helps(fields: dict[str, str], advice: str) -> None:
-    with pytest.raises(OperationError, match=f"it has to be ready and active: {advice}$"):
+    with pytest.raises(OperationError, match=f"it must be ready and active: {advice}$"):
         job.require_usable(cluster([], [], [node(1, **fields)]), ["n1"])
     job.require_usable(cluster([], [], [node(1)]), ["n1"])
