@@ -11,7 +11,7 @@ from openbalena.images import Build, spread
 from openbalena.images import build as builder
 from openbalena.lab import base
 from openbalena.operations import deployment as deployments
-from openbalena.operations.built_images import in_registry
+from openbalena.operations.built_images import in_registry, planned_builds
 from openbalena.operations.engines import default_engine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
@@ -60,7 +60,7 @@ def build_images(options: BuildOptions, workspace: Workspace, reporter: Reporter
     """Build what does not exist yet, then push it or copy it to the nodes. Raises OperationError if Docker fails."""
     deployment = deployments.load(workspace.project, lab=workspace.lab)
     engine = default_engine(workspace.lab)
-    planned = images.builds(deployment, lab=workspace.lab)
+    planned = planned_builds(deployment, lab=workspace.lab)
     # The stand-ins' base is in no registry: it is made of Debian packages on this machine.
     if workspace.lab and base.IMAGE in {build.base for build in planned}:
         base.ensure(engine)

@@ -1,14 +1,32 @@
 """The deployment with the names that its built images have, and with what the swarm decides."""
 
-from openbalena import images
+from openbalena import compose, images, stack
 from openbalena.cluster import encryption
 from openbalena.cluster.engine import Engine
 from openbalena.cluster.state import Cluster
+from openbalena.images import Build
 from openbalena.images import build as builder
 from openbalena.operations import deployment as deployments
 from openbalena.operations.deployment import Deployment
 from openbalena.operations.workspace import Workspace
 from openbalena.settings import Settings
+
+# The profile that db belongs to.
+_WITH_CLIENT = "internal-postgres"
+
+
+def planned_builds(deployment: Deployment, *, lab: bool) -> list[Build]:
+    """The images to build for a deployment, not tagged yet (see `tagged`). Raises UsageError as compose.load does."""
+    project, settings = deployment.project, deployment.settings
+    files, values = project.compose_files(lab=lab), settings.interpolation()
+    compiled, profiles = deployment.compiled, settings.profiles
+    if lab and _WITH_CLIENT not in profiles:
+        # An external database is checked with the client in db's image (storage.external), which the lab has to build.
+        profiles = [*profiles, _WITH_CLIENT]
+        compiled = stack.compile(compose.load(files, environment=values, profiles=profiles))
+    written = compose.load(files, environment=values, profiles=profiles, interpolate=False)
+    prefix = images.LAB_PREFIX if lab else settings["IMAGE_PREFIX"]
+    return images.plan(compiled, written, prefix=prefix, tag=settings["IMAGE_TAG"])
 
 
 def with_built_images(
@@ -16,7 +34,7 @@ def with_built_images(
 ) -> tuple[Deployment, frozenset[str]]:
     """The deployment with content tags for the built images and the swarm's settings; and the images that no registry
     has, only the nodes."""
-    builds = images.tagged(images.builds(deployment, lab=workspace.lab), builder.base_ids(engine, pull=False))
+    builds = images.tagged(planned_builds(deployment, lab=workspace.lab), builder.base_ids(engine, pull=False))
     extra = {build.variable: build.image for build in builds} | swarm_settings(cluster)
     local = not in_registry(deployment.settings, workspace)
     built = frozenset(build.image for build in builds) if local else frozenset[str]()

@@ -16,11 +16,10 @@ from openbalena.cluster import state as cluster_state
 from openbalena.cluster.state import Cluster
 from openbalena.errors import OperationError, UsageError
 from openbalena.files import private_directory, write_atomic
-from openbalena.images import originals
 from openbalena.invocation import invocation, program
 from openbalena.lab import lifecycle, paths, state
 from openbalena.lab.host import require_root
-from openbalena.operations import deployment
+from openbalena.operations import deployment, upstream_images
 from openbalena.operations.engines import default_engine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
@@ -138,7 +137,7 @@ def _use_original_images(project: Project, reporter: Reporter) -> None:
     This machine's Docker pulls them: the lab's nodes have no outbound access. Raises OperationError if it cannot.
     """
     try:
-        chosen = originals.bring(
+        chosen = upstream_images.copy_to(
             deployment.load(project, lab=False),
             default_engine(lab=False),
             list(default_engine(lab=True).nodes),

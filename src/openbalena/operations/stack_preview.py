@@ -14,7 +14,7 @@ from openbalena.errors import OperationError
 from openbalena.images import Build
 from openbalena.images import build as builder
 from openbalena.operations import deployment as deployments
-from openbalena.operations.built_images import in_registry, swarm_settings
+from openbalena.operations.built_images import in_registry, planned_builds, swarm_settings
 from openbalena.operations.deployment import Deployment
 from openbalena.operations.engines import default_engine
 from openbalena.operations.workspace import Workspace
@@ -64,7 +64,7 @@ def preview_stack(options: PreviewOptions, workspace: Workspace) -> StackPreview
     deployment = deployments.load(workspace.project, lab=workspace.lab, extra=extra)
     nfs.require_server(deployment.settings)
     nfs_volumes = nfs.chosen(deployment.settings, deployment.compiled.stateful)
-    builds = images.builds(deployment, lab=workspace.lab)
+    builds = planned_builds(deployment, lab=workspace.lab)
     pushed = in_registry(deployment.settings, workspace)
     tags: dict[str, str] = {}
     of_swarm: dict[str, str] = {}

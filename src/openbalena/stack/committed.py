@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from openbalena import compose
+from openbalena.settings import nfs
 from openbalena.stack.compiler import Compiled, compile  # noqa: A004 - the contract's word
 from openbalena.stack.emit import dump
 from openbalena.stack.reference import with_table
-from openbalena.storage import nfs
 
 DOCUMENTATION = "docs/compose-to-swarm.md"
 INTERNAL = ("internal-postgres", "internal-s3")

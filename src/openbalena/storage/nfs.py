@@ -9,13 +9,10 @@ from typing import Any
 
 from openbalena.cluster.job import Outcome
 from openbalena.errors import UsageError
+from openbalena.settings.nfs import INVALID, mount_options
 
-INVALID = "nfs.invalid"
 # Where a check mounts the export itself.
 DIRECTORY = "/openbalena-export"
-# nfs(5): `hard` waits for an unavailable server instead of losing writes; 4.1 is the first version with sessions, by
-# which a write that is retransmitted after a lost reply happens once (RFC 8881, 2.10).
-_OPTIONS = "nfsvers=4.1,rw,hard,timeo=600,retrans=2"
 
 
 def require_server(settings: Mapping[str, str], command: str = "swarm-nfs-setup") -> None:
@@ -40,11 +37,6 @@ def chosen(settings: Mapping[str, str], stateful: Collection[str]) -> tuple[str,
             f"{', '.join(sorted(stateful))}"
         )
     return tuple(sorted(names or stateful))
-
-
-def mount_options(host: str, port: str) -> str:
-    """The mount options for the export of `host` (nfs(5)), as Docker's `local` driver takes them."""
-    return f"addr={host},port={port},{_OPTIONS}"
 
 
 def driver_options(settings: Mapping[str, str], directory: str = "") -> dict[str, str]:

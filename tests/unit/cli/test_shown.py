@@ -14,6 +14,7 @@ from openbalena import images
 from openbalena.cli.main import main
 from openbalena.lab import kernel
 from openbalena.operations import deployment
+from openbalena.operations.built_images import planned_builds
 from openbalena.project import Project
 from openbalena.settings.variables import variables
 
@@ -41,7 +42,7 @@ def engine(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallEn
 
 def content_name(directory: Path) -> str:
     """What swarm-build calls the image of haproxy where the base image is there."""
-    planned = images.builds(deployment.load(Project(directory=directory), lab=False), lab=False)
+    planned = planned_builds(deployment.load(Project(directory=directory), lab=False), lab=False)
     (haproxy,) = images.tagged(planned, lambda name: f"id of {name}")
     return haproxy.image
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from openbalena import images
 from openbalena.cli.main import main
 from openbalena.cluster.job import Outcome
 from openbalena.operations import deployment
+from openbalena.operations.built_images import planned_builds
 from openbalena.operations.deployment import Deployment
 from openbalena.project import Project
 from openbalena.settings.variables import variables
@@ -130,6 +130,6 @@ def test_what_is_external_is_not_deployed_and_what_is_not_is(
     assert loaded.compiled.document["services"].keys() & {"db", "s3"} == there
     assert set(loaded.compiled.stateful) & {"db-data", "s3-data"} == {f"{name}-data" for name in there}
     assert "api" in loaded.compiled.document["services"]
-    built = {what.service for what in images.builds(loaded, lab=True)}
+    built = {what.service for what in planned_builds(loaded, lab=True)}
     assert "db" in built, "with its client an external database is asked"
     assert ("s3" in built) == ("s3" in there)

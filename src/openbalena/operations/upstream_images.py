@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from openbalena.errors import OperationError
-from openbalena.images import build, builds, spread, tagged
+from openbalena.images import build, spread, tagged
 from openbalena.images.plan import image_variable
+from openbalena.operations.built_images import planned_builds
 
 if TYPE_CHECKING:
     from openbalena.cluster.engine import Engine
@@ -19,7 +20,7 @@ _PREFIX = "openbalena-original"
 _PULL = 1800.0
 
 
-def bring(
+def copy_to(
     deployment: Deployment, source: Engine, targets: list[Engine], report: Callable[[str], None]
 ) -> dict[str, str]:
     """Pull or build on `source` all images of `deployment` (loaded without the lab's definitions), and load them into
@@ -28,7 +29,7 @@ def bring(
     Raises OperationError with Docker's error if an image cannot be pulled, built or loaded.
     """
     images: dict[str, str] = {}
-    for image_build in tagged(builds(deployment, lab=False), build.base_ids(source, pull=True)):
+    for image_build in tagged(planned_builds(deployment, lab=False), build.base_ids(source, pull=True)):
         report(f"building {image_build.service}")
         build.build(source, image_build, lambda _: None)
         images[image_build.variable] = image_build.image
