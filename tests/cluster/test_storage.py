@@ -124,7 +124,9 @@ def test_a_move_that_is_killed_anywhere_loses_nothing(small: Small) -> None:
         assert lines("node1") == before, "the source is as it was"
         assert shown(small)["node"] == "node1"
     result = small.run("swarm-up")
-    assert result.code == 0 and "was interrupted and it stays where" in result.err, "back to work without the move"
+    assert result.code == 0 and "was interrupted and the volume is still where" in result.err, (
+        "back to work without the move"
+    )
     eventually("the store on node1", lambda: store_tasks() == [("node1", "running")])
     before = lines("node1")
     interrupt("small", "store-data", "node2", "recording")

@@ -88,7 +88,7 @@ def test_a_move_killed_at_five_points_loses_no_row(deployed: Project, table: tup
     rows.write(home, "after the first kill")
     interrupt(STACK, "db-data", other, "copying")
     done = tool(deployed, "swarm-up")
-    assert done.returncode == 0 and "was interrupted and it stays where" in done.stderr, done.stderr
+    assert done.returncode == 0 and "was interrupted and the volume is still where" in done.stderr, done.stderr
     rows.write(home, "after the second")
 
     # While it copies: what the target has is a part.

@@ -188,6 +188,11 @@ class _Answer(BaseHTTPRequestHandler):
         """GET /info."""
         self._json(self.server.info())
 
+    def swarm_itself(self) -> None:
+        """GET /swarm (Engine API v1.47, SwarmInspect)."""
+        tokens = {"Worker": "SWMTKN-1-worker", "Manager": "SWMTKN-1-manager"}
+        self._json({**self.server.swarm.cluster(), "JoinTokens": tokens})
+
     def swarm_objects(self, kind: str) -> None:
         """A list of one kind, filtered."""
         self._json(listed(self.server.swarm, kind, json.loads(self.query.get("filters", ["{}"])[0])))
@@ -323,6 +328,7 @@ _GET = [
     ("/version", "version"),
     ("/_ping", "ping"),
     ("/info", "information"),
+    ("/swarm", "swarm_itself"),
     (f"/{_KINDS}", "swarm_objects"),
     ("/(services|tasks)/([^/]+)/logs", "logs"),
     (f"/{_KINDS}/([^/]+)", "swarm_object"),
