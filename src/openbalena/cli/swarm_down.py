@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Exit code 1 if something of the stack, or a volume that was to be removed, is left."""
+    """Exit code 1 if something of the stack is left, or a volume that --volumes should have removed."""
     from openbalena.operations.teardown import TeardownOptions, tear_down
 
     if args.node and not args.volumes:

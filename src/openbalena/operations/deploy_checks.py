@@ -19,7 +19,7 @@ from openbalena.storage.record import Record
 def plan_deploy(
     engine: Engine, client: Any, deployment: Deployment, cluster: Cluster, local_images: Collection[str]
 ) -> Plan:
-    """What is to be deployed, with what the nodes that can be reached say of images and ports."""
+    """What a deploy of `deployment` would run, and the state of images and ports on the nodes that can be reached."""
     document, _ = with_manual_scaling(client, deployment, cluster)
     services = demand.services(document, deployment.settings["STACK_NAME"])
     reachable = engine.nodes or (engine,)

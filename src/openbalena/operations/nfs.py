@@ -22,7 +22,7 @@ from openbalena.storage import guard, nfs, record
 # Seconds for one node: pulling the image, and the 180 after which mount(2) gives up on a server that does not answer
 # (measured).
 _TIMEOUT = 240.0
-_HEAD = "# docker-stack-nfs.yml.template with this deployment's settings; swarm-up deploys the same by itself.\n"
+_HEAD = "# docker-stack-nfs.yml.template with this deployment's settings; swarm-up deploys the same without it.\n"
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ class Rollout:
             )
 
     def _new_login(self, before: Cluster, document: Document) -> Login | None:
-        """The settings' database login, if the api does not run with it yet or another one may log in too."""
+        """The settings' database login, if the api does not run with it yet or a different one can log in too."""
         login = in_use(self.deployment.settings) if database.SERVICE in document["services"] else None
         if login and database.settled(before, record.read(self.client, self.stack), login):
             return None

@@ -46,7 +46,7 @@ class LogResult:
 
 @dataclass(frozen=True)
 class _Source:
-    """A service's tasks that can be asked for their logs, and why the others cannot, by id."""
+    """A service's tasks whose logs can be read, and for the others by id, why not."""
 
     cluster: Cluster
     service: Service

@@ -30,8 +30,8 @@ class TeardownOptions:
 class TeardownResult:
     """`existed`: whether anything of the stack was in the swarm. `nfs_volumes` have their data on the NFS server.
 
-    `settings_secret` is the Swarm secret that still has the settings, "" without any. `failures` name what was to be
-    removed and was not.
+    `settings_secret` is the Swarm secret that still has the settings, "" without any. `failures` name what could
+    not be removed.
     """
 
     stack: str
