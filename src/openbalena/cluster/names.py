@@ -1,8 +1,8 @@
-"""Names of secrets and configs that say what is in them: new content, new name, so that Swarm rolls what uses it.
+"""Versioned names of secrets and configs: new content gets a new name, so that Swarm updates the services that use it.
 
-A rendered stack says `name: ${API_ENV_SECRET:-openbalena_api-env}` and `file: ./secrets/api.env`; here the variable
-gets its value, `<STACK>_<key>-<first 12 hex digits of the file's SHA-256>`. With a template driver its name is hashed,
-too: the engine changes nothing of an object but its labels (swarmkit, manager/controlapi/secret.go, UpdateSecret).
+A rendered stack has `name: ${API_ENV_SECRET:-openbalena_api-env}` and `file: ./secrets/api.env`; here the variable
+gets its value, `<STACK>_<key>-<first 12 hex digits of the file's SHA-256>`. The name of a template driver is hashed
+too, since only the labels of an object can be changed (swarmkit, manager/controlapi/secret.go, UpdateSecret).
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from openbalena.limits import MAXIMUM_BYTES
 from openbalena.stack.content import object_name
 
 _VARIABLE = re.compile(r"^\$\{([A-Za-z_][A-Za-z0-9_]*)(?::?[-?].*)?\}$")
-# The end of what stack.content.object_name makes.
+# The end of a name from stack.content.object_name.
 _HASHED = re.compile(r"-[0-9a-f]{12}$")
 
 
 def versioned(document: Mapping[str, Any], directory: Path, stack: str) -> dict[str, str]:
-    """Variable to name, for every secret and config of the stack `document` rendered in `directory`.
+    """The names, by variable, of every secret and config of the stack `document` rendered in `directory`.
 
-    Raises OperationError for a file that is missing, empty or larger than the Engine takes.
+    Raises OperationError for a file that is missing, empty or larger than the Engine allows.
     """
-    found = {}
+    versions = {}
     for kind, limit in MAXIMUM_BYTES.items():
         for key, body in sorted((document.get(kind) or {}).items()):
             match = _VARIABLE.match(str(body.get("name", "")))
@@ -37,13 +37,13 @@ def versioned(document: Mapping[str, Any], directory: Path, stack: str) -> dict[
             try:
                 content = path.read_bytes()
             except OSError as error:
-                raise OperationError(f"{path}: {error.strerror}: it is the content of {kind[:-1]} {key}") from None
+                raise OperationError(f"{path}: {error.strerror}: expected the content of {kind[:-1]} {key}") from None
             if not 0 < len(content) <= limit:
                 raise OperationError(
-                    f"{path}: {len(content)} bytes; {kind[:-1]} {key} may have 1 to {limit} (a limit of Docker Swarm)"
+                    f"{path}: {len(content)} bytes; {kind[:-1]} {key} must have 1 to {limit} (a limit of Docker Swarm)"
                 )
-            found[match[1]] = object_name(stack, key, content, body.get("template_driver", ""))
-    return found
+            versions[match[1]] = object_name(stack, key, content, body.get("template_driver", ""))
+    return versions
 
 
 def key_of(name: str, stack: str) -> str:
@@ -58,7 +58,7 @@ def used_version(service: Service, key: str) -> str:
 
 
 def unused(existing: Mapping[str, str], stack: str, used: set[str]) -> Iterator[str]:
-    """The ids of old versions among `existing` (id to name): named by us, for this stack, and used by no service."""
+    """The ids of versions among `existing` (id to name) that belong to this stack and are used by no service."""
     for identifier, name in existing.items():
         if key_of(name, stack) and name not in used:
             yield identifier

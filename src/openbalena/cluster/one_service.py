@@ -1,4 +1,4 @@
-"""Rolling one service alone, on another version of a secret or config, as the next deploy of the stack would."""
+"""Updating a single service to another version of a secret or config, as the next deploy of the stack would."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ _INTERVAL = 0.5
 
 
 def find(cluster: state.Cluster, name: str) -> state.Service | None:
-    """The stack's service of that name in the Compose file."""
+    """The stack's service with that name in the Compose file; None if it is not running."""
     return next((service for service in cluster.services if service.short_name == name), None)
 
 
 def replace(client: Any, service: state.Service, old: str, new: str, content: bytes) -> None:
-    """Give the service the secret or config `new`, made with `content` where it is not there, in the place of `old`.
+    """Replace the service's secret or config `old` by `new`, which is created with `content` if it does not exist.
 
-    Everything else of its definition stays, the order of these too: the deploy that follows changes nothing.
+    Everything else in its definition is kept, including their order, so that the following deploy changes nothing.
     """
     kind, collection = ("Secret", client.secrets) if old in service.secrets else ("Config", client.configs)
-    there = [one for one in collection.list(filters={"name": new}) if one.name == new]
-    if not there:
-        there = [collection.create(name=new, data=content, labels={state.STACK_LABEL: service.stack})]
+    existing = [item for item in collection.list(filters={"name": new}) if item.name == new]
+    if not existing:
+        existing = [collection.create(name=new, data=content, labels={state.STACK_LABEL: service.stack})]
 
     def change() -> None:
         raw = client.api.inspect_service(service.id)
         spec = raw["Spec"]
         for item in spec["TaskTemplate"]["ContainerSpec"][f"{kind}s"]:
             if item[f"{kind}Name"] == old:
-                item.update({f"{kind}ID": there[0].id, f"{kind}Name": new})
-        # The SDK's fetch_current_spec would write the Engine's defaults into the definition, and so replace tasks.
+                item.update({f"{kind}ID": existing[0].id, f"{kind}Name": new})
+        # The SDK's fetch_current_spec would add the Engine's defaults to the definition, and so replace tasks.
         client.api.update_service(
             service.id,
             raw["Version"]["Index"],
@@ -59,9 +59,9 @@ def until_runs(
     timeout: float,
     report: Callable[[list[Progress]], None] = lambda progress: None,
 ) -> None:
-    """Wait until the service runs as it was asked to, and tell `report` how far it is.
+    """Wait until the service has converged, and pass its progress to `report`.
 
-    Raises OperationError after `timeout` seconds.
+    Raises OperationError if its update fails, or after `timeout` seconds.
     """
 
     def read_progress() -> Progress:

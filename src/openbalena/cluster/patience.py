@@ -1,4 +1,4 @@
-"""Asking the swarm while it cannot answer for a moment: when a manager dies the others choose a leader first."""
+"""Retrying reads while the swarm cannot answer: if a manager is lost, the others elect a leader first."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TypeVar
 from openbalena.errors import OperationError
 
 _INTERVAL = 1.0
-# Seconds. A change of leader takes a few; the engine's own call to a leader that is gone ends after 20.
+# Seconds. An election takes a few; the engine's own call to a lost leader ends after 20.
 _LONGEST = 90.0
 
 Result = TypeVar("Result")
 
 
 def answered(ask: Callable[[], Result]) -> Result:
-    """What `ask` returns, which only reads; it is asked again for 90 s at most where no manager can answer.
+    """Call `ask`, which must only read, and return its result; retried for at most 90 s while no manager answers.
 
-    Raises OperationError then, and at once what the Engine refuses for the question's own sake (HTTP 4xx).
+    Raises OperationError after that. An error of the request itself (HTTP 4xx) is raised at once.
     """
     import docker
     import requests

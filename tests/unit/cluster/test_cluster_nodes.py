@@ -23,7 +23,7 @@ def test_a_dead_manager_comes_first_and_is_named_even_while_its_state_is_ready()
     first, second = nodes.warnings(there)
     assert first == "manager node3 (10.1.1.3) is unreachable"
     assert "2 of 3 managers are up" in second
-    assert "one more stops every change" in second
+    assert "if one more is lost, the swarm cannot be changed" in second
 
 
 def test_to_a_new_leader_all_are_unknown_and_the_majority_is_there() -> None:
