@@ -1,7 +1,7 @@
 """The `.env` format as docker compose reads it, and changing one value without touching the rest of the file.
 
-Source: compose-go, package dotenv: `export` is allowed, `:` may stand for `=`, a name alone takes its value from the
-environment; double quotes know escapes and variables, single quotes neither; an unquoted value ends before ` #`.
+Source: compose-go, package dotenv: `export` is allowed, `:` may replace `=`, a name alone takes its value from the
+environment; double quotes support escapes and variables, single quotes neither; an unquoted value ends before ` #`.
 """
 
 import os
@@ -27,9 +27,9 @@ _BOM = "\ufeff"
 
 @dataclass(frozen=True)
 class Entry:
-    """One assignment: `line` counts from 1; `start` and `end` enclose the value's text, quotes included.
+    """One assignment: `line` counts from 1; `start` and `end` delimit the value's text, including quotes.
 
-    `inherited` is a name alone, whose value is the environment's.
+    `inherited`: the line is a name alone, whose value comes from the environment.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Entry:
 
 @dataclass
 class Dotenv:
-    """A parsed file. `values` holds the last assignment of each name; `warnings` are sentences with file and line."""
+    """A parsed file. `values` holds the last assignment of each name; `warnings` are messages with file and line."""
 
     path: Path
     text: str
@@ -58,9 +58,9 @@ class Dotenv:
         return {name: entry.value for name, entry in self.entries.items()}
 
     def set(self, name: str, value: str) -> None:
-        """Give `name` the value: in its place where it stands, otherwise on a new last line.
+        """Set `name`: in place if the file has it, otherwise on a new last line.
 
-        Every other byte stays. Raises UsageError for a value that no environment variable can have.
+        All other bytes are kept. Raises UsageError for a value that no environment variable can have.
         """
         if "\0" in value:
             raise UsageError(f"{name}: a value cannot contain a NUL character")
@@ -75,7 +75,7 @@ class Dotenv:
         self._parse()
 
     def remove(self, name: str) -> None:
-        """Take every assignment of `name` out, whole lines; every other byte stays."""
+        """Remove every assignment of `name`, whole lines; all other bytes are kept."""
         while entry := self.entries.get(name):
             begin = self.text.rfind("\n", 0, entry.start) + 1
             self.text = self.text[:begin] + self.text[self._line_end(entry.end) + 1 :]
@@ -102,7 +102,9 @@ class Dotenv:
         self._counted = position, line
         match = _STATEMENT.match(self.text, position)
         if not match:
-            raise UsageError(f"{self.path}:{line}: expected NAME=value, a comment (#) or nothing: correct the line")
+            raise UsageError(
+                f"{self.path}:{line}: expected NAME=value, a comment (#) or an empty line: correct the line"
+            )
         name, start = match["name"], match.end()
         if match["separator"] is None:
             return self._inherited(name, line, match.end())
@@ -123,11 +125,11 @@ class Dotenv:
         mark = self.text[start]
         match = _QUOTED[mark].match(self.text, start)
         if not match:
-            raise UsageError(f"{self.path}:{line}: the value of {name} has an opening {mark} and no closing one")
+            raise UsageError(f"{self.path}:{line}: the value of {name} has an opening {mark} but no closing one")
         end = match.end()
         rest = self.text[end : self._line_end(end)].strip()
         if rest and not rest.startswith("#"):
-            raise UsageError(f"{self.path}:{line}: text after the closing {mark} of {name}: put all of it into quotes")
+            raise UsageError(f"{self.path}:{line}: text after the closing {mark} of {name}: quote all of it")
         value = re.sub(r"\\(.)", lambda pair: mark if pair[1] == mark else pair[0], match[1], flags=re.DOTALL)
         return (self._expand(_ESCAPE.sub(_unescape, value), name, line) if mark == '"' else value), end
 
@@ -135,7 +137,7 @@ class Dotenv:
         """`text` with its variables: from the environment, else from the lines above (compose-go's order)."""
         if "$" not in text:
             return text
-        # Here and not above: compose reads `env_file` with this module.
+        # Imported here because compose reads `env_file` with this module.
         from openbalena.compose.interpolation import Interpolator
         from openbalena.compose.tree import Position
 
@@ -146,14 +148,14 @@ class Dotenv:
         except UsageError:
             # Its own message may quote the value, which may be a secret.
             raise UsageError(
-                f"{self.path}:{line}: the value of {name} has a ${{ that names no variable, one that has to be "
-                "set, or too many within each other: for a dollar sign itself put the value into single quotes"
+                f"{self.path}:{line}: the value of {name} has an invalid ${{…}}, one whose variable must be set, or "
+                "too many nested ones: for a literal dollar sign put the value in single quotes"
             ) from None
         if interpolate.unset:
-            # Not which one: it may be half of a password.
+            # Without the variable's name, which may be half of a password.
             self.warnings.append(
-                f"{self.path}:{line}: {name} uses a variable that is not set: for a dollar sign itself put the value "
-                "into single quotes"
+                f"{self.path}:{line}: {name} uses a variable that is not set: for a literal dollar sign put the value "
+                "in single quotes"
             )
         return value
 
@@ -161,16 +163,17 @@ class Dotenv:
         earlier = self.entries.get(entry.name)
         if earlier:
             self.warnings.append(
-                f"{self.path}:{entry.line}: {entry.name} is set on line {earlier.line} too: the last line counts"
+                f"{self.path}:{entry.line}: {entry.name} is also set on line {earlier.line}: the last line wins"
             )
         self.entries[entry.name] = entry
         self._above[entry.name] = entry.value
 
 
 def parse(text: str, path: Path, environment: Mapping[str, str] | None = None) -> Dotenv:
-    """The file's content as `text`; `environment` (default: the process's) is what variables in values see first.
+    """Parse `text`, the content of `path`. Variables in values are looked up in `environment` (default: the process's)
+    first, then in the lines above.
 
-    Raises UsageError with file and line for a line that is no assignment; never with a value.
+    Raises UsageError with file and line for a line that is not an assignment; the message never contains a value.
     """
     file = Dotenv(path, text, os.environ if environment is None else environment)
     file._parse()
@@ -178,16 +181,16 @@ def parse(text: str, path: Path, environment: Mapping[str, str] | None = None) -
 
 
 def read(path: Path, environment: Mapping[str, str] | None = None) -> Dotenv:
-    """The file at `path`, which has to be there and to be UTF-8; raises UsageError otherwise, and as `parse` does."""
+    """Parse the file at `path`. Raises UsageError as `parse` does, and if the file is missing or is not UTF-8."""
     try:
         text = files.read(path).decode()
     except UnicodeDecodeError:
-        raise UsageError(f"{path}: expected UTF-8 text: save it in that encoding") from None
+        raise UsageError(f"{path}: expected UTF-8 text: save the file in that encoding") from None
     return parse(text, path, environment)
 
 
 def quote(value: str) -> str:
-    """`value` as it has to stand after `NAME=` to be read back unchanged by docker compose and by `parse`."""
+    """`value` in the form that docker compose and `parse` read back unchanged after `NAME=`."""
     if _PLAIN.fullmatch(value):
         return value
     if not set(value) & set("'\\\r"):
@@ -200,5 +203,5 @@ def _unescape(match: re.Match[str]) -> str:
     if match[1]:
         return _ESCAPES.get(match[1], match[1])
     digits: str = match[2]
-    # Go, in which compose is written, knows octal escapes of exactly three digits up to 377.
+    # Compose unescapes as Go does: octal escapes have exactly three digits, up to 377.
     return chr(int(digits, 8)) if re.fullmatch("[0-3][0-7]{2}", digits) else f"\\{digits}"

@@ -185,7 +185,7 @@ def test_auto_pki_is_refused_beside_a_certificate_of_ones_own(
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", TOKEN)
     capsys.readouterr()
     assert main(["auto-pki", "--project-directory", str(project)]) == 2
-    assert "HAPROXY_CRT is set, for a certificate of your own" in capsys.readouterr().err
+    assert "HAPROXY_CRT (a custom certificate) and ACME_EMAIL" in capsys.readouterr().err
 
 
 def test_auto_pki_keeps_what_the_environment_says(

@@ -22,14 +22,14 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_settings_it_is_wrong_use(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--project-directory", str(tmp_path)]) == 2
     run = f"run {invocation(Project(tmp_path), lab=False)} config"
-    assert f"{tmp_path}/.env is not there: {run}, or name the directory" in capsys.readouterr().err
+    assert f"{tmp_path}/.env does not exist: {run}, or name its directory" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
     (tmp_path / ".env").write_text("SUPERUSER_EMAIL=me@example.com\n")
     assert main([command, "--project-directory", str(tmp_path)]) == 2
     assert f"{tmp_path}/.env: DNS_TLD is not set: {run}\n" in capsys.readouterr().err
     (tmp_path / ".env").write_text("DNS_TDL=example.com\n")
     assert main([command, "--project-directory", str(tmp_path)]) == 2
-    assert f"{run}, or correct {tmp_path}/.env:1 if its DNS_TDL was meant\n" in capsys.readouterr().err
+    assert f"{run}, or correct DNS_TDL in {tmp_path}/.env:1 if it is a typo\n" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

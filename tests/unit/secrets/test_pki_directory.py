@@ -41,7 +41,7 @@ def test_a_pki_may_have_files_beside_it(tmp_path: Path) -> None:
 def test_config_refuses_it_before_it_writes_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "letter.txt").write_text("x")
-    for value, words in (("home", "holds letter.txt"), ("~/pki", "~ stands for no home directory")):
+    for value, words in (("home", "holds letter.txt"), ("~/pki", "without ~ (which is not expanded)")):
         (tmp_path / ".env").write_text(f"PKI_DIR={value}\n")
         assert main(["--project-directory", str(tmp_path), "config", "--dns-tld", DOMAIN, "--yes"]) == 2
         assert words in capsys.readouterr().err

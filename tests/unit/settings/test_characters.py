@@ -47,7 +47,7 @@ def test_table(tmp_path: Path, name: str, case: dict[str, Any]) -> None:
         with pytest.raises(UsageError) as error:
             settings.require_intact(values, cluster=mode == "cluster")
         message = str(error.value)
-        assert message.startswith(f"{tmp_path}/.env:1: {name} holds ")
+        assert message.startswith(f"{tmp_path}/.env:1: {name} contains ")
         assert case["holds"] in message and "set another value" in message
         assert case["value"] not in message
         assert ("secrets rotate" in message) == variables()[name].token

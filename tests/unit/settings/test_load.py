@@ -101,7 +101,7 @@ def test_profiles_follow_from_the_settings(tmp_path: Path, text: str, profiles: 
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("DNS_TLD=https://my.example.com", 1, "no https://"),
+        ("DNS_TLD=https://my.example.com", 1, "without https://"),
         ("# x\nDNS_TLD='my example.com'", 2, "expected a domain"),
         ("DNS_TLD=example", 1, "expected a domain"),
         ("DNS_TLD=-a.example.com", 1, "expected a domain"),
@@ -110,7 +110,7 @@ def test_profiles_follow_from_the_settings(tmp_path: Path, text: str, profiles: 
         ("DNS_TLD=My.example.com", 1, "lower case"),
         ("DNS_TLD=10.0.0.1", 1, "expected a domain"),
         (f"DNS_TLD={'a' * 64}.example.com", 1, "at most 63"),
-        (f"DNS_TLD={'.'.join(['a' * 50] * 4)}.example.com", 1, "212 in all"),
+        (f"DNS_TLD={'.'.join(['a' * 50] * 4)}.example.com", 1, "212 in total"),
         ("SUPERUSER_EMAIL=admin", 1, "an e-mail address"),
         ("SUPERUSER_EMAIL='a b@c.de'", 1, "an e-mail address"),
         ("PRODUCTION_MODE=yes", 1, "true or false"),
@@ -134,14 +134,14 @@ def test_profiles_follow_from_the_settings(tmp_path: Path, text: str, profiles: 
         (
             f"ACME_EMAIL=a@b.c\nGANDI_API_TOKEN=abcdefgh\nHAPROXY_CRT={CERTIFICATE}\nHAPROXY_KEY={KEY}",
             3,
-            "and ACME_EMAIL, for one by ACME: expected one of them",
+            "are both set: expected one of them",
         ),
-        ("ROOT_CA='-----BEGIN CERTIFICATE-----'", 1, "base64 on one line"),
+        ("ROOT_CA='-----BEGIN CERTIFICATE-----'", 1, "base64, on a single line"),
         ("USE_NFS=true", 1, "USE_NFS is true without NFS_HOST"),
         (f"NFS_PORT={'1' * 5000}", 1, "from 1 to 65535"),
         ("SWARM_ADDRESS_POOL=10.0.0.0/8,0.0.0.0/0", 1, "not all addresses"),
-        ("PKI_DIR=~/pki", 1, "~ stands for no home directory"),
-        ("USE_NFS=true\nNFS_HOST=nfs.invalid", 2, "nfs.invalid stands for none"),
+        ("PKI_DIR=~/pki", 1, "without ~ (which is not expanded)"),
+        ("USE_NFS=true\nNFS_HOST=nfs.invalid", 2, "nfs.invalid means none"),
         ("NFS_PATH=openbalena", 1, "absolute path"),
         ("STACK_NAME=my stack", 1, "29 letters"),
         (f"STACK_NAME={'a' * 30}", 1, "29 letters"),
@@ -153,14 +153,14 @@ def test_profiles_follow_from_the_settings(tmp_path: Path, text: str, profiles: 
         ("SWARM_ADDRESS_POOL=10.0.0.1/8", 1, "IPv4 network"),
         ("TOKENS_MODE=none", 1, "auto or user"),
         ("SUPERUSER_PASSWORD=short", 1, "8 to 1000"),
-        ("PROFILES=ui", 1, "admin, builder"),
+        ("PROFILES=ui", 1, "admin, builder or"),
         ("DB_STATEMENT_TIMEOUT=180001", 1, "set API_START_PERIOD=181s or more"),
         ("DB_STATEMENT_TIMEOUT=1h", 1, "milliseconds from 1000"),
         ("API_START_PERIOD=180", 1, "a time like 180s"),
         ("API_START_PERIOD=0s", 1, "a time like 180s"),
         ("IMAGE_STORAGE_ACCESS_KEY=abcdefgh", 1, "without IMAGE_STORAGE_SECRET_KEY"),
         ("IMAGE_STORAGE_ENDPOINT=https://s3.example.com", 1, "without https://"),
-        ("IMAGE_STORAGE_PREFIX=/images", 1, "not / at its begin"),
+        ("IMAGE_STORAGE_PREFIX=/images", 1, "without / at the beginning"),
         ("API_WORKERS=0", 1, "from 1 to 99"),
         ("API_WORKERS=1; x", 1, "from 1 to 99"),
         ("API_MEMORY=2X", 1, "an amount of memory"),
@@ -204,7 +204,7 @@ def test_warns_of_stale_profiles(tmp_path: Path) -> None:
     text = "EXTERNAL_POSTGRES=true\nEXTERNAL_POSTGRES_HOST=pg\nCOMPOSE_PROFILES=internal-postgres,internal-s3,mine\n"
     values = settings.load(project(tmp_path, text))
     assert len(values.warnings) == 1
-    assert ".env:3: COMPOSE_PROFILES is not what the other settings make it (internal-postgres)" in values.warnings[0]
+    assert ".env:3: COMPOSE_PROFILES does not match the other settings (internal-postgres)" in values.warnings[0]
     assert settings.load(project(tmp_path, text), {"COMPOSE_PROFILES": "acme"}).warnings == []
     assert settings.load(project(tmp_path, text.replace("internal-postgres,", ""))).warnings == []
 
@@ -213,15 +213,15 @@ def test_warns_of_a_name_that_is_almost_a_setting_s(tmp_path: Path) -> None:
     text = "SUPERUSER_EMIAL=a@b.c\nMY_OWN=x\nAPI_IMAGE=x\nHAPROXY_PASWORD=secret12\n"
     warnings = settings.load(project(tmp_path, text)).warnings
     assert [warning.removeprefix(f"{tmp_path}/.env:") for warning in warnings] == [
-        "1: SUPERUSER_EMIAL is no setting: correct it if SUPERUSER_EMAIL was meant",
-        "4: HAPROXY_PASWORD is no setting: correct it if HAPROXY_PASSWORD was meant",
+        "1: unknown setting SUPERUSER_EMIAL; did you mean SUPERUSER_EMAIL?",
+        "4: unknown setting HAPROXY_PASWORD; did you mean HAPROXY_PASSWORD?",
     ]
 
 
 def test_tells_every_problem_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NFS_PORT", "x")
     message = refusal(tmp_path, "DNS_TLD=http://x\nPRODUCTION_MODE=1\n")
-    assert message.startswith("3 settings are wrong:\n")
+    assert message.startswith("3 settings are invalid:\n")
     assert "environment variable NFS_PORT: NFS_PORT cannot be 'x': expected a port" in message
 
 
