@@ -1,14 +1,14 @@
-"""What a command may fail with; the command line prints the message alone, never a traceback."""
+"""The errors of commands; the command line prints only their message, never a traceback."""
 
 
 class OpenBalenaError(Exception):
-    """Base of every failure that is told to the user; `exit_code` is the process's exit status."""
+    """Base of every error that is reported to the user; `exit_code` is the process's exit status."""
 
     exit_code = 1
 
 
 class UsageError(OpenBalenaError):
-    """Wrong use or wrong configuration: names the file and line or the variable, what was expected, what to do.
+    """Invalid usage or configuration: names the file and line or the variable, what was expected, what to do.
 
     `where` is the place in a file (path, line, column; both count from 1) if there is one. `str()` puts it before
     `message`, as `path:line:column: message`.
@@ -23,4 +23,4 @@ class UsageError(OpenBalenaError):
 
 
 class OperationError(OpenBalenaError):
-    """An operation that was asked for correctly and failed: names what failed, where, and what to do."""
+    """A valid operation that failed. The message names what failed, where, and what to do."""

@@ -1,4 +1,4 @@
-"""Reading what may be no file at all, and writing so that nobody ever sees half of one."""
+"""Read files safely, whatever their type, and write files atomically."""
 
 import os
 import re
@@ -15,12 +15,12 @@ _HALF_MADE = re.compile(r"\.(.+)\.[a-z0-9_]{8}")
 
 
 def read(path: Path) -> bytes:
-    """The content of the regular file `path`, links followed.
+    """The content of the regular file `path`; links are followed.
 
-    Raises UsageError for what is none (a pipe or a device could keep its reader for ever) and what cannot be read.
+    Raises UsageError for other types (reading a pipe or a device could block forever) and for read errors.
     """
     try:
-        # Opening a pipe without this would wait for its writer.
+        # Without O_NONBLOCK, opening a pipe would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             kind = os.fstat(descriptor).st_mode
@@ -32,16 +32,16 @@ def read(path: Path) -> bytes:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     if stat.S_ISDIR(kind):
-        raise UsageError(f"{path}: is a directory: a file belongs there")
-    raise UsageError(f"{path}: is no regular file: reading it could wait for ever")
+        raise UsageError(f"{path}: is a directory, expected a regular file")
+    raise UsageError(f"{path}: is not a regular file")
 
 
 def write_atomic(path: Path, content: bytes | str, mode: int = 0o644) -> None:
-    """Replace `path` with `content` in one step, with permission bits `mode`.
+    """Replace `path` with `content` atomically, with permission bits `mode`.
 
-    The content goes to a temporary name in the same directory, is flushed to disk and renamed (rename(2) replaces
-    atomically within one file system). Written by root it belongs to the user whose directory it is in, or who had it.
-    Raises OSError that names `path`; then `path` is as it was and no temporary file stays.
+    The content is written to a temporary file in the same directory, synced to disk and renamed (rename(2) is atomic
+    within one file system). If root writes it, the owner of the directory, or else the previous owner, gets the file.
+    Raises OSError with `path` as its filename; then `path` is unchanged and no temporary file is left.
     """
     data = content.encode() if isinstance(content, str) else content
     owner = _owner(path)
@@ -59,13 +59,13 @@ def write_atomic(path: Path, content: bytes | str, mode: int = 0o644) -> None:
     except BaseException as error:
         Path(name).unlink()
         if isinstance(error, OSError):
-            # A full disk, found while writing, has no name.
+            # The error of a write to a full disk has no filename.
             error.filename = str(path)
         raise
 
 
 def half_made(directory: Path, names: Collection[str]) -> Iterator[Path]:
-    """What a kill left in `directory` of `write_atomic` for one of `names`."""
+    """The temporary files for `names` that a killed `write_atomic` left in `directory`."""
     for path in directory.iterdir():
         match = _HALF_MADE.fullmatch(path.name)
         if match and match[1] in names and path.is_file():
@@ -73,7 +73,7 @@ def half_made(directory: Path, names: Collection[str]) -> Iterator[Path]:
 
 
 def private_directory(path: Path) -> Path:
-    """Make `path` a directory of mode 700, tightening one that is there; returns it. Its owner as in `write_atomic`."""
+    """Create the directory `path` with mode 700, or set the mode of an existing one; owner as in `write_atomic`."""
     if not path.exists():
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if owner := _owner(path):
@@ -84,14 +84,14 @@ def private_directory(path: Path) -> Path:
 
 
 def _owner(path: Path) -> tuple[int, int] | None:
-    """User and group that what root writes to `path` has to get; None where that is root, or another is at work."""
+    """The owner for a file that root writes to `path`; None if that is root, or this process does not run as root."""
     if os.geteuid():
         return None
     for place in (path.parent, path):
         try:
-            found = place.stat()
+            metadata = place.stat()
         except OSError:
             continue
-        if found.st_uid:
-            return found.st_uid, found.st_gid
+        if metadata.st_uid:
+            return metadata.st_uid, metadata.st_gid
     return None

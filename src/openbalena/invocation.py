@@ -1,4 +1,4 @@
-"""How a user calls this program again for the same deployment: for hints that can be copied."""
+"""How to invoke this program for the same deployment, for hints that can be copied and pasted."""
 
 import os
 import re
@@ -8,14 +8,14 @@ from pathlib import Path
 from openbalena.lab import paths
 from openbalena.project import Project
 
-# `./open-balena.sh COMMAND` as messages have it; one that names the lab's directory, or has options, is complete.
+# `./open-balena.sh COMMAND` in messages; one that sets the lab's directory, or has options, is already complete.
 _PLAIN = re.compile(rf"(?<![\w/])({paths.VARIABLE}=\S+ )?\./open-balena\.sh(?= ([a-z-]+))")
-# They are about no deployment.
+# These commands do not act on a deployment.
 _LOCAL = ("lab", "demo", "help")
 
 
 def program(project: Project, *, lab: bool) -> str:
-    """`./open-balena.sh` as it is typed in the current directory; with `lab`, for the lab this process sees."""
+    """`./open-balena.sh` as typed in the current directory; with `lab`, for the lab of this process."""
     tool = "./open-balena.sh" if project.root == Path.cwd() else shlex.quote(str(project.root / "open-balena.sh"))
     if lab and os.environ.get(paths.VARIABLE):
         return f"{paths.VARIABLE}={shlex.quote(str(paths.directory()))} {tool}"
@@ -23,19 +23,19 @@ def program(project: Project, *, lab: bool) -> str:
 
 
 def invocation(project: Project, *, lab: bool) -> str:
-    """`program` with the options that name the deployment; a command's name goes behind it."""
-    words = [program(project, lab=lab)]
+    """`program` with the options that select the deployment; the command's name follows it."""
+    arguments = [program(project, lab=lab)]
     if lab:
-        words.append("--lab")
+        arguments.append("--lab")
     if project.directory != project.root:
-        words.append(f"--project-directory {shlex.quote(str(project.directory))}")
-    return " ".join(words)
+        arguments.append(f"--project-directory {shlex.quote(str(project.directory))}")
+    return " ".join(arguments)
 
 
 def as_typed(text: str, project: Project, *, lab: bool) -> str:
-    """`text` with each plain `./open-balena.sh COMMAND` as this user has to type it for the same deployment.
+    """`text` with each plain `./open-balena.sh COMMAND` as this user must type it for the same deployment.
 
-    What is deep inside knows neither the deployment's directory nor whether it is the lab's: the outermost layer does.
+    Inner layers know neither the deployment's directory nor `--lab`; only the CLI does.
     """
 
     def typed(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Where things lie: the checkout with the definitions, and the directory of one deployment."""
+"""Paths: the checkout with the Compose files, and the directory of one deployment."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Project:
-    """One deployment's files. `root` is the checkout; `directory` holds what belongs to the deployment alone."""
+    """The paths of one deployment. `root` is the checkout; `directory` contains the deployment's own files."""
 
     directory: Path = ROOT
     root: Path = ROOT
@@ -25,12 +25,12 @@ class Project:
 
     @property
     def rendered(self) -> Path:
-        """What `swarm-up` deployed last: stack, configs, secrets (mode 700)."""
+        """The output of the last `swarm-up`: stack, configs, secrets (mode 700)."""
         return self.directory / "deploy"
 
     @property
     def deployed(self) -> Path:
-        """Which tokens this machine deployed, or got from the cluster, last (a mark, no secret)."""
+        """The fingerprint of the tokens that this machine last deployed, or fetched from the cluster (not a secret)."""
         return self.directory / ".deployed"
 
     @property
@@ -40,18 +40,18 @@ class Project:
 
     @property
     def override_file(self) -> Path:
-        """The user's own changes of the definitions."""
+        """The user's changes to the Compose files."""
         return self.directory / "docker-compose.override.yml"
 
     @property
     def nfs_file(self) -> Path:
-        """What `nfs-setup` wrote for `docker compose`: the volumes on an NFS server."""
+        """The output of `nfs-setup` for `docker compose`: the volumes on an NFS server."""
         return self.directory / "docker-compose.nfs.yml"
 
     def compose_files(self, *, lab: bool, mesh: bool = False, nfs: bool = False) -> list[Path]:
-        """The definitions in merge order; the lab's file only adds build contexts for the stand-in images.
+        """The Compose files in merge order; the lab's file only adds build contexts for the stand-in images.
 
-        `mesh` (Swarm only): with what the routing mesh changes. `nfs` (Compose only): with the volumes on NFS.
+        `mesh` (Swarm only): with the changes for the routing mesh. `nfs` (Compose only): with the volumes on NFS.
         """
         files = [self.root / "docker-compose.yml"]
         if mesh:

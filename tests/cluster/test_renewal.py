@@ -113,7 +113,7 @@ def test_a_certificate_that_ends_soon_is_warned_of(
         done = tool(deployed, command)
     finally:
         chain.write_bytes(before)
-    assert f"warning: {chain} (HAProxy: every public name) ends in 20 days" in done.stderr, done.stderr
+    assert f"warning: {chain} (HAProxy: every public name) expires in 20 days" in done.stderr, done.stderr
 
 
 def test_once_more_changes_nothing(deployed: Project) -> None:

@@ -65,7 +65,8 @@ def test_acme_in_a_cluster(project: Project, tmp_path: Path) -> None:
         run(project, *words)
     done = tool(project, "pki", "sync")
     assert (
-        done.returncode == 1 and "could not obtain an ACME certificate and has given up. It said:\n  | " in done.stderr
+        done.returncode == 1
+        and "could not obtain an ACME certificate and has given up. Its last log lines:\n  | " in done.stderr
     )
     assert "Invalid access token" in done.stderr and WRONG not in done.stdout + done.stderr, done.stderr
 

@@ -194,7 +194,7 @@ def test_new_certificates_stop_the_container(docker: Docker, image: Callable[[st
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [(None, "there is no JWKS"), ("kid", "kid"), ("x", "does not have the key"), ("alg", "alg ES256")],
+    [(None, "no JWKS"), ("kid", "kid"), ("x", "does not contain the key"), ("alg", "alg ES256")],
 )
 def test_registry_does_not_start_without_the_right_key_set(
     docker: Docker, image: Callable[[str], str], change: str | None, named: str

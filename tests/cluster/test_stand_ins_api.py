@@ -199,7 +199,7 @@ def test_a_migration_is_cut_by_the_statement_timeout(world: World) -> None:
 
 def test_two_on_an_empty_database_collide_once(world: World) -> None:
     api = world.api(STAND_IN_CPUS="2", STAND_IN_MIGRATION_SECONDS="5")
-    world.says(api, "the model was made by another worker meanwhile")
+    world.says(api, "another worker has created the model in the meantime")
     eventually("both workers", lambda: world.log(api).count("Server listening") == 2)
     assert world.log(api).count("died, replacing it") == 1
 

@@ -63,7 +63,7 @@ def test_up_refuses_settings_that_nfs_setup_has_not_checked(machine: Machine) ->
     machine.project.env_file.write_text(f"{before}USE_NFS=true\nNFS_HOST=192.0.2.1\n")
     try:
         done = machine.run("up", code=2)
-        assert "docker-compose.nfs.yml: not what the settings say of NFS: run " in done.stderr
+        assert "docker-compose.nfs.yml: does not match the NFS settings: run " in done.stderr
         assert f"--project-directory {machine.directory} nfs-setup" in done.stderr
         assert not machine.volumes and not containers(machine)
     finally:
@@ -82,7 +82,7 @@ def test_up_makes_the_volumes_there_and_refuses_to_leave_them(machine: Machine) 
         assert machine.volumes == {f"{machine.name}_{name}" for name in ("pki-data", "s3-data")}
         machine.project.env_file.write_text(before)
         done = machine.run("up", code=1)
-        assert "with their data on NFS, where the settings no longer put them: pki-data, s3-data" in done.stderr
+        assert "with data on NFS that the settings no longer put there: pki-data, s3-data" in done.stderr
     finally:
         machine.project.env_file.write_text(before)
         machine.project.nfs_file.unlink()

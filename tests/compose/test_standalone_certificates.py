@@ -77,7 +77,7 @@ def test_one_of_ones_own_and_back(machine: Machine, own: Path) -> None:
     files = {"--certificate": own / "own.pem", "--key": own / "own.key", "--ca": own / "ca-bundle.pem"}
     wrong = {**files, "--key": own / "api.key"}
     refused = machine.run("custom-pki", *(str(word) for pair in wrong.items() for word in pair), code=2)
-    assert "the key is not that of the first certificate" in refused.stderr
+    assert "the key does not match the first certificate" in refused.stderr
     assert machine.env == env and anew(machine, before) == set()
 
     machine.run("custom-pki", *(str(word) for pair in files.items() for word in pair))
@@ -173,7 +173,7 @@ def test_what_missed_the_ca_is_started_anew(machine: Machine) -> None:
         "cd /certs/export && ln -sf $(readlink chain.pem) new && mv -f new chain.pem",
     )
     before = containers(machine)
-    assert "starting api, registry, s3, vpn anew" in machine.run("up").stderr
+    assert "recreating api, registry, s3, vpn" in machine.run("up").stderr
     assert anew(machine, before) == TRUSTING
     green(machine)
 

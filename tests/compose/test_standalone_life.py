@@ -75,8 +75,8 @@ def test_ports_that_another_project_has_are_named_before_anything_starts(
     other.run("config", "--dns-tld", DNS_TLD, "--yes")
     done = other.run("up", code=1)
     for port in (80, 443):
-        who = f"the container {machine.name}-haproxy-1 of the Compose project {machine.name}"
-        assert f"{port}/tcp of haproxy: {who} has it" in done.stderr
+        user = f"container {machine.name}-haproxy-1 of Compose project {machine.name}"
+        assert f"port {port}/tcp (haproxy) is in use by {user}" in done.stderr
     assert "building" not in done.stderr and not other.volumes
     assert machine.docker("ps", "--all", "--quiet", "--filter", f"name={other.name}-") == ""
 
@@ -100,7 +100,7 @@ def test_a_program_of_this_machine_that_has_a_port_is_named(up: str, machine: Ma
         other.project.override_file.write_text(f"services: {{haproxy: {{ports: ['{port}:80']}}}}\n")
         done = subprocess.run([*here, *command], env=beside, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1 and f"\n  {port}/tcp of haproxy: " in done.stderr, done.stderr
-    assert f" (process {os.getpid()}) has it" in done.stderr
+    assert f" (process {os.getpid()})" in done.stderr
 
 
 def test_logs_name_their_service(up: str, machine: Machine) -> None:

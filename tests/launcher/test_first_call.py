@@ -113,7 +113,7 @@ def test_pip_is_killed(checkout):
     os.kill(pip, signal.SIGKILL)
     _, error = call.communicate(timeout=PATIENCE)
     assert call.returncode == 1
-    assert "error: the Python environment could not be made" in error
+    assert "error: the Python environment could not be created" in error
     assert ".venv" not in checkout.files()
     assert ".venv.new" not in checkout.files()
     assert checkout.run("--version").returncode == 0

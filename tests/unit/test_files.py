@@ -66,10 +66,10 @@ def test_what_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("directory", "is a directory: a file belongs there"),
-        ("pipe", "is no regular file: reading it could wait for ever"),
-        ("zero", "is no regular file: reading it could wait for ever"),
-        ("full", "is no regular file: reading it could wait for ever"),
+        ("directory", "is a directory, expected a regular file"),
+        ("pipe", "is not a regular file"),
+        ("zero", "is not a regular file"),
+        ("full", "is not a regular file"),
         ("loop", "cannot be read: Too many levels of symbolic links"),
         ("missing", "cannot be read: No such file or directory"),
         ("file/x", "cannot be read: Not a directory"),

@@ -1,4 +1,4 @@
-"""What this machine's kernel, which all nodes of the lab share, can do for them."""
+"""Features of this machine's kernel, which all nodes of the lab share."""
 
 import os
 from functools import cache
@@ -10,8 +10,8 @@ from openbalena.lab import host
 
 @cache
 def has_esp() -> bool:
-    """Whether the kernel takes an ESP state, tried in a network namespace of its own; false where none can be made."""
-    # Without root a user namespace gives the capability for a network namespace in it (user_namespaces(7)).
+    """Whether the kernel supports ESP, tried in a temporary network namespace; False if none can be created."""
+    # Without root, a user namespace provides the capability to create a network namespace (user_namespaces(7)).
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     try:
         host.run(["unshare", *user, "--net", *state_command("")])

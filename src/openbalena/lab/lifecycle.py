@@ -1,4 +1,4 @@
-"""What can be done to a lab as a whole: up, down, and the loss and return of one node."""
+"""Operations on a whole lab: up, down, and killing and restarting a node."""
 
 import errno
 import shutil
@@ -12,8 +12,8 @@ from openbalena.lab.endpoint import endpoint
 from openbalena.lab.host import say
 from openbalena.lab.roots import build_root
 
-# sid has the newest Docker Engine among Debian's suites: 28.5 in November 2026, trixie 26.1. openvpn is for the
-# acceptance checks' client.
+# sid has the newest Docker Engine of Debian's suites: 28.5 in November 2026, while trixie has 26.1. openvpn is for the
+# client of the acceptance checks.
 SUITE = "sid"
 PACKAGES = ("docker.io", "docker-cli", "docker-compose", "iptables", "iproute2", "ca-certificates", "openvpn")
 _MAX_NODES = 20
@@ -22,13 +22,13 @@ _CACHE = ("roots", "tools", "tools-new", "locks")
 
 
 def up(managers: int | None = None, workers: int | None = None) -> state.Lab:
-    """Start the lab, or repair the one that runs; by default 3 managers and no workers.
+    """Start the lab, or repair a running one; by default 3 managers and no workers.
 
-    Raises UsageError for other numbers than those of a lab that was started, OperationError for what failed; a lab
-    that was not there before is then taken away again, all but its logs.
+    Raises UsageError if a lab of another size is running, OperationError on failure; a lab that did not exist before is
+    then removed again, except for its logs.
     """
     host.require_root("lab up")
-    host.require_programs("ip", "nsenter", "unshare", "setsid", "mount", hint="They are in iproute2 and util-linux.")
+    host.require_programs("ip", "nsenter", "unshare", "setsid", "mount", hint="Install iproute2 and util-linux.")
     with _exclusive("lab up"):
         existing = state.load()
         if existing is None:
@@ -43,19 +43,19 @@ def up(managers: int | None = None, workers: int | None = None) -> state.Lab:
 
 
 def down(*, purge: bool = False) -> None:
-    """Take the lab down, whatever state it is in; keep roots and tools unless `purge`."""
+    """Take the lab down, whatever its state; keep roots and tools unless `purge`."""
     host.require_root("lab down")
     with _exclusive("lab down"):
         _take_down()
         _delete("log")
         if purge:
             _delete(*_CACHE)
-            with suppress(OSError):  # something of the user's is in it, or it is a mount point
+            with suppress(OSError):  # it contains files of the user, or is a mount point
                 paths.directory().rmdir()
 
 
 def kill(name: str) -> None:
-    """Lose the node `name` as in a power cut: first its link, then every process, without a word to the others."""
+    """Kill the node `name` as in a power failure: first its link, then every process, without notifying the others."""
     host.require_root("lab kill")
     with _exclusive("lab kill"):
         victim = state.require().node(name)
@@ -66,7 +66,7 @@ def kill(name: str) -> None:
 
 
 def start(name: str) -> None:
-    """Switch the node `name` on again, with the data it had, and wait until it is back in the swarm."""
+    """Start the node `name` again, with its data, and wait until it is ready in the swarm."""
     host.require_root("lab start")
     with _exclusive("lab start"):
         lab = state.require()
@@ -80,7 +80,7 @@ def start(name: str) -> None:
 
 def _create(managers: int, workers: int) -> state.Lab:
     if managers < 1 or workers < 0 or managers + workers > _MAX_NODES:
-        raise UsageError(f"--managers has to be at least 1, --workers at least 0, together at most {_MAX_NODES}.")
+        raise UsageError(f"--managers must be at least 1, --workers at least 0, together at most {_MAX_NODES}")
     root = build_root("node", SUITE, PACKAGES)
 
     def save(subnet: str) -> state.Lab:
@@ -137,24 +137,24 @@ def _delete(*names: str) -> None:
 
 
 def _aim_context() -> None:
-    """Point the Docker context to a manager that is alive; when none is, nothing could be better."""
+    """Point the Docker context to a running manager; if none is running, leave it unchanged."""
     try:
-        alive = endpoint().host
+        manager = endpoint().host
     except OperationError:
         return
-    programs.make_context(alive)
+    programs.make_context(manager)
 
 
 @contextmanager
 def _exclusive(what: str) -> Iterator[None]:
-    """One command changes the lab at a time; a full disk gets a message that names it."""
+    """Allow only one command at a time to change the lab; report a full disk with a message that names it."""
     try:
         with host.locked(paths.directory() / "locks" / "lab", what):
             yield
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise OperationError(
-                f"No space left on the disk of {error.filename or paths.directory()}: free some, or set "
-                f"{paths.VARIABLE} to a directory elsewhere."
+                f"no space left on the disk of {error.filename or paths.directory()}: free some, or set "
+                f"{paths.VARIABLE} to a directory on another disk"
             ) from error
         raise OperationError(f"{what} failed: {error}") from error

@@ -1,6 +1,6 @@
-"""Programs of the nodes' root that also run on the machine: wrappers in `bin/`, and the Docker context.
+"""Wrappers in `bin/` for programs of the nodes' root that users run on the machine, and the Docker context.
 
-The root's C library is newer than many machines', so each program is started by the root's own dynamic loader.
+Many machines have an older C library than the root, so each program is started with the root's dynamic loader.
 """
 
 import json
@@ -19,13 +19,13 @@ _WRAPPED = {
 
 
 def wrap(root: Path, directory: Path) -> None:
-    """Write `docker` and others to `directory`, which run the programs of `root` with its own libraries.
+    """Write wrappers for `docker` and others to `directory`, which run the programs of `root` with its libraries.
 
     `docker compose` works with DOCKER_CONFIG=`directory` (docker/cli, cliPluginsExtraDirs).
     """
     loaders = sorted(root.glob("usr/lib/*-linux-gnu*/ld-linux*.so.*"))
     if not loaders:
-        raise OperationError(f"{root} has no dynamic loader: run ./open-balena.sh lab down --purge, then lab up.")
+        raise OperationError(f"{root} has no dynamic loader: run ./open-balena.sh lab down --purge, then lab up")
     directory.mkdir(exist_ok=True)
     write_atomic(directory / "config.json", json.dumps({"cliPluginsExtraDirs": [str(directory)]}))
     for name, program in _WRAPPED.items():
@@ -34,17 +34,17 @@ def wrap(root: Path, directory: Path) -> None:
 
 
 def make_context(endpoint: str) -> None:
-    """Make the Docker context of the lab in the user's Docker configuration, or point it to `endpoint`."""
+    """Create the lab's Docker context in the user's Docker configuration, or point the existing one to `endpoint`."""
     name = paths.context_name()
     verb = "update" if _docker("context", "inspect", name, check=False).returncode == 0 else "create"
     _docker("context", verb, name, "--description", "The local openBalena cluster", "--docker", f"host={endpoint}")
 
 
 def remove_context() -> None:
-    """Remove the Docker context of the lab, where it is."""
+    """Remove the lab's Docker context, if it exists."""
     if (paths.directory() / "bin" / "docker").exists():
         _docker("context", "rm", "--force", paths.context_name(), check=False)
 
 
-def _docker(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    return host.run([paths.directory() / "bin" / "docker", *words], check=check)
+def _docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return host.run([paths.directory() / "bin" / "docker", *arguments], check=check)

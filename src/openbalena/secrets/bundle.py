@@ -1,4 +1,4 @@
-"""A deployment's settings and PKI as one archive, and the marks that tell one deployment's from another's."""
+"""A deployment's settings and PKI as one archive, and the fingerprints that tell deployments apart."""
 
 import gzip
 import hashlib
@@ -24,7 +24,7 @@ SETTINGS = (".env", "docker-compose.override.yml")
 def pack(directory: Path, pki: Path) -> bytes:
     """`.env`, the override file and every file of `pki` as a compressed tar; the same files give the same bytes.
 
-    Raises OperationError where that is more than a Swarm secret holds.
+    Raises OperationError if the result is larger than a Swarm secret can be.
     """
     files = {name: directory / name for name in SETTINGS if (directory / name).is_file()}
     files |= {
@@ -43,17 +43,17 @@ def pack(directory: Path, pki: Path) -> bytes:
     if len(packed) > LIMIT:
         largest = max(files.values(), key=lambda path: path.stat().st_size)
         raise OperationError(
-            f"{directory}: settings and PKI are {len(packed)} bytes compressed, and a Swarm secret holds {LIMIT}: move "
-            f"what is no part of them elsewhere (the largest file is {largest})"
+            f"{directory}: settings and PKI are {len(packed)} bytes compressed, but a Swarm secret can hold only "
+            f"{LIMIT}: move unrelated files out of {pki} (the largest file is {largest})"
         )
     return packed
 
 
 def unpack(packed: bytes, directory: Path) -> list[str]:
-    """Write what `pack` packed below `directory`, the settings last; returns the files' names.
+    """Extract an archive made by `pack` into `directory`, the settings last; returns the file names.
 
-    Nobody else may read them, whatever was so on the machine that they come from. Raises OperationError for anything
-    that `pack` does not make.
+    Only the owner can read the files, whatever their modes were on the machine that packed them. Raises OperationError
+    for an archive that `pack` could not have made.
     """
     try:
         with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packed))) as archive:
@@ -70,29 +70,29 @@ def unpack(packed: bytes, directory: Path) -> list[str]:
 
 def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
     folder, _, name = entry.name.rpartition("/")
-    # Printable: a name is shown, and an escape sequence would reach the terminal.
+    # Printable only: names are displayed, and an escape sequence would reach the terminal.
     fits = entry.name in SETTINGS or (folder == "pki" and name and name[0] != "." and name.isprintable())
     stream = archive.extractfile(entry) if fits and entry.isreg() else None
     if stream is None:
-        raise OperationError(f"the archive of settings and PKI has an entry that does not belong there: {entry.name!r}")
+        raise OperationError(f"the archive of settings and PKI has an unexpected entry: {entry.name!r}")
     return stream.read()
 
 
 def marks(pki: Path, values: Mapping[str, str]) -> dict[str, str]:
-    """What tells this deployment from others and gives nothing away: of its root, and of its tokens.
+    """Fingerprints that identify this deployment without revealing any secret: of its root CA and of its tokens.
 
-    `ca` is the SHA-256 of a public certificate, `former` that of the root whose place it has just taken ("" without
-    one). A token that a user chose may be guessed, so `tokens` is an HMAC (RFC 2104) under the CA's private key; the
-    phase of the CA's rotation goes into it too. `later` is the same of tokens that an earlier version of this tool did
-    not know: used again, it finds the mark that it would make. Raises UsageError where the PKI is not there yet.
+    `ca` is the SHA-256 of the root certificate, `former` that of the root it has just replaced ("" without one). A
+    token that a user chose may be guessable, so `tokens` is an HMAC (RFC 2104) keyed with the CA's private key; it also
+    covers the phase of the CA's rotation. `later` is the same for tokens that earlier versions of this tool did not
+    know, kept apart so that those versions still compute the same `tokens`. Raises UsageError if there is no PKI yet.
     """
     certificate, key = pki / "ca-0.pem", pki / "ca-0-key.pem"
     if not (certificate.exists() and key.exists()):
-        raise UsageError(f"{pki}: the CA is not there: run ./open-balena.sh config")
+        raise UsageError(f"{pki}: the CA is missing: run ./open-balena.sh config")
     described = [(f"{name}={values.get(name, '')}\n", item) for name, item in sorted(variables().items()) if item.token]
     tokens, later = ("".join(line for line, item in described if item.later is kind) for kind in (False, True))
-    # Nothing without a rotation: a version of this tool that knew none made the same mark.
-    tokens += "".join(f"{kind}={mark}\n" for kind in KINDS if (mark := _fingerprint(pki / f"ca-{kind}.pem")))
+    # Adds nothing without a rotation, so that versions without CA rotation compute the same fingerprint.
+    tokens += "".join(f"{kind}={digest}\n" for kind in KINDS if (digest := _fingerprint(pki / f"ca-{kind}.pem")))
     return {
         "ca": _fingerprint(certificate),
         "former": _fingerprint(pki / "ca-previous.pem"),

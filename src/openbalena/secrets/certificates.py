@@ -11,17 +11,17 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 
 from openbalena.secrets.keys import PrivateKey, PublicKey
 
-# Devices keep the root for good. Ten years from now is still before January 2038, the end of 32-bit clocks.
+# Devices keep the root permanently. Ten years from now is still before January 2038, when 32-bit clocks overflow.
 CA_LIFETIME = timedelta(days=3650)
-# Apple's limit for server certificates, those of private CAs included (support.apple.com/HT210176).
+# Apple's limit for server certificates, including those of private CAs (support.apple.com/HT210176).
 LEAF_LIFETIME = timedelta(days=825)
-# A node whose clock is behind has to accept a certificate made a moment ago.
+# A node whose clock is slow must accept a certificate that was just issued.
 CLOCK_SKEW = timedelta(hours=1)
-# Where HAProxy answers the CA's revocation list as DER (images/haproxy/haproxy.cfg).
+# Where HAProxy serves the CA's revocation list as DER (images/haproxy/haproxy.cfg).
 LIST_PATH = "/crl.der"
 # X.520's upper bound for a common name (RFC 5280, appendix A.1, ub-common-name).
 MAX_COMMON_NAME = 64
-# What HAProxy ends TLS for in every deployment (images/haproxy/haproxy.cfg).
+# The hosts for which HAProxy terminates TLS in every deployment (images/haproxy/haproxy.cfg).
 HOSTS = ("api", "ca", "delta", "logs", "registry2", "s3", "stats", "tunnel")
 # Devices' public URLs: `<uuid>.devices.<domain>`.
 DEVICES = "0" * 32 + ".devices"
@@ -36,18 +36,18 @@ class Authority:
 
 
 def root_ca(key: PrivateKey, dns_tld: str, mark: str = "") -> x509.Certificate:
-    """A self-signed CA certificate. `mark` (such as " 1f2e3d4c") tells its name from another one's of the domain."""
+    """A self-signed CA certificate. `mark` (such as " 1f2e3d4c") makes its name unique among the domain's roots."""
     name = _name(f"Root CA{mark} of {dns_tld}", f"Root CA{mark}")
     builder = _builder(name, key.public_key(), name, CA_LIFETIME)
     return _sign(_ca(builder, path_length=None), key)
 
 
 def server_ca(key: PrivateKey, dns_tld: str, root: Authority, mark: str = "") -> x509.Certificate:
-    """A CA certificate under `root` that may issue no further CA, and for names of the domain alone.
+    """A CA certificate under `root` that can issue only server certificates, and only for names in the domain.
 
-    Its key signs for whoever has HAPROXY_PASSWORD, and machines trust the root for every site (RFC 5280, 4.2.1.10: a
-    name permits those below it). The root stays free to sign another server CA when the domain changes. `mark` as in
-    `root_ca`.
+    Anyone with HAPROXY_PASSWORD can have its key sign, and machines trust the root for every site; hence the name
+    constraint (RFC 5280, 4.2.1.10: a name permits its subdomains). The root is not constrained, so that it can sign
+    another server CA when the domain changes. `mark` as in `root_ca`.
     """
     name = _name(f"Server CA{mark} of {dns_tld}", f"Server CA{mark}")
     builder = _ca(_issued(name, key.public_key(), root, CA_LIFETIME), path_length=0)
@@ -56,16 +56,16 @@ def server_ca(key: PrivateKey, dns_tld: str, root: Authority, mark: str = "") ->
 
 
 def permitted(authority: x509.Certificate) -> list[str] | None:
-    """The domains for which `authority` may issue, each with all below it; None where it may for any."""
+    """The domains, with their subdomains, that `authority` may issue for; None if it is not constrained."""
     try:
-        found = authority.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees
+        subtrees = authority.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees
     except x509.ExtensionNotFound:
         return None
-    return [name.value for name in found or [] if isinstance(name, x509.DNSName)] or None
+    return [name.value for name in subtrees or [] if isinstance(name, x509.DNSName)] or None
 
 
 def covers(pattern: str, host: str) -> bool:
-    """Whether a certificate for `pattern` is for `host`: `*` stands for the whole first label (RFC 9525, 6.3)."""
+    """Whether a certificate for `pattern` covers `host`: `*` matches the whole first label (RFC 9525, 6.3)."""
     pattern, host = pattern.lower(), host.lower()
     if pattern.startswith("*."):
         return host.partition(".")[2] == pattern[2:]
@@ -73,27 +73,27 @@ def covers(pattern: str, host: str) -> bool:
 
 
 def lacking(names: Sequence[str], dns_tld: str, hosts: Sequence[str] = HOSTS) -> list[str]:
-    """Those of `hosts`, below `dns_tld`, that a certificate for `names` is not for."""
+    """Those of `hosts`, below `dns_tld`, that a certificate for `names` does not cover."""
     return [host for label in hosts if not any(covers(name, host := f"{label}.{dns_tld}") for name in names)]
 
 
 def cross(root: x509.Certificate, key: PublicKey, issuer: Authority) -> x509.Certificate:
-    """`root`'s name and its `key` certified by another root: who trusts that one alone then trusts what `root` issues.
+    """A cross-certificate: `root`'s name and `key` signed by another root, for clients that trust only that one.
 
-    Servers send it in the place of `root` (RFC 4158, 1.4: a chain that a client trusts is found among both).
+    Servers send it instead of `root` (RFC 4158, 1.4: clients of either root can then build a trusted chain).
     """
     return _sign(_ca(_issued(root.subject, key, issuer, CA_LIFETIME), path_length=None), issuer.key)
 
 
 def ocsp(key: PrivateKey, dns_tld: str, issuer: Authority) -> x509.Certificate:
-    """The certificate that signs OCSP answers for what `issuer` issued (RFC 6960, 4.2.2.2)."""
+    """The certificate that signs OCSP responses for certificates of `issuer` (RFC 6960, 4.2.2.2)."""
     builder = _leaf(key.public_key(), f"ocsp.{dns_tld}", [f"ocsp.{dns_tld}"], dns_tld, issuer)
     builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), critical=False)
     return _sign(builder.add_extension(x509.OCSPNoCheck(), critical=False), issuer.key)
 
 
 def server(key: PrivateKey, names: Sequence[str], dns_tld: str, issuer: Authority) -> x509.Certificate:
-    """A TLS server's certificate for `names`, the first of which is its common name where it fits."""
+    """A TLS server certificate for `names`; the first is also the common name if it is short enough."""
     builder = _leaf(key.public_key(), names[0], names, dns_tld, issuer)
     builder = builder.add_extension(_responder(dns_tld), critical=False)
     usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
@@ -115,13 +115,13 @@ def _leaf(
 
 
 def _revocation_list(dns_tld: str) -> x509.CRLDistributionPoints:
-    # Over http, as RFC 5280 section 8 advises: fetching it over https would need the list itself.
+    # Over http, as RFC 5280 section 8 recommends: fetching it over https would require the list itself.
     address = x509.UniformResourceIdentifier(f"http://ca.{dns_tld}{LIST_PATH}")
     return x509.CRLDistributionPoints([x509.DistributionPoint([address], None, None, None)])
 
 
 def _responder(dns_tld: str) -> x509.AuthorityInformationAccess:
-    # Over http for the same reason. It knows the certificate from the file of secrets.issued.
+    # Over http for the same reason. The responder knows the certificate from the file that secrets.issued writes.
     address = x509.UniformResourceIdentifier(f"http://ocsp.{dns_tld}")
     return x509.AuthorityInformationAccess([x509.AccessDescription(AuthorityInformationAccessOID.OCSP, address)])
 
@@ -158,7 +158,7 @@ def _builder(
 
 
 def _name(common_name: str, fallback: str) -> x509.Name:
-    """O=openBalena and the common name; a long one gives way to `fallback`, or to none where that is empty."""
+    """O=openBalena and the common name; if that is too long, `fallback`, or no common name if that is empty."""
     attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "openBalena")]
     chosen = common_name if len(common_name) <= MAX_COMMON_NAME else fallback
     return x509.Name([*attributes, *([x509.NameAttribute(NameOID.COMMON_NAME, chosen)] if chosen else [])])

@@ -1,4 +1,4 @@
-"""Whether the files of the PKI belong together and to the domain."""
+"""Check that the files of the PKI are consistent with each other and with the domain."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from openbalena.secrets.keys import (
 )
 from openbalena.secrets.phases import Phase, phase
 
-# Certificate, its key, its issuer ("" where any may have issued it).
+# Certificate, its key, its issuer ("" if any CA may have issued it).
 PAIRS = (
     *((f"ca-{kind}.pem", f"ca-{kind}-key.pem", "") for kind in ("0", *KINDS)),
     *((f"server-ca-{kind}.pem", f"server-ca-{kind}-key.pem", f"ca-{kind}.pem") for kind in ("0", *KINDS)),
@@ -35,27 +35,26 @@ PAIRS = (
     ("vpn.pem", "vpn.key", "server-ca-0.pem"),
     ("chain.pem", "chain.pem", ""),
 )
-# Not renewed: devices and services trust them as they are.
+# Never renewed: devices and services trust these very certificates.
 AUTHORITIES = ("ca-0.pem", "server-ca-0.pem")
-# A rotation goes on when they have ended.
+# A rotation can continue after these have expired.
 FORMER = ("ca-previous.pem", "server-ca-previous.pem", "ca-retired.pem", "server-ca-retired.pem", "ca-cross.pem")
-
 
 _ROTATE = "run ./open-balena.sh secrets rotate CA"
 
 
 def problems(directory: Path, dns_tld: str, *, ended: bool = True) -> list[str]:
-    """A sentence for each thing that is wrong: file, what was expected, what to do. A missing file is no problem.
+    """A message for each problem: file, what was expected, what to do. A missing file is not a problem.
 
-    `ended`: whether a certificate below the CAs that has ended is one (renewing it is what helps).
+    Without `ended`, expired certificates below the CAs are not reported, since a renewal replaces them.
     """
     if (directory / STEP).exists():
-        return [f"{directory / STEP}: a step of the CA's rotation was cut off: {_ROTATE}, which completes it"]
+        return [f"{directory / STEP}: a step of the CA rotation was interrupted: {_ROTATE} to complete it"]
     if unusable := [*whole.irregular(directory), *_rotation(directory)]:
         return unusable
     try:
         return [
-            *(sentence for pair in PAIRS for sentence in _pair(directory, *pair, ended=ended)),
+            *(message for pair in PAIRS for message in _pair(directory, *pair, ended=ended)),
             *_domain(directory, dns_tld),
             *_token_key(directory),
             *_bundle(directory),
@@ -69,7 +68,7 @@ def problems(directory: Path, dns_tld: str, *, ended: bool = True) -> list[str]:
 
 
 def belong(chain: bytes) -> bool:
-    """Whether the first certificate in `chain` is for the private key in it."""
+    """Whether the first certificate in `chain` matches the private key in it."""
     key = key_in(chain)
     try:
         return key is not None and belongs(key, x509.load_pem_x509_certificates(chain)[0])
@@ -78,15 +77,15 @@ def belong(chain: bytes) -> bool:
 
 
 def under(chain: bytes, authorities: bytes) -> bool:
-    """Whether the first certificate in `chain` leads, by the others in it, to one of `authorities` (both PEM)."""
-    held, trusted = x509.load_pem_x509_certificates(chain), x509.load_pem_x509_certificates(authorities)
-    own: x509.Certificate | None = held.pop(0)
-    while own:
-        if any(issued(own, authority) for authority in trusted):
+    """Whether the first certificate in `chain` leads, through the others in it, to one of `authorities` (both PEM)."""
+    others, trusted = x509.load_pem_x509_certificates(chain), x509.load_pem_x509_certificates(authorities)
+    current: x509.Certificate | None = others.pop(0)
+    while current:
+        if any(issued(current, authority) for authority in trusted):
             return True
-        issuer = next((each for each in held if issued(own, each)), None)
-        held = [each for each in held if each != issuer]
-        own = issuer
+        issuer = next((each for each in others if issued(current, each)), None)
+        others = [each for each in others if each != issuer]
+        current = issuer
     return False
 
 
@@ -95,58 +94,58 @@ def _pair(directory: Path, certificate: str, key: str, issuer: str, *, ended: bo
     if not path.exists():
         return
     if not (directory / key).exists():
-        yield f"{path}: its key {key} is missing: put the key back, or delete {certificate} to have both made anew"
+        yield f"{path}: its key {key} is missing: restore the key, or delete {certificate} to regenerate both"
         return
-    held = read_certificates(path)
-    own = held[0]
-    yield from whole.begun(path, held)
+    certificates = read_certificates(path)
+    own = certificates[0]
+    yield from whole.begun(path, certificates)
     if not belongs(read_key(directory / key), own):
-        yield f"{path}: does not belong to the key in {key}: put the right one there, or delete {certificate}"
+        yield f"{path}: does not match the key in {key}: restore the right file, or delete {certificate}"
     if (
         own.not_valid_after_utc < datetime.now(UTC)
         and certificate not in FORMER
         and (ended or (certificate in AUTHORITIES and phase(directory) is not Phase.TRUSTED))
     ):
-        yield f"{path}: ended on {own.not_valid_after_utc:%Y-%m-%d}: {_remedy(path)}"
+        yield f"{path}: expired on {own.not_valid_after_utc:%Y-%m-%d}: {_remedy(path)}"
     if issuer:
         yield from _issuer(path, own, directory / issuer)
 
 
 def _rotation(directory: Path) -> Iterator[str]:
-    """What is missing of a CA that waits to issue, or that issued before."""
+    """Missing files of a CA that will issue next, or that issued before."""
     for kind in KINDS:
-        wanted = authority_files(kind)
-        there = [name for name in wanted if (directory / name).exists()]
-        for name in wanted if there else []:
-            if name not in there:
-                yield f"{directory / name}: missing, although {there[0]} is there: put it back from a copy"
+        expected = authority_files(kind)
+        existing = [name for name in expected if (directory / name).exists()]
+        for name in expected if existing else []:
+            if name not in existing:
+                yield f"{directory / name}: missing, although {existing[0]} exists: restore it from a backup"
 
 
 def _remedy(path: Path) -> str:
     if path.name in AUTHORITIES and phase(path.parent) is Phase.TRUSTED:
         return _ROTATE
     if path.name in AUTHORITIES:
-        return "delete it and what it issued (the keys may stay) to have all of it made anew"
-    return "run ./open-balena.sh pki renew (pki import, where it is one of your own)"
+        return "delete it and the certificates it issued (not the keys) to regenerate them"
+    return "run ./open-balena.sh pki renew (pki import if it is a custom certificate)"
 
 
 def _issuer(path: Path, own: x509.Certificate, issuer: Path) -> Iterator[str]:
     if not issuer.exists():
         yield (
-            f"{issuer}: missing, although {path.name} was issued by it: put it back with its key, or delete "
-            f"{path.name} to have it issued by a new one"
+            f"{issuer}: missing, although it issued {path.name}: restore it with its key, or delete {path.name} to "
+            "have a new CA issue it"
         )
         return
     if not issued(own, read_certificates(issuer)[0]):
-        yield f"{path}: was not issued by {issuer.name}: put the right one there, or delete {path.name}"
+        yield f"{path}: was not issued by {issuer.name}: restore the right file, or delete {path.name}"
 
 
 def _domain(directory: Path, dns_tld: str) -> Iterator[str]:
-    # One of the user's own may name each host in place of all at once.
+    # A custom certificate may list each host instead of a wildcard.
     needed = {"api.pem": ["api"], "vpn.pem": ["vpn"], "chain.pem": HOSTS}
-    there = {file: _names(read_certificates(directory / file)[0]) for file in needed if (directory / file).exists()}
-    foreign = [file for file, names in there.items() if lacking(names, dns_tld, needed[file])]
-    names = there[foreign[-1]] if foreign else []
+    covered = {file: _names(read_certificates(directory / file)[0]) for file in needed if (directory / file).exists()}
+    foreign = [file for file, names in covered.items() if lacking(names, dns_tld, needed[file])]
+    names = covered[foreign[-1]] if foreign else []
     issuer = directory / "server-ca-0.pem"
     if issuer.exists() and (domains := _elsewhere(issuer, dns_tld)):
         names = names or domains
@@ -154,22 +153,22 @@ def _domain(directory: Path, dns_tld: str) -> Iterator[str]:
         foreign = [name for name in bound if (directory / name).exists() and (name != "chain.pem" or _ours(directory))]
     if foreign:
         yield (
-            f"{directory}: not for the domain {dns_tld}, but for {', '.join(names) or 'no name'}: "
-            f"{', '.join(foreign)}: set DNS_TLD back, or delete these files (keys beside them may stay) and run config"
+            f"{directory}: for {', '.join(names) or 'no name'} instead of the domain {dns_tld}: {', '.join(foreign)}: "
+            "restore DNS_TLD, or delete these files (not the keys) and run config"
         )
     waiting = directory / "server-ca-next.pem"
     if waiting.exists() and (domains := _elsewhere(waiting, dns_tld)):
-        yield f"{waiting}: may issue for {', '.join(domains)} alone: set DNS_TLD back, and {_ROTATE} until it has ended"
+        yield f"{waiting}: may issue only for {', '.join(domains)}: restore DNS_TLD, and {_ROTATE} until it is complete"
 
 
 def _elsewhere(authority: Path, dns_tld: str) -> list[str]:
-    """The domains for which `authority` may issue, where `dns_tld` is not among them or below one."""
+    """The domains that `authority` may issue for, if `dns_tld` is neither one of them nor below one."""
     domains = permitted(read_certificates(authority)[0])
     return [] if domains is None or any(f".{dns_tld}".endswith(f".{domain}") for domain in domains) else domains
 
 
 def _ours(directory: Path) -> bool:
-    """Whether HAProxy's certificate is of the CA that issues here."""
+    """Whether the current CA issued HAProxy's certificate."""
     return issued(read_certificates(directory / "chain.pem")[0], read_certificates(directory / "server-ca-0.pem")[0])
 
 
@@ -186,17 +185,17 @@ def _token_key(directory: Path) -> Iterator[str]:
     if not path.exists():
         for name in ("api.kid", "api.jwks.json"):
             if (directory / name).exists():
-                yield f"{directory / name}: its key api.key is missing: put it back, or delete {name}"
+                yield f"{directory / name}: its key api.key is missing: restore it, or delete {name}"
         return
     key = read_key(path).public_key()
     if not (isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)):
-        yield f"{path}: expected an EC key on P-256 (ES256): put the right file there, or delete it with api.pem"
+        yield f"{path}: expected an EC key on P-256 (ES256): restore the right file, or delete it together with api.pem"
         return
     kid, jwks = directory / "api.kid", directory / "api.jwks.json"
     if kid.exists() and read(kid) != key_id(key).encode():
-        yield f"{kid}: is not the identifier of api.key: delete it to have it made anew"
+        yield f"{kid}: is not the identifier of api.key: delete it to regenerate it"
     if jwks.exists() and _keys(jwks) != json.loads(key_set(key))["keys"]:
-        yield f"{jwks}: is not the public half of api.key: delete it to have it made anew"
+        yield f"{jwks}: is not the public half of api.key: delete it to regenerate it"
 
 
 def _keys(path: Path) -> object:
@@ -212,6 +211,6 @@ def _bundle(directory: Path) -> Iterator[str]:
     path, parts = directory / "ca-bundle.pem", [f"{stem}-{kind}.pem" for kind in kinds for stem in ("server-ca", "ca")]
     if not path.exists() or not all((directory / part).exists() for part in parts):
         return
-    held = {certificate_pem(certificate) for certificate in read_certificates(path)}
-    if not {certificate_pem(read_certificates(directory / part)[0]) for part in parts} <= held:
-        yield f"{path}: does not hold {' and '.join(parts)}: delete it to have it made anew"
+    bundled = {certificate_pem(certificate) for certificate in read_certificates(path)}
+    if not {certificate_pem(read_certificates(directory / part)[0]) for part in parts} <= bundled:
+        yield f"{path}: does not contain {' and '.join(parts)}: delete it to regenerate it"

@@ -1,9 +1,9 @@
-"""The login of the internal database: which role the api uses, and the statements that open and close one.
+"""The login of the internal database: which role the api uses, and the SQL that enables and disables roles.
 
-openBalena's image fixes the owner of everything, `docker` with the password `docker` (open-balena-db 8.0.16,
-Dockerfile). Two further roles log in in turn and then act as the owner, so that what they make is the owner's,
-whichever is in use, and the api has the rights that its extensions need. One gets a new password while the other goes
-on working.
+openBalena's image hard-codes the owner of everything, `docker` with the password `docker` (open-balena-db 8.0.16,
+Dockerfile). Two further roles are used alternately and act as the owner after login, so that the owner owns everything
+they create, whichever is in use, and the api has the privileges that its extensions need. One role gets a new password
+while the other keeps working.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROLES, OWNER, DATABASE = DATABASE_ROLES, DATABASE_OWNER, "resin"
 USERS = ("api", "postgrest")
 # PostgreSQL's scram_iterations.
 _ITERATIONS = 4096
-# What the owner's comment says is the role of the last deploy that succeeded.
+# The comment on the owner role records the role of the last successful deploy.
 NOTED = "SELECT coalesce(shobj_description('docker'::regrole, 'pg_authid'), '')"
 
 
@@ -36,24 +36,24 @@ class Login:
     password: str
 
     def line(self) -> str:
-        """A line of a password file (PostgreSQL, libpq, The Password File)."""
+        """A line for a libpq password file (PostgreSQL, libpq, The Password File)."""
         escaped = self.password.replace("\\", "\\\\").replace(":", "\\:")
         return f"*:*:*:{self.role}:{escaped}\n"
 
 
-# What the image makes, and what a deployment has until DB_PASSWORD is set.
+# The image's default, in use until DB_PASSWORD is set.
 IMAGES = Login(OWNER, "docker")
 
 
 def in_use(settings: Mapping[str, str]) -> Login | None:
-    """The login that the settings name; None where the database is external or still has the image's."""
+    """The login in the settings; None if the database is external or still has the image's default login."""
     if settings.get("EXTERNAL_POSTGRES") == "true" or not settings.get("DB_PASSWORD"):
         return None
     return Login(settings["DB_USER"], settings["DB_PASSWORD"])
 
 
 def flat(settings: Mapping[str, str]) -> dict[str, str]:
-    """The login for definitions that can name one variable alone, not one in the place of another (`docker stack`)."""
+    """The login as variables for Compose files that cannot fall back from one variable to another (`docker stack`)."""
     login = in_use(settings)
     if login is None:
         return {}
@@ -61,19 +61,19 @@ def flat(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def successor(login: Login | None, password: str) -> Login:
-    """The role that comes after `login`, with `password`."""
+    """The role that replaces `login`, with `password`."""
     return Login(ROLES[1] if login and login.role == ROLES[0] else ROLES[0], password)
 
 
 def noted(login: Login) -> str:
-    """What NOTED answers where the last deploy that succeeded had `login`."""
+    """The result of NOTED if the last successful deploy used `login`."""
     return f"openBalena logs in as {login.role}"
 
 
 def opened(login: Login) -> str:
-    """Statements that make the role, or give it another password. They hold no password, but what checks one.
+    """Statements that create the role or change its password, given as a SCRAM verifier instead of in plain text.
 
-    So no password comes into the server's log, whatever it logs (PostgreSQL, CREATE ROLE, PASSWORD).
+    So the password never appears in the server's log, whatever it logs (PostgreSQL, CREATE ROLE, PASSWORD).
     """
     return f"""BEGIN;
 DO $$ BEGIN
@@ -87,10 +87,10 @@ COMMIT;
 
 
 def closed(login: Login) -> str:
-    """Statements after which nobody logs in over the network but `login`; sessions that are open go on.
+    """Statements that leave `login` as the only one that can log in over the network; open sessions are kept.
 
-    The owner can still be used within the database's container, as the image's entry and pg_upgrade do: pg_hba.conf
-    trusts its socket.
+    The owner can still be used inside the database's container, as the image's entrypoint and pg_upgrade do:
+    pg_hba.conf trusts connections over the socket.
     """
     other = next(role for role in ROLES if role != login.role)
     return f"""BEGIN;
@@ -104,11 +104,11 @@ COMMIT;
 
 
 def verifier(password: str, salt: bytes = b"") -> str:
-    """What the server keeps of a password (RFC 5803, RFC 7677), with a random salt where none is given."""
+    """The SCRAM verifier that the server stores for a password (RFC 5803, RFC 7677); the default is a random salt."""
     salt = salt or secrets.token_bytes(16)
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _ITERATIONS)
     client = hmac.digest(salted, b"Client Key", "sha256")
     server = hmac.digest(salted, b"Server Key", "sha256")
     stored = hashlib.sha256(client).digest()
-    words = [base64.b64encode(part).decode() for part in (salt, stored, server)]
-    return f"SCRAM-SHA-256${_ITERATIONS}:{words[0]}${words[1]}:{words[2]}"
+    salt64, stored64, server64 = (base64.b64encode(part).decode() for part in (salt, stored, server))
+    return f"SCRAM-SHA-256${_ITERATIONS}:{salt64}${stored64}:{server64}"

@@ -1,4 +1,4 @@
-"""Which files of a directory are the PKI's, by their names."""
+"""The files of the PKI, by name, and checks of the directory that holds them."""
 
 import shutil
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 from openbalena.errors import UsageError
 from openbalena.files import half_made
 
-# Of the CA that takes the place of `ca-0` or gave its place to it (secrets.phases).
+# The CA that will replace `ca-0`, or that `ca-0` replaced (secrets.phases).
 KINDS = ("next", "previous", "retired")
-# What a step of the CA's rotation writes, in one file until all of it is written (secrets.replace).
+# The journal of a CA rotation step: all its changes, until they have been written to their files (secrets.replace).
 STEP = "rotation-step.json"
 
 
 def authority_files(kind: str) -> tuple[str, ...]:
-    """The four files of one CA: root and server CA, certificate and key; `kind` is "0" for the one that issues."""
+    """The four files of one CA: root and server CA, certificate and key; `kind` is "0" for the current CA."""
     return tuple(f"{stem}-{kind}{end}" for stem in ("ca", "server-ca") for end in (".pem", "-key.pem"))
 
 
@@ -25,46 +25,46 @@ FILES = frozenset(
         *("chain.pem", "dhparam.pem", "devices.rsa.key", "devices.rsa.key.pub", "issued.sql"),
     }
 )
-# Where the next phase of the CA's rotation is made: no part of the PKI, and begun anew by the next run.
+# Where the next phase of the CA rotation is prepared: not part of the PKI, and recreated by the next run.
 STAGE = ".rotation"
 
 
 def private(name: str) -> bool:
-    """Whether the PKI's file `name` holds a private key."""
+    """Whether the PKI file `name` contains a private key."""
     keys = ("chain.pem", STEP, "api.key", "vpn.key", "devices.rsa.key")
     return name in keys or (name in FILES and name.endswith("-key.pem"))
 
 
 def require_own(directory: Path) -> None:
-    """Raise UsageError where `directory` is there for something else, such as a home directory or /etc.
+    """Raise UsageError if `directory` serves another purpose, such as a home directory or /etc.
 
-    One in which the PKI was begun may hold other files too. Also where a file is elsewhere and not at hand: it would be
-    made anew.
+    A directory that already contains a CA may contain other files too. Also raises for a dangling symbolic link, since
+    the file it points to would be regenerated.
     """
-    # Beside its public half, the private one may be somewhere safer.
+    # If only the public key is here, the private one may be stored somewhere safer.
     needed = FILES - ({"devices.rsa.key"} if (directory / "devices.rsa.key.pub").exists() else set())
     for path in (directory, *(directory / name for name in sorted(needed))):
         if path.is_symlink() and not path.exists():
             raise UsageError(
-                f"{path}: is a symbolic link to {path.readlink()}, which is not there: bring that back (is its disk "
-                "mounted?), or remove the link to have it made anew"
+                f"{path}: is a symbolic link to {path.readlink()}, which does not exist: restore that (is its disk "
+                "mounted?), or remove the link to regenerate the file"
             )
     try:
         names = {path.name for path in directory.iterdir()} if directory.exists() else set()
     except OSError as error:
-        raise UsageError(f"{directory}: cannot be read as the PKI's directory: {error.strerror}") from None
-    left = {path.name for path in half_made(directory, FILES)} if names else set()
-    # The root of a file system of its own has the latter.
-    foreign = sorted(names - FILES - left - {STAGE, "lost+found"})
+        raise UsageError(f"{directory}: cannot read the PKI directory: {error.strerror}") from None
+    leftovers = {path.name for path in half_made(directory, FILES)} if names else set()
+    # lost+found exists if the directory is a mount point.
+    foreign = sorted(names - FILES - leftovers - {STAGE, "lost+found"})
     if foreign and "ca-0-key.pem" not in names:
         raise UsageError(
-            f"{directory}: holds {foreign[0]}, and no CA: expected the PKI's directory, which nobody else may read, or "
-            "none: set PKI_DIR to one of its own"
+            f"{directory}: contains {foreign[0]}, but no CA: expected the PKI directory, which will be closed to other "
+            "users, or a path that does not exist yet: set PKI_DIR to a directory used for nothing else"
         )
 
 
 def clear(directory: Path) -> None:
-    """Remove what killed runs have left half made; nobody else may be writing there."""
+    """Remove the temporary files of killed runs; the caller must hold the lock."""
     for path in list(half_made(directory, FILES)):
         path.unlink()
     shutil.rmtree(directory / STAGE, ignore_errors=True)

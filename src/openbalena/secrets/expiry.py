@@ -1,4 +1,4 @@
-"""When the deployment's certificates end, and the warning before."""
+"""When the deployment's certificates expire, and the warnings beforehand."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ from openbalena.secrets.keys import read_certificates
 from openbalena.secrets.phases import Phase, phase
 from openbalena.secrets.pki import serves_own
 
-# Time enough for a timer that runs once a week to fail three times.
+# Long enough for a weekly timer to fail three times.
 WARNING = timedelta(days=30)
-# A new root has to reach every device first, those too that are switched on a few times a year.
+# A new root must reach every device first, including those that are switched on only a few times a year.
 AUTHORITY_WARNING = timedelta(days=365)
 
-# In the order in which their end is noticed.
+# In the order in which their expiry is noticed.
 USES = {
     "chain.pem": "HAProxy: every public name",
     "vpn.pem": "the VPN server",
     "api.pem": "the api's registry tokens",
-    "ocsp.pem": "OCSP answers",
+    "ocsp.pem": "OCSP responses",
     "server-ca-0.pem": "issues the four above",
     "ca-0.pem": "the root that devices trust",
     "server-ca-next.pem": "will issue the four above",
     "ca-next.pem": "the new root: trusted, issues nothing yet",
-    "ca-cross.pem": "lets who knows the old root alone trust the new one",
+    "ca-cross.pem": "lets clients that trust only the old root trust the new one",
     "server-ca-previous.pem": "issued the four above",
     "ca-previous.pem": "the old root: still trusted",
     "server-ca-retired.pem": "issued the four above",
@@ -39,7 +39,7 @@ USES = {
 
 @dataclass(frozen=True)
 class Held:
-    """One file's own certificate. `end` is the earliest of those in the file: an intermediate may end first."""
+    """The leaf certificate of a file. `end` is the earliest in the file, since an intermediate may expire first."""
 
     path: Path
     names: tuple[str, ...]
@@ -53,32 +53,32 @@ class Held:
         return USES[self.path.name]
 
     def days(self, now: datetime) -> int:
-        """Whole days that are left at `now`; negative where it has ended."""
+        """Whole days left at `now`; negative if it has expired."""
         return (self.end - now).days
 
 
 def held(directory: Path) -> list[Held]:
-    """The certificates in `directory` that can end, those that are there. Raises UsageError for a damaged file."""
-    there = [directory / name for name in USES if (directory / name).exists()]
-    return [held_in(path, read_certificates(path)) for path in there]
+    """The certificates that exist in `directory`. Raises UsageError for a damaged file."""
+    existing = [directory / name for name in USES if (directory / name).exists()]
+    return [held_in(path, read_certificates(path)) for path in existing]
 
 
 def warnings(directory: Path, now: datetime | None = None) -> list[str]:
-    """A sentence for each certificate in `directory` that is `due`: when it ends, and what to do.
+    """A message for each certificate in `directory` that is `due`: when it expires, and what to do.
 
-    A damaged file's sentence is the only one: whoever warns has something else to do.
+    For a damaged file only the message about that file: a warning must not fail the command that prints it.
     """
     at = now or datetime.now(UTC)
     try:
-        return [_sentence(item, at) for item in due(held(directory), at)]
+        return [_message(item, at) for item in due(held(directory), at)]
     except UsageError as error:
         return [str(error)]
 
 
 def due(items: Iterable[Held], now: datetime) -> list[Held]:
-    """Those of `items` that end within WARNING, a CA that issues within AUTHORITY_WARNING, or have ended.
+    """Those of `items` that have expired or will within WARNING (AUTHORITY_WARNING for the current CA).
 
-    Not those of a CA that no longer issues: its end is what its rotation is for.
+    Not those of a CA that no longer issues, since its rotation already replaces it.
     """
     return [item for item in items if item.end - now <= _ahead(item.path.name)]
 
@@ -90,7 +90,7 @@ def _ahead(file: str) -> timedelta:
 
 
 def held_in(path: Path, certificates: Sequence[x509.Certificate]) -> Held:
-    """What `certificates`, the file's own first, say of `path`."""
+    """The expiry of `path`, which contains `certificates`, leaf first."""
     own = certificates[0]
     return Held(
         path,
@@ -102,28 +102,28 @@ def held_in(path: Path, certificates: Sequence[x509.Certificate]) -> Held:
 
 
 def names(certificate: x509.Certificate) -> list[str]:
-    """The DNS names it is for; a CA's own name where it is for none."""
+    """The DNS names in the certificate; the subject's common name if there are none, as in a CA certificate."""
     try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return [_common_name(certificate.subject)]
-    return found.get_values_for_type(x509.DNSName)
+    return alternatives.get_values_for_type(x509.DNSName)
 
 
 def _common_name(name: x509.Name) -> str:
-    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found[0].value) if found else name.rfc4514_string()
+    attributes = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(attributes[0].value) if attributes else name.rfc4514_string()
 
 
-def _sentence(item: Held, now: datetime) -> str:
+def _message(item: Held, now: datetime) -> str:
     days = item.days(now)
-    when = f"ends in {days} days, on {item.end:%Y-%m-%d}" if item.end > now else f"ended on {item.end:%Y-%m-%d}"
+    when = f"expires in {days} days, on {item.end:%Y-%m-%d}" if item.end > now else f"expired on {item.end:%Y-%m-%d}"
     if item.path.name in AUTHORITIES:
         todo = "run ./open-balena.sh secrets rotate CA in time (docs/certificates.md)"
         if (now_in := phase(item.path.parent)) is Phase.TRUSTED:
-            todo = f"its rotation is in {now_in.text}: go on with ./open-balena.sh secrets rotate CA"
+            todo = f"its rotation is in {now_in.text}: continue with ./open-balena.sh secrets rotate CA"
     elif item.path.name == "chain.pem" and not serves_own(item.path.parent):
-        todo = "get a new one and run ./open-balena.sh pki import, or pki sync where cert-manager gets it"
+        todo = "get a new one and run ./open-balena.sh pki import, or pki sync if cert-manager gets it"
     else:
         todo = "run ./open-balena.sh pki renew"
     return f"{item.path} ({item.use}) {when}: {todo}"

@@ -1,7 +1,7 @@
-"""What balena-ca's database is told of the certificates that were issued here, so that its OCSP responder knows them.
+"""SQL that registers the certificates issued here in balena-ca's database, so that its OCSP responder knows them.
 
-cfssl's responder says `unauthorized` for a certificate that is no row of its database (cloudflare/cfssl v1.6.5,
-ocsp/responder.go), and cfssl itself writes the rows of those alone that it issued.
+cfssl's responder answers `unauthorized` for a certificate that is not in its database (cloudflare/cfssl v1.6.5,
+ocsp/responder.go), and cfssl itself adds only the certificates that it issued.
 """
 
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ from openbalena.secrets.expiry import names
 from openbalena.secrets.keys import certificate_pem, issued, read_certificates
 
 FILE = "issued.sql"
-# Their own certificate is the first; ocsp.pem is not asked for (RFC 6960, 4.2.2.2.1).
+# The leaf certificate is the first in each. Clients do not ask about ocsp.pem (RFC 6960, 4.2.2.2.1).
 _SERVERS = ("api.pem", "vpn.pem", "chain.pem")
-# What cfssl writes, and in which form (certdb/sql/database_accessor.go, signer/local/local.go; times as go-sqlite3
-# v1.14 stores them, sqlite3.go). Columns without a value are not NULL, which cfssl could not read.
+# The rows and formats that cfssl writes (certdb/sql/database_accessor.go, signer/local/local.go; times as go-sqlite3
+# v1.14 stores them, sqlite3.go). Columns without a value are not NULL, which cfssl cannot read.
 _ROW = """\
 INSERT OR IGNORE INTO certificates
   (serial_number, authority_key_identifier, ca_label, status, reason, expiry, revoked_at, pem,
@@ -28,8 +28,8 @@ VALUES
   ('{serial}', '{authority}', '', 'good', 0, '{end}', '0001-01-01 00:00:00+00:00', '{pem}',
    '{start}', '{start}', 'null', '[{names}]', '{common_name}');
 """
-# cfssl's refresh stops at the first certificate of another CA and renews no answer (ocsp/ocsp.go, Sign): those of the
-# CA before are moved, not deleted, so that it stays known what was issued.
+# cfssl's refresh stops at the first certificate of another CA and then renews no response (ocsp/ocsp.go, Sign).
+# Certificates of the previous CA are moved, not deleted, to keep a record of what was issued.
 _OTHERS = """\
 CREATE TABLE IF NOT EXISTS certificates_of_other_authorities AS SELECT * FROM certificates WHERE 0;
 INSERT INTO certificates_of_other_authorities
@@ -39,22 +39,22 @@ DELETE FROM certificates WHERE authority_key_identifier <> '{authority}';
 
 
 def write(directory: Path) -> None:
-    """Bring the file for balena-ca's database into agreement with the certificates in `directory`.
+    """Update the SQL file for balena-ca's database to match the certificates in `directory`.
 
-    For whatever makes or renews certificates, after it has written them.
+    To be called after certificates were written.
     """
     if not is_current(directory):
         write_atomic(directory / FILE, sql(directory))
 
 
 def is_current(directory: Path) -> bool:
-    """Whether the file for balena-ca's database is there and agrees with the certificates in `directory`."""
+    """Whether the file for balena-ca's database exists and matches the certificates in `directory`."""
     path = directory / FILE
     return path.exists() and path.read_bytes() == sql(directory)
 
 
 def sql(directory: Path) -> bytes:
-    """SQL for sqlite3: a row of each server's certificate that the server CA which issues now has issued.
+    """SQL for sqlite3: a row for each server certificate that the current server CA issued.
 
     Raises UsageError for a damaged file.
     """

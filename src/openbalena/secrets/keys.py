@@ -1,4 +1,4 @@
-"""Private keys and certificates on disk: making, reading, writing."""
+"""Private keys and certificates: generating, reading and writing them."""
 
 import hashlib
 import json
@@ -21,29 +21,29 @@ KEY_MODE = 0o600
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
-    """An EC key on P-256: what the api's ES256 needs (RFC 7518, 3.4) and what upstream's CA makes."""
+    """An EC key on P-256: required by the api's ES256 (RFC 7518, 3.4), and what upstream's CA generates."""
     return ec.generate_private_key(ec.SECP256R1())
 
 
 def new_ssh_key() -> rsa.RSAPrivateKey:
-    """An RSA key of 3072 bits, as ssh-keygen makes by default."""
+    """An RSA key of 3072 bits, the default of ssh-keygen."""
     return rsa.generate_private_key(public_exponent=65537, key_size=3072)
 
 
 def key_pem(key: PrivateKey) -> bytes:
-    """The traditional form (`EC PRIVATE KEY`, RFC 5915; `RSA PRIVATE KEY`, PKCS #1), which cfssl and openssl write."""
+    """The traditional format (`EC PRIVATE KEY`, RFC 5915; `RSA PRIVATE KEY`, PKCS #1), as cfssl and openssl write."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )
 
 
 def certificate_pem(*certificates: x509.Certificate) -> bytes:
-    """The certificates one after the other."""
+    """The certificates, concatenated."""
     return b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in certificates)
 
 
 def belongs(key: PrivateKey, certificate: x509.Certificate) -> bool:
-    """Whether `certificate` is for `key`."""
+    """Whether `certificate` was issued for `key`."""
     form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return key.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)
 
@@ -58,10 +58,10 @@ def issued(own: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 
 def read_key(path: Path) -> PrivateKey:
-    """The unencrypted PEM key in `path`, other PEM blocks in it ignored. Raises UsageError that names the file."""
+    """The unencrypted PEM key in `path`; other PEM blocks are ignored. Raises UsageError with the file's name."""
     key = key_in(read(path))
     if key is None:
-        raise UsageError(f"{path}: expected an unencrypted EC or RSA private key in PEM form: put the right file there")
+        raise UsageError(f"{path}: expected an unencrypted EC or RSA private key in PEM format: restore the right file")
     return key
 
 
@@ -75,35 +75,35 @@ def key_in(pem: bytes) -> PrivateKey | None:
 
 
 def read_certificates(path: Path) -> list[x509.Certificate]:
-    """The PEM certificates in `path`, the first being its own. Raises UsageError that names the file."""
+    """The PEM certificates in `path`, leaf first. Raises UsageError with the file's name."""
     return certificates_in(read(path), str(path))
 
 
 def certificates_in(pem: bytes, path: str) -> list[x509.Certificate]:
-    """The certificates in `pem`, which was read from `path`. Raises UsageError as `read_certificates` does."""
+    """The certificates in `pem`, which was read from `path`. Raises UsageError like `read_certificates`."""
     try:
-        held = x509.load_pem_x509_certificates(pem)
+        certificates = x509.load_pem_x509_certificates(pem)
     except ValueError:
-        raise UsageError(f"{path}: expected certificates in PEM form: put the right file there") from None
-    # What is cut off in the middle of one is passed over by the parser.
-    if len(held) != pem.count(b"-----BEGIN CERTIFICATE-----"):
-        raise UsageError(f"{path}: its last certificate is cut off: put the right file there")
-    return held
+        raise UsageError(f"{path}: expected certificates in PEM format: restore the right file") from None
+    # The parser ignores a truncated certificate at the end.
+    if len(certificates) != pem.count(b"-----BEGIN CERTIFICATE-----"):
+        raise UsageError(f"{path}: its last certificate is truncated: restore the right file")
+    return certificates
 
 
 def roots(bundle: str) -> list[x509.Certificate]:
-    """Those that are signed by themselves; the whole bundle where none is (an intermediate that is trusted as such)."""
-    held = x509.load_pem_x509_certificates(bundle.encode())
-    return [one for one in held if one.subject == one.issuer] or held
+    """The self-signed certificates in `bundle`; all of them if none is (an intermediate can be a trust anchor)."""
+    certificates = x509.load_pem_x509_certificates(bundle.encode())
+    return [each for each in certificates if each.subject == each.issuer] or certificates
 
 
 def write_key(path: Path, key: PrivateKey) -> None:
-    """Write `key` for the owner alone."""
+    """Write `key` so that only the owner can read it."""
     write_atomic(path, key_pem(key), KEY_MODE)
 
 
 def _key_block(pem: bytes) -> bytes:
-    """The private key of `pem`: HAProxy's chain has it between certificates, openssl's files after `EC PARAMETERS`."""
+    """The private key block of `pem`, which may also contain `EC PARAMETERS` and certificates."""
     lines = pem.splitlines(keepends=True)
     start = next((n for n, line in enumerate(lines) if line.startswith(b"-----BEGIN") and b"PRIVATE KEY" in line), None)
     if start is None:
@@ -113,7 +113,7 @@ def _key_block(pem: bytes) -> bytes:
 
 
 def key_id(key: ec.EllipticCurvePublicKey) -> str:
-    """libtrust's form: SHA-256 of the DER public key, its first 30 bytes in base32, groups of four joined with ':'.
+    """The libtrust key ID: first 30 bytes of the SHA-256 of the DER public key, in base32 groups of four joined by ':'.
 
     Source: docker/libtrust, util.go, keyIDFromCryptoKey.
     """
@@ -123,9 +123,9 @@ def key_id(key: ec.EllipticCurvePublicKey) -> str:
 
 
 def key_set(key: ec.EllipticCurvePublicKey) -> str:
-    """The JSON Web Key Set (RFC 7517, RFC 7518 section 6.2) of the one P-256 key."""
+    """The JSON Web Key Set (RFC 7517, RFC 7518 section 6.2) with this P-256 key, as the registry reads it."""
     numbers = key.public_numbers()
-    described = {
+    jwk = {
         "kty": "EC",
         "crv": "P-256",
         "x": _coordinate(numbers.x),
@@ -134,7 +134,7 @@ def key_set(key: ec.EllipticCurvePublicKey) -> str:
         "alg": "ES256",
         "kid": key_id(key),
     }
-    return json.dumps({"keys": [described]}, indent=2) + "\n"
+    return json.dumps({"keys": [jwk]}, indent=2) + "\n"
 
 
 def _coordinate(number: int) -> str:

@@ -1,4 +1,4 @@
-"""Making the files of the PKI that are not there. A key comes before what depends on it, so a killed run can go on."""
+"""Create the missing files of the PKI. Keys come before what depends on them, so that a killed run can be resumed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ from openbalena.secrets.keys import (
 )
 
 # RFC 7919, appendix A.1: the group ffdhe2048 (a safe prime, generator 2), as `openssl` writes PKCS #3 parameters. A
-# well-known group is as good as one of our own and is there at once; making one takes minutes.
+# well-known group is as secure as a generated one, and generating one takes minutes.
 FFDHE2048 = """\
 -----BEGIN DH PARAMETERS-----
 MIIBCAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz
@@ -39,7 +39,7 @@ ssbzSibBsu/6iGtCOGEoXJf//////////wIBAg==
 
 
 def make(directory: Path, dns_tld: str) -> None:
-    """Make what is missing in `directory`, which check.problems has found nothing wrong with."""
+    """Create what is missing in `directory`, which must have passed check.problems."""
     root = _authority(directory, "ca-0", lambda key: certificates.root_ca(key, dns_tld))
     issuer = _authority(directory, "server-ca-0", lambda key: certificates.server_ca(key, dns_tld, root))
     _write(directory / "ca-bundle.pem", lambda: phases.bundle(directory))
@@ -48,7 +48,7 @@ def make(directory: Path, dns_tld: str) -> None:
         _write(directory / file, issue, KEY_MODE if file == "chain.pem" else 0o644)
     api_public = read_key(directory / "api.key").public_key()
     if isinstance(api_public, ec.EllipticCurvePublicKey):
-        # The api decodes the kid untrimmed: no newline.
+        # No newline: the api does not trim the kid.
         _write(directory / "api.kid", lambda: key_id(api_public).encode())
         _write(directory / "api.jwks.json", lambda: key_set(api_public).encode())
     _write(directory / "dhparam.pem", FFDHE2048.encode)
@@ -57,7 +57,7 @@ def make(directory: Path, dns_tld: str) -> None:
 
 
 def leaves(directory: Path, dns_tld: str, issuer: Authority, sent: bytes) -> dict[str, Callable[[], bytes]]:
-    """What issues each certificate below the CAs, by its file. Keys of their own are made first where they are missing.
+    """The functions that issue each certificate below the CAs, by file name. Missing keys are generated first.
 
     `sent` is the PEM of the CA certificates that servers send after their own (RFC 5246, 7.4.2: each issuer in turn).
     """
@@ -66,14 +66,14 @@ def leaves(directory: Path, dns_tld: str, issuer: Authority, sent: bytes) -> dic
     return {
         "ocsp.pem": lambda: certificate_pem(certificates.ocsp(ocsp_key, dns_tld, issuer)),
         "api.pem": lambda: _server(api_key, [f"api.{dns_tld}"], dns_tld, issuer),
-        # What OpenVPN sends; its CA file is made of other certificates (pki.vpn_authorities).
+        # The chain that OpenVPN sends; its CA file is separate (pki.vpn_authorities).
         "vpn.pem": lambda: _server(vpn_key, vpn_names, dns_tld, issuer) + sent,
         "chain.pem": lambda: _chain(dns_tld, issuer, sent),
     }
 
 
 def chain_names(dns_tld: str) -> list[str]:
-    """What HAProxy's certificate is for: the domain, its names, and devices' public URLs (<uuid>.devices.<domain>)."""
+    """The names in HAProxy's certificate: domain, subdomains, and devices' public URLs (<uuid>.devices.<domain>)."""
     return [dns_tld, f"*.{dns_tld}", f"*.devices.{dns_tld}"]
 
 
@@ -95,7 +95,7 @@ def _chain(dns_tld: str, issuer: Authority, sent: bytes) -> bytes:
 
 
 def _devices_key(directory: Path, dns_tld: str) -> None:
-    """The SSH key that opens devices; where its public half was put there alone, the private one is somewhere safer."""
+    """The SSH key for devices. If only the public key exists, the private one is assumed to be stored elsewhere."""
     private, public = directory / "devices.rsa.key", directory / "devices.rsa.key.pub"
     if private.exists():
         private.chmod(KEY_MODE)

@@ -1,4 +1,4 @@
-"""The deployment's keys and certificates: one directory, made once, then only added to."""
+"""The deployment's keys and certificates: one directory, created once and then only added to."""
 
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
@@ -8,17 +8,17 @@ from openbalena.errors import UsageError
 from openbalena.files import private_directory, read, write_atomic
 from openbalena.secrets.directory import clear, require_own
 
-# The settings with a certificate of the user's own, its key and its private CA, each base64 of PEM.
+# The settings for a custom certificate, its key and its private CA, each base64 of PEM.
 OWN = ("HAPROXY_CRT", "HAPROXY_KEY", "ROOT_CA")
 
 
 def ensure(directory: Path, dns_tld: str) -> None:
-    """Make what is missing in `directory` (mode 700) for the domain `dns_tld`; nothing that is there changes.
+    """Create what is missing in `directory` (mode 700) for the domain `dns_tld`; existing files are not changed.
 
-    A run that was killed is finished by the next, which removes what was left half made: one at a time. Raises
-    UsageError for files that do not belong together or to `dns_tld`, with what to do; then nothing was made.
+    The next run completes one that was killed and removes its temporary files, so only one may run at a time. Raises
+    UsageError for files that do not match each other or `dns_tld`, with what to do; then nothing was created.
     """
-    # Here and not above: cryptography takes longer to import than most commands to run.
+    # Imported here, because cryptography takes longer to import than most commands take to run.
     from openbalena.secrets.make import make
     from openbalena.secrets.whole import require_clock
 
@@ -29,9 +29,9 @@ def ensure(directory: Path, dns_tld: str) -> None:
 
 
 def check(directory: Path, dns_tld: str) -> None:
-    """Raise UsageError unless what is in `directory` (it may be missing) belongs together and to `dns_tld`.
+    """Raise UsageError unless the files in `directory` (it may be missing) match each other and `dns_tld`.
 
-    Also where the directory is there for something else.
+    Also if the directory is used for something else.
     """
     from openbalena.secrets.check import problems
 
@@ -42,15 +42,15 @@ def check(directory: Path, dns_tld: str) -> None:
 
 
 def require(directory: Path, dns_tld: str) -> None:
-    """As `check`; what services are handed has to be there, too."""
+    """Like `check`; the files that services need must also exist."""
     public_values(directory)
     check(directory, dns_tld)
 
 
 def require_named(directory: Path, authority: str, where: str) -> None:
-    """Raise UsageError where `authority` (ROOT_CA set by hand, at `where`) lacks a root of ca-bundle.pem.
+    """Raise UsageError if `authority` (a manually set ROOT_CA, at `where`) lacks a root of ca-bundle.pem.
 
-    Where HAProxy's certificate is of the deployment's own CA: services and devices are told of `authority` alone.
+    Only if the deployment's own CA issued HAProxy's certificate: services and devices would trust `authority` alone.
     """
     if not serves_own(directory):
         return
@@ -59,33 +59,33 @@ def require_named(directory: Path, authority: str, where: str) -> None:
     try:
         given = {certificate_pem(one) for one in roots(b64decode(authority).decode())}
     except ValueError:
-        raise UsageError(f"{where}: ROOT_CA cannot be this: expected base64 of PEM certificates") from None
+        raise UsageError(f"{where}: ROOT_CA: expected base64 of PEM certificates") from None
     for root in roots(read(directory / "ca-bundle.pem").decode()):
         if certificate_pem(root) not in given:
             raise UsageError(
-                f"{where}: ROOT_CA has not {root.subject.rfc4514_string()} of {directory / 'ca-bundle.pem'}, by which "
-                "services and devices have to check HAProxy's certificate: remove ROOT_CA (the deployment's own CA is "
-                "then what they trust), or add that certificate to it; where ROOT_CA is that of HAPROXY_CRT, run "
-                "./open-balena.sh pki import, which has HAProxy serve it"
+                f"{where}: ROOT_CA lacks {root.subject.rfc4514_string()} (see {directory / 'ca-bundle.pem'}), which "
+                "services and devices need to verify HAProxy's certificate: remove ROOT_CA, so that they trust the "
+                "deployment's own CA, or add that certificate to it; if ROOT_CA is the CA of HAPROXY_CRT, run "
+                "./open-balena.sh pki import, so that HAProxy serves that certificate"
             )
 
 
 def own(values: Mapping[str, str]) -> tuple[bytes, bytes, bytes]:
-    """Certificate, key and CA of the user's own as PEM, empty where they are not set."""
+    """The custom certificate, its key and its CA as PEM, empty if they are not set."""
     certificate, key, authority = (b64decode(values.get(name, "")) for name in OWN)
     return certificate, key, authority
 
 
 def use_certificate(directory: Path, certificate: bytes, key: bytes) -> None:
-    """Make the user's own certificate and key (PEM) the one HAProxy serves.
+    """Have HAProxy serve the custom `certificate` with `key` (PEM).
 
-    Raises UsageError where the two do not belong together.
+    Raises UsageError if the two do not match.
     """
     from openbalena.secrets.check import belong
 
     chain = certificate.rstrip(b"\n") + b"\n" + key
     if not belong(chain):
-        raise UsageError("HAPROXY_KEY: not the key of the first certificate in HAPROXY_CRT: set the two that belong")
+        raise UsageError("HAPROXY_KEY: does not match the first certificate in HAPROXY_CRT: set a matching pair")
     path = directory / "chain.pem"
     if not path.exists() or read(path) != chain:
         write_atomic(path, chain, 0o600)
@@ -98,46 +98,46 @@ def use_certificate(directory: Path, certificate: bytes, key: bytes) -> None:
 def public_values(directory: Path) -> dict[str, str]:
     """ROOT_CA (base64 of the CA certificates that containers and devices trust) and API_TOKENAUTH_JWKS (base64).
 
-    Without ROOT_CA where HAProxy serves a certificate of another CA: the images' curl trusts nothing else once it is
-    set (their configure step points CURL_CA_BUNDLE at it). Raises UsageError where the files are not there yet.
+    Without ROOT_CA if HAProxy serves another CA's certificate: the images' curl trusts nothing else once ROOT_CA is set
+    (their configure step points CURL_CA_BUNDLE at it). Raises UsageError if the files do not exist yet.
     """
     files = {"ROOT_CA": directory / "ca-bundle.pem", "API_TOKENAUTH_JWKS": directory / "api.jwks.json"}
     missing = [str(path) for path in files.values() if not path.exists()]
     if missing:
-        raise UsageError(f"{missing[0]}: not there: run ./open-balena.sh config")
+        raise UsageError(f"{missing[0]}: missing: run ./open-balena.sh config")
     if not serves_own(directory):
         del files["ROOT_CA"]
     return {name: b64encode(read(path)).decode() for name, path in files.items()}
 
 
 def vpn_authorities(directory: Path, authority: str) -> str:
-    """VPN_OPENVPN_CA_CRT (base64 of PEM): those of ca-bundle.pem that `authority` (ROOT_CA) has not, else a newline.
+    """VPN_OPENVPN_CA_CRT (base64 of PEM): the certificates of ca-bundle.pem that `authority` (ROOT_CA) lacks, or "\\n".
 
-    The image's OpenVPN reads one after the other as its CA file (open-balena-vpn v12.3.103, ca.crt.tmpl) and refuses a
-    file in which a subject's name stands twice (OpenVPN 2.6, ssl_openssl.c, tls_ctx_load_ca). Where the variable is
-    unset the image takes vpn.pem, and that brings along the CA certificates that servers send: these very ones, or of
-    the same name. Raises UsageError for an `authority` that has a name twice, or is none.
+    The image concatenates both into OpenVPN's CA file (open-balena-vpn v12.3.103, ca.crt.tmpl), and OpenVPN rejects a
+    file with two certificates of the same subject (OpenVPN 2.6, ssl_openssl.c, tls_ctx_load_ca). If the variable is
+    unset, the image uses vpn.pem, whose CA certificates would be such duplicates. Raises UsageError for an `authority`
+    that has a subject twice, or is not base64 of PEM certificates.
     """
     from cryptography import x509
 
     from openbalena.secrets.keys import certificate_pem, read_certificates
 
     try:
-        named = [one.subject for one in x509.load_pem_x509_certificates(b64decode(authority))] if authority else []
+        subjects = [each.subject for each in x509.load_pem_x509_certificates(b64decode(authority))] if authority else []
     except ValueError:
-        raise UsageError("ROOT_CA: expected base64 of PEM certificates: set it to that, or remove it") from None
-    for name in named:
-        if named.count(name) > 1:
+        raise UsageError("ROOT_CA: expected base64 of PEM certificates: correct it, or remove it") from None
+    for subject in subjects:
+        if subjects.count(subject) > 1:
             raise UsageError(
-                f"ROOT_CA: has more than one certificate of the name {name.rfc4514_string()}, which the VPN's OpenVPN "
-                "refuses: leave one of them"
+                f"ROOT_CA: has more than one certificate with the subject {subject.rfc4514_string()}, which the VPN's "
+                "OpenVPN rejects: keep only one of them"
             )
-    others = [one for one in read_certificates(directory / "ca-bundle.pem") if one.subject not in named]
+    others = [each for each in read_certificates(directory / "ca-bundle.pem") if each.subject not in subjects]
     return b64encode(certificate_pem(*others) or b"\n").decode()
 
 
 def serves_own(directory: Path) -> bool:
-    """Whether HAProxy's certificate is of a CA of the deployment's own that is trusted; also where there is none yet.
+    """Whether one of the deployment's own trusted CAs issued HAProxy's certificate, or there is no certificate yet.
 
     Raises UsageError for a damaged file.
     """

@@ -1,4 +1,4 @@
-"""Renewing certificates under the CA that is there, so that whoever trusts it goes on doing so."""
+"""Renew certificates with the existing CA, so that clients need not trust anything new."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,16 +16,16 @@ from openbalena.secrets.pki import serves_own
 
 
 def renew(directory: Path, dns_tld: str, *, only_due: bool = False) -> list[str]:
-    """Issue HAProxy's certificate anew, with a new key, and of the others those that are due; returns their files.
+    """Reissue HAProxy's certificate with a new key, and the others that are due; returns the file names.
 
-    With `only_due` HAProxy's, too, is left alone while it has more than expiry.WARNING to go.
-    The others' keys stay: the api's signs tokens that are out there. Each file is replaced in one step, HAProxy's
-    last, so a run that was killed is simply run again. Where HAProxy serves another CA's certificate, that one is left
-    alone. Raises UsageError for files that do not belong together or to `dns_tld`; then nothing was changed.
+    With `only_due`, HAProxy's is also skipped if it is valid for longer than expiry.WARNING. The others keep their
+    keys, since the api's key has signed tokens that are in use. Each file is replaced atomically, HAProxy's last, so a
+    killed run can simply be rerun. If HAProxy serves another CA's certificate, that one is not changed. Raises
+    UsageError for files that do not match each other or `dns_tld`; then nothing was changed.
     """
-    wanted = _renewable(directory, dns_tld, only_due=only_due)
+    renewable = _renewable(directory, dns_tld, only_due=only_due)
     issue = _issuing(directory, dns_tld)
-    renewed = [file for file in issue if file in wanted]
+    renewed = [file for file in issue if file in renewable]
     for file in renewed:
         write_atomic(directory / file, issue[file](), KEY_MODE if file == "chain.pem" else 0o644)
     issued.write(directory)
@@ -33,9 +33,9 @@ def renew(directory: Path, dns_tld: str, *, only_due: bool = False) -> list[str]
 
 
 def own(directory: Path, dns_tld: str) -> bool:
-    """Make HAProxy's certificate one of the deployment's own CA again; False where it is one already.
+    """Return HAProxy to a certificate of the deployment's own CA; False if it already serves one.
 
-    Raises UsageError as `renew` does.
+    Raises UsageError like `renew`.
     """
     _renewable(directory, dns_tld, only_due=True)
     if serves_own(directory):
@@ -46,23 +46,23 @@ def own(directory: Path, dns_tld: str) -> bool:
 
 
 def require(directory: Path, dns_tld: str) -> None:
-    """Raise UsageError unless the CA is there and the files belong together; a certificate may have ended."""
+    """Raise UsageError unless the CA exists and the files match; certificates may have expired."""
     missing = [name for name in ("ca-0.pem", "server-ca-0.pem", "ca-bundle.pem") if not (directory / name).exists()]
     if missing:
-        raise UsageError(f"{directory / missing[0]}: not there: run ./open-balena.sh config")
+        raise UsageError(f"{directory / missing[0]}: missing: run ./open-balena.sh config")
     if wrong := problems(directory, dns_tld, ended=False):
         raise UsageError("\n".join(wrong))
 
 
 def _issuing(directory: Path, dns_tld: str) -> dict[str, Callable[[], bytes]]:
-    """File to what makes it anew, all under the CA that is there."""
+    """The functions that reissue each certificate with the existing CA, by file name."""
     return leaves(directory, dns_tld, authority(directory, "server-ca-0"), sent(directory))
 
 
 def _renewable(directory: Path, dns_tld: str, *, only_due: bool) -> set[str]:
     """The files to renew, after checking all of them."""
     require(directory, dns_tld)
-    wanted = {item.path.name for item in due(held(directory), datetime.now(UTC))}
+    files = {item.path.name for item in due(held(directory), datetime.now(UTC))}
     if not serves_own(directory):
-        return wanted - {"chain.pem"}
-    return wanted if only_due else wanted | {"chain.pem"}
+        return files - {"chain.pem"}
+    return files if only_due else files | {"chain.pem"}

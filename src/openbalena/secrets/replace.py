@@ -1,4 +1,4 @@
-"""Replacing the CA: one phase further at a time, each completely or not at all."""
+"""Rotate the CA: one phase at a time, each applied completely or not at all."""
 
 import json
 import shutil
@@ -18,21 +18,21 @@ from openbalena.secrets.pki import serves_own
 
 
 def advance(directory: Path, dns_tld: str, *, back: bool = False) -> Phase:
-    """Bring `directory`, whose files are complete and belong together, into the next phase; returns it.
+    """Bring `directory`, whose files must be complete and consistent, into the next phase; returns the phase.
 
-    `back`: from the third into the second, so that clients that were locked out come back.
+    `back`: from the third phase to the second, so that clients that were locked out can connect again.
 
-    What changes is written to one file first, in one step: a run that was killed before has changed nothing, and one
-    that was killed after is `pending`, and completed by `finish`. Where HAProxy serves another CA's certificate, that
-    one is left alone.
+    All changes are first written to one journal file, atomically: a run killed before that has changed nothing, and
+    one killed after it is `pending` and completed by `finish`. If HAProxy serves another CA's certificate, that one is
+    not changed.
     """
     stage = directory / STAGE
     shutil.rmtree(stage, ignore_errors=True)
     try:
         private_directory(stage)
-        there = [name for name in FILES if (directory / name).exists()]
-        for name in there:
-            shutil.copy2(directory / name, stage / name)
+        for name in FILES:
+            if (directory / name).exists():
+                shutil.copy2(directory / name, stage / name)
         (_trust_retired if back else _STEPS[phase(stage)])(stage, dns_tld)
         issued.write(stage)
         changes = {
@@ -46,12 +46,12 @@ def advance(directory: Path, dns_tld: str, *, back: bool = False) -> Phase:
 
 
 def pending(directory: Path) -> bool:
-    """Whether a step has been begun and not been completed."""
+    """Whether a step was started but not completed."""
     return (directory / STEP).exists()
 
 
 def finish(directory: Path) -> None:
-    """Complete the pending step: new files, then what goes, then the file that says so."""
+    """Complete the pending step: write the new files, delete the old ones, then delete the journal."""
     changes: dict[str, str | None] = json.loads((directory / STEP).read_text())
     for name, text in changes.items():
         if text is not None:
@@ -65,7 +65,7 @@ def finish(directory: Path) -> None:
 
 def _trust_next(stage: Path, dns_tld: str) -> None:
     root_key, key = new_key(), new_key()
-    # Two roots of one name would make each other's certificates look issued by themselves.
+    # With two roots of the same name, clients could not tell which of them issued a certificate.
     mark = f" {x509.SubjectKeyIdentifier.from_public_key(root_key.public_key()).digest.hex()[:8]}"
     root = Authority(certificates.root_ca(root_key, dns_tld, mark), root_key)
     write_key(stage / "ca-next-key.pem", root_key)
@@ -85,7 +85,7 @@ def _issue_by_next(stage: Path, dns_tld: str) -> None:
 def _drop_previous(stage: Path, dns_tld: str) -> None:
     _rename(stage, "previous", "retired")
     (stage / "ca-cross.pem").unlink(missing_ok=True)
-    # The two that bring the CA's certificates along.
+    # The two files that contain CA certificates.
     _reissue(stage, dns_tld, "vpn.pem", "chain.pem")
 
 
@@ -110,7 +110,7 @@ _STEPS = {
 
 def _cross(stage: Path) -> None:
     root, old = authority(stage, "ca-0"), authority(stage, "ca-previous")
-    # A root that has ended is trusted by nobody: what it says of the new one helps nobody.
+    # Nobody trusts an expired root, so a cross-certificate from it would be useless.
     if old.certificate.not_valid_after_utc > datetime.now(UTC):
         cross = certificates.cross(root.certificate, root.key.public_key(), old)
         write_atomic(stage / "ca-cross.pem", certificate_pem(cross))
@@ -122,9 +122,9 @@ def _rename(stage: Path, old: str, new: str) -> None:
 
 
 def _reissue(stage: Path, dns_tld: str, *files: str) -> None:
-    """Write what is trusted, and issue `files` anew by the CA that issues now.
+    """Rewrite the CA bundle and have the current CA reissue `files`.
 
-    With the keys they have, since the api's signs tokens that are out there; HAProxy's gets a new one.
+    They keep their keys, since the api's key has signed tokens that are in use; only HAProxy's gets a new one.
     """
     write_atomic(stage / "ca-bundle.pem", bundle(stage))
     own = serves_own(stage)

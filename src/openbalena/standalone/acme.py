@@ -1,4 +1,4 @@
-"""The certificate that cert-manager gets by ACME (secrets/acme.py says how): waiting for it, and having it renewed."""
+"""Wait for the certificate that cert-manager gets by ACME, or have it renewed; see secrets/acme.py."""
 
 import time
 from collections.abc import Callable
@@ -19,9 +19,11 @@ _RESTART = 120.0
 
 @dataclass(frozen=True)
 class State:
-    """`done`: whether cert-manager has come to an end since its start; `chain` is the public certificate with its key,
-    as HAProxy reads it, or empty where the private CA's is served; `old`: whether cert-manager was to renew it and did
-    not."""
+    """The result of cert-manager's last start.
+
+    `done`: it has finished; `chain` is the public certificate with its key, as HAProxy reads it, empty if the private
+    CA's is served; `old`: it should have renewed the certificate but did not.
+    """
 
     done: bool
     chain: bytes
@@ -29,9 +31,9 @@ class State:
 
 
 def obtain(standalone: Standalone, *, again: bool, report: Callable[[float], None]) -> State:
-    """Wait until cert-manager is done, at most secrets.acme.BOUND seconds; `report` hears how many have gone.
+    """Wait until cert-manager has finished, at most secrets.acme.BOUND seconds; calls `report` with those elapsed.
 
-    `again` starts it anew where it is done and has none, or one that it would renew.
+    With `again`, it is restarted if it has finished without a certificate, or with one that it would renew.
     """
     with standalone.engine.client() as client:
         state = _look(client, standalone.name)
@@ -42,8 +44,8 @@ def obtain(standalone: Standalone, *, again: bool, report: Callable[[float], Non
                 pass
             state = _look(client, standalone.name)
         start = time.monotonic()
-        while not state.done and (gone := time.monotonic() - start) < acme.BOUND:
-            report(gone)
+        while not state.done and (elapsed := time.monotonic() - start) < acme.BOUND:
+            report(elapsed)
             time.sleep(_INTERVAL)
             state = _look(client, standalone.name)
         return replace(state, old=state.chain == before != b"")

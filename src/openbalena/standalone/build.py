@@ -1,4 +1,4 @@
-"""Building the images that the definitions build, with the tags that the definitions name."""
+"""Build the images that the Compose files define, with the tags that they name."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from openbalena.images import LAB_PREFIX, Build, build
 from openbalena.images.plan import image_variable, of_services
 from openbalena.standalone.deployment import Standalone
 
-# Seconds; a pull of a base image over a slow line is part of it.
+# Seconds, including a pull of the base image over a slow connection.
 _OTHERS = 3600.0
 
 
 def ensure(standalone: Standalone, report: Callable[[str], None], *, pull: bool = False) -> Standalone:
-    """Build what is not built yet; the deployment that comes back names the images.
+    """Build the missing images; returns the deployment with their names filled in.
 
-    `pull` asks the registries for newer base images first. Raises OperationError with the build's last lines.
+    `pull` first pulls newer base images. Raises OperationError with the build's last lines.
     """
     engine = standalone.engine
     planned = plan(standalone)
     if pull and not standalone.lab:
-        for name in sorted({what.base for what in planned if what.base}):
+        for name in sorted({each.base for each in planned if each.base}):
             report(f"pulling {name}")
             engine.docker("pull", "--quiet", name, timeout=_OTHERS)
-    for what in images.tagged(planned, build.base_ids(engine, pull=True)):
-        if build.image_id(engine, what.image):
-            engine.docker("tag", *what.names)
+    for image_build in images.tagged(planned, build.base_ids(engine, pull=True)):
+        if build.image_id(engine, image_build.image):
+            engine.docker("tag", *image_build.names)
             continue
-        report(f"building {what.service}")
-        build.build(engine, what, lambda _: None)
-    found = standalone.with_images({what.variable: what.names[1] for what in planned})
-    ours = {what.service for what in planned}
+        report(f"building {image_build.service}")
+        build.build(engine, image_build, lambda _: None)
+    built = standalone.with_images({each.variable: each.names[1] for each in planned})
+    ours = {each.service for each in planned}
     others = [name for name, service in standalone.definitions.services.items() if service.get("build")]
     if missing := sorted(set(others) - ours - _chosen(standalone)):
         report(f"building {', '.join(missing)}")
-        for _ in found.stream("build", *missing, limit=_OTHERS):
+        for _ in built.stream("build", *missing, limit=_OTHERS):
             pass
-    return found
+    return built
 
 
 def one(standalone: Standalone, report: Callable[[str], None]) -> str:
-    """The image of some service, there after this: pulled, where not all are built here (as the lab's are)."""
+    """The image of any one service, pulled if necessary, or built if all are built here (as in the lab)."""
     planned = plan(standalone)
-    built = {what.service for what in planned}
+    built = {each.service for each in planned}
     for name, service in sorted(standalone.definitions.services.items()):
         if name not in built:
             image = str(service["image"])
@@ -55,7 +55,7 @@ def one(standalone: Standalone, report: Callable[[str], None]) -> str:
 
 
 def plan(standalone: Standalone) -> list[Build]:
-    """Our own images: those whose name the definitions take from a variable that nobody set."""
+    """The builds of our own images: those whose name comes from a variable that is not set."""
     written = compose.load(
         list(standalone.files),
         environment=standalone.settings.interpolation(),
@@ -74,5 +74,5 @@ def plan(standalone: Standalone) -> list[Build]:
 
 
 def _chosen(standalone: Standalone) -> set[str]:
-    """Services of ours that have a build context, but for which the settings name another image."""
+    """The services with a build context of ours for which the settings name another image."""
     return {name for name in standalone.definitions.services if image_variable(name) in standalone.settings.sources}

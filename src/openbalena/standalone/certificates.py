@@ -1,11 +1,11 @@
-"""The certificate that HAProxy finds in the volume, and the services that have to start anew to trust it.
+"""The certificate that HAProxy reads from the volume, and the services that must be restarted to trust it.
 
-The images install the private CA at their start, where the certificate in use is a link into /certs/private, and keep
-it over restarts; ROOT_CA, where it is set, comes in its place (open-balena-base, configure-balena.sh). So a service
-that was made before the certificate became a public one goes on trusting the private CA alone, and one that started
-before the private one lay there does not trust it. cert-manager leaves a certificate of another CA where it is, and
-decides between the private and the public one when it starts (balena-io/cert-manager, entry.sh). Whenever it is done it
-makes .ready anew, for which some images stop, to be started again (open-balena-base).
+The images install the private CA when they start, if the certificate in use is a link into /certs/private, and keep it
+across restarts; ROOT_CA, if set, is used instead (open-balena-base, configure-balena.sh). So a container created before
+the certificate became a public one still trusts only the private CA, and one started before the private one existed
+does not trust it. cert-manager does not touch a certificate of another CA, and chooses between the private and the
+public one when it starts (balena-io/cert-manager, entry.sh). Whenever it finishes it recreates .ready, which makes some
+images exit in order to be restarted (open-balena-base).
 """
 
 import time
@@ -23,76 +23,76 @@ from openbalena.standalone.volumes import Entry
 
 MAKER = "cert-manager"
 CHAIN, READY = "/certs/export/chain.pem", "/certs/.ready"
-# Those that reach others by HAProxy's public names.
+# The services that connect to others by HAProxy's public names.
 _TRUSTING = ("api", "registry", "s3", "vpn")
-# Those that stop for .ready.
+# The services that exit when .ready changes.
 _WATCHING = ("api", "s3", "vpn")
-# Seconds: cert-manager's start, after which most images start anew by themselves; new containers (the VPN's grace is
-# 150 s).
+# Seconds for cert-manager's start, after which most images restart themselves, and for recreating containers (the VPN's
+# grace period is 150 s).
 _WRITTEN, _ANEW = 120.0, 300.0
-# How long after .ready a container that has it still to notice may run on: the api answers for some seconds more. One
-# that was not yet looking when it was made goes on for good.
+# How long a container may keep running before it reacts to .ready: the api still answers for some seconds. One that was
+# not watching yet when the file was created keeps running.
 _STOPPING = timedelta(seconds=20)
 _INTERVAL = 0.5
 
 
 def place(standalone: Standalone) -> bool:
-    """Make the volume's certificate what the settings say; whether that changed it. Nothing may have to be there yet.
+    """Install the certificate of the settings in the volume, if the volume exists; returns whether it changed.
 
-    One that stands there by hand, where neither the settings nor the project's PKI know of another, stays.
+    A certificate put there manually is kept if neither the settings nor the project's PKI specify another.
     """
     volume = f"{standalone.name}_certs-data"
     with standalone.engine.client() as client:
         if not volumes.existing(client, [volume]):
             return False
         with volumes.holder(client, {volume: "/certs"}) as holder:
-            wanted = _own if standalone.settings.get("HAPROXY_CRT") else _back
-            files = wanted(client, holder, standalone.settings)
+            choose = _own if standalone.settings.get("HAPROXY_CRT") else _back
+            files = choose(client, holder, standalone.settings)
             if files:
                 volumes.write(client, holder, "/certs", files)
     return bool(files)
 
 
 def settle(standalone: Standalone, report: Callable[[str], None]) -> list[str]:
-    """Once cert-manager has written its certificates, start what would not trust the one in use anew.
+    """Once cert-manager has written its certificates, recreate the services that would not trust the one in use.
 
-    Returns the services that cert-manager's start has started anew, too.
+    Also returns the services that were restarted because of cert-manager's start.
     """
     with standalone.engine.client() as client:
         (maker,) = health.until_ready(client, standalone.name, [MAKER], _WRITTEN, lambda _: None)
         if maker.phase is not Phase.READY:
             return []
-        anew = _until_started(client, standalone.name, maker.containers[0])
+        restarted = _until_started(client, standalone.name, maker.containers[0])
         if standalone.settings.get("ROOT_CA"):
-            return anew
+            return restarted
         chain = volumes.look(client, maker.containers[0].id, CHAIN)
-        wrong = late(chain, read(client, standalone.name)) if chain else []
-    if wrong:
-        report(f"starting {', '.join(wrong)} anew, to trust the certificate that is in use now")
+        stale = late(chain, read(client, standalone.name)) if chain else []
+    if stale:
+        report(f"recreating {', '.join(stale)}, to trust the certificate in use")
         for _ in standalone.stream(
-            "up", "--detach", "--no-build", "--no-deps", "--force-recreate", *wrong, limit=_ANEW
+            "up", "--detach", "--no-build", "--no-deps", "--force-recreate", *stale, limit=_ANEW
         ):
             pass
-    return sorted({*anew, *wrong})
+    return sorted({*restarted, *stale})
 
 
 def _until_started(client: Any, project: str, maker: Container) -> list[str]:
-    """Wait until what stops for the .ready that `maker` makes has started again, at most for _STOPPING; what has."""
+    """Wait, at most _STOPPING, until the services that watch .ready of `maker` have restarted; returns which have."""
     begun = datetime.fromisoformat(maker.started)
     while True:
         ready = volumes.look(client, maker.id, READY)
         made = ready.changed if ready and ready.changed >= begun else None
         running = [c for c in read(client, project) if c.service in _WATCHING and c.state in ("running", "restarting")]
-        anew = [c.service for c in running if made and datetime.fromisoformat(c.started) >= made]
+        restarted = [c.service for c in running if made and datetime.fromisoformat(c.started) >= made]
         waited = datetime.fromisoformat(client.info()["SystemTime"]) - (made or begun)
-        if (made and len(anew) == len(running)) or waited > _STOPPING:
-            return anew
+        if (made and len(restarted) == len(running)) or waited > _STOPPING:
+            return restarted
         time.sleep(_INTERVAL)
 
 
 def late(chain: Entry, containers: list[Container]) -> list[str]:
-    """The services whose container trusts what was in use before `chain` was put there."""
-    # The images' configure step tells a private one by this.
+    """The services whose container trusts the certificate that was in use before `chain`."""
+    # The images' configure step recognises a private certificate by this path.
     private = "/private/" in chain.target
     moments = {each.service: each.started if private else each.created for each in containers}
     return sorted(
@@ -101,7 +101,7 @@ def late(chain: Entry, containers: list[Container]) -> list[str]:
 
 
 def _own(client: Any, holder: str, settings: Settings) -> dict[str, tuple[bytes, int] | str]:
-    """A certificate of the user's own, where the settings have one that is not there yet."""
+    """The custom certificate in the settings, if it is not installed yet."""
     chain = b"".join(part.rstrip(b"\n") + b"\n" for part in pki.own(settings) if part)
     served = volumes.look(client, holder, CHAIN)
     if served and not served.target and volumes.content(client, holder, CHAIN) == chain:
@@ -110,7 +110,7 @@ def _own(client: Any, holder: str, settings: Settings) -> dict[str, tuple[bytes,
 
 
 def _back(client: Any, holder: str, settings: Settings) -> dict[str, tuple[bytes, int] | str]:
-    """The way back to cert-manager's own: to the private one, and without ACME so that it stays that one."""
+    """The link back to cert-manager's private certificate; without ACME, also what keeps it in use."""
     tld, acme = settings["DNS_TLD"], settings.get("ACME_EMAIL")
     private = f"/certs/private/{tld}-chain.pem"
     served = volumes.look(client, holder, CHAIN)
@@ -118,7 +118,7 @@ def _back(client: Any, holder: str, settings: Settings) -> dict[str, tuple[bytes
         return {}
     if served.target if acme else not pki.serves_own(Path(settings["PKI_DIR"])):
         return {}
-    # cert-manager serves the public one where these two are not empty.
+    # cert-manager serves the public certificate if these two files are not empty.
     files = [f"public/{tld}.{end}" for end in ("pem", "key")]
     public = [name for name in files if volumes.look(client, holder, f"/certs/{name}")]
     return {"export/chain.pem": private, **({} if acme else dict.fromkeys(public, (b"", 0o600)))}

@@ -1,4 +1,4 @@
-"""Reading what runs: the containers of a Compose project, and how each is."""
+"""Read the containers of a Compose project and their status."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ONE_OFF_LABEL = "com.docker.compose.oneoff"
 
 
 class Phase(Enum):
-    """How a service is, worst last."""
+    """The status of a service, worst last."""
 
     READY = "ready"
     STARTING = "starting"
@@ -23,9 +23,9 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class Container:
-    """One container. `state` is the Engine's (running, exited …), `health` its health or "" without a check.
+    """One container. `state` is the Engine's (running, exited …), `health` its health or "" without a health check.
 
-    `restarts` counts how often the engine started it anew since it was `created`, `started` is when (both RFC 3339).
+    `restarts` is how often the engine has restarted it; `created` and `started` are times (RFC 3339).
     """
 
     id: str
@@ -42,7 +42,7 @@ class Container:
 
     @property
     def phase(self) -> Phase:
-        """A container without a health check is ready when it runs."""
+        """Its phase; a container without a health check is ready when it is running."""
         if self.state == "running":
             return {"unhealthy": Phase.FAILING, "starting": Phase.STARTING}.get(self.health, Phase.READY)
         if self.state == "restarting":
@@ -51,55 +51,55 @@ class Container:
 
     @property
     def detail(self) -> str:
-        """What the phase rests on, in words."""
+        """The reason for the phase, for display."""
         restarts = f", restarts: {self.restarts}" if self.restarts else ""
         if self.state == "running":
-            return (self.health or "running, has no health check") + restarts
+            return (self.health or "running, no health check") + restarts
         if self.state == "created":
-            return f"could not be started, exit code {self.exit_code}" if self.exit_code else "was never started"
+            return f"failed to start, exit code {self.exit_code}" if self.exit_code else "created, never started"
         return f"{self.state}, exit code {self.exit_code}{restarts}"
 
 
 @dataclass(frozen=True)
 class Service:
-    """A service that shall run, and its containers (none where it was not created)."""
+    """A service that should run, and its containers (none if it was not created)."""
 
     name: str
     containers: tuple[Container, ...]
 
     @property
     def phase(self) -> Phase:
-        """That of its worst container."""
+        """The phase of its worst container."""
         order = list(Phase)
         return max((c.phase for c in self.containers), key=order.index, default=Phase.STOPPED)
 
     @property
     def detail(self) -> str:
-        """In words, of its worst container."""
+        """The detail of its worst container."""
         worst = [c.detail for c in self.containers if c.phase is self.phase]
-        return worst[0] if worst else "not there"
+        return worst[0] if worst else "no container"
 
 
 def read(client: Any, project: str) -> list[Container]:
-    """The project's containers, those of `docker compose run` left out; `client` is a docker.DockerClient."""
+    """The project's containers, except those of `docker compose run`; `client` is a docker.DockerClient."""
     import docker
 
-    found = []
+    containers = []
     for listed in client.api.containers(all=True, filters={"label": f"{PROJECT_LABEL}={project}"}):
         labels = listed["Labels"]
         if labels.get(_ONE_OFF_LABEL) == "True" or _SERVICE_LABEL not in labels:
             continue
         try:
-            found.append(_container(labels[_SERVICE_LABEL], client.api.inspect_container(listed["Id"])))
+            containers.append(_container(labels[_SERVICE_LABEL], client.api.inspect_container(listed["Id"])))
         except docker.errors.NotFound:
             continue
-    return sorted(found, key=lambda item: (item.service, item.name))
+    return sorted(containers, key=lambda item: (item.service, item.name))
 
 
 def services(containers: Iterable[Container], wanted: Sequence[str]) -> list[Service]:
-    """Each of `wanted` with its containers."""
-    known = list(containers)
-    return [Service(name, tuple(c for c in known if c.service == name)) for name in wanted]
+    """Each service of `wanted` with its containers."""
+    existing = list(containers)
+    return [Service(name, tuple(c for c in existing if c.service == name)) for name in wanted]
 
 
 def _container(service: str, inspected: dict[str, Any]) -> Container:

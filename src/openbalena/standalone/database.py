@@ -1,7 +1,7 @@
-"""The internal database's login on one machine: the owner makes and closes roles from within the container.
+"""The internal database's login on one machine: the owner enables and disables roles from inside the container.
 
-The server trusts its socket there (docker-library/postgres, docker-entrypoint.sh, pg_setup_hba_conf), so that a
-database which is older than the settings needs only the next `up`.
+The server trusts connections over its socket there (docker-library/postgres, docker-entrypoint.sh, pg_setup_hba_conf),
+so that a database which is older than the settings needs only the next `up`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from openbalena.standalone.containers import Container, read
 from openbalena.standalone.deployment import Standalone
 
 SERVICE = database.SERVICE
-# Seconds for a new database, or for one that recovers.
+# Seconds for a new database, or one in recovery.
 _STARTED = 120.0
 _INTERVAL = 0.5
-# While it is made it listens on its socket alone (docker_temp_server_start).
+# During initialization it listens only on its socket (docker_temp_server_start).
 _READY = ["pg_isready", "-q", "-h", "127.0.0.1"]
 _ASK = f"psql -XAtq --no-password -v ON_ERROR_STOP=1 -d {database.DATABASE}"
 
@@ -42,7 +42,7 @@ def require_enough_connections(definitions: compose.Project, settings: Mapping[s
 
 
 def start(standalone: Standalone, report: Callable[[str], None]) -> None:
-    """Start the database alone, and wait until it answers; `report` is called at least every 5 s while it does not.
+    """Start only the database and wait until it answers; `report` is called at least every 5 s until then.
 
     Raises OperationError if it does not answer within 120 s.
     """
@@ -59,12 +59,12 @@ def start(standalone: Standalone, report: Callable[[str], None]) -> None:
 
 
 def running(client: Any, project: str) -> Container | None:
-    """The database's container, where it runs."""
+    """The database's container, or None if it is not running."""
     return next((c for c in read(client, project) if c.service == SERVICE and c.state == "running"), None)
 
 
 def ensure(standalone: Standalone, login: Login, *, alone: bool) -> None:
-    """Make `login` one that the database lets in; with `alone` it lets no other in over the network afterwards."""
+    """Make the database accept `login`; with `alone`, it then accepts no other over the network."""
     with standalone.engine.client() as client:
         container = _require(client, standalone.name)
         if not lets_in(client, container, login):
@@ -74,28 +74,28 @@ def ensure(standalone: Standalone, login: Login, *, alone: bool) -> None:
 
 
 def lets_in(client: Any, container: Container, login: Login) -> bool:
-    """Whether the database takes the role's password, as it does from the api: over the network, under its name."""
-    words = ["sh", "-c", f"{_ASK} -h {SERVICE} -U {login.role} -c 'SELECT 1'"]
-    identifier = _started(client, container, words, {"PGPASSWORD": login.password, "PGCONNECT_TIMEOUT": "5"})
+    """Whether the database accepts the role's password over the network, as the api connects."""
+    command = ["sh", "-c", f"{_ASK} -h {SERVICE} -U {login.role} -c 'SELECT 1'"]
+    identifier = _started(client, container, command, {"PGPASSWORD": login.password, "PGCONNECT_TIMEOUT": "5"})
     return bool(client.api.exec_inspect(identifier)["ExitCode"] == 0)
 
 
 def ask(client: Any, container: Container, statements: str) -> str:
-    """What the database answers the owner. Raises OperationError with its words where it fails.
+    """Run `statements` as the owner; returns the output. Raises OperationError with the output if that fails.
 
-    The statements come by the environment: everybody may read a process's arguments.
+    The statements are passed in the environment, because any user can read a process's arguments.
     """
-    words = ["sh", "-c", f"printf '%s' \"$STATEMENTS\" | {_ASK} -U {database.OWNER} -f - 2>&1"]
-    identifier = client.api.exec_create(container.id, words, environment={"STATEMENTS": statements})["Id"]
-    said = client.api.exec_start(identifier).decode(errors="replace").strip()
+    command = ["sh", "-c", f"printf '%s' \"$STATEMENTS\" | {_ASK} -U {database.OWNER} -f - 2>&1"]
+    identifier = client.api.exec_create(container.id, command, environment={"STATEMENTS": statements})["Id"]
+    output = client.api.exec_start(identifier).decode(errors="replace").strip()
     if client.api.exec_inspect(identifier)["ExitCode"] != 0:
-        raise OperationError(f"{SERVICE}: {said}")
-    return str(said)
+        raise OperationError(f"{SERVICE}: {output}")
+    return str(output)
 
 
-def _started(client: Any, container: Container, words: list[str], environment: dict[str, str]) -> str:
-    """The id of a command that has run in the container."""
-    identifier = client.api.exec_create(container.id, words, environment=environment)["Id"]
+def _started(client: Any, container: Container, command: list[str], environment: dict[str, str]) -> str:
+    """Run `command` in the container; returns the exec's id."""
+    identifier = client.api.exec_create(container.id, command, environment=environment)["Id"]
     client.api.exec_start(identifier)
     return str(identifier)
 
@@ -103,4 +103,4 @@ def _started(client: Any, container: Container, words: list[str], environment: d
 def _require(client: Any, project: str) -> Container:
     if container := running(client, project):
         return container
-    raise OperationError(f"{SERVICE} does not run: see ./open-balena.sh status and logs db")
+    raise OperationError(f"{SERVICE} is not running: see ./open-balena.sh status and logs db")

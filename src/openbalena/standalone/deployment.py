@@ -1,4 +1,4 @@
-"""One machine's deployment, as `docker compose` is told of it."""
+"""A deployment on one machine, and how `docker compose` is called for it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from openbalena.project import Project
 class Standalone:
     """`name` is the Compose project's name, the prefix of its containers, networks and volumes.
 
-    `engine` has every setting in its processes' environment, so Compose sees what was validated here. `files` are the
-    definitions, in merge order.
+    `engine` passes every setting in the environment of its processes, so that Compose sees what was validated here.
+    `files` are the Compose files, in merge order.
     """
 
     project: Project
@@ -34,15 +34,15 @@ class Standalone:
 
     @property
     def services(self) -> list[str]:
-        """The services that shall run."""
+        """The services that should run."""
         return sorted(self.definitions.services)
 
     def with_images(self, images: Mapping[str, str]) -> Standalone:
-        """The same with other images: variable (such as API_IMAGE) to image name."""
+        """A copy with other images: variable (such as API_IMAGE) to image name."""
         return replace(self, engine=replace(self.engine, environment={**self.engine.environment, **images}))
 
     def words(self, *args: str) -> list[str]:
-        """The docker command line's words for `docker compose ARGS` on this project."""
+        """The arguments of `docker` for `docker compose ARGS` on this project."""
         file = self.project.env_file
         files = [word for path in self.files for word in ("--file", str(path))]
         return [
@@ -53,9 +53,9 @@ class Standalone:
         ]
 
     def stream(self, *args: str, limit: float | None) -> Iterator[str]:
-        """The lines of `docker compose ARGS`, both its outputs; `limit` in seconds, None for what the user ends.
+        """The lines of `docker compose ARGS`, stdout and stderr; `limit` in seconds, None if the user ends it.
 
-        Raises OperationError with its last lines where it fails.
+        Raises OperationError with the last lines if it fails.
         """
         last: list[str] = []
         try:
@@ -63,11 +63,14 @@ class Standalone:
                 last = [*last[-4:], line]
                 yield line
         except OperationError:
-            said = [line for line in last if line.strip()] or ["it said nothing"]
-            # The engine's words where a container has the port, and the kernel's where another program has it.
-            if any(words in line for line in said for words in ("port is already allocated", "address already in use")):
-                said.append("Stop what has the port: `docker ps` or `ss -ltnp` names it; a stack of ours, swarm-down")
-            raise OperationError("\n  ".join([f"`docker compose {args[0]}` failed:", *said])) from None
+            output = [line for line in last if line.strip()] or ["(no output)"]
+            # The engine's message if a container uses the port, and the kernel's if another program does.
+            in_use = ("port is already allocated", "address already in use")
+            if any(message in line for line in output for message in in_use):
+                output.append(
+                    "Free the port: `docker ps` or `ss -ltnp` shows what uses it; for our own stack, swarm-down"
+                )
+            raise OperationError("\n  ".join([f"`docker compose {args[0]}` failed:", *output])) from None
 
 
 def load(
@@ -75,9 +78,8 @@ def load(
 ) -> Standalone:
     """Read the deployment in `project`, which runs on `engine`.
 
-    `extra` are settings that win over `.env` and environment. Without `nfs` the definitions are those of a machine
-    without an NFS server, whatever the settings say.
-    Raises UsageError for settings or definitions that are wrong, OperationError where there is no `docker compose`.
+    `extra` are settings that take precedence over `.env` and the environment. Without `nfs`, the NFS server in the
+    settings is ignored. Raises UsageError for wrong settings or Compose files, OperationError without `docker compose`.
     """
     values = settings.configured(project, extra)
     on_nfs = nfs and values["USE_NFS"] == "true" and project.nfs_file.exists()
@@ -88,7 +90,7 @@ def load(
         **values.secrets,
         "COMPOSE_PROFILES": ",".join(values.profiles),
     }
-    # `.env` says nothing of where the engine is: Compose would act on another one than was looked at.
+    # The settings must not select an engine: Compose would act on a different one than was inspected.
     for word in engines.WHERE:
         environment.pop(word, None)
     engine = replace(engine, environment={**engine.environment, **environment})
@@ -97,7 +99,7 @@ def load(
 
 
 def name(project: Project, values: settings.Settings, definitions: compose.Project | None = None) -> str:
-    """The Compose project's name by Compose's rule: COMPOSE_PROJECT_NAME, else `name:`, else the directory's name."""
+    """The Compose project name, as Compose determines it: COMPOSE_PROJECT_NAME, `name:`, or the directory's name."""
     tree = definitions.tree if definitions else compose.Map()
     return project_name(tree, {**values, **os.environ}, project.directory)
 

@@ -1,4 +1,4 @@
-"""Waiting until the services are healthy."""
+"""Wait until the services are healthy."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import Any
 
 from openbalena.standalone.containers import Phase, Service, read, services
 
-# Seconds between two looks; the quickest health checks run every 15 s once a service has started.
+# Seconds between polls; the quickest health checks run every 15 s once a service has started.
 _INTERVAL = 1.0
-# Seconds for which nothing may have been started anew: the images stop once more, after their first health check, when
-# cert-manager has written their certificates.
+# Seconds without a restart before services count as ready: the images exit once more, after their first health check,
+# when cert-manager has written their certificates.
 _SETTLED = 6.0
 
 
 def until_ready(
     client: Any, project: str, wanted: Sequence[str], timeout: float, report: Callable[[list[Service]], None]
 ) -> list[Service]:
-    """Look until every service of `wanted` is ready and settled, or `timeout` seconds are over; returns the last look.
+    """Poll until every service of `wanted` is ready and stable, or for `timeout` seconds; returns the last state.
 
-    A service that fails is no reason to stop earlier: the images end, and are started again, until their certificates
-    are there. A stopped one is: nothing starts it. Each look goes to `report`.
+    A failing service does not end the wait, because the images restart until their certificates exist. A stopped one
+    does: nothing will start it. Calls `report` with each state.
     """
     deadline = time.monotonic() + timeout
     starts: set[tuple[str, str]] = set()
     settled = 0.0
     while True:
-        seen = services(read(client, project), wanted)
-        report(seen)
+        current = services(read(client, project), wanted)
+        report(current)
         now = time.monotonic()
-        if starts != (starts := {(each.id, each.started) for service in seen for each in service.containers}):
+        if starts != (starts := {(each.id, each.started) for service in current for each in service.containers}):
             settled = now + _SETTLED
-        phases = {service.phase for service in seen}
+        phases = {service.phase for service in current}
         if (phases <= {Phase.READY} and now >= settled) or Phase.STOPPED in phases or now > deadline:
-            return seen
+            return current
         time.sleep(_INTERVAL)

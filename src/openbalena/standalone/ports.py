@@ -1,4 +1,4 @@
-"""The ports that the services publish, and who has them already: found before anything is built or started."""
+"""Ports that the services publish and that are already in use, detected before anything is built or started."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from openbalena.standalone.containers import PROJECT_LABEL
 from openbalena.standalone.deployment import Standalone
 
 _SWARM_LABEL = "com.docker.swarm.service.name"
-# The state in /proc/net/{tcp,udp} of a socket that waits for whoever comes (Linux, tcp_states.h).
+# The state of a listening socket in /proc/net/{tcp,udp} (Linux, tcp_states.h).
 _WAITING = {"tcp": "0A", "udp": "07"}
 
 
 @dataclass(frozen=True)
 class Port:
-    """A port of the machine; `address` is where it is bound: an IP address, or "" for all of them as 0.0.0.0 and ::."""
+    """A port of the machine; `address` is the IP address it is bound to; "", 0.0.0.0 and :: mean all addresses."""
 
     number: int
     protocol: str
     address: str = ""
 
     def meets(self, other: Port) -> bool:
-        """Whether only one of the two can be bound."""
+        """Whether the two cannot be bound at the same time."""
         if (self.number, self.protocol) != (other.number, other.protocol):
             return False
         everywhere = any(not each.address or ip_address(each.address).is_unspecified for each in (self, other))
@@ -38,11 +38,11 @@ class Port:
 
 
 def require_free(standalone: Standalone) -> None:
-    """Raise OperationError naming each port that the services publish and something else has, and what has it.
+    """Raise OperationError if other containers or programs use ports that the services publish; names each user.
 
-    The project's own containers are no obstacle. Programs are looked for where the engine is on this machine.
+    The project's own containers are ignored. Programs are checked only if the engine is on this machine.
     """
-    wanted = published(standalone.definitions)
+    ports = published(standalone.definitions)
     with standalone.engine.client() as client:
         information = client.info()
         containers = client.api.containers()
@@ -50,19 +50,22 @@ def require_free(standalone: Standalone) -> None:
         if information["Swarm"].get("ControlAvailable"):
             others += _meshed(client.api.services())
     own = [port for item in containers if _ours(item, standalone) for port in _bound(item)]
-    left = {port: service for port, service in wanted.items() if not any(port.meets(mine) for mine in own)}
-    found = taken(left, others)
+    unbound = {port: service for port, service in ports.items() if not any(port.meets(mine) for mine in own)}
+    conflicts = taken(unbound, others)
     if not standalone.engine.host and information["Name"] == socket.gethostname():
-        found |= taken({port: service for port, service in left.items() if port not in found}, listeners(left))
-    if found:
+        unclaimed = {port: service for port, service in unbound.items() if port not in conflicts}
+        conflicts |= taken(unclaimed, listeners(unbound))
+    if conflicts:
         raise OperationError(
-            "\n  ".join(["nothing was started: ports that the services publish are taken:", *found.values()])
-            + "\nStop what has them first: `docker stop CONTAINER`, ./open-balena.sh swarm-down for a stack of ours"
+            "\n  ".join(
+                ["nothing was started, because ports that the services publish are in use:", *conflicts.values()]
+            )
+            + "\nFree them first: `docker stop CONTAINER`; for our own stack, ./open-balena.sh swarm-down"
         )
 
 
 def published(definitions: compose.Project) -> dict[Port, str]:
-    """Each port that the chosen services publish, to the service; one that the engine is to choose is left out."""
+    """The ports that the selected services publish, to the service; without those that the engine chooses."""
     return {
         Port(int(port["published"]), str(port["protocol"]), str(port.get("host_ip", ""))): name
         for name, service in definitions.services.items()
@@ -72,49 +75,49 @@ def published(definitions: compose.Project) -> dict[Port, str]:
 
 
 def taken(wanted: Mapping[Port, str], others: list[tuple[Port, str]]) -> dict[Port, str]:
-    """Those of `wanted` (port to service) that one of `others` (port and what has it) meets, in words."""
-    found = {}
+    """A message for each of `wanted` (port to service) that conflicts with one of `others` (port and its user)."""
+    conflicts = {}
     for port, service in wanted.items():
-        if who := next((who for theirs, who in others if port.meets(theirs)), ""):
-            found[port] = f"{port.number}/{port.protocol} of {service}: {who} has it"
-    return found
+        if user := next((user for theirs, user in others if port.meets(theirs)), ""):
+            conflicts[port] = f"port {port.number}/{port.protocol} ({service}) is in use by {user}"
+    return conflicts
 
 
 def listeners(wanted: Mapping[Port, str]) -> list[tuple[Port, str]]:
-    """Those of this machine's programs that listen on a port that one of `wanted` meets."""
-    found = []
+    """The programs of this machine that listen on a port that conflicts with one of `wanted`."""
+    programs = []
     for protocol in sorted({port.protocol for port in wanted} & _WAITING.keys()):
         for family in ("", "6"):
             file = Path(f"/proc/net/{protocol}{family}")
-            # Without IPv6 there is none for it.
+            # Without IPv6 its file does not exist.
             for line in file.read_text().splitlines()[1:] if file.exists() else []:
                 local, _, state, *_, inode = line.split()[1:10]
                 address, _, number = local.partition(":")
                 port = Port(int(number, 16), protocol, _address(address))
                 if state == _WAITING[protocol] and any(port.meets(mine) for mine in wanted):
-                    found.append((port, _program(inode)))
-    return found
+                    programs.append((port, _program(inode)))
+    return programs
 
 
 def _address(text: str) -> str:
-    """An address as /proc/net has it: words of 32 bits in the machine's own order, in hex."""
+    """Parse an address of /proc/net: 32-bit words in the machine's byte order, in hex."""
     words = struct.pack(f"={len(text) // 8}I", *(int(text[at : at + 8], 16) for at in range(0, len(text), 8)))
     return socket.inet_ntop(socket.AF_INET if len(words) == 4 else socket.AF_INET6, words)
 
 
 def _program(inode: str) -> str:
-    """Which process has the socket; another user's process shows its own to root alone."""
+    """The process that owns the socket; only root can see the sockets of other users' processes."""
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended meanwhile, or is another user's
+        with suppress(OSError):  # it has exited, or is another user's
             if any(_is_socket(link, inode) for link in (process / "fd").iterdir()):
                 return f"{(process / 'comm').read_text().strip()} (process {process.name})"
-    return "another program (`sudo ss -lntup` names it)"
+    return "another program (run `sudo ss -lntup` to see which)"
 
 
 def _is_socket(link: Path, inode: str) -> bool:
     try:
         return str(link.readlink()) == f"socket:[{inode}]"
-    except OSError:  # closed meanwhile
+    except OSError:  # closed in the meantime
         return False
 
 
@@ -131,15 +134,15 @@ def _bound(container: Mapping[str, Any]) -> Iterator[Port]:
 def _who(container: Mapping[str, Any]) -> str:
     labels, name = container.get("Labels") or {}, container["Names"][0].lstrip("/")
     if service := labels.get(_SWARM_LABEL):
-        return f"the swarm's service {service}"
+        return f"Swarm service {service}"
     project = labels.get(PROJECT_LABEL)
-    return f"the container {name}" + (f" of the Compose project {project}" if project else "")
+    return f"container {name}" + (f" of Compose project {project}" if project else "")
 
 
 def _meshed(services: list[dict[str, Any]]) -> list[tuple[Port, str]]:
-    """What services of the swarm publish through the mesh: the engine listens on every node, without a container."""
+    """Ports that Swarm services publish through the routing mesh: the engine listens on them, without a container."""
     return [
-        (Port(port["PublishedPort"], port["Protocol"]), f"the swarm's service {service['Spec']['Name']}")
+        (Port(port["PublishedPort"], port["Protocol"]), f"Swarm service {service['Spec']['Name']}")
         for service in services
         for port in service.get("Endpoint", {}).get("Ports") or []
         if port.get("PublishMode") == "ingress" and "PublishedPort" in port

@@ -1,4 +1,4 @@
-"""What a deployment leaves behind: containers of services that it no longer has, and volumes."""
+"""Orphans: containers of services that a deployment no longer has, and leftover volumes."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from openbalena.standalone.containers import PROJECT_LABEL, read
 from openbalena.standalone.deployment import Standalone
 from openbalena.standalone.volumes import release
 
-# Seconds that a container has to end by itself (the definitions' stop_grace_period of most).
+# Seconds that a container has to stop by itself (the stop_grace_period of most services).
 _GRACE = 30
 
 
 def remove(standalone: Standalone) -> list[str]:
-    """Stop and remove containers of services that are not to run (upstream's haproxy-sidecar, a database that was made
-    external), and name their services. Volumes stay."""
+    """Stop and remove orphan containers; returns their services. Volumes are kept.
+
+    Orphans are, for example, upstream's haproxy-sidecar, or a database that has become external.
+    """
     with standalone.engine.client() as client:
-        strays = [item for item in read(client, standalone.name) if item.service not in standalone.services]
-        for item in strays:
+        orphans = [item for item in read(client, standalone.name) if item.service not in standalone.services]
+        for item in orphans:
             client.api.stop(item.id, timeout=_GRACE)
             client.api.remove_container(item.id)
-    return sorted({item.service for item in strays})
+    return sorted({item.service for item in orphans})
 
 
 def volumes(standalone: Standalone) -> list[str]:
@@ -30,9 +32,9 @@ def volumes(standalone: Standalone) -> list[str]:
 
 
 def remove_volumes(standalone: Standalone) -> None:
-    """Remove what `docker compose down --volumes` left: volumes that today's definitions no longer name.
+    """Remove the volumes that `docker compose down --volumes` left, since the Compose files no longer name them.
 
-    Raises OperationError for a volume that something else uses.
+    Raises OperationError for a volume that is still in use.
     """
     import docker
 
@@ -42,4 +44,4 @@ def remove_volumes(standalone: Standalone) -> None:
             try:
                 client.api.remove_volume(name)
             except docker.errors.APIError as error:
-                raise OperationError(f"the volume {name} stays: {error.explanation}") from None
+                raise OperationError(f"volume {name} could not be removed: {error.explanation}") from None

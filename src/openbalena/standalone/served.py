@@ -1,4 +1,4 @@
-"""The certificate that HAProxy serves on one machine: it lies in a volume, and pki/chain.pem is a cluster's."""
+"""The certificate that HAProxy serves on one machine: from a volume, whereas pki/chain.pem is for clusters."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from openbalena.standalone.deployment import name
 
 @dataclass(frozen=True)
 class Served:
-    """`held` is the certificate, `chain` it and those after it (PEM), `volume` where it lies.
+    """`held` is the certificate, `chain` the same with its issuers (PEM), `volume` the volume that contains it.
 
-    `target` is what it is a link to there, "" for one that was put there (certificates.py says how).
+    `target` is the target of the link in the volume, "" if it is a regular file (see certificates.py).
     """
 
     volume: str
@@ -30,7 +30,7 @@ class Served:
 
     @property
     def private(self) -> bool:
-        """Whether the deployment's own CA issued it by cert-manager."""
+        """Whether cert-manager had the deployment's own CA issue it."""
         return "/private/" in self.target
 
     @property
@@ -40,9 +40,9 @@ class Served:
 
 
 def find(project: Project, settings: Settings, engine: Engine) -> Served | None:
-    """What HAProxy of the deployment on one machine reads; None where none runs.
+    """The certificate that the deployment's HAProxy reads; None if HAProxy is not running.
 
-    Raises OperationError where the engine cannot be asked, UsageError where the file is damaged.
+    Raises OperationError if the engine does not answer, UsageError if the file is damaged.
     """
     project_name = name(project, settings)
     with engine.client() as client:
@@ -52,6 +52,6 @@ def find(project: Project, settings: Settings, engine: Engine) -> Served | None:
         if haproxy is None or entry is None:
             return None
         path = entry.target or CHAIN
-        found = certificates_in(volumes.content(client, haproxy.id, path), path)
-    chain = b"".join(map(certificate_pem, found))
-    return Served(f"{project_name}_certs-data", entry.target, held_in(Path(CHAIN), found), chain)
+        certificates = certificates_in(volumes.content(client, haproxy.id, path), path)
+    chain = b"".join(map(certificate_pem, certificates))
+    return Served(f"{project_name}_certs-data", entry.target, held_in(Path(CHAIN), certificates), chain)

@@ -1,7 +1,7 @@
-"""Taking over what the volumes hold: tokens and certificates that a deployment was made with are never made anew.
+"""Adopt the tokens and certificates in the volumes of an existing deployment, instead of generating new ones.
 
-A service takes a token from its environment before it looks into the shared file of resin-data (the images' configure
-step), so a new token in `.env` would lock out every device and user that knows the old one.
+A service prefers a token in its environment to the one in the shared file of resin-data (the images' configure step),
+so a new token in `.env` would lock out every device and user that has the old one.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from openbalena.settings.variables import variables
 from openbalena.standalone import volumes
 from openbalena.standalone.deployment import Standalone, name
 
-# Where each volume is seen, as in the services (docker-compose.yml).
+# Where each volume is mounted, as in the services (docker-compose.yml).
 _MOUNTS = {"resin-data": "/balena", "certs-data": "/certs", "pki-data": "/pki"}
-# Says that tokens and certificates of these volumes have been taken over once: from then on `.env` leads.
+# Marks volumes whose tokens and certificates have been adopted: from then on `.env` takes precedence.
 _MARK = ".open-balena"
 _CA = ("ca-0.pem", "ca-0-key.pem", "server-ca-0.pem", "server-ca-0-key.pem", "ocsp.pem", "ocsp-key.pem")
-# Certificates that are made anew, for the same key, where what the volume has does not fit together.
+# Files that are regenerated, for the same key, if those in the volume do not match.
 _REPLACEABLE = ("api.pem", "vpn.pem", "ocsp.pem", "ca-bundle.pem", "chain.pem", "dhparam.pem")
 
 
 _ALL_ROTATED = (
-    ". If you rotated every one of them since the last up: put a former value back, run up, and rotate that one again"
+    ". If you have rotated all of them since the last up: restore one old value, run up, and rotate that token again"
 )
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the volumes of the Compose project `name` hold; all empty where there are none.
+    """The contents of the volumes of Compose project `name`; all empty if there are no volumes.
 
-    `deployed` are the tokens that the last `up` had (`deployed`); empty in a mark of a version that kept none.
+    `deployed` are digests of the tokens of the last `up` (see `deployed`); empty if an older version wrote the marker.
     """
 
     name: str
@@ -54,42 +54,42 @@ class Found:
 
 
 def find(project: Project, settings: Settings, installed_engine: Callable[[], Engine | None]) -> Found:
-    """Look into the volumes; nothing is found where there is no Docker at all.
+    """Read the volumes; without Docker, an empty result.
 
-    Raises UsageError where they belong to another domain, and OperationError where an engine, or one of them, cannot be
-    looked at while something is missing that they may hold: it would be made anew, and devices know the old.
+    Raises UsageError if they belong to another domain, and OperationError if they cannot be read while tokens or
+    certificates are missing that they may contain: those would be regenerated, although devices have the old ones.
     """
 
-    found = name(project, settings)
+    project_name = name(project, settings)
     try:
         engine = installed_engine()
         if engine is None:
-            return Found(found)
+            return Found(project_name)
         with engine.client() as client:
-            return _read(client, found, settings["DNS_TLD"])
+            return _read(client, project_name, settings["DNS_TLD"])
     except OperationError as error:
         if not tokens_made.missing(settings) and (Path(settings["PKI_DIR"]) / "ca-0.pem").exists():
-            return Found(found)
+            return Found(project_name)
         raise OperationError(
-            f"nothing was made: tokens or certificates are missing, and whether volumes {found}_* of an earlier "
-            f"deployment hold them could not be seen (new ones would lock its devices and users out): {error}"
+            "nothing was created: tokens or certificates are missing, and volumes of an earlier deployment "
+            f"({project_name}_*) could not be checked for them (new ones would lock out its devices and users): {error}"
         ) from None
 
 
 def tokens(shared: bytes) -> dict[str, str]:
-    """The tokens in the shared file, whose lines are NAME=value as they stand."""
+    """The tokens in the shared file, whose lines are NAME=value without quoting."""
     lines = (line.partition("=") for line in shared.decode(errors="replace").splitlines())
     return {key: value for key, _, value in lines if key in variables() and variables()[key].token and value}
 
 
 def certificates(files: Mapping[str, bytes], dns_tld: str) -> dict[str, bytes]:
-    """The files of the PKI directory, by the names there, as far as the volumes hold them; all or none of the CA's."""
-    found = {name_: files[path] for name_, path in _places(dns_tld).items() if files.get(path)}
-    return found if "ca-0.pem" in found and "ca-0-key.pem" in found else {}
+    """The contents of the PKI files that the volumes contain, by file name; none if the CA is incomplete."""
+    pki = {name_: files[path] for name_, path in _places(dns_tld).items() if files.get(path)}
+    return pki if "ca-0.pem" in pki and "ca-0-key.pem" in pki else {}
 
 
 def _places(dns_tld: str) -> dict[str, str]:
-    """Where the volumes have each file of the PKI directory."""
+    """The path of each PKI file in the volumes."""
     private = "/certs/private"
     return {name_: f"/pki/{name_}" for name_ in _CA} | {
         "api.pem": f"{private}/api.{dns_tld}.pem",
@@ -105,7 +105,7 @@ def _places(dns_tld: str) -> dict[str, str]:
 
 
 def adopt(directory: Path, pki: Mapping[str, bytes], dns_tld: str) -> None:
-    """Make `pki` the PKI directory, complete or not at all; raises UsageError where its keys do not belong together."""
+    """Create the PKI directory from `pki`, completely or not at all; raises UsageError if its files do not match."""
     from openbalena.secrets.check import problems
 
     half_made = directory.with_name(f".{directory.name}.adopting")
@@ -115,17 +115,17 @@ def adopt(directory: Path, pki: Mapping[str, bytes], dns_tld: str) -> None:
         secret = "key" in name_.split(".", 1)[0] or name_.endswith("key") or name_ == "chain.pem"
         write_atomic(half_made / name_, content, 0o600 if secret else 0o644)
     for name_ in _REPLACEABLE:
-        if any(sentence.startswith(f"{half_made / name_}:") for sentence in problems(half_made, dns_tld)):
+        if any(message.startswith(f"{half_made / name_}:") for message in problems(half_made, dns_tld)):
             (half_made / name_).unlink()
     if wrong := problems(half_made, dns_tld):
         raise UsageError("\n".join(wrong))
     if directory.exists():
-        directory.rmdir()  # empty, as the caller has seen
+        directory.rmdir()  # empty, as the caller has checked
     half_made.rename(directory)
 
 
 def check(standalone: Standalone) -> None:
-    """Raise UsageError where the volumes hold another CA than the project, or, never taken over, other tokens."""
+    """Raise UsageError if the volumes have a different CA than the project or, before adoption, different tokens."""
     with standalone.engine.client() as client:
         found = _read(client, standalone.name, standalone.settings["DNS_TLD"])
     if wrong := differing(found, standalone.settings, standalone.project.env_file):
@@ -133,10 +133,10 @@ def check(standalone: Standalone) -> None:
 
 
 def differing(found: Found, values: Mapping[str, str], env_file: Path) -> str:
-    """What the volumes have and the project has not, with what to do about it; "" where nothing is wrong.
+    """How the volumes differ from the project, and what to do about it; "" if they do not.
 
-    Where the CA is another one, the mark is of another project's tokens: the volumes' count then. So they do where
-    `.env` was made anew: rotations change tokens one by one, and the next `up` notes them.
+    If the CA differs, another project wrote the marker, so tokens are compared despite it. So they are if `.env` was
+    recreated: unlike rotations, which change tokens one by one and are recorded by the next `up`, that changes all.
     """
     authority = Path(values["PKI_DIR"]) / "ca-0.pem"
     other_ca = (
@@ -145,30 +145,34 @@ def differing(found: Found, values: Mapping[str, str], env_file: Path) -> str:
     names = sorted(key for key, value in found.tokens.items() if values.get(key) != value)
     other_tokens = names if other_ca or not found.marked or _made_anew(found, values) else []
     whose = [
-        *([f"{env_file}: {', '.join(names)}: not what the volume {found.name}_resin-data has"] if other_tokens else []),
-        *([f"{authority}: not the CA in the volume {found.name}_pki-data"] if other_ca else []),
+        *(
+            [f"{env_file}: {', '.join(names)}: not the values in volume {found.name}_resin-data"]
+            if other_tokens
+            else []
+        ),
+        *([f"{authority}: not the CA in volume {found.name}_pki-data"] if other_ca else []),
     ]
     steps = [
         *(["delete these lines"] if other_tokens else []),
-        *([f"move {authority.parent} away"] if other_ca else []),
+        *([f"move {authority.parent} aside"] if other_ca else []),
     ]
     return (
-        f"{'; '.join(whose)}, which users and devices know: {' and '.join(steps)}, then run ./open-balena.sh config, "
-        f"which takes what the volumes have{_ALL_ROTATED * (found.marked and not other_ca)}"
+        f"{'; '.join(whose)}. Users and devices rely on those: {' and '.join(steps)}, then run ./open-balena.sh "
+        f"config, which adopts the values in the volumes{_ALL_ROTATED * (found.marked and not other_ca)}"
         if whose
         else ""
     )
 
 
 def seed(standalone: Standalone) -> bool:
-    """Give balena-ca, which makes only what is missing, the project's CA; False where it has one already."""
+    """Give balena-ca, which creates only what is missing, the project's CA; False if it already has one."""
     directory = Path(standalone.settings["PKI_DIR"])
     with standalone.engine.client() as client:
         if "ca-0.pem" in _read(client, standalone.name, standalone.settings["DNS_TLD"]).pki:
             return False
         files = {name_: (directory / name_) for name_ in _CA}
         if not all(path.exists() for path in files.values()):
-            raise UsageError(f"{directory}: not complete: run ./open-balena.sh config")
+            raise UsageError(f"{directory}: incomplete: run ./open-balena.sh config")
         for _ in standalone.stream("create", "--no-build", "--quiet-pull", "balena-ca", limit=1800):
             pass
         (holder,) = client.api.containers(
@@ -185,7 +189,7 @@ def seed(standalone: Standalone) -> bool:
 
 
 def done(standalone: Standalone) -> None:
-    """Mark the volumes: from now on the project's tokens are theirs, also after a rotation."""
+    """Mark the volumes as adopted: from now on the project's tokens apply, also after a rotation."""
     volume = f"{standalone.name}_resin-data"
     mark = json.dumps(deployed(standalone.settings)).encode()
     with standalone.engine.client() as client, volumes.holder(client, {volume: "/balena"}) as holder:
@@ -193,7 +197,7 @@ def done(standalone: Standalone) -> None:
 
 
 def deployed(values: Mapping[str, str]) -> dict[str, str]:
-    """Digests of random tokens, by name; not of passwords, which may be a person's own and short enough to guess."""
+    """Digests of random tokens, by name; not of passwords, which a user may have chosen and which may be guessable."""
     return {
         name_: hashlib.sha256(values[name_].encode()).hexdigest()
         for name_, variable in variables().items()
@@ -202,18 +206,18 @@ def deployed(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _made_anew(found: Found, values: Mapping[str, str]) -> bool:
-    """Whether none of the tokens that the deployment had is in `values`."""
+    """Whether `values` has none of the tokens that were deployed."""
     before, now = found.deployed or deployed(found.tokens), deployed(values)
     return len(before) > 1 and all(now.get(name_) != digest for name_, digest in before.items())
 
 
 def _noted(mark: bytes | None) -> dict[str, str]:
     try:
-        noted = json.loads(mark or b"{}")
+        digests = json.loads(mark or b"{}")
     except ValueError:
-        # Torn by whoever else has the volume: the shared file says what there was.
+        # Damaged by another user of the volume: the shared file is used instead.
         return {}
-    return {str(key): str(value) for key, value in noted.items()} if isinstance(noted, dict) else {}
+    return {str(key): str(value) for key, value in digests.items()} if isinstance(digests, dict) else {}
 
 
 def _read(client: Any, project: str, dns_tld: str) -> Found:
@@ -221,19 +225,23 @@ def _read(client: Any, project: str, dns_tld: str) -> Found:
     if not there:
         return Found(project)
     mine, mark = f"/balena/{dns_tld}.env", f"/balena/{_MARK}"
-    wanted = {mine, mark, *_places(dns_tld).values()}
+    needed = {mine, mark, *_places(dns_tld).values()}
     mounts = {volume: _MOUNTS[volume.removeprefix(f"{project}_")] for volume in there}
-    files = volumes.read(client, mounts, wanted.__contains__)
+    files = volumes.read(client, mounts, needed.__contains__)
     shared = {path for path in files if posixpath.dirname(path) == "/balena" and path.endswith(".env")}
     if shared and mine not in shared:
         domains = ", ".join(sorted(path.removeprefix("/balena/").removesuffix(".env") for path in shared))
         raise UsageError(
-            f"DNS_TLD is {dns_tld}, but the volume {project}_resin-data belongs to {domains}: set DNS_TLD to that, or "
+            f"DNS_TLD is {dns_tld}, but volume {project}_resin-data belongs to {domains}: correct DNS_TLD, or set "
             "COMPOSE_PROJECT_NAME to another name for a second deployment"
         )
-    known = {path: content for path, content in files.items() if content is not None}
+    contents = {path: content for path, content in files.items() if content is not None}
     return Found(
-        project, tokens(known.get(mine, b"")), certificates(known, dns_tld), mark in files, _noted(files.get(mark))
+        project,
+        tokens(contents.get(mine, b"")),
+        certificates(contents, dns_tld),
+        mark in files,
+        _noted(files.get(mark)),
     )
 
 

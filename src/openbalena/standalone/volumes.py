@@ -1,4 +1,4 @@
-"""Reading and writing files in volumes, on whatever machine the engine is and without a program in a container."""
+"""Read and write files in volumes of a local or remote engine, without running a program in a container."""
 
 from __future__ import annotations
 
@@ -15,65 +15,65 @@ from typing import Any
 
 from openbalena.errors import OperationError
 
-# Bytes; a file of certificates or tokens has some KiB.
+# Bytes; files with certificates or tokens are a few KiB.
 _MOST = 2**20
-# Bytes that end an archive, and links that are followed from one to the next.
+# The size of an archive's end marker in bytes, and the maximum number of links to follow.
 _END, _LINKS = 2 * tarfile.BLOCKSIZE, 8
 _IMAGE = "openbalena/empty"
-# Marks the containers that `holder` makes: one that is left over keeps its volumes from being removed.
+# The label of containers that `holder` creates: a leftover one would keep its volumes from being removed.
 HOLDER_LABEL = "openbalena.volume-holder"
 
 
 def existing(client: Any, names: list[str]) -> list[str]:
-    """Those of the volumes `names` that the engine has."""
+    """Those of the volumes `names` that exist on the engine."""
     there = {item["Name"] for item in client.api.volumes()["Volumes"] or []}
     return [name for name in names if name in there]
 
 
 def read(client: Any, mounts: Mapping[str, str], wanted: Callable[[str], bool]) -> dict[str, bytes | None]:
-    """Path to content of each file in the volumes of `mounts` (volume to the directory it is seen at).
+    """The path and content of each file in the volumes of `mounts` (volume to the directory it is mounted at).
 
-    A link counts as the file it points to; one that leads nowhere is left out. The content is None where `wanted` does
-    not ask for the path. The engine copies out of a container that is never started. Raises OperationError where a
-    volume cannot be read to its end, and where a file that is wanted is larger than it can be.
+    Links are followed; dangling ones are left out. The content is None for paths that are not `wanted`. The engine
+    copies the files out of a container that is never started. Raises OperationError if a volume cannot be read to its
+    end, and if a wanted file is too large.
     """
-    found: dict[str, bytes | None] = {}
+    contents: dict[str, bytes | None] = {}
     with holder(client, mounts) as container:
         for directory in mounts.values():
             stream, _ = client.api.get_archive(container, directory)
             entries = unpack(stream, directory, wanted)
-            found |= {path: each for path, each in entries.items() if not isinstance(each, Link)}
+            contents |= {path: each for path, each in entries.items() if not isinstance(each, Link)}
             for path, each in entries.items():
                 if isinstance(each, Link):
-                    found |= _followed(client, container, path, each.target) if wanted(path) else {path: None}
-    return found
+                    contents |= _followed(client, container, path, each.target) if wanted(path) else {path: None}
+    return contents
 
 
 def _followed(client: Any, container: str, path: str, target: str) -> dict[str, bytes | None]:
-    """The content that the link at `path` leads to, by its path; empty where it leads nowhere."""
+    """The content of the target of the link at `path`, by that path; empty if the link is dangling."""
     for _ in range(_LINKS):
-        there = look(client, container, target)
-        if there is None:
+        entry = look(client, container, target)
+        if entry is None:
             return {}
-        if not there.target:
+        if not entry.target:
             return {path: content(client, container, target)}
-        target = there.target
+        target = entry.target
     return {}
 
 
 def write(client: Any, container: str, directory: str, files: Mapping[str, tuple[bytes, int] | str]) -> None:
-    """Put `files` (name to content and mode, root's, or to what a link points to) into `directory` of a container."""
+    """Write `files` into `directory` of a container: name to content and mode (owned by root), or to a link target."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, wanted in files.items():
+        for name, file in files.items():
             member = tarfile.TarInfo(name)
-            # When it was written, as `certificates.late` reads it.
+            # `certificates.late` compares this with the start of containers.
             member.mtime = int(time.time())
-            if isinstance(wanted, str):
-                member.type, member.linkname = tarfile.SYMTYPE, wanted
+            if isinstance(file, str):
+                member.type, member.linkname = tarfile.SYMTYPE, file
                 archive.addfile(member)
                 continue
-            content, member.mode = wanted
+            content, member.mode = file
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     client.api.put_archive(container, directory, buffer.getvalue())
@@ -81,7 +81,7 @@ def write(client: Any, container: str, directory: str, files: Mapping[str, tuple
 
 @dataclass(frozen=True)
 class Entry:
-    """A file or link as it stands: `target` is "" for what is no link, else the full path it leads to."""
+    """The metadata of a file or link: `target` is the full path a link leads to, or "" for other files."""
 
     target: str
     size: int
@@ -89,34 +89,34 @@ class Entry:
 
 
 def look(client: Any, container: str, path: str) -> Entry | None:
-    """What is at `path` of a container that exists; None where nothing is."""
+    """The metadata of `path` in an existing container; None if the path does not exist."""
     import docker
 
     try:
-        stream, found = client.api.get_archive(container, path)
+        stream, metadata = client.api.get_archive(container, path)
     except docker.errors.NotFound:
         return None
-    for _ in stream:  # so that the connection is free again
+    for _ in stream:  # to release the connection
         pass
-    return Entry(found["linkTarget"], found["size"], datetime.fromisoformat(found["mtime"]))
+    return Entry(metadata["linkTarget"], metadata["size"], datetime.fromisoformat(metadata["mtime"]))
 
 
 def content(client: Any, container: str, path: str) -> bytes:
-    """The content of the file (no link) at `path`, which has to be there. Raises OperationError as `read` does."""
+    """The content of the regular file at `path`, which must exist. Raises OperationError like `read`."""
     stream, _ = client.api.get_archive(container, path)
-    found = unpack(stream, path, lambda _: True).get(path)
-    if not isinstance(found, bytes):
-        raise OperationError(f"{path} in a volume is no file: remove what is there")
-    return found
+    file = unpack(stream, path, lambda _: True).get(path)
+    if not isinstance(file, bytes):
+        raise OperationError(f"{path} in a volume is not a regular file: remove it")
+    return file
 
 
 @contextmanager
 def holder(client: Any, mounts: Mapping[str, str]) -> Iterator[str]:
-    """A container of an empty image with the volumes of `mounts`; it is never started, and goes at the end."""
+    """A container of an empty image with the volumes of `mounts`; it is never started, and removed at the end."""
     empty = io.BytesIO()
     with tarfile.open(fileobj=empty, mode="w"):
         pass
-    # Another call at the same time has another one: neither removes what the other is about to use.
+    # A random tag, so that concurrent calls do not remove each other's image.
     tag = token_hex(8)
     client.api.import_image_from_data(empty.getvalue(), repository=_IMAGE, tag=tag)
     try:
@@ -133,59 +133,59 @@ def holder(client: Any, mounts: Mapping[str, str]) -> Iterator[str]:
 
 
 def release(client: Any, volume: str) -> None:
-    """Remove the containers by which a command that was killed still holds `volume`, and their images."""
+    """Remove the containers through which killed commands still use `volume`, and their images."""
     filters = {"volume": volume, "label": HOLDER_LABEL}
-    for held in client.api.containers(all=True, filters=filters):
-        client.api.remove_container(held["Id"], force=True)
-        client.api.remove_image(held["Image"])
+    for container in client.api.containers(all=True, filters=filters):
+        client.api.remove_container(container["Id"], force=True)
+        client.api.remove_image(container["Image"])
 
 
 @dataclass(frozen=True)
 class Link:
-    """A symbolic or hard link in an archive: the full path of the file that has the content."""
+    """A symbolic or hard link in an archive: the full path of its target."""
 
     target: str
 
 
 def unpack(stream: Iterator[bytes], path: str, wanted: Callable[[str], bool]) -> dict[str, bytes | Link | None]:
-    """What is in the tar archive that the engine sends of `path`: full path to content, files and links alone.
+    """The files and links in the tar archive that the engine sends for `path`: full path to content or link.
 
-    Only the content of what is `wanted` is kept, the rest is None. Raises OperationError where the archive ends before
-    its end, as it does when a file shrinks while the engine reads it, and for a wanted file that is too large.
-    The stream is read to its end: until then the engine keeps the container locked.
+    The content is None for files that are not `wanted`. Raises OperationError if the archive is truncated, as happens
+    when a file shrinks while the engine reads it, and for a wanted file that is too large. The stream is always read
+    to its end: until then the engine keeps the container locked.
     """
     raw = _Raw(stream)
-    found: dict[str, bytes | Link | None] = {}
+    entries: dict[str, bytes | Link | None] = {}
     try:
         with tarfile.open(fileobj=raw, mode="r|") as archive:
             for member in archive:
                 name = posixpath.join(posixpath.dirname(path), member.name)
                 if member.islnk():
-                    # The engine sends the content with whichever name of the file comes first.
-                    found[name] = Link(posixpath.join(posixpath.dirname(path), member.linkname))
+                    # The engine sends the content with the first name of the file.
+                    entries[name] = Link(posixpath.join(posixpath.dirname(path), member.linkname))
                 elif member.issym():
-                    found[name] = Link(posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname)))
+                    entries[name] = Link(posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname)))
                 elif member.isreg():
-                    found[name] = _kept(archive, member, name) if wanted(name) else None
+                    entries[name] = _kept(archive, member, name) if wanted(name) else None
     except tarfile.ReadError as error:
         raise OperationError(f"{path} in a volume could not be read: {error}: try again") from None
     finally:
         raw.drain()
-    # tar(5): two blocks of zeros, without which the reader cannot tell an end from a break.
+    # tar(5): two blocks of zeros mark the end; without them the archive is truncated.
     if raw.last != bytes(len(raw.last)) or len(raw.last) < _END:
-        raise OperationError(f"{path} in a volume could not be read to its end, as something writes there: try again")
-    return found
+        raise OperationError(f"{path} in a volume could not be read completely (something writes to it): try again")
+    return entries
 
 
 def _kept(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> bytes:
     file = archive.extractfile(member)
     if file is None or member.size > _MOST:
-        raise OperationError(f"{path} in a volume has {member.size} bytes, and at most {_MOST} are expected: remove it")
+        raise OperationError(f"{path} in a volume has {member.size} bytes (at most {_MOST} expected): remove it")
     return file.read()
 
 
 class _Raw(io.RawIOBase):
-    """The engine's chunks as a file that tarfile reads from; `last` are its last bytes so far, at most _END."""
+    """The engine's chunks as a file for tarfile; `last` are the last bytes that were read, at most _END."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = iter(chunks)
@@ -193,7 +193,7 @@ class _Raw(io.RawIOBase):
         self.last = b""
 
     def readable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def readinto(self, buffer: Any) -> int:
@@ -209,6 +209,6 @@ class _Raw(io.RawIOBase):
         return size
 
     def drain(self) -> None:
-        """Read what is left."""
+        """Read the rest."""
         for chunk in self._chunks:
             self.last = (self.last + chunk)[-_END:]

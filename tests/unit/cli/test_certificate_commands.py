@@ -91,7 +91,7 @@ def test_a_private_ca_that_was_not_given_is_asked_for(
     """The deployment would be down: no service trusts what HAProxy serves."""
     before = {path: path.read_bytes() for path in (project / ".env", project / "pki" / "chain.pem")}
     assert main([*command, *own[:4], "--project-directory", str(project)]) == 2
-    assert "no public CA that this machine knows issued it" in capsys.readouterr().err
+    assert "it was not issued by a public CA that this machine trusts" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -111,7 +111,7 @@ def test_a_file_that_is_no_pem_is_named(
 @pytest.mark.parametrize("words", [[], ["--remove"]])
 @pytest.mark.parametrize(
     ("broken", "said"),
-    [(STEP, "a step of the CA's rotation was cut off"), ("ca-0.pem", "ca-0.pem: not there: run ")],
+    [(STEP, "a step of the CA rotation was interrupted"), ("ca-0.pem", "ca-0.pem: missing: run ")],
 )
 def test_nothing_is_written_beside_a_pki_that_is_not_whole(
     words: list[str], broken: str, said: str, project: Path, own: list[str], capsys: pytest.CaptureFixture[str]

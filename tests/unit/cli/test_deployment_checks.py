@@ -35,12 +35,12 @@ def run(directory: Path, command: list[str]) -> int:
 def another_domain(directory: Path) -> str:
     file = directory / ".env"
     file.write_text(file.read_text().replace("my.example.com", "other.example.com"))
-    return "not for the domain other.example.com, but for"
+    return "instead of the domain other.example.com: "
 
 
 def another_key(directory: Path) -> str:
     shutil.copy(directory / "pki" / "vpn.key", directory / "pki" / "api.key")
-    return "api.pem: does not belong to the key in api.key"
+    return "api.pem: does not match the key in api.key"
 
 
 def no_chain(directory: Path) -> str:
@@ -56,12 +56,12 @@ def ended(directory: Path) -> str:
         patch.setattr(certificates, "LEAF_LIFETIME", timedelta(minutes=30))
         leaf = certificates.server(read_key(pki / "vpn.key"), ["vpn.my.example.com"], "my.example.com", issuer)
     (pki / "vpn.pem").write_bytes(certificate_pem(leaf))
-    return "pki/vpn.pem: ended on 20"
+    return "pki/vpn.pem: expired on 20"
 
 
 def none(directory: Path) -> str:
     shutil.rmtree(directory / "pki")
-    return "pki/ca-bundle.pem: not there: run "
+    return "pki/ca-bundle.pem: missing: run "
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -86,17 +86,14 @@ def test_a_root_ca_of_hand_has_to_have_what_haproxy_s_certificate_leads_to(
     replace.advance(pki, "my.example.com")
     assert run(directory, command) == 2
     error = capsys.readouterr().err
-    assert "environment variable ROOT_CA: ROOT_CA has not CN=Root CA " in error and "of my.example.com" in error
+    assert "environment variable ROOT_CA: ROOT_CA lacks CN=Root CA " in error and "of my.example.com" in error
     monkeypatch.setenv("ROOT_CA", b64encode((pki / "ca-bundle.pem").read_bytes()).decode())
     for _ in range(4):
         assert run(directory, command) == 0
         replace.advance(pki, "my.example.com")
     monkeypatch.setenv("ROOT_CA", b64encode(b"-----BEGIN CERTIFICATE-----").decode())
     assert run(directory, command) == 2
-    assert (
-        "environment variable ROOT_CA: ROOT_CA cannot be this: expected base64 of PEM certificates"
-        in capsys.readouterr().err
-    )
+    assert "environment variable ROOT_CA: ROOT_CA: expected base64 of PEM certificates" in capsys.readouterr().err
 
 
 READING = [["lint"], ["swarm-up", "--dry-run"], ["stack", "render", "-o"], ["secrets", "show"], ["pki", "show"]]

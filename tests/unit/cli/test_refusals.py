@@ -24,8 +24,8 @@ from openbalena.cli.numbers import since
         (["logs", "--tail", "all"], "expected a number of lines, 0 or more, not 'all'"),
         (["swarm-down", "--node", "root@node2"], "--node requires --volumes"),
         (["stack", "validate", "/"], "/: is a directory: name its stack file"),
-        (["stack", "render", "-f", "/dev/zero"], "/dev/zero: is no regular file"),
-        (["stack", "render", "-f", "/dev/full"], "/dev/full: is no regular file"),
+        (["stack", "render", "-f", "/dev/zero"], "/dev/zero: is not a regular file"),
+        (["stack", "render", "-f", "/dev/full"], "/dev/full: is not a regular file"),
         (["stack", "render", "-f", "x" * 300], "cannot be read: File name too long"),
         (["lab", "up", "--managers", "１２"], "expected a number, 0 or more, not '１２'"),
         (["lab", "up", "--workers", "1_0"], "expected a number, 0 or more, not '1_0'"),
@@ -60,7 +60,7 @@ def test_a_file_where_the_rendered_directory_should_be(tmp_path: Path, capsys: p
 def test_settings_in_a_pipe_are_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     os.mkfifo(tmp_path / ".env")
     assert main(["--project-directory", str(tmp_path), "showenv"]) == 2
-    assert ".env: is no regular file" in capsys.readouterr().err
+    assert ".env: is not a regular file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["config", "--dns-tld", "my.example.com", "--yes"], ["up"], ["showenv"]])
@@ -93,7 +93,7 @@ def test_an_override_in_a_pipe_is_not_waited_for(tmp_path: Path, capsys: pytest.
     assert main(["config", "--dns-tld", "my.example.com", "--yes", *at]) == 0
     os.mkfifo(tmp_path / "docker-compose.override.yml")
     assert main(["lint", *at]) == 2
-    assert "docker-compose.override.yml: is no regular file" in capsys.readouterr().err
+    assert "docker-compose.override.yml: is not a regular file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["15m", "1h30m", "1.5h", "2026-11-23", "2026-11-23T10:00:00.5Z", "1700000000"])

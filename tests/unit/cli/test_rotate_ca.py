@@ -42,7 +42,7 @@ def test_a_step_that_was_cut_off_is_completed_and_nothing_follows(
         ["secrets", "rotate", "VPN_GUEST_API_KEY"],
     ):
         assert call(project, *refused) == 2, refused
-        assert "rotation-step.json: a step of the CA's rotation was cut off" in capsys.readouterr().err
+        assert "rotation-step.json: a step of the CA rotation was interrupted" in capsys.readouterr().err
     assert call(project, "secrets", "rotate", "CA") == 0
     said = capsys.readouterr().out
     assert "The interrupted step is complete now." in said and "phase 1 of 3" in said and "swarm-up" in said
@@ -81,4 +81,4 @@ def test_what_is_for_the_ca_is_refused_for_a_token(
 def test_a_broken_pki_is_refused_before_the_cluster_is_asked(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(project / "pki" / "ca-0.pem", project / "pki" / "ca-next.pem")
     assert call(project, "secrets", "rotate", "CA", "--yes") == 2
-    assert "ca-next-key.pem: missing, although ca-next.pem is there" in capsys.readouterr().err
+    assert "ca-next-key.pem: missing, although ca-next.pem exists" in capsys.readouterr().err

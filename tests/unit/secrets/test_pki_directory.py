@@ -22,10 +22,10 @@ def test_a_directory_of_other_files_is_refused_as_it_is(tmp_path: Path) -> None:
     home.mkdir(mode=0o755)
     (home / "letter.txt").write_text("x")
     for step in (pki.check, pki.ensure):
-        with pytest.raises(UsageError, match="home: holds letter.txt, and no CA: expected the PKI's directory"):
+        with pytest.raises(UsageError, match="home: contains letter.txt, but no CA: expected the PKI directory"):
             step(home, DOMAIN)
     assert home.stat().st_mode & 0o777 == 0o755 and [path.name for path in home.iterdir()] == ["letter.txt"]
-    with pytest.raises(UsageError, match="cannot be read as the PKI's directory: Not a directory"):
+    with pytest.raises(UsageError, match="cannot read the PKI directory: Not a directory"):
         pki.check(home / "letter.txt", DOMAIN)
 
 
@@ -41,7 +41,7 @@ def test_a_pki_may_have_files_beside_it(tmp_path: Path) -> None:
 def test_config_refuses_it_before_it_writes_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "letter.txt").write_text("x")
-    for value, words in (("home", "holds letter.txt"), ("~/pki", "without ~ (which is not expanded)")):
+    for value, words in (("home", "contains letter.txt"), ("~/pki", "without ~ (which is not expanded)")):
         (tmp_path / ".env").write_text(f"PKI_DIR={value}\n")
         assert main(["--project-directory", str(tmp_path), "config", "--dns-tld", DOMAIN, "--yes"]) == 2
         assert words in capsys.readouterr().err

@@ -103,7 +103,7 @@ def test_a_killed_run_is_finished_by_the_next(tmp_path: Path, seed: int) -> None
 def test_a_key_of_another_certificate_is_refused(copied: Path, key: str, certificate: str) -> None:
     before = contents(copied)
     (copied / key).write_bytes((copied / ("vpn.key" if key != "vpn.key" else "api.key")).read_bytes())
-    with pytest.raises(UsageError, match=f"{certificate}: does not belong to the key in {key}: put the right one"):
+    with pytest.raises(UsageError, match=f"{certificate}: does not match the key in {key}: restore the right file"):
         pki.ensure(copied, DOMAIN)
     (copied / key).unlink()
     with pytest.raises(UsageError, match=f"{certificate}: its key {key} is missing"):
@@ -116,13 +116,16 @@ def test_a_key_of_another_certificate_is_refused(copied: Path, key: str, certifi
 
 def test_another_domain_is_refused_with_what_to_do(copied: Path) -> None:
     before = contents(copied)
-    with pytest.raises(UsageError, match="set DNS_TLD back, or delete"):
+    with pytest.raises(UsageError, match="restore DNS_TLD, or delete"):
         pki.ensure(copied, "other.example.com")
     assert contents(copied) == before
     for name in ("api.pem", "vpn.pem", "chain.pem"):
         (copied / name).unlink()
     # The server CA may not sign for it either; the root, which devices trust, may sign another.
-    with pytest.raises(UsageError, match="but for my.example.com: server-ca-0.pem, ca-bundle.pem, ocsp.pem: set"):
+    with pytest.raises(
+        UsageError,
+        match="/pki: for my.example.com instead of the .*: server-ca-0.pem, ca-bundle.pem, ocsp.pem: restore",
+    ):
         pki.ensure(copied, "other.example.com")
     for name in ("server-ca-0.pem", "ca-bundle.pem", "ocsp.pem"):
         (copied / name).unlink()
@@ -161,7 +164,7 @@ def test_an_ended_certificate_is_refused(copied: Path, monkeypatch: pytest.Monke
     (copied / "vpn.pem").unlink()
     pki.ensure(copied, DOMAIN)
     today = f"{datetime.now(UTC):%Y-%m-%d}"
-    with pytest.raises(UsageError, match=rf"vpn.pem: ended on ({today}|\d)"):
+    with pytest.raises(UsageError, match=rf"vpn.pem: expired on ({today}|\d)"):
         pki.ensure(copied, DOMAIN)
 
 
@@ -191,7 +194,7 @@ def test_an_own_certificate_is_served_and_trusted_by_its_own_ca(copied: Path, tm
 
 
 def test_before_config_it_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"ca-bundle.pem: not there: run ./open-balena.sh config"):
+    with pytest.raises(UsageError, match=r"ca-bundle.pem: missing: run ./open-balena.sh config"):
         pki.public_values(tmp_path)
 
 

@@ -71,7 +71,7 @@ def test_what_has_ended_is_renewed(copied: Path, monkeypatch: pytest.MonkeyPatch
         for name in ("chain.pem", "vpn.pem"):
             (copied / name).unlink()
         pki.ensure(copied, DOMAIN)
-    with pytest.raises(UsageError, match=r"chain.pem: ended on .*: run ./open-balena.sh pki renew"):
+    with pytest.raises(UsageError, match=r"chain.pem: expired on .*: run ./open-balena.sh pki renew"):
         pki.check(copied, DOMAIN)
     assert set(renew.renew(copied, DOMAIN)) == {"chain.pem", "vpn.pem"}
     pki.check(copied, DOMAIN)
@@ -129,7 +129,7 @@ def test_without_its_ca_nothing_is_renewed(copied: Path, name: str) -> None:
 
 def test_for_another_domain_nothing_is_renewed(copied: Path) -> None:
     before = contents(copied)
-    with pytest.raises(UsageError, match="not for the domain other.example.com"):
+    with pytest.raises(UsageError, match="instead of the domain other.example.com"):
         renew.renew(copied, "other.example.com")
     assert not changed(before, copied)
 
@@ -137,7 +137,7 @@ def test_for_another_domain_nothing_is_renewed(copied: Path) -> None:
 def test_each_certificate_that_ends_soon_has_its_warning(ending: Path) -> None:
     found = expiry.warnings(ending)
     assert [Path(text.partition(" ")[0]).name for text in found] == ["chain.pem", "vpn.pem", "api.pem", "ocsp.pem"]
-    assert all("ends in 20 days, on 20" in text and "run ./open-balena.sh pki renew" in text for text in found)
+    assert all("expires in 20 days, on 20" in text and "run ./open-balena.sh pki renew" in text for text in found)
 
 
 @pytest.mark.parametrize(("days", "warned"), [(31, False), (29, True), (-1, True)])
@@ -146,19 +146,19 @@ def test_the_warning_comes_thirty_days_before(copied: Path, days: int, warned: b
     found = expiry.warnings(copied, end - timedelta(days=days))
     assert any("api.pem" in text for text in found) is warned
     if days < 0:
-        assert all(" ended on " in text for text in found)
+        assert all(" expired on " in text for text in found)
 
 
 def test_a_ca_that_ends_is_said_to_be_no_matter_of_renewal(copied: Path) -> None:
     end = read_certificates(copied / "ca-0.pem")[0].not_valid_after_utc
     text = next(text for text in expiry.warnings(copied, end - timedelta(days=3)) if "/ca-0.pem" in text)
-    assert "ends in 3 days" in text and "docs/certificates.md" in text
+    assert "expires in 3 days" in text and "docs/certificates.md" in text
 
 
 def test_a_damaged_file_is_a_warning_too(copied: Path) -> None:
     (copied / "vpn.pem").write_text("x")
     assert expiry.warnings(copied) == [
-        f"{copied / 'vpn.pem'}: expected certificates in PEM form: put the right file there"
+        f"{copied / 'vpn.pem'}: expected certificates in PEM format: restore the right file"
     ]
     assert expiry.warnings(copied / "nowhere") == []
 

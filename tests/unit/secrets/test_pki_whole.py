@@ -54,14 +54,14 @@ def test_a_chain_with_another_deployments_intermediates(copied: Path, other: Pat
     path.write_bytes(
         certificate_pem(own) + key_pem(read_key(path)) + certificate_pem(*read_certificates(other / "chain.pem")[1:])
     )
-    assert "chain.pem: its certificate 1 was not issued by the one after it" in found(copied)
+    assert "chain.pem: its certificate 1 was not issued by the next one" in found(copied)
 
 
 def test_a_chain_in_another_order(copied: Path) -> None:
     path = copied / "chain.pem"
     own, server_ca, root = read_certificates(path)
     path.write_bytes(certificate_pem(own) + key_pem(read_key(path)) + certificate_pem(root, server_ca))
-    assert "its certificate 1 was not issued by the one after it" in found(copied)
+    assert "its certificate 1 was not issued by the next one" in found(copied)
 
 
 def test_the_vpns_file_may_be_its_certificate_alone_or_with_its_chain(copied: Path, other: Path) -> None:
@@ -74,7 +74,7 @@ def test_the_vpns_file_may_be_its_certificate_alone_or_with_its_chain(copied: Pa
     path.write_bytes(certificate_pem(own))
     assert found(copied) == ""
     path.write_bytes(certificate_pem(own, read_certificates(other / "server-ca-0.pem")[0]))
-    assert "vpn.pem: its certificate 1 was not issued by the one after it" in found(copied)
+    assert "vpn.pem: its certificate 1 was not issued by the next one" in found(copied)
 
 
 @pytest.mark.parametrize("name", sorted(FILES - {"rotation-step.json", "issued.sql"}))
@@ -178,7 +178,7 @@ def test_a_clock_that_is_behind_issues_nothing(copied: Path, monkeypatch: pytest
     before = (copied / "chain.pem").read_bytes()
     monkeypatch.setattr(whole, "datetime", Behind)
     today = f"{datetime.now(UTC):%Y-}"
-    with pytest.raises(UsageError, match=f"ca-0.pem: is not valid before {today}.* this machine's clock says "):
+    with pytest.raises(UsageError, match=f"ca-0.pem: is not valid before {today}.* this machine's clock shows "):
         renew.renew(copied, DOMAIN)
     assert (copied / "chain.pem").read_bytes() == before
     with pytest.raises(UsageError, match="set the clock"):
@@ -230,7 +230,9 @@ def test_a_machine_without_a_clock_makes_no_ca(tmp_path: Path, monkeypatch: pyte
             return datetime(1970, 1, 2, tzinfo=tz)
 
     monkeypatch.setattr(whole, "datetime", Reset)
-    with pytest.raises(UsageError, match="this machine's clock says 1970-01-02 00:00 UTC, which is over: set it"):
+    with pytest.raises(
+        UsageError, match="this machine's clock shows 1970-01-02 00:00 UTC, which is in the past: set it"
+    ):
         pki.ensure(tmp_path / "pki", DOMAIN)
     assert not (tmp_path / "pki").exists()
 

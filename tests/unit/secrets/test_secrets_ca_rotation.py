@@ -210,7 +210,7 @@ def test_a_killed_step_has_changed_nothing_or_is_completed(
             replace.advance(copied, DOMAIN)
         elif killed:
             for refused in (pki.check, pki.ensure, renew.renew):
-                with pytest.raises(UsageError, match=f"{STEP}: a step .* was cut off: run .* secrets rotate CA"):
+                with pytest.raises(UsageError, match=f"{STEP}: a step .* was interrupted: run .* secrets rotate CA"):
                     refused(copied, DOMAIN)
             replace.finish(copied)
         assert phase(copied) == (steps + 1) % 4 and changed(before, copied) == CHANGES[steps]
@@ -238,7 +238,7 @@ def test_another_ca_s_certificate_stays_haproxy_s(at: Path, tmp_path: Path) -> N
 def test_what_is_missing_of_a_waiting_ca_is_named(at: Path, steps: int, name: str) -> None:
     go(at, steps)
     (at / name).unlink()
-    with pytest.raises(UsageError, match=f"{name}: missing, although .* is there: put it back from a copy"):
+    with pytest.raises(UsageError, match=f"{name}: missing, although .* exists: restore it from a backup"):
         pki.check(at, DOMAIN)
 
 
@@ -254,7 +254,7 @@ def test_the_old_root_may_end_meanwhile(at: Path, steps: int, monkeypatch: pytes
     go(at, steps)
     time.sleep(max(0, (end - datetime.now(UTC)).total_seconds()) + 0.1)
     if steps == 1:
-        with pytest.raises(UsageError, match=r"/ca-0.pem: ended on .*: run ./open-balena.sh secrets rotate CA"):
+        with pytest.raises(UsageError, match=r"/ca-0.pem: expired on .*: run ./open-balena.sh secrets rotate CA"):
             pki.check(at, DOMAIN)
         assert problems(at, DOMAIN, ended=False) == []
         go(at, 1)
@@ -325,7 +325,7 @@ def test_openvpn_s_authorities_have_no_name_twice_and_lead_from_its_certificate_
 
 def test_a_root_ca_of_one_s_own_with_a_name_twice_is_refused(at: Path) -> None:
     root = (at / "ca-0.pem").read_bytes()
-    with pytest.raises(UsageError, match=r"^ROOT_CA: has more than one certificate of the name .*CN=Root CA of"):
+    with pytest.raises(UsageError, match=r"^ROOT_CA: has more than one certificate with the subject .*CN=Root CA of"):
         pki.vpn_authorities(at, b64encode(root + root).decode())
 
 

@@ -120,20 +120,20 @@ def test_the_users_own_value_is_taken_and_checked(project: Project, monkeypatch:
     monkeypatch.setenv("COOKIE_SESSION_SECRET", "my-own-value")
     rotate(project, "COOKIE_SESSION_SECRET")
     assert settings.load(project)["COOKIE_SESSION_SECRET"] == "my-own-value"
-    with pytest.raises(UsageError, match="is the present value and wins over .env"):
+    with pytest.raises(UsageError, match="has the current value and takes precedence over .env"):
         rotate(project, "COOKIE_SESSION_SECRET")
 
 
 def test_refusals_change_nothing(project: Project) -> None:
     before = project.env_file.read_text()
-    with pytest.raises(UsageError, match="DNS_TLD: no token; there are SUPERUSER_PASSWORD"):
+    with pytest.raises(UsageError, match="unknown token DNS_TLD: expected one of SUPERUSER_PASSWORD"):
         rotate(project, "DNS_TLD")
     assert project.env_file.read_text() == before
-    with pytest.raises(UsageError, match="not there: run ./open-balena.sh config"):
+    with pytest.raises(UsageError, match="missing: run ./open-balena.sh config"):
         rotate(Project(directory=project.directory / "nowhere"), TOKENS[0])
 
 
 def test_what_is_no_token_is_refused_before_a_question(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--project-directory", str(project.directory), "secrets", "rotate", "DNS_TLD"]) == 2
     error = capsys.readouterr().err
-    assert "DNS_TLD: no token; there are" in error and "another value" not in error
+    assert "unknown token DNS_TLD: expected one of" in error and "another value" not in error

@@ -163,7 +163,7 @@ def test_another_domain_is_refused_before_anything_is_written(tmp_path: Path) ->
     run(tmp_path, "config", "--dns-tld", "my.example.com")
     before = (tmp_path / ".env").read_bytes()
     done = run(tmp_path, "config", "--dns-tld", "other.example.com", "--yes", code=2)
-    assert "set DNS_TLD back, or delete" in done.stderr
+    assert "restore DNS_TLD, or delete" in done.stderr
     assert (tmp_path / ".env").read_bytes() == before
 
 
@@ -353,7 +353,10 @@ def test_an_own_certificate_that_does_not_fit_is_refused_before_anything_is_writ
     chain = base64.b64encode((other / "chain.pem").read_bytes()).decode()
     own = {"HAPROXY_CRT": chain, "HAPROXY_KEY": chain}
     done = run(tmp_path, "config", "--dns-tld", "my.example.com", environment=own, code=2)
-    assert "it is for other.example.com" in done.stderr and "one for *.my.example.com has them all" in done.stderr
+    assert (
+        "it is for other.example.com" in done.stderr
+        and "a certificate for *.my.example.com covers them all" in done.stderr
+    )
     assert not (tmp_path / ".env").exists() and not (tmp_path / "pki").exists()
 
 

@@ -20,7 +20,7 @@ BIND = {"type": "none", "o": "bind", "device": "/srv/db"}
     [
         (HERE, LOCAL, ("would hide: db-data", "docker volume rm one_db-data", "out of NFS_VOLUMES", "on box")),
         (HERE, BIND, ("would hide: db-data",)),
-        (LOCAL, HERE, ("with their data on NFS", "docker volume rm one_db-data", "COMPOSE_FILE")),
+        (LOCAL, HERE, ("with data on NFS", "docker volume rm one_db-data", "COMPOSE_FILE")),
         (THERE, HERE, ("is at :/a/db-data (addr=10.0.0.1)", "(addr=10.0.0.2)")),
     ],
 )

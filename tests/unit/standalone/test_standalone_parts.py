@@ -42,8 +42,8 @@ def test_phase_of_a_container(state: str, health: str, exit_code: int, phase: Ph
 
 
 def test_what_was_never_started_says_so() -> None:
-    assert container("api", "created", "").detail == "was never started"
-    assert container("api", "created", "", 128).detail == "could not be started, exit code 128"
+    assert container("api", "created", "").detail == "created, never started"
+    assert container("api", "created", "", 128).detail == "failed to start, exit code 128"
 
 
 def test_a_service_is_as_its_worst_container_and_stopped_without_one() -> None:
@@ -54,7 +54,7 @@ def test_a_service_is_as_its_worst_container_and_stopped_without_one() -> None:
         "db": Phase.READY,
         "vpn": Phase.STOPPED,
     }
-    assert seen["api"].detail == "unhealthy" and seen["vpn"].detail == "not there"
+    assert seen["api"].detail == "unhealthy" and seen["vpn"].detail == "no container"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_port_that_is_taken_is_explained(words: str, told: bool, tmp_path: Pat
     one = deployment.Standalone(project, settings.load(project), definitions, engine, "one", False, ())
     with pytest.raises(OperationError) as failed:
         list(one.stream("up", limit=20))
-    assert words in str(failed.value) and ("Stop what has the port" in str(failed.value)) is told
+    assert words in str(failed.value) and ("Free the port" in str(failed.value)) is told
 
 
 def test_the_shared_file_gives_tokens_alone() -> None:
@@ -83,7 +83,7 @@ def test_the_shared_file_gives_tokens_alone() -> None:
 @pytest.mark.parametrize(
     ("marked", "same_ca", "says"),
     [
-        (False, True, "API_SERVICE_API_KEY: not what the volume one_resin-data has"),
+        (False, True, "API_SERVICE_API_KEY: not the values in volume one_resin-data"),
         (True, True, ""),
         (True, False, "delete these lines and move "),
         (False, False, "delete these lines and move "),

@@ -66,7 +66,7 @@ def test_a_program_that_listens_is_named(family: socket.AddressFamily, kind: str
         ((port, who),) = ports.listeners(wanted)
         assert port == Port(number, kind, address)
         assert who == f"{Path('/proc/self/comm').read_text().strip()} (process {os.getpid()})"
-        words = f"{number}/{kind} of haproxy: {who} has it"
+        words = f"port {number}/{kind} (haproxy) is in use by {who}"
         assert ports.taken(wanted, [(port, who)])[Port(number, kind)] == words
     assert ports.listeners(wanted) == []
 

@@ -91,7 +91,7 @@ def config(directory: Path, host: str, code: int = 0) -> subprocess.CompletedPro
 
 def test_config_makes_nothing_where_the_engine_does_not_answer(tmp_path: Path) -> None:
     done = config(tmp_path, f"unix://{tmp_path}/none.sock", 1)
-    assert "nothing was made" in done.stderr and "one_*" in done.stderr and "none.sock" in done.stderr
+    assert "nothing was created" in done.stderr and "one_*" in done.stderr and "none.sock" in done.stderr
     assert not (tmp_path / ".env").exists() and not (tmp_path / "pki").exists()
 
 
