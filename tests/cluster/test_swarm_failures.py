@@ -215,9 +215,9 @@ def test_a_port_that_a_program_holds_on_another_node(small: Small) -> None:
         assert result.code == 1 and "8088/tcp of front is taken on node node3" in result.error, result
         assert "node1" not in result.error.partition("nothing was deployed")[2], "its port is free"
         result = small.run("swarm-up")
-        assert result.code == 0 and "asking node3 whether 8088/tcp" in result.err, result
+        assert result.code == 0 and "checking whether 8088/tcp is free on node3" in result.err, result
         result = small.run("swarm-up")
-        assert result.code == 0 and "asking node" not in result.err, "what the stack holds is not asked for"
+        assert result.code == 0 and "checking whether" not in result.err, "what the stack holds is not checked"
     finally:
         engine.docker("node", "update", "--label-rm", "openbalena.ingress", "node3")
 
@@ -294,7 +294,7 @@ def test_the_lock_of_a_killed_process_is_taken_over(lab: Endpoint, tmp_path: Pat
     script = """
 import sys, time
 from openbalena.cluster import engine, lock
-with default_engine(True).client() as client, lock.held(client, "swarm-up"):
+with engine.default_engine(True).client() as client, lock.held(client, "swarm-up"):
     print("held", flush=True)
     time.sleep(600)
 """
