@@ -224,7 +224,7 @@ def test_another_machine_gets_the_settings_before_it_may_deploy(deployed: Projec
     assert tool(second, "config", "--dns-tld", "openbalena.test", "--yes").returncode == 0
     for command in ("swarm-up", "pki"):
         done = tool(second, command, *(["sync"] if command == "pki" else []))
-        assert done.returncode == 1 and "with another CA and other tokens" in done.stderr, done.stderr
+        assert done.returncode == 1 and "with a different CA and different tokens" in done.stderr, done.stderr
         assert "config --from-cluster" in done.stderr
     assert running() == before and secrets() == versions
 
@@ -243,7 +243,7 @@ def test_another_machine_gets_the_settings_before_it_may_deploy(deployed: Projec
     assert tool(second, "secrets", "rotate", "HAPROXY_PASSWORD", "--yes").returncode == 0
     assert tool(second, "swarm-up").returncode == 0
     done = tool(deployed, "swarm-up")
-    assert done.returncode == 1 and "changed since this machine's last deploy" in done.stderr
+    assert done.returncode == 1 and "changed since the last deploy from this machine" in done.stderr
     now = running()
     assert {service for service in now if now[service] != before[service]} == {"haproxy"}
     assert tool(deployed, "config", "--from-cluster", "--yes").returncode == 0
@@ -308,7 +308,7 @@ def test_no_phase_begins_where_another_machine_deployed_while_it_was_asked_for(
 
         monkeypatch.setattr(Console, "confirm", agreed_later)
         try:
-            with pytest.raises(OperationError, match="anna@laptop has deployed this stack with other tokens"):
+            with pytest.raises(OperationError, match="anna@laptop deployed this stack with different tokens"):
                 rotate_ca(
                     RotateCaOptions(), Workspace(deployed, lab=True), ConsoleReporter(Context(deployed, lab=True))
                 )

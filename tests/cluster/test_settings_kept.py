@@ -28,7 +28,7 @@ def test_they_outlive_the_stack_until_they_are_forgotten(lab: Endpoint) -> None:
             assert after and (after.name, after.owner) == (found.name, "anna@laptop")
             assert (after.node, after.image) == ("node-id", "registry.example.com/haproxy:1")
             stored.check(after, MARKS, "")
-            with pytest.raises(OperationError, match="with another CA"):
+            with pytest.raises(OperationError, match="with a different CA"):
                 stored.check(after, {**MARKS, "ca": "c" * 64}, MARKS["tokens"])
         finally:
             stored.forget(client, "kept")

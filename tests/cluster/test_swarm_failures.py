@@ -193,7 +193,7 @@ def test_a_port_that_a_container_holds(small: Small) -> None:
     node.docker("run", "--detach", "--name", "squatter", "--publish", "8088:80", name, "sleep", "600")
     try:
         result = small.run("swarm-up")
-        assert result.code == 1 and "8088/tcp of front is taken on node node1" in result.error
+        assert result.code == 1 and "8088/tcp of front is in use on node node1" in result.error
     finally:
         node.docker("rm", "--force", "squatter")
 
@@ -212,7 +212,7 @@ def test_a_port_that_a_program_holds_on_another_node(small: Small) -> None:
                 result = small.run("swarm-up")
             finally:
                 program.kill()
-        assert result.code == 1 and "8088/tcp of front is taken on node node3" in result.error, result
+        assert result.code == 1 and "8088/tcp of front is in use on node node3" in result.error, result
         assert "node1" not in result.error.partition("nothing was deployed")[2], "its port is free"
         result = small.run("swarm-up")
         assert result.code == 0 and "checking whether 8088/tcp is free on node3" in result.err, result

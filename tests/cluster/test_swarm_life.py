@@ -251,7 +251,7 @@ def test_down_keeps_the_volumes_and_the_next_up_finds_them(small: Small) -> None
         stream.write("COOKIE_SESSION_SECRET=of-another-deployment\n")
     (small.directory / ".deployed").unlink()
     refused = small.run("swarm-up")
-    assert refused.code == 1 and "with other tokens than those here" in refused.error
+    assert refused.code == 1 and "with different tokens" in refused.error
     with engine.client() as client:
         assert not state.read(client, "small").services
     lines = (small.directory / ".env").read_text().splitlines(keepends=True)

@@ -1,7 +1,7 @@
-"""Ports that a deploy will publish and another program has: a manager cannot see them, so their nodes are asked.
+"""Ports that a deploy will publish but another program uses. A manager cannot see that, so tasks check their nodes.
 
 A task in the host's network (docs.docker.com/reference/cli/docker/service/create, `--network`) sees the node's sockets
-in /proc/net. Only ports that the running stack does not hold there are looked for: an ordinary deploy asks nobody.
+in /proc/net. Only ports that the running stack does not use there are checked, so most deploys run no task.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from openbalena.cluster.preflight import Finding, candidates
 from openbalena.cluster.state import Cluster, Node, Port, Service
 from openbalena.errors import OperationError
 
-# Seconds, with the pull of an image that is not there yet.
+# Seconds, including the pull of a missing image.
 _TIMEOUT = 240.0
-# The state of a socket that waits for whoever comes (Linux, include/net/tcp_states.h: TCP_LISTEN, and TCP_CLOSE, which
-# is what an unconnected UDP socket has).
+# The state of a listening socket (Linux, include/net/tcp_states.h: TCP_LISTEN, and TCP_CLOSE for an unconnected UDP
+# socket).
 _WAITING = {"tcp": "0A", "udp": "07"}
-# A container that is being removed lets its port go moments later.
+# A container that is being removed releases its port moments later.
 _LOOKS, _PAUSE = 3, 2
 _UNREADABLE = 4
 _TAKEN = re.compile("taken (tcp|udp) ([0-9A-F]+)")
-# The last word: a log that has not come whole says nothing of free ports.
+# Printed as the last line: an incomplete log does not show which ports are free.
 _LOOKED = "looked"
-# Its container is up, or may be until the node says otherwise; a task that is starting may wait for its health check.
+# The container is up, or may still be; a task that is starting may be waiting for its health check.
 _HOLDING = ("starting", "running")
 
 
 @dataclass(frozen=True)
 class Question:
-    """Whether `ports` are free on `node`; `image` is of a service that will publish one of them there."""
+    """A check whether `ports` are free on `node`, with the `image` of a service that will publish one of them there."""
 
     node: Node
     image: str
@@ -42,12 +42,12 @@ class Question:
 
     @property
     def named(self) -> str:
-        """The ports, as messages name them."""
+        """The ports, for messages."""
         return ", ".join(f"{number}/{protocol}" for protocol, number in sorted(self.ports))
 
 
 def questions(services: Iterable[Service], cluster: Cluster) -> list[Question]:
-    """What has to be asked before `services` are deployed, one question a node; `ports` say whose they are."""
+    """The checks before `services` are deployed, one for each node; `ports` name the services."""
     asked: dict[str, Question] = {}
     for service in services:
         for port in service.ports:
@@ -59,7 +59,7 @@ def questions(services: Iterable[Service], cluster: Cluster) -> list[Question]:
 
 
 def _unsure(service: Service, port: Port, cluster: Cluster) -> Iterator[Node]:
-    """The nodes on which the port will be bound and the stack does not hold it."""
+    """The nodes on which the port will be bound and is not used by the stack yet."""
     same = [
         (running, theirs.mode)
         for running in cluster.services
@@ -67,7 +67,7 @@ def _unsure(service: Service, port: Port, cluster: Cluster) -> Iterator[Node]:
         if (theirs.published, theirs.protocol) == (port.published, port.protocol)
     ]
     if any(mode == "ingress" for _, mode in same):
-        return  # every engine listens for the mesh already
+        return  # every engine already listens on the mesh's port
     if port.mode == "ingress":
         yield from (node for node in cluster.nodes if node.usable)
         return
@@ -84,31 +84,31 @@ def script(ports: Iterable[tuple[str, int]], directory: str = "/proc/net") -> st
         # Without IPv6 there is no second file.
         "    files=$1",
         '    [ ! -r "${1}6" ] || files="$1 ${1}6"',
-        '    found=$(grep -hE "^ *[0-9]+: [0-9A-F]+:($3) [0-9A-F]+:[0-9A-F]+ $2 " $files)',
+        '    sockets=$(grep -hE "^ *[0-9]+: [0-9A-F]+:($3) [0-9A-F]+:[0-9A-F]+ $2 " $files)',
         f"    [ $? -le 1 ] || exit {_UNREADABLE}",
-        '    echo "$found" | while read -r _ address _; do',
+        '    echo "$sockets" | while read -r _ address _; do',
         '        [ -z "$address" ] || echo "taken $1 ${address##*:}"',
         "    done",
         "}",
     ]
-    wanted = sorted(ports)
+    sorted_ports = sorted(ports)
     look = []
     for protocol, state in _WAITING.items():
-        if numbers := "|".join(f"{number:04X}" for kind, number in wanted if kind == protocol):
+        if numbers := "|".join(f"{number:04X}" for kind, number in sorted_ports if kind == protocol):
             look.append(f"sockets {protocol} {state} '{numbers}' || exit {_UNREADABLE}")
     lines += ["look() {", *(f"    {line}" for line in look), "}", "tries=1"]
     lines += [
-        f'while said=$(look) || exit {_UNREADABLE}; [ -n "$said" ] && [ $tries -lt {_LOOKS} ]; do',
+        f'while output=$(look) || exit {_UNREADABLE}; [ -n "$output" ] && [ $tries -lt {_LOOKS} ]; do',
         f"    tries=$((tries + 1)); sleep {_PAUSE}",
         "done",
-        'echo "$said"',
+        'echo "$output"',
         f"echo {_LOOKED}",
     ]
     return "\n".join(lines)
 
 
 def check(engine: Engine, client: Any, asked: list[Question]) -> list[Finding]:
-    """Ask every node, by a task of the service's image. What cannot be asked is a warning."""
+    """Run every check as a task of the service's image. A check that cannot run is a warning."""
     jobs = [
         job.Job("ports", question.node.id, question.image, script(question.ports), networks=("host",))
         for question in asked
@@ -121,18 +121,18 @@ def check(engine: Engine, client: Any, asked: list[Question]) -> list[Finding]:
 
 
 def judged(question: Question, outcome: job.Outcome) -> Iterator[Finding]:
-    """What the task's words mean."""
+    """The findings that follow from the task's result."""
     node = question.node.hostname
     if not outcome.ok or _LOOKED not in outcome.lines:
         yield Finding(
-            f"node {node}: whether {question.named} can be bound there could not be checked: {job.failure(outcome)}",
+            f"node {node}: port {question.named} could not be checked: {job.failure(outcome)}",
             fatal=False,
         )
         return
-    said = filter(None, map(_TAKEN.fullmatch, outcome.lines))
-    taken = {(match[1], int(match[2], 16)) for match in said}
+    matches = filter(None, map(_TAKEN.fullmatch, outcome.lines))
+    taken = {(match[1], int(match[2], 16)) for match in matches}
     for key in sorted(taken & set(question.ports)):
         yield Finding(
-            f"port {key[1]}/{key[0]} of {question.ports[key]} is taken on node {node}: stop the program that listens "
-            f"there (on {node}, `ss -lntup` and `docker ps` name it)"
+            f"port {key[1]}/{key[0]} of {question.ports[key]} is in use on node {node}: stop the program that uses "
+            f"it (`ss -lntup` and `docker ps` on {node} show which)"
         )

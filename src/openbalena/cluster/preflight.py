@@ -1,4 +1,4 @@
-"""What would keep a deployment from running, found before anything is changed. Decides; touches nothing."""
+"""Problems that would make a deploy fail, found before anything is changed. Decides only; no I/O."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from openbalena.cluster.state import Cluster, Node, Port, Service
 from openbalena.errors import OperationError
 from openbalena.settings import connections
 
-# Engine 25 (API 1.44) is the first to honour healthcheck.start_interval; older ones wait a whole interval silently.
+# Engine 25 (API 1.44) is the first with healthcheck.start_interval; older ones silently use the whole interval.
 OLDEST_ENGINE = 25
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not right; a deploy stops at a `fatal` one."""
+    """A problem; a `fatal` one stops the deploy."""
 
     text: str
     fatal: bool = True
@@ -25,11 +25,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be deployed and what is known about the nodes.
+    """What will be deployed, and what is known about the nodes.
 
-    `built` are images that no registry has. `absent` says, for each node that could be asked (by hostname), which
-    of the stack's images it lacks. `taken` are the host ports that other programs hold, by hostname.
-    `settings` are the deployment's.
+    `built` are images that no registry has. `absent` are the stack's images that a node does not have, by hostname, for
+    the nodes that answered. `taken` are the host ports that other programs use, by hostname. `settings` are the
+    deployment's.
     """
 
     services: tuple[Service, ...]
@@ -41,14 +41,14 @@ class Plan:
 
     @property
     def api_tasks(self) -> int:
-        """How many tasks of the api there may be at one time: while it is rolled out one more than it has replicas."""
+        """The largest number of api tasks at one time: during a start-first update one more than its replicas."""
         api = [service for service in self.services if service.short_name == "api"]
         return sum((service.replicas or 0) + (service.update_order == "start-first") for service in api)
 
 
 def check(plan: Plan, cluster: Cluster) -> list[Finding]:
-    """Everything that is wrong, fatal things first."""
-    found = [
+    """All findings, fatal ones first."""
+    findings = [
         *_versions(cluster),
         *_labels(plan, cluster),
         *_placement(plan, cluster),
@@ -59,7 +59,7 @@ def check(plan: Plan, cluster: Cluster) -> list[Finding]:
         *_images(plan, cluster),
         *_connections(plan),
     ]
-    return sorted(found, key=lambda finding: not finding.fatal)
+    return sorted(findings, key=lambda finding: not finding.fatal)
 
 
 def _versions(cluster: Cluster) -> Iterator[Finding]:
@@ -67,8 +67,8 @@ def _versions(cluster: Cluster) -> Iterator[Finding]:
         major = node.engine_version.partition(".")[0]
         if node.usable and major.isdigit() and int(major) < OLDEST_ENGINE:
             yield Finding(
-                f"node {node.hostname} runs Docker Engine {node.engine_version}; {OLDEST_ENGINE} or later is needed "
-                "(older ones ignore healthcheck.start_interval): update it, or drain it"
+                f"node {node.hostname} runs Docker Engine {node.engine_version}; {OLDEST_ENGINE} or later is required "
+                "(older ones ignore healthcheck.start_interval): update Docker, or drain the node"
             )
 
 
@@ -91,19 +91,19 @@ def _labels(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
 
 
 def candidates(service: Service, cluster: Cluster) -> list[Node]:
-    """The nodes on which a task of the service may be started now."""
+    """The nodes on which the scheduler may currently start a task of the service."""
     return [node for node in cluster.nodes if node.usable and placement.allows(node, service.constraints)]
 
 
 def _placement(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
     for service in plan.services:
-        # What a missing label of ours does is said once, by _labels.
+        # A missing label of this tool is already reported by _labels.
         own = [placement.label_of(constraint) for constraint in service.constraints]
         if any(label in plan.node_labels for label in own):
             continue
         if not candidates(service, cluster):
-            wanted = ", ".join(service.constraints) or "any node that is ready and active"
-            yield Finding(f"service {service.short_name}: no usable node fulfils its constraints ({wanted})")
+            constraints = ", ".join(service.constraints) or "any node that is ready and active"
+            yield Finding(f"service {service.short_name}: no usable node satisfies its constraints ({constraints})")
 
 
 def _architecture(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
@@ -133,21 +133,21 @@ def _ports(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
             for other in cluster.others:
                 if any((theirs.published, theirs.protocol) == key for theirs in other.ports):
                     yield Finding(f"port {_named(port)} of {service.short_name} is already published by {other.name}")
-            # The routing mesh listens on every node, whether a task of the service is there or not.
+            # The routing mesh listens on every node, even without a task of the service.
             for node in cluster.nodes if port.mode == "ingress" else candidates(service, cluster):
                 if port.published in plan.taken.get(node.hostname, ()):
                     yield Finding(
-                        f"port {_named(port)} of {service.short_name} is taken on node {node.hostname}: "
-                        "stop the program that listens there (`ss -ltnp` names it)"
+                        f"port {_named(port)} of {service.short_name} is in use on node {node.hostname}: "
+                        "stop the program that uses it (`ss -ltnp` shows which)"
                     )
 
 
 def _endpoints(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
-    """Services that would change between dnsrr and vip while they run.
+    """Services that would change between dnsrr and vip while they are running.
 
-    Swarm accepts that, but an engine keeps what it knew of a service's address for as long as one of its tasks runs
-    (libnetwork, addServiceBinding): the new virtual IP answers nothing. And a port of the mesh stays taken on every
-    node until the last of its tasks is gone, so that none in host mode can start.
+    Swarm accepts that, but an engine keeps a service's address while one of its tasks is running (libnetwork,
+    addServiceBinding), so that nothing answers on the new virtual IP. And a port of the mesh is in use on every node
+    until the last of its tasks has ended, so that none in host mode can start.
     """
     modes = {service.name: service.endpoint_mode for service in cluster.services}
     changed = [s for s in plan.services if modes.get(s.name, s.endpoint_mode) != s.endpoint_mode]
@@ -161,19 +161,19 @@ def _endpoints(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
 
 
 def _domain(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
-    """Services that run under another domain.
+    """Services that are running under another domain.
 
-    They reach each other through HAProxy by names below it, and the api's health check does: its first task of the new
-    domain waits for a HAProxy of the new domain, which comes later, and is rolled back.
+    They reach each other through HAProxy by names in the domain, and so does the api's health check: its first task
+    with the new domain would wait for a HAProxy with that domain, which is updated later, and be rolled back.
     """
     runs = {service.name: service.domain for service in cluster.services if service.domain}
     changed = [(runs[s.name], s.domain) for s in plan.services if s.domain and runs.get(s.name, s.domain) != s.domain]
     if changed:
         old, new = changed[0]
         yield Finding(
-            f"the stack runs under the domain {old}, and its services cannot change to {new} one after the other: set "
-            "DNS_TLD back, or run ./open-balena.sh swarm-down, which keeps the volumes, and then swarm-up (devices go "
-            f"on asking for {old}: docs/docker-swarm-deployment.md, Changing the domain)"
+            f"the stack is running under the domain {old}, and its services cannot change to {new} one by one: restore "
+            "DNS_TLD, or run ./open-balena.sh swarm-down, which keeps the volumes, and then swarm-up (devices will "
+            f"still use {old}: see docs/docker-swarm-deployment.md, Changing the domain)"
         )
 
 
@@ -186,20 +186,20 @@ def _images(plan: Plan, cluster: Cluster) -> Iterator[Finding]:
             yield Finding(f"image {image} is not on {', '.join(without)}: run ./open-balena.sh swarm-build")
         elif unknown:
             yield Finding(
-                f"image {image} was built here; whether {', '.join(unknown)} has it could not be checked "
-                "(swarm-build --node brings it there)",
+                f"image {image} was built here; could not check whether {', '.join(unknown)} has it "
+                "(swarm-build --node copies it there)",
                 fatal=False,
             )
 
 
 def _connections(plan: Plan) -> Iterator[Finding]:
-    """The internal database's limit; a server of the user's own is asked for its own (storage.external)."""
+    """The connection limit of the internal database; storage.external checks that of an external one."""
     if any(service.short_name == "db" for service in plan.services) and "DB_MAX_CONNECTIONS" in plan.settings:
         limit = int(plan.settings["DB_MAX_CONNECTIONS"])
         if text := connections.shortage(plan.settings, plan.api_tasks, limit):
             yield Finding(
                 f"{text}: set DB_MAX_CONNECTIONS={connections.needed(plan.settings, plan.api_tasks)}, or lower "
-                "API_WORKERS or the number of the api's tasks (`docker service scale`)"
+                "API_WORKERS or the number of api replicas (`docker service scale`)"
             )
 
 

@@ -1,4 +1,4 @@
-"""What preflight needs to know and no manager can say: each reachable node's images, and who holds its ports."""
+"""What preflight needs and a manager does not know: the images and used ports of each reachable node."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from openbalena.errors import OperationError
 
 
 def absent_images(engines: Iterable[Engine], images: Iterable[str]) -> dict[str, set[str]]:
-    """For each node that answers (by hostname), those of `images` it does not have."""
+    """Those of `images` that a node does not have, by hostname, for each node that answers."""
     import docker
 
-    wanted, found = list(images), {}
+    images, absent = list(images), {}
     for engine in engines:
         try:
             with engine.client() as client:
-                lacking = set()
-                for image in wanted:
+                missing = set()
+                for image in images:
                     try:
                         client.api.inspect_image(image)
                     except docker.errors.ImageNotFound:
-                        lacking.add(image)
-                found[client.info()["Name"]] = lacking
+                        missing.add(image)
+                absent[client.info()["Name"]] = missing
         except OperationError:
-            # Not answering is not the same as not having: preflight says "could not be checked".
+            # Preflight reports nodes that are not in the result as not checked.
             continue
-    return found
+    return absent
 
 
 def taken_ports(
     engines: Iterable[Engine], services: Iterable[Service], running: Iterable[Service]
 ) -> dict[str, set[int]]:
-    """For each node that answers, the wanted host ports that containers outside the swarm publish there.
+    """The host ports of `services` that containers outside the swarm publish, by hostname, for each node that answers.
 
-    What other stacks publish a manager knows by itself. On the machine this runs on, a port that some other program
-    listens on counts too; for what the `running` services of the swarm publish through the mesh the engine listens.
+    A manager knows the ports of other stacks itself. On this machine, ports on which any other program listens count
+    too, except those that the `running` services of the swarm publish through the mesh, on which the engine listens.
     """
     meshed = {port.published for service in running for port in service.ports if port.mode == "ingress"}
-    wanted = {port.published for service in services for port in service.ports}
-    found: dict[str, set[int]] = {}
+    planned = {port.published for service in services for port in service.ports}
+    in_use: dict[str, set[int]] = {}
     for engine in engines:
         try:
             with engine.client() as client:
@@ -50,11 +50,11 @@ def taken_ports(
                 own = {port for item in containers if _is_task(item) for port in _published(item)}
                 taken = {port for item in containers if not _is_task(item) for port in _published(item)}
                 if not engine.host and client.info()["Name"] == socket.gethostname():
-                    taken |= {port for port in wanted - own - meshed if _listening(port)}
-                found[client.info()["Name"]] = taken & wanted
+                    taken |= {port for port in planned - own - meshed if _listening(port)}
+                in_use[client.info()["Name"]] = taken & planned
         except OperationError:
             continue
-    return found
+    return in_use
 
 
 def _is_task(container: dict[str, Any]) -> bool:

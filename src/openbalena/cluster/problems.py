@@ -1,4 +1,4 @@
-"""What goes wrong in a stack: tasks' errors, equal ones grouped, each with its nodes and what to do."""
+"""The problems of a stack: its tasks' errors, grouped, each with the nodes and what to do."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from openbalena.cluster import advice
 from openbalena.cluster.convergence import Phase, Progress
 from openbalena.cluster.state import Cluster, Task
 
-# What differs between two reports of one error: container, task and node ids, and quoted host paths of one container.
+# What differs between two reports of the same error: ids of containers, tasks and nodes.
 _IDS = re.compile(r"\b(?:[0-9a-f]{12,64}|[0-9a-z]{25})\b")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One error and who reports it; `task` is the newest of the tasks, for its log. Names are short service names."""
+    """One error and the services and nodes that report it; `task` is the newest of the tasks, for its log."""
 
     error: str
     count: int
@@ -29,43 +29,43 @@ class Problem:
 
 
 def normal(error: str) -> str:
-    """An error without what makes equal ones look different."""
+    """An error without ids and with single spaces, so that equal errors compare equal."""
     return re.sub(r"\s+", " ", _IDS.sub("…", error)).strip()
 
 
 def error_of(task: Task) -> str:
-    """The task's error, or what its state says where it has none."""
+    """The task's error, or a description of its state if it has none."""
     if task.error:
         return task.error
     return "ended with exit code 0" if task.state == "complete" else f"task {task.state}"
 
 
 def group(cluster: Cluster, tasks: Iterable[Task]) -> list[Problem]:
-    """The failed ones among `tasks` by error, the most frequent first."""
+    """The errors of the failed ones among `tasks`, the most frequent first."""
     names = {service.id: service.short_name for service in cluster.services}
     groups: dict[str, list[Task]] = {}
     for task in tasks:
         if task.failed and task.service_id in names:
             groups.setdefault(normal(error_of(task)), []).append(task)
-    found = []
+    problems = []
     for error, members in groups.items():
-        counsel = advice.on(error)
-        found.append(
+        task_advice = advice.on(error)
+        problems.append(
             Problem(
                 error=error,
                 count=len(members),
                 services=tuple(sorted({names[task.service_id] for task in members})),
                 nodes=tuple(sorted({cluster.hostname(task.node_id) for task in members if task.node_id})),
                 task=max(members, key=lambda task: task.created),
-                sentence=counsel.sentence,
-                heals=counsel.heals,
-                passes=counsel.passes,
+                sentence=task_advice.sentence,
+                heals=task_advice.heals,
+                passes=task_advice.passes,
             )
         )
-    return sorted(found, key=lambda problem: (-problem.count, problem.error))
+    return sorted(problems, key=lambda problem: (-problem.count, problem.error))
 
 
 def of_unfinished(cluster: Cluster, progress: Iterable[Progress], known: Collection[str] = ()) -> list[Problem]:
-    """The problems of the services that have not converged; tasks in `known` had failed before and do not count."""
+    """The problems of services that have not converged, without tasks in `known`, which had failed before."""
     unfinished = {item.service.id for item in progress if item.phase is not Phase.CONVERGED}
     return group(cluster, (t for t in cluster.tasks if t.service_id in unfinished and t.id not in known))

@@ -1,7 +1,7 @@
-"""Numbers of tasks that were set by hand (`docker service scale`): kept until the definition asks for another number.
+"""Keeping replicas that were set manually (`docker service scale`) until the number in the definition changes.
 
-`docker stack deploy` sets every service to the number in its file. What that number was is left on the service as a
-label, so the next deploy can tell a hand's change from the definition's. A service label changes no task.
+`docker stack deploy` sets every service to the replicas in its file. That number is stored in a label of the service,
+so that the next deploy can tell manual scaling from a change of the definition. Service labels do not affect tasks.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ LABEL = "openbalena.replicas"
 def apply(
     document: Mapping[str, Any], cluster: Cluster, ours: Collection[str] = ()
 ) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
-    """The stack document with each replicated service's number and label, and what was kept: (kept, asked) by service.
+    """The stack document with replicas and label of each replicated service, and (kept, defined) replicas by service.
 
-    `ours` are services (by full name) that were scaled by this tool and not by hand.
+    `ours` are services (by full name) that were scaled by this tool and not manually.
     """
     changed, kept = copy.deepcopy(dict(document)), {}
     running = {service.short_name: service for service in cluster.services}
@@ -29,15 +29,15 @@ def apply(
         deploy = body.setdefault("deploy", {})
         if deploy.get("mode", "replicated") != "replicated":
             continue
-        asked = int(deploy.get("replicas", 1))
-        deploy["labels"] = {**deploy.get("labels", {}), LABEL: str(asked)}
+        defined = int(deploy.get("replicas", 1))
+        deploy["labels"] = {**deploy.get("labels", {}), LABEL: str(defined)}
         service = running.get(name)
         if service is None or service.name in ours or service.replicas is None:
             continue
         pinned = any(placement.DATA_LABEL in constraint for constraint in service.constraints)
-        if pinned and service.replicas > asked:
-            continue  # Two tasks on one volume.
-        if service.replicas != asked and service.labels.get(LABEL) == str(asked):
+        if pinned and service.replicas > defined:
+            continue  # Several tasks would share one volume.
+        if service.replicas != defined and service.labels.get(LABEL) == str(defined):
             deploy["replicas"] = service.replicas
-            kept[name] = (service.replicas, asked)
+            kept[name] = (service.replicas, defined)
     return changed, kept

@@ -1,6 +1,6 @@
-"""Reading a secret or a private file of a volume: a job prints it, encrypted for this process alone.
+"""Reading a secret or a private file from a volume: a job prints it, encrypted for this process only.
 
-The node's engine keeps what a task prints until the task is removed, and a manager passes it on.
+It is encrypted because the node's engine stores a task's output until the task is removed, and a manager forwards it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Seconds for the task to start, read and end.
 _TIMEOUT = 60.0
-# RFC 5652. Lines of less than 16 KiB, where the engine's log driver would split them.
+# RFC 5652. Lines are shorter than 16 KiB, at which the engine's log driver would split them.
 _SCRIPT = """umask 077
 cat >/tmp/recipient.pem <<'END'
 {recipient}END
@@ -39,9 +39,9 @@ def read(
     secrets: Sequence[str] = (),
     mounts: Sequence[job.Mount] = (),
 ) -> bytes:
-    """What `file` holds in a task of `image` (it needs openssl) on the node with id `node`.
+    """The content of `file` in a task of `image` (which needs openssl) on the node with id `node`.
 
-    `secrets` appear as /run/secrets/NAME. Raises OperationError where the task cannot read it.
+    `secrets` are mounted as /run/secrets/NAME. Raises OperationError if the task cannot read the file.
     """
     certificate, key = _recipient()
     script = _SCRIPT.format(recipient=_pem(certificate), file=file)
@@ -53,16 +53,16 @@ def read(
 
 
 def reader(cluster: Cluster, service: str) -> tuple[str, str]:
-    """A node (its id) that has the image of a running task of `service`, a manager where one is, and that image.
+    """The id of a node with a running task of `service`, preferably a manager, and the image of the service.
 
-    Raises OperationError where none runs.
+    Raises OperationError if no task is running.
     """
-    if found := one_service.find(cluster, service):
-        nodes = {t.node_id for t in cluster.tasks_of(found) if t.wanted and t.state == "running"}
+    if running := one_service.find(cluster, service):
+        nodes = {t.node_id for t in cluster.tasks_of(running) if t.wanted and t.state == "running"}
         usable = [node for node in cluster.nodes if node.id in nodes and node.usable]
         if usable:
-            return min(usable, key=lambda node: node.role != "manager").id, found.image
-    raise OperationError(f"no task of {service} runs, whose image and node are needed: see swarm-status")
+            return min(usable, key=lambda node: node.role != "manager").id, running.image
+    raise OperationError(f"no task of {service} is running, but its image and node are needed: see swarm-status")
 
 
 def _pem(certificate: x509.Certificate) -> str:
@@ -72,7 +72,7 @@ def _pem(certificate: x509.Certificate) -> str:
 
 
 def _recipient() -> tuple[x509.Certificate, rsa.RSAPrivateKey]:
-    """A key for this call alone, and a certificate of it, which is what openssl encrypts for."""
+    """A key for this call only, and a certificate for it, which openssl needs to encrypt."""
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import rsa
     from cryptography.hazmat.primitives.hashes import SHA256
@@ -92,4 +92,4 @@ def _opened(text: str, certificate: x509.Certificate, key: rsa.RSAPrivateKey) ->
     try:
         return pkcs7.pkcs7_decrypt_der(base64.b64decode(text, validate=True), certificate, key, [])
     except ValueError as error:
-        raise OperationError(f"what the task printed cannot be decrypted: {error}") from None
+        raise OperationError(f"cannot decrypt the output of the task: {error}") from None

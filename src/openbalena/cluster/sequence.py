@@ -1,4 +1,4 @@
-"""What the swarm refuses because it was made from a state that is no longer the newest is made anew and asked again."""
+"""Retrying updates that Swarm rejects with "update out of sequence" (an optimistic-lock conflict)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Callable
 from typing import TypeVar
 
 # swarmkit, manager/state/store, ErrSequenceConflict: the object changed between reading and writing it, as a service
-# does while an update goes on, or a node that becomes ready.
+# does during an update, or a node that becomes ready.
 _REFUSAL = "update out of sequence"
 _TRIES = 5
-# Seconds between two tries, in which another who changes the same one over and over comes to an end.
+# Seconds between two attempts, in which another process can finish its changes of the same object.
 _PAUSE = 0.3
 
 Result = TypeVar("Result")
 
 
 def in_sequence(change: Callable[[], Result]) -> Result:
-    """What `change` returns, which reads and writes; called again, five times in all, where it is refused for that."""
+    """Call `change`, which reads and writes, and return its result; on a conflict retry, five times in total."""
     for left in reversed(range(_TRIES)):
         try:
             return change()
@@ -25,4 +25,4 @@ def in_sequence(change: Callable[[], Result]) -> Result:
             if not left or _REFUSAL not in str(error):
                 raise
             time.sleep(_PAUSE)
-    raise AssertionError("the last try returns or raises")
+    raise AssertionError("the last attempt returns or raises")

@@ -1,4 +1,4 @@
-"""Single points of failure: which there are as things stand, what losing each does, and how it comes back."""
+"""Single points of failure: which there are, what the loss of each does, and how to recover."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from openbalena.cluster import labels, placement
 from openbalena.cluster.state import Cluster, Service
 
-# By the service's name in the Compose file: what its loss does, how it comes back.
+# Effect of the loss and recovery, by the service's name in the Compose file.
 _LOSS = {
     "db": (
-        "the api answers nothing that needs the database; devices keep running their applications",
+        "the api fails every request that needs the database; devices keep running their applications",
         "Swarm restarts it on its node; if the node is lost for good, restore a backup on another",
     ),
     "s3": (
@@ -19,22 +19,22 @@ _LOSS = {
         "Swarm restarts it on its node; if the node is lost for good, restore a backup on another",
     ),
     "redis": (
-        "sessions, rate limits and the registry's cache are gone and the api waits",
-        "Swarm restarts it on its node; if the node is lost for good, an empty one will do: move its node label, "
-        "then storage forget redis-data",
+        "sessions, rate limits and the registry's cache are lost, and the api waits",
+        "Swarm restarts it on its node; if the node is lost for good, an empty volume is enough: move its node label, "
+        "then run storage forget redis-data",
     ),
     "balena-ca": (
-        "no new certificates, revocation lists or OCSP answers; what is issued stays valid",
-        "Swarm restarts it on its node with the same CA, which lies in the swarm's secrets",
+        "no new certificates, revocation lists or OCSP responses; issued certificates remain valid",
+        "Swarm restarts it on its node with the same CA, which is in the swarm's secrets",
     ),
     "cert-manager": ("no renewals of the ACME certificate", "Swarm restarts it on its node"),
 }
-_OTHER = ("what it offers is not available", "Swarm starts it again, on another node where it is not pinned")
+_OTHER = ("its function is not available", "Swarm restarts it, on another node unless it is pinned")
 
 
 @dataclass(frozen=True)
 class SinglePoint:
-    """`what` can be lost at `where`; `effect` is what that does and `recovery` how it comes back."""
+    """`what` is lost if `where` fails; `effect` is the consequence, `recovery` what to do."""
 
     what: str
     where: str
@@ -43,7 +43,7 @@ class SinglePoint:
 
 
 def find(cluster: Cluster) -> list[SinglePoint]:
-    """The single points of failure of the cluster and the stack as they are now."""
+    """The current single points of failure of the cluster and the stack."""
     return [*_managers(cluster), *_ingress(cluster), *(_service(s, cluster) for s in cluster.services if _single(s))]
 
 
@@ -55,8 +55,9 @@ def _managers(cluster: Cluster) -> Iterator[SinglePoint]:
         yield SinglePoint(
             f"any of the managers {', '.join(node.hostname for node in up)}",
             "managers",
-            f"{majority} of {len(managers)} managers must be up: tasks run on, but nothing can be changed or restarted",
-            "start the lost manager again; three managers survive the loss of one (`docker swarm join-token manager`)",
+            f"{majority} of {len(managers)} managers must be up: tasks keep running, but nothing can be changed or "
+            "restarted",
+            "restart the lost manager; three managers tolerate the loss of one (`docker swarm join-token manager`)",
         )
 
 
@@ -67,8 +68,8 @@ def _ingress(cluster: Cluster) -> Iterator[SinglePoint]:
             f"ingress node {ingress[0].hostname}",
             ingress[0].hostname,
             "nothing answers on ports 80 and 443",
-            "start the node again; with a second one there is no gap: `docker node update --label-add "
-            f"{placement.INGRESS_LABEL}=true NODE`, and point DNS at both",
+            "restart the node; a second ingress node avoids the outage: `docker node update --label-add "
+            f"{placement.INGRESS_LABEL}=true NODE`, with DNS pointing at both",
         )
 
 

@@ -1,4 +1,4 @@
-"""What a swarm looks like at one moment: plain values made from the Engine API's answers, and nothing decided.
+"""The state of a swarm at one moment, as plain values from the Engine API's responses.
 
 Field names follow the Engine API (v1.44, `GET /nodes`, `/services`, `/tasks`, `/secrets`, `/configs`).
 """
@@ -11,10 +11,10 @@ from typing import Any
 
 STACK_LABEL = "com.docker.stack.namespace"
 
-# A task whose desired state is one of these is meant to go on running (swarmkit api/types.proto, TaskState).
+# Desired states of a task that should be running (swarmkit, api/types.proto, TaskState).
 _WANTED = {"running", "ready", "accepted", "assigned"}
-# `complete` is a container that ended with exit code 0: for a service a failure. One that is stopped because it is
-# unhealthy, and then exits with 0, is `complete` without an error too (seen with engine 28.5).
+# `complete` means that the container ended with exit code 0, which is a failure for a service. A container that is
+# stopped because it is unhealthy, and then exits with 0, is `complete` without an error too (seen with Engine 28.5).
 _FAILED = {"failed", "rejected", "orphaned", "complete"}
 
 
@@ -45,7 +45,7 @@ class Node:
 
     @property
     def lost(self) -> bool:
-        """Whether it does not answer; the managers notice that of each other seconds before the state says so."""
+        """Whether it does not answer; for managers, reachability changes seconds before the state."""
         return self.state != "ready" or self.reachability == "unreachable"
 
 
@@ -63,7 +63,7 @@ class Port:
 class Service:
     """A service. `replicas` is None for a global one. `template` is the API's TaskTemplate.
 
-    `domain` is what its images are told of DNS_TLD (the variable TLD).
+    `domain` is DNS_TLD as its containers have it (the variable TLD).
     """
 
     id: str
@@ -92,7 +92,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Task:
-    """One run of a service's container on one node. `since` is the API's RFC 3339 time of the last change of state."""
+    """A task: one container of a service on one node. `since` is the time of the last state change (RFC 3339)."""
 
     id: str
     service_id: str
@@ -108,20 +108,20 @@ class Task:
 
     @property
     def wanted(self) -> bool:
-        """Whether it is meant to run (not history, not being stopped)."""
+        """Whether it should be running (it is neither history nor being stopped)."""
         return self.desired in _WANTED
 
     @property
     def failed(self) -> bool:
-        """Whether it ended badly, or cannot be started as things are."""
+        """Whether it has failed, or cannot be started at present."""
         return self.state in _FAILED or (self.state in {"pending", "new"} and bool(self.error))
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """The nodes of a swarm and one stack's services and tasks in it; `others` are the services outside the stack.
+    """The nodes of a swarm, and the services and tasks of one stack; `others` are the services outside the stack.
 
-    `networks` are the stack's overlay networks, by their full name: whether each is encrypted.
+    `networks` says for each of the stack's overlay networks, by full name, whether it is encrypted.
     """
 
     nodes: tuple[Node, ...]
@@ -137,7 +137,7 @@ class Cluster:
         return next((node for node in self.nodes if node.id == node_id), None)
 
     def hostname(self, node_id: str) -> str:
-        """A node's name for a message: `-` for a task on no node, the short id for a node that is gone."""
+        """A node's name for a message: `-` for a task without a node, the short id for a node that left the swarm."""
         node = self.node(node_id)
         return node.hostname if node else (node_id[:12] or "-")
 
@@ -151,7 +151,7 @@ def node_from(raw: Mapping[str, Any]) -> Node:
     spec, description = raw.get("Spec", {}), raw.get("Description", {})
     status, manager = raw.get("Status", {}), raw.get("ManagerStatus") or {}
     platform, resources = description.get("Platform", {}), description.get("Resources", {})
-    # A manager says 0.0.0.0 of itself; the others see its real address beside its Raft port.
+    # A manager reports 0.0.0.0 for itself; its Raft address has the real one.
     address = status.get("Addr", "")
     if address in ("", "0.0.0.0") and manager.get("Addr"):  # noqa: S104 (compared, not bound)
         address = manager["Addr"].rpartition(":")[0].strip("[]")
@@ -224,7 +224,7 @@ def task_from(raw: Mapping[str, Any]) -> Task:
 
 
 def read(client: Any, stack: str) -> Cluster:
-    """The swarm as the manager behind `client` (docker.DockerClient) sees it now; raises docker.errors.APIError."""
+    """The current state of the swarm from a manager's `client` (docker.DockerClient). Raises docker.errors.APIError."""
     info = client.info()["Swarm"]
     services = [service_from(raw) for raw in client.api.services()]
     label = {"label": f"{STACK_LABEL}={stack}"}
@@ -235,7 +235,7 @@ def read(client: Any, stack: str) -> Cluster:
         others=tuple(s for s in services if s.stack != stack),
         this_node=info.get("NodeID", ""),
         address_pool=tuple((info.get("Cluster") or {}).get("DefaultAddrPool") or ()),
-        # The option's presence counts, whatever it says (moby, drivers/overlay/ov_network.go, secureOption).
+        # Only the option's presence matters, not its value (moby, drivers/overlay/ov_network.go, secureOption).
         networks={
             raw["Name"]: "encrypted" in (raw.get("Options") or {})
             for raw in sorted(client.api.networks(filters=label), key=lambda raw: str(raw["Name"]))

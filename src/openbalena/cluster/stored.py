@@ -1,7 +1,7 @@
-"""A deployment's settings and PKI in the swarm: one secret, from which any other machine can get them back.
+"""A deployment's settings and PKI in the swarm: one secret, from which other machines can fetch them.
 
-It has not the label of the stack's secrets, by which `docker stack rm` removes them: where the volumes stay and the
-machine that made the CA and the tokens is lost, it is their only copy.
+It does not have the label of the stack's secrets, with which `docker stack rm` would remove it: if the volumes are kept
+and the machine that created the CA and the tokens is lost, it is the only copy.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _STACK, _NODE, _IMAGE = "openbalena.settings.stack", "openbalena.settings.node",
 
 @dataclass(frozen=True)
 class Stored:
-    """One stored version. `ca`, `tokens` and `later` are secrets.bundle.marks of it; `order` counts the versions.
+    """One stored version. `ca`, `tokens` and `later` are its fingerprints (secrets.bundle.marks), `order` its number.
 
-    `node` (its id) had `image`, with which the secret can be read, when the stack was taken down; empty before that.
+    `node` (an id) had `image`, with which the secret can be read, when the stack was removed; both are empty before.
     """
 
     id: str
@@ -38,13 +38,13 @@ class Stored:
 
 
 def newest(client: Any, stack: str) -> Stored | None:
-    """The version that was stored last, if `stack` runs on this swarm or has left its volumes.
+    """The latest stored version; None if `stack` was never deployed on this swarm, or its data was removed.
 
-    By their count, since a time is that of whichever manager led then, and its clock may have been wrong.
+    Versions are ordered by their count, since a time is that of the leader at that moment, whose clock may be wrong.
     """
-    found = [secret.attrs for secret in client.secrets.list(filters={"label": [_CA, f"{_STACK}={stack}"]})]
-    # The last of those with the same count is the one without.
-    return max(reversed(list(_counted(found))), key=lambda item: item.order, default=None)
+    secrets = [secret.attrs for secret in client.secrets.list(filters={"label": [_CA, f"{_STACK}={stack}"]})]
+    # Of those with equal counts, the last is the one without a count of its own.
+    return max(reversed(list(_counted(secrets))), key=lambda item: item.order, default=None)
 
 
 def stacks(client: Any) -> list[str]:
@@ -53,45 +53,45 @@ def stacks(client: Any) -> list[str]:
 
 
 def check(found: Stored | None, marks: Mapping[str, str], base: str) -> None:
-    """Raise OperationError unless a deploy of settings with `marks` goes on from what the swarm has.
+    """Raise OperationError unless settings with the fingerprints `marks` continue from those in the swarm.
 
-    `base` has the `tokens` mark and, on a second line, the `later` one of what this machine stored or fetched last:
-    tokens that changed here since may be deployed, tokens that changed elsewhere may not be undone. The same with the
-    CA's rotation, whose phase is in the mark; in its second phase another CA issues, and the swarm knows the former.
+    `base` has the `tokens` fingerprint and, on a second line, the `later` one of what this machine stored or fetched
+    last: tokens that have changed here since then may be deployed, but changes made elsewhere must not be undone. The
+    same applies to a CA rotation, whose phase is in the fingerprint; in its second phase another CA issues, and the
+    swarm has the fingerprint of the previous one.
     """
     if found is None:
         return
-    noted, later = [*base.split("\n"), ""][:2]
-    # A version of this tool that knew no later tokens stored no mark of them.
+    base_tokens, later = [*base.split("\n"), ""][:2]
+    # Earlier versions of this tool did not store a fingerprint of later tokens.
     known = found.later in ("", marks["later"], later)
-    if known and found.ca == marks["ca"] and found.tokens in (marks["tokens"], noted):
+    if known and found.ca == marks["ca"] and found.tokens in (marks["tokens"], base_tokens):
         return
-    if known and found.tokens == noted and found.ca == marks["former"]:
+    if known and found.tokens == base_tokens and found.ca == marks["former"]:
         return
-    what = (
-        "with another CA and other tokens than those here"
+    difference = (
+        "a different CA and different tokens"
         if found.ca != marks["ca"]
-        else "with other tokens than those here (or another phase of the CA's rotation), changed since this machine's "
-        "last deploy"
+        else "different tokens (or in another phase of a CA rotation), changed since the last deploy from this machine"
     )
     raise OperationError(
-        f"nothing was deployed: {found.owner} has deployed this stack {what}, and these would cut off its devices, "
-        "users and data: get its settings with ./open-balena.sh config --from-cluster (to begin "
-        "anew without that data: swarm-down --volumes)"
+        f"nothing was deployed: {found.owner} deployed this stack with {difference}; deploying yours would cut off its "
+        "devices, users and data: fetch its settings with ./open-balena.sh config --from-cluster (or start over "
+        "without that data: swarm-down --volumes)"
     )
 
 
 def save(client: Any, stack: str, content: bytes, marks: Mapping[str, str], owner: str) -> None:
-    """Make `content` the newest version. Older ones stay until a deploy has succeeded (deploy.remove_unused)."""
+    """Store `content` as the latest version. Older ones are kept until a deploy succeeds (deploy.remove_unused)."""
     name = object_name(stack, "settings", content)
     current = newest(client, stack)
     known = {_CA: marks["ca"], _TOKENS: marks["tokens"], _LATER: marks["later"]}
     if current is not None and current.name == name:
         if (current.ca, current.tokens, current.later) != tuple(known.values()):
-            # Of another version of this tool, which made other marks of the same.
+            # Another version of this tool has computed other fingerprints of the same content.
             _relabel(client, current, known)
         return
-    # An older version that is the newest again, after a deploy that failed: no service uses it.
+    # An older version becomes the latest again after a failed deploy; no service uses it.
     for secret in client.secrets.list(filters={"name": name}):
         if secret.name == name:
             secret.remove()
@@ -101,7 +101,7 @@ def save(client: Any, stack: str, content: bytes, marks: Mapping[str, str], owne
 
 
 def note_reader(client: Any, found: Stored, node: str, image: str) -> None:
-    """Keep with `found` where it can be read once the stack is down. Raises docker.errors.APIError as _relabel does."""
+    """Record with `found` how to read it once the stack is removed. Raises docker.errors.APIError as _relabel does."""
     _relabel(client, found, {_NODE: node, _IMAGE: image})
 
 
@@ -112,17 +112,17 @@ def _relabel(client: Any, found: Stored, labels: Mapping[str, str]) -> None:
 
 
 def forget(client: Any, stack: str) -> None:
-    """Remove every version: the data that needed them is gone."""
+    """Remove every version, after the data that needed them was removed."""
     for secret in client.secrets.list(filters={"label": [_CA, f"{_STACK}={stack}"]}):
         secret.remove()
 
 
 def _counted(found: Iterable[Mapping[str, Any]]) -> Iterator[Stored]:
-    """The versions as the swarm made them, each with its count.
+    """The versions in the order of their creation, each with its count.
 
-    One without (of a version of this program that wrote none) comes next after what was there when it was made: the
-    swarm's index of changes says so (Engine API, ObjectVersion), which grows with each, whatever the clocks say. It is
-    that of a secret's last change; only the newest is ever changed.
+    One without a count (from an earlier version of this tool) gets that of its predecessor, by the swarm's index of
+    changes (Engine API, ObjectVersion), which does not depend on clocks. The index is that of a secret's last change;
+    only the latest secret is ever changed.
     """
     highest = 0
     for attributes in sorted(found, key=lambda each: int(each["Version"]["Index"])):

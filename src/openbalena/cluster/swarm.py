@@ -1,4 +1,4 @@
-"""Making a swarm, and telling other machines how to join it."""
+"""Creating a swarm, and the commands with which other machines join it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from openbalena.cluster.engine import Engine
 from openbalena.errors import OperationError
 
 _INIT = 120
-# What a swarm without a pool of its own uses (docs.docker.com/reference/cli/docker/swarm/init).
+# Docker's default address pool (docs.docker.com/reference/cli/docker/swarm/init).
 _DEFAULT_POOL = "10.0.0.0/8"
 
 
 @dataclass(frozen=True)
 class Options:
-    """What `docker swarm init` can be told; empty means Docker's own choice. Port 4789 is VXLAN's (RFC 7348)."""
+    """Options of `docker swarm init`; empty means Docker's default. The default data path port is 4789 (RFC 7348)."""
 
     advertise_addr: str = ""
     data_path_port: int = 0
@@ -25,12 +25,12 @@ class Options:
 
 def state(client: Any) -> dict[str, Any]:
     """The `Swarm` part of the engine's info."""
-    found: dict[str, Any] = client.info()["Swarm"]
-    return found
+    swarm: dict[str, Any] = client.info()["Swarm"]
+    return swarm
 
 
 def init(engine: Engine, options: Options) -> None:
-    """Make this engine the first manager of a new swarm; raises OperationError with Docker's words and what to do."""
+    """Make this engine the first manager of a new swarm. Raises OperationError with Docker's error and what to do."""
     arguments = ["swarm", "init"]
     if options.advertise_addr:
         arguments += ["--advertise-addr", options.advertise_addr]
@@ -43,30 +43,30 @@ def init(engine: Engine, options: Options) -> None:
     except OperationError as error:
         if "could not choose an IP address" in str(error):
             raise OperationError(
-                f"{engine.name} has several addresses: say which one the other nodes reach it by, "
-                "with --advertise-addr ADDRESS (`ip -brief address` lists them)"
+                f"{engine.name} has several addresses: choose the one by which other nodes reach it with "
+                "--advertise-addr ADDRESS (`ip -brief address` lists them)"
             ) from error
         raise
 
 
 def differences(swarm: dict[str, Any], options: Options) -> list[str]:
-    """What `options` asks for that the swarm the engine is in already has otherwise, and Docker cannot change later."""
+    """The `options` that differ from the existing swarm `swarm` and that Docker cannot change later."""
     cluster = swarm.get("Cluster") or {}
-    found = []
+    texts = []
     pools = list(cluster.get("DefaultAddrPool") or [_DEFAULT_POOL])
     if options.address_pools and list(options.address_pools) != pools:
-        found.append(f"--default-addr-pool is {', '.join(pools)}")
+        texts.append(f"--default-addr-pool is {', '.join(pools)}")
     port = cluster.get("DataPathPort") or 4789
     if options.data_path_port and options.data_path_port != port:
-        found.append(f"--data-path-port is {port}")
+        texts.append(f"--data-path-port is {port}")
     address = swarm.get("NodeAddr", "")
     if options.advertise_addr and options.advertise_addr not in (address, f"{address}:2377"):
-        found.append(f"--advertise-addr is {address}")
-    return found
+        texts.append(f"--advertise-addr is {address}")
+    return texts
 
 
 def join_commands(client: Any) -> dict[str, str]:
-    """Role (manager, worker) to the command that joins a machine in it."""
+    """The commands that join a machine to the swarm, by role (manager, worker)."""
     tokens = client.api.inspect_swarm()["JoinTokens"]
     swarm = state(client)
     remotes = {item["NodeID"]: item["Addr"] for item in swarm.get("RemoteManagers") or []}

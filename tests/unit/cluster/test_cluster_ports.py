@@ -156,7 +156,7 @@ ASKED = Question(node(2), "haproxy:1", {("tcp", 80): "haproxy", ("tcp", 443): "h
     ("outcome", "fatal", "said"),
     [
         (Outcome(True, ("", "looked")), [], ""),
-        (Outcome(True, ("taken tcp 01BB", "looked")), [True], "port 443/tcp of haproxy is taken on node node2"),
+        (Outcome(True, ("taken tcp 01BB", "looked")), [True], "port 443/tcp of haproxy is in use on node node2"),
         (
             Outcome(True, ("taken tcp 0050", "taken tcp 01BB", "taken tcp 01BB", "looked")),
             [True, True],
@@ -166,7 +166,7 @@ ASKED = Question(node(2), "haproxy:1", {("tcp", 80): "haproxy", ("tcp", 443): "h
         (
             Outcome(False, ("taken tcp 01BB",), "exit (4)", 4),
             [False],
-            "80/tcp, 443/tcp can be bound there could not be",
+            "port 80/tcp, 443/tcp could not be checked",
         ),
         # A log that has not come, or not whole.
         (Outcome(True, ()), [False], "could not be checked"),

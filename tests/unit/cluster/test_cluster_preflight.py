@@ -109,12 +109,12 @@ def test_udp_and_tcp_do_not_meet() -> None:
 def test_a_port_taken_on_a_node_counts_only_where_a_task_may_run() -> None:
     ours = service("haproxy", ports=(Port(80, 80, mode="host"),), constraints=("node.hostname == node1",))
     assert texts(Plan((ours,), taken={"node2": {80}}), nodes({}, {})) == []
-    assert "taken on node node1" in texts(Plan((ours,), taken={"node1": {80}}), nodes({}, {}))[0]
+    assert "in use on node node1" in texts(Plan((ours,), taken={"node1": {80}}), nodes({}, {}))[0]
 
 
 def test_a_port_of_the_mesh_is_taken_by_a_program_on_any_node() -> None:
     ours = service("haproxy", ports=(Port(80, 80, mode="ingress"),), constraints=("node.hostname == node1",))
-    assert "taken on node node2" in texts(Plan((ours,), taken={"node2": {80}}), nodes({}, {}))[0]
+    assert "in use on node node2" in texts(Plan((ours,), taken={"node2": {80}}), nodes({}, {}))[0]
 
 
 @pytest.mark.parametrize(("runs", "planned"), [("dnsrr", "vip"), ("vip", "dnsrr")])
@@ -146,8 +146,7 @@ def test_an_image_that_a_node_lacks_is_fatal_and_one_that_could_not_be_checked_i
     plan = Plan(plan.services, built=plan.built, absent={"node1": ()})
     assert check(plan, nodes({}, {})) == [
         Finding(
-            "image api:c-1 was built here; whether node2 has it could not be checked "
-            "(swarm-build --node brings it there)",
+            "image api:c-1 was built here; could not check whether node2 has it (swarm-build --node copies it there)",
             fatal=False,
         )
     ]

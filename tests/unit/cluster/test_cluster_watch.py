@@ -77,7 +77,7 @@ def test_an_error_that_waiting_does_not_heal_ends_the_watch_early_but_not_at_onc
     assert watch.observe(there, 1) is None
     assert watch.observe(there, HOPELESS) is None
     outcome = watch.observe(there, 1 + HOPELESS)
-    assert outcome is not None and "does not heal" in outcome.reason
+    assert outcome is not None and "waiting cannot fix" in outcome.reason
 
 
 def test_such_an_error_that_went_away_does_not_end_it() -> None:
