@@ -1,4 +1,4 @@
-"""`include`: other Compose projects, each loaded from its own directory, whose parts join this one's."""
+"""`include`: other Compose projects, each loaded from its own directory and merged into this one."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,9 +15,9 @@ LoadFiles = Callable[[list[Path], Path, Mapping[str, str], Position], Map]
 
 
 def resolve(tree: Map, directory: Path, environment: Mapping[str, str], load: LoadFiles) -> Map:
-    """`tree` joined by what it includes; `load(files, project directory, environment, place)` gives an included tree.
+    """`tree` with its includes merged in; `load(files, project directory, environment, place)` returns one of them.
 
-    Raises UsageError where both say something different under one name.
+    Raises UsageError if both define the same name differently.
     """
     includes = tree.get("include")
     if not includes:
@@ -38,10 +38,12 @@ def _description(item: Any, directory: Path, position: Position) -> tuple[list[P
     described = item if isinstance(item, Map) else Map([("path", item)], position)
     paths = [directory / str(path) for path in as_sequence(described.get("path"))]
     if not paths:
-        raise UsageError("include takes a file's path, or path: with project_directory: and env_file:", where=position)
+        raise UsageError(
+            "include: expected a file's path, or path: with optional project_directory: and env_file:", where=position
+        )
     for path in paths:
         if not is_file(path):
-            raise UsageError(f"there is no file {path} to include", where=position)
+            raise UsageError(f"included file not found: {path}", where=position)
     chosen = described.get("project_directory")
     base = directory / str(chosen) if chosen else paths[0].parent
     env_files = [directory / str(path) for path in as_sequence(described.get("env_file"))]
@@ -61,8 +63,8 @@ def _join(tree: Map, included: Map) -> Map:
         for name, value in theirs.items():
             if name in merged and plain(merged[name]) != plain(value):
                 raise UsageError(
-                    f"{section}.{name} is said differently at {theirs.at(name)}, which is included:"
-                    " rename one, or list both files below one include's path",
+                    f"{section}.{name} is defined differently in the included file, at {theirs.at(name)}:"
+                    " rename one, or list both files in the path of one include",
                     where=merged.at(name),
                 )
             merged.put(name, value, theirs.at(name))

@@ -28,7 +28,7 @@ class Variable:
 
 
 class MalformedError(ValueError):
-    """A `${` that is no variable; `offset` is where it stands."""
+    """A malformed `${…}`; `offset` is its offset in the text."""
 
     def __init__(self, offset: int, message: str) -> None:
         super().__init__(message)
@@ -36,8 +36,8 @@ class MalformedError(ValueError):
 
 
 def scan(text: str) -> Iterator[str | Variable]:
-    """`text` as literal pieces (with `$$` read as `$`) and variables; a `$` that starts nothing is one. Raises
-    MalformedError for a brace that holds no variable.
+    """`text` as literal pieces (with `$$` read as `$`) and variables; any other `$` is literal. Raises MalformedError
+    for braces that do not contain a variable.
     """
     index = 0
     while True:
@@ -69,19 +69,19 @@ def scan(text: str) -> Iterator[str | Variable]:
 def _braced(text: str, dollar: int) -> Variable:
     match = _NAME.match(text, dollar + 2)
     if not match:
-        raise MalformedError(dollar, "${ without a variable's name: write $${ for the text itself")
+        raise MalformedError(dollar, "${ without a variable's name: write $${ for a literal ${")
     end = _closing(text, match.end())
     if end < 0:
         raise MalformedError(dollar, f"${{{match.group()} has no closing brace")
     rest = text[match.end() : end]
     operator = next((candidate for candidate in _OPERATORS if rest.startswith(candidate)), "")
     if rest and not operator:
-        raise MalformedError(dollar, f"${{{match.group()}{rest}}}: after the name only :- - :? ? :+ + may follow")
+        raise MalformedError(dollar, f"${{{match.group()}{rest}}}: expected one of :- - :? ? :+ + after the name")
     return Variable(match.group(), operator, rest[len(operator) :], dollar, end + 1)
 
 
 def _closing(text: str, start: int) -> int:
-    """Where the brace that is open at `start` closes: braces are counted; where they do not match, the first `}`."""
+    """The offset of the brace that closes the one before `start`; if braces are not balanced, that of the first `}`."""
     depth = 1
     for index in range(start, len(text)):
         depth += {"{": 1, "}": -1}.get(text[index], 0)
@@ -92,13 +92,13 @@ def _closing(text: str, start: int) -> int:
 
 @dataclass
 class Interpolator:
-    """Replaces variables by `environment`'s values; `unset` collects names that were empty for want of a value."""
+    """Replaces variables with values of `environment`; `unset` collects variables that had none and became empty."""
 
     environment: Mapping[str, str]
     unset: dict[str, Position] = field(default_factory=dict)
 
     def __call__(self, text: str, position: Position) -> str:
-        """`text` with its variables replaced. Raises UsageError for a bad form and for a required variable."""
+        """`text` with its variables replaced. Raises UsageError for a malformed or a missing required variable."""
         try:
             return self._replace(text, position)
         except MalformedError as error:
@@ -112,23 +112,23 @@ class Interpolator:
     def _value(self, variable: Variable, position: Position, depth: int) -> str:
         value = self.environment.get(variable.name)
         kind = variable.operator[-1:]
-        there = value is not None and not (variable.operator.startswith(":") and value == "")
-        # Evaluated although it may not be needed, as Compose does: a required variable in a default is required.
+        present = value is not None and not (variable.operator.startswith(":") and value == "")
+        # Evaluated even if it is not used, as in Compose: a required variable in a default is required.
         word = self._replace(variable.word, position, depth + 1)
         if kind == "+":
-            return word if there else ""
-        if there and value is not None:
+            return word if present else ""
+        if present and value is not None:
             return value
         if kind == "-":
             return word
         if kind == "?":
-            raise UsageError(f"{variable.name} has to be set{': ' + word if word else ''}", where=position)
+            raise UsageError(f"{variable.name} must be set{': ' + word if word else ''}", where=position)
         self.unset.setdefault(variable.name, position)
         return ""
 
 
 def split(text: str, separator: str = ":") -> list[str]:
-    """`text` at each `separator` that stands outside `${…}`: short forms are split before their variables are known."""
+    """`text` split at each `separator` outside `${…}`: short forms are split before their variables are known."""
     if "${" not in text:
         return text.split(separator)
     pieces, start, depth = [], 0, 0

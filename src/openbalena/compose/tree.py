@@ -1,4 +1,4 @@
-"""The tree a Compose file becomes: ordinary dicts and lists that also know where each item was written."""
+"""The parsed form of a Compose file: dicts and lists that also record where each item was written."""
 
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ class Map(dict[str, Any]):
         self.where[key] = position
 
     def at(self, key: str) -> Position:
-        """Where `key` was written; the mapping's own place for a key that was derived."""
+        """Where `key` was written; the mapping's own position for a derived key."""
         return self.where.get(key, self.position)
 
     def copy(self) -> "Map":
@@ -44,7 +44,7 @@ class Map(dict[str, Any]):
         return copied
 
     def without(self, keys: Collection[str]) -> "Map":
-        """A copy that lacks `keys`."""
+        """A copy without `keys`."""
         copied = Map(((key, value) for key, value in self.items() if key not in keys), self.position)
         copied.where = self.where
         return copied
@@ -70,22 +70,22 @@ class Seq(list[Any]):
         return self.where[index]
 
     def located(self) -> list[tuple[Any, Position]]:
-        """The items, each with its place."""
+        """The items, each with its position."""
         return list(zip(self, self.where, strict=True))
 
 
 class Reset:
-    """`!reset`: takes away what the files below say (Compose Specification, 13 "Merge", Reset value)."""
+    """`!reset`: removes the value from earlier files (Compose Specification, 13 "Merge", Reset value)."""
 
 
 class Override(NamedTuple):
-    """`!override`: replaces what the files below say, without merging (the same, Replace value)."""
+    """`!override`: replaces the value from earlier files, without merging (the same, Replace value)."""
 
     value: Any
 
 
 def plain(value: Any) -> Any:
-    """`value` as dicts, lists and scalars without positions; `!reset` and `!override` are carried out."""
+    """`value` as plain dicts, lists and scalars without positions; `!reset` and `!override` are applied."""
     if isinstance(value, Override):
         return plain(value.value)
     if isinstance(value, dict):
@@ -96,9 +96,9 @@ def plain(value: Any) -> Any:
 
 
 def settle(value: Any) -> Any:
-    """`value` with `!reset` items left out and `!override` unwrapped: there is nothing below it any more.
+    """`value` with `!reset` items removed and `!override` unwrapped, after the last merge.
 
-    In `x-` fields they stay: whoever reads such a field may merge it yet.
+    In `x-` fields they are kept, as the code that reads such a field may still merge it.
     """
     if isinstance(value, Override):
         return settle(value.value)

@@ -1,4 +1,4 @@
-"""The compiled files of the checkout: the default deployment, db and s3, and the volumes on NFS."""
+"""The compiled files in the checkout: the default deployment, db and s3, and the volumes on NFS."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,15 +16,15 @@ _HOW = "Compiled from docker-compose.yml: change that and run `./open-balena.sh 
 
 
 def committed(root: Path) -> dict[str, str]:
-    """The name and text of each file that is compiled from `root`'s docker-compose.yml, whatever the environment says.
+    """The name and text of each file that is compiled from `root`'s docker-compose.yml, regardless of the environment.
 
-    Variables stay as they are written. Raises UsageError for definitions that are wrong.
+    Variables are kept as written. Raises UsageError for invalid definitions.
     """
     default = _compiled(root, ())
     internal = _compiled(root, INTERNAL)
     return {
         "docker-stack.yml": _text(
-            "openBalena's services on Docker Swarm, but for the internal database and store.", default, default.document
+            "openBalena's services on Docker Swarm, without the internal database and store.", default, default.document
         ),
         "docker-stack-internal.yml": _text(
             "The internal database and store: deploy this file together with docker-stack.yml.",
@@ -32,7 +32,7 @@ def committed(root: Path) -> dict[str, str]:
             _beyond(internal, default),
         ),
         "docker-stack-nfs.yml.template": _text(
-            "The volumes on an NFS server: deploy it together with the others, with NFS_HOST set.",
+            "The volumes on an NFS server: deploy this file together with the others, with NFS_HOST set.",
             None,
             {"volumes": {name: _on_nfs(name) for name in sorted(_compiled(root, ("*",)).stateful)}},
         ),
@@ -46,7 +46,7 @@ def _compiled(root: Path, profiles: Iterable[str]) -> Compiled:
 
 
 def _beyond(full: Compiled, default: Compiled) -> dict[str, Any]:
-    """What `full` has and `default` has not, and what its services use of both."""
+    """The part of `full` that is not in `default`, and everything that its services use."""
     services = {name: value for name, value in full.document["services"].items()
                 if name not in default.document["services"]}  # fmt: skip
     document: dict[str, Any] = {"services": services, "networks": full.document["networks"]}

@@ -7,13 +7,13 @@ from typing import Any
 
 
 def with_encryption(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The stack document with every overlay network that it makes encrypted, one that an override adds too.
+    """The stack document with all its overlay networks encrypted, including those added by an override file.
 
-    External networks stay what they are, and so do those of other drivers.
+    External networks and those of other drivers are not changed.
     """
     networks = dict(document.get("networks") or {})
     if any(not service.get("networks") for service in document["services"].values()):
-        # Docker makes it, as an overlay, where the document does not describe it (docker/cli, loader and convert).
+        # Docker creates it as an overlay if the document does not define it (docker/cli, loader and convert).
         networks.setdefault("default", {})
     changed = {name: _encrypted(network or {}) for name, network in networks.items()}
     return {**document, "networks": changed} if changed else dict(document)

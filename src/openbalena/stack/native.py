@@ -1,6 +1,6 @@
-"""What plain `docker stack deploy` knows below a service's keys and at the top: docker CLI 28.2, schema 3.13, as data.
+"""The keys that plain `docker stack deploy` (CLI 28.2, schema 3.13) supports below service keys and at the top level.
 
-It refuses any other key without a line number. Each entry was tried with `docker stack config`.
+It refuses any other key, without a line number. Each entry was tested with `docker stack config`.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from openbalena.stack.rules import RULES
 _UPDATE = {"parallelism", "delay", "failure_action", "monitor", "max_failure_ratio", "order"}
 _REFERENCE = {"source", "target", "uid", "gid", "mode"}
 _CONTENT = {"name", "file", "external", "labels", "template_driver"}
-# Keys below a path; `*` stands for names and for the items of a list.
+# Keys below a path; `*` matches names and list items.
 _KNOWN: dict[str, set[str]] = {
     "": {"version", "services", "networks", "volumes", "secrets", "configs"},
     "services.*.configs.*": _REFERENCE,
@@ -48,16 +48,16 @@ _WALKED = {path.rpartition(".")[0] for path in _KNOWN} | set(_KNOWN) | {"service
 _INSTEAD = {
     "name": "give the stack its name when it is deployed",
     "include": "name the files with -c",
-    "configs.*.content": "write the content to a file and say file:",
-    "configs.*.environment": "write the value to a file and say file:",
-    "secrets.*.environment": "write the value to a file and say file:",
-    "services.*.extends": "write the service out, or compile it: stack render",
-    "services.*.label_file": "write the labels out, or compile it: stack render",
+    "configs.*.content": "write the content to a file and use file:",
+    "configs.*.environment": "write the value to a file and use file:",
+    "secrets.*.environment": "write the value to a file and use file:",
+    "services.*.extends": "write the service in full, or compile it: stack render",
+    "services.*.label_file": "write the labels in the stack file, or compile it: stack render",
     "services.*.ports.*.host_ip": "leave it out: Swarm publishes on every address",
 }
-# Refused for their form: these take a list of names in a stack file.
+# Refused as a mapping: in a stack file these take a list of names.
 _LISTS = {"services.*.depends_on": Map, "services.*.env_file.*": Map}
-# Refused as text, which Compose reads to the base of 8.
+# Refused as text, which Compose reads as octal.
 _MODES = {"services.*.secrets.*.mode", "services.*.configs.*.mode"}
 
 

@@ -1,4 +1,4 @@
-"""`x-swarm`: a Compose fragment merged for Swarm only, by Compose's own rules, and three words of its own."""
+"""`x-swarm`: a Compose fragment that is merged for Swarm only, by Compose's own rules, and three additional keys."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ Reasons = Mapping[str, str | Mapping[str, str]]
 
 @dataclass(frozen=True)
 class Words:
-    """A service's own words of `x-swarm`; `at` is where x-swarm stands."""
+    """The additional keys in a service's `x-swarm`; `at` is the position of x-swarm."""
 
     at: Position
     stateful: Seq = field(default_factory=Seq)
@@ -25,7 +25,7 @@ class Words:
 
 
 def overlay(project: Project) -> tuple[Project, dict[str, Words]]:
-    """The project as Swarm shall see it, and each service's words. Raises UsageError for a word that is wrong."""
+    """The project with x-swarm merged in, and each service's additional keys. Raises UsageError for an invalid one."""
     tree = project.tree
     fragment = tree.get("x-swarm")
     if fragment is not None:
@@ -68,15 +68,15 @@ def _mapping(value: Any, place: Position) -> Map:
 
 
 def leave_out(service: Map, without: Map) -> tuple[Map, list[Diagnostic]]:
-    """The service (in normal form) less what `without` names, each with a note that gives the reason.
+    """The service (in normal form) without the keys and items in `without`, and a note with the reason for each.
 
-    Raises UsageError for a key or an item that is not there and for one without a reason.
+    Raises UsageError for a missing key or item, and for one without a reason.
     """
     kept, notes = service.copy(), []
     for key, reason in without.items():
         place = without.at(key)
         if key not in kept:
-            raise UsageError(f"x-swarm.without names {key}, which the service does not have: take it out", where=place)
+            raise UsageError(f"x-swarm.without names {key}, which the service does not have: remove it", where=place)
         if isinstance(reason, Map):
             kept[key] = _less(kept[key], key, reason)
             notes += [_note(reason.at(item), f"{key}.{item}", text) for item, text in reason.items()]
@@ -88,25 +88,25 @@ def leave_out(service: Map, without: Map) -> tuple[Map, list[Diagnostic]]:
 
 def _note(place: Position, key: str, reason: Any) -> Diagnostic:
     if not isinstance(reason, str) or not reason.strip():
-        raise UsageError(f"x-swarm.without: {key} needs a reason, as text", where=place)
+        raise UsageError(f"x-swarm.without: {key} needs a reason (text)", where=place)
     return Diagnostic(place, key, Severity.NOTE, f"left out: {reason}")
 
 
 def _less(value: Any, key: str, reasons: Map) -> Any:
     names = set(reasons)
     if isinstance(value, Map):
-        found = names & set(value)
-        kept: Map | Seq = value.without(found)
+        dropped = names & set(value)
+        kept: Map | Seq = value.without(dropped)
     elif isinstance(value, Seq):
-        found, kept = set(), Seq(value.position)
+        dropped, kept = set(), Seq(value.position)
         for item, place in value.located():
             name = str(item.get("source") or item.get("target")) if isinstance(item, Map) else str(item)
             if name in names:
-                found.add(name)
+                dropped.add(name)
             else:
                 kept.put(item, place)
     else:
         raise UsageError(f"x-swarm.without: {key} has no items: give it one reason", where=reasons.position)
-    for name in names - found:
-        raise UsageError(f"x-swarm.without: {key} has no item {name}: take it out", where=reasons.at(name))
+    for name in names - dropped:
+        raise UsageError(f"x-swarm.without: {key} has no item {name}: remove it", where=reasons.at(name))
     return kept

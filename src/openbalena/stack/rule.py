@@ -1,4 +1,4 @@
-"""The rules: one for each key of the Compose Specification. Compiler, validator and the docs' table read this list."""
+"""The type of the rules: one per service key of the Compose Specification."""
 
 import inspect
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from openbalena.stack.service import Service
 
 
 class Status(StrEnum):
-    """What Swarm makes of a key when we compile it."""
+    """What the compiler makes of a key."""
 
     SUPPORTED = "supported"
     TRANSLATED = "translated"
@@ -31,7 +31,7 @@ Apply = Callable[[Service, Any], None]
 
 @dataclass(frozen=True)
 class Rule:
-    """`key` of a service; `meaning` in Swarm; `instead`, what to write where plain `docker stack` loses the key."""
+    """`key` of a service; its `meaning` in Swarm; `instead`, what to write if plain `docker stack` does not keep it."""
 
     key: str
     status: Status

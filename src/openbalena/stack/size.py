@@ -1,4 +1,4 @@
-"""Sizes as Docker writes them (docker/go-units RAMInBytes): a number with b, k, m, g or t, all powers of 1024."""
+"""Sizes in Docker's notation (docker/go-units RAMInBytes): a number with b, k, m, g or t, all powers of 1024."""
 
 import re
 from typing import Any
@@ -10,7 +10,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.IGNORECASE)
 
 
 def in_bytes(value: Any, position: Position) -> Any:
-    """The size in bytes; a text with a variable stays. Raises UsageError for what is no size."""
+    """The size in bytes; text with a variable is kept. Raises UsageError for an invalid size."""
     if isinstance(value, str) and "$" in value:
         return value
     match = _SIZE.fullmatch(str(value).strip())

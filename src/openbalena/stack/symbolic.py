@@ -1,4 +1,4 @@
-"""Stacks whose variables stay: `docker stack` understands flat forms only and mangles the rest without an error."""
+"""Stacks that keep their variables: `docker stack` supports only flat forms and silently mangles the others."""
 
 import re
 from typing import Any
@@ -8,13 +8,13 @@ from openbalena.compose.tree import Map, Position, Seq
 from openbalena.errors import UsageError
 
 _LONE = re.compile(r"\$(?![A-Za-z_{])")
-# The order in which docker/cli (cli/compose/template) looks for one of them anywhere between the braces.
+# The order in which docker/cli (cli/compose/template) searches for them anywhere between the braces.
 _OPERATORS = (":-", "-", ":?", "?")
 _IN_WORD = re.compile(r"\$[A-Za-z_{$]|\}")
 
 
 def check(value: Any, position: Position | None = None) -> None:
-    """Raise UsageError, with the place, where `docker stack` reads a variable in `value` otherwise than Compose."""
+    """Raise UsageError, with the place, if `docker stack` reads a variable in `value` differently from Compose."""
     if isinstance(value, Map):
         for key, item in value.items():
             check(item, value.at(key))
@@ -32,16 +32,18 @@ def check(value: Any, position: Position | None = None) -> None:
                 outside = outside.replace(value[piece.start : piece.end], "", 1)
                 if mangled(piece):
                     raise UsageError(
-                        f"`docker stack` mangles {value[piece.start : piece.end]}: write a flat form with"
-                        "out - ? } $ in its text, or move the variable into x-swarm.secret_env",
+                        f"`docker stack` mangles {value[piece.start : piece.end]}: write a flat form "
+                        "without - ? } $ in its text, or move the variable to x-swarm.secret_env",
                         where=position,
                     )
         if _LONE.search(outside.replace("$$", "")):
-            raise UsageError("`docker stack` refuses a dollar sign that starts no variable: write $$", where=position)
+            raise UsageError(
+                "`docker stack` refuses a dollar sign that does not start a variable: write $$", where=position
+            )
 
 
 def mangled(variable: Variable) -> bool:
-    """Whether `docker stack` reads the variable otherwise than Compose does."""
+    """Whether `docker stack` reads the variable differently from Compose."""
     inside = variable.operator + variable.word
     first = next((operator for operator in _OPERATORS if operator in inside), "")
     return first != variable.operator or _IN_WORD.search(variable.word) is not None

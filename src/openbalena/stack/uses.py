@@ -1,4 +1,4 @@
-"""Which services a secret variable reaches."""
+"""Which services use a secret variable."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from openbalena.stack.compiler import Compiled
 
 def users(compiled: Compiled, variable: str) -> list[str]:
     """The services that get the value of the secret `variable`, in a file or in their environment; sorted."""
-    found = {
+    services = {
         service
         for content in compiled.content_files
         if variable in placeholder.names(content.text or "")
         for service in content.services
     }
-    found |= {name for name, service in compiled.document["services"].items() if variable in _names(service)}
-    return sorted(found)
+    services |= {name for name, service in compiled.document["services"].items() if variable in _names(service)}
+    return sorted(services)
 
 
 def _names(value: Any) -> set[str]:

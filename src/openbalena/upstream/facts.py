@@ -1,4 +1,4 @@
-"""What a service is given, as flat facts: a name such as `environment.DB_HOST`, and its value as text."""
+"""A service's configuration as flat facts: a name such as `environment.DB_HOST`, and its value as text."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
@@ -6,15 +6,15 @@ from typing import Any
 
 Facts = dict[str, str]
 
-# What Docker takes where nothing is said (`docker run`, `docker service create`).
+# Docker's defaults (`docker run`, `docker service create`).
 _STOP = {"stop_grace_period": "10s"}
 _CHECK = {"interval": "30s", "timeout": "30s", "retries": "3", "start_period": "0s"}
-# How a cluster places and rolls a service, and which services run, openBalena's file says nothing of.
+# openBalena's file does not define which services are enabled, or how they are built.
 _LEFT_OUT = {"profiles", "build"}
 
 
 def facts(service: Mapping[str, Any]) -> Facts:
-    """The facts of a service in normal form, sorted by name: Docker's defaults are among them, its image's are not."""
+    """The facts of a service in normal form, sorted by name, with Docker's defaults but not those of its image."""
     found = dict(_STOP)
     for key, value in service.items():
         if key not in _LEFT_OUT and not key.startswith("x-"):
@@ -23,7 +23,7 @@ def facts(service: Mapping[str, Any]) -> Facts:
 
 
 def differences(before: Facts, after: Facts) -> dict[str, tuple[str | None, str | None]]:
-    """The facts that are not in both or not the same, by name; None where there is none."""
+    """The facts that differ, by name, as (before, after); None for a missing one."""
     names = sorted({*before, *after})
     return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
 
@@ -43,9 +43,9 @@ def _text(value: Any) -> str:
 
 
 def _words(name: str, value: Iterable[Any] | None) -> Facts:
-    """Of a script that stands in the file, its digest: it is somebody's text, and no fact is that long."""
-    words = " ".join(map(str, value or []))
-    return {name: f"sha256:{hashlib.sha256(words.encode()).hexdigest()}" if "\n" in words else words} if words else {}
+    """A command; an inline script as its digest, as it is others' text and too long for a fact."""
+    text = " ".join(map(str, value or []))
+    return {name: f"sha256:{hashlib.sha256(text.encode()).hexdigest()}" if "\n" in text else text} if text else {}
 
 
 def _image(name: str, value: str) -> Facts:
@@ -56,12 +56,12 @@ def _image(name: str, value: str) -> Facts:
 def _healthcheck(name: str, value: Mapping[str, Any]) -> Facts:
     if value.get("disable"):
         return {f"{name}.test": "NONE"}
-    said = _nested(name, {key: item for key, item in value.items() if key != "test"})
-    return {**_nested(name, _CHECK), **said, **_words(f"{name}.test", value.get("test"))}
+    written = _nested(name, {key: item for key, item in value.items() if key != "test"})
+    return {**_nested(name, _CHECK), **written, **_words(f"{name}.test", value.get("test"))}
 
 
 def _mounts(kind: str, value: Iterable[Mapping[str, Any]]) -> Facts:
-    """Volumes, secrets and configs are all files to the image: it may not change those that are read-only."""
+    """Volumes, secrets and configs, which the image sees alike: as files, some of them read-only."""
     found = {}
     for mount in value:
         words = [str(mount.get("type") or kind.removesuffix("s")), str(mount.get("source", ""))]

@@ -52,7 +52,7 @@ def test_a_file_where_the_rendered_directory_should_be(tmp_path: Path, capsys: p
     compose.write_text("services: {a: {image: 'a:1'}}\n")
     file.write_text("kept")
     assert main(["stack", "render", "-f", str(compose), "-o", str(file)]) == 2
-    assert f"{file}: is no directory" in capsys.readouterr().err
+    assert f"{file}: is not a directory" in capsys.readouterr().err
     assert file.read_text() == "kept"
 
 
@@ -70,7 +70,7 @@ def test_settings_that_are_a_link_to_themselves(
     (tmp_path / ".env").symlink_to(".env")
     assert main(["--project-directory", str(tmp_path), *words]) == 2
     captured = capsys.readouterr()
-    assert f"{tmp_path}/.env: is a symbolic link that leads back to itself" in captured.err and captured.out == ""
+    assert f"{tmp_path}/.env: is a symbolic link to itself" in captured.err and captured.out == ""
     assert {path.name for path in tmp_path.iterdir()} - {locks.NAME} == {".env"}
 
 

@@ -53,10 +53,10 @@ def test_nesting_has_an_end_before_pythons_stack() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("${Z:?say $A}", "Z has to be set: say aa"),
-        ("${Z?}", "Z has to be set"),
-        ("${E:?no}", "E has to be set: no"),
-        ("${A:-${Z:?no}}", "Z has to be set: no"),
+        ("${Z:?say $A}", "Z must be set: say aa"),
+        ("${Z?}", "Z must be set"),
+        ("${E:?no}", "E must be set: no"),
+        ("${A:-${Z:?no}}", "Z must be set: no"),
     ],
 )
 def test_required_variables(text: str, message: str) -> None:

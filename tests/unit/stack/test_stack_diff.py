@@ -45,7 +45,7 @@ def test_changes_in_words_without_a_secret() -> None:
     changes = diff.services(DOCUMENT, {"web": SPEC, "old": SPEC}, "s", {"1": "s_default", "2": "s_old"})
     assert changes == {
         "added": ["is new"],
-        "old": ["goes: the stack has it no more"],
+        "old": ["will be removed (no longer in the stack)"],
         "web": [
             "image: x:1 → x:2",
             "environment: + NEW",

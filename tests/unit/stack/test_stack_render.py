@@ -107,7 +107,7 @@ def test_one_directory_s_objects_are_those_of_its_stack_alone(compiled: Any, tmp
     for name in ("prod", "staging"):
         stack.render(compiled(NAMED, environment={"COMPOSE_PROJECT_NAME": name}), tmp_path / name, {})
         found.append(names(docker, tmp_path / name))
-        assert f"are named for the stack {name}" in (tmp_path / name / "stack.yml").read_text()
+        assert f"deploy it as {name}." in (tmp_path / name / "stack.yml").read_text()
     assert set(found[0].values()) & set(found[1].values()) == {"of-mine"}
 
 
@@ -186,7 +186,7 @@ def test_what_a_symbolic_link_points_to_is_replaced(compiled: Any, tmp_path: Pat
 
 def test_a_place_that_cannot_be_replaced_is_said(compiled: Any, tmp_path: Path) -> None:
     (tmp_path / "out").symlink_to("out")
-    with pytest.raises(UsageError, match="leads back to itself"):
+    with pytest.raises(UsageError, match="is a symbolic link to itself"):
         rendered(compiled, tmp_path)
     (tmp_path / "out").unlink()
     (tmp_path / "out").symlink_to("/dev")

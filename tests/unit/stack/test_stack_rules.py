@@ -219,7 +219,7 @@ def test_content_from_two_places_is_an_error(
     result = compiled(f"services:\n  a: {{image: 'x:1', {kind}: [s]}}\n{kind}:\n  s: {{{written}}}\n")
     (error,) = result.diagnostics
     assert (str(error.severity), error.position.line) == ("error", 4)
-    assert error.rule.partition(".")[0] == kind and "its content comes from one place" in error.meaning
+    assert error.rule.partition(".")[0] == kind and "only one of them can define its content" in error.meaning
     assert result.document[kind] == {"s": kept}
     accepted(stack.stack_file(result))
 

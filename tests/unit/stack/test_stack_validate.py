@@ -108,7 +108,7 @@ def test_a_source_with_x_swarm_is_judged_as_compiled() -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there is no such file"):
+    with pytest.raises(UsageError, match="no such file"):
         validate([tmp_path / "missing.yml"])
 
 
@@ -160,4 +160,4 @@ def test_error_of_the_loader_keeps_its_place_in_a_file_with_a_colon(tmp_path: Pa
     path.write_text("services:\n  a: [x\n")
     (error,) = validate([path])
     assert (error.position, error.rule) == ((str(path), 3, 1), "syntax")
-    assert error.meaning.startswith("this is no YAML: "), "without the place"
+    assert error.meaning.startswith("invalid YAML: "), "without the place"

@@ -22,7 +22,7 @@ _NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._-]+")
 
 
 def _external(value: Any, position: Position) -> Any:
-    """`external: {name: x}` is the older way to write `external: true` and `name: x`."""
+    """`external: {name: x}` is the older form of `external: true` with `name: x`."""
     return value if isinstance(value, Map) else boolean(value, position)
 
 
@@ -53,13 +53,13 @@ _SECTIONS: dict[str, NormaliseMap] = {
 
 
 def section(name: str, value: Any, position: Position) -> Map:
-    """All of one section, `external` as a plain boolean."""
+    """One section, with `external` as a plain boolean."""
     require_names(name, mapping(value, position))
     return values(lambda item, place: _one(name, item, place))(mapping(value, position), position)
 
 
 def require_names(section_name: str, section: Map) -> None:
-    """Raise UsageError for a key of `section` that Compose takes for no name."""
+    """Raise UsageError for a key of `section` that is not a valid name in Compose."""
     for key in section:
         if not _NAME.fullmatch(key):
             raise UsageError(

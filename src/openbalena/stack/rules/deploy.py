@@ -1,4 +1,4 @@
-"""`deploy`, and the Compose keys that Swarm has below it."""
+"""`deploy`, and the Compose keys that Swarm supports below it."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64", "386": "i686", "arm": "
 
 @RULES.rule("deploy", Status.SUPPORTED, Native.KEPT)
 def deploy(service: Service, value: Map) -> None:
-    """Kept, but for reserved devices, which Swarm has only as generic_resources, and reserved pids."""
+    """Kept, except reserved devices, which Swarm supports only as generic_resources, and reserved pids."""
     target = value.copy()
     resources = value.get("resources")
     if isinstance(resources, Map) and isinstance(resources.get("reservations"), Map):
@@ -30,9 +30,9 @@ def deploy(service: Service, value: Map) -> None:
 
 @RULES.rule("restart", Status.TRANSLATED, Native.KEPT, "write deploy.restart_policy.condition: none, on-failure or any")
 def restart(service: Service, value: str) -> None:
-    """Becomes deploy.restart_policy, unless that is there: `no` is none, on-failure[:n] is itself, others are any.
+    """Becomes deploy.restart_policy, unless that is set: `no` is none, on-failure[:n] is kept, others are any.
 
-    `docker stack deploy` takes `no` for no policy at all, and that means any.
+    `docker stack deploy` reads `no` as no policy at all, and that means any.
     """
     if "restart_policy" in service.target.get("deploy", {}):
         return
@@ -40,7 +40,7 @@ def restart(service: Service, value: str) -> None:
     place = service.at("restart")
     policy = service.below("deploy", "restart_policy")
     if condition not in ("no", "always", "unless-stopped", "on-failure") and "$" not in value:
-        service.error("restart", f"there is no policy {value}", "write no, always, on-failure or unless-stopped")
+        service.error("restart", f"unknown policy {value}", "write no, always, on-failure or unless-stopped")
     policy.put("condition", {"no": "none", "on-failure": "on-failure"}.get(condition, "any"), place)
     if attempts.isdigit():
         policy.put("max_attempts", int(attempts), place)
@@ -72,7 +72,7 @@ def cpus(service: Service, value: Any) -> None:
 
 @RULES.rule("pids_limit", Status.TRANSLATED, Native.REFUSED, "write deploy.resources.limits.pids")
 def pids_limit(service: Service, value: Any) -> None:
-    """Becomes deploy.resources.limits.pids; -1, without a limit, is Swarm's default."""
+    """Becomes deploy.resources.limits.pids; -1 (unlimited) is Swarm's default."""
     if value != -1:
         _resource(service, "pids_limit", "limits", "pids", value)
 
@@ -88,7 +88,7 @@ def platform(service: Service, value: str) -> None:
 
 
 def add_constraint(service: Service, constraint: str, key: str) -> None:
-    """Add a placement constraint that `key` asks for, unless it is there."""
+    """Add a placement constraint that `key` requires, unless it is there."""
     placement = service.below("deploy", "placement")
     constraints = placement.get("constraints")
     if constraint in (constraints or ()):

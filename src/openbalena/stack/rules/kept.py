@@ -1,4 +1,4 @@
-"""Keys that Swarm has as Compose has them, and those whose value it wants in another form."""
+"""Keys that Swarm supports as Compose does, and those that need a different form."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from openbalena.stack.service import Service
 
 RULES = Rules()
 
-RULES.supported("image", "each node pulls it, unless it is there already")
+RULES.supported("image", "each node pulls it, unless it has it already")
 RULES.supported("command", "the task's arguments")
 RULES.supported("entrypoint", "the task's command")
 RULES.supported("labels", "labels of the container; `deploy.labels` are the service's")
-RULES.supported("hostname", "may hold templates such as {{.Node.Hostname}}")
+RULES.supported("hostname", "may contain templates such as {{.Node.Hostname}}")
 RULES.supported("user", "as in Compose")
 RULES.supported("working_dir", "as in Compose")
 RULES.supported("stdin_open", "as in Compose")
@@ -34,14 +34,14 @@ RULES.supported("stop_signal", "as in Compose")
 
 @RULES.rule("environment", Status.SUPPORTED, Native.KEPT)
 def environment(service: Service, value: Map) -> None:
-    """Kept; nothing reads .env on the nodes. A variable that nothing sets is left out.
+    """Kept; the nodes do not read .env. A variable that is not set is left out.
 
-    `docker stack deploy` gives a variable that is empty or has no value in the file the deploying shell's value. A
-    rendered directory's deploy.env says that the empty ones are empty.
+    If a variable is empty or has no value in the file, `docker stack deploy` uses the deploying shell's value. The
+    deploy.env of a rendered directory sets the empty ones to the empty string.
     """
     unset = [key for key, text in value.items() if text is None] if service.interpolated else []
     for key in unset:
-        service.note("environment", f"{key} is set nowhere, so the tasks do not have it", "", value.at(key))
+        service.note("environment", f"{key} is not set, so the tasks do not have it", "", value.at(key))
     service.put("environment", value.without(unset), service.at("environment"))
 
 
@@ -55,19 +55,19 @@ def tty(service: Service, value: Any) -> None:
 
 @RULES.rule("healthcheck", Status.SUPPORTED, Native.KEPT)
 def healthcheck(service: Service, value: Map) -> None:
-    """Kept; a task takes part in DNS only while it is healthy. start_interval needs Engine 25 (API 1.44)."""
+    """Kept; DNS lists a task only while it is healthy. start_interval requires Engine 25 (API 1.44)."""
     service.put("healthcheck", value, service.at("healthcheck"))
 
 
 @RULES.rule("secrets", Status.SUPPORTED, Native.KEPT)
 def secrets(service: Service, value: Seq) -> None:
-    """Kept: the content comes with the stack as a Swarm secret; `content`, `environment` and `file` become files."""
+    """Kept: the content is deployed as a Swarm secret; `content`, `environment` and `file` become files."""
     _references(service, "secrets", value)
 
 
 @RULES.rule("configs", Status.SUPPORTED, Native.KEPT)
 def configs(service: Service, value: Seq) -> None:
-    """Kept: the content comes with the stack as a Swarm config; `content`, `environment` and `file` become files."""
+    """Kept: the content is deployed as a Swarm config; `content`, `environment` and `file` become files."""
     _references(service, "configs", value)
 
 
@@ -76,15 +76,15 @@ def _references(service: Service, key: str, value: Seq) -> None:
     for reference in value:
         if isinstance(reference.get("mode"), str):
             # docker/cli 28.2, cli/compose/loader/interpolate.go: toInt
-            said = "`docker stack` reads a variable's value as decimal: 0400 becomes 0620"
-            service.warn(f"{key}.mode", said, "write the mode without a variable", reference.at("mode"))
+            message = "`docker stack` reads a variable's value as decimal: 0400 becomes 0620"
+            service.warn(f"{key}.mode", message, "write the mode without a variable", reference.at("mode"))
 
 
-@RULES.rule("build", Status.TRANSLATED, Native.DROPPED, "build the image before, give it a name with `image:`, push it")
+@RULES.rule("build", Status.TRANSLATED, Native.DROPPED, "build the image first, name it with `image:`, and push it")
 def build(service: Service, value: Map) -> None:
-    """Becomes `image`: a cluster builds nothing, so the image is built before and brought to every node."""
+    """Becomes `image`: a cluster does not build, so the image is built first and distributed to every node."""
     service.build = value
     if not service.source.get("image"):
         name = f"{service.project}-{service.name}"
         service.put("image", name, service.at("build"))
-        service.note("build", f"the image {name} has to be on every node", "build and push it, and name it with image:")
+        service.note("build", f"the image {name} must be on every node", "build and push it, and name it with image:")
