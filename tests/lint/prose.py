@@ -198,8 +198,8 @@ def main(arguments: list[str]) -> None:
 
 
 _HEAD = """\
-# Places that are still to be reworded, by package or directory. A number may only become smaller; an area without one has
-# none. Written by: .venv.dev/bin/python tests/lint/prose.py --baseline
+# Places that are still to be reworded, by package or directory. A number may only become smaller; an area that is not
+# listed has none. Written by: .venv.dev/bin/python tests/lint/prose.py --baseline
 """
 
 if __name__ == "__main__":
