@@ -1,6 +1,6 @@
 """Get the domain's certificate from an ACME server by DNS challenge, with certbot, like the real cert-manager.
 
-Like the real one it tries a few times, waits longer after each failure, and then goes on without a certificate.
+Like the real one it tries a few times, waits longer after each failure, and then continues without a certificate.
 """
 
 import os
@@ -71,7 +71,7 @@ def _trust(kept: Path) -> str:
     new = _ask(_AUTHORITIES)
     if new not in known:
         kept.write_text(known + new)
-        # A pebble that was started anew has forgotten the accounts, which Let's Encrypt never does.
+        # A restarted pebble has forgotten the accounts, which Let's Encrypt never does.
         shutil.rmtree(_ACCOUNTS, ignore_errors=True)
     bundle = Path("/root/trusted.pem")
     bundle.write_text(Path(_BUNDLE).read_text() + kept.read_text())
@@ -99,5 +99,5 @@ def _tried(command: list[str], environment: dict[str, str]) -> bool:
             print(f"cert-manager: certbot failed: retrying in {pause} s", file=sys.stderr)
             time.sleep(pause)
             pause *= 2
-    print(f"cert-manager: certbot failed {attempts} times: going on without its certificate", file=sys.stderr)
+    print(f"cert-manager: certbot failed {attempts} times: continuing without its certificate", file=sys.stderr)
     return False

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
-from small_engine import SmallEngine, small_engine
+from fake_engine import FakeEngine, fake_engine
 
 from openbalena import images
 from openbalena.cli.main import main
@@ -34,8 +34,8 @@ def directory(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 @pytest.fixture
-def engine(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallEngine]:
-    with TemporaryDirectory() as sockets, small_engine(Path(sockets)) as running:
+def engine(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
+    with TemporaryDirectory() as sockets, fake_engine(Path(sockets)) as running:
         monkeypatch.setenv("DOCKER_HOST", running.url)
         yield running
 
@@ -58,7 +58,7 @@ def shown(capsys: pytest.CaptureFixture[str], directory: Path, *words: str) -> t
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_what_was_built_has_the_name_that_swarm_up_deploys(
-    command: list[str], directory: Path, engine: SmallEngine, capsys: pytest.CaptureFixture[str]
+    command: list[str], directory: Path, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = content_name(directory)
     engine.images |= {BASE, name}
@@ -73,7 +73,7 @@ def test_what_is_not_built_yet_is_a_placeholder(
     command: list[str],
     there: set[str],
     directory: Path,
-    engine: SmallEngine,
+    engine: FakeEngine,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     engine.images |= there
@@ -83,7 +83,7 @@ def test_what_is_not_built_yet_is_a_placeholder(
 
 
 def test_what_a_registry_has_need_not_be_at_the_engine(
-    directory: Path, engine: SmallEngine, capsys: pytest.CaptureFixture[str]
+    directory: Path, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with (directory / ".env").open("a") as file:
         file.write("IMAGE_PREFIX=registry.example.com/ob\nIMAGE_TAG=7\n")
@@ -114,7 +114,7 @@ def test_for_the_lab_the_stand_ins_are_shown(
 
 
 def test_the_directory_names_what_swarm_up_names_and_says_how_it_is_deployed(
-    directory: Path, engine: SmallEngine, capsys: pytest.CaptureFixture[str]
+    directory: Path, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engine.images |= {BASE, content_name(directory)}
     out = directory / "out"

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from small_engine import SmallEngine, archive, small_engine
+from fake_engine import FakeEngine, archive, fake_engine
 
 from openbalena import dotenv
 from openbalena.cluster.engine import Engine
@@ -25,26 +25,26 @@ CLEAN = {name: value for name, value in os.environ.items() if name not in variab
 
 
 @pytest.fixture
-def engine() -> Iterator[SmallEngine]:
+def engine() -> Iterator[FakeEngine]:
     # A socket's path has at most 107 bytes (unix(7)), fewer than pytest's directories may need.
-    with TemporaryDirectory() as directory, small_engine(Path(directory)) as running:
+    with TemporaryDirectory() as directory, fake_engine(Path(directory)) as running:
         yield running
 
 
-def read(engine: SmallEngine, data: bytes) -> dict[str, bytes | None]:
+def read(engine: FakeEngine, data: bytes) -> dict[str, bytes | None]:
     engine.archives["/balena"] = data
     with Engine(host=engine.url).client(timeout=5) as client:
         return volumes.read(client, {"one_resin-data": "/balena"}, lambda path: not path.endswith("core"))
 
 
-def test_a_large_file_that_nobody_asked_for_is_passed_over(engine: SmallEngine) -> None:
+def test_a_large_file_that_nobody_asked_for_is_passed_over(engine: FakeEngine) -> None:
     found = read(engine, archive(("balena/core", bytes(34_000_000)), (SHARED, b"A=b")))
     assert found == {"/balena/core": None, f"/{SHARED}": b"A=b"}
     assert engine.images == set()
 
 
 @pytest.mark.parametrize("cut", [512, 1024, 1536, 34_000_000])
-def test_an_archive_that_breaks_off_is_no_empty_volume(engine: SmallEngine, cut: int) -> None:
+def test_an_archive_that_breaks_off_is_no_empty_volume(engine: FakeEngine, cut: int) -> None:
     whole = archive((SHARED, b"A=b"), ("balena/other", b"x" * 600))
     end = whole.rstrip(b"\0")
     with pytest.raises(OperationError, match=r"volume could not be read.* try again"):
@@ -53,12 +53,12 @@ def test_an_archive_that_breaks_off_is_no_empty_volume(engine: SmallEngine, cut:
     assert engine.images == set()
 
 
-def test_a_wanted_file_that_is_too_large_is_said(engine: SmallEngine) -> None:
+def test_a_wanted_file_that_is_too_large_is_said(engine: FakeEngine) -> None:
     with pytest.raises(OperationError, match=f"/{SHARED} in a volume has 34000000 bytes"):
         read(engine, archive((SHARED, bytes(34_000_000))))
 
 
-def test_links_count_as_what_they_point_to(engine: SmallEngine) -> None:
+def test_links_count_as_what_they_point_to(engine: FakeEngine) -> None:
     engine.archives["/balena/real"] = archive(("real", b"A=b"))
     members = [("balena/real", b"A=b"), (SHARED, "=balena/real"), ("balena/soft", "real"), ("balena/broken", "/no")]
     found = read(engine, archive(*members))
@@ -67,7 +67,7 @@ def test_links_count_as_what_they_point_to(engine: SmallEngine) -> None:
     assert read(engine, archive((SHARED, "=balena/gone"))) == {}
 
 
-def test_calls_at_the_same_time_do_not_remove_each_others_image(engine: SmallEngine) -> None:
+def test_calls_at_the_same_time_do_not_remove_each_others_image(engine: FakeEngine) -> None:
     data = archive((SHARED, b"A=b"))
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: read(engine, data), range(24)))
@@ -95,13 +95,13 @@ def test_config_makes_nothing_where_the_engine_does_not_answer(tmp_path: Path) -
     assert not (tmp_path / ".env").exists() and not (tmp_path / "pki").exists()
 
 
-def test_config_makes_nothing_where_the_engine_refuses(engine: SmallEngine, tmp_path: Path) -> None:
+def test_config_makes_nothing_where_the_engine_refuses(engine: FakeEngine, tmp_path: Path) -> None:
     engine.refused = "too busy"
     assert "too busy" in config(tmp_path, engine.url, 1).stderr
     assert not (tmp_path / ".env").exists() and not (tmp_path / "pki").exists()
 
 
-def test_config_goes_on_without_the_engine_where_nothing_is_to_be_made(engine: SmallEngine, tmp_path: Path) -> None:
+def test_config_goes_on_without_the_engine_where_nothing_is_to_be_made(engine: FakeEngine, tmp_path: Path) -> None:
     config(tmp_path, engine.url)
     engine.refused = "too busy"
     assert "unchanged" in config(tmp_path, engine.url).stdout
@@ -113,7 +113,7 @@ def test_config_goes_on_without_the_engine_where_nothing_is_to_be_made(engine: S
         (tmp_path / lost).write_bytes(kept)
 
 
-def test_config_takes_the_volumes_tokens_beside_a_core_dump(engine: SmallEngine, tmp_path: Path) -> None:
+def test_config_takes_the_volumes_tokens_beside_a_core_dump(engine: FakeEngine, tmp_path: Path) -> None:
     engine.volumes["one_resin-data"] = {}
     shared = b"JSON_WEB_TOKEN_SECRET=0123456789abcdef0123456789abcdef\n"
     engine.archives["/balena"] = archive(("balena/core.1", bytes(34_000_000)), (SHARED, shared))

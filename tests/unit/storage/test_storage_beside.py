@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from small_engine import SmallEngine, archive, small_engine
+from fake_engine import FakeEngine, archive, fake_engine
 
 from openbalena import compose, settings
 from openbalena.cluster.engine import Engine
@@ -21,37 +21,37 @@ DATA = ("db-data", "s3-data")
 
 
 @pytest.fixture
-def engine() -> Iterator[SmallEngine]:
-    with TemporaryDirectory() as directory, small_engine(Path(directory)) as running:
+def engine() -> Iterator[FakeEngine]:
+    with TemporaryDirectory() as directory, fake_engine(Path(directory)) as running:
         yield running
 
 
-def compose_volumes(engine: SmallEngine, project: str = "ob") -> None:
+def compose_volumes(engine: FakeEngine, project: str = "ob") -> None:
     for name in ("db-data", "s3-data", "resin-data"):
         labels = {"com.docker.compose.project": project, "com.docker.compose.volume": name}
         engine.volumes[f"{project}_{name}"] = labels
     engine.archives["/balena"] = archive(("balena/example.com.env", b"A=b"))
 
 
-def check(engine: SmallEngine, record: Record | None = None, **changed: str) -> list[tuple[bool, str]]:
+def check(engine: FakeEngine, record: Record | None = None, **changed: str) -> list[tuple[bool, str]]:
     found = beside.check(Engine(host=engine.url), {**SETTINGS, **changed}, DATA, record or Record())
     return [(finding.fatal, finding.text) for finding in found]
 
 
-def test_swarm_up_names_the_volumes_of_a_compose_deployment_of_the_same_domain(engine: SmallEngine) -> None:
+def test_swarm_up_names_the_volumes_of_a_compose_deployment_of_the_same_domain(engine: FakeEngine) -> None:
     assert check(engine) == []
     engine.volumes["other_db-data"] = {}
     compose_volumes(engine)
     ((fatal, text),) = check(engine)
-    assert fatal and "small has the data of example.com" in text and "ob: ob_db-data, ob_s3-data." in text
+    assert fatal and "node1 has the data of example.com" in text and "ob: ob_db-data, ob_s3-data." in text
     assert "continue with ./open-balena.sh up" in text
     assert check(engine, DNS_TLD="another.com") == []
     assert engine.images == set()
 
 
-def test_swarm_up_goes_on_where_the_stack_has_its_data(engine: SmallEngine) -> None:
+def test_swarm_up_goes_on_where_the_stack_has_its_data(engine: FakeEngine) -> None:
     compose_volumes(engine)
-    places = {name: Place("id", "small") for name in DATA}
+    places = {name: Place("id", "node1") for name in DATA}
     assert check(engine, Record(places=places)) == []
     engine.volumes["openbalena_db-data"] = {}
     ((_, text),) = check(engine)
@@ -60,14 +60,14 @@ def test_swarm_up_goes_on_where_the_stack_has_its_data(engine: SmallEngine) -> N
     assert check(engine) == []
 
 
-def test_an_engine_that_cannot_be_asked_is_said(engine: SmallEngine) -> None:
+def test_an_engine_that_cannot_be_asked_is_said(engine: FakeEngine) -> None:
     engine.refused = "too busy"
     ((fatal, text),) = check(engine)
     assert not fatal and "could not be checked" in text and "too busy" in text
 
 
 @pytest.fixture
-def standalone(engine: SmallEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Standalone:
+def standalone(engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Standalone:
     for name in variables():
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "compose.yml").write_text(
@@ -78,7 +78,7 @@ def standalone(engine: SmallEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return Standalone(project, settings.load(project), definitions, Engine(host=engine.url), "one", False, ())
 
 
-def test_up_names_the_volumes_of_the_stack(engine: SmallEngine, standalone: Standalone) -> None:
+def test_up_names_the_volumes_of_the_stack(engine: FakeEngine, standalone: Standalone) -> None:
     beside.require_none(standalone)
     stack = standalone.settings["STACK_NAME"]
     engine.volumes = {f"{stack}_db-data": {}, "x_db-data": {"com.docker.stack.namespace": "x"}}
@@ -86,7 +86,7 @@ def test_up_names_the_volumes_of_the_stack(engine: SmallEngine, standalone: Stan
     engine.volumes[f"{stack}_db-data"] = {"com.docker.stack.namespace": stack}
     with pytest.raises(OperationError) as refused:
         beside.require_none(standalone)
-    assert f"small has volumes of the stack {stack}: {stack}_db-data. one would start" in str(refused.value)
+    assert f"node1 has volumes of the stack {stack}: {stack}_db-data. one would start" in str(refused.value)
     assert "continue with ./open-balena.sh swarm-up" in str(refused.value)
     engine.volumes["one_db-data"] = {}
     beside.require_none(standalone)
