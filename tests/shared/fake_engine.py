@@ -58,6 +58,7 @@ class FakeEngine(ThreadingHTTPServer):
 
     `links` are what paths point to; `containers` what `container` added. `swarm` is the engine's swarm, in which it is
     the first node; without a node there is none. `commands` counts docker command lines: each asks for `_ping` first.
+    `says` is what it says otherwise of its swarm.
     """
 
     daemon_threads = True
@@ -72,6 +73,7 @@ class FakeEngine(ThreadingHTTPServer):
         self.containers: dict[str, dict[str, Any]] = {}
         self.links: dict[str, str] = {}
         self.refused = ""
+        self.says: dict[str, Any] = {}
         self.commands = 0
         self.guard = threading.RLock()
         self.sending: dict[str, threading.Lock] = {}
@@ -121,7 +123,7 @@ class FakeEngine(ThreadingHTTPServer):
             swarm |= {"ControlAvailable": nodes[0] in managers, "Nodes": len(nodes), "Managers": len(managers)}
             remote = [{"NodeID": node["ID"], "Addr": node["ManagerStatus"]["Addr"]} for node in managers]
             swarm |= {"RemoteManagers": remote, "Cluster": self.swarm.cluster()}
-        return {"Name": self.hostname, "ServerVersion": "28.5.2", "Swarm": swarm, "OSType": "linux"}
+        return {"Name": self.hostname, "ServerVersion": "28.5.2", "Swarm": {**swarm, **self.says}, "OSType": "linux"}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client may hang up before its answer is there: the docker command line does so after `_ping`."""

@@ -79,7 +79,8 @@ class FakeSwarm:
     asked: list[str] = field(default_factory=list)
     stopping: float = 0.0
     task_labels: dict[str, dict[str, str]] = field(default_factory=dict)
-    _index: int = 10
+    # So that the first versions sort otherwise as numbers than as texts.
+    _index: int = 8
     _gone: dict[str, float] = field(default_factory=dict)
     _rows: dict[str, tuple[float, list[Row]]] = field(default_factory=dict)
 
@@ -323,6 +324,8 @@ def listed(swarm: FakeSwarm, kind: str, filters: dict[str, Any]) -> list[dict[st
             found = [item for item in found if item["ServiceID"] in ids]
         elif what == "desired-state":
             found = [item for item in found if item["DesiredState"] in wanted]
+        elif what == "scope":
+            found = [item for item in found if item["Scope"] in wanted]
         elif what not in ("is-task", "driver", "type"):
             raise RefusedError(400, f"invalid filter '{what}'")
     return found

@@ -6,13 +6,12 @@ import time
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
-from typing import ClassVar
+from typing import Any
 
-import docker
 import pytest
+from fake_engine import FakeEngine
 
-from openbalena.cluster import lock, logs
+from openbalena.cluster import job, lock, logs
 from openbalena.cluster.engine import Engine, reach
 from openbalena.cluster.swarm import require_manager
 from openbalena.errors import OperationError
@@ -111,13 +110,10 @@ def test_an_engine_that_is_not_there(tmp_path: Path) -> None:
         ({"LocalNodeState": "active", "ControlAvailable": True, "Error": "The swarm does not have a leader"}, "leader"),
     ],
 )  # fmt: skip
-def test_what_is_not_a_manager(swarm: dict[str, object], says: str) -> None:
-    class Answer:
-        def info(self) -> dict[str, object]:
-            return {"Swarm": swarm}
-
-    with pytest.raises(OperationError, match=says):
-        require_manager(Answer(), Engine())
+def test_what_is_not_a_manager(fake: FakeEngine, swarm: dict[str, Any], says: str) -> None:
+    fake.says = swarm
+    with fake.engine.client() as client, pytest.raises(OperationError, match=says):
+        require_manager(client, fake.engine)
 
 
 def test_a_log_that_hangs_is_given_up(tmp_path: Path) -> None:
@@ -222,38 +218,45 @@ def test_a_process_that_cannot_be_seen_is_not_gone(tmp_path: Path, monkeypatch: 
     assert not lock.dead({**mine, "started": ""}), "its owner could not say when it started"
 
 
-class Configs:
-    """A swarm whose one config is the lock of another machine."""
-
-    id = "vz1y8wq0cztpq3m9d7k2x5b4n"
-    name = lock.NAME
-    attrs: ClassVar = {"Spec": {"Labels": {"owner": "anna@laptop", "machine": "another", "pid": "77"}}}
-
-    def __init__(self) -> None:
-        self.there = [self]
-        self.configs = self.api = self
-
-    def create(self, **_: object) -> SimpleNamespace:
-        if self.there:
-            raise docker.errors.APIError("conflict", response=SimpleNamespace(status_code=409))
-        return SimpleNamespace(id="ours")
-
-    def list(self, filters: object) -> list["Configs"]:
-        return self.there
-
-    def remove_config(self, identifier: str) -> None:
-        assert identifier == self.id
-        self.there = []
+@pytest.mark.parametrize("part", [slice(1), slice(12), slice(-1), slice(0)])
+def test_a_lock_is_taken_over_by_its_whole_id(fake: FakeEngine, part: slice) -> None:
+    labels = {"owner": "anna@laptop", "machine": "another", "pid": "77"}
+    with fake.engine.client() as client:
+        whole = client.configs.create(name=lock.NAME, data=b"x", labels=labels).id
+        for identifier in (whole[part], f"{whole}x"):
+            with pytest.raises(OperationError, match=f"anna@laptop .* --take-over {whole}$"):
+                lock._take(client, "swarm-up", identifier)
+        taken = lock._take(client, "swarm-up", whole)
+    assert list(fake.swarm.configs) == [taken] and taken != whole
 
 
-@pytest.mark.parametrize("part", ["v", "vz1y8wq0cztp", Configs.id[:-1], Configs.id + "x", ""])
-def test_a_lock_is_taken_over_by_its_whole_id(part: str) -> None:
-    with pytest.raises(OperationError, match=f"--take-over {Configs.id}$"):
-        lock._take(Configs(), "swarm-up", part)
-    assert lock._take(Configs(), "swarm-up", Configs.id) == "ours"
+def test_a_lock_is_held_for_as_long_as_the_change_and_then_removed(fake: FakeEngine) -> None:
+    fake.swarm.node("node1", "manager")
+    with fake.engine.client() as client:
+        job.start(fake.engine, job.Job("look", "id-node1", "busybox", "true"))
+        with pytest.raises(KeyError), lock.held(client, "swarm-up"):
+            (held,) = fake.swarm.configs.values()
+            assert held["Spec"]["Name"] == lock.NAME and held["Spec"]["Labels"]["purpose"] == "swarm-up"
+            assert not fake.swarm.services, "a run that was killed left it"
+            with pytest.raises(OperationError, match="has been running swarm-up"), lock.held(client, "swarm-down"):
+                pass
+            raise KeyError
+    assert not fake.swarm.configs
 
 
-@pytest.mark.parametrize(("seconds", "says"), [(5, "5 s"), (-3, "0 s"), (300, "5 min"), (8000, "2 h")])
+def test_the_lock_of_a_process_of_this_machine_that_is_gone_is_taken_over(fake: FakeEngine) -> None:
+    labels = {**lock.owner_labels("swarm-up", datetime.now(UTC)), "started": "1"}
+    with fake.engine.client() as client:
+        client.configs.create(name=lock.NAME, data=b"x", labels=labels)
+        with lock.held(client, "swarm-down"):
+            (held,) = fake.swarm.configs.values()
+            assert held["Spec"]["Labels"]["purpose"] == "swarm-down"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "says"),
+    [(5, "5 s"), (-3, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h"), (8000, "2 h")],
+)
 def test_the_age_of_a_lock(seconds: int, says: str) -> None:
     now = datetime(2026, 11, 23, tzinfo=UTC)
     assert lock.age((now - timedelta(seconds=seconds)).isoformat(), now) == says

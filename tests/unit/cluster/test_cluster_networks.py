@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from cluster_builders import TEMPLATE, cluster, service, task
+from fake_engine import FakeEngine
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -184,17 +185,7 @@ def test_a_service_that_names_one_out_of_its_reach_is_warned_of(value: str, nets
         assert "service backup" in found[0].text and "`networks: [default, data]`" in found[0].text
 
 
-class Networks:
-    """Answers as docker.APIClient does."""
-
-    @property
-    def api(self) -> "Networks":
-        return self
-
-    def networks(self, filters: dict[str, str]) -> list[dict[str, str]]:
-        assert filters == {"scope": "swarm"}
-        return [{"Id": "1", "Name": "ob_default", "Scope": "swarm"}]
-
-
-def test_names_of_networks_by_id() -> None:
-    assert names(Networks()) == {"1": "ob_default"}
+def test_names_of_networks_by_id(fake: FakeEngine) -> None:
+    with fake.engine.client() as client:
+        made = client.networks.create("ob_default", driver="overlay")
+        assert names(client) == {made.id: "ob_default"}
