@@ -62,7 +62,8 @@ class FakeSwarm:
     last ones for all that follow. Without one a task runs at once, and one that is not restarted completes.
 
     `logs` are a task's lines, by the beginning of its service's name; `refusals` what the next request of that method
-    and path (its beginning) is refused with. `asked` are the requests that change something, in order. `stopping` is
+    and path (its beginning) is refused with. `asked` are the requests that change something, in order, `created` the
+    specs of all services that were ever created. `stopping` is
     for how many seconds the tasks of a removed service are still there.
     """
 
@@ -77,6 +78,7 @@ class FakeSwarm:
     logs: dict[str, list[str]] = field(default_factory=dict)
     refusals: list[tuple[str, str, RefusedError]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    created: list[dict[str, Any]] = field(default_factory=list)
     stopping: float = 0.0
     task_labels: dict[str, dict[str, str]] = field(default_factory=dict)
     # So that the first versions sort otherwise as numbers than as texts.
@@ -181,6 +183,7 @@ class FakeSwarm:
         made = self.stamp({"ID": self.identifier(), "Spec": {"Labels": {}, **_completed(kind, spec)}})
         listed[made["ID"]] = made
         if kind == "services":
+            self.created.append(deepcopy(made["Spec"]))
             self._expose(made)
             self.reconcile(made)
         return str(made["ID"])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from fake_engine import FakeEngine
-from fake_swarm import Row, name_of, stack_service
+from fake_swarm import RefusedError, Row, name_of, stack_service
 
 from openbalena.errors import OperationError, UsageError
 from openbalena.storage import move, record
@@ -79,6 +79,34 @@ def test_the_service_is_stopped_before_anything_is_copied(deployed: FakeEngine) 
     database = deployed.swarm.named("services", "ob_db")["ID"]
     asked = [each for each in deployed.swarm.asked if each.startswith("POST /services")]
     assert asked[:2] == [f"POST /services/{database}/update", "POST /services/create"]
+
+
+def test_the_source_is_only_read_and_the_jobs_meet_on_a_network_of_their_own(deployed: FakeEngine) -> None:
+    moved(deployed, "node2")
+    jobs = {spec["Labels"]["openbalena.job"]: spec["TaskTemplate"] for spec in deployed.swarm.created[1:]}
+    assert list(jobs) == ["receive", "send", "take", "old"]
+    nodes = {name: template["Placement"]["Constraints"] for name, template in jobs.items()}
+    source, target = ["node.id==id-node1"], ["node.id==id-node2"]
+    assert nodes == {"receive": target, "send": source, "take": target, "old": source}
+    mounts = {name: template["ContainerSpec"]["Mounts"] for name, template in jobs.items()}
+    assert {name: mount["Source"] for name, (mount,) in mounts.items()} == dict.fromkeys(jobs, "ob_db-data")
+    assert [name for name, (mount,) in mounts.items() if mount.get("ReadOnly")] == ["send"]
+    networks = {name: [each["Target"] for each in template.get("Networks", [])] for name, template in jobs.items()}
+    assert networks["receive"] == networks["send"] != [] and networks["take"] == networks["old"] == []
+
+
+@pytest.mark.parametrize(("options", "encrypted"), [({"encrypted": ""}, True), ({}, False)])
+def test_the_jobs_network_is_encrypted_where_the_stacks_are(
+    deployed: FakeEngine, options: dict[str, str], encrypted: bool
+) -> None:
+    labels = {"com.docker.stack.namespace": "ob"}
+    deployed.swarm.create_network({"Name": "ob_default", "Driver": "overlay", "Labels": labels, "Options": options})
+    in_use = RefusedError(400, "network openbalena-move-ob is in use")
+    deployed.swarm.refusals = [("DELETE", "/networks", in_use)] * 100
+    moved(deployed, "node2")
+    network = deployed.swarm.named("networks", "openbalena-move-ob")
+    assert ("encrypted" in network["Options"]) is encrypted
+    assert network["Labels"] == {"openbalena.job": "move"}
 
 
 @pytest.mark.parametrize("to", ["node2", "node3"])
