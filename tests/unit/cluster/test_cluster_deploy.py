@@ -18,9 +18,11 @@ def updated(fake: FakeEngine, client: Any, kind: str) -> dict[str, Any]:
     for name in (FIRST, SECOND):
         collection.create(name=name, data=b"x")
     first, second = (fake.swarm.named(kind, name) for name in (FIRST, SECOND))
-    made = fake.swarm.create("services", stack_service("api", **{kind: [first]}))
+    made = fake.swarm.create("services", stack_service("api", **dict[str, Any]({kind: [first]})))
     service = fake.swarm.services[made]
-    fake.swarm.update("services", made, service["Version"]["Index"], stack_service("api", **{kind: [second]}))
+    fake.swarm.update(
+        "services", made, service["Version"]["Index"], stack_service("api", **dict[str, Any]({kind: [second]}))
+    )
     return service
 
 
