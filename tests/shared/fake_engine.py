@@ -195,6 +195,13 @@ class _Answer(BaseHTTPRequestHandler):
         tokens = {"Worker": "SWMTKN-1-worker", "Manager": "SWMTKN-1-manager"}
         self._json({**self.server.swarm.cluster(), "JoinTokens": tokens})
 
+    def init_swarm(self) -> None:
+        """The engine becomes its first node."""
+        if self.server.swarm.nodes:
+            raise RefusedError(503, 'This node is already part of a swarm. Use "docker swarm leave" to leave it.')
+        self.server.swarm.asked_for = self.body
+        self._json(self.server.swarm.node(self.server.hostname, "manager")["ID"])
+
     def swarm_objects(self, kind: str) -> None:
         """A list of one kind, filtered."""
         self._json(listed(self.server.swarm, kind, json.loads(self.query.get("filters", ["{}"])[0])))
@@ -343,6 +350,7 @@ _GET = [
 _POST = [
     ("/(secrets|configs|services)/create", "create"),
     ("/networks/create", "create_network"),
+    ("/swarm/init", "init_swarm"),
     ("/(nodes|services|secrets|configs)/([^/]+)/update", "update"),
     ("/images/create", "create_image"),
     ("/containers/create", "create_container"),

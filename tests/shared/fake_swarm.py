@@ -80,6 +80,7 @@ class FakeSwarm:
     asked: list[str] = field(default_factory=list)
     created: list[dict[str, Any]] = field(default_factory=list)
     stopping: float = 0.0
+    asked_for: dict[str, Any] = field(default_factory=dict)
     task_labels: dict[str, dict[str, str]] = field(default_factory=dict)
     # So that the first versions sort otherwise as numbers than as texts.
     _index: int = 8
@@ -137,7 +138,9 @@ class FakeSwarm:
 
     def cluster(self) -> dict[str, Any]:
         """What a manager says of the swarm as a whole."""
-        return {"ID": "the-swarm", "DefaultAddrPool": ["10.0.0.0/8"], "SubnetSize": 24, "DataPathPort": 4789}
+        pools = self.asked_for.get("DefaultAddrPool") or ["10.0.0.0/8"]
+        port = self.asked_for.get("DataPathPort") or 4789
+        return {"ID": "the-swarm", "DefaultAddrPool": pools, "SubnetSize": 24, "DataPathPort": port}
 
     def create_network(self, asked: dict[str, Any]) -> str:
         """Add a network; raises RefusedError where its name is taken."""
