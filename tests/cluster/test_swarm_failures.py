@@ -293,8 +293,9 @@ def test_a_lock_is_released_on_an_error(lab: Endpoint) -> None:
 def test_the_lock_of_a_killed_process_is_taken_over(lab: Endpoint, tmp_path: Path) -> None:
     script = """
 import sys, time
-from openbalena.cluster import engine, lock
-with engine.default_engine(True).client() as client, lock.held(client, "swarm-up"):
+from openbalena.cluster import lock
+from openbalena.operations.engines import default_engine
+with default_engine(True).client() as client, lock.held(client, "swarm-up"):
     print("held", flush=True)
     time.sleep(600)
 """
