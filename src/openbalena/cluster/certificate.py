@@ -33,8 +33,8 @@ def publish(client: Any, stack: str, chain: bytes) -> bool:
     service = one_service.find(state.read(client, stack), SERVICE)
     if service is None:
         raise OperationError(
-            f"the stack {stack} is not running here: run ./open-balena.sh swarm-up. On one machine (up) nothing has to "
-            "be distributed: cert-manager renews HAProxy's certificate when it starts"
+            f"the stack {stack} is not running here: run ./open-balena.sh swarm-up. On one machine (up) there is "
+            "nothing to distribute: cert-manager renews HAProxy's certificate when it starts"
         )
     return _replaced(client, service, SECRET, chain)
 

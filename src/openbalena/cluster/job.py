@@ -159,7 +159,7 @@ def remove(engine: Engine, job: Job) -> None:
 
 
 def remove_network(engine: Engine, name: str) -> None:
-    """Remove a network that only jobs use. It is in use until their tasks are gone, so this is retried for 30 s.
+    """Remove a network that only jobs use. It is in use until their tasks have ended, so this is retried for 30 s.
 
     A network that is still in use after that is left.
     """

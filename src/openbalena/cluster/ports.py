@@ -48,14 +48,14 @@ class Question:
 
 def questions(services: Iterable[Service], cluster: Cluster) -> list[Question]:
     """The checks before `services` are deployed, one for each node; `ports` name the services."""
-    asked: dict[str, Question] = {}
+    checks: dict[str, Question] = {}
     for service in services:
         for port in service.ports:
             for node in _unsure(service, port, cluster) if port.published else ():
-                before = asked.get(node.id, Question(node, service.image, {}))
+                before = checks.get(node.id, Question(node, service.image, {}))
                 ports = {**before.ports, (port.protocol, port.published): service.short_name}
-                asked[node.id] = Question(node, before.image, ports)
-    return [asked[node_id] for node_id in sorted(asked)]
+                checks[node.id] = Question(node, before.image, ports)
+    return [checks[node_id] for node_id in sorted(checks)]
 
 
 def _unsure(service: Service, port: Port, cluster: Cluster) -> Iterator[Node]:

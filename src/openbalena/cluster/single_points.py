@@ -12,16 +12,16 @@ from openbalena.cluster.state import Cluster, Service
 _LOSS = {
     "db": (
         "the api fails every request that needs the database; devices keep running their applications",
-        "Swarm restarts it on its node; if the node is lost for good, restore a backup on another",
+        "Swarm restarts it on its node; if the node is permanently lost, restore a backup on another",
     ),
     "s3": (
         "image pulls and pushes through the registry fail",
-        "Swarm restarts it on its node; if the node is lost for good, restore a backup on another",
+        "Swarm restarts it on its node; if the node is permanently lost, restore a backup on another",
     ),
     "redis": (
         "sessions, rate limits and the registry's cache are lost, and the api waits",
-        "Swarm restarts it on its node; if the node is lost for good, an empty volume is enough: move its node label, "
-        "then run storage forget redis-data",
+        "Swarm restarts it on its node; if the node is permanently lost, an empty volume is enough: move its node "
+        "label, then run storage forget redis-data",
     ),
     "balena-ca": (
         "no new certificates, revocation lists or OCSP responses; issued certificates remain valid",

@@ -21,7 +21,7 @@ def planned_builds(deployment: Deployment, *, lab: bool) -> list[Build]:
     files, values = project.compose_files(lab=lab), settings.interpolation()
     compiled, profiles = deployment.compiled, settings.profiles
     if lab and _WITH_CLIENT not in profiles:
-        # An external database is checked with the client in db's image (storage.external), which the lab has to build.
+        # An external database is checked with the client in db's image (storage.external), which the lab must build.
         profiles = [*profiles, _WITH_CLIENT]
         compiled = stack.compile(compose.load(files, environment=values, profiles=profiles))
     written = compose.load(files, environment=values, profiles=profiles, interpolate=False)

@@ -8,5 +8,5 @@ _OPTIONS = "nfsvers=4.1,rw,hard,timeo=600,retrans=2"
 
 
 def mount_options(host: str, port: str) -> str:
-    """The mount options for the export of `host` (nfs(5)), as Docker's `local` driver takes them."""
+    """The mount options for the export of `host` (nfs(5)), as Docker's `local` driver expects them."""
     return f"addr={host},port={port},{_OPTIONS}"

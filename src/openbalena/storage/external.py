@@ -54,12 +54,14 @@ def check(
 
 def postgres_script(settings: Mapping[str, str]) -> str:
     """A script that queries the server's version, limits and the right to create tables; the password is in a file."""
-    where = {option: settings[f"EXTERNAL_POSTGRES_{option.upper()}"] for option in ("host", "port", "database", "user")}
+    server = {
+        option: settings[f"EXTERNAL_POSTGRES_{option.upper()}"] for option in ("host", "port", "database", "user")
+    }
     return (
         f"command -v psql >/dev/null || {{ echo cannot: no psql; exit 0; }}\n"
         f"export PGPASSFILE=/run/secrets/{_secret('postgres')} PGCONNECT_TIMEOUT=10\n"
-        f"psql -XAtq --no-password -h {shlex.quote(where['host'])} -p {where['port']} -U {shlex.quote(where['user'])} "
-        f"-d {shlex.quote(where['database'])} -c {shlex.quote(_QUERY)} 2>&1"
+        f"psql -XAtq --no-password -h {shlex.quote(options['host'])} -p {options['port']} "
+        f"-U {shlex.quote(options['user'])} -d {shlex.quote(options['database'])} -c {shlex.quote(_QUERY)} 2>&1"
     )
 
 
@@ -138,7 +140,7 @@ _ANSWERS = {
     "301": "is in another region: set EXTERNAL_S3_REGION",
     "307": "is in another region: set EXTERNAL_S3_REGION",
     "400": "is not accessible with this region or key: check EXTERNAL_S3_REGION and EXTERNAL_S3_ACCESS_KEY",
-    "403": "access denied: EXTERNAL_S3_ACCESS_KEY or EXTERNAL_S3_SECRET_KEY is wrong, or the key has no permission",
+    "403": "cannot be accessed: EXTERNAL_S3_ACCESS_KEY or EXTERNAL_S3_SECRET_KEY is wrong, or the key has no permission",
     "404": "does not exist: create it",
 }
 

@@ -94,10 +94,10 @@ def shadowed(services: Iterable[Service], record: Record, on_nfs: Collection[str
 
 def _misplaced_message(volume: str, place: Place, cluster: Cluster, holders: list[str]) -> str:
     label = DATA_LABEL + volume
-    where = f"is on {', '.join(holders)}" if holders else "is on no node"
+    location = f"is on {', '.join(holders)}" if holders else "is on no node"
     if cluster.node(place.node) is None:
-        return f"label {label} {where}, but {gone(volume, place)}"
-    text = f"volume {volume} has its data on {place.hostname}, but label {label} {where}: it would start empty: "
+        return f"label {label} {location}, but {gone(volume, place)}"
+    text = f"volume {volume} has its data on {place.hostname}, but label {label} {location}: it would start empty: "
     steps = [f"`docker node update --label-rm {label} {name}`" for name in holders if name != place.hostname]
     steps.append(f"`docker node update --label-add {label}=true {place.hostname}`")
     return f"{text}run {' and '.join(steps)}; to move the data, then run ./open-balena.sh storage move {volume} NODE"

@@ -95,7 +95,7 @@ def run(engine: Engine, client: Any, stack: str, request: Request, report: Repor
         try:
             _copy(engine, client, parts, request.timeout, report)
         except BaseException:
-            report(f"starting the services that use {parts.volume} again where they were")
+            report(f"restarting {parts.services} on {parts.source.hostname}")
             _scale(engine, move.replicas)
             record.write(client, stack, known.without_move(parts.volume))
             raise

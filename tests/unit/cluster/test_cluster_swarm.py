@@ -62,8 +62,8 @@ def test_other_machines_join_by_a_token_and_this_ones_address(fake: FakeEngine) 
     swarm.init(fake.engine, Options())
     with fake.engine.client() as client:
         assert swarm.join_commands(client) == {
-            "manager": "docker swarm join --token SWMTKN-manager 10.9.0.1:2377",
-            "worker": "docker swarm join --token SWMTKN-worker 10.9.0.1:2377",
+            "manager": "docker swarm join --token SWMTKN-1-manager 10.9.0.1:2377",
+            "worker": "docker swarm join --token SWMTKN-1-worker 10.9.0.1:2377",
         }
         fake.says = {"RemoteManagers": None, "NodeAddr": "10.9.0.7"}
         assert swarm.join_commands(client)["worker"].endswith(" 10.9.0.7:2377")
