@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from openbalena.cli.context import Context
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.operations.workspace import Workspace
 
 if TYPE_CHECKING:
     from openbalena.operations.import_certificate import ImportCertificateResult
@@ -31,7 +30,7 @@ def import_given_certificate(args: argparse.Namespace, context: Context) -> None
     from openbalena.operations.import_certificate import ImportCertificateOptions, import_certificate
 
     options = ImportCertificateOptions(args.certificate, args.key, args.ca, args.remove)
-    result = import_certificate(options, Workspace(context.project, context.lab), ConsoleReporter(context))
+    result = import_certificate(options, context.workspace, ConsoleReporter(context))
     context.console.say(f"{result.chain}: {_outcome(result)}")
 
 

@@ -9,12 +9,12 @@ Secrets have no option, since options are visible in the process list: set them 
 import argparse
 
 from openbalena.cli.context import Context
+from openbalena.cli.machine import show_configured
 from openbalena.cli.questions import ask, at_terminal
 from openbalena.cli.reporter import ConsoleReporter
 from openbalena.errors import UsageError
 from openbalena.invocation import invocation
 from openbalena.operations import configure as configuration
-from openbalena.operations.workspace import Workspace
 from openbalena.settings.variables import variables
 
 
@@ -42,26 +42,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise UsageError("config: --take-over is valid only with --from-cluster")
     answers = {name: value for name, value in vars(args).items() if name in variables() and value is not None}
     options = configuration.ConfigureOptions(answers, None if args.yes or not at_terminal() else ask)
-    workspace = Workspace(context.project, context.lab)
+    workspace = context.workspace
     result = configuration.configure(options, workspace, ConsoleReporter(context, yes=args.yes))
     if result is None:
         context.console.say("Nothing was changed.")
         return 1
-    show(result, context)
+    show_configured(result, context)
     ours = invocation(context.project, lab=context.lab)
     context.console.say(f"Next: {ours} swarm-init (a cluster), or {ours} up (this machine)")
     return 0
-
-
-def show(result: configuration.ConfigureResult, context: Context) -> None:
-    """Print what was written."""
-    say, volumes = context.console.say, result.compose_project
-    if result.adopted_certificates:
-        say(f"Adopted the certificates of the volumes {volumes}_*")
-    if result.adopted_tokens:
-        say(f"Adopted tokens of the volume {volumes}_resin-data: {', '.join(result.adopted_tokens)}")
-    say(f"{result.env_file}: {'written' if result.written else 'unchanged'}")
-    if result.generated_tokens:
-        say(f"Generated tokens: {', '.join(result.generated_tokens)}")
-    say(f"Certificates: {result.pki_directory}")
-    say(f"Profiles: {', '.join(result.profiles) or 'none'}")

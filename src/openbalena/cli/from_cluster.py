@@ -4,14 +4,13 @@ import argparse
 
 from openbalena.cli.context import Context
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.operations.workspace import Workspace
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Existing files are kept under another name, after a question; exit code 1 if the answer is no."""
     from openbalena.operations.fetch_settings import FetchSettingsOptions, fetch_settings
 
-    workspace = Workspace(context.project, context.lab)
+    workspace = context.workspace
     result = fetch_settings(FetchSettingsOptions(args.take_over), workspace, ConsoleReporter(context, args.yes))
     if not result.files:
         context.console.say("Nothing was changed.")

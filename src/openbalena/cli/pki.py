@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from openbalena.cli.certificate_options import add_certificate_options, import_given_certificate
 from openbalena.cli.context import Context
+from openbalena.cli.machine import show_healthy
 from openbalena.cli.numbers import seconds
 from openbalena.cli.reporter import ConsoleReporter
 from openbalena.errors import OperationError
 from openbalena.invocation import invocation
-from openbalena.operations.workspace import Workspace
 
 if TYPE_CHECKING:
     from openbalena.operations.renew import MachineRenewal, RenewResult
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # cert-manager, entry.sh (balena-io/cert-manager): a start renews a certificate that is valid for less than 7 days.
 _ONE_MACHINE = (
-    "On one machine (up) HAProxy serves another certificate than chain.pem: balena-ca issues it, and cert-manager "
+    "On one machine (up) HAProxy serves a different certificate, not chain.pem: balena-ca issues it, and cert-manager "
     "renews it when it starts; verify shows how long it is valid."
 )
 # Seconds for haproxy-certs on all ingress nodes, one after the other.
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _show(args: argparse.Namespace, context: Context) -> None:
     from openbalena.operations.show_certificates import certificate_warnings, show_certificates
 
-    result = show_certificates(Workspace(context.project, context.lab), ConsoleReporter(context))
+    result = show_certificates(context.workspace, ConsoleReporter(context))
     now = datetime.now(UTC)
     if args.json:
         context.console.json(_records(result, now))
@@ -117,7 +117,7 @@ def _limits_text(result: ShowCertificatesResult) -> str:
 def _renew(args: argparse.Namespace, context: Context) -> None:
     from openbalena.operations.renew import RenewOptions, renew_certificates
 
-    workspace = Workspace(context.project, context.lab)
+    workspace = context.workspace
     result = renew_certificates(RenewOptions(args.due), workspace, ConsoleReporter(context))
     for file in result.files:
         context.console.say(f"{result.directory / file}: renewed")
@@ -130,7 +130,7 @@ def _renew(args: argparse.Namespace, context: Context) -> None:
 def _show_machine_renewal(renewal: MachineRenewal, context: Context) -> None:
     say, before = context.console.say, renewal.before
     if renewal.restarted:
-        say(f"{', '.join(renewal.restarted)}: healthy.")
+        show_healthy(renewal.restarted, context)
     if renewal.failure:
         raise renewal.failure
     if renewal.after:
@@ -162,7 +162,7 @@ def _sync(args: argparse.Namespace, context: Context) -> None:
     from openbalena.operations.pki_sync import SyncCertificateOptions, sync_certificate
 
     options = SyncCertificateOptions(args.timeout, args.take_over)
-    result = sync_certificate(options, Workspace(context.project, context.lab), ConsoleReporter(context))
+    result = sync_certificate(options, context.workspace, ConsoleReporter(context))
     if result.machine:
         context.console.say(f"{_machine_text(result.machine, context)} There is nothing to sync.")
     for line in result.endpoints.serving():

@@ -9,7 +9,6 @@ from openbalena.cli.context import Context
 from openbalena.cli.reporter import ConsoleReporter
 from openbalena.invocation import invocation
 from openbalena.operations.rotate_ca import ADVISED_DAYS, RotateCaOptions, RotateCaOutcome, rotate_ca
-from openbalena.operations.workspace import Workspace
 
 if TYPE_CHECKING:
     from openbalena.operations.rotate_ca import RotateCaResult
@@ -22,14 +21,14 @@ _TODO = {
     2: "Now replace certificates that you had issued by the old CA yourself. Wait until nothing trusts only the old "
     f"root: {ADVISED_DAYS} days if you cannot tell. Then run secrets rotate CA again.",
     3: "If devices turn out to be missing, secrets rotate CA --back and swarm-up restore trust in the old CA. If none "
-    "is missing, run secrets rotate CA once more: it deletes the old CA's key.",
+    "is missing, run secrets rotate CA again: it deletes the old CA's key.",
 }
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 if the previous phase has not reached the cluster, or the user does not agree."""
     options = RotateCaOptions(args.back, args.yes, args.after_days, args.take_over)
-    result = rotate_ca(options, Workspace(context.project, context.lab), ConsoleReporter(context, args.yes))
+    result = rotate_ca(options, context.workspace, ConsoleReporter(context, args.yes))
     if result.outcome is RotateCaOutcome.DECLINED:
         context.console.say("Nothing was changed.")
         return 1

@@ -9,7 +9,7 @@ rotate CA    begin the next phase of replacing the private CA in a running clust
              1  a new CA is made, and trusted in addition to the old one, which still issues
              2  the new one issues; both are trusted
              3  the old one is no longer trusted; clients that trust only the old one are locked out (--back: phase 2)
-             run it once more after phase 3 to delete the old one's key
+             run it again after phase 3 to delete the old one's key
 """
 
 import argparse
@@ -21,7 +21,6 @@ from openbalena.cli.reporter import ConsoleReporter
 from openbalena.errors import UsageError
 from openbalena.invocation import invocation
 from openbalena.operations.rotate_ca import ADVISED_DAYS
-from openbalena.operations.workspace import Workspace
 from openbalena.settings.variables import variables
 
 
@@ -62,7 +61,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _show(args: argparse.Namespace, context: Context) -> int:
     from openbalena.operations.rotate_tokens import list_tokens
 
-    tokens = list_tokens(Workspace(context.project, context.lab))
+    tokens = list_tokens(context.workspace)
     if args.json:
         context.console.json(tokens)
     else:
@@ -74,7 +73,7 @@ def _show(args: argparse.Namespace, context: Context) -> int:
 def _rotate(args: argparse.Namespace, context: Context) -> int:
     from openbalena.operations.rotate_tokens import RotateTokenOptions, rotate_token
 
-    workspace, reporter = Workspace(context.project, context.lab), ConsoleReporter(context, args.yes)
+    workspace, reporter = context.workspace, ConsoleReporter(context, args.yes)
     result = rotate_token(RotateTokenOptions(args.name, args.take_over), workspace, reporter)
     if not result.command:
         context.console.say("Nothing was changed.")

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from openbalena.cli.context import Context
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.operations.workspace import Workspace
 
 if TYPE_CHECKING:
     from openbalena.verify import Result
@@ -47,7 +46,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             context.console.say(result.line(width))
 
     options = VerifyOptions(tuple(args.address or ()), args.openvpn)
-    result = verify_deployment(options, Workspace(context.project, context.lab), ConsoleReporter(context), show)
+    result = verify_deployment(options, context.workspace, ConsoleReporter(context), show)
     if args.json:
         context.console.json([check.record() for check in result.checks])
     return 0 if result.passed else 1

@@ -53,7 +53,7 @@ def cluster_endpoints(client: Any, settings: Settings, chain: bytes) -> Endpoint
     nodes = state.read(client, settings["STACK_NAME"]).nodes
     names = {node.address: node.hostname for node in labels.holders(nodes, placement.INGRESS_LABEL) if node.usable}
     if not names:
-        raise UsageError("no node has the label openbalena.ingress=true: run ./open-balena.sh swarm-init")
+        raise UsageError(f"no node has the label {placement.INGRESS_LABEL}=true: run ./open-balena.sh swarm-init")
     failures = certificate.not_serving(names, f"api.{settings['DNS_TLD']}", chain, _RELOAD_TIMEOUT)
     return Endpoints(names, failures, settings["INGRESS_MODE"] == "mesh")
 

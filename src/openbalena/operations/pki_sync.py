@@ -37,7 +37,7 @@ class SyncCertificateOptions:
 
 @dataclass(frozen=True)
 class SyncCertificateResult:
-    """Who serves the certificate. `changed` is whether the cluster had another one before.
+    """Who serves the certificate. `changed` is whether the cluster had a different one before.
 
     `machine` is what HAProxy on this machine serves: then there was nothing to bring anywhere. `failure` is why the
     certificate is not in use everywhere, "" if it is.
@@ -141,12 +141,12 @@ class _ClusterSync:
         trusted = certificate.trusted(state.read(self.client, self.stack))
         if trusted is None:
             return
-        # Without a CA of its own the stack trusts public ones.
+        # Without a private CA the stack trusts public ones.
         if check.under(self.chain, b64decode(trusted)) if trusted else not pki.serves_own(self.directory):
             return
         raise OperationError(
-            f"{self.directory / 'chain.pem'}: the services trust another CA than the one that issued this certificate: "
-            "run ./open-balena.sh swarm-up, which deploys both. Nothing was changed in the cluster"
+            f"{self.directory / 'chain.pem'}: the services do not trust the CA that issued this certificate: run "
+            "./open-balena.sh swarm-up, which deploys both. Nothing was changed in the cluster"
         )
 
     def _announce_to_ocsp_responder(self) -> None:
@@ -187,6 +187,6 @@ class _ClusterSync:
 
 
 def serving_failure(endpoints: Endpoints) -> str:
-    """Why the ingress nodes do not all serve the certificate, "" if none serves another one."""
+    """Why the ingress nodes do not all serve the certificate, "" if none serves a different one."""
     others = ", ".join(endpoints.names[address] for address in endpoints.other)
     return f"{others}: {certificate.OTHER}: see ./open-balena.sh swarm-logs haproxy" if others else ""

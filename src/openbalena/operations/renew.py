@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from openbalena import settings
 from openbalena.errors import OpenBalenaError, OperationError
-from openbalena.operations.machine_services import RestartOptions, restart_services
+from openbalena.operations.machine_services import HealthyResult, RestartOptions, restart_services
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.served_certificate import served_certificate
 from openbalena.operations.settings_lock import exclusive_lock
@@ -34,13 +34,13 @@ class RenewOptions:
 class MachineRenewal:
     """What HAProxy on this machine served `before`, and serves now if that was renewed.
 
-    `restarted` are the services that were restarted and are healthy again. `failure` is why it was not renewed although
-    it is due; the files of the PKI were renewed before.
+    `restarted` are the services that were restarted, if it was due. `failure` is why it was not renewed then; the files
+    of the PKI were renewed before.
     """
 
     before: Served
     after: Served | None = None
-    restarted: tuple[str, ...] = ()
+    restarted: HealthyResult | None = None
     failure: OpenBalenaError | None = None
 
 
@@ -79,9 +79,9 @@ def _renew_on_machine(served: Served, workspace: Workspace, values: Settings, re
         return MachineRenewal(served)
     days = served.held.days(datetime.now(UTC))
     reporter.progress(f"it expires in {days} days: restarting cert-manager, which renews it")
-    restarted: tuple[str, ...] = ()
+    restarted = None
     try:
-        restarted = restart_services(RestartOptions((MAKER,)), workspace, reporter).services
+        restarted = restart_services(RestartOptions((MAKER,)), workspace, reporter)
         after = served_certificate(workspace, values, reporter)
         if after is None or after.chain == served.chain:
             raise OperationError(

@@ -171,7 +171,7 @@ def _require_deployed(client: Any, workspace: Workspace, values: Settings) -> Cl
 
 
 def _require_served(client: Any, values: Settings, reporter: Reporter) -> None:
-    """Raise OperationError if an ingress node serves another certificate than the new CA's."""
+    """Raise OperationError if an ingress node does not serve the new CA's certificate."""
     from openbalena.operations.endpoints import cluster_endpoints, warn_of_unreachable
     from openbalena.operations.pki_sync import serving_failure
 

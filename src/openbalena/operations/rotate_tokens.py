@@ -8,7 +8,7 @@ from typing import Any
 from openbalena import settings
 from openbalena.cluster.engine import Engine
 from openbalena.errors import OperationError, UsageError
-from openbalena.operations import deployment
+from openbalena.operations import deployment, settings_sync
 from openbalena.operations.engines import default_engine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.settings_lock import exclusive_lock
@@ -105,7 +105,6 @@ def _open_in_cluster(
 ) -> str:
     """The command to run next; empty if this engine is not a manager of a swarm that runs the stack."""
     from openbalena.cluster import lock, one_service, state
-    from openbalena.operations import settings_sync
     from openbalena.storage.database import SERVICE, Database
 
     stack = settings["STACK_NAME"]

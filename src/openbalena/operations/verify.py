@@ -84,12 +84,12 @@ def public_addresses(workspace: Workspace, host: str) -> tuple[str, ...]:
 def _lab_addresses(stack: str) -> tuple[str, ...]:
     """The ingress nodes, or without a stack the one node that docker compose acts on."""
     from openbalena import lab
-    from openbalena.cluster import labels, state
+    from openbalena.cluster import labels, placement, state
 
     with default_engine(lab=True).client() as client:
         cluster = state.read(client, stack)
     if cluster.services:
-        return tuple(node.address for node in labels.holders(cluster.nodes, "openbalena.ingress"))
+        return tuple(node.address for node in labels.holders(cluster.nodes, placement.INGRESS_LABEL))
     endpoint = lab.endpoint()
     return tuple(node.address for node in endpoint.nodes if endpoint.host == f"unix://{node.socket}")
 
