@@ -22,7 +22,7 @@ class Deployment:
 
 
 def load(project: Project, *, lab: bool, extra: Mapping[str, str] | None = None) -> Deployment:
-    """Read and compile the deployment in `project`.
+    """Read and compile the deployment in `project`; nothing is written.
 
     `lab` adds the stand-in images' build contexts; `extra` are settings that win over `.env` and environment (content
     tags of built images, the swarm's address pool). Raises UsageError for settings, definitions or a PKI that are wrong
@@ -33,8 +33,6 @@ def load(project: Project, *, lab: bool, extra: Mapping[str, str] | None = None)
     directory = Path(values["PKI_DIR"])
     public = {name: value for name, value in pki.public_values(directory).items() if not values.get(name)}
     pki.check(directory, values["DNS_TLD"])
-    # An earlier version wrote none, and a killed command may have left it older than the certificates.
-    issued.write(directory)
     if values.get("ROOT_CA"):
         pki.require_named(directory, values["ROOT_CA"], values.sources["ROOT_CA"])
     public["VPN_OPENVPN_CA_CRT"] = pki.vpn_authorities(directory, public.get("ROOT_CA") or values.get("ROOT_CA", ""))
@@ -45,7 +43,7 @@ def load(project: Project, *, lab: bool, extra: Mapping[str, str] | None = None)
     files = project.compose_files(lab=lab, mesh=values["INGRESS_MODE"] == "mesh")
     environment = {**values.interpolation(), **database.flat(values)}
     definitions = compose.load(files, environment=environment, profiles=values.profiles)
-    compiled = stack.compile(definitions)
+    compiled = _with_issued(stack.compile(definitions), directory)
     if values["SWARM_ENCRYPTED"] == "true":
         compiled = replace(compiled, document=stack.with_encryption(compiled.document))
     return Deployment(project, values, definitions, compiled)
@@ -57,6 +55,21 @@ def with_nfs(deployment: Deployment, volumes: Collection[str]) -> Deployment:
         return deployment
     document = nfs.apply(deployment.compiled.document, deployment.settings, volumes)
     return replace(deployment, compiled=replace(deployment.compiled, document=document))
+
+
+def _with_issued(compiled: stack.Compiled, directory: Path) -> stack.Compiled:
+    """The stack with the rows for balena-ca's database that follow from the certificates in `directory`.
+
+    The file has them, unless an earlier version made none or a command was killed before it wrote it.
+    """
+    if issued.is_current(directory):
+        return compiled
+    rows = issued.sql(directory).decode()
+    configs = {
+        key: replace(config, text=rows, source=None) if config.source == directory / issued.FILE else config
+        for key, config in compiled.config_files.items()
+    }
+    return replace(compiled, config_files=configs)
 
 
 def lab_encryption(values: settings.Settings, *, lab: bool) -> dict[str, str]:
