@@ -63,8 +63,8 @@ class FakeSwarm:
 
     `logs` are a task's lines, by the beginning of its service's name; `refusals` what the next request of that method
     and path (its beginning) is refused with. `asked` are the requests that change something, in order, `created` the
-    specs of all services that were ever created. `stopping` is
-    for how many seconds the tasks of a removed service are still there.
+    specs of all services that were ever created. `stopping` is for how many seconds the tasks of a removed service are
+    still there. `asked_for` is what the swarm was made with.
     """
 
     clock: Clock = field(default_factory=Clock)

@@ -54,7 +54,7 @@ def check(
 
 def postgres_script(settings: Mapping[str, str]) -> str:
     """A script that queries the server's version, limits and the right to create tables; the password is in a file."""
-    server = {
+    options = {
         option: settings[f"EXTERNAL_POSTGRES_{option.upper()}"] for option in ("host", "port", "database", "user")
     }
     return (
