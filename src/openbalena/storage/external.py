@@ -140,7 +140,7 @@ _ANSWERS = {
     "301": "is in another region: set EXTERNAL_S3_REGION",
     "307": "is in another region: set EXTERNAL_S3_REGION",
     "400": "is not accessible with this region or key: check EXTERNAL_S3_REGION and EXTERNAL_S3_ACCESS_KEY",
-    "403": "cannot be accessed: EXTERNAL_S3_ACCESS_KEY or EXTERNAL_S3_SECRET_KEY is wrong, or the key has no permission",
+    "403": "is denied: EXTERNAL_S3_ACCESS_KEY or EXTERNAL_S3_SECRET_KEY is wrong, or the key has no permission",
     "404": "does not exist: create it",
 }
 
