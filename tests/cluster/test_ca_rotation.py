@@ -45,7 +45,7 @@ def failed(to: Target, checks: Sequence[verify.Check] = verify.CHECKS) -> list[s
 def refused(project: Project, authority: str) -> bool:
     """Whether one who trusts `authority` alone takes neither HAProxy's nor the VPN's certificate."""
     (found,) = verify.run(SEEN_BY_CLIENTS[:1], outside(project, authority), lambda _: None)
-    with pytest.raises(CheckError, match="not of the deployment's CA"):
+    with pytest.raises(CheckError, match="not issued by the deployment's CA"):
         vpn.tunnel(replace(outside(project), vpn_authority=authority))
     return found.outcome == "FAIL"
 

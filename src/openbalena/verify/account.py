@@ -138,8 +138,8 @@ def _device_type(target: Target, token: str) -> int:
         if now - begin >= _SYNC:
             raise CheckError(
                 f"the api still has no device type after {_SYNC:.0f} s, so no fleet or device can be created",
-                f"it fetches them from {_CONTRACTS} every five minutes: allow its nodes to reach api.github.com on port "
-                "443; if they cannot, its log has `Failed to fetch contracts`",
+                f"it fetches them from {_CONTRACTS} every five minutes: allow its nodes to reach api.github.com on "
+                "port 443; if they cannot, its log has `Failed to fetch contracts`",
                 Suspect("api"),
             )
         if now >= next_report:

@@ -28,10 +28,10 @@ def test_all_pass(target: Target) -> None:
     assert {result.check.name: (result.outcome, result.detail) for result in results if result.outcome != "ok"} == {
         "dns": (
             "skip",
-            "DNS is not asked, as --address or --lab names the addresses: each request goes there under its host name",
+            "DNS is not used, as --address or --lab sets the addresses: each request goes there with its host name",
         ),
-        "port-10000": ("skip", "the service remote runs with the profile admin alone"),
-        "vpn": ("skip", "no openvpn program here: install it, or name one with --openvpn"),
+        "port-10000": ("skip", "the service remote runs only with the profile admin"),
+        "vpn": ("skip", "openvpn not found: install it, or set its path with --openvpn"),
     }
 
 
@@ -94,7 +94,7 @@ def test_device_types_that_do_not_come(
     deployment.syncs = 10_000
     found = failing(target)
     assert set(found) == {"device-types"}, "the others could only repeat it"
-    assert "let the nodes it runs on reach api.github.com at port 443" in found["device-types"].line()
+    assert "allow its nodes to reach api.github.com on port 443" in found["device-types"].line()
 
 
 def test_open_authority_and_statistics(target: Target, deployment: local.Deployment) -> None:
@@ -109,8 +109,8 @@ def test_open_authority_and_statistics(target: Target, deployment: local.Deploym
 
 def test_revocation_list_that_standard_clients_cannot_use(target: Target, deployment: local.Deployment) -> None:
     for content, words in (
-        (b'{"success":true,"result":"MAA="}', "is no list in DER"),
-        (local.revocation_list(timedelta(days=-1)), "ended on 2"),
+        (b'{"success":true,"result":"MAA="}', "is not a revocation list in DER"),
+        (local.revocation_list(timedelta(days=-1)), "expired on 2"),
     ):
         deployment.revocation_list = content
         found = failing(target)
@@ -127,7 +127,7 @@ def test_authority_and_statistics_that_take_a_password_in_clear(target: Target, 
 
 def test_believed_header(target: Target, deployment: local.Deployment) -> None:
     deployment.trusts_everybody = True
-    with pytest.raises(verify.CheckError, match="came from outside"):
+    with pytest.raises(verify.CheckError, match="X-Forwarded-For header from outside"):
         front.client_address(target)
 
 
@@ -139,7 +139,7 @@ def test_address_that_the_mesh_hides(target: Target, deployment: local.Deploymen
     with pytest.raises(verify.SkipCheckError, match="INGRESS_MODE=mesh hides it: the api sees 10.0.0.3"):
         front.client_address(behind)
     deployment.trusts_everybody = True
-    with pytest.raises(verify.CheckError, match="came from outside"):
+    with pytest.raises(verify.CheckError, match="X-Forwarded-For header from outside"):
         front.client_address(behind)
 
 

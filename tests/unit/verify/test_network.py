@@ -41,7 +41,7 @@ def found(records: dict[str, list[str]]) -> Target:
 
 
 def test_every_name_leads_to_the_deployment(found: Target) -> None:
-    assert outcome(found, "address").detail == "127.0.0.77: what DNS says of api.open.test"
+    assert outcome(found, "address").detail == "127.0.0.77: the DNS records of api.open.test"
     result = outcome(found, "dns")
     assert (result.outcome, result.detail) == ("ok", f"{', '.join(network.host_names([]))} below open.test")
 
@@ -51,7 +51,7 @@ def test_wrong_records_are_all_named(found: Target, records: dict[str, list[str]
     records["ca.open.test"] = ["127.0.0.77", "192.0.2.9"]
     result = outcome(found, "dns")
     assert result.outcome == "FAIL"
-    assert result.detail == "below open.test ca: at 192.0.2.9; s3, tunnel: Name or service not known"
+    assert result.detail == "below open.test ca: resolves to 192.0.2.9; s3, tunnel: Name or service not known"
 
 
 def test_a_name_of_a_profile_that_runs_not_is_not_asked(found: Target, records: dict[str, list[str]]) -> None:
@@ -86,7 +86,7 @@ def test_a_vpn_that_says_nothing(target: Target, deployment: local.Deployment) -
 
 @pytest.mark.parametrize(
     ("answer", "detail"),
-    [("HTTP/1.0 200 OK", "opens a way without a session"), ("", "nothing answers behind tunnel.open.test")],
+    [("HTTP/1.0 200 OK", "connects to a device without a session"), ("", "nothing answers behind tunnel.open.test")],
 )
 def test_a_tunnel_that_is_open_or_gone(answer: str, detail: str, target: Target, deployment: local.Deployment) -> None:
     deployment.tunnel_answer = answer

@@ -25,7 +25,7 @@ def test_public_authority(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["not base64!", "abc", base64.b64encode(b"\xff").decode()])
 def test_root_ca_that_is_none(value: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="ROOT_CA: expected base64 of PEM"):
+    with pytest.raises(UsageError, match="ROOT_CA: expected base64-encoded PEM"):
         authority({"ROOT_CA": value}, tmp_path)
 
 
