@@ -63,11 +63,11 @@ def compile(project: Project) -> Compiled:  # noqa: A001 - the contract's word
 
 def analyse(project: Project) -> Compiled:
     """As `compile`, but errors are in the diagnostics, and the keys that they are about are not in the document."""
-    swarm, words = overlay(project)
+    swarm, extensions = overlay(project)
     model = swarm.model
     compilation = _Compilation(swarm, model)
     for name, service in model["services"].items():
-        compilation.service(name, service, words.get(name, Words(service.position)))
+        compilation.service(name, service, extensions.get(name, Words(service.position)))
     return compilation.finish()
 
 
@@ -86,12 +86,12 @@ class _Compilation:
         self.stateful: dict[str, str] = {}
         self.diagnostics: list[Diagnostic] = []
 
-    def service(self, name: str, source: Map, words: Words) -> None:
+    def service(self, name: str, source: Map, extensions: Words) -> None:
         """Apply the rules to one service."""
-        source, notes = leave_out(source, words.without)
+        source, notes = leave_out(source, extensions.without)
         self.diagnostics += notes
-        if words.secret_env is not None:
-            source, content = secret_env(source, name, words, self.project.name, self.project.interpolated)
+        if extensions.secret_env is not None:
+            source, content = secret_env(source, name, extensions, self.project.name, self.project.interpolated)
             self._require_new(content)
             self.files["secrets"][content.key] = content
         position: Position = self.model["services"].at(name)
@@ -100,7 +100,7 @@ class _Compilation:
         for key, rule in RULES.items():
             if key in source and source[key] is not None:
                 rule.apply(service, source[key])
-        for volume_name, place in words.stateful.located():
+        for volume_name, place in extensions.stateful.located():
             self._pin(service, str(volume_name), place)
         check_service(service)
         if not self.project.interpolated:

@@ -113,12 +113,12 @@ def entry(content: ContentFile, written: Map) -> Map:
     return described
 
 
-def secret_env(service: Map, name: str, words: Words, project: str, interpolated: bool) -> tuple[Map, ContentFile]:
+def secret_env(service: Map, name: str, extensions: Words, project: str, interpolated: bool) -> tuple[Map, ContentFile]:
     """The service without the variables that `secret_env` names, and a file with them as KEY=value lines.
 
     Raises UsageError for a variable that the service does not have, or whose value has a line break.
     """
-    written = words.secret_env or Map()
+    written = extensions.secret_env or Map()
     target, keys = written.get("target"), written.get("keys")
     if not isinstance(target, str) or not isinstance(keys, Seq) or set(written) - {"target", "keys"}:
         raise UsageError("x-swarm.secret_env: expected target: and keys:", where=written.position)

@@ -37,10 +37,10 @@ def services(
     return dict(sorted(changes.items()))
 
 
-def _changed(wanted: Values, has: Values) -> list[str]:
+def _changed(desired: Values, actual: Values) -> list[str]:
     lines: list[str] = []
-    for title, new in wanted.items():
-        old = has[title]
+    for title, new in desired.items():
+        old = actual[title]
         if isinstance(new, dict):
             lines += _mapping(title, old, new)
         elif isinstance(new, list) and title in _LISTS:
@@ -203,14 +203,14 @@ def _options(mount: Mapping[str, Any]) -> Values:
         return {}
     options = mount.get("VolumeOptions") or {}
     driver = options.get("DriverConfig") or {}
-    found = {
+    values = {
         "driver": driver.get("Name") if driver.get("Name") != "local" else None,
         **(driver.get("Options") or {}),
         **{f"label {name}": value for name, value in _own(options.get("Labels")).items()},
         "nocopy": options.get("NoCopy"),
         "subpath": options.get("Subpath"),
     }
-    return {f"{mount.get('Source', '')} {name}": str(value) for name, value in found.items() if value}
+    return {f"{mount.get('Source', '')} {name}": str(value) for name, value in values.items() if value}
 
 
 def _mount(kind: str, source: str, target: str, read_only: bool) -> str:

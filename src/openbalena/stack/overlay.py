@@ -33,16 +33,16 @@ def overlay(project: Project) -> tuple[Project, dict[str, Words]]:
         place = tree.at("x-swarm")
         del tree["x-swarm"]
         tree = merge_maps(tree, _mapping(fragment, place), "")
-    services, words = Map(position=tree.at("services")), {}
+    services, extensions = Map(position=tree.at("services")), {}
     for name, service in (tree.get("services") or Map()).items():
         place = tree["services"].at(name)
         if isinstance(service, Map) and "x-swarm" in service:
-            service, words[name] = _service(service)
+            service, extensions[name] = _service(service)
         services.put(name, service, place)
     changed = tree.copy()
     changed.put("services", services, tree.at("services"))
     name = fragment.get("name") if isinstance(fragment, Map) else None
-    return replace(project, tree=changed, name=str(name or project.name)), words
+    return replace(project, tree=changed, name=str(name or project.name)), extensions
 
 
 def _service(service: Map) -> tuple[Map, Words]:

@@ -58,14 +58,14 @@ def _known(file: Path) -> dict[str, Any]:
     return known
 
 
-def _changed(known: dict[str, Facts], found: dict[str, Facts]) -> dict[str, list[dict[str, str | None]]]:
+def _changed(known: dict[str, Facts], current: dict[str, Facts]) -> dict[str, list[dict[str, str | None]]]:
     services = {}
-    for name in sorted({*known, *found}):
-        state = "new" if name not in known else "gone" if name not in found else ""
+    for name in sorted({*known, *current}):
+        state = "new" if name not in known else "gone" if name not in current else ""
         changes = [{"fact": "service", "known": None, "now": state}] if state else []
         changes += [
             {"fact": fact, "known": before, "now": after}
-            for fact, (before, after) in differences(known.get(name, {}), found.get(name, {})).items()
+            for fact, (before, after) in differences(known.get(name, {}), current.get(name, {})).items()
             if state != "gone"
         ]
         if changes:

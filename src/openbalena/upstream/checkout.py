@@ -31,14 +31,14 @@ def services(project: Project) -> dict[str, Facts]:
 def read(directory: Path) -> dict[str, Facts]:
     """The facts of every service in openBalena's checkout. Raises UsageError if `directory` is not a checkout."""
     project = compose.load([directory / "docker-compose.yml"], environment={}, profiles=["*"])
-    found = services(project)
+    by_service = services(project)
     for name, service in _without_files(project).services.items():
-        found[name] |= _build(service.get("build"))
+        by_service[name] |= _build(service.get("build"))
     # HAProxy gets its aliases at run time.
-    for alias in found.get("haproxy-sidecar", {}).get("environment.ALIASES", "").split(","):
-        if alias and "haproxy" in found:
-            found["haproxy"][f"aliases.{alias}.{DOMAIN}"] = "yes"
-    return found
+    for alias in by_service.get("haproxy-sidecar", {}).get("environment.ALIASES", "").split(","):
+        if alias and "haproxy" in by_service:
+            by_service["haproxy"][f"aliases.{alias}.{DOMAIN}"] = "yes"
+    return by_service
 
 
 def version(directory: Path) -> str:

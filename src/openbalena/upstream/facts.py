@@ -15,11 +15,11 @@ _LEFT_OUT = {"profiles", "build"}
 
 def facts(service: Mapping[str, Any]) -> Facts:
     """The facts of a service in normal form, sorted by name, with Docker's defaults but not those of its image."""
-    found = dict(_STOP)
+    result = dict(_STOP)
     for key, value in service.items():
         if key not in _LEFT_OUT and not key.startswith("x-"):
-            found |= _FORMS.get(key, _nested)(key, value)
-    return dict(sorted(found.items()))
+            result |= _FORMS.get(key, _nested)(key, value)
+    return dict(sorted(result.items()))
 
 
 def differences(before: Facts, after: Facts) -> dict[str, tuple[str | None, str | None]]:
@@ -62,12 +62,12 @@ def _healthcheck(name: str, value: Mapping[str, Any]) -> Facts:
 
 def _mounts(kind: str, value: Iterable[Mapping[str, Any]]) -> Facts:
     """Volumes, secrets and configs, which the image sees alike: as files, some of them read-only."""
-    found = {}
+    mounts = {}
     for mount in value:
-        words = [str(mount.get("type") or kind.removesuffix("s")), str(mount.get("source", ""))]
-        words += ["read-only"] * bool(mount.get("read_only")) + ([f"{mount['mode']:04o}"] if "mode" in mount else [])
-        found[f"mounts.{mount['target']}"] = " ".join(word for word in words if word)
-    return found
+        parts = [str(mount.get("type") or kind.removesuffix("s")), str(mount.get("source", ""))]
+        parts += ["read-only"] * bool(mount.get("read_only")) + ([f"{mount['mode']:04o}"] if "mode" in mount else [])
+        mounts[f"mounts.{mount['target']}"] = " ".join(part for part in parts if part)
+    return mounts
 
 
 def _ports(name: str, value: Iterable[Mapping[str, Any]]) -> Facts:

@@ -203,10 +203,10 @@ def command(value: Any, position: Position) -> Any:
         return None
     if isinstance(value, Seq):
         return each(string)(value, position)
-    words = Seq(position)
+    arguments = Seq(position)
     try:
         for word in shlex.split(string(value, position)):
-            words.put(word, position)
+            arguments.put(word, position)
     except ValueError:
         raise UsageError("missing closing quote", where=position) from None
-    return words
+    return arguments

@@ -65,10 +65,10 @@ def _healthcheck(value: Any, position: Position) -> Map:
 def _test(value: Any, position: Position) -> Seq:
     if isinstance(value, Seq):
         return each(text)(value, position)
-    words = Seq(position)
+    arguments = Seq(position)
     for word in ("CMD-SHELL", text(value, position)):
-        words.put(word, position)
-    return words
+        arguments.put(word, position)
+    return arguments
 
 
 def _network(value: Any, position: Position) -> Any:
