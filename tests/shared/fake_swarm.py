@@ -5,7 +5,7 @@ constraints. How a task ends is a scenario's: `fates` has a table of states for 
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -61,10 +61,10 @@ class FakeSwarm:
     """`fates` are rows for tasks of the services whose name begins with the key: for the first task, the next, … the
     last ones for all that follow. Without one a task runs at once, and one that is not restarted completes.
 
-    `logs` are a task's lines, by the beginning of its service's name; `refusals` what the next request of that method
-    and path (its beginning) is refused with. `asked` are the requests that change something, in order, `created` the
-    specs of all services that were ever created. `stopping` is for how many seconds the tasks of a removed service are
-    still there. `asked_for` is what the swarm was made with.
+    `logs` are a task's lines, or what makes them of its service's spec, by the beginning of that service's name;
+    `refusals` what the next request of that method and path (its beginning) is refused with. `asked` are the requests
+    that change something, in order, `created` the specs of all services that were ever created. `stopping` is for how
+    many seconds the tasks of a removed service are still there. `asked_for` is what the swarm was made with.
     """
 
     clock: Clock = field(default_factory=Clock)
@@ -75,7 +75,7 @@ class FakeSwarm:
     networks: dict[str, dict[str, Any]] = field(default_factory=dict)
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
     fates: dict[str, list[list[Row]]] = field(default_factory=dict)
-    logs: dict[str, list[str]] = field(default_factory=dict)
+    logs: dict[str, list[str] | Callable[[dict[str, Any]], list[str]]] = field(default_factory=dict)
     refusals: list[tuple[str, str, RefusedError]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     created: list[dict[str, Any]] = field(default_factory=list)
@@ -157,7 +157,8 @@ class FakeSwarm:
         """What a task printed; of a service, what all of its tasks did."""
         service = self.services[self.named(kind, name)["ServiceID"]] if kind == "tasks" else self.named(kind, name)
         called = service["Spec"]["Name"]
-        return next((lines for key, lines in self.logs.items() if called.startswith(key)), [])
+        lines = next((lines for key, lines in self.logs.items() if called.startswith(key)), [])
+        return lines(service["Spec"]) if callable(lines) else lines
 
     def named(self, kind: str, name: str) -> dict[str, Any]:
         """The object with this id, name or beginning of an id; raises RefusedError where there is none."""
@@ -330,6 +331,9 @@ def listed(swarm: FakeSwarm, kind: str, filters: dict[str, Any]) -> list[dict[st
             found = [item for item in found if item["ServiceID"] in ids]
         elif what == "desired-state":
             found = [item for item in found if item["DesiredState"] in wanted]
+        elif what == "_up-to-date":
+            specs = {key: service["Spec"]["TaskTemplate"] for key, service in swarm.services.items()}
+            found = [item for item in found if _same(item["Spec"], specs[item["ServiceID"]])]
         elif what == "scope":
             found = [item for item in found if item["Scope"] in wanted]
         elif what not in ("is-task", "driver", "type"):
