@@ -19,7 +19,7 @@ root=${self%/*}
 [[ /dev/stderr -ef $self ]] && exec 2>/dev/null
 
 # The environment contains a copy of the lock file it was created from, written last, with the same modification time.
-# Comparing times needs no process; src/openbalena/environment.py compares the contents.
+# Comparing times needs no process; src/openbalena/bootstrap.py compares the contents.
 made_from=$root/.venv/requirements.lock
 if [[ ! -x $root/.venv/bin/python || ! -e $made_from ||
   $made_from -nt $root/requirements.lock || $made_from -ot $root/requirements.lock ]]; then
@@ -30,7 +30,7 @@ if [[ ! -x $root/.venv/bin/python || ! -e $made_from ||
     echo "error: Python 3.11 or newer was not found. On Debian 12 or newer: apt-get install python3 python3-venv" >&2
     exit 1
   fi
-  "$python" -I "$root/src/openbalena/environment.py" "$root" || exit
+  "$python" -I "$root/src/openbalena/bootstrap.py" "$root" || exit
 fi
 
 exec "$root/.venv/bin/python" -I -X utf8 "$root/src/openbalena/__main__.py" "$@"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from openbalena import compose, stack
-from openbalena.errors import UsageError
+from openbalena.base.errors import UsageError
 from openbalena.stack.rule import RULES, Native, Status
 
 ROOT = Path(__file__).resolve().parents[1]

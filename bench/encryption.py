@@ -25,7 +25,7 @@ import uml_machine  # noqa: E402
 from swarm_project import Small, fetch_busybox  # noqa: E402
 from waiting import answer  # noqa: E402
 
-from openbalena.files import write_atomic  # noqa: E402
+from openbalena.base.files import write_atomic  # noqa: E402
 
 IMAGE = "busybox:1"
 PAGE = ROOT / "docs" / "docker-swarm-deployment.md"

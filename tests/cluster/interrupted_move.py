@@ -10,7 +10,7 @@ PATIENCE = 400
 _SCRIPT = """
 import os, signal, sys
 from openbalena.operations.engines import default_engine
-from openbalena.cluster import engine, lock
+from openbalena.swarm import engine, lock
 from openbalena.storage import move
 
 stack, volume, node, last = sys.argv[1:]

@@ -15,10 +15,10 @@ import pytest
 from lab_target import lab_target
 
 from openbalena import verify
-from openbalena.cluster import deploy, report, state, watch
+from openbalena.base.project import ROOT, Project
 from openbalena.lab import Endpoint, paths
 from openbalena.operations.engines import default_engine
-from openbalena.project import ROOT, Project
+from openbalena.swarm import deploy, report, state, watch
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -82,7 +82,7 @@ def test_secret_that_each_task_makes(whole: Project, tmp_path: Path) -> None:
     """A registry without its secret takes one of its own: an upload that the other task goes on with is refused."""
     directory = without(whole.rendered, tmp_path, "registry", "REGISTRY2_SECRETKEY")
     assert roll_out(directory) == ""
-    results = verify.run(verify.CHECKS, lab_target(whole), lambda _: None)
+    results = verify.run_checks(verify.CHECKS, lab_target(whole), lambda _: None)
     failed = [result for result in results if result.outcome == "FAIL"]
     found = [(result.check.name, str(result.suspect)) for result in failed]
     assert found == [("registry", "REGISTRY2_SECRETKEY of registry")], [result.line() for result in failed]
@@ -111,7 +111,7 @@ def roll_out(directory: Path) -> str:
     """Deploy the stack rendered in `directory` and wait; what swarm-up would say of its failure, "" without one."""
     manager = default_engine(lab=True)
     with manager.client() as client:
-        before = frozenset(task.id for task in state.read(client, STACK).tasks)
-        deploy.submit(manager, directory, STACK, resolve=False)
-        outcome = watch.until_converged(client, STACK, 400, before, lambda _: None)
+        before = frozenset(task.id for task in state.read_cluster(client, STACK).tasks)
+        deploy.submit_stack(manager, directory, STACK, resolve=False)
+        outcome = watch.wait_until_converged(client, STACK, 400, before, lambda _: None)
     return report.failure_report(outcome, manager, lambda text: text) if outcome.reason else ""

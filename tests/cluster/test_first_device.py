@@ -11,8 +11,8 @@ import pytest
 from lab_target import lab_target
 
 from openbalena import settings
+from openbalena.base.project import ROOT, Project
 from openbalena.operations.demo import DNS_TLD
-from openbalena.project import ROOT, Project
 from openbalena.verify.network import host_names
 
 # Seconds: the deployment is the session's; the CLI may have to be installed, and `verify` has bounds of its own.
@@ -25,7 +25,7 @@ _HOSTS = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exe
 
 
 def test_it_leads_to_a_device_that_is_registered(deployed: Project, tmp_path: Path) -> None:
-    values = settings.load(deployed)
+    values = settings.read(deployed)
     hosts, home, here = tmp_path / "hosts", tmp_path / "home", tmp_path / "here"
     names = " ".join(f"{name}.{DNS_TLD}" for name in host_names(values.profiles))
     address = lab_target(deployed).addresses[0]

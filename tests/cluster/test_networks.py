@@ -15,10 +15,10 @@ from lab_target import lab_target
 from networks_documented import documented
 
 from openbalena import verify
-from openbalena.cluster import networks, state
+from openbalena.base.project import Project
 from openbalena.lab import network, node
 from openbalena.operations.engines import default_engine
-from openbalena.project import Project
+from openbalena.swarm import networks, state
 from openbalena.verify import vpn
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -57,19 +57,19 @@ with ThreadPoolExecutor(256) as pool:
 def attached() -> dict[str, set[str]]:
     """The networks of each service, without the stack's name."""
     with default_engine(lab=True).client() as client:
-        known = networks.names(client)
+        known = networks.network_names(client)
         return {
             service.short_name: {
                 known[item["Target"]].removeprefix(f"{STACK}_") for item in service.template["Networks"]
             }
-            for service in state.read(client, STACK).services
+            for service in state.read_cluster(client, STACK).services
         }
 
 
 def created() -> dict[str, set[str]]:
     """The tasks that there have been of each service, as far as the swarm remembers (five for each slot)."""
     with default_engine(lab=True).client() as client:
-        cluster = state.read(client, STACK)
+        cluster = state.read_cluster(client, STACK)
     return {service.short_name: {task.id for task in cluster.tasks_of(service)} for service in cluster.services}
 
 
@@ -116,7 +116,7 @@ def test_networks_change_without_a_cut(one_network: dict[str, set[str]], deploye
         name: len(now_there - tasks[name]) for name, now_there in created().items() if name in MOVED
     } == dict.fromkeys(MOVED, 1)
     assert load.failed == [] and load.done > 200
-    results = verify.run(verify.CHECKS, to, lambda _: None)
+    results = verify.run_checks(verify.CHECKS, to, lambda _: None)
     assert [result.line() for result in results if result.outcome != acceptance.GREEN[result.check.name]] == []
 
 

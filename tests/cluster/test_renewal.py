@@ -13,8 +13,8 @@ from deployed_clients import Load, session
 from deployed_project import running, tool
 from lab_target import lab_target
 
-from openbalena.project import Project
-from openbalena.secrets import certificates, renew
+from openbalena.base.project import Project
+from openbalena.pki import certificates, renew
 from openbalena.verify import Target, vpn
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -109,7 +109,7 @@ def test_a_certificate_that_ends_soon_is_warned_of(
     before = chain.read_bytes()
     monkeypatch.setattr(certificates, "LEAF_LIFETIME", timedelta(days=20, hours=2))
     try:
-        assert renew.renew(deployed.pki, "openbalena.test") == ["chain.pem"]
+        assert renew.renew_certificates(deployed.pki, "openbalena.test") == ["chain.pem"]
         done = tool(deployed, command)
     finally:
         chain.write_bytes(before)

@@ -8,9 +8,9 @@ import pytest
 from cryptography import x509
 from deployed_project import STACK, running, tool
 
-from openbalena.cluster import job, sealed, state
+from openbalena.base.project import Project
 from openbalena.operations.engines import default_engine
-from openbalena.project import Project
+from openbalena.swarm import encrypted_read, job, state
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -51,9 +51,11 @@ def public_ca() -> bytes:
     """What cert-manager knows of the ACME server's CA."""
     current = default_engine(lab=True)
     with current.client() as client:
-        node, image = sealed.reader(state.read(client, STACK), "cert-manager")
+        node, image = encrypted_read.pick_node_and_image(state.read_cluster(client, STACK), "cert-manager")
         mount = job.Mount(f"{STACK}_certs-data", "/certs", STACK)
-        return sealed.read(current, client, node=node, image=image, file="/certs/lab-public-ca.pem", mounts=[mount])
+        return encrypted_read.read_file(
+            current, client, node=node, image=image, file="/certs/lab-public-ca.pem", mounts=[mount]
+        )
 
 
 def test_acme_in_a_cluster(project: Project, tmp_path: Path) -> None:

@@ -14,18 +14,20 @@ from deployed_project import command as command_line
 from lab_target import lab_target
 from waiting import eventually
 
-from openbalena import dotenv, verify
+from openbalena import verify
+from openbalena.base.errors import OperationError
+from openbalena.base.files import write_atomic
+from openbalena.base.project import Project
 from openbalena.cli.console import Console
 from openbalena.cli.context import Context
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.cluster import engine, lock, logs, one_service, state, stored
-from openbalena.errors import OperationError
-from openbalena.files import write_atomic
+from openbalena.compose import dotenv
+from openbalena.docker import engine, logs
 from openbalena.operations.engines import default_engine
 from openbalena.operations.rotate_ca import RotateCaOptions, rotate_ca
 from openbalena.operations.workspace import Workspace
-from openbalena.project import Project
-from openbalena.secrets import bundle, database
+from openbalena.pki import archive, database_login
+from openbalena.swarm import lock, service_update, settings_store, state
 from openbalena.verify import account
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -37,17 +39,17 @@ def secrets() -> set[str]:
 
 
 def value(project: Project, name: str) -> str:
-    return dotenv.read(project.env_file, {}).values[name]
+    return dotenv.read_file(project.env_file, {}).values[name]
 
 
-def service(name: str, cluster: state.Cluster) -> state.Service:
-    found = one_service.find(cluster, name)
+def service(name: str, cluster: state.Cluster) -> state.SwarmService:
+    found = service_update.find_service(cluster, name)
     assert found
     return found
 
 
 def failed(project: Project) -> list[str]:
-    results = verify.run(verify.CHECKS, lab_target(project), lambda _: None)
+    results = verify.run_checks(verify.CHECKS, lab_target(project), lambda _: None)
     return [result.line() for result in results if result.outcome != acceptance.GREEN[result.check.name]]
 
 
@@ -75,7 +77,7 @@ def test_a_rotated_token_rolls_what_uses_it_and_nothing_else(name: str, services
 def asked_of_redis(*lines: str) -> list[str]:
     """What Redis answers a connection that sends these, in its own container, by standard input."""
     with default_engine(lab=True).client() as client:
-        cluster = state.read(client, STACK)
+        cluster = state.read_cluster(client, STACK)
     task = next(task for task in cluster.tasks_of(service("redis", cluster)) if task.state == "running")
     node = next(node for node in default_engine(lab=True).nodes if node.name == cluster.hostname(task.node_id))
     done = subprocess.run(
@@ -93,7 +95,7 @@ def asked_of_redis(*lines: str) -> list[str]:
 def logged(name: str, since: str) -> list[str]:
     """What all tasks of the service logged since then, those that are gone too."""
     with default_engine(lab=True).client() as client:
-        cluster = state.read(client, STACK)
+        cluster = state.read_cluster(client, STACK)
     ids = [task.id for task in cluster.tasks_of(service(name, cluster))]
     return logs.of_tasks(default_engine(lab=True), ids, "--since", since)[0]
 
@@ -180,7 +182,7 @@ def test_the_databases_password_is_rotated_and_no_request_fails(deployed: Projec
         done = tool(deployed, "secrets", "rotate", "DB_PASSWORD", "--yes")
         assert done.returncode == 0 and "swarm-up, which rolls api" in done.stdout, done.stdout + done.stderr
         following, new = value(deployed, "DB_USER"), value(deployed, "DB_PASSWORD")
-        assert {role, following} == set(database.ROLES) and new not in done.stdout + done.stderr
+        assert {role, following} == set(database_login.ROLES) and new not in done.stdout + done.stderr
         assert lets_in(role, password) and lets_in(following, new) and running() == before
         done = tool(deployed, "secrets", "rotate", "DB_PASSWORD", "--yes")
         assert done.returncode == 1 and "the last rotation of DB_PASSWORD has not been deployed" in done.stderr
@@ -299,11 +301,13 @@ def test_no_phase_begins_where_another_machine_deployed_while_it_was_asked_for(
     deployed: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {path.name: path.read_bytes() for path in deployed.pki.iterdir()}
-    authority = bundle.marks(deployed.pki, {})["ca"]
+    authority = archive.fingerprints(deployed.pki, {})["ca"]
     with default_engine(lab=True).client() as client:
 
         def agreed_later(*_: object, **__: object) -> bool:
-            stored.save(client, STACK, b"others", {"ca": authority, "tokens": "others", "later": ""}, "anna@laptop")
+            settings_store.save(
+                client, STACK, b"others", {"ca": authority, "tokens": "others", "later": ""}, "anna@laptop"
+            )
             return True
 
         monkeypatch.setattr(Console, "confirm", agreed_later)

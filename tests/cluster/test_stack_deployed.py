@@ -11,11 +11,11 @@ import yaml
 from waiting import BOUND
 
 from openbalena import compose, stack
-from openbalena.cluster import deploy, networks
-from openbalena.cluster import engine as engines
+from openbalena.docker import engine as engines
 from openbalena.lab import Endpoint
 from openbalena.operations.engines import default_engine
 from openbalena.stack import diff
+from openbalena.swarm import deploy, networks
 
 pytestmark = pytest.mark.cluster
 CASES = yaml.safe_load(Path(__file__).with_name("stack_cases.yml").read_text())
@@ -46,7 +46,7 @@ def test_the_engine_has_what_was_promised(
     project = compose.load([source], environment=environment, profiles=case.get("profiles", ()))
     stack.render(stack.compile(project), tmp_path / "out", {})
     try:
-        deploy.submit(engine, tmp_path / "out", name, resolve=False)
+        deploy.submit_stack(engine, tmp_path / "out", name, resolve=False)
         service = client.api.inspect_service(f"{name}_a")["Spec"]
         wrong = {
             path: found
@@ -63,10 +63,10 @@ def test_the_engine_has_what_was_promised(
 def changes(engine: engines.Engine, client: Any, directory: Path, name: str) -> dict[str, list[str]]:
     """What deploying the rendered directory again would change."""
     arguments = ("stack", "config", "--compose-file", str(directory / "stack.yml"))
-    document = yaml.safe_load(engine.docker(*arguments, env=deploy.environment(directory, name)))
+    document = yaml.safe_load(engine.docker(*arguments, env=deploy.deploy_environment(directory, name)))
     raw = client.api.services(filters={"label": f"com.docker.stack.namespace={name}"})
     running = {item["Spec"]["Name"].removeprefix(f"{name}_"): item["Spec"] for item in raw}
-    return diff.services(document, running, name, networks.names(client))
+    return diff.changed_services(document, running, name, networks.network_names(client))
 
 
 def gone(engine: engines.Engine, name: str) -> None:

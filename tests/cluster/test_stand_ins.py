@@ -10,13 +10,13 @@ from functools import partial
 import pytest
 from waiting import answer
 
-from openbalena.cluster.engine import Engine
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.base.project import ROOT
+from openbalena.docker.engine import Engine
 from openbalena.lab import Endpoint, base
 from openbalena.operations.engines import default_engine
-from openbalena.project import ROOT
-from openbalena.secrets import keys
-from openbalena.secrets.keys import key_id, key_set
+from openbalena.pki import keys
+from openbalena.pki.keys import key_id, key_set
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -27,7 +27,7 @@ Docker = Callable[..., str]
 def engine(lab: Endpoint) -> Engine:
     """The lab's engine, with the base image."""
     found = default_engine(lab=True)
-    base.ensure(found)
+    base.ensure_base_image(found)
     return found
 
 
@@ -216,7 +216,7 @@ def test_registry_does_not_start_without_the_right_key_set(
 
 def certificate_of(key: object) -> str:
     """Base64 of a self-signed certificate."""
-    from openbalena.secrets import certificates
+    from openbalena.pki import certificates
 
     return base64.b64encode(keys.certificate_pem(certificates.root_ca(key, "t.example"))).decode()  # type: ignore[arg-type]
 

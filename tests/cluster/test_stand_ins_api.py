@@ -10,13 +10,13 @@ import pytest
 from waiting import answer, eventually
 
 from openbalena import compose
-from openbalena.cluster.engine import Engine
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.base.project import ROOT
+from openbalena.docker.engine import Engine
 from openbalena.lab import Endpoint, base
 from openbalena.operations.engines import default_engine
-from openbalena.project import ROOT
-from openbalena.secrets import keys
-from openbalena.secrets.keys import key_id
+from openbalena.pki import keys
+from openbalena.pki.keys import key_id
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -91,7 +91,7 @@ class World:
 @pytest.fixture(scope="module")
 def engine(lab: Endpoint) -> Engine:
     found = default_engine(lab=True)
-    base.ensure(found)
+    base.ensure_base_image(found)
     for service in ("api", "db", "redis", "internet"):
         argument = f"BASE={base.IMAGE}"
         name = f"openbalena-lab/test-{service}"

@@ -7,10 +7,10 @@ from interrupted_move import interrupt
 from swarm_project import Small
 from waiting import eventually
 
-from openbalena.cluster import engine as engines
-from openbalena.cluster import state
+from openbalena.docker import engine as engines
 from openbalena.lab import lifecycle
 from openbalena.operations.engines import default_engine
+from openbalena.swarm import state
 
 pytestmark = pytest.mark.cluster
 LABEL = "openbalena.data.store-data"
@@ -23,7 +23,7 @@ def docker(*arguments: str) -> str:
 def store_tasks() -> list[tuple[str, str]]:
     """Node and state of every task of store that is meant to run."""
     with default_engine(True).client() as client:
-        cluster = state.read(client, "small")
+        cluster = state.read_cluster(client, "small")
     service = next(service for service in cluster.services if service.short_name == "store")
     return [(cluster.hostname(t.node_id), t.state) for t in cluster.tasks_of(service) if t.wanted]
 
@@ -75,7 +75,7 @@ def test_a_label_moved_by_hand_is_refused_and_the_sentence_helps(small: Small) -
         assert f"`docker node update --label-rm {LABEL} node3`" in result.error
         assert f"`docker node update --label-add {LABEL}=true node1`" in result.error
         with default_engine(True).client() as client:
-            assert not state.read(client, "small").services, "nothing was deployed"
+            assert not state.read_cluster(client, "small").services, "nothing was deployed"
     finally:
         docker("node", "update", "--label-rm", LABEL, "node3")
     assert small.run("swarm-init").code == 0, "it knows where the data is"
@@ -180,7 +180,7 @@ def test_a_dead_node_keeps_its_data_and_nothing_starts_elsewhere(small: Small) -
         result = small.run("swarm-logs", "store")
         assert result.code == 0 and "no lines from node3 (store.1): not reachable" in result.err, result
     finally:
-        lifecycle.start("node3")
+        lifecycle.start_node("node3")
     eventually("the store on node3", lambda: store_tasks() == [("node3", "running")])
     after = lines("node3")
     assert after[: len(before)] == before and len(after) > len(before)

@@ -11,10 +11,10 @@ from deployed_project import STACK, command, tool
 from interrupted_move import interrupt
 from waiting import answer, eventually
 
-from openbalena.cluster import state
+from openbalena.base.project import Project
 from openbalena.lab import lifecycle
 from openbalena.operations.engines import default_engine
-from openbalena.project import Project
+from openbalena.swarm import state
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -126,7 +126,7 @@ def test_a_move_killed_at_five_points_loses_no_row(deployed: Project, table: tup
 def down(node: str) -> bool:
     """Whether the managers that are left have missed it."""
     with default_engine(True).client() as client:
-        return any(item.hostname == node and item.state == "down" for item in state.read(client, STACK).nodes)
+        return any(item.hostname == node and item.state == "down" for item in state.read_cluster(client, STACK).nodes)
 
 
 def test_a_dead_node_costs_no_row_and_nothing_starts_empty_elsewhere(
@@ -145,7 +145,7 @@ def test_a_dead_node_costs_no_row_and_nothing_starts_empty_elsewhere(
         assert done.returncode == 1 and home in done.stderr and "bring it back before deploying" in done.stderr
         assert not started_elsewhere(home)
     finally:
-        lifecycle.start(home)
+        lifecycle.start_node(home)
     assert rows.found(home) == complete
     rows.write(home, "after it")
     assert not started_elsewhere(home)

@@ -11,11 +11,11 @@ import pytest
 from deployed_project import running, tool
 from waiting import BOUND
 
-from openbalena.cluster import engine as engines
-from openbalena.cluster import job, lock, state
+from openbalena.base.project import Project
+from openbalena.docker import engine as engines
 from openbalena.operations.engines import default_engine
-from openbalena.project import Project
 from openbalena.storage import external
+from openbalena.swarm import job, lock, state
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 PASSWORD, ACCESS, SECRET = "pg-Pa55word-of-theirs", "acc3sskey", "s3cretkey-of-theirs"
@@ -65,7 +65,7 @@ def servers(deployed: Project, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """A database and a store outside the swarm, on node3, and the settings for them."""
     node3 = default_engine(True).nodes[2]
     with default_engine(True).client() as client:
-        address = next(node.address for node in state.read(client, "").nodes if node.hostname == "node3")
+        address = next(node.address for node in state.read_cluster(client, "").nodes if node.hostname == "node3")
     certificate, key = issued(tmp_path_factory.mktemp("store"), deployed.pki, address)
     found = images(node3)
     environment = {"ACCESS": ACCESS, "SECRET": SECRET, "CRT": certificate, "KEY": key}
@@ -124,8 +124,8 @@ def connections(node3: engines.Engine) -> str:
 def check(settings: dict[str, str], **changed: str) -> list[tuple[bool, str]]:
     engine = default_engine(True)
     with engine.client() as client:
-        node = state.read(client, "").this_node
-        found = external.check(engine, client, {"API_WORKERS": "1", **settings, **changed}, {}, node, 1)
+        node = state.read_cluster(client, "").this_node
+        found = external.check_external(engine, client, {"API_WORKERS": "1", **settings, **changed}, {}, node, 1)
         assert not [secret for secret in client.secrets.list() if "openbalena-check" in secret.name]
     return [(finding.fatal, finding.text) for finding in found]
 
@@ -166,19 +166,19 @@ def test_each_bucket_is_asked_for_with_the_keys(servers: dict[str, str]) -> None
 def test_what_a_killed_check_left_does_not_stop_the_next(servers: dict[str, str]) -> None:
     engine = default_engine(True)
     with engine.client() as client:
-        nodes = [node.id for node in state.read(client, "").nodes]
+        nodes = [node.id for node in state.read_cluster(client, "").nodes]
         name = "openbalena-check-postgres"
         client.secrets.create(name=name, data=b"left")
         # On another manager, whose task has another name.
         left = job.Job("postgres", nodes[1], servers["DB_IMAGE"], "sleep 300", secrets=[name])
-        job.start(engine, left)
+        job.start_job(engine, left)
         try:
-            with lock.held(client, "swarm-up"):
+            with lock.acquire(client, "swarm-up"):
                 assert not client.secrets.list(filters={"name": name}), "the password of one that is external no more"
                 check({**servers, "EXTERNAL_S3": "false"}, EXTERNAL_POSTGRES_PASSWORD="wrong")
             assert not client.services.list(filters={"name": left.name})
         finally:
-            job.remove(engine, left)
+            job.remove_job(engine, left)
 
 
 Deploy = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -15,10 +15,10 @@ import pytest
 from swarm_project import COMPOSE, Result, Small
 from waiting import BOUND, eventually
 
-from openbalena.cluster import deploy, job, labels, lock, state
-from openbalena.cluster import engine as engines
+from openbalena.docker import engine as engines
 from openbalena.lab import Endpoint, network, node
 from openbalena.operations.engines import default_engine
+from openbalena.swarm import deploy, job, lock, placement, state
 
 pytestmark = pytest.mark.cluster
 
@@ -127,15 +127,15 @@ def test_an_update_that_a_fault_of_the_engine_stopped_is_asked_for_again(small: 
 def test_a_job_that_a_fault_of_the_engine_stopped_is_started_again(small: Small) -> None:
     engine = default_engine(True)
     with engine.client() as client:
-        cluster = state.read(client, "small")
+        cluster = state.read_cluster(client, "small")
         image = next(service.image for service in cluster.services if service.short_name == "web")
         secret = client.secrets.create(name="large", data=b"x" * 500_000)
         try:
             what = job.Job("test", cluster.this_node, image, "stat -c %s /run/secrets/large", secrets=["large"])
-            (done,) = until_busy(lambda _: job.run(engine, client, [what], 60))
+            (done,) = until_busy(lambda _: job.run_job(engine, client, [what], 60))
         finally:
             secret.remove()
-    assert done == job.Outcome(True, ("500000",))
+    assert done == job.JobResult(True, ("500000",))
 
 
 def test_an_image_that_no_node_has_ends_early(changed: Callable[..., Result]) -> None:
@@ -235,11 +235,11 @@ def test_nfs_without_a_server_is_refused(small: Small) -> None:
 def test_labels_that_are_set_at_once_are_all_there(small: Small) -> None:
     names = [f"test.{number}" for number in range(16)]
     with default_engine(True).client() as client:
-        node_id = state.read(client, "small").this_node
+        node_id = state.read_cluster(client, "small").this_node
         version = client.api.inspect_node(node_id)["Version"]["Index"]
         try:
             with ThreadPoolExecutor(2) as pool:
-                list(pool.map(lambda name: labels.add(client.api, node_id, {name: "true"}), names))
+                list(pool.map(lambda name: placement.add_labels(client.api, node_id, {name: "true"}), names))
             now = client.api.inspect_node(node_id)
             assert set(names) <= set(now["Spec"]["Labels"]) and now["Version"]["Index"] > version
         finally:
@@ -248,7 +248,7 @@ def test_labels_that_are_set_at_once_are_all_there(small: Small) -> None:
 
 
 def test_two_deployments_at_once_exclude_each_other(small: Small) -> None:
-    with default_engine(True).client() as client, lock.held(client, "swarm-up"):
+    with default_engine(True).client() as client, lock.acquire(client, "swarm-up"):
         result = small.run("swarm-up")
         assert result.code == 1
         assert "has been running swarm-up" in result.error and "for " in result.error and "root@" in result.error
@@ -264,7 +264,7 @@ def test_of_many_at_once_exactly_one_has_the_lock(lab: Endpoint) -> None:
         nonlocal held, most
         for _ in range(4):
             try:
-                with default_engine(True).client() as client, lock.held(client, "test"):
+                with default_engine(True).client() as client, lock.acquire(client, "test"):
                     with guard:
                         held += 1
                         most = max(most, held)
@@ -284,16 +284,16 @@ def test_of_many_at_once_exactly_one_has_the_lock(lab: Endpoint) -> None:
 
 def test_a_lock_is_released_on_an_error(lab: Endpoint) -> None:
     with default_engine(True).client() as client:
-        with pytest.raises(ZeroDivisionError), lock.held(client, "test"):
+        with pytest.raises(ZeroDivisionError), lock.acquire(client, "test"):
             raise ZeroDivisionError
-        with lock.held(client, "test"):
+        with lock.acquire(client, "test"):
             pass
 
 
 def test_the_lock_of_a_killed_process_is_taken_over(lab: Endpoint, tmp_path: Path) -> None:
     script = """
 import sys, time
-from openbalena.cluster import lock
+from openbalena.swarm import lock
 from openbalena.operations.engines import default_engine
 with default_engine(True).client() as client, lock.held(client, "swarm-up"):
     print("held", flush=True)
@@ -303,11 +303,11 @@ with default_engine(True).client() as client, lock.held(client, "swarm-up"):
     try:
         assert process.stdout is not None and process.stdout.readline() == "held\n"
         with default_engine(True).client() as client:
-            with pytest.raises(engines.OperationError, match=f"process {process.pid}"), lock.held(client, "test"):
+            with pytest.raises(engines.OperationError, match=f"process {process.pid}"), lock.acquire(client, "test"):
                 pass
             process.kill()
             process.wait()
-            with lock.held(client, "test"):
+            with lock.acquire(client, "test"):
                 pass
     finally:
         process.kill()
@@ -322,7 +322,7 @@ def test_a_lock_of_another_machine_stays(lab: Endpoint) -> None:
         try:
             with (
                 pytest.raises(engines.OperationError, match="ann@desk has been running swarm-up"),
-                lock.held(client, "test"),
+                lock.acquire(client, "test"),
             ):
                 pass
         finally:

@@ -11,8 +11,8 @@ import yaml
 from swarm_project import Small
 from waiting import BOUND
 
-from openbalena.cluster import job, state
 from openbalena.operations.engines import default_engine
+from openbalena.swarm import job, state
 
 pytestmark = pytest.mark.cluster
 
@@ -198,7 +198,7 @@ def test_the_rendered_directory_deployed_by_hand_replaces_no_task(small: Small, 
     assert small.run("swarm-up").code == 0
     names = ("web", "store", "front")
     with default_engine(True).client() as client:
-        running = {service.short_name: service.image for service in state.read(client, "small").services}
+        running = {service.short_name: service.image for service in state.read_cluster(client, "small").services}
     before = {name: tasks(small, name) for name in names}
     shown = yaml.safe_load(small.run("swarm-up", "--dry-run").out)["services"]
     assert {name: body["image"] for name, body in shown.items()} == running
@@ -239,7 +239,7 @@ def test_down_keeps_the_volumes_and_the_next_up_finds_them(small: Small) -> None
     assert result.code == 0 and "Removed the stack small." in result.out
     engine = default_engine(True)
     with engine.client() as client:
-        there = state.read(client, "small")
+        there = state.read_cluster(client, "small")
         assert not there.services and not there.tasks
         assert not client.networks.list(filters={"label": "com.docker.stack.namespace=small"})
         left = [item.name for item in [*client.secrets.list(), *client.configs.list()] if item.name.startswith("small")]
@@ -253,7 +253,7 @@ def test_down_keeps_the_volumes_and_the_next_up_finds_them(small: Small) -> None
     refused = small.run("swarm-up")
     assert refused.code == 1 and "with different tokens" in refused.error
     with engine.client() as client:
-        assert not state.read(client, "small").services
+        assert not state.read_cluster(client, "small").services
     lines = (small.directory / ".env").read_text().splitlines(keepends=True)
     (small.directory / ".env").write_text("".join(lines[:-1]))
     assert small.run("swarm-up").code == 0
@@ -263,10 +263,10 @@ def test_down_with_volumes_names_them_and_asks(small: Small) -> None:
     # What a swarm-up leaves that is killed while it looks at the volumes.
     engine = default_engine(True)
     with engine.client() as client:
-        node = state.read(client, "small").this_node
+        node = state.read_cluster(client, "small").this_node
         left = job.Job("look", node, image(small), "true", [job.Mount("small_store-data", "/data", "small")])
-        job.start(engine, left)
-        assert job.wait(engine, client, left, 60).ok
+        job.start_job(engine, left)
+        assert job.wait_for_job(engine, client, left, 60).ok
     result = small.run("swarm-down", "--volumes")
     assert result.code == 2 and "node1: volume small_store-data" in result.err and "--yes" in result.error
     assert status(small)["store"]["running"] == 1, "nothing was removed"

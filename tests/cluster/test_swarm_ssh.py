@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from openbalena.cluster import engine as engines
+from openbalena.docker import engine as engines
 from openbalena.images import spread
 from openbalena.lab import Endpoint
 from openbalena.operations.engines import default_engine
@@ -21,7 +21,7 @@ def test_images_and_questions_go_over_ssh(lab: Endpoint, tmp_path: Path, monkeyp
     ssh.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     here = default_engine(True)
-    (there,) = engines.reach(here, ["root@node2"])
+    (there,) = engines.engines_for(here, ["root@node2"])
     context = tmp_path / "context"
     context.mkdir()
     (context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")

@@ -11,10 +11,10 @@ import pytest
 from lab_target import lab_target
 from waiting import BOUND
 
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.base.project import Project
 from openbalena.lab import base
 from openbalena.operations.engines import default_engine
-from openbalena.project import Project
 from openbalena.verify.account import application
 from openbalena.verify.target import Target
 from openbalena.verify.vpn import register
@@ -48,7 +48,7 @@ class Device:
 def device(deployed: Project) -> Iterator[Device]:
     where = lab_target(deployed)
     engine, name = default_engine(lab=True), f"test-device-{secrets.token_hex(4)}"
-    base.ensure(engine)
+    base.ensure_base_image(engine)
     with application(where) as fleet:
         uuid, key = register(where, fleet, 0)
         environment = {

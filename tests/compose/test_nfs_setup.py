@@ -11,10 +11,10 @@ import pytest
 from machine import Machine
 from waiting import BOUND
 
+from openbalena.base.project import ROOT
+from openbalena.machine import build, nfs_volumes
 from openbalena.operations.machine import ensure_lab_base, load_machine
 from openbalena.operations.workspace import Workspace
-from openbalena.project import ROOT
-from openbalena.standalone import build, on_nfs
 from openbalena.storage import nfs
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -74,7 +74,7 @@ def test_up_makes_the_volumes_there_and_refuses_to_leave_them(machine: Machine) 
     before = machine.env
     machine.project.env_file.write_text(f"{before}USE_NFS=true\nNFS_HOST=192.0.2.1\nNFS_VOLUMES=s3-data,pki-data\n")
     standalone = load_machine(Workspace(machine.project, True), nfs=False)
-    machine.project.nfs_file.write_text(on_nfs.text(standalone.settings, ["pki-data", "s3-data"]))
+    machine.project.nfs_file.write_text(nfs_volumes.override_text(standalone.settings, ["pki-data", "s3-data"]))
     try:
         assert "no such device" in machine.run("up", code=1).stderr, "it looks into a volume that cannot be mounted"
         (made,) = json.loads(machine.docker("volume", "inspect", f"{machine.name}_s3-data"))
@@ -97,8 +97,10 @@ def test_the_check_runs_in_a_container(
     monkeypatch.setattr(nfs, "driver_options", lambda settings: tmpfs)
     standalone = load_machine(Workspace(machine.project, True))
     ensure_lab_base(standalone)
-    outcome = on_nfs.check(standalone, build.one(standalone, lambda _: None), ["db-data", "s3-data"], BOUND)
-    assert words in nfs.meaning(outcome) and outcome.ok is (not words), outcome
+    outcome = nfs_volumes.check_server(
+        standalone, build.any_image(standalone, lambda _: None), ["db-data", "s3-data"], BOUND
+    )
+    assert words in nfs.explain_result(outcome) and outcome.ok is (not words), outcome
     assert not containers(machine) and not machine.docker("volume", "ls", "--quiet")
 
 
@@ -106,9 +108,11 @@ def test_plain_docker_compose_has_the_volumes_there_and_the_users_override(machi
     shutil.copy(ROOT / "docker-compose.yml", tmp_path)
     copied = Machine(tmp_path, machine.lab)
     settings = load_machine(Workspace(machine.project, True)).settings
-    copied.project.nfs_file.write_text(on_nfs.text({**settings, "NFS_HOST": "nfs.example.com"}, ["s3-data"]))
+    copied.project.nfs_file.write_text(
+        nfs_volumes.override_text({**settings, "NFS_HOST": "nfs.example.com"}, ["s3-data"])
+    )
     copied.project.override_file.write_text("services: {redis: {labels: {mine: here}}}\n")
-    copied.project.env_file.write_text(f"{machine.env}COMPOSE_FILE={on_nfs.compose_file(copied.project)}\n")
+    copied.project.env_file.write_text(f"{machine.env}COMPOSE_FILE={nfs_volumes.compose_file(copied.project)}\n")
     done = subprocess.run(
         [machine.lab.cli, "compose", "config", "--format", "json"],
         env={"PATH": os.environ["PATH"], "DOCKER_CONFIG": str(machine.lab.cli.parent)},

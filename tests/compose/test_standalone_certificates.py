@@ -13,8 +13,8 @@ from acceptance import GREEN
 from cryptography import x509
 from machine import DNS_TLD, Machine, environment
 
-from openbalena.secrets import pki
-from openbalena.secrets.keys import key_pem, read_key
+from openbalena.pki import store
+from openbalena.pki.keys import key_pem, read_key
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -36,7 +36,7 @@ def _up(machine: Machine) -> None:
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate of another CA for the domain: own.pem with its intermediate, own.key, ca-bundle.pem."""
     directory: Path = tmp_path_factory.mktemp("own") / "pki"
-    pki.ensure(directory, DNS_TLD)
+    store.ensure_files(directory, DNS_TLD)
     key, authority = key_pem(read_key(directory / "chain.pem")), (directory / "ca-bundle.pem").read_bytes()
     chain = (directory / "chain.pem").read_bytes().replace(key, b"").replace(authority, b"")
     (directory / "own.pem").write_bytes(chain + (directory / "server-ca-0.pem").read_bytes())

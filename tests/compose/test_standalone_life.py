@@ -16,8 +16,8 @@ from machine import DNS_TLD, Machine, environment
 from waiting import eventually
 
 from openbalena import settings
-from openbalena.secrets import database
-from openbalena.standalone.volumes import HOLDER_LABEL
+from openbalena.machine.volumes import HOLDER_LABEL
+from openbalena.pki import database_login
 from openbalena.verify.account import bearer, device_types, log_in
 from openbalena.verify.web import Web
 
@@ -40,7 +40,7 @@ def test_up_says_where_to_log_in_and_no_secret(up: str, machine: Machine) -> Non
     assert f"https://api.{DNS_TLD}" in up and login in up
     assert login in machine.run("status").stderr
     assert machine.run("status", "--json").stderr == ""
-    for name, value in settings.load(machine.project).secrets.items():
+    for name, value in settings.read(machine.project).secrets.items():
         assert value not in up, name
 
 
@@ -154,7 +154,7 @@ def test_data_is_there_after_down_and_up(up: str, machine: Machine) -> None:
         "POST", target.addresses[0], "api", "/v7/application", json=fields, headers=bearer(token)
     )
     assert made.status_code == 201, made.text
-    before, old = machine.volumes, settings.load(machine.project)
+    before, old = machine.volumes, settings.read(machine.project)
     assert "up, which rolls api" in machine.run("secrets", "rotate", "DB_PASSWORD", "--yes").stdout
     assert "has not been deployed yet" in machine.run("secrets", "rotate", "DB_PASSWORD", "--yes", code=1).stderr
     machine.run("down")
@@ -166,8 +166,8 @@ def test_data_is_there_after_down_and_up(up: str, machine: Machine) -> None:
     token = log_in(target, target.addresses[0])
     found = Web(target).request("GET", target.addresses[0], "api", "/v7/application", headers=bearer(token))
     assert "kept" in [row["app_name"] for row in found.json()["d"]], path
-    new = settings.load(machine.project)
-    assert {old["DB_USER"], new["DB_USER"]} == set(database.ROLES)
+    new = settings.read(machine.project)
+    assert {old["DB_USER"], new["DB_USER"]} == set(database_login.ROLES)
     assert _lets_in(machine, new["DB_USER"], new["DB_PASSWORD"])
     for role, password in ((old["DB_USER"], old["DB_PASSWORD"]), ("docker", "docker")):
         assert not _lets_in(machine, role, password)

@@ -26,7 +26,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import debian
 from fake_swarm import Clock, FakeSwarm, RefusedError, listed
 
-from openbalena.cluster.engine import Engine
+from openbalena.docker.engine import Engine
 
 _API = "1.47"
 _UNVERSIONED = re.compile(r"/v1\.\d+(/.*)")

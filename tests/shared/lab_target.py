@@ -2,9 +2,9 @@
 
 import sys
 
+from openbalena.base.project import Project
 from openbalena.operations.verify import VerifyOptions, verification_target
 from openbalena.operations.workspace import Workspace
-from openbalena.project import Project
 from openbalena.verify import Target
 
 

@@ -14,13 +14,13 @@ from unittest.mock import patch
 
 from output import assert_plain
 
+from openbalena.base.errors import OpenBalenaError
+from openbalena.base.project import Project
 from openbalena.cli.commands import BY_NAME
 from openbalena.cli.context import Context
 from openbalena.cli.dispatch import command_parser, run_command
-from openbalena.errors import OpenBalenaError
 from openbalena.operations.engines import default_engine
-from openbalena.project import Project
-from openbalena.secrets import pki, tokens
+from openbalena.pki import store, tokens
 
 COMPOSE = """\
 x-run: &run
@@ -129,7 +129,7 @@ class Small:
         self.settings(DNS_TLD="small.example.com", SUPERUSER_EMAIL="a@small.example.com", STACK_NAME="small")
         # busybox has no `ip xfrm`, by which the nodes are tried.
         self.settings(SWARM_ENCRYPTED="false")
-        pki.ensure(self.project.pki, "small.example.com")
+        store.ensure_files(self.project.pki, "small.example.com")
 
     def give(self, program: str) -> None:
         """Put a program of this machine's into the image, with the libraries that it loads."""
@@ -162,7 +162,7 @@ class Small:
             else {}
         )
         lines.update(values)
-        lines.update({name: value for name, value in tokens.missing(lines).items() if name not in lines})
+        lines.update({name: value for name, value in tokens.missing_tokens(lines).items() if name not in lines})
         file.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
         file.chmod(0o600)
 

@@ -10,7 +10,7 @@ from swarm_project import Small
 from uml_machine import Machine
 from waiting import answer
 
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 IMAGE = "busybox:1"

@@ -10,7 +10,7 @@ from swarm_project import Result, Small
 from uml_machine import Machine
 from waiting import eventually
 
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
 from openbalena.storage import volumes
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]

@@ -15,7 +15,7 @@ MODULES = {
 }
 # What reads a command line or writes to the terminal outside of cli, and why.
 TALKING = {
-    "openbalena.environment": {"print"},  # makes the virtual environment that cli needs, before anything is imported
+    "openbalena.bootstrap": {"print"},  # makes the virtual environment that cli needs, before anything is imported
     "openbalena.lab.host": {"print"},  # the one line by which the lab reports its steps, on stderr
     "openbalena.settings.reference": {"print"},  # `python -m`: writes docs/settings.md
     "openbalena.upstream.__main__": {"argparse", "print"},  # scripts/check-upstream, for maintainers

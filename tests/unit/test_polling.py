@@ -2,8 +2,8 @@
 
 import pytest
 
-from openbalena import polling
-from openbalena.polling import elapsed_reporter, poll
+from openbalena.base import polling
+from openbalena.base.polling import elapsed_reporter, poll
 
 
 class Clock:

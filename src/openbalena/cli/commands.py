@@ -41,17 +41,17 @@ COMMANDS = (
     Command("verify", "standalone", "check a running deployment over its public ports", "verify"),
     Command("status", "standalone", "show the services and their health", "status"),
     Command("logs", "standalone", "show the services' logs", "logs"),
-    Command("restart", "standalone", "restart the services, or those named", "containers", entry="restart"),
+    Command("restart", "standalone", "restart the services, or those named", "lifecycle", entry="restart"),
     Command("update", "standalone", "pull newer images, build and start what changed", "up", entry="update"),
-    Command("stop", "standalone", "stop the services and keep their containers", "containers", entry="stop"),
+    Command("stop", "standalone", "stop the services and keep their containers", "lifecycle", entry="stop"),
     Command(
-        "down", "standalone", "remove the containers and networks and keep the volumes", "containers", entry="down"
+        "down", "standalone", "remove the containers and networks and keep the volumes", "lifecycle", entry="down"
     ),
     Command(
         "destroy",
         "standalone",
         "remove containers, networks and volumes, after asking",
-        "containers",
+        "lifecycle",
         ("clean",),
         entry="destroy",
     ),

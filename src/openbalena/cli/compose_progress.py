@@ -3,19 +3,24 @@
 from collections.abc import Sequence
 
 from openbalena.cli.context import Context
-from openbalena.standalone.containers import Phase, Service
+from openbalena.machine.containers import ComposeService, ContainerPhase
 
-_MARKS = {Phase.READY: "ok", Phase.STARTING: "..", Phase.STOPPED: "!!", Phase.FAILING: "!!"}
+_MARKS = {
+    ContainerPhase.READY: "ok",
+    ContainerPhase.STARTING: "..",
+    ContainerPhase.STOPPED: "!!",
+    ContainerPhase.FAILING: "!!",
+}
 
 
-class Display:
+class ContainerDisplay:
     """Is called with each reading of the services; prints what changed."""
 
     def __init__(self, context: Context) -> None:
         self._console = context.console
         self._shown: dict[str, str] = {}
 
-    def __call__(self, seen: Sequence[Service]) -> None:
+    def __call__(self, seen: Sequence[ComposeService]) -> None:
         """Print a line for each service whose state changed."""
         for service in seen:
             line = f"  {_MARKS[service.phase]}  {service.name:<16} {service.detail}"

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from openbalena.base.project import Project
 from openbalena.cli.console import Console
 from openbalena.operations.workspace import Workspace
-from openbalena.project import Project
 
 
 @dataclass(frozen=True)

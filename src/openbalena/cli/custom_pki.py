@@ -7,11 +7,11 @@ key, cover the host names, and be valid today. --remove goes back to the private
 
 import argparse
 
+from openbalena.base.errors import OperationError
 from openbalena.cli.certificate_options import add_certificate_options, import_given_certificate
 from openbalena.cli.context import Context
 from openbalena.cli.machine import add_missing_settings, add_start_options, start
-from openbalena.errors import OperationError
-from openbalena.invocation import invocation
+from openbalena.operations.hints import invocation
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

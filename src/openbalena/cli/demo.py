@@ -14,13 +14,13 @@ from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from openbalena.base.errors import OpenBalenaError
 from openbalena.cli.commands import BY_NAME
 from openbalena.cli.console import Console
 from openbalena.cli.context import Context
 from openbalena.cli.dispatch import call_command
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.errors import OpenBalenaError
-from openbalena.invocation import program
+from openbalena.operations.hints import program
 
 if TYPE_CHECKING:
     from openbalena.operations.demo import DemoResult

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, NoReturn
 
+from openbalena.base.errors import UsageError
 from openbalena.cli.commands import Command
 from openbalena.cli.context import Context
 from openbalena.cli.help import PROGRAM
-from openbalena.errors import UsageError
 
 DIRECTORY_OPTION = "--project-directory"
 EPILOG = f"--lab and {DIRECTORY_OPTION} DIR are valid for every command: {PROGRAM} help"

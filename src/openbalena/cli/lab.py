@@ -6,9 +6,9 @@ Each node is a Docker Engine in its own network namespace; everything is below o
 
 import argparse
 
+from openbalena.cli.argument_types import whole
 from openbalena.cli.context import Context
-from openbalena.cli.numbers import whole
-from openbalena.invocation import program
+from openbalena.operations.hints import program
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         again = f"{program(context.project, lab=True)} lab start {args.node}"
         context.console.say(f"{args.node} is down; to restart it, run {again}")
     elif args.action == "start":
-        lifecycle.start(args.node)
+        lifecycle.start_node(args.node)
         context.console.say(f"{args.node} is up again.")
     else:
         lifecycle.down(purge=args.purge)
@@ -60,7 +60,7 @@ def _show(context: Context, *, as_json: bool) -> int:
 
     from openbalena.lab import paths, state, status
 
-    nodes = status.read()
+    nodes = status.read_status()
     if as_json:
         lab = state.require()
         context.console.json(

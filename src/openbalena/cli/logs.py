@@ -2,8 +2,8 @@
 
 import argparse
 
+from openbalena.cli.argument_types import DEFAULT_LINES, lines, since
 from openbalena.cli.context import Context
-from openbalena.cli.numbers import DEFAULT_LINES, lines, since
 from openbalena.cli.reporter import ConsoleReporter
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from openbalena.base.errors import OperationError
 from openbalena.cli import next_steps
+from openbalena.cli.argument_types import seconds
 from openbalena.cli.context import Context
-from openbalena.cli.numbers import seconds
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.errors import OperationError
 
 if TYPE_CHECKING:
     from openbalena.operations.configure import ConfigureResult

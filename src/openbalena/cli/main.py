@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from openbalena import __version__, modes, placeholder
+from openbalena import __version__
+from openbalena.base import placeholder
+from openbalena.base.errors import OpenBalenaError, UsageError
+from openbalena.base.project import Project
 from openbalena.cli.commands import BY_NAME, Command
 from openbalena.cli.console import Console
 from openbalena.cli.context import Context
 from openbalena.cli.dispatch import DIRECTORY_OPTION, command_parser, run_command
 from openbalena.cli.help import overview, unknown
 from openbalena.cli.run_log import RunLog
-from openbalena.errors import OpenBalenaError, UsageError
-from openbalena.invocation import as_typed
-from openbalena.project import Project
+from openbalena.operations import file_modes
+from openbalena.operations.hints import as_typed
 
 # 128 + signal, as shells report it.
 INTERRUPTED = 130
@@ -146,12 +148,12 @@ def _call(command: Command, rest: Sequence[str], options: GlobalOptions) -> int:
 
     def worded(text: str) -> str:
         # The compiler quotes definitions, which have placeholders for secrets.
-        return as_typed(placeholder.fill(text, "${{{}}}".format), project, lab=options.lab)
+        return as_typed(placeholder.substitute(text, "${{{}}}".format), project, lab=options.lab)
 
     log = RunLog(project, command.name) if command.is_logged(args) else None
     context = Context(project, options.lab, Console(worded, log.write) if log else Console(worded))
     try:
-        for sentence in modes.mend(project):
+        for sentence in file_modes.restrict_modes(project):
             context.console.warn(sentence)
         return run_command(command, args, context)
     except OpenBalenaError as error:
@@ -174,10 +176,10 @@ def _warn_of_settings(context: Context) -> None:
     from openbalena import settings
 
     try:
-        found = settings.load(context.project).warnings
+        found = settings.read(context.project).warnings
     except UsageError:
         try:
-            found = settings.current(context.project).warnings
+            found = settings.read_unchecked(context.project).warnings
         except UsageError:
             return  # the command itself has reported what is wrong with the file
     for sentence in found:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openbalena.errors import UsageError
-from openbalena.invocation import invocation
+from openbalena.base.errors import UsageError
+from openbalena.operations.hints import invocation
 
 if TYPE_CHECKING:
     from openbalena.cli.context import Context

@@ -23,9 +23,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def answers(args: argparse.Namespace, context: Context) -> dict[str, str]:
     """The settings that options and, at a terminal, replies give."""
     from openbalena import settings
-    from openbalena.cli.questions import ask
+    from openbalena.cli.prompts import ask
 
     given = {"USE_NFS": "true", **{name: getattr(args, name) for name in _OPTIONS if getattr(args, name) is not None}}
     if not args.yes and sys.stdin.isatty() and sys.stderr.isatty():
-        given |= ask(given, settings.current(context.project), _OPTIONS)
+        given |= ask(given, settings.read_unchecked(context.project), _OPTIONS)
     return given

@@ -9,7 +9,7 @@ import argparse
 from openbalena.cli import nfs_options
 from openbalena.cli.context import Context
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.invocation import invocation
+from openbalena.operations.hints import invocation
 from openbalena.operations.settings_lock import exclusive_lock
 
 

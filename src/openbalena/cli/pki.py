@@ -13,18 +13,18 @@ import argparse
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from openbalena.base.errors import OperationError
+from openbalena.cli.argument_types import seconds
 from openbalena.cli.certificate_options import add_certificate_options, import_given_certificate
 from openbalena.cli.context import Context
 from openbalena.cli.machine import show_healthy
-from openbalena.cli.numbers import seconds
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.errors import OperationError
-from openbalena.invocation import invocation
+from openbalena.operations.hints import invocation
 
 if TYPE_CHECKING:
+    from openbalena.machine.served_certificate import Served
     from openbalena.operations.renew import MachineRenewal, RenewResult
     from openbalena.operations.show_certificates import ShowCertificatesResult
-    from openbalena.standalone.served import Served
 
 # cert-manager, entry.sh (balena-io/cert-manager): a start renews a certificate that is valid for less than 7 days.
 _ONE_MACHINE = (

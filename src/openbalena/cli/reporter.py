@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from openbalena.cli.context import Context
 
 if TYPE_CHECKING:
-    from openbalena.cluster.convergence import Progress
-    from openbalena.standalone.containers import Service
+    from openbalena.machine.containers import ComposeService
+    from openbalena.swarm.convergence import Progress
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class ConsoleReporter:
         """One line per service, rewritten at a terminal."""
         from openbalena.cli import swarm_progress
 
-        return swarm_progress.Display(self.context)
+        return swarm_progress.TaskDisplay(self.context)
 
-    def follow_containers(self) -> Callable[[Sequence[Service]], None]:
+    def follow_containers(self) -> Callable[[Sequence[ComposeService]], None]:
         """One line per change."""
         from openbalena.cli import compose_progress
 
-        return compose_progress.Display(self.context)
+        return compose_progress.ContainerDisplay(self.context)

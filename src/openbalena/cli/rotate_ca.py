@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from openbalena.cli.context import Context
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.invocation import invocation
+from openbalena.operations.hints import invocation
 from openbalena.operations.rotate_ca import ADVISED_DAYS, RotateCaOptions, RotateCaOutcome, rotate_ca
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from openbalena.errors import UsageError
-from openbalena.project import Project
+from openbalena.base.errors import UsageError
+from openbalena.base.project import Project
 
 # Files kept for one project directory: the log of a failed deploy is needed while people look into it.
 KEPT = 50
@@ -70,5 +70,5 @@ class RunLog:
             if written != self._mask_of:
                 self._mask_of = written
                 with suppress(UsageError):  # the command itself reports what is wrong with the file
-                    self._mask = settings.current(self._project).masked
+                    self._mask = settings.read_unchecked(self._project).masked
         return self._mask(text)

@@ -14,12 +14,12 @@ rotate CA    begin the next phase of replacing the private CA in a running clust
 
 import argparse
 
+from openbalena.base.errors import UsageError
 from openbalena.cli import rotate_ca
+from openbalena.cli.argument_types import whole
 from openbalena.cli.context import Context
-from openbalena.cli.numbers import whole
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.errors import UsageError
-from openbalena.invocation import invocation
+from openbalena.operations.hints import invocation
 from openbalena.operations.rotate_ca import ADVISED_DAYS
 from openbalena.settings.variables import variables
 

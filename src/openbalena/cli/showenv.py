@@ -5,9 +5,9 @@
 
 import argparse
 
-from openbalena import dotenv
 from openbalena.cli.context import Context
 from openbalena.cli.reporter import ConsoleReporter
+from openbalena.compose import dotenv
 from openbalena.operations.show_settings import settings_in_force
 from openbalena.settings.values import MASK
 

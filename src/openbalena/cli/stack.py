@@ -94,10 +94,10 @@ def _out(
 
 
 def _committed(context: Context) -> int:
-    from openbalena import files
-    from openbalena.stack.committed import committed
+    from openbalena.base import files
+    from openbalena.stack.generated import generated_files
 
-    for name, text in committed(context.project.root).items():
+    for name, text in generated_files(context.project.root).items():
         files.write_atomic(context.project.root / name, text)
         context.console.progress(f"wrote {name}")
     return 0

@@ -9,7 +9,7 @@ from openbalena.cli import next_steps
 from openbalena.cli.context import Context
 
 if TYPE_CHECKING:
-    from openbalena.standalone.containers import Service
+    from openbalena.machine.containers import ComposeService
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,10 +35,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0 if found.healthy else 1
 
 
-def _table(context: Context, seen: Sequence["Service"]) -> None:
-    from openbalena.standalone.containers import Phase
+def _table(context: Context, seen: Sequence["ComposeService"]) -> None:
+    from openbalena.machine.containers import ContainerPhase
 
-    order = list(Phase)
+    order = list(ContainerPhase)
     rows = [("SERVICE", "STATE", "DETAIL", "PORTS", "IMAGE")]
     for service in sorted(seen, key=lambda item: (-order.index(item.phase), item.name)):
         ports = ", ".join(port for each in service.containers for port in each.ports)
@@ -47,7 +47,7 @@ def _table(context: Context, seen: Sequence["Service"]) -> None:
     context.console.table(rows)
 
 
-def _record(service: "Service") -> dict[str, object]:
+def _record(service: "ComposeService") -> dict[str, object]:
     return {
         "service": service.name,
         "state": service.phase.value,

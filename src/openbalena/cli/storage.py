@@ -2,10 +2,10 @@
 
 import argparse
 
+from openbalena.base.errors import OperationError
+from openbalena.cli.argument_types import seconds
 from openbalena.cli.context import Context
-from openbalena.cli.numbers import seconds
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.errors import OperationError
 
 # Seconds; copying is bounded by --timeout.
 _TIMEOUT = 3600.0

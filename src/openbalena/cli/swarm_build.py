@@ -2,10 +2,10 @@
 
 import argparse
 
+from openbalena.base.errors import OperationError
 from openbalena.cli.context import Context
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.errors import OperationError
-from openbalena.invocation import invocation
+from openbalena.operations.hints import invocation
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -6,10 +6,10 @@ Its volumes, and the settings and PKI that their data needs, are kept unless --v
 import argparse
 from typing import TYPE_CHECKING
 
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.cli.argument_types import seconds
 from openbalena.cli.context import Context
-from openbalena.cli.numbers import seconds
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.errors import OperationError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,10 +2,10 @@
 
 import argparse
 
+from openbalena.cli.argument_types import whole
 from openbalena.cli.context import Context
-from openbalena.cli.numbers import whole
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.invocation import invocation
+from openbalena.operations.hints import invocation
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Safe to repeat: an existing swarm and labels that are set are kept."""
-    from openbalena.cluster.swarm import Options
     from openbalena.operations.initialise_swarm import initialise_swarm
+    from openbalena.swarm.membership import Options
 
     console = context.console
     options = Options(args.advertise_addr, args.data_path_port, args.default_addr_pool)

@@ -2,10 +2,10 @@
 
 import argparse
 
+from openbalena.base.errors import OperationError
+from openbalena.cli.argument_types import DEFAULT_LINES, lines, since
 from openbalena.cli.context import Context
-from openbalena.cli.numbers import DEFAULT_LINES, lines, since
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.errors import OperationError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

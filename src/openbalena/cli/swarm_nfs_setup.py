@@ -6,11 +6,11 @@ export, make the volumes' directories there and own what it writes.
 
 import argparse
 
+from openbalena.base.errors import OperationError
 from openbalena.cli import nfs_options
 from openbalena.cli.context import Context
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.errors import OperationError
-from openbalena.invocation import invocation
+from openbalena.operations.hints import invocation
 from openbalena.operations.settings_lock import exclusive_lock
 
 

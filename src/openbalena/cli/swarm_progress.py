@@ -4,12 +4,12 @@ import shutil
 import sys
 
 from openbalena.cli.context import Context
-from openbalena.cluster.convergence import Phase, Progress
+from openbalena.swarm.convergence import Phase, Progress
 
 _MARKS = {Phase.CONVERGED: "ok", Phase.WORKING: "..", Phase.FAILED: "!!"}
 
 
-class Display:
+class TaskDisplay:
     """Called with each reading of the cluster; prints only what changed."""
 
     def __init__(self, context: Context) -> None:

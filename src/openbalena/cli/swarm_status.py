@@ -8,16 +8,16 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from openbalena.cli import next_steps
-from openbalena.cli.console import WIDTH, folded
+from openbalena.cli.console import WIDTH, wrap
 from openbalena.cli.context import Context
-from openbalena.invocation import invocation
+from openbalena.operations.hints import invocation
 
 if TYPE_CHECKING:
     from openbalena.cli.console import Console
-    from openbalena.cluster.convergence import Progress
-    from openbalena.cluster.problems import Problem
-    from openbalena.cluster.state import Cluster, Node, Service, Task
     from openbalena.operations.cluster_status import ClusterStatus
+    from openbalena.swarm.convergence import Progress
+    from openbalena.swarm.state import Cluster, Node, SwarmService, Task
+    from openbalena.swarm.task_errors import Problem
 
 _REFRESH = 2.0
 _LONGEST_ERROR = 100
@@ -75,28 +75,28 @@ def _text(context: Context, status: "ClusterStatus") -> None:
         return
     _services(console, status)
     for line in status.encryption:
-        console.say("\n".join(folded(line, WIDTH)))
+        console.say("\n".join(wrap(line, WIDTH)))
     if status.single_points:
         console.say("\nSingle points of failure")
     for point in status.single_points:
         text = f"{point.what} ({point.where}): {point.effect}. {point.recovery}."
-        console.say(textwrap.indent("\n  ".join(folded(text, WIDTH - 4)), "  "))
+        console.say(textwrap.indent("\n  ".join(wrap(text, WIDTH - 4)), "  "))
 
 
 def _problems(console: "Console", status: "ClusterStatus") -> None:
     for problem in status.problems:
         where = f" on {', '.join(problem.nodes)}" if problem.nodes else ""
         console.say(f"{', '.join(problem.services)}{where}, {problem.count} times: {problem.error}")
-        console.say(textwrap.indent("\n".join(folded(problem.sentence, WIDTH - 2)), "  "))
+        console.say(textwrap.indent("\n".join(wrap(problem.hint, WIDTH - 2)), "  "))
     if status.problems:
         console.say("")
 
 
 def _nodes(console: "Console", status: "ClusterStatus") -> None:
-    from openbalena.cluster import nodes
+    from openbalena.swarm import nodes
 
     head = ("NODE", "ROLE", "STATE", "ADDRESS", "ENGINE", "LABELS")
-    rows = [_node_row(node, nodes.described(node)) for node in nodes.ordered(status.cluster.nodes)]
+    rows = [_node_row(node, nodes.status_text(node)) for node in nodes.lost_first(status.cluster.nodes)]
     console.table([head, *rows])
     console.say("")
 
@@ -134,7 +134,7 @@ def _service_row(item: "Progress", cluster: "Cluster") -> tuple[str, ...]:
     )
 
 
-def _ports(service: "Service") -> str:
+def _ports(service: "SwarmService") -> str:
     """Published ports, a range for neighbours: `80,443`, `10000-10009`."""
     ranges: list[list[int]] = []
     for port in sorted({port.published for port in service.ports}):
@@ -147,14 +147,14 @@ def _ports(service: "Service") -> str:
 
 def _document(status: "ClusterStatus") -> dict[str, object]:
     """What --json prints."""
-    from openbalena.cluster import nodes
+    from openbalena.swarm import nodes
 
     cluster = status.cluster
     return {
         "stack": status.stack,
         "converged": status.converged,
         "warnings": status.warnings,
-        "nodes": [asdict(node) for node in nodes.ordered(cluster.nodes)],
+        "nodes": [asdict(node) for node in nodes.lost_first(cluster.nodes)],
         "services": [_service_record(item) for item in status.progress],
         "networks": [{"name": name, "encrypted": encrypted} for name, encrypted in cluster.networks.items()],
         "tasks": [
@@ -179,7 +179,7 @@ def _service_record(item: "Progress") -> dict[str, object]:
     }
 
 
-def _task_record(service: "Service", task: "Task", cluster: "Cluster") -> dict[str, object]:
+def _task_record(service: "SwarmService", task: "Task", cluster: "Cluster") -> dict[str, object]:
     return {
         "id": task.id,
         "node": cluster.hostname(task.node_id),
@@ -196,5 +196,5 @@ def _problem_record(problem: "Problem") -> dict[str, object]:
         "count": problem.count,
         "services": problem.services,
         "nodes": problem.nodes,
-        "advice": problem.sentence,
+        "advice": problem.hint,
     }

@@ -4,8 +4,8 @@ import argparse
 from typing import Any
 
 from openbalena.cli import next_steps
+from openbalena.cli.argument_types import seconds
 from openbalena.cli.context import Context
-from openbalena.cli.numbers import seconds
 from openbalena.cli.reporter import ConsoleReporter
 
 # Seconds. A roll of two tasks of the api takes 180 by its delay and monitor, and 120 to 480 for the starts.
@@ -54,7 +54,7 @@ def _dry_run(context: Context) -> int:
 
 def _masked(value: Any) -> Any:
     """`value` with a mask in place of every secret."""
-    from openbalena import placeholder
+    from openbalena.base import placeholder
     from openbalena.settings.values import MASK
 
     if isinstance(value, dict):
@@ -63,4 +63,4 @@ def _masked(value: Any) -> Any:
         return [_masked(item) for item in value]
     if not isinstance(value, str):
         return value
-    return placeholder.fill(value, lambda name: MASK)
+    return placeholder.substitute(value, lambda name: MASK)

@@ -1,11 +1,11 @@
 """What Compose requires of a whole project before it starts it (Swarm does not: it starts services in no order)."""
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.project import Project
 from openbalena.compose.tree import Map
-from openbalena.errors import UsageError
 
 
-def check(project: Project) -> None:
+def check_consistency(project: Project) -> None:
     """Raise UsageError for a service without image and build, and for a missing or circular dependency."""
     services = project.services
     for name, service in services.items():

@@ -4,15 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.merge import merge_maps
 from openbalena.compose.paths import is_file, service_paths
-from openbalena.compose.tree import Map, Position, settle
-from openbalena.errors import UsageError
+from openbalena.compose.tree import Map, Position, apply_tags
 
 ReadFile = Callable[[Path], Map]
 
 
-def resolve(tree: Map, path: Path, directory: Path, read: ReadFile) -> Map:
+def resolve_extends(tree: Map, path: Path, directory: Path, read: ReadFile) -> Map:
     """`tree` (the file `path`) with every `extends` resolved.
 
     `read` returns another file's tree; a relative `file:` is relative to `directory`. Raises UsageError for a missing
@@ -62,7 +62,7 @@ def _from_file(name: str, path: Path, place: Position, read: ReadFile, seen: tup
     services = read(path).get("services")
     if not isinstance(services, Map) or name not in services:
         raise UsageError(f"extended service not found in {path}: {name}", where=place)
-    base = settle(_service(services, name, path, path.parent, read, seen))
+    base = apply_tags(_service(services, name, path, path.parent, read, seen))
     return service_paths(base, path.parent) if isinstance(base, Map) else base
 
 

@@ -4,17 +4,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from openbalena import dotenv
+from openbalena.base.errors import UsageError
+from openbalena.compose import dotenv
 from openbalena.compose.merge import as_sequence
 from openbalena.compose.paths import is_file
 from openbalena.compose.tree import Map, Position, plain
-from openbalena.errors import UsageError
 
 SECTIONS = ("services", "networks", "volumes", "secrets", "configs", "models")
 LoadFiles = Callable[[list[Path], Path, Mapping[str, str], Position], Map]
 
 
-def resolve(tree: Map, directory: Path, environment: Mapping[str, str], load: LoadFiles) -> Map:
+def resolve_include(tree: Map, directory: Path, environment: Mapping[str, str], load: LoadFiles) -> Map:
     """`tree` with its includes merged in; `load(files, project directory, environment, place)` returns one of them.
 
     Raises UsageError if both define the same name differently.
@@ -28,7 +28,7 @@ def resolve(tree: Map, directory: Path, environment: Mapping[str, str], load: Lo
         files, base, env_files = _description(item, directory, position)
         values = dict(environment)
         for path in env_files:
-            values = {**dotenv.read(path, environment).values, **values}
+            values = {**dotenv.read_file(path, environment).values, **values}
         joined = _join(joined, load(files, base, values, position))
     return joined
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.tree import Position
-from openbalena.errors import UsageError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPERATORS = (":-", ":?", ":+", "-", "?", "+")
@@ -17,7 +17,7 @@ MAXIMUM_DEPTH = 100
 
 
 @dataclass(frozen=True)
-class Variable:
+class VariableReference:
     """One `${name<operator>word}`; `operator` is empty for a bare name, `start` and `end` are offsets in the text."""
 
     name: str
@@ -35,7 +35,7 @@ class MalformedError(ValueError):
         self.offset = offset
 
 
-def scan(text: str) -> Iterator[str | Variable]:
+def scan(text: str) -> Iterator[str | VariableReference]:
     """`text` as literal pieces (with `$$` read as `$`) and variables; any other `$` is literal. Raises MalformedError
     for braces that do not contain a variable.
     """
@@ -59,14 +59,14 @@ def scan(text: str) -> Iterator[str | Variable]:
                 yield "$"
                 index = dollar + 1
                 continue
-            variable = Variable(match.group(), "", "", dollar, match.end())
+            variable = VariableReference(match.group(), "", "", dollar, match.end())
         yield variable
         index = variable.end
     if index < len(text):
         yield text[index:]
 
 
-def _braced(text: str, dollar: int) -> Variable:
+def _braced(text: str, dollar: int) -> VariableReference:
     match = _NAME.match(text, dollar + 2)
     if not match:
         raise MalformedError(dollar, "${ without a variable's name: write $${ for a literal ${")
@@ -77,7 +77,7 @@ def _braced(text: str, dollar: int) -> Variable:
     operator = next((candidate for candidate in _OPERATORS if rest.startswith(candidate)), "")
     if rest and not operator:
         raise MalformedError(dollar, f"${{{match.group()}{rest}}}: expected one of :- - :? ? :+ + after the name")
-    return Variable(match.group(), operator, rest[len(operator) :], dollar, end + 1)
+    return VariableReference(match.group(), operator, rest[len(operator) :], dollar, end + 1)
 
 
 def _closing(text: str, start: int) -> int:
@@ -109,7 +109,7 @@ class Interpolator:
             raise MalformedError(0, f"${{…}} nested more than {MAXIMUM_DEPTH} times")
         return "".join(piece if isinstance(piece, str) else self._value(piece, position, depth) for piece in scan(text))
 
-    def _value(self, variable: Variable, position: Position, depth: int) -> str:
+    def _value(self, variable: VariableReference, position: Position, depth: int) -> str:
         value = self.environment.get(variable.name)
         kind = variable.operator[-1:]
         present = value is not None and not (variable.operator.startswith(":") and value == "")

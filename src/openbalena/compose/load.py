@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from openbalena.base.errors import UsageError
+from openbalena.base.files import read_text as read_file
 from openbalena.compose import extends, include, yaml_nodes
 from openbalena.compose.interpolation import Interpolator
 from openbalena.compose.merge import merge_maps
 from openbalena.compose.paths import file_paths
 from openbalena.compose.project import Project, project_name
-from openbalena.compose.tree import Map, Position, settle
-from openbalena.errors import UsageError
-from openbalena.files import read as read_file
+from openbalena.compose.tree import Map, Position, apply_tags
 
 
 @dataclass
@@ -55,13 +55,13 @@ class _Loader:
         merged = None
         for path in files:
             self.written = merge_maps(self.written, self.read(path), "")
-            tree = extends.resolve(self.read(path), path, directory, self.read)
+            tree = extends.resolve_extends(self.read(path), path, directory, self.read)
             inner = _Include(self, path)
-            tree = include.resolve(tree, directory, self.environment, inner.load)
+            tree = include.resolve_include(tree, directory, self.environment, inner.load)
             merged = merge_maps(merged, tree, "") if merged is not None else tree
         if merged is None:
             raise UsageError("no Compose file given")
-        settled: Map = settle(merged)
+        settled: Map = apply_tags(merged)
         _check_shape(settled)
         return file_paths(settled, directory)
 

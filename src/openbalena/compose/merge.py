@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from openbalena.compose.tree import NOWHERE, Map, Override, Position, Reset, Seq
+from openbalena.base.errors import UsageError
+from openbalena.compose.tree import UNKNOWN_POSITION, Map, Override, Position, Reset, Seq
 from openbalena.compose.unique import unique
-from openbalena.errors import UsageError
 
 _REPLACED = {"services.*.command", "services.*.entrypoint", "services.*.healthcheck.test"}
 # Mappings that can be written as a list of KEY=VALUE.
@@ -82,7 +82,7 @@ def _joined(base: Seq, over: Seq) -> Seq:
     return joined
 
 
-def as_sequence(value: Any, position: Position = NOWHERE) -> Seq:
+def as_sequence(value: Any, position: Position = UNKNOWN_POSITION) -> Seq:
     """A list, or a single value (written at `position`) as a list of one."""
     if isinstance(value, Seq):
         return value

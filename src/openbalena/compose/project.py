@@ -7,8 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from openbalena import dotenv
-from openbalena.compose import normal
+from openbalena.compose import dotenv, normal
 from openbalena.compose.tree import Map, Position
 
 
@@ -60,5 +59,5 @@ class Project:
 def environment(directory: Path, process: Mapping[str, str]) -> dict[str, str]:
     """The variables `docker compose` interpolates: the project's `.env`, overridden by the process's environment."""
     path = directory / ".env"
-    values = dotenv.read(path, process).values if path.is_file() else {}
+    values = dotenv.read_file(path, process).values if path.is_file() else {}
     return {**values, **process}

@@ -15,7 +15,7 @@ class Position(NamedTuple):
         return f"{self.file}:{self.line}:{self.column}"
 
 
-NOWHERE = Position("-", 1, 1)
+UNKNOWN_POSITION = Position("-", 1, 1)
 
 
 class Map(dict[str, Any]):
@@ -23,7 +23,7 @@ class Map(dict[str, Any]):
 
     __slots__ = ("position", "where")
 
-    def __init__(self, items: Iterable[tuple[str, Any]] = (), position: Position = NOWHERE) -> None:
+    def __init__(self, items: Iterable[tuple[str, Any]] = (), position: Position = UNKNOWN_POSITION) -> None:
         super().__init__(items)
         self.position = position
         self.where: dict[str, Position] = {}
@@ -55,7 +55,7 @@ class Seq(list[Any]):
 
     __slots__ = ("position", "where")
 
-    def __init__(self, position: Position = NOWHERE) -> None:
+    def __init__(self, position: Position = UNKNOWN_POSITION) -> None:
         super().__init__()
         self.position = position
         self.where: list[Position] = []
@@ -95,23 +95,23 @@ def plain(value: Any) -> Any:
     return value
 
 
-def settle(value: Any) -> Any:
+def apply_tags(value: Any) -> Any:
     """`value` with `!reset` items removed and `!override` unwrapped, after the last merge.
 
     In `x-` fields they are kept, as the code that reads such a field may still merge it.
     """
     if isinstance(value, Override):
-        return settle(value.value)
+        return apply_tags(value.value)
     if isinstance(value, Map):
         settled = Map(position=value.position)
         for key, item in value.items():
             if not isinstance(item, Reset):
-                settled.put(key, item if key.startswith("x-") else settle(item), value.at(key))
+                settled.put(key, item if key.startswith("x-") else apply_tags(item), value.at(key))
         return settled
     if isinstance(value, Seq):
         sequence = Seq(value.position)
         for item, position in value.located():
             if not isinstance(item, Reset):
-                sequence.put(settle(item), position)
+                sequence.put(apply_tags(item), position)
         return sequence
     return value

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.tree import Map, Override, Position, Reset, Seq
-from openbalena.errors import UsageError
 
 _CONSTANTS: dict[str, Any] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 _CONSTANTS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)

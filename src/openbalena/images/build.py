@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from openbalena.cluster.engine import Engine
-from openbalena.cluster.logs import stream
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.docker.engine import Engine
+from openbalena.docker.logs import stream
 from openbalena.images.plan import Build
 
 # Seconds: for a build that installs packages over a slow connection, and for the pull or push of a large image.

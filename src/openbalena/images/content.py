@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from openbalena.errors import UsageError
+from openbalena.base.errors import UsageError
 from openbalena.images.dockerignore import Ignore
 
 
-def tag(context: Path, dockerfile: str, args: Mapping[str, str], base: str, target: str = "") -> str:
+def content_tag(context: Path, dockerfile: str, args: Mapping[str, str], base: str, target: str = "") -> str:
     """`c-<12 hex digits>`: a hash of the context's files, the Dockerfile, build arguments, target and base image id.
 
     A file contributes its path, content and executable bit, but not its times and owner, which differ between
@@ -26,7 +26,7 @@ def tag(context: Path, dockerfile: str, args: Mapping[str, str], base: str, targ
     for part in ("v1", base, target, *(f"{name}={value}" for name, value in sorted(args.items()))):
         _add(digest, part.encode())
     _add(digest, definition.read_bytes())
-    for path in files(context):
+    for path in context_files(context):
         _add(digest, path.encode())
         full = context / path
         if full.is_symlink():
@@ -38,7 +38,7 @@ def tag(context: Path, dockerfile: str, args: Mapping[str, str], base: str, targ
     return f"c-{digest.hexdigest()[:12]}"
 
 
-def files(context: Path) -> Iterator[str]:
+def context_files(context: Path) -> Iterator[str]:
     """The files and symbolic links that Docker would send to the builder, as sorted relative paths."""
     rules = context / ".dockerignore"
     ignore = Ignore(rules.read_text(encoding="utf-8").splitlines() if rules.is_file() else ())

@@ -97,7 +97,7 @@ def tagged(builds: list[Build], base_id: Callable[[str], str]) -> list[Build]:
     return [
         replace(
             build,
-            content_tag=content.tag(
+            content_tag=content.content_tag(
                 build.context, build.dockerfile, build.args, base_id(build.base) if build.base else "", build.target
             ),
         )

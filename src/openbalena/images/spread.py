@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import IO
 
-from openbalena.cluster.engine import Engine
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.docker.engine import Engine
 from openbalena.images.build import image_ids
 
 _TRANSFER = 1800
@@ -19,7 +19,7 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Node:
+class NodeImages:
     """A node that answered: `node_id` is its id in the swarm, `ids` are the ids of its images by name."""
 
     engine: Engine
@@ -28,24 +28,26 @@ class Node:
     ids: dict[str, str]
 
 
-def ask(engines: Iterable[Engine], names: list[str]) -> tuple[list[Node], list[str]]:
+def query_nodes(engines: Iterable[Engine], names: list[str]) -> tuple[list[NodeImages], list[str]]:
     """Which of the images `names` each node has, each node once, and a message for each engine that did not answer."""
 
-    def query(engine: Engine) -> Node | str:
+    def query(engine: Engine) -> NodeImages | str:
         try:
             with engine.client() as client:
                 info = client.info()
-            return Node(engine, info["Name"], info["Swarm"].get("NodeID", ""), image_ids(engine, names))
+            return NodeImages(engine, info["Name"], info["Swarm"].get("NodeID", ""), image_ids(engine, names))
         except OperationError as error:
             return str(error)
 
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(query, engines))
-    nodes = {(answer.node_id or answer.engine.name): answer for answer in reversed(answers) if isinstance(answer, Node)}
+    nodes = {
+        (answer.node_id or answer.engine.name): answer for answer in reversed(answers) if isinstance(answer, NodeImages)
+    }
     return list(reversed(nodes.values())), [answer for answer in answers if isinstance(answer, str)]
 
 
-def missing(source: dict[str, str], node: Node) -> list[str]:
+def missing_builds(source: dict[str, str], node: NodeImages) -> list[str]:
     """The names of the images (name to id in `source`) that `node` does not have, or has with another id."""
     return [name for name, identifier in source.items() if node.ids.get(name) != identifier]
 

@@ -5,13 +5,13 @@ import json
 import subprocess
 from pathlib import Path
 
-from openbalena.cluster.engine import Engine
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.base.project import ROOT
+from openbalena.docker.engine import Engine
 from openbalena.images import LAB_PREFIX, Build, build, tagged
 from openbalena.lab import host, paths
 from openbalena.lab.host import say
 from openbalena.lab.roots import build_root
-from openbalena.project import ROOT
 
 # The BASE of every stand-in in lab/docker-compose.yml.
 IMAGE = f"{LAB_PREFIX}/base:latest"
@@ -42,7 +42,7 @@ _ENVIRONMENT = (
 _IMPORT = 600
 
 
-def ensure(engine: Engine) -> str:
+def ensure_base_image(engine: Engine) -> str:
     """Build the image IMAGE on `engine` unless it is up to date; returns its name with the content's tag.
 
     Must run as root if the Debian root has to be created or read. Raises OperationError on failure.

@@ -28,11 +28,11 @@ exec /usr/sbin/runc "$@"
 """
 
 
-def missing() -> list[str]:
+def missing_capabilities() -> list[str]:
     """The capabilities of this kernel that no process on this machine can get, as CAP_… names."""
     status = Path("/proc/self/status").read_text().splitlines()
     bounding = next(int(line.split()[1], 16) for line in status if line.startswith("CapBnd:"))
-    names = host.run(["setpriv", "--list-caps"]).stdout.split()  # in numeric order
+    names = host.run_program(["setpriv", "--list-caps"]).stdout.split()  # in numeric order
     return [f"CAP_{name.upper()}" for number, name in enumerate(names) if not bounding >> number & 1]
 
 

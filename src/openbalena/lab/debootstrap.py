@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
 from openbalena.lab import host, paths
 from openbalena.lab.host import say
 
@@ -58,7 +58,7 @@ def _fetch(tools: Path) -> None:
         unpacked = scratch / "unpacked"
         unpacked.mkdir()
         for package in scratch.glob("*.deb"):
-            host.run(["dpkg-deb", "-x", package, unpacked])
+            host.run_program(["dpkg-deb", "-x", package, unpacked])
         unpacked.rename(tools)
     finally:
         shutil.rmtree(scratch)
@@ -66,7 +66,7 @@ def _fetch(tools: Path) -> None:
 
 def _apt(command: list[str], scratch: Path) -> None:
     """Run apt-get in `scratch`, where `download` leaves its packages."""
-    result = host.run(host.private(["env", f"--chdir={scratch}", *command]), timeout=300, check=False)
+    result = host.run_program(host.isolated(["env", f"--chdir={scratch}", *command]), timeout=300, check=False)
     if result.returncode == 0:
         return
     if host.NO_SPACE in result.stderr or shutil.disk_usage(scratch).free == 0:

@@ -4,7 +4,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
 from openbalena.lab import paths, state
 
 
@@ -14,7 +14,7 @@ class Endpoint:
 
     host: str
     cli: Path
-    nodes: list[state.Node]
+    nodes: list[state.LabNode]
 
 
 def endpoint() -> Endpoint:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
 
 LOCK_BOUND = 1800.0  # seconds; lock holders have time limits of their own, the longest for building a root
 NO_SPACE = "No space left on device"
@@ -35,7 +35,9 @@ def require_programs(*names: str, hint: str) -> None:
         raise OperationError(f"the lab needs {', '.join(missing)}, not found on PATH. {hint}")
 
 
-def run(command: Sequence[str | Path], *, timeout: float = 30, check: bool = True) -> subprocess.CompletedProcess[str]:
+def run_program(
+    command: Sequence[str | Path], *, timeout: float = 30, check: bool = True
+) -> subprocess.CompletedProcess[str]:
     """Run a short command with its output captured; `timeout` in seconds.
 
     Raises OperationError with the command and its output if it fails (with `check`) or takes too long.
@@ -51,7 +53,7 @@ def run(command: Sequence[str | Path], *, timeout: float = 30, check: bool = Tru
     return result
 
 
-def private(command: Sequence[str | Path]) -> list[str]:
+def isolated(command: Sequence[str | Path]) -> list[str]:
     """Wrap `command` so that it is killed with its parent, along with its children and mounts, even by kill -9.
 
     pdeathsig kills unshare, --kill-child kills the first process of the PID namespace, and the kernel all others.

@@ -3,9 +3,9 @@
 import os
 from functools import cache
 
-from openbalena.cluster.encryption import state_command
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
 from openbalena.lab import host
+from openbalena.swarm.encryption import state_command
 
 
 @cache
@@ -14,7 +14,7 @@ def has_esp() -> bool:
     # Without root, a user namespace provides the capability to create a network namespace (user_namespaces(7)).
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     try:
-        host.run(["unshare", *user, "--net", *state_command("")])
+        host.run_program(["unshare", *user, "--net", *state_command("")])
     except (OperationError, OSError):
         return False
     return True

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from openbalena.errors import OperationError, UsageError
-from openbalena.lab import host, network, node, paths, programs, state, swarm
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.lab import host, network, node, paths, state, swarm, wrappers
 from openbalena.lab.endpoint import endpoint
 from openbalena.lab.host import say
 from openbalena.lab.roots import build_root
@@ -17,7 +17,7 @@ from openbalena.lab.roots import build_root
 SUITE = "sid"
 PACKAGES = ("docker.io", "docker-cli", "docker-compose", "iptables", "iproute2", "ca-certificates", "openvpn")
 _MAX_NODES = 20
-_OF_ONE_LAB = ("nodes", "run", "bin", "demo", "state.json")
+_RUNTIME_PATHS = ("nodes", "run", "bin", "demo", "state.json")
 _CACHE = ("roots", "tools", "tools-new", "locks")
 
 
@@ -30,7 +30,7 @@ def up(managers: int | None = None, workers: int | None = None) -> state.Lab:
     host.require_root("lab up")
     host.require_programs("ip", "nsenter", "unshare", "setsid", "mount", hint="Install iproute2 and util-linux.")
     with _exclusive("lab up"):
-        existing = state.load()
+        existing = state.load_lab()
         if existing is None:
             return _create(*_sizes(managers, workers))
         if (managers, workers) != (None, None) and _sizes(managers, workers) != (existing.managers, existing.workers):
@@ -65,14 +65,14 @@ def kill(name: str) -> None:
         _aim_context()
 
 
-def start(name: str) -> None:
+def start_node(name: str) -> None:
     """Start the node `name` again, with its data, and wait until it is ready in the swarm."""
     host.require_root("lab start")
     with _exclusive("lab start"):
         lab = state.require()
         returning = lab.node(name)
         network.ensure_switch(lab)
-        node.start(returning, lab)
+        node.start_engine(returning, lab)
         node.wait_ready(returning)
         _aim_context()
         swarm.wait_back(lab, returning)
@@ -103,13 +103,13 @@ def _sizes(managers: int | None, workers: int | None) -> tuple[int, int]:
 
 
 def _start_missing(lab: state.Lab) -> None:
-    programs.wrap(Path(lab.root), paths.directory() / "bin")
+    wrappers.wrap(Path(lab.root), paths.directory() / "bin")
     network.ensure_switch(lab)
     missing = [item for item in lab.nodes if node.process(item.name) is None]
     if missing:
         say(f"starting {len(missing)} Docker Engines: {', '.join(item.name for item in missing)}")
     for item in lab.nodes:
-        node.start(item, lab)
+        node.start_engine(item, lab)
     for item in lab.nodes:
         node.wait_ready(item)
     swarm.form(lab)
@@ -117,15 +117,15 @@ def _start_missing(lab: state.Lab) -> None:
 
 
 def _take_down() -> None:
-    names = [name for name in network.names() if name != network.SWITCH]
+    names = [name for name in network.network_names() if name != network.SWITCH]
     if names:
         say(f"stopping {', '.join(names)}")
     for name in names:
         node.stop(name)
     node.remove_cgroups()
-    network.remove()
-    programs.remove_context()
-    _delete(*_OF_ONE_LAB)
+    network.remove_network()
+    wrappers.remove_context()
+    _delete(*_RUNTIME_PATHS)
 
 
 def _delete(*names: str) -> None:
@@ -142,7 +142,7 @@ def _aim_context() -> None:
         manager = endpoint().host
     except OperationError:
         return
-    programs.make_context(manager)
+    wrappers.make_context(manager)
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
 from openbalena.lab import host, paths
-from openbalena.lab.state import Lab, Node
+from openbalena.lab.state import Lab, LabNode
 
 RANGE = ipaddress.ip_network(
     "198.18.0.0/15"
@@ -42,7 +42,7 @@ def claim_subnet(create: Callable[[str], Lab]) -> Lab:
 
 def free_subnet() -> str:
     """The first /24 of RANGE that overlaps no route or address of the machine; OperationError if there is none."""
-    routes = json.loads(host.run(["ip", "-json", "-4", "route", "show", "table", "all"]).stdout)
+    routes = json.loads(host.run_program(["ip", "-json", "-4", "route", "show", "table", "all"]).stdout)
     taken = [route["dst"] for route in routes if route["dst"] != "default"]
     return choose_subnet(taken)
 
@@ -70,7 +70,7 @@ def ensure_switch(lab: Lab) -> None:
     _ip("link", "set", link, "up")
 
 
-def plug(node: Node) -> None:
+def plug(node: LabNode) -> None:
     """Create the network namespace of `node` and its link to the bridge, unless they exist."""
     name = namespace(node.name).name
     _ensure_namespace(name)
@@ -84,7 +84,7 @@ def plug(node: Node) -> None:
     _ip("-n", _switch(), "link", "set", node.name, "master", _BRIDGE, "up")
 
 
-def cut(node: Node) -> None:
+def cut(node: LabNode) -> None:
     """Take the link of `node` down at the bridge: packets are lost, as if the cable had been unplugged."""
     if _has_link(node.name, _switch()):
         _ip("-n", _switch(), "link", "set", node.name, "down")
@@ -102,20 +102,20 @@ def unplug(node: str) -> None:
         _ip("netns", "delete", path.name)
 
 
-def remove() -> None:
+def remove_network() -> None:
     """Delete everything that exists of this lab's network."""
     if _has_link(_host_link()):
         _ip("link", "delete", _host_link())
-    for name in names():
+    for name in network_names():
         unplug(name)
     if NAMESPACES.exists() and not any(NAMESPACES.iterdir()):
         # `ip netns add` creates and mounts the directory if it is missing; nothing else uses it now.
-        host.run(["umount", NAMESPACES], check=False)
+        host.run_program(["umount", NAMESPACES], check=False)
         with suppress(OSError):
             NAMESPACES.rmdir()
 
 
-def names() -> list[str]:
+def network_names() -> list[str]:
     """The existing network namespaces of this lab, without the prefix."""
     start = paths.prefix() + "-"
     return sorted(path.name.removeprefix(start) for path in NAMESPACES.glob(start + "*"))
@@ -142,8 +142,8 @@ def _has_link(link: str, namespace: str | None = None) -> bool:
     if namespace is not None and not (NAMESPACES / namespace).exists():
         return False
     prefix = ["-n", namespace] if namespace else []
-    return host.run(["ip", *prefix, "link", "show", "dev", link], check=False).returncode == 0
+    return host.run_program(["ip", *prefix, "link", "show", "dev", link], check=False).returncode == 0
 
 
 def _ip(*arguments: str) -> None:
-    host.run(["ip", *arguments])
+    host.run_program(["ip", *arguments])

@@ -10,11 +10,11 @@ import subprocess
 import time
 from pathlib import Path
 
-from openbalena.errors import OperationError
-from openbalena.files import write_atomic
+from openbalena.base.errors import OperationError
+from openbalena.base.files import write_atomic
 from openbalena.lab import capabilities, host, network, paths
 from openbalena.lab.endpoint import accepts
-from openbalena.lab.state import Lab, Node
+from openbalena.lab.state import Lab, LabNode
 
 _START_BOUND = 90.0  # seconds until an engine answers; 2 s is typical
 _STOP_BOUND = 30.0  # seconds until the kernel has removed a killed node; under 1 s is typical
@@ -53,7 +53,7 @@ exec env -i PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DOCKER
 """
 
 
-def start(node: Node, lab: Lab) -> None:
+def start_engine(node: LabNode, lab: Lab) -> None:
     """Start the engine of `node` unless it is running. Does not wait until it answers: see wait_ready."""
     network.plug(node)
     if process(node.name) is not None:
@@ -72,7 +72,7 @@ def start(node: Node, lab: Lab) -> None:
         )  # fmt: skip
 
 
-def socket_directory(node: Node) -> Path:
+def socket_directory(node: LabNode) -> Path:
     """Create and return the directory for the socket of `node`, inside one that only the owner can access."""
     directory = node.socket.parent
     directory.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def socket_directory(node: Node) -> Path:
 
 def _make_up_for_capabilities(own: Path) -> str:
     """Install a wrapper for runc if the machine lacks capabilities; returns the shell commands for the node's start."""
-    names = capabilities.missing()
+    names = capabilities.missing_capabilities()
     if not names:
         return ""
     directory = own / "upper/usr/local/sbin"
@@ -91,7 +91,7 @@ def _make_up_for_capabilities(own: Path) -> str:
     return capabilities.PRETEND
 
 
-def wait_ready(node: Node) -> None:
+def wait_ready(node: LabNode) -> None:
     """Wait until the engine of `node` answers. Raises OperationError with its last log lines if it does not."""
     deadline = time.monotonic() + _START_BOUND
     grace = time.monotonic() + 2.0  # the process appears shortly after setsid has returned
@@ -167,7 +167,7 @@ def _is_first(directory: Path) -> bool:
     return False
 
 
-def shell(node: Node, command: list[str]) -> int:
+def shell(node: LabNode, command: list[str]) -> int:
     """Run `command` (a login shell if empty) in `node`, on this terminal; returns its exit code."""
     host.require_root("lab shell")
     pid = process(node.name)
@@ -208,6 +208,6 @@ def _remove_cgroups(group: str) -> bool:
     return True
 
 
-def _last_words(node: Node) -> str:
+def _last_words(node: LabNode) -> str:
     log = paths.log(node.name)
     return f"{' / '.join(log.read_text(errors='replace').splitlines()[-5:])} (full log: {log})"

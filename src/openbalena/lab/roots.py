@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from openbalena.errors import OperationError
-from openbalena.files import private_directory
+from openbalena.base.errors import OperationError
+from openbalena.base.files import private_directory
 from openbalena.lab import debootstrap, host, paths
 from openbalena.lab.host import say
 
@@ -73,7 +73,7 @@ def _make(root: Path, suite: str, packages: Sequence[str]) -> None:
             debootstrap.MIRROR,
         ]
         say(f"creating the Debian {suite} root {root.name} (1 to 2 minutes, at most {_BOUND / 60:.0f})")
-        _watch(host.private(command), tool.directory, root, log)
+        _watch(host.isolated(command), tool.directory, root, log)
         for leftover in _LEFTOVERS:
             _remove(half_made / leftover)
         half_made.rename(root)

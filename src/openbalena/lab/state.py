@@ -5,15 +5,15 @@ import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from openbalena.errors import OperationError
-from openbalena.files import write_atomic
+from openbalena.base.errors import OperationError
+from openbalena.base.files import write_atomic
 from openbalena.lab import paths
 
 FIRST_NODE_HOST = 11  # node1 is .11 of the subnet, node2 .12; .1 is the machine's end
 
 
 @dataclass(frozen=True)
-class Node:
+class LabNode:
     """One engine: `name` is its host name in the swarm, `address` its address for the machine and the other nodes."""
 
     name: str
@@ -37,11 +37,11 @@ class Lab:
         return str(ipaddress.ip_network(self.subnet)[1])
 
     @property
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[LabNode]:
         """All nodes, managers first."""
         network = ipaddress.ip_network(self.subnet)
         return [
-            Node(
+            LabNode(
                 name=f"node{number}",
                 address=str(network[FIRST_NODE_HOST + number - 1]),
                 socket=paths.socket(f"node{number}"),
@@ -50,7 +50,7 @@ class Lab:
             for number in range(1, self.managers + self.workers + 1)
         ]
 
-    def node(self, name: str) -> Node:
+    def node(self, name: str) -> LabNode:
         """The node `name`; raises OperationError with the names of the existing nodes."""
         for node in self.nodes:
             if node.name == name:
@@ -64,7 +64,7 @@ def _path() -> Path:
     return paths.directory() / "state.json"
 
 
-def load() -> Lab | None:
+def load_lab() -> Lab | None:
     """The lab that was started, or None. Raises OperationError for a damaged file."""
     try:
         stored = json.loads(_path().read_text())
@@ -78,7 +78,7 @@ def load() -> Lab | None:
 
 def require() -> Lab:
     """The lab that was started; raises OperationError if there is none."""
-    lab = load()
+    lab = load_lab()
     if lab is None:
         raise OperationError(f"no lab is running in {paths.directory()}: run ./open-balena.sh lab up")
     return lab

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from openbalena.cluster.placement import INGRESS_LABEL
 from openbalena.lab import state, swarm
 from openbalena.lab.endpoint import accepts
+from openbalena.swarm.placement import INGRESS_LABEL
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class NodeStatus:
     socket: str
 
 
-def read() -> list[NodeStatus]:
+def read_status() -> list[NodeStatus]:
     """All nodes of the lab; raises OperationError if no lab was started."""
     lab = state.require()
     members = swarm.members(lab)

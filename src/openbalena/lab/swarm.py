@@ -7,12 +7,12 @@ from typing import Any
 import docker
 from docker.errors import APIError
 
-from openbalena.cluster import labels
-from openbalena.cluster.placement import INGRESS_LABEL
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
 from openbalena.lab.endpoint import accepts
 from openbalena.lab.host import say
-from openbalena.lab.state import Lab, Node
+from openbalena.lab.state import Lab, LabNode
+from openbalena.swarm import placement
+from openbalena.swarm.placement import INGRESS_LABEL
 
 _INGRESS_NODES = 2
 _JOIN_BOUND = 60.0  # seconds for one join; 1 to 2 s is typical
@@ -20,7 +20,7 @@ _READY_BOUND = 90.0  # seconds until a leader is elected and every node is ready
 _PENDING_BOUND = 30.0  # seconds; an engine abandons a join after 20 (moby, daemon/cluster, swarmConnectTimeout)
 
 
-def client(node: Node) -> docker.APIClient:
+def client(node: LabNode) -> docker.APIClient:
     """The Engine API of `node`, with a timeout of 60 s for every call."""
     return docker.APIClient(base_url=f"unix://{node.socket}", version="auto", timeout=60)
 
@@ -46,7 +46,7 @@ def form(lab: Lab) -> None:
     _label(api, lab)
 
 
-def wait_back(lab: Lab, node: Node) -> None:
+def wait_back(lab: Lab, node: LabNode) -> None:
     """Wait until the swarm has a leader again and `node`, which was started, is ready in it.
 
     Does not wait if too few managers are up to elect a leader, which it reports, nor for a node that left the swarm.
@@ -74,7 +74,7 @@ def members(lab: Lab) -> dict[str, dict[str, Any]]:
     return {}
 
 
-def local_state(node: Node) -> str:
+def local_state(node: LabNode) -> str:
     """inactive, pending, active, error or locked (Engine API, LocalNodeState)."""
     return str(client(node).info()["Swarm"]["LocalNodeState"])
 
@@ -92,13 +92,13 @@ def _settled(lab: Lab) -> dict[str, str]:
         time.sleep(0.2)
 
 
-def _start(node: Node) -> None:
+def _start(node: LabNode) -> None:
     api = client(node)
     api.leave_swarm(force=True) if local_state(node) != "inactive" else None
     api.init_swarm(advertise_addr=node.address)
 
 
-def _join(node: Node, leader: Node, manager: docker.APIClient) -> None:
+def _join(node: LabNode, leader: LabNode, manager: docker.APIClient) -> None:
     """Join `node`; after a join that timed out or was interrupted it must first leave."""
     tokens = manager.inspect_swarm()["JoinTokens"]
     api = client(node)
@@ -135,7 +135,7 @@ def _ready(api: docker.APIClient, lab: Lab) -> bool:
     return all(_is_ready(nodes, node) for node in lab.nodes)
 
 
-def _is_ready(nodes: dict[str, dict[str, Any]], node: Node) -> bool:
+def _is_ready(nodes: dict[str, dict[str, Any]], node: LabNode) -> bool:
     item = nodes.get(node.name)
     if item is None or item["Status"]["State"] != "ready":
         return False
@@ -148,7 +148,7 @@ def _label(api: docker.APIClient, lab: Lab) -> None:
     if any(INGRESS_LABEL in item["Spec"].get("Labels", {}) for item in nodes.values()):
         return
     for node in lab.nodes[:_INGRESS_NODES]:
-        labels.add(api, nodes[node.name]["ID"], {INGRESS_LABEL: "true"})
+        placement.add_labels(api, nodes[node.name]["ID"], {INGRESS_LABEL: "true"})
 
 
 def _wait(what: str, done: Callable[[], bool]) -> None:

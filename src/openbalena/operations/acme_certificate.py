@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from openbalena import settings
-from openbalena.errors import OperationError, UsageError
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.machine.deployment import Standalone
+from openbalena.machine.report import last_log_lines
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
-from openbalena.standalone.deployment import Standalone
-from openbalena.standalone.report import last_log_lines
 
 # Seconds between two lines of progress.
 _REPORT_INTERVAL = 15.0
@@ -17,7 +17,7 @@ _REPORT_INTERVAL = 15.0
 
 def require_acme_settings(workspace: Workspace) -> None:
     """Raise UsageError unless the settings ask for a certificate by ACME."""
-    values = settings.configured(workspace.project)
+    values = settings.read_configured(workspace.project)
     if not values.get("ACME_EMAIL"):
         raise UsageError(
             f"{workspace.project.env_file}: ACME_EMAIL is not set: set it to the account's address, and "
@@ -39,8 +39,8 @@ def fetch_certificate(standalone: Standalone, reporter: Reporter, *, retry: bool
     values = standalone.settings
     if not values.get("ACME_EMAIL"):
         return ""
-    from openbalena.secrets import acme  # it takes 0.1 s
-    from openbalena.standalone.acme import obtain
+    from openbalena.certificates import cert_manager  # it takes 0.1 s
+    from openbalena.certificates.on_machine import wait_for_certificate
 
     reported = 0.0
 
@@ -48,23 +48,25 @@ def fetch_certificate(standalone: Standalone, reporter: Reporter, *, retry: bool
         nonlocal reported
         if seconds >= reported:
             reported += _REPORT_INTERVAL
-            reporter.progress(f"waiting for cert-manager, {seconds:.0f} s of at most {acme.BOUND:.0f}")
+            reporter.progress(
+                f"waiting for cert-manager, {seconds:.0f} s of at most {cert_manager.CERT_MANAGER_TIMEOUT:.0f}"
+            )
 
-    state = obtain(standalone, again=retry, report=report)
+    state = wait_for_certificate(standalone, again=retry, report=report)
     failed = not state.done or not state.chain or state.old
     why = _acme_failure(standalone, ended=state.done, renewal=bool(state.chain)) if failed else ""
     if not state.done:
         raise OperationError(why)
-    if state.chain and acme.take(Path(values["PKI_DIR"]), state.chain, values["DNS_TLD"]):
+    if state.chain and cert_manager.take_certificate(Path(values["PKI_DIR"]), state.chain, values["DNS_TLD"]):
         reporter.progress(f"{Path(values['PKI_DIR']) / 'chain.pem'}: now the certificate that cert-manager got by ACME")
     return why
 
 
 def _acme_failure(standalone: Standalone, *, ended: bool, renewal: bool) -> str:
-    from openbalena.secrets import acme
+    from openbalena.certificates import cert_manager
 
     what = "no new certificate" if renewal else "no certificate"
-    when = "and has given up" if ended else f"within {acme.BOUND:.0f} s"
+    when = "and has given up" if ended else f"within {cert_manager.CERT_MANAGER_TIMEOUT:.0f} s"
     served = "the old one is still served" if renewal else "the private CA's is served instead"
-    lines = last_log_lines(standalone, "cert-manager", acme.READ)
-    return f"cert-manager got {what} by ACME {when}; {served}. {acme.last_words(lines, './open-balena.sh auto-pki')}"
+    lines = last_log_lines(standalone, "cert-manager", cert_manager.READ)
+    return f"cert-manager got {what} by ACME {when}; {served}. {cert_manager.last_words(lines, './open-balena.sh auto-pki')}"

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from openbalena import images
-from openbalena.cluster import engine as engines
-from openbalena.cluster import state
-from openbalena.cluster.engine import Engine
+from openbalena.docker import engine as engines
+from openbalena.docker.engine import Engine
 from openbalena.images import Build, spread
 from openbalena.images import build as builder
 from openbalena.lab import base
@@ -15,6 +14,7 @@ from openbalena.operations.built_images import in_registry, planned_builds
 from openbalena.operations.engines import default_engine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
+from openbalena.swarm import state
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def build_images(options: BuildOptions, workspace: Workspace, reporter: Reporter
     planned = planned_builds(deployment, lab=workspace.lab)
     # The stand-ins' base is in no registry: it is made of Debian packages on this machine.
     if workspace.lab and base.IMAGE in {build.base for build in planned}:
-        base.ensure(engine)
+        base.ensure_base_image(engine)
     builds = images.tagged(planned, builder.base_ids(engine, pull=True))
     if not builds:
         return BuildResult((), pushed=False)
@@ -73,7 +73,7 @@ def build_images(options: BuildOptions, workspace: Workspace, reporter: Reporter
             reporter.progress(f"{build.service}: pushing {build.image} …")
             builder.push(engine, build)
         return BuildResult(built, pushed=True)
-    nodes, failures = _spread(engine, engines.reach(engine, list(options.nodes)), builds, reporter)
+    nodes, failures = _spread(engine, engines.engines_for(engine, list(options.nodes)), builds, reporter)
     return BuildResult(built, pushed=False, nodes=nodes, failures=failures)
 
 
@@ -92,18 +92,18 @@ def _spread(
     """Copy to each node that can be reached what it lacks; what each lacks then, and every failure once."""
     names = [name for build in builds for name in build.names]
     source = builder.image_ids(engine, names)
-    nodes, unreachable = spread.ask([engine, *named, *engine.nodes], names)
+    nodes, unreachable = spread.query_nodes([engine, *named, *engine.nodes], names)
     failures = list(unreachable)
     # One `docker save` for all nodes that lack the same images.
-    groups: dict[tuple[str, ...], list[spread.Node]] = {}
+    groups: dict[tuple[str, ...], list[spread.NodeImages]] = {}
     for node in nodes:
-        if missing := spread.missing(source, node):
+        if missing := spread.missing_builds(source, node):
             groups.setdefault(tuple(missing), []).append(node)
     for missing_names, group in groups.items():
         reporter.progress(f"{len(missing_names)} images to {', '.join(node.hostname for node in group)} …")
         failures += spread.transfer(engine, list(missing_names), [node.engine for node in group])
-    nodes, _ = spread.ask([node.engine for node in nodes], names)
-    checked = tuple(NodeImages(node.hostname, tuple(spread.missing(source, node))) for node in nodes)
+    nodes, _ = spread.query_nodes([node.engine for node in nodes], names)
+    checked = tuple(NodeImages(node.hostname, tuple(spread.missing_builds(source, node))) for node in nodes)
     failures += [f"{node.hostname} lacks {name}" for node in checked for name in node.missing]
     _warn_of_unchecked_nodes(engine, {node.node_id for node in nodes}, reporter)
     return checked, tuple(dict.fromkeys(failures))
@@ -115,7 +115,7 @@ def _warn_of_unchecked_nodes(engine: Engine, checked: set[str], reporter: Report
         if not client.info()["Swarm"].get("ControlAvailable"):
             reporter.warn("this engine is not a manager, so the swarm's other nodes are not known")
             return
-        cluster = state.read(client, "")
+        cluster = state.read_cluster(client, "")
     if unknown := [node.hostname for node in cluster.nodes if node.id not in checked]:
         reporter.warn(
             f"not known whether these nodes have the images: {', '.join(unknown)} "

@@ -1,15 +1,15 @@
 """The deployment with the names that its built images have, and with what the swarm decides."""
 
 from openbalena import compose, images, stack
-from openbalena.cluster import encryption
-from openbalena.cluster.engine import Engine
-from openbalena.cluster.state import Cluster
+from openbalena.docker.engine import Engine
 from openbalena.images import Build
 from openbalena.images import build as builder
 from openbalena.operations import deployment as deployments
 from openbalena.operations.deployment import Deployment
 from openbalena.operations.workspace import Workspace
 from openbalena.settings import Settings
+from openbalena.swarm import encryption
+from openbalena.swarm.state import Cluster
 
 # The profile that db belongs to.
 _WITH_CLIENT = "internal-postgres"

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openbalena import settings
-from openbalena.cluster import encryption, nodes, problems, single_points, state
-from openbalena.cluster.convergence import Phase, Progress, judge_all
-from openbalena.cluster.problems import Problem
-from openbalena.cluster.single_points import SinglePoint
-from openbalena.cluster.state import Cluster
 from openbalena.operations import deployment as deployments
 from openbalena.operations.manager import manager_client
 from openbalena.operations.workspace import Workspace
-from openbalena.secrets import expiry
+from openbalena.pki import expiry
 from openbalena.settings import Settings
+from openbalena.swarm import encryption, nodes, single_points, state, task_errors
+from openbalena.swarm.convergence import Phase, Progress, cluster_progress
+from openbalena.swarm.single_points import SinglePoint
+from openbalena.swarm.state import Cluster
+from openbalena.swarm.task_errors import Problem
 
 _ORDER = {Phase.FAILED: 0, Phase.WORKING: 1, Phase.CONVERGED: 2}
 
@@ -49,23 +49,23 @@ class ClusterStatus:
 @contextmanager
 def status_reader(workspace: Workspace) -> Iterator[Callable[[], ClusterStatus]]:
     """A function that reads the cluster again with each call. Raises OperationError as `manager_client` does."""
-    values = settings.load(workspace.project)
+    values = settings.read(workspace.project)
     lab_settings = deployments.lab_encryption(values, lab=workspace.lab)
     encrypted = lab_settings.get("SWARM_ENCRYPTED", values["SWARM_ENCRYPTED"])
     expiring = expiry.warnings(Path(values["PKI_DIR"]))
     with manager_client(workspace) as (_, client):
-        yield lambda: _judge(state.read(client, values["STACK_NAME"]), values, encrypted, expiring)
+        yield lambda: _judge(state.read_cluster(client, values["STACK_NAME"]), values, encrypted, expiring)
 
 
 def _judge(cluster: Cluster, values: Settings, encrypted: str, expiring: list[str]) -> ClusterStatus:
-    progress = sorted(judge_all(cluster), key=lambda item: (_ORDER[item.phase], item.service.name))
-    kept = encryption.kept(cluster.networks, encrypted)
+    progress = sorted(cluster_progress(cluster), key=lambda item: (_ORDER[item.phase], item.service.name))
+    kept = encryption.unencrypted_networks_warning(cluster.networks, encrypted)
     return ClusterStatus(
         settings=values,
         cluster=cluster,
         progress=tuple(progress),
-        problems=tuple(problems.of_unfinished(cluster, progress)),
-        single_points=tuple(single_points.find(cluster)),
+        problems=tuple(task_errors.unfinished_problems(cluster, progress)),
+        single_points=tuple(single_points.find_single_points(cluster)),
         encryption=tuple(encryption.described(cluster.networks, encrypted)),
-        warnings=(*nodes.warnings(cluster.nodes), *([kept] if kept else []), *expiring),
+        warnings=(*nodes.node_warnings(cluster.nodes), *([kept] if kept else []), *expiring),
     )

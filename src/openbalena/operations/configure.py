@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from openbalena import settings
-from openbalena.errors import OperationError, UsageError
-from openbalena.files import write_atomic
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.files import write_atomic
+from openbalena.base.project import Project
+from openbalena.machine import takeover
 from openbalena.operations.engines import installed_engine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.settings_lock import exclusive_lock
 from openbalena.operations.workspace import Workspace
-from openbalena.project import Project
-from openbalena.secrets import pki, tokens
-from openbalena.settings.plan import Plan, plan, shown
-from openbalena.standalone import takeover
+from openbalena.pki import store, tokens
+from openbalena.settings.plan import SettingsPlan, display_value, plan
 
 # From the answers that are given and the settings so far to all answers.
 Ask = Callable[[Mapping[str, str], Mapping[str, str]], dict[str, str]]
@@ -47,7 +47,7 @@ class ConfigureResult:
 class _Prepared:
     """What will be written. `certificate` (with its key) is one that the user brings, in PEM, or empty."""
 
-    plan: Plan
+    plan: SettingsPlan
     pki_directory: Path
     dns_tld: str
     volumes: takeover.Found
@@ -69,7 +69,7 @@ def configure(options: ConfigureOptions, workspace: Workspace, reporter: Reporte
         if not _agreed(prepared.plan, reporter):
             return None
         adopted = _write(project, prepared)
-    for warning in settings.load(project).warnings:
+    for warning in settings.read(project).warnings:
         reporter.warn(warning)
     return ConfigureResult(
         env_file=project.env_file,
@@ -85,8 +85,8 @@ def configure(options: ConfigureOptions, workspace: Workspace, reporter: Reporte
 
 def add_missing_settings(workspace: Workspace, reporter: Reporter) -> ConfigureResult | None:
     """Write what `.env` lacks, as upstream's `make up` does. Returns None if it lacks nothing, or has no domain."""
-    values = settings.load(workspace.project)
-    if values.get("DNS_TLD") and tokens.missing(values):
+    values = settings.read(workspace.project)
+    if values.get("DNS_TLD") and tokens.missing_tokens(values):
         return configure(ConfigureOptions(), workspace, reporter)
     return None
 
@@ -96,32 +96,32 @@ def _prepare(options: ConfigureOptions, workspace: Workspace) -> _Prepared:
     if reason := settings.put_aside(project):
         raise UsageError(reason)
     if options.ask:
-        answers |= options.ask(answers, settings.current(project))
-    now = settings.load(project, answers)
+        answers |= options.ask(answers, settings.read_unchecked(project))
+    now = settings.read(project, answers)
     if not now.get("DNS_TLD"):
         raise UsageError(
             f"{project.env_file}: DNS_TLD is not set: run ./open-balena.sh config --dns-tld my.example.com (your "
             "domain), or set the environment variable DNS_TLD"
         )
-    found = takeover.find(project, now, lambda: installed_engine(workspace.lab))
+    found = takeover.inspect_volumes(project, now, lambda: installed_engine(workspace.lab))
     adopted = {name: value for name, value in found.tokens.items() if not now.get(name)}
-    generated = tokens.missing({**now, **adopted})
+    generated = tokens.missing_tokens({**now, **adopted})
     planned = plan(project, answers, {**generated, **adopted})
     directory = Path(now["PKI_DIR"])
-    pki.check(directory, now["DNS_TLD"])
-    certificate, key, authority = pki.own(now)
+    store.check_files(directory, now["DNS_TLD"])
+    certificate, key, authority = store.custom_certificate(now)
     if certificate:
-        from openbalena.secrets import imported  # it takes 0.1 s
+        from openbalena.pki import custom_certificate  # it takes 0.1 s
 
-        imported.checked(certificate, key, authority, now["DNS_TLD"])
+        custom_certificate.validate(certificate, key, authority, now["DNS_TLD"])
     return _Prepared(planned, directory, now["DNS_TLD"], found, tuple(adopted), tuple(generated), certificate, key)
 
 
-def _agreed(planned: Plan, reporter: Reporter) -> bool:
+def _agreed(planned: SettingsPlan, reporter: Reporter) -> bool:
     # COMPOSE_PROFILES follows from the others: agreeing to those is agreeing to it.
     asked = {name: pair for name, pair in planned.changed.items() if name != "COMPOSE_PROFILES"}
     for name, (old, new) in asked.items():
-        reporter.progress(f"{name}: {shown(name, old)} -> {shown(name, new) or '(empty)'}")
+        reporter.progress(f"{name}: {display_value(name, old)} -> {display_value(name, new) or '(empty)'}")
     return not asked or reporter.confirm("Change these settings?")
 
 
@@ -133,9 +133,9 @@ def _write(project: Project, prepared: _Prepared) -> bool:
         adopt = bool(prepared.volumes.pki) and not (directory.exists() and any(directory.iterdir()))
         if adopt:
             takeover.adopt(directory, prepared.volumes.pki, prepared.dns_tld)
-        pki.ensure(directory, prepared.dns_tld)
+        store.ensure_files(directory, prepared.dns_tld)
         if prepared.certificate:
-            pki.use_certificate(directory, prepared.certificate, prepared.key)
+            store.use_certificate(directory, prepared.certificate, prepared.key)
     except OSError as error:
         raise OperationError(
             f"{error.filename or project.directory}: cannot be written: {error.strerror}: fix this and rerun config, "
@@ -144,7 +144,7 @@ def _write(project: Project, prepared: _Prepared) -> bool:
     return adopt
 
 
-def _write_env_file(path: Path, planned: Plan) -> None:
+def _write_env_file(path: Path, planned: SettingsPlan) -> None:
     if planned.text != planned.old_text:
         write_atomic(path, planned.text, 0o600)
     path.chmod(0o600)

@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from openbalena import settings
-from openbalena.cluster import demand, encryption, lock, networks, preflight, state
-from openbalena.cluster.state import Cluster, Service
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
 from openbalena.operations import deployment as deployments
 from openbalena.operations import settings_sync
 from openbalena.operations.built_images import with_built_images
@@ -22,9 +20,11 @@ from openbalena.operations.reporter import Reporter
 from openbalena.operations.rollout import Rollout
 from openbalena.operations.settings_lock import shared_lock
 from openbalena.operations.workspace import Workspace
-from openbalena.secrets import tokens
+from openbalena.pki import tokens
 from openbalena.settings import Settings
 from openbalena.storage import nfs
+from openbalena.swarm import encryption, lock, networks, planned_services, preflight, state
+from openbalena.swarm.state import Cluster, SwarmService
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,16 @@ def _deploy_once(options: DeployOptions, workspace: Workspace, reporter: Reporte
     settings.require_intact(deployment.settings, cluster=True)
     with manager_client(workspace) as (engine, client):
         settings_sync.check(client, project, deployment.settings)
-        cluster = state.read(client, stack)
+        cluster = state.read_cluster(client, stack)
         _warn_of_kept_encryption(deployment, cluster, reporter)
         deployment, local_images = with_built_images(deployment, workspace, engine, cluster)
         plan = plan_deploy(engine, client, deployment, cluster, local_images)
-        unreachable = networks.unreachable(deployment.compiled.document)
-        require_none_fatal([*preflight.check(plan, cluster), *unreachable], reporter)
-        _confirm_removal(demand.removed(plan.services, cluster), reporter)
-        with lock.held(client, "swarm-up", options.take_over):
+        unreachable = networks.unreachable_services(deployment.compiled.document)
+        require_none_fatal([*preflight.preflight_findings(plan, cluster), *unreachable], reporter)
+        _confirm_removal(planned_services.services_to_prune(plan.services, cluster), reporter)
+        with lock.acquire(client, "swarm-up", options.take_over):
             # Others may have had the lock while the question was open.
-            cluster = state.read(client, stack)
+            cluster = state.read_cluster(client, stack)
             checks = DeployChecks(engine, client, cluster, deployment, plan, nfs_volumes, reporter)
             checks.require_capable_nodes()
             checks.require_data()
@@ -101,19 +101,19 @@ def _read_deployment(workspace: Workspace, reporter: Reporter) -> tuple[Deployme
     for warning in deployment.settings.warnings:
         reporter.warn(warning)
     nfs.require_server(deployment.settings)
-    return deployment, nfs.chosen(deployment.settings, deployment.compiled.stateful)
+    return deployment, nfs.nfs_volumes(deployment.settings, deployment.compiled.stateful)
 
 
 def _warn_of_kept_encryption(deployment: Deployment, cluster: Cluster, reporter: Reporter) -> None:
-    if warning := encryption.kept(cluster.networks, deployment.settings["SWARM_ENCRYPTED"]):
+    if warning := encryption.unencrypted_networks_warning(cluster.networks, deployment.settings["SWARM_ENCRYPTED"]):
         reporter.warn(warning)
 
 
-def _confirm_removal(services: Sequence[Service], reporter: Reporter) -> None:
+def _confirm_removal(services: Sequence[SwarmService], reporter: Reporter) -> None:
     """Ask before services with data are removed; raises OperationError unless the user agrees."""
     if not services:
         return
-    names = ", ".join(f"{s.short_name} (volume {', '.join(demand.data_volumes(s))})" for s in services)
+    names = ", ".join(f"{s.short_name} (volume {', '.join(planned_services.pinned_volumes(s))})" for s in services)
     one = len(services) == 1
     if not reporter.confirm(
         f"{names} {'is' if one else 'are'} no longer in the settings. Remove the service{'' if one else 's'}? "

@@ -4,31 +4,32 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from openbalena.cluster import demand, encryption, mesh, placement, ports, probe
-from openbalena.cluster.engine import Engine
-from openbalena.cluster.preflight import Finding, Plan
-from openbalena.cluster.state import Cluster
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.docker.engine import Engine
+from openbalena.operations import other_mode
 from openbalena.operations.deployment import Deployment
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.rollout import with_manual_scaling
-from openbalena.storage import beside, external, guard, nfs, record
-from openbalena.storage.record import Record
+from openbalena.storage import external, guard, nfs, record
+from openbalena.storage.record import VolumeRegistry
+from openbalena.swarm import encryption, mesh, node_probe, placement, planned_services, ports
+from openbalena.swarm.preflight import DeployPlan, Finding
+from openbalena.swarm.state import Cluster
 
 
 def plan_deploy(
     engine: Engine, client: Any, deployment: Deployment, cluster: Cluster, local_images: Collection[str]
-) -> Plan:
+) -> DeployPlan:
     """What a deploy of `deployment` would run, and the state of images and ports on the nodes that can be reached."""
     document, _ = with_manual_scaling(client, deployment, cluster)
-    services = demand.services(document, deployment.settings["STACK_NAME"])
+    services = planned_services.planned_services(document, deployment.settings["STACK_NAME"])
     reachable = engine.nodes or (engine,)
-    return Plan(
+    return DeployPlan(
         services=services,
-        node_labels=placement.ours(deployment.compiled.node_labels),
+        node_labels=placement.managed_labels(deployment.compiled.node_labels),
         built=local_images,
-        absent=probe.absent_images(reachable, local_images),
-        taken=probe.taken_ports(reachable, services, (*cluster.services, *cluster.others)),
+        absent=node_probe.missing_images(reachable, local_images),
+        taken=node_probe.taken_ports(reachable, services, (*cluster.services, *cluster.others)),
         settings=deployment.settings,
     )
 
@@ -51,7 +52,7 @@ class DeployChecks:
     client: Any
     cluster: Cluster
     deployment: Deployment
-    plan: Plan
+    plan: DeployPlan
     nfs_volumes: tuple[str, ...]
     reporter: Reporter
 
@@ -59,30 +60,32 @@ class DeployChecks:
         """Check by a task on each node what only the node knows: ip_vs, ESP, free ports. Raises OperationError."""
         if self.plan.settings["INGRESS_MODE"] == "mesh":
             self.reporter.progress("checking every node for ip_vs …")
-            self._require(mesh.check(self.engine, self.client, self.cluster, self.plan.services[0].image))
-        if nodes := encryption.asked(self.cluster, self.plan.settings["SWARM_ENCRYPTED"], self.plan.services):
+            self._require(mesh.check_ip_vs(self.engine, self.client, self.cluster, self.plan.services[0].image))
+        if nodes := encryption.nodes_to_check(self.cluster, self.plan.settings["SWARM_ENCRYPTED"], self.plan.services):
             names = ", ".join(node.hostname for node in nodes)
             self.reporter.progress(f"checking whether {names} can encrypt overlay networks …")
-            self._require(encryption.check(self.engine, self.client, nodes, self.plan.services))
-        if questions := ports.questions(self.plan.services, self.cluster):
+            self._require(encryption.check_encryption(self.engine, self.client, nodes, self.plan.services))
+        if questions := ports.port_questions(self.plan.services, self.cluster):
             for question in questions:
                 self.reporter.progress(f"checking whether {question.named} is free on {question.node.hostname} …")
-            self._require(ports.check(self.engine, self.client, questions))
+            self._require(ports.check_ports(self.engine, self.client, questions))
 
     def require_data(self) -> None:
         """Raise OperationError if a service would start without its data, or next to that of a Compose deployment."""
         settings = self.deployment.settings
-        known = record.note(self.client, settings["STACK_NAME"], self.cluster)
-        on_nfs = nfs.wanted(settings, self.nfs_volumes)
+        known = record.record_observed(self.client, settings["STACK_NAME"], self.cluster)
+        on_nfs = nfs.driver_options_by_volume(settings, self.nfs_volumes)
         guard.require_data(self.engine, self.client, self.plan.services, self.cluster, known, on_nfs)
-        self._require(list(beside.check(self.engine, settings, self.deployment.compiled.stateful, known)))
+        self._require(
+            list(other_mode.check_other_mode(self.engine, settings, self.deployment.compiled.stateful, known))
+        )
         self._warn_of_interrupted_moves(known)
 
     def require_external_services(self) -> None:
         """Raise OperationError if the external database or object store cannot be used."""
         images = {service.short_name: service.image for service in self.plan.services}
         self._require(
-            external.check(
+            external.check_external(
                 self.engine,
                 self.client,
                 self.deployment.settings,
@@ -92,8 +95,8 @@ class DeployChecks:
             )
         )
 
-    def _warn_of_interrupted_moves(self, known: Record) -> None:
-        for volume, move in guard.interrupted(known):
+    def _warn_of_interrupted_moves(self, known: VolumeRegistry) -> None:
+        for volume, move in guard.interrupted_moves(known):
             target = self.cluster.hostname(move.target)
             self.reporter.warn(
                 f"a move of volume {volume} to {target} was interrupted and the volume is still where it was: "

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from openbalena import compose, settings, stack
+from openbalena.base.project import Project
 from openbalena.lab import kernel
-from openbalena.project import Project
-from openbalena.secrets import database, issued, pki
+from openbalena.pki import database_login, ocsp_records, store
 from openbalena.storage import nfs
 
 
@@ -28,20 +28,20 @@ def load(project: Project, *, lab: bool, extra: Mapping[str, str] | None = None)
     tags of built images, the swarm's address pool). Raises UsageError for settings, definitions or a PKI that are wrong
     or do not belong together, and if `config` has not run yet.
     """
-    values = settings.configured(project, extra)
+    values = settings.read_configured(project, extra)
     # A manually set value (ROOT_CA of a custom chain) takes precedence over our PKI's.
     directory = Path(values["PKI_DIR"])
-    public = {name: value for name, value in pki.public_values(directory).items() if not values.get(name)}
-    pki.check(directory, values["DNS_TLD"])
+    public = {name: value for name, value in store.public_values(directory).items() if not values.get(name)}
+    store.check_files(directory, values["DNS_TLD"])
     if values.get("ROOT_CA"):
-        pki.require_named(directory, values["ROOT_CA"], values.sources["ROOT_CA"])
-    public["VPN_OPENVPN_CA_CRT"] = pki.vpn_authorities(directory, public.get("ROOT_CA") or values.get("ROOT_CA", ""))
+        store.require_root_ca_contains_ours(directory, values["ROOT_CA"], values.sources["ROOT_CA"])
+    public["VPN_OPENVPN_CA_CRT"] = store.vpn_authorities(directory, public.get("ROOT_CA") or values.get("ROOT_CA", ""))
     encrypted = lab_encryption(values, lab=lab)
-    values = settings.load(project, {**public, **encrypted, **(extra or {})})
+    values = settings.read(project, {**public, **encrypted, **(extra or {})})
     if encrypted and "SWARM_ENCRYPTED" not in (extra or {}):
         values.warnings.append("in this lab SWARM_ENCRYPTED is false: this machine's kernel has no ESP (IPsec)")
     files = project.compose_files(lab=lab, mesh=values["INGRESS_MODE"] == "mesh")
-    environment = {**values.interpolation(), **database.flat(values)}
+    environment = {**values.interpolation(), **database_login.flat(values)}
     definitions = compose.load(files, environment=environment, profiles=values.profiles)
     compiled = _with_issued(stack.compile(definitions), directory)
     if values["SWARM_ENCRYPTED"] == "true":
@@ -53,7 +53,7 @@ def with_nfs(deployment: Deployment, volumes: Collection[str]) -> Deployment:
     """The deployment with these of its volumes on the NFS server."""
     if not volumes:
         return deployment
-    document = nfs.apply(deployment.compiled.document, deployment.settings, volumes)
+    document = nfs.with_nfs_volumes(deployment.compiled.document, deployment.settings, volumes)
     return replace(deployment, compiled=replace(deployment.compiled, document=document))
 
 
@@ -62,11 +62,13 @@ def _with_issued(compiled: stack.Compiled, directory: Path) -> stack.Compiled:
 
     The file has them, unless an earlier version made none or a command was killed before it wrote it.
     """
-    if issued.is_current(directory):
+    if ocsp_records.is_current(directory):
         return compiled
-    rows = issued.sql(directory).decode()
+    rows = ocsp_records.records_sql(directory).decode()
     configs = {
-        key: replace(config, text=rows, source=None) if config.source == directory / issued.FILE else config
+        key: replace(config, text=rows, source=None)
+        if config.source == directory / ocsp_records.RECORDS_FILE
+        else config
         for key, config in compiled.config_files.items()
     }
     return replace(compiled, config_files=configs)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from openbalena.cluster import certificate, labels, placement, state
-from openbalena.errors import UsageError
+from openbalena.base.errors import UsageError
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.verify import public_addresses
 from openbalena.operations.workspace import Workspace
 from openbalena.settings import Settings
+from openbalena.swarm import certificate_rollout, placement, state
 
 # Seconds in which HAProxy has noticed a new file, which it looks for every 10 s if the kernel reports no change.
 _RELOAD_TIMEOUT = 30.0
@@ -31,7 +31,11 @@ class Endpoints:
     @property
     def other(self) -> list[str]:
         """The addresses that serve another certificate."""
-        return [address for address, reason in self.failures.items() if reason == certificate.OTHER]
+        return [
+            address
+            for address, reason in self.failures.items()
+            if reason == certificate_rollout.SERVES_OTHER_CERTIFICATE
+        ]
 
     @property
     def unreachable(self) -> list[str]:
@@ -50,11 +54,13 @@ class Endpoints:
 
 def cluster_endpoints(client: Any, settings: Settings, chain: bytes) -> Endpoints:
     """What the ingress nodes serve, of which `chain` (PEM) is expected. Raises UsageError if no node has the label."""
-    nodes = state.read(client, settings["STACK_NAME"]).nodes
-    names = {node.address: node.hostname for node in labels.holders(nodes, placement.INGRESS_LABEL) if node.usable}
+    nodes = state.read_cluster(client, settings["STACK_NAME"]).nodes
+    names = {
+        node.address: node.hostname for node in placement.nodes_with_label(nodes, placement.INGRESS_LABEL) if node.usable
+    }
     if not names:
         raise UsageError(f"no node has the label {placement.INGRESS_LABEL}=true: run ./open-balena.sh swarm-init")
-    failures = certificate.not_serving(names, f"api.{settings['DNS_TLD']}", chain, _RELOAD_TIMEOUT)
+    failures = certificate_rollout.tasks_not_serving(names, f"api.{settings['DNS_TLD']}", chain, _RELOAD_TIMEOUT)
     return Endpoints(names, failures, settings["INGRESS_MODE"] == "mesh")
 
 
@@ -63,7 +69,9 @@ def machine_endpoints(workspace: Workspace, settings: Settings, chain: bytes) ->
 
     host = f"api.{settings['DNS_TLD']}"
     addresses = public_addresses(workspace, host)
-    return Endpoints(dict.fromkeys(addresses, host), certificate.not_serving(addresses, host, chain, _RELOAD_TIMEOUT))
+    return Endpoints(
+        dict.fromkeys(addresses, host), certificate_rollout.tasks_not_serving(addresses, host, chain, _RELOAD_TIMEOUT)
+    )
 
 
 def warn_of_unreachable(endpoints: Endpoints, reporter: Reporter) -> None:

@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from openbalena.cluster.engine import Engine
+from openbalena.docker.engine import Engine
 from openbalena.lab import endpoint, state
 
 # The default socket and data directory of an engine on this machine (dockerd(8)).
@@ -32,7 +32,7 @@ def installed_engine(lab: bool) -> Engine | None:
     data. Raises OperationError if the docker command line cannot determine its context.
     """
     if lab:
-        return default_engine(lab) if state.load() else None
+        return default_engine(lab) if state.load_lab() else None
     if os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT"):
         return Engine()
     here = _SOCKET.exists() or _DATA.exists()

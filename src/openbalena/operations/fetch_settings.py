@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from openbalena import settings
-from openbalena.cluster import lock
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.base.project import Project
 from openbalena.operations import settings_sync
 from openbalena.operations.manager import manager_client
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.settings_lock import exclusive_lock
 from openbalena.operations.workspace import Workspace
-from openbalena.project import Project
+from openbalena.swarm import lock
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ def fetch_settings(options: FetchSettingsOptions, workspace: Workspace, reporter
 
 
 def _download(options: FetchSettingsOptions, workspace: Workspace, reporter: Reporter) -> bytes:
-    stack = settings.current(workspace.project)["STACK_NAME"]
+    stack = settings.read_unchecked(workspace.project)["STACK_NAME"]
     purpose = "config --from-cluster"
     # Of two one-shot tasks with the same name the later one replaces the other; and a deploy removes old settings.
-    with manager_client(workspace) as (engine, client), lock.held(client, purpose, options.take_over):
+    with manager_client(workspace) as (engine, client), lock.acquire(client, purpose, options.take_over):
         reporter.progress(f"fetching the settings of {stack} from the swarm …")
         return settings_sync.fetch(engine, client, stack)
 

@@ -5,15 +5,16 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from pathlib import Path
 
-from openbalena import dotenv, settings
-from openbalena.errors import UsageError
-from openbalena.files import write_atomic
+from openbalena import settings
+from openbalena.base.errors import UsageError
+from openbalena.base.files import write_atomic
+from openbalena.base.project import Project
+from openbalena.compose import dotenv
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.settings_lock import exclusive_lock
 from openbalena.operations.workspace import Workspace
-from openbalena.project import Project
-from openbalena.secrets import imported, pki, renew
-from openbalena.secrets.imported import Imported
+from openbalena.pki import custom_certificate, renew, store
+from openbalena.pki.custom_certificate import ValidatedCertificate
 from openbalena.settings import Settings, envfile
 
 # Bytes: a chain of certificates is a few thousand, and /dev/zero does not end.
@@ -53,7 +54,7 @@ def import_certificate(
     Raises UsageError for one that does not fit, or if another setting takes precedence; nothing was changed then.
     """
     project = workspace.project
-    values = settings.configured(project)
+    values = settings.read_configured(project)
     if values.get("ACME_EMAIL"):
         raise UsageError(
             f"{values.sources['ACME_EMAIL']}: ACME_EMAIL is set, so cert-manager's certificate would replace it: unset "
@@ -71,43 +72,45 @@ def _import(
     options: ImportCertificateOptions, project: Project, values: Settings, reporter: Reporter
 ) -> ImportCertificateResult:
     custom = _validate(options, project, values)
-    pem = dict(zip(pki.OWN, (custom.certificate, custom.key, custom.authority), strict=True))
+    pem = dict(zip(store.CUSTOM_CERTIFICATE_VARIABLES, (custom.certificate, custom.key, custom.authority), strict=True))
     encoded = {name: b64encode(content).decode() for name, content in pem.items()}
     if overridden := [name for name in encoded if os.environ.get(name, encoded[name]) != encoded[name]]:
         raise UsageError(f"environment variable {overridden[0]} differs from the file and takes precedence: unset it")
-    file = dotenv.read(project.env_file)
+    file = dotenv.read_file(project.env_file)
     # An empty ROOT_CA need not be written if none is set.
     changes = {name: text for name, text in encoded.items() if file.values.get(name, "") != text}
     if changes:
         write_atomic(project.env_file.resolve(), envfile.update(file, changes), 0o600)
     directory = Path(values["PKI_DIR"])
-    pki.use_certificate(directory, custom.certificate, custom.key)
+    store.use_certificate(directory, custom.certificate, custom.key)
     for warning in custom.warnings:
         reporter.warn(warning)
     return ImportCertificateResult(directory / "chain.pem", custom=True)
 
 
-def _validate(options: ImportCertificateOptions, project: Project, values: Settings) -> Imported:
-    sources = options.files if any(options.files) else pki.OWN
+def _validate(options: ImportCertificateOptions, project: Project, values: Settings) -> ValidatedCertificate:
+    sources = options.files if any(options.files) else store.CUSTOM_CERTIFICATE_VARIABLES
     pem = _read_given(options, values)
-    in_use = b64decode(dotenv.read(project.env_file).values.get("ROOT_CA", ""))
+    in_use = b64decode(dotenv.read_file(project.env_file).values.get("ROOT_CA", ""))
     names = tuple(map(str, sources))
-    return imported.checked(*pem, values["DNS_TLD"], names, public=imported.public_roots(), in_use=in_use)
+    return custom_certificate.validate(
+        *pem, values["DNS_TLD"], names, public=custom_certificate.public_roots(), in_use=in_use
+    )
 
 
 def _remove(options: ImportCertificateOptions, project: Project, values: Settings) -> ImportCertificateResult:
     if any(options.files):
         raise UsageError("--remove restores a certificate of the deployment's own CA: leave out the files")
-    if overriding := [name for name in pki.OWN if os.environ.get(name)]:
+    if overriding := [name for name in store.CUSTOM_CERTIFICATE_VARIABLES if os.environ.get(name)]:
         raise UsageError(f"environment variable {overriding[0]} takes precedence over .env: unset it")
-    file = dotenv.read(project.env_file)
+    file = dotenv.read_file(project.env_file)
     before = file.text
-    for name in pki.OWN:
+    for name in store.CUSTOM_CERTIFICATE_VARIABLES:
         file.remove(name)
     if file.text != before:
         write_atomic(project.env_file.resolve(), file.text, 0o600)
     directory = Path(values["PKI_DIR"])
-    changed = renew.own(directory, values["DNS_TLD"])
+    changed = renew.restore_own_certificate(directory, values["DNS_TLD"])
     return ImportCertificateResult(directory / "chain.pem", custom=False, changed=changed)
 
 
@@ -118,7 +121,7 @@ def _read_given(options: ImportCertificateOptions, values: Settings) -> tuple[by
             raise UsageError("--certificate and --key must be given together")
         authority = _read_pem(options.ca) if options.ca else b""
         return _read_pem(options.certificate), _read_pem(options.key), authority
-    certificate, key, authority = pki.own(values)
+    certificate, key, authority = store.custom_certificate(values)
     if not (certificate and key):
         raise UsageError("no certificate given: use --certificate and --key, or set HAPROXY_CRT and HAPROXY_KEY")
     return certificate, key, authority

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from openbalena.errors import UsageError
+from openbalena.base.errors import UsageError
 from openbalena.operations import deployment
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from openbalena.cluster.logs import cut
-from openbalena.errors import OperationError, UsageError
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.docker.logs import cut
+from openbalena.machine import certificates, containers, health
+from openbalena.machine.containers import ComposeService, ContainerPhase
+from openbalena.machine.deployment import Standalone
+from openbalena.machine.report import not_healthy_text
 from openbalena.operations.machine import load_machine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
 from openbalena.settings import Settings
-from openbalena.standalone import certificates, containers, health
-from openbalena.standalone.containers import Phase, Service
-from openbalena.standalone.deployment import Standalone
-from openbalena.standalone.report import not_healthy_text
 
 # Seconds for services to become healthy, unless the user sets another time.
 READY_TIMEOUT = 600.0
@@ -70,14 +70,14 @@ class StatusResult:
     """`orphans` are services that have containers, but are no longer in the definitions or settings."""
 
     name: str
-    services: tuple[Service, ...]
+    services: tuple[ComposeService, ...]
     orphans: tuple[str, ...]
     settings: Settings
 
     @property
     def healthy(self) -> bool:
         """Whether every service is."""
-        return all(service.phase is Phase.READY for service in self.services)
+        return all(service.phase is ContainerPhase.READY for service in self.services)
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,8 @@ def restart_services(options: RestartOptions, workspace: Workspace, reporter: Re
     services = list(options.services)
     require_services(standalone, services)
     run_compose(standalone, reporter, "restart", *services)
-    if not services or certificates.MAKER in services:
-        restarted = certificates.settle(standalone, reporter.progress)
+    if not services or certificates.CERT_MANAGER in services:
+        restarted = certificates.recreate_stale_services(standalone, reporter.progress)
         services = sorted({*services, *restarted}) if services else []
     return wait_until_healthy(standalone, options.timeout, reporter, services)
 
@@ -125,10 +125,10 @@ def read_status(workspace: Workspace) -> StatusResult:
     """The state of every service, and of containers that should not be there."""
     standalone = load_machine(workspace)
     with standalone.engine.client() as client:
-        known = containers.read(client, standalone.name)
+        known = containers.read_containers(client, standalone.name)
     return StatusResult(
         name=standalone.name,
-        services=tuple(containers.services(known, standalone.services)),
+        services=tuple(containers.services_of(known, standalone.services)),
         orphans=tuple(sorted({each.service for each in known} - set(standalone.services))),
         settings=standalone.settings,
     )
@@ -157,8 +157,8 @@ def wait_until_healthy(
     left = "Stopped waiting. The services continue to start; to wait for them again: ./open-balena.sh wait"
     with reporter.interruptible(left), standalone.engine.client() as client:
         display = reporter.follow_containers()
-        seen = health.until_ready(client, standalone.name, services or standalone.services, timeout, display)
-    if late := [service for service in seen if service.phase is not Phase.READY]:
+        seen = health.wait_until_healthy(client, standalone.name, services or standalone.services, timeout, display)
+    if late := [service for service in seen if service.phase is not ContainerPhase.READY]:
         raise OperationError(not_healthy_text(standalone, late, _LOG_LINES))
     return HealthyResult(standalone.name, tuple(service.name for service in seen), every=not services)
 

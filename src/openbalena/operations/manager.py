@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from openbalena.cluster.engine import Engine
-from openbalena.cluster.swarm import require_manager
+from openbalena.docker.engine import Engine
 from openbalena.operations.engines import default_engine
 from openbalena.operations.workspace import Workspace
+from openbalena.swarm.membership import require_manager
 
 
 @contextmanager

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openbalena.cluster import demand, job, lock, state
-from openbalena.cluster.engine import Engine
-from openbalena.cluster.state import Cluster
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.docker.engine import Engine
 from openbalena.operations import deployment as deployments
 from openbalena.operations.built_images import with_built_images
 from openbalena.operations.deployment import Deployment
@@ -18,6 +16,8 @@ from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
 from openbalena.stack.emit import dump
 from openbalena.storage import guard, nfs, record
+from openbalena.swarm import job, lock, planned_services, state
+from openbalena.swarm.state import Cluster
 
 # Seconds for one node: pulling the image, and the 180 after which mount(2) gives up on a server that does not answer
 # (measured).
@@ -63,13 +63,13 @@ def set_up_swarm_nfs(options: SwarmNfsOptions, workspace: Workspace, reporter: R
     project = workspace.project
     deployment = deployments.load(project, lab=workspace.lab, extra=options.settings)
     nfs.require_server(deployment.settings)
-    volumes = nfs.chosen(deployment.settings, deployment.compiled.stateful)
+    volumes = nfs.nfs_volumes(deployment.settings, deployment.compiled.stateful)
     confirm_database_on_nfs(volumes, reporter)
-    with manager_client(workspace) as (engine, client), lock.held(client, "swarm-nfs-setup", options.take_over):
+    with manager_client(workspace) as (engine, client), lock.acquire(client, "swarm-nfs-setup", options.take_over):
         nodes = tuple(_check(engine, client, deployment, volumes, workspace, reporter))
     result = SwarmNfsResult(nodes, project.directory / "docker-stack-nfs.yml", volumes)
     if not result.failed:
-        text = _HEAD + dump({"volumes": nfs.volumes(deployment.settings, volumes)})
+        text = _HEAD + dump({"volumes": nfs.volumes_on_nfs(deployment.settings, volumes)})
         write_nfs_settings(project, result.file, text, options.settings)
     return result
 
@@ -84,10 +84,10 @@ def _check(
 ) -> Iterator[NodeCheck]:
     """Mount the export on every usable node by a one-shot task, and write, own and read a file in each directory."""
     values = deployment.settings
-    cluster = state.read(client, values["STACK_NAME"])
+    cluster = state.read_cluster(client, values["STACK_NAME"])
     _require_no_hidden_data(client, deployment, cluster, volumes)
     planned, _ = with_built_images(deployment, workspace, engine, cluster)
-    image = demand.services(planned.compiled.document, values["STACK_NAME"])[0].image
+    image = planned_services.planned_services(planned.compiled.document, values["STACK_NAME"])[0].image
     mount = job.Mount("", nfs.DIRECTORY, values["STACK_NAME"], read_only=False, options=nfs.driver_options(values))
     jobs = [
         job.Job("nfs", node.id, image, nfs.check_script(volumes, node.id), [mount])
@@ -95,8 +95,8 @@ def _check(
         if node.usable
     ]
     reporter.progress(f"mounting {values['NFS_HOST']}:{values['NFS_PATH']} on {len(jobs)} nodes …")
-    for asked, outcome in zip(jobs, job.run(engine, client, jobs, _TIMEOUT), strict=True):
-        yield NodeCheck(cluster.hostname(asked.node), nfs.meaning(outcome))
+    for asked, outcome in zip(jobs, job.run_job(engine, client, jobs, _TIMEOUT), strict=True):
+        yield NodeCheck(cluster.hostname(asked.node), nfs.explain_result(outcome))
     for node in cluster.nodes:
         if not node.usable:
             reporter.warn(f"{node.hostname} is {node.state}, {node.availability}: it was not checked")
@@ -104,7 +104,7 @@ def _check(
 
 def _require_no_hidden_data(client: Any, deployment: Deployment, cluster: Cluster, volumes: tuple[str, ...]) -> None:
     stack = deployment.settings["STACK_NAME"]
-    known = record.note(client, stack, cluster)
-    services = demand.services(deployment.compiled.document, stack)
-    if hidden := list(guard.shadowed(services, known, volumes)):
+    known = record.record_observed(client, stack, cluster)
+    services = planned_services.planned_services(deployment.compiled.document, stack)
+    if hidden := list(guard.nfs_conflicts(services, known, volumes)):
         raise OperationError("nothing was changed:\n  " + "\n  ".join(hidden))

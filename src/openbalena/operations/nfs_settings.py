@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from openbalena.errors import OperationError
-from openbalena.files import write_atomic
+from openbalena.base.errors import OperationError
+from openbalena.base.files import write_atomic
+from openbalena.base.project import Project
 from openbalena.operations.reporter import Reporter
-from openbalena.project import Project
 from openbalena.settings.plan import plan
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openbalena import settings
-from openbalena.cluster import acme, again, carried, certificate, deploy, lock, one_service, state
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.certificates import on_swarm
+from openbalena.certificates.cert_manager import CERT_MANAGER_TIMEOUT, renewal_due, take_certificate
 from openbalena.operations import settings_sync
 from openbalena.operations.endpoints import Endpoints, cluster_endpoints, machine_endpoints, warn_of_unreachable
 from openbalena.operations.manager import manager_client
@@ -18,13 +19,13 @@ from openbalena.operations.reporter import Reporter
 from openbalena.operations.served_certificate import served_certificate
 from openbalena.operations.settings_lock import exclusive_lock
 from openbalena.operations.workspace import Workspace
-from openbalena.secrets import check, issued, pki
-from openbalena.secrets.acme import BOUND, due, take
+from openbalena.pki import consistency, ocsp_records, store
 from openbalena.settings import Settings
+from openbalena.swarm import certificate_rollout, deploy, deploy_retry, deployed_pki, lock, service_update, state
 
 if TYPE_CHECKING:
-    from openbalena.cluster.engine import Engine
-    from openbalena.standalone.served import Served
+    from openbalena.docker.engine import Engine
+    from openbalena.machine.served_certificate import Served
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,12 @@ def sync_certificate(
     Raises OperationError if the cluster does not get it, UsageError for files that do not belong together.
     """
     with exclusive_lock(workspace.project.directory):
-        values = settings.configured(workspace.project)
+        values = settings.read_configured(workspace.project)
         if machine := served_certificate(workspace, values, reporter):
             return _check_machine(machine, workspace, values, reporter)
         with manager_client(workspace) as (engine, client):
             sync = _ClusterSync(engine, client, values, workspace, options, reporter)
-            with lock.held(client, "pki sync", options.take_over):
+            with lock.acquire(client, "pki sync", options.take_over):
                 changed = sync.bring()
             return sync.result(changed)
 
@@ -75,7 +76,7 @@ def _check_machine(
     if not endpoints.names:
         reporter.warn(f"api.{values['DNS_TLD']} does not resolve here, so what it serves was not checked")
     others = ", ".join(endpoints.other)
-    failure = f"{others}: {certificate.OTHER} than {machine.volume} holds: see ./open-balena.sh logs haproxy"
+    failure = f"{others}: {certificate_rollout.SERVES_OTHER_CERTIFICATE} than {machine.volume} holds: see ./open-balena.sh logs haproxy"
     return SyncCertificateResult(endpoints, False, machine, failure if others else "")
 
 
@@ -105,11 +106,11 @@ class _ClusterSync:
         settings_sync.check(self.client, self.workspace.project, self.settings)
         if self.settings.get("ACME_EMAIL"):
             self._fetch_from_cert_manager()
-        pki.check(self.directory, self.settings["DNS_TLD"])
+        store.check_files(self.directory, self.settings["DNS_TLD"])
         self._require_trust()
         settings_sync.keep(self.client, self.workspace.project, self.settings)
         self._announce_to_ocsp_responder()
-        changed = again.after_faults(self.client, self.stack, self._publish, self.reporter.progress)
+        changed = deploy_retry.retry_transient(self.client, self.stack, self._publish, self.reporter.progress)
         deploy.remove_unused(self.client, self.stack)
         return changed
 
@@ -124,25 +125,25 @@ class _ClusterSync:
 
     def _fetch_from_cert_manager(self) -> None:
         """Copy the certificate that cert-manager got by ACME into the PKI; have it renewed first if that is due."""
-        self.reporter.progress(f"reading cert-manager's certificate (at most {BOUND:.0f} s)")
-        chain = acme.fetch(self.engine, self.client, self.settings)
-        if due(chain, datetime.now(UTC)):
+        self.reporter.progress(f"reading cert-manager's certificate (at most {CERT_MANAGER_TIMEOUT:.0f} s)")
+        chain = on_swarm.fetch_certificate(self.engine, self.client, self.settings)
+        if renewal_due(chain, datetime.now(UTC)):
             self.reporter.progress("it expires within a week: restarting cert-manager, which renews it")
-            acme.again(self.engine, self.client, self.stack)
-            old, chain = chain, acme.fetch(self.engine, self.client, self.settings)
+            on_swarm.request_renewal(self.engine, self.client, self.stack)
+            old, chain = chain, on_swarm.fetch_certificate(self.engine, self.client, self.settings)
             if chain == old:
-                logged = acme.last_words(self.engine, self.client, self.settings)
+                logged = on_swarm.last_words(self.engine, self.client, self.settings)
                 raise OperationError(f"cert-manager did not renew its certificate; the old one is served. {logged}")
-        if take(self.directory, chain, self.settings["DNS_TLD"]):
+        if take_certificate(self.directory, chain, self.settings["DNS_TLD"]):
             self.reporter.progress(f"{self.directory / 'chain.pem'}: copied from cert-manager")
 
     def _require_trust(self) -> None:
         """Raise OperationError if the services trust other CAs than the certificate's, and would reject it."""
-        trusted = certificate.trusted(state.read(self.client, self.stack))
+        trusted = certificate_rollout.deployed_root_ca(state.read_cluster(self.client, self.stack))
         if trusted is None:
             return
         # Without a private CA the stack trusts public ones.
-        if check.under(self.chain, b64decode(trusted)) if trusted else not pki.serves_own(self.directory):
+        if consistency.chains_to(self.chain, b64decode(trusted)) if trusted else not store.serves_own(self.directory):
             return
         raise OperationError(
             f"{self.directory / 'chain.pem'}: the services do not trust the CA that issued this certificate: run "
@@ -155,16 +156,20 @@ class _ClusterSync:
         Only a warning if that fails: an expired certificate would cut off everyone, one without an OCSP answer only
         clients that insist on one.
         """
-        if not pki.serves_own(self.directory):
+        if not store.serves_own(self.directory):
             return
 
         def announce() -> None:
-            if certificate.announce(self.client, self.stack, issued.sql(self.directory)):
+            if certificate_rollout.announce_certificate(
+                self.client, self.stack, ocsp_records.records_sql(self.directory)
+            ):
                 self.reporter.progress("waiting for balena-ca, so that its OCSP responder knows the certificate …")
-            one_service.until_runs(self.client, self.stack, certificate.AUTHORITY, self.options.timeout)
+            service_update.wait_until_converged(
+                self.client, self.stack, certificate_rollout.AUTHORITY, self.options.timeout
+            )
 
         try:
-            again.after_faults(self.client, self.stack, announce, self.reporter.progress)
+            deploy_retry.retry_transient(self.client, self.stack, announce, self.reporter.progress)
         except OperationError as error:
             self.reporter.warn(
                 "the OCSP responder does not know the certificate yet, and clients that insist on its answer reject "
@@ -172,21 +177,25 @@ class _ClusterSync:
             )
 
     def _publish(self) -> bool:
-        changed = certificate.publish(self.client, self.stack, self.chain)
+        changed = certificate_rollout.publish_certificate(self.client, self.stack, self.chain)
         if changed:
             self.reporter.progress("waiting for haproxy-certs on every ingress node …")
-        one_service.until_runs(self.client, self.stack, certificate.SERVICE, self.options.timeout)
+        service_update.wait_until_converged(self.client, self.stack, certificate_rollout.SERVICE, self.options.timeout)
         return changed
 
     def _warn_of_outdated(self) -> None:
         """Warn of other renewed certificates, which need a deploy: their services' tasks must be replaced."""
-        files = {key: (self.directory / file).read_bytes() for key, file in carried.FILES.items()}
-        if outdated := carried.stale(state.read(self.client, self.stack), files):
-            names = ", ".join(carried.FILES[key] for key in outdated)
+        files = {key: (self.directory / file).read_bytes() for key, file in deployed_pki.FILES.items()}
+        if outdated := deployed_pki.outdated_contents(state.read_cluster(self.client, self.stack), files):
+            names = ", ".join(deployed_pki.FILES[key] for key in outdated)
             self.reporter.warn(f"the services still use an older {names}: run ./open-balena.sh swarm-up to roll it out")
 
 
 def serving_failure(endpoints: Endpoints) -> str:
     """Why the ingress nodes do not all serve the certificate, "" if none serves a different one."""
     others = ", ".join(endpoints.names[address] for address in endpoints.other)
-    return f"{others}: {certificate.OTHER}: see ./open-balena.sh swarm-logs haproxy" if others else ""
+    return (
+        f"{others}: {certificate_rollout.SERVES_OTHER_CERTIFICATE}: see ./open-balena.sh swarm-logs haproxy"
+        if others
+        else ""
+    )

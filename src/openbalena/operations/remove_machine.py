@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.machine import orphans
 from openbalena.operations.machine import load_machine
 from openbalena.operations.machine_services import run_compose
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
-from openbalena.standalone import remains
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def remove_containers(workspace: Workspace, reporter: Reporter) -> str:
 def destroy(workspace: Workspace, reporter: Reporter) -> DestroyResult:
     """Remove containers, networks and volumes, if the user agrees. Raises OperationError otherwise."""
     standalone = load_machine(workspace)
-    found = remains.volumes(standalone)
+    found = orphans.project_volumes(standalone)
     for name in found:
         reporter.progress(f"  volume {name}")
     on_nfs = " (data on the NFS server is kept)" if standalone.settings["USE_NFS"] == "true" else ""
@@ -38,5 +38,5 @@ def destroy(workspace: Workspace, reporter: Reporter) -> DestroyResult:
     if not reporter.confirm(f"Remove {what}?"):
         raise OperationError("nothing was removed")
     run_compose(standalone, reporter, "--profile", "*", "down", "--remove-orphans", "--volumes")
-    remains.remove_volumes(standalone)
+    orphans.remove_project_volumes(standalone)
     return DestroyResult(what, (workspace.project.env_file, Path(standalone.settings["PKI_DIR"])))

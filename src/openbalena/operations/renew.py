@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openbalena import settings
-from openbalena.errors import OpenBalenaError, OperationError
+from openbalena.base.errors import OpenBalenaError, OperationError
+from openbalena.certificates.cert_manager import renewal_due
+from openbalena.machine.certificates import CERT_MANAGER
 from openbalena.operations.machine_services import HealthyResult, RestartOptions, restart_services
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.served_certificate import served_certificate
 from openbalena.operations.settings_lock import exclusive_lock
 from openbalena.operations.workspace import Workspace
-from openbalena.secrets import pki, renew
-from openbalena.secrets.acme import due
+from openbalena.pki import renew, store
 from openbalena.settings import Settings
-from openbalena.standalone.certificates import MAKER
 
 if TYPE_CHECKING:
-    from openbalena.standalone.served import Served
+    from openbalena.machine.served_certificate import Served
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ def renew_certificates(options: RenewOptions, workspace: Workspace, reporter: Re
     Raises UsageError for files that do not belong together; nothing was changed then.
     """
     with exclusive_lock(workspace.project.directory):
-        values = settings.configured(workspace.project)
+        values = settings.read_configured(workspace.project)
         directory = Path(values["PKI_DIR"])
         served = served_certificate(workspace, values, reporter)
-        files = renew.renew(directory, values["DNS_TLD"], only_due=options.only_due or served is not None)
-        if served is None and not pki.serves_own(directory):
+        files = renew.renew_certificates(directory, values["DNS_TLD"], only_due=options.only_due or served is not None)
+        if served is None and not store.serves_own(directory):
             reporter.warn(
                 f"{directory / 'chain.pem'} was issued by another CA, which must renew it: use the new one with "
                 "./open-balena.sh pki import or, if cert-manager gets it, with pki sync (a cluster) or auto-pki (one "
@@ -75,13 +75,13 @@ def renew_certificates(options: RenewOptions, workspace: Workspace, reporter: Re
 
 def _renew_on_machine(served: Served, workspace: Workspace, values: Settings, reporter: Reporter) -> MachineRenewal:
     """Restart cert-manager if it would renew the certificate."""
-    if not (served.private and due(served.chain, datetime.now(UTC))):
+    if not (served.private and renewal_due(served.chain, datetime.now(UTC))):
         return MachineRenewal(served)
     days = served.held.days(datetime.now(UTC))
     reporter.progress(f"it expires in {days} days: restarting cert-manager, which renews it")
     restarted = None
     try:
-        restarted = restart_services(RestartOptions((MAKER,)), workspace, reporter)
+        restarted = restart_services(RestartOptions((CERT_MANAGER,)), workspace, reporter)
         after = served_certificate(workspace, values, reporter)
         if after is None or after.chain == served.chain:
             raise OperationError(

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from openbalena.cluster.convergence import Progress
-    from openbalena.standalone.containers import Service
+    from openbalena.machine.containers import ComposeService
+    from openbalena.swarm.convergence import Progress
 
 
 class Reporter(Protocol):
@@ -29,5 +29,5 @@ class Reporter(Protocol):
     def follow_tasks(self) -> Callable[[list[Progress]], None]:
         """A new display of a cluster's services: call it with each reading."""
 
-    def follow_containers(self) -> Callable[[Sequence[Service]], None]:
+    def follow_containers(self) -> Callable[[Sequence[ComposeService]], None]:
         """A new display of one machine's services: call it with each reading."""

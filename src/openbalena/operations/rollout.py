@@ -7,17 +7,28 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from openbalena import stack as stacks
-from openbalena.cluster import again, demand, deploy, networks, one_service, report, scale, staged, state, watch
-from openbalena.cluster.engine import Engine
-from openbalena.cluster.state import Cluster
-from openbalena.cluster.watch import Outcome
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.base.project import Project
+from openbalena.docker.engine import Engine
 from openbalena.operations.deployment import Deployment
 from openbalena.operations.reporter import Reporter
-from openbalena.project import Project
-from openbalena.secrets import tokens
-from openbalena.secrets.database import Login, in_use
+from openbalena.pki import tokens
+from openbalena.pki.database_login import Login, in_use
 from openbalena.storage import database, record
+from openbalena.swarm import (
+    deploy,
+    deploy_retry,
+    networks,
+    planned_services,
+    report,
+    rollout_order,
+    scale,
+    service_update,
+    state,
+    watch,
+)
+from openbalena.swarm.state import Cluster
+from openbalena.swarm.watch import DeployOutcome
 
 Document = dict[str, Any]
 
@@ -26,14 +37,14 @@ def with_manual_scaling(
     client: Any, deployment: Deployment, cluster: Cluster
 ) -> tuple[Document, dict[str, tuple[int, int]]]:
     """The stack document with the manually set numbers of tasks, and those: (running, defined) by service."""
-    moves = record.read(client, deployment.settings["STACK_NAME"]).moves
+    moves = record.read_registry(client, deployment.settings["STACK_NAME"]).moves
     stopped_by_moves = {name for move in moves.values() for name in move.replicas}
-    return scale.apply(deployment.compiled.document, cluster, stopped_by_moves)
+    return scale.keep_manual_replicas(deployment.compiled.document, cluster, stopped_by_moves)
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """One rollout of `deployment`, under the cluster's lock. `resolve` as for deploy.submit; `timeout` in seconds."""
+    """One rollout of `deployment`, under the cluster's lock. `resolve` as for deploy.submit_stack; `timeout` in seconds."""
 
     project: Project
     reporter: Reporter
@@ -53,15 +64,15 @@ class Rollout:
 
         Raises OperationError with the errors of the services that do not run.
         """
-        before = state.read(self.client, self.stack)
+        before = state.read_cluster(self.client, self.stack)
         document, scaled = with_manual_scaling(self.client, self.deployment, before)
         self._report_scaling(scaled)
         login = self._new_login(before, document)
-        known = networks.names(self.client)
-        # With new networks the whole stack is deployed twice: see cluster.networks.
-        bridging = networks.between(document, self.stack, before, known)
+        known = networks.network_names(self.client)
+        # With new networks the whole stack is deployed twice: see swarm.networks.
+        bridging = networks.intermediate_document(document, self.stack, before, known)
         first = bridging or document
-        single_api = staged.one_api(before, first)
+        single_api = rollout_order.one_api(before, first)
         self._render(single_api or first)
         self._start_internal_services(before, document)
         self._create_login(before, login)
@@ -87,21 +98,21 @@ class Rollout:
     def _new_login(self, before: Cluster, document: Document) -> Login | None:
         """The settings' database login, if the api does not run with it yet or a different one can log in too."""
         login = in_use(self.deployment.settings) if database.SERVICE in document["services"] else None
-        if login and database.settled(before, record.read(self.client, self.stack), login):
+        if login and database.is_settled(before, record.read_registry(self.client, self.stack), login):
             return None
         return login
 
     def _start_internal_services(self, before: Cluster, document: Document) -> None:
         """A database or object store that was external so far must run before the services that use it restart."""
-        if returning := staged.returning(before, demand.services(document, self.stack)):
+        if returning := rollout_order.newly_internal(before, planned_services.planned_services(document, self.stack)):
             self._update_first(returning, "other services need it")
 
     def _create_login(self, before: Cluster, login: Login | None) -> None:
         if not login:
             return
-        if not database.converged(before, database.SERVICE):
+        if not database.has_converged(before, database.SERVICE):
             self._update_first([database.SERVICE], "the api's login is created in it")
-        self._database.ensure(login, alone=one_service.find(before, "api") is None)
+        self._database.ensure(login, alone=service_update.find_service(before, "api") is None)
 
     def _create_tables(self, single_api: Document | None, document: Document) -> None:
         """Deploy one task of a new api alone (`single_api`, which is rendered): see staged.one_api."""
@@ -116,8 +127,10 @@ class Rollout:
 
     def _update_token_verifiers(self, before: Cluster) -> None:
         directory = self.project.rendered
-        versions = staged.versions(deploy.read_rendered(directory), directory, self.stack)
-        for name in staged.first(before, versions, tokens.overlapping(self.deployment.settings)):
+        versions = rollout_order.versions(deploy.read_rendered(directory), directory, self.stack)
+        for name in rollout_order.services_to_roll_first(
+            before, versions, tokens.overlapping(self.deployment.settings)
+        ):
             self._update_first([name], "it verifies tokens that other services present")
 
     def _attach_new_networks(self, bridging: Document | None, document: Document) -> None:
@@ -129,7 +142,7 @@ class Rollout:
         self._render(document)
 
     def _move_between_networks(self, before: Cluster, document: Document, known: Mapping[str, str]) -> None:
-        if moved := networks.moved(document, self.stack, before, known):
+        if moved := networks.services_changing_networks(document, self.stack, before, known):
             self._update_first(moved, "a service's name cannot be resolved while its networks change")
 
     def _close_previous_login(self, login: Login | None) -> None:
@@ -150,7 +163,7 @@ class Rollout:
 
     def _submit(self, only: Sequence[str] = ()) -> None:
         """Hand what is rendered to Docker, or of it the services in `only`."""
-        deploy.submit(self.engine, self.project.rendered, self.stack, resolve=self.resolve, only=only)
+        deploy.submit_stack(self.engine, self.project.rendered, self.stack, resolve=self.resolve, only=only)
 
     def _update_first(self, names: Sequence[str], why: str) -> None:
         """Deploy these services of what is rendered, and wait until they run."""
@@ -158,20 +171,22 @@ class Rollout:
         def attempt() -> None:
             self._submit(names)
             for name in names:
-                one_service.until_runs(self.client, self.stack, name, self.timeout, self.reporter.follow_tasks())
+                service_update.wait_until_converged(
+                    self.client, self.stack, name, self.timeout, self.reporter.follow_tasks()
+                )
 
         self.reporter.progress(f"updating {', '.join(names)} first: {why} …")
-        again.after_faults(self.client, self.stack, attempt, self.reporter.progress)
+        deploy_retry.retry_transient(self.client, self.stack, attempt, self.reporter.progress)
 
-    def _deploy_all(self) -> Outcome:
+    def _deploy_all(self) -> DeployOutcome:
         """Deploy what is rendered and wait until every service runs; raises OperationError with the errors."""
 
-        def attempt() -> Outcome:
-            known = watch.known(state.read(self.client, self.stack))
+        def attempt() -> DeployOutcome:
+            known = watch.preexisting_task_ids(state.read_cluster(self.client, self.stack))
             self._submit()
             follow = self.reporter.follow_tasks()
-            outcome = watch.until_converged(self.client, self.stack, self.timeout, known, follow)
-            record.note(self.client, self.stack, outcome.cluster)
+            outcome = watch.wait_until_converged(self.client, self.stack, self.timeout, known, follow)
+            record.record_observed(self.client, self.stack, outcome.cluster)
             if outcome.reason:
                 raise OperationError(report.failure_report(outcome, self.engine, self.deployment.settings.masked))
             return outcome
@@ -180,4 +195,4 @@ class Rollout:
             f"No longer waiting. Swarm continues to deploy {self.stack}: ./open-balena.sh swarm-status shows its "
             "progress, ./open-balena.sh swarm-up waits again"
         ):
-            return again.after_faults(self.client, self.stack, attempt, self.reporter.progress)
+            return deploy_retry.retry_transient(self.client, self.stack, attempt, self.reporter.progress)

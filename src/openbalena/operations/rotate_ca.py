@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openbalena import settings
-from openbalena.errors import OperationError, UsageError
+from openbalena.base.errors import OperationError, UsageError
 from openbalena.operations.engines import default_engine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.settings_lock import exclusive_lock
@@ -17,8 +17,8 @@ from openbalena.operations.workspace import Workspace
 from openbalena.settings import Settings
 
 if TYPE_CHECKING:
-    from openbalena.cluster.state import Cluster
-    from openbalena.secrets.phases import Phase
+    from openbalena.pki.phases import RotationPhase
+    from openbalena.swarm.state import Cluster
 
 # How long a phase should last if it is not known of every device whether it was switched on and fetched what it trusts.
 ADVISED_DAYS = 30
@@ -64,7 +64,7 @@ class RotateCaResult:
 
     outcome: RotateCaOutcome
     directory: Path
-    phase: Phase
+    phase: RotationPhase
     services: tuple[str, ...] = ()
 
 
@@ -74,34 +74,34 @@ def rotate_ca(options: RotateCaOptions, workspace: Workspace, reporter: Reporter
     Raises UsageError for files that do not belong together and without a cluster, OperationError if the cluster does
     not have the present phase, or (unattended) has not had it for long enough; nothing was changed then.
     """
-    from openbalena.secrets import replace
-    from openbalena.secrets.check import problems
-    from openbalena.secrets.phases import phase
+    from openbalena.pki import ca_rotation
+    from openbalena.pki.consistency import pki_problems
+    from openbalena.pki.phases import current_phase
 
     with exclusive_lock(workspace.project.directory):
-        values = settings.configured(workspace.project)
+        values = settings.read_configured(workspace.project)
         directory = Path(values["PKI_DIR"])
-        if replace.pending(directory):
-            replace.finish(directory)
-            return RotateCaResult(RotateCaOutcome.COMPLETED, directory, phase(directory))
+        if ca_rotation.pending_step(directory):
+            ca_rotation.finish_step(directory)
+            return RotateCaResult(RotateCaOutcome.COMPLETED, directory, current_phase(directory))
         # An old CA that has expired meanwhile is what the next phase remedies.
-        if wrong := problems(directory, values["DNS_TLD"], ended=False):
+        if wrong := pki_problems(directory, values["DNS_TLD"], ended=False):
             raise UsageError("\n".join(wrong))
         return _advance(options, workspace, reporter, values)
 
 
 def _advance(options: RotateCaOptions, workspace: Workspace, reporter: Reporter, values: Settings) -> RotateCaResult:
-    from openbalena.cluster import lock
-    from openbalena.secrets import replace
-    from openbalena.secrets.phases import Phase, phase
+    from openbalena.pki import ca_rotation
+    from openbalena.pki.phases import RotationPhase, current_phase
+    from openbalena.swarm import lock
 
     directory = Path(values["PKI_DIR"])
     with default_engine(workspace.lab).client() as client:
         cluster = _require_deployed(client, workspace, values)
-        now = phase(directory)
-        if options.back and now is not Phase.DROPPED:
+        now = current_phase(directory)
+        if options.back and now is not RotationPhase.DROPPED:
             raise UsageError(f"secrets rotate CA --back: {now.text}, and only phase 3 can be reverted")
-        if now is Phase.ISSUING:
+        if now is RotationPhase.ISSUING:
             _require_served(client, values, reporter)
         question = _BACK if options.back else _QUESTIONS[now]
         if now:
@@ -111,10 +111,10 @@ def _advance(options: RotateCaOptions, workspace: Workspace, reporter: Reporter,
             question = f"Phase {now} has lasted {days} days; {ADVISED_DAYS} are advised. {question}"
         if not reporter.confirm(question):
             return RotateCaResult(RotateCaOutcome.DECLINED, directory, now)
-        with lock.held(client, "secrets rotate CA", options.take_over):
+        with lock.acquire(client, "secrets rotate CA", options.take_over):
             # Another machine may have deployed while the question was open.
             _require_deployed(client, workspace, values)
-            reached = replace.advance(directory, values["DNS_TLD"], back=options.back)
+            reached = ca_rotation.advance_rotation(directory, values["DNS_TLD"], back=options.back)
     return RotateCaResult(RotateCaOutcome.ADVANCED, directory, reached, _services_to_roll(cluster, directory))
 
 
@@ -128,18 +128,18 @@ def require_age(phase: int, days: int, least: int) -> None:
         )
 
 
-def _days_deployed(client: Any, cluster: Cluster, phase: Phase) -> int:
+def _days_deployed(client: Any, cluster: Cluster, phase: RotationPhase) -> int:
     """How long the cluster has had the files of `phase`, in whole days."""
-    from openbalena.cluster import carried
+    from openbalena.swarm import deployed_pki
 
-    return (datetime.now(UTC) - carried.since(client, cluster, _CAME_WITH[phase])).days
+    return (datetime.now(UTC) - deployed_pki.deployed_since(client, cluster, _CAME_WITH[phase])).days
 
 
 def _require_cluster(client: Any, stack: str) -> Cluster:
     """The cluster that runs `stack`: only there can services and devices be told of a second CA."""
-    from openbalena.cluster import state
+    from openbalena.swarm import state
 
-    cluster = state.read(client, stack) if client.info()["Swarm"].get("ControlAvailable") else None
+    cluster = state.read_cluster(client, stack) if client.info()["Swarm"].get("ControlAvailable") else None
     if cluster is None or not cluster.services:
         raise UsageError(
             f"secrets rotate CA: this engine is not a manager of a swarm that runs {stack}. On one machine (up) "
@@ -151,18 +151,18 @@ def _require_cluster(client: Any, stack: str) -> Cluster:
 
 def _require_deployed(client: Any, workspace: Workspace, values: Settings) -> Cluster:
     """The cluster, if all its services run with this phase's files. Raises OperationError if one does not."""
-    from openbalena.cluster import carried
     from openbalena.operations import settings_sync
+    from openbalena.swarm import deployed_pki
 
     cluster = _require_cluster(client, values["STACK_NAME"])
     settings_sync.check(client, workspace.project, values)
-    if outdated := carried.stale(cluster, _deployed_files(Path(values["PKI_DIR"]))):
-        names = ", ".join(carried.FILES[key] for key in outdated)
+    if outdated := deployed_pki.outdated_contents(cluster, _deployed_files(Path(values["PKI_DIR"]))):
+        names = ", ".join(deployed_pki.FILES[key] for key in outdated)
         raise OperationError(
             f"nothing was changed: the cluster does not have this machine's {names} yet: deploy the current phase "
             "first, with ./open-balena.sh swarm-up"
         )
-    if unsettled := carried.unsettled(cluster):
+    if unsettled := deployed_pki.not_converged(cluster):
         raise OperationError(
             f"nothing was changed: not all tasks of {', '.join(unsettled)} run as they were deployed, so it is not "
             "known whether all trust what they should: see ./open-balena.sh swarm-status"
@@ -184,13 +184,13 @@ def _require_served(client: Any, values: Settings, reporter: Reporter) -> None:
 
 
 def _services_to_roll(cluster: Cluster, directory: Path) -> tuple[str, ...]:
-    from openbalena.cluster import carried
+    from openbalena.swarm import deployed_pki
 
-    outdated = carried.stale(cluster, _deployed_files(directory))
+    outdated = deployed_pki.outdated_contents(cluster, _deployed_files(directory))
     return tuple(sorted({service for services in outdated.values() for service in services}))
 
 
 def _deployed_files(directory: Path) -> dict[str, bytes]:
-    from openbalena.cluster import carried
+    from openbalena.swarm import deployed_pki
 
-    return {key: (directory / file).read_bytes() for key, file in carried.FILES.items()}
+    return {key: (directory / file).read_bytes() for key, file in deployed_pki.FILES.items()}

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from openbalena import settings
-from openbalena.cluster.engine import Engine
-from openbalena.errors import OperationError, UsageError
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.project import Project
+from openbalena.docker.engine import Engine
 from openbalena.operations import deployment, settings_sync
 from openbalena.operations.engines import default_engine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.settings_lock import exclusive_lock
 from openbalena.operations.workspace import Workspace
-from openbalena.project import Project
-from openbalena.secrets import database, tokens
-from openbalena.secrets.database import IMAGES, Login
+from openbalena.pki import database_login, tokens
+from openbalena.pki.database_login import IMAGES, Login
 from openbalena.settings import Settings
 from openbalena.settings.variables import variables
 from openbalena.stack import Compiled
-from openbalena.stack.uses import users
+from openbalena.stack.secret_usage import secret_users
 
 _DB_VARIABLE = "DB_PASSWORD"
 
@@ -43,7 +43,7 @@ class RotateTokenResult:
 def list_tokens(workspace: Workspace) -> dict[str, list[str]]:
     """Each token, and the services that are given it."""
     compiled = deployment.load(workspace.project, lab=workspace.lab).compiled
-    return {variable.name: users(compiled, variable.name) for variable in variables().values() if variable.token}
+    return {variable.name: secret_users(compiled, variable.name) for variable in variables().values() if variable.token}
 
 
 def rotate_token(options: RotateTokenOptions, workspace: Workspace, reporter: Reporter) -> RotateTokenResult:
@@ -64,15 +64,15 @@ def rotate_token(options: RotateTokenOptions, workspace: Workspace, reporter: Re
         if options.name != _DB_VARIABLE:
             tokens.rotate(workspace.project, options.name)
             return RotateTokenResult(services, "swarm-up")
-        values = settings.configured(workspace.project)
+        values = settings.read_configured(workspace.project)
         command = replace_database_login(workspace.project, values, lab=workspace.lab, take_over=options.take_over)
         return RotateTokenResult(services, command)
 
 
 def _services_using(compiled: Compiled, name: str) -> tuple[str, ...]:
     if name == _DB_VARIABLE:  # no service has it before its first rotation
-        return tuple(service for service in database.USERS if service in compiled.document["services"])
-    return tuple(users(compiled, name))
+        return tuple(service for service in database_login.USERS if service in compiled.document["services"])
+    return tuple(secret_users(compiled, name))
 
 
 def replace_database_login(project: Project, settings: Settings, *, lab: bool, take_over: str) -> str:
@@ -89,10 +89,10 @@ def replace_database_login(project: Project, settings: Settings, *, lab: bool, t
         )
     if settings.sources.get(_DB_VARIABLE, "").startswith("environment variable "):
         raise UsageError("environment variable DB_PASSWORD: expected it to be unset: the new password is a random one")
-    following = database.successor(database.in_use(settings), tokens.new_value(project, _DB_VARIABLE))
+    following = database_login.successor(database_login.in_use(settings), tokens.new_value(project, _DB_VARIABLE))
     engine = default_engine(lab)
     with engine.client() as client:
-        now = database.in_use(settings) or IMAGES
+        now = database_login.in_use(settings) or IMAGES
         command = _open_in_cluster(engine, client, project, settings, now, following, take_over) or _open_on_machine(
             client, project, settings, now, following
         )
@@ -104,34 +104,34 @@ def _open_in_cluster(
     engine: Engine, client: Any, project: Project, settings: Settings, now: Login, following: Login, take_over: str
 ) -> str:
     """The command to run next; empty if this engine is not a manager of a swarm that runs the stack."""
-    from openbalena.cluster import lock, one_service, state
     from openbalena.storage.database import SERVICE, Database
+    from openbalena.swarm import lock, service_update, state
 
     stack = settings["STACK_NAME"]
     if not client.info()["Swarm"].get("ControlAvailable"):
         return ""
-    if one_service.find(state.read(client, stack), SERVICE) is None:
+    if service_update.find_service(state.read_cluster(client, stack), SERVICE) is None:
         return ""
-    with lock.held(client, "secrets rotate", take_over):
+    with lock.acquire(client, "secrets rotate", take_over):
         settings_sync.check(client, project, settings)
         Database(engine, client, stack).open_next(now, following)
     return "swarm-up"
 
 
 def _open_on_machine(client: Any, project: Project, settings: Settings, now: Login, following: Login) -> str:
-    from openbalena.standalone import database as standalone
-    from openbalena.standalone import deployment
+    from openbalena.machine import database as standalone
+    from openbalena.machine import deployment
     from openbalena.storage.database import PENDING
 
-    container = standalone.running(client, deployment.name(project, settings))
+    container = standalone.running_container(client, deployment.compose_project_name(project, settings))
     if container is None:
         raise OperationError(
             "DB_PASSWORD: no database of this deployment is running: run ./open-balena.sh up or swarm-up"
         )
-    noted = standalone.ask(client, container, database.NOTED)
-    if now is not IMAGES and noted != database.noted(now):
+    noted = standalone.query(client, container, database_login.NOTED)
+    if now is not IMAGES and noted != database_login.noted(now):
         raise OperationError(PENDING.format(command="up"))
-    standalone.ask(client, container, database.opened(following))
+    standalone.query(client, container, database_login.opened(following))
     if not standalone.lets_in(client, container, following):
         raise OperationError(f"DB_PASSWORD: the database refuses {following.role}: see ./open-balena.sh logs db")
     return "up"

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from openbalena import settings
-from openbalena.cluster import logs, state
-from openbalena.cluster.engine import Engine
-from openbalena.cluster.state import Cluster, Service
-from openbalena.errors import OperationError, UsageError
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.docker import logs
+from openbalena.docker.engine import Engine
 from openbalena.operations.manager import manager_client
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
+from openbalena.swarm import state
+from openbalena.swarm.state import Cluster, SwarmService
 
 # The states of a task that has, or had, a container (swarmkit api/types.proto, TaskState).
 _HAS_LOG = {"starting", "running", "complete", "shutdown", "failed"}
@@ -49,7 +50,7 @@ class _Source:
     """A service's tasks whose logs can be read, and for the others by id, why not."""
 
     cluster: Cluster
-    service: Service
+    service: SwarmService
     readable: tuple[str, ...]
     unreadable: Mapping[str, str]
 
@@ -83,9 +84,9 @@ def follow_logs(options: LogOptions, workspace: Workspace, reporter: Reporter) -
 
 
 def _read_cluster(workspace: Workspace) -> tuple[Engine, Cluster]:
-    stack = settings.load(workspace.project)["STACK_NAME"]
+    stack = settings.read(workspace.project)["STACK_NAME"]
     with manager_client(workspace) as (engine, client):
-        cluster = state.read(client, stack)
+        cluster = state.read_cluster(client, stack)
     if not cluster.services:
         raise OperationError(f"the stack {stack} is not deployed: run ./open-balena.sh swarm-up")
     return engine, cluster

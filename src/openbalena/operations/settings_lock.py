@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from openbalena import locks
-from openbalena.errors import OperationError
-from openbalena.files import half_made
-from openbalena.secrets.directory import clear
+from openbalena.base import locks
+from openbalena.base.errors import OperationError
+from openbalena.base.files import half_made
+from openbalena.pki.directory import remove_temporary
 
 
 @contextmanager
@@ -54,4 +54,4 @@ def _clear(directory: Path) -> None:
         for path in list(half_made(place, names)):
             path.unlink()
     if (directory / "pki").is_dir():
-        clear(directory / "pki")
+        remove_temporary(directory / "pki")

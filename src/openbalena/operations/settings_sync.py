@@ -1,6 +1,6 @@
 """More than one administrator machine: a deployment's settings and PKI are stored in the swarm and fetched from it.
 
-Joins secrets.bundle (what they are) and cluster.stored (where they are stored).
+Joins pki.archive (what they are) and swarm.settings_store (where they are stored).
 """
 
 import getpass
@@ -10,15 +10,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openbalena.errors import OperationError, UsageError
-from openbalena.files import write_atomic
-from openbalena.project import Project
-from openbalena.secrets import bundle
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.files import write_atomic
+from openbalena.base.project import Project
+from openbalena.pki import archive
 from openbalena.settings import Settings
 from openbalena.settings.variables import variables
 
 if TYPE_CHECKING:
-    from openbalena.cluster.engine import Engine
+    from openbalena.docker.engine import Engine
 
 # The service whose image, which has openssl, and nodes the one-shot task uses.
 _READER = "haproxy-certs"
@@ -30,10 +30,12 @@ def check(client: Any, project: Project, settings: Settings) -> None:
     Raises OperationError if the stack runs, or has left its volumes, with settings that are not this machine's, and
     UsageError as `require_kept` does.
     """
-    from openbalena.cluster import stored
+    from openbalena.swarm import settings_store
 
     require_kept(project, settings)
-    stored.check(stored.newest(client, settings["STACK_NAME"]), _marks(settings), _base(project))
+    settings_store.require_compatible(
+        settings_store.latest(client, settings["STACK_NAME"]), _marks(settings), _base(project)
+    )
 
 
 def require_kept(project: Project, settings: Settings) -> None:
@@ -49,24 +51,26 @@ def require_kept(project: Project, settings: Settings) -> None:
 
 def keep(client: Any, project: Project, settings: Settings) -> None:
     """Store this machine's settings and PKI in the swarm as the newest. Raises OperationError as `check` does."""
-    from openbalena.cluster import stored
+    from openbalena.swarm import settings_store
 
     check(client, project, settings)
     marks = _marks(settings)
-    packed = bundle.pack(project.directory, Path(settings["PKI_DIR"]))
-    stored.save(client, settings["STACK_NAME"], packed, marks, f"{getpass.getuser()}@{socket.gethostname()}")
+    packed = archive.pack_archive(project.directory, Path(settings["PKI_DIR"]))
+    settings_store.save(client, settings["STACK_NAME"], packed, marks, f"{getpass.getuser()}@{socket.gethostname()}")
     _note(project, marks)
 
 
 def leave(client: Any, stack: str) -> str:
     """Record with the stored settings where they can be read once no task runs; their secret's name, "" without any."""
-    from openbalena.cluster import sealed, state, stored
+    from openbalena.swarm import encrypted_read, settings_store, state
 
-    found = stored.newest(client, stack)
+    found = settings_store.latest(client, stack)
     if found is None:
         return ""
     with suppress(OperationError):  # no reader runs: what was recorded before is kept
-        stored.note_reader(client, found, *sealed.reader(state.read(client, stack), _READER))
+        settings_store.record_reader(
+            client, found, *encrypted_read.pick_node_and_image(state.read_cluster(client, stack), _READER)
+        )
     return found.name
 
 
@@ -75,17 +79,19 @@ def fetch(engine: "Engine", client: Any, stack: str) -> bytes:
 
     Raises OperationError if there are none, or no task can read them.
     """
-    from openbalena.cluster import sealed, state, stored
+    from openbalena.swarm import encrypted_read, settings_store, state
 
-    found = stored.newest(client, stack)
+    found = settings_store.latest(client, stack)
     if found is None:
-        others = stored.stacks(client)
+        others = settings_store.stacks(client)
         known = f"this swarm has those of {', '.join(others)} (set STACK_NAME)" if others else "it has none"
         raise OperationError(f"the swarm has no settings of stack {stack}: {known}")
-    cluster = state.read(client, stack)
+    cluster = state.read_cluster(client, stack)
     taken_down = found.image and not cluster.services
-    node, image = (found.node, found.image) if taken_down else sealed.reader(cluster, _READER)
-    return sealed.read(engine, client, node=node, image=image, file=f"/run/secrets/{found.name}", secrets=[found.name])
+    node, image = (found.node, found.image) if taken_down else encrypted_read.pick_node_and_image(cluster, _READER)
+    return encrypted_read.read_file(
+        engine, client, node=node, image=image, file=f"/run/secrets/{found.name}", secrets=[found.name]
+    )
 
 
 def restore(packed: bytes, project: Project) -> list[str]:
@@ -95,8 +101,8 @@ def restore(packed: bytes, project: Project) -> list[str]:
     """
     from openbalena import settings
 
-    names = bundle.unpack(packed, project.directory)
-    values = settings.load(project)
+    names = archive.unpack_archive(packed, project.directory)
+    values = settings.read(project)
     if Path(values["PKI_DIR"]) != project.pki:
         raise OperationError(
             f"{project.env_file}: PKI_DIR is {values['PKI_DIR']}: move the files of {project.pki} there"
@@ -106,7 +112,7 @@ def restore(packed: bytes, project: Project) -> list[str]:
 
 
 def _marks(settings: Settings) -> dict[str, str]:
-    return bundle.marks(Path(settings["PKI_DIR"]), settings)
+    return archive.fingerprints(Path(settings["PKI_DIR"]), settings)
 
 
 def _base(project: Project) -> str:

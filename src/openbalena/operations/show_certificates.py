@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openbalena import settings
-from openbalena.errors import UsageError
+from openbalena.base.errors import UsageError
+from openbalena.machine.served_certificate import Served
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.served_certificate import served_certificate
 from openbalena.operations.workspace import Workspace
-from openbalena.secrets import expiry
-from openbalena.secrets.certificates import permitted
-from openbalena.secrets.check import problems
-from openbalena.secrets.expiry import Held
-from openbalena.secrets.keys import read_certificates
-from openbalena.secrets.phases import Phase, phase
-from openbalena.secrets.pki import serves_own
-from openbalena.standalone.served import Served
+from openbalena.pki import expiry
+from openbalena.pki.certificates import permitted
+from openbalena.pki.consistency import pki_problems
+from openbalena.pki.expiry import CertificateInfo
+from openbalena.pki.keys import read_certificates
+from openbalena.pki.phases import RotationPhase, current_phase
+from openbalena.pki.store import serves_own
 
 _MACHINE_USE = "HAProxy on this machine: every public name"
 
@@ -28,7 +28,7 @@ class ListedCertificate:
     file: str
     name: str
     use: str
-    certificate: Held
+    certificate: CertificateInfo
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ShowCertificatesResult:
     domain: str
     directory: Path
     certificates: tuple[ListedCertificate, ...]
-    phase: Phase
+    phase: RotationPhase
     machine: Served | None
     own_certificate: bool
 
@@ -56,9 +56,9 @@ class CertificateLimits:
 
 def show_certificates(workspace: Workspace, reporter: Reporter) -> ShowCertificatesResult:
     """Read every certificate. Raises UsageError if there is none, or for a damaged file."""
-    values = settings.configured(workspace.project)
+    values = settings.read_configured(workspace.project)
     directory = Path(values["PKI_DIR"])
-    certificates = expiry.held(directory)
+    certificates = expiry.list_certificates(directory)
     if not certificates:
         raise UsageError(f"{directory}: no certificate found: run ./open-balena.sh config")
     machine = served_certificate(workspace, values, reporter)
@@ -67,7 +67,7 @@ def show_certificates(workspace: Workspace, reporter: Reporter) -> ShowCertifica
         place = f"{machine.volume}:{machine.held.path}"
         listed.insert(0, ListedCertificate(place, machine.volume, _MACHINE_USE, machine.held))
     return ShowCertificatesResult(
-        values["DNS_TLD"], directory, tuple(listed), phase(directory), machine, serves_own(directory)
+        values["DNS_TLD"], directory, tuple(listed), current_phase(directory), machine, serves_own(directory)
     )
 
 
@@ -81,4 +81,4 @@ def certificate_limits(directory: Path) -> CertificateLimits:
 
 def certificate_warnings(directory: Path, domain: str) -> list[str]:
     """What is wrong with the files in `directory`, and which certificates expire soon."""
-    return [*problems(directory, domain, ended=False), *expiry.warnings(directory)]
+    return [*pki_problems(directory, domain, ended=False), *expiry.warnings(directory)]

@@ -1,7 +1,7 @@
 """The settings in force, and the superuser's password."""
 
 from openbalena import settings
-from openbalena.errors import UsageError
+from openbalena.base.errors import UsageError
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
 from openbalena.settings.values import MASK
@@ -11,7 +11,7 @@ from openbalena.settings.variables import variables
 def settings_in_force(workspace: Workspace, reporter: Reporter, *, reveal: bool) -> dict[str, str]:
     """Each setting that has a value, in the order of variables.yml, then unknown ones; secrets masked unless told."""
     described = variables()
-    values = settings.load(workspace.project)
+    values = settings.read(workspace.project)
     for warning in values.warnings:
         reporter.warn(warning)
     # An unknown variable may be one of the user's own secrets.
@@ -23,7 +23,7 @@ def settings_in_force(workspace: Workspace, reporter: Reporter, *, reveal: bool)
 
 def superuser_password(workspace: Workspace) -> str:
     """Raises UsageError if `config` has not run."""
-    values = settings.load(workspace.project)
+    values = settings.read(workspace.project)
     if values.get("SUPERUSER_PASSWORD"):
         return values["SUPERUSER_PASSWORD"]
     missing = f"{workspace.project.env_file}: SUPERUSER_PASSWORD is not set: run ./open-balena.sh config"

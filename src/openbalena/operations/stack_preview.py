@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from openbalena import images
-from openbalena.cluster import state
-from openbalena.cluster.engine import Engine
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.docker.engine import Engine
 from openbalena.images import Build
 from openbalena.images import build as builder
 from openbalena.operations import deployment as deployments
@@ -19,6 +18,7 @@ from openbalena.operations.deployment import Deployment
 from openbalena.operations.engines import default_engine
 from openbalena.operations.workspace import Workspace
 from openbalena.storage import nfs
+from openbalena.swarm import state
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ class StackPreview:
 def preview_stack(options: PreviewOptions, workspace: Workspace) -> StackPreview:
     """The deployment with content tags if an engine has the images, with their plain names otherwise.
 
-    Raises UsageError as deployment.load does.
+    Raises UsageError as deployment.load_deployment does.
     """
     extra = {"COMPOSE_PROFILES": ",".join(options.profiles)} if options.profiles else {}
     deployment = deployments.load(workspace.project, lab=workspace.lab, extra=extra)
     nfs.require_server(deployment.settings)
-    nfs_volumes = nfs.chosen(deployment.settings, deployment.compiled.stateful)
+    nfs_volumes = nfs.nfs_volumes(deployment.settings, deployment.compiled.stateful)
     builds = planned_builds(deployment, lab=workspace.lab)
     pushed = in_registry(deployment.settings, workspace)
     tags: dict[str, str] = {}
@@ -119,4 +119,4 @@ def _swarm_settings(engine: Engine, stack: str) -> dict[str, str]:
     """The swarm's settings if the engine is a manager."""
     with engine.client() as client:
         manager = client.info()["Swarm"].get("ControlAvailable")
-        return swarm_settings(state.read(client, stack)) if manager else {}
+        return swarm_settings(state.read_cluster(client, stack)) if manager else {}

@@ -6,25 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openbalena import settings
+from openbalena.machine import build, certificates, database, nfs_volumes, orphans, ports, takeover
+from openbalena.machine.deployment import Standalone
+from openbalena.operations import other_mode
 from openbalena.operations.acme_certificate import fetch_certificate
 from openbalena.operations.machine import ensure_lab_base, load_machine
 from openbalena.operations.machine_services import READY_TIMEOUT, HealthyResult, wait_until_healthy
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
-from openbalena.secrets import pki, tokens
-from openbalena.secrets.database import in_use
+from openbalena.pki import store, tokens
+from openbalena.pki.database_login import in_use
 from openbalena.settings import Settings
-from openbalena.standalone import (
-    build,
-    certificates,
-    database,
-    on_nfs,
-    ports,
-    remains,
-    takeover,
-)
-from openbalena.standalone.deployment import Standalone
-from openbalena.storage import beside
 
 # Seconds for `docker compose` itself: it may pull every image over a slow line.
 _COMPOSE_TIMEOUT = 3600.0
@@ -73,28 +65,28 @@ def start_machine(options: StartOptions, workspace: Workspace, reporter: Reporte
     if not options.wait:
         return StartResult(built.name, built.settings)
     certificate_error = fetch_certificate(built, reporter, retry=options.retry_certificate)
-    certificates.settle(built, reporter.progress)
+    certificates.recreate_stale_services(built, reporter.progress)
     healthy = wait_until_healthy(built, options.timeout, reporter)
     if database.SERVICE in built.services and (login := in_use(built.settings)):
-        database.ensure(built, login, alone=True)
+        database.ensure_login(built, login, alone=True)
     # On one machine all containers are replaced at once: none uses an old value.
     tokens.complete(workspace.project)
     return StartResult(built.name, built.settings, healthy, certificate_error)
 
 
 def _require_certificates(workspace: Workspace) -> None:
-    values = settings.load(workspace.project)
+    values = settings.read(workspace.project)
     if values.get("DNS_TLD"):
-        pki.require(Path(values["PKI_DIR"]), values["DNS_TLD"])
+        store.require(Path(values["PKI_DIR"]), values["DNS_TLD"])
 
 
 def _require_startable(standalone: Standalone) -> None:
     """Check everything that can be checked before anything changes; only volumes on NFS are created."""
     database.require_enough_connections(standalone.definitions, standalone.settings)
-    ports.require_free(standalone)
-    beside.require_none(standalone)
-    on_nfs.prepare(standalone)
-    takeover.check(standalone)
+    ports.require_free_ports(standalone)
+    other_mode.require_no_other_mode(standalone)
+    nfs_volumes.prepare_volumes(standalone)
+    takeover.require_same_identity(standalone)
 
 
 def _build(standalone: Standalone, reporter: Reporter, *, pull: bool) -> Standalone:
@@ -103,20 +95,20 @@ def _build(standalone: Standalone, reporter: Reporter, *, pull: bool) -> Standal
         for line in standalone.stream("pull", "--ignore-buildable", "--quiet", limit=_COMPOSE_TIMEOUT):
             reporter.progress(line)
     ensure_lab_base(standalone)
-    return build.ensure(standalone, reporter.progress, pull=pull)
+    return build.ensure_images(standalone, reporter.progress, pull=pull)
 
 
 def _prepare_volumes(standalone: Standalone, reporter: Reporter) -> None:
     """Remove orphans, and put the CA, HAProxy's certificate and the api's database login in place."""
-    for name in remains.remove(standalone):
+    for name in orphans.remove_orphans(standalone):
         reporter.progress(f"removed {name}, which is no longer in the definitions or settings; its volumes are kept")
-    if takeover.seed(standalone):
+    if takeover.seed_balena_ca(standalone):
         reporter.progress("copied the private CA of the project's pki directory to balena-ca")
-    certificates.place(standalone)
+    certificates.install(standalone)
     if database.SERVICE in standalone.services and (login := in_use(standalone.settings)):
         reporter.progress("creating the api's login in the database")
-        database.start(standalone, reporter.progress)
-        database.ensure(standalone, login, alone=False)
+        database.start_database(standalone, reporter.progress)
+        database.ensure_login(standalone, login, alone=False)
 
 
 def _start(standalone: Standalone, reporter: Reporter) -> None:
@@ -124,4 +116,4 @@ def _start(standalone: Standalone, reporter: Reporter) -> None:
     for line in standalone.stream("up", "--detach", "--no-build", "--quiet-pull", limit=_COMPOSE_TIMEOUT):
         if line.strip().startswith(("time=", "WARN", "level=")) or "rror" in line:
             reporter.progress(line)
-    takeover.done(standalone)
+    takeover.mark_adopted(standalone)

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from openbalena import settings
-from openbalena.cluster import down, lock, state, stored
-from openbalena.cluster import engine as engines
-from openbalena.cluster.engine import Engine
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.docker import engine as engines
+from openbalena.docker.engine import Engine
 from openbalena.operations import settings_sync
 from openbalena.operations.manager import manager_client
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
 from openbalena.storage import record
+from openbalena.swarm import lock, settings_store, state, teardown
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class _Scope:
     """What there is to remove: the stack's volumes on the nodes that could be reached, and the nodes that could not."""
 
     stack: str
-    volumes: tuple[down.Volumes, ...]
+    volumes: tuple[teardown.NodeVolumes, ...]
     nfs_volumes: tuple[str, ...]
     unreached: tuple[str, ...]
 
@@ -61,14 +61,14 @@ def tear_down(options: TeardownOptions, workspace: Workspace, reporter: Reporter
 
     Raises OperationError if the stack is not gone after `options.timeout` or the user does not agree.
     """
-    stack = settings.load(workspace.project)["STACK_NAME"]
+    stack = settings.read(workspace.project)["STACK_NAME"]
     with manager_client(workspace) as (engine, client):
         scope = _find(options, engine, client, stack, reporter)
         _confirm_removal(scope, reporter)
-        with lock.held(client, "swarm-down", options.take_over):
+        with lock.acquire(client, "swarm-down", options.take_over):
             settings_secret = settings_sync.leave(client, stack)
             existed = _remove_stack(engine, client, stack, options.timeout, reporter)
-            failures = [failure for node in scope.volumes for failure in down.remove_volumes(node)]
+            failures = [failure for node in scope.volumes for failure in teardown.remove_volumes(node)]
             removed = sum(len(node.names) for node in scope.volumes) - len(failures)
             if options.volumes and not failures and _forget(client, scope):
                 settings_secret = ""
@@ -78,11 +78,13 @@ def tear_down(options: TeardownOptions, workspace: Workspace, reporter: Reporter
 
 
 def _find(options: TeardownOptions, engine: Engine, client: Any, stack: str, reporter: Reporter) -> _Scope:
-    nodes = state.read(client, stack).nodes
-    nfs_volumes = sorted(volume for volume, place in record.read(client, stack).places.items() if place.nfs)
+    nodes = state.read_cluster(client, stack).nodes
+    nfs_volumes = sorted(volume for volume, place in record.read_registry(client, stack).places.items() if place.nfs)
     if not options.volumes:
         return _Scope(stack, (), tuple(nfs_volumes), ())
-    volumes, unreachable = down.volumes([engine, *engines.reach(engine, list(options.nodes)), *engine.nodes], stack)
+    volumes, unreachable = teardown.stack_volumes(
+        [engine, *engines.engines_for(engine, list(options.nodes)), *engine.nodes], stack
+    )
     for error in unreachable:
         reporter.warn(error)
     reached = {node.node_id for node in volumes}
@@ -105,7 +107,7 @@ def _confirm_removal(scope: _Scope, reporter: Reporter) -> None:
 def _remove_stack(engine: Engine, client: Any, stack: str, timeout: float, reporter: Reporter) -> bool:
     """Whether there was anything to remove."""
     reported: list[str] = []
-    down.remove(engine, client, stack, timeout, _reporting_changes(reported, reporter))
+    teardown.remove_stack(engine, client, stack, timeout, _reporting_changes(reported, reporter))
     return bool(reported)
 
 
@@ -126,5 +128,5 @@ def _forget(client: Any, scope: _Scope) -> bool:
     record.forget_node(client, scope.stack, scope.node_ids)
     if scope.unreached or scope.nfs_volumes:
         return False
-    stored.forget(client, scope.stack)
+    settings_store.forget(client, scope.stack)
     return True

@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 from openbalena import settings, verify
-from openbalena.errors import OperationError, UsageError
-from openbalena.files import write_atomic
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.files import write_atomic
 from openbalena.operations.workspace import Workspace
 
 # Where a distribution's own program looks for further CAs: update-ca-certificates(8) of Debian, update-ca-trust(8) of
@@ -22,7 +22,7 @@ _UPDATE_TIMEOUT = 120
 
 def read_private_ca(workspace: Workspace) -> str:
     """The CAs that a client must trust, in PEM. Raises UsageError if the certificate is of a public CA or absent."""
-    values = settings.configured(workspace.project)
+    values = settings.read_configured(workspace.project)
     authority = verify.authority(values, Path(values["PKI_DIR"]))
     if not authority:
         raise UsageError("HAProxy's certificate is of a public CA, or does not exist yet: there is nothing to install")
@@ -32,10 +32,10 @@ def read_private_ca(workspace: Workspace) -> str:
 def trust_private_ca(workspace: Workspace) -> tuple[str, ...]:
     """Add the CAs of `read_private_ca` to this machine's; returns their subjects. Raises OperationError, too, if it
     cannot."""
-    from openbalena.secrets.keys import certificate_pem, roots
+    from openbalena.pki.keys import certificate_pem, roots
 
     found = roots(read_private_ca(workspace))
-    domain = settings.configured(workspace.project)["DNS_TLD"]
+    domain = settings.read_configured(workspace.project)["DNS_TLD"]
     _install(f"open-balena-{domain}", [certificate_pem(root) for root in found])
     return tuple(root.subject.rfc4514_string() for root in found)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
 from openbalena.images import build, spread, tagged
 from openbalena.images.plan import image_variable
 from openbalena.operations.built_images import planned_builds
 
 if TYPE_CHECKING:
-    from openbalena.cluster.engine import Engine
+    from openbalena.docker.engine import Engine
     from openbalena.operations.deployment import Deployment
 
 # Not the default name in the definitions: that is how an image is marked as chosen by the user and not built.

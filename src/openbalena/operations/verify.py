@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openbalena import settings, verify
-from openbalena.errors import UsageError
-from openbalena.files import read
+from openbalena.base.errors import UsageError
+from openbalena.base.files import read_text
 from openbalena.operations.engines import default_engine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
-from openbalena.secrets import expiry
-from openbalena.secrets.check import problems
+from openbalena.pki import expiry
+from openbalena.pki.consistency import pki_problems
 from openbalena.verify.network import lookup
 
 
@@ -46,17 +46,17 @@ def verify_deployment(
     Raises UsageError for settings that are wrong or not there yet.
     """
     target = verification_target(options, workspace, reporter.progress)
-    values = settings.load(workspace.project)
+    values = settings.read(workspace.project)
     directory = Path(values["PKI_DIR"])
-    inconsistent = problems(directory, target.dns_tld, ended=False)
+    inconsistent = pki_problems(directory, target.dns_tld, ended=False)
     for warning in [*values.warnings, *inconsistent, *expiry.warnings(directory)]:
         reporter.warn(warning)
-    return VerifyResult(tuple(verify.run(verify.CHECKS, target, finished)))
+    return VerifyResult(tuple(verify.run_checks(verify.CHECKS, target, finished)))
 
 
 def verification_target(options: VerifyOptions, workspace: Workspace, report: Callable[[str], None]) -> verify.Target:
     """The deployment in `workspace`. Raises UsageError for settings that are wrong or not there yet."""
-    values = settings.configured(workspace.project)
+    values = settings.read_configured(workspace.project)
     directory = Path(values["PKI_DIR"])
     bundle = directory / "ca-bundle.pem"
     return verify.Target(
@@ -67,14 +67,14 @@ def verification_target(options: VerifyOptions, workspace: Workspace, report: Ca
         values={**values, **values.secrets, "COMPOSE_PROFILES": ",".join(values.profiles)},
         openvpn=_openvpn_program(options.openvpn, workspace),
         report=report,
-        vpn_authority=read(bundle).decode() if bundle.exists() else "",
+        vpn_authority=read_text(bundle).decode() if bundle.exists() else "",
     )
 
 
 def public_addresses(workspace: Workspace, host: str) -> tuple[str, ...]:
     """Where the deployment answers: the lab's ingress nodes, else what DNS has for `host`; empty if that fails."""
     if workspace.lab:
-        return _lab_addresses(settings.load(workspace.project)["STACK_NAME"])
+        return _lab_addresses(settings.read(workspace.project)["STACK_NAME"])
     try:
         return lookup(host)
     except OSError:
@@ -84,12 +84,12 @@ def public_addresses(workspace: Workspace, host: str) -> tuple[str, ...]:
 def _lab_addresses(stack: str) -> tuple[str, ...]:
     """The ingress nodes, or without a stack the one node that docker compose acts on."""
     from openbalena import lab
-    from openbalena.cluster import labels, placement, state
+    from openbalena.swarm import placement, state
 
     with default_engine(lab=True).client() as client:
-        cluster = state.read(client, stack)
+        cluster = state.read_cluster(client, stack)
     if cluster.services:
-        return tuple(node.address for node in labels.holders(cluster.nodes, placement.INGRESS_LABEL))
+        return tuple(node.address for node in placement.nodes_with_label(cluster.nodes, placement.INGRESS_LABEL))
     endpoint = lab.endpoint()
     return tuple(node.address for node in endpoint.nodes if endpoint.host == f"unix://{node.socket}")
 

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from openbalena import settings
-from openbalena.cluster import lock, state
-from openbalena.cluster.engine import Engine
-from openbalena.errors import OperationError, UsageError
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.docker.engine import Engine
 from openbalena.operations.manager import manager_client
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
 from openbalena.storage import move, record, volumes
 from openbalena.storage.move import Interruption, Request
-from openbalena.storage.record import Record
+from openbalena.storage.record import VolumeRegistry
 from openbalena.storage.volumes import Volume
+from openbalena.swarm import lock, state
 
 
 @dataclass(frozen=True)
@@ -43,27 +43,27 @@ class VolumeList:
 
 def list_volumes(options: VolumeOptions, workspace: Workspace) -> VolumeList:
     """Every volume of the stack; the nodes measure them."""
-    stack = settings.load(workspace.project)["STACK_NAME"]
-    with manager_client(workspace) as (engine, client), lock.held(client, "storage show", options.take_over):
-        cluster = state.read(client, stack)
-        found = volumes.find(engine, client, cluster, record.note(client, stack, cluster))
+    stack = settings.read(workspace.project)["STACK_NAME"]
+    with manager_client(workspace) as (engine, client), lock.acquire(client, "storage show", options.take_over):
+        cluster = state.read_cluster(client, stack)
+        found = volumes.find_volumes(engine, client, cluster, record.record_observed(client, stack, cluster))
     return VolumeList(stack, tuple(found))
 
 
 def move_volume(options: MoveOptions, workspace: Workspace, reporter: Reporter) -> None:
     """Move the volume and what uses it. Raises as storage.move.run does, and OperationError without agreement."""
-    stack = settings.load(workspace.project)["STACK_NAME"]
+    stack = settings.read(workspace.project)["STACK_NAME"]
     with manager_client(workspace) as (engine, client):
         # The lock is not held while the question is open.
         if options.ask and not _confirm_move(options, engine, client, stack, reporter):
             raise OperationError("nothing was moved")
-        with lock.held(client, "storage move", options.take_over):
-            move.run(engine, client, stack, options.request, reporter.progress)
+        with lock.acquire(client, "storage move", options.take_over):
+            move.move_volume(engine, client, stack, options.request, reporter.progress)
 
 
 def forget_volume(options: VolumeOptions, workspace: Workspace, reporter: Reporter) -> None:
     """Forget where the volume's data is. Raises UsageError if that is not known, OperationError without agreement."""
-    stack = settings.load(workspace.project)["STACK_NAME"]
+    stack = settings.read(workspace.project)["STACK_NAME"]
     with manager_client(workspace) as (_, client):
         _require_known(client, stack, options.volume)
         if not reporter.confirm(
@@ -71,9 +71,9 @@ def forget_volume(options: VolumeOptions, workspace: Workspace, reporter: Report
             "even an empty volume."
         ):
             raise OperationError("nothing was forgotten")
-        with lock.held(client, "storage forget", options.take_over):
+        with lock.acquire(client, "storage forget", options.take_over):
             known = _require_known(client, stack, options.volume)
-            record.write(client, stack, known.without_place(options.volume))
+            record.write_registry(client, stack, known.without_place(options.volume))
 
 
 def move_question(interruption: Interruption, size: int | None) -> str:
@@ -101,9 +101,9 @@ def format_size(size: int | None) -> str:
 def _confirm_move(options: MoveOptions, engine: Engine, client: Any, stack: str, reporter: Reporter) -> bool:
     """Whether the user agrees to what the move stops; True if it stops nothing any more."""
     request = options.request
-    with lock.held(client, "storage move", options.take_over):
-        cluster = state.read(client, stack)
-        known = record.seen(record.read(client, stack), cluster)
+    with lock.acquire(client, "storage move", options.take_over):
+        cluster = state.read_cluster(client, stack)
+        known = record.with_observed(record.read_registry(client, stack), cluster)
         interruption = move.interruption(cluster, known, stack, request)
         if interruption is None:
             return True
@@ -112,9 +112,9 @@ def _confirm_move(options: MoveOptions, engine: Engine, client: Any, stack: str,
     return reporter.confirm(move_question(interruption, size))
 
 
-def _require_known(client: Any, stack: str, volume: str) -> Record:
+def _require_known(client: Any, stack: str, volume: str) -> VolumeRegistry:
     """The record of volumes; raises UsageError if the volume is not in it."""
-    known = record.read(client, stack)
+    known = record.read_registry(client, stack)
     if volume not in known.places:
         names = ", ".join(sorted(known.places)) or "none"
         raise UsageError(f"storage forget {volume}: no such volume is recorded (recorded: {names})")

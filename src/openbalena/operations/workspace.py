@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from openbalena.project import Project
+from openbalena.base.project import Project
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ PLACES = {
 }
 
 
-def unfit(values: Mapping[str, str], *, cluster: bool) -> Iterator[tuple[str, str]]:
+def unfit_value(values: Mapping[str, str], *, cluster: bool) -> Iterator[tuple[str, str]]:
     """Each variable whose value would be damaged, with a message that quotes only the value's special characters.
 
     Without `cluster`, values that only a cluster damages are left out.

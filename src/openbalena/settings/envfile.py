@@ -4,7 +4,7 @@ import re
 import textwrap
 from collections.abc import Mapping
 
-from openbalena import dotenv
+from openbalena.compose import dotenv
 from openbalena.settings.variables import Variable, variables
 
 HEAD = (

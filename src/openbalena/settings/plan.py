@@ -4,17 +4,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from openbalena import dotenv
-from openbalena.errors import UsageError
-from openbalena.project import Project
+from openbalena.base.errors import UsageError
+from openbalena.base.project import Project
+from openbalena.compose import dotenv
 from openbalena.settings import envfile
 from openbalena.settings.profiles import DERIVED, profiles
-from openbalena.settings.values import MASK, Settings, load
+from openbalena.settings.values import MASK, Settings, read
 from openbalena.settings.variables import variables
 
 
 @dataclass(frozen=True)
-class Plan:
+class SettingsPlan:
     """`text` is the new `.env`; `changed` maps each name that had a value to (old, new)."""
 
     settings: Settings
@@ -24,15 +24,15 @@ class Plan:
     changed: dict[str, tuple[str, str]]
 
 
-def plan(project: Project, answers: Mapping[str, str], tokens: Mapping[str, str]) -> Plan:
+def plan(project: Project, answers: Mapping[str, str], tokens: Mapping[str, str]) -> SettingsPlan:
     """The plan for `answers` (options and replies), the environment and the existing `.env`.
 
     `tokens` are new values for missing tokens. Raises UsageError as settings.load does, if DNS_TLD is missing, and if
     a token that is already set would change.
     """
-    settings = load(project, {**tokens, **answers})
+    settings = read(project, {**tokens, **answers})
     exists = project.env_file.exists()
-    file = dotenv.read(project.env_file) if exists else dotenv.parse("", project.env_file)
+    file = dotenv.read_file(project.env_file) if exists else dotenv.parse("", project.env_file)
     old = file.values
     new = {name: value for name, value in _wanted(settings, answers, tokens).items() if old.get(name, "") != value}
     new = {name: value for name, value in new.items() if old.get(name) or value != variables()[name].default}
@@ -50,10 +50,10 @@ def plan(project: Project, answers: Mapping[str, str], tokens: Mapping[str, str]
     before = file.text if exists else None
     text = envfile.update(file, new) if exists else envfile.new(new)
     changed = {name: (old[name], value) for name, value in new.items() if old.get(name)}
-    return Plan(settings, enabled, text, before, changed)
+    return SettingsPlan(settings, enabled, text, before, changed)
 
 
-def shown(name: str, value: str) -> str:
+def display_value(name: str, value: str) -> str:
     """`value` as it may be shown: masked if `name` is a secret."""
     return MASK if variables()[name].secret and value else value
 

@@ -25,7 +25,7 @@ def profiles(values: Mapping[str, str]) -> list[str]:
     return [name for name in DERIVED if enabled[name]]
 
 
-def stale(values: Mapping[str, str], sources: Mapping[str, str]) -> list[str]:
+def stale_profiles(values: Mapping[str, str], sources: Mapping[str, str]) -> list[str]:
     """A warning if COMPOSE_PROFILES was changed manually, or other settings were changed after it was written."""
     where = sources.get("COMPOSE_PROFILES")
     actual = {name for name in values.get("COMPOSE_PROFILES", "").split(",") if name in DERIVED}

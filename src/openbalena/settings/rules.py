@@ -13,7 +13,7 @@ _WORKER, _BESIDE_WORKERS, _RESERVED = 512, 256, 1024
 Rule = Callable[[Mapping[str, str]], Iterator[tuple[str, str]]]
 
 
-def problems(values: Mapping[str, str], sources: Mapping[str, str], file: Path) -> list[str]:
+def setting_problems(values: Mapping[str, str], sources: Mapping[str, str], file: Path) -> list[str]:
     """A message for each invalid value: where it was set, its name, what was expected, what to do.
 
     A value is quoted only if the variable is not a secret. Variables that this project does not use are not checked.

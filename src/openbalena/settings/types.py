@@ -6,7 +6,7 @@ from base64 import b64decode
 from collections.abc import Callable
 from typing import NamedTuple
 
-# The role that owns everything in openBalena's database image, and the two that log in in turn (secrets.database).
+# The role that owns everything in openBalena's database image, and the two that log in in turn (pki.database_login).
 DATABASE_OWNER = "docker"
 DATABASE_ROLES = ("openbalena_a", "openbalena_b")
 

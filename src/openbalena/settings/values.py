@@ -6,19 +6,20 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from openbalena import dotenv, placeholder
-from openbalena.errors import UsageError
-from openbalena.project import Project
-from openbalena.settings.characters import unfit
-from openbalena.settings.profiles import profiles, stale
-from openbalena.settings.rules import problems
+from openbalena.base import placeholder
+from openbalena.base.errors import UsageError
+from openbalena.base.project import Project
+from openbalena.compose import dotenv
+from openbalena.settings.characters import unfit_value
+from openbalena.settings.profiles import profiles, stale_profiles
+from openbalena.settings.rules import setting_problems
 from openbalena.settings.variables import variables
 
 MASK = "********"
 # Masking shorter values would mask ordinary words.
-_MASKED = 6
+_MIN_SECRET_LENGTH = 6
 # difflib's ratio: a name of ten letters with one added, missing, wrong or swapped with the next.
-_NEAR = 0.9
+_TYPO_RATIO = 0.9
 
 
 class Value(NamedTuple):
@@ -64,7 +65,9 @@ class Settings(Mapping[str, str]):
     def masked(self, text: str) -> str:
         """`text`, such as a program's output, with its secrets masked."""
         # Longest first, so that no part of a longer secret remains readable.
-        for value in sorted((each for each in self.secrets.values() if len(each) >= _MASKED), key=len, reverse=True):
+        for value in sorted(
+            (each for each in self.secrets.values() if len(each) >= _MIN_SECRET_LENGTH), key=len, reverse=True
+        ):
             text = text.replace(value, MASK)
         return text
 
@@ -78,22 +81,22 @@ class Settings(Mapping[str, str]):
 
         Defaults are left out: the Compose file has them.
         """
-        return self._set | {name: placeholder.mark(name) for name in self.secrets}
+        return self._set | {name: placeholder.placeholder_for(name) for name in self.secrets}
 
 
-def load(project: Project, extra: Mapping[str, str] | None = None) -> Settings:
+def read(project: Project, extra: Mapping[str, str] | None = None) -> Settings:
     """The validated settings of `project`.
 
     In order of precedence: `extra`; the process environment, for names in variables.yml or `.env`; `.env`, which may be
     missing. Raises one UsageError that names every invalid value with its place, what was expected and what to do; the
     message never contains a secret.
     """
-    settings = current(project, extra)
-    if errors := problems(settings, settings.sources, project.env_file):
+    settings = read_unchecked(project, extra)
+    if errors := setting_problems(settings, settings.sources, project.env_file):
         raise UsageError("\n".join([f"{len(errors)} settings are invalid:", *errors] if len(errors) > 1 else errors))
     settings.warnings += _damaged(settings, cluster=True)
     if "COMPOSE_PROFILES" not in (extra or {}):
-        settings.warnings += stale(settings, settings.sources)
+        settings.warnings += stale_profiles(settings, settings.sources)
     return settings
 
 
@@ -104,12 +107,12 @@ def require_intact(settings: Settings, *, cluster: bool) -> None:
 
 
 def _damaged(settings: Settings, *, cluster: bool) -> list[str]:
-    return [f"{settings.sources.get(name) or '.env'}: {text}" for name, text in unfit(settings, cluster=cluster)]
+    return [f"{settings.sources.get(name) or '.env'}: {text}" for name, text in unfit_value(settings, cluster=cluster)]
 
 
-def configured(project: Project, extra: Mapping[str, str] | None = None) -> Settings:
+def read_configured(project: Project, extra: Mapping[str, str] | None = None) -> Settings:
     """The settings as `load` reads them. Raises UsageError also if `config` has not run yet."""
-    settings = load(project, extra)
+    settings = read(project, extra)
     if settings.get("DNS_TLD"):
         return settings
     if project.env_file.exists():
@@ -144,7 +147,7 @@ def put_aside(project: Project) -> str:
     )
 
 
-def current(project: Project, extra: Mapping[str, str] | None = None) -> Settings:
+def read_unchecked(project: Project, extra: Mapping[str, str] | None = None) -> Settings:
     """The settings as `load` reads them, without validation. Raises UsageError only for a malformed `.env`."""
     file = _file(project)
     described = variables()
@@ -182,7 +185,7 @@ def _file(project: Project) -> dotenv.Dotenv:
                 f"{project.env_file}: is a symbolic link to itself: replace it with the file or with a link to the file"
             ) from None
         raise
-    return dotenv.read(project.env_file)
+    return dotenv.read_file(project.env_file)
 
 
 def _misspelt(file: dotenv.Dotenv) -> Iterator[str]:
@@ -192,7 +195,7 @@ def _misspelt(file: dotenv.Dotenv) -> Iterator[str]:
         from difflib import get_close_matches  # takes as long as reading the file
 
         for name in sorted(unknown, key=lambda name: file.entries[name].line):
-            for near in get_close_matches(name, described, 1, _NEAR):
+            for near in get_close_matches(name, described, 1, _TYPO_RATIO):
                 yield f"{file.path}:{file.entries[name].line}: unknown setting {name}; did you mean {near}?"
 
 

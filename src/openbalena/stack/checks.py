@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from openbalena.base.limits import MAXIMUM_BYTES
 from openbalena.compose.paths import is_file
 from openbalena.compose.tree import Map, Position, Seq
-from openbalena.limits import MAXIMUM_BYTES
 from openbalena.stack.content import ContentFile
 from openbalena.stack.diagnostic import Diagnostic, Severity
 from openbalena.stack.service import Service

@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.project import Project
 from openbalena.compose.tree import Map, Position, plain
-from openbalena.errors import UsageError
-from openbalena.stack import symbolic
+from openbalena.stack import uninterpolated
 from openbalena.stack.checks import check_content, check_service
 from openbalena.stack.content import (
     ContentFile,
@@ -19,7 +19,7 @@ from openbalena.stack.content import (
     taken_variables,
 )
 from openbalena.stack.diagnostic import Diagnostic, Severity
-from openbalena.stack.overlay import Words, leave_out, overlay
+from openbalena.stack.overlay import SwarmExtensions, drop_keys, overlay
 from openbalena.stack.rules import RULES
 from openbalena.stack.rules.deploy import add_constraint
 from openbalena.stack.rules.irrelevant import DEPENDS_ON
@@ -67,7 +67,7 @@ def analyse(project: Project) -> Compiled:
     model = swarm.model
     compilation = _Compilation(swarm, model)
     for name, service in model["services"].items():
-        compilation.service(name, service, extensions.get(name, Words(service.position)))
+        compilation.service(name, service, extensions.get(name, SwarmExtensions(service.position)))
     return compilation.finish()
 
 
@@ -86,9 +86,9 @@ class _Compilation:
         self.stateful: dict[str, str] = {}
         self.diagnostics: list[Diagnostic] = []
 
-    def service(self, name: str, source: Map, extensions: Words) -> None:
+    def service(self, name: str, source: Map, extensions: SwarmExtensions) -> None:
         """Apply the rules to one service."""
-        source, notes = leave_out(source, extensions.without)
+        source, notes = drop_keys(source, extensions.without)
         self.diagnostics += notes
         if extensions.secret_env is not None:
             source, content = secret_env(source, name, extensions, self.project.name, self.project.interpolated)
@@ -104,7 +104,7 @@ class _Compilation:
             self._pin(service, str(volume_name), place)
         check_service(service)
         if not self.project.interpolated:
-            symbolic.check(service.target)
+            uninterpolated.check_expressions(service.target)
         self.diagnostics += service.diagnostics
         if service.build is not None:
             self.builds[name] = plain(service.build)

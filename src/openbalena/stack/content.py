@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from openbalena import placeholder
+from openbalena.base import placeholder
+from openbalena.base.errors import UsageError
 from openbalena.compose.tree import Map, Seq, plain
-from openbalena.errors import UsageError
 from openbalena.stack.diagnostic import Diagnostic, Severity
-from openbalena.stack.overlay import Words
+from openbalena.stack.overlay import SwarmExtensions
 
 # The keys that define the content: if there are several, Docker silently uses the first in this order.
 _ORIGINS = ("external", "driver", "file", "content", "environment")
@@ -93,7 +93,7 @@ def taken_variables(document: Mapping[str, Any], *declared: Any) -> set[str]:
     text = json.dumps([document, *map(plain, declared)], ensure_ascii=False, default=str)
     environments = (service.get("environment", {}) for service in document["services"].values())
     shell = {key for environment in environments for key, value in environment.items() if value in (None, "")}
-    return shell | placeholder.names(text) | set(_WRITTEN.findall(text))
+    return shell | placeholder.placeholders_in(text) | set(_WRITTEN.findall(text))
 
 
 def object_name(stack: str, key: str, content: bytes, template_driver: str = "") -> str:
@@ -113,7 +113,9 @@ def entry(content: ContentFile, written: Map) -> Map:
     return described
 
 
-def secret_env(service: Map, name: str, extensions: Words, project: str, interpolated: bool) -> tuple[Map, ContentFile]:
+def secret_env(
+    service: Map, name: str, extensions: SwarmExtensions, project: str, interpolated: bool
+) -> tuple[Map, ContentFile]:
     """The service without the variables that `secret_env` names, and a file with them as KEY=value lines.
 
     Raises UsageError for a variable that the service does not have, or whose value has a line break.

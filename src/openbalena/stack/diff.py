@@ -17,7 +17,7 @@ _EACH_NODES = {"host", "bridge"}
 Values = dict[str, Any]
 
 
-def services(
+def changed_services(
     document: Mapping[str, Any],
     running: Mapping[str, Mapping[str, Any]],
     stack: str,
@@ -31,7 +31,7 @@ def services(
     for name, service in document.get("services", {}).items():
         spec = running.get(name)
         changes[name] = (
-            ["is new"] if spec is None else _changed(_wanted(name, service, document, stack), _has(spec, networks))
+            ["is new"] if spec is None else _changed(_desired(name, service, document, stack), _actual(spec, networks))
         )
     changes.update({name: ["will be removed (no longer in the stack)"] for name in running if name not in changes})
     return dict(sorted(changes.items()))
@@ -71,7 +71,7 @@ def _shown(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _wanted(name: str, service: Values, document: Mapping[str, Any], stack: str) -> Values:
+def _desired(name: str, service: Values, document: Mapping[str, Any], stack: str) -> Values:
     deploy = service.get("deploy", {})
     resources, placement = deploy.get("resources", {}), deploy.get("placement", {})
     update = deploy.get("update_config", {})
@@ -114,7 +114,7 @@ def _wanted(name: str, service: Values, document: Mapping[str, Any], stack: str)
     }  # fmt: skip
 
 
-def _has(spec: Mapping[str, Any], networks: Mapping[str, str]) -> Values:
+def _actual(spec: Mapping[str, Any], networks: Mapping[str, str]) -> Values:
     task = spec.get("TaskTemplate", {})
     container = task.get("ContainerSpec", {})
     resources, policy = task.get("Resources") or {}, task.get("RestartPolicy") or {}

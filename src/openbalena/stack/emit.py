@@ -11,7 +11,9 @@ from openbalena.compose.yaml_nodes import scalar
 # Text that needs no quotes for either parser: no indicator at the beginning, no ": " or " #", no special characters.
 _PLAIN = re.compile(r"[A-Za-z_./$(0-9](?:[^\s:#\\\"]|:(?=[^\s])|(?<=\S)#| (?=[^\s#]))*")
 # YAML 1.1's other booleans, base-60 numbers and dates (PyYAML's resolver).
-_ELEVEN = re.compile(r"(?i:y|yes|n|no|on|off|[-+]?[0-9][0-9_.]*(:[0-9_.]*)+|[0-9]{4}-[0-9-]+.*|[0-9.]+(e[0-9]*)?)")
+_YAML11_AMBIGUOUS = re.compile(
+    r"(?i:y|yes|n|no|on|off|[-+]?[0-9][0-9_.]*(:[0-9_.]*)+|[0-9]{4}-[0-9-]+.*|[0-9.]+(e[0-9]*)?)"
+)
 _UNPRINTABLE = re.compile(r"[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -92,7 +94,7 @@ def _is_plain(value: str) -> bool:
     return bool(
         _PLAIN.fullmatch(value)
         and not _UNPRINTABLE.search(value)
-        and not _ELEVEN.fullmatch(value)
+        and not _YAML11_AMBIGUOUS.fullmatch(value)
         and isinstance(scalar(value), str)
     )
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.merge import as_sequence, merge_maps
 from openbalena.compose.project import Project
 from openbalena.compose.tree import Map, Position, Seq
-from openbalena.errors import UsageError
 from openbalena.stack.diagnostic import Diagnostic, Severity
 
 _WORDS = ("stateful", "secret_env", "without")
@@ -15,7 +15,7 @@ Reasons = Mapping[str, str | Mapping[str, str]]
 
 
 @dataclass(frozen=True)
-class Words:
+class SwarmExtensions:
     """The additional keys in a service's `x-swarm`; `at` is the position of x-swarm."""
 
     at: Position
@@ -24,7 +24,7 @@ class Words:
     without: Map = field(default_factory=Map)
 
 
-def overlay(project: Project) -> tuple[Project, dict[str, Words]]:
+def overlay(project: Project) -> tuple[Project, dict[str, SwarmExtensions]]:
     """The project with x-swarm merged in, and each service's additional keys. Raises UsageError for an invalid one."""
     tree = project.tree
     fragment = tree.get("x-swarm")
@@ -45,7 +45,7 @@ def overlay(project: Project) -> tuple[Project, dict[str, Words]]:
     return replace(project, tree=changed, name=str(name or project.name)), extensions
 
 
-def _service(service: Map) -> tuple[Map, Words]:
+def _service(service: Map) -> tuple[Map, SwarmExtensions]:
     place = service.at("x-swarm")
     fragment = _mapping(service["x-swarm"], place).copy()
     taken = {word: fragment.pop(word, None) for word in _WORDS}
@@ -53,7 +53,7 @@ def _service(service: Map) -> tuple[Map, Words]:
     del base["x-swarm"]
     merged = merge_maps(base, fragment, "services.*")
     secret_env = taken["secret_env"]
-    return merged, Words(
+    return merged, SwarmExtensions(
         at=place,
         stateful=as_sequence(taken["stateful"]),
         secret_env=None if secret_env is None else _mapping(secret_env, place),
@@ -67,7 +67,7 @@ def _mapping(value: Any, place: Position) -> Map:
     return value
 
 
-def leave_out(service: Map, without: Map) -> tuple[Map, list[Diagnostic]]:
+def drop_keys(service: Map, without: Map) -> tuple[Map, list[Diagnostic]]:
     """The service (in normal form) without the keys and items in `without`, and a note with the reason for each.
 
     Raises UsageError for a missing key or item, and for one without a reason.
@@ -78,7 +78,7 @@ def leave_out(service: Map, without: Map) -> tuple[Map, list[Diagnostic]]:
         if key not in kept:
             raise UsageError(f"x-swarm.without names {key}, which the service does not have: remove it", where=place)
         if isinstance(reason, Map):
-            kept[key] = _less(kept[key], key, reason)
+            kept[key] = _without_items(kept[key], key, reason)
             notes += [_note(reason.at(item), f"{key}.{item}", text) for item, text in reason.items()]
         else:
             del kept[key]
@@ -92,7 +92,7 @@ def _note(place: Position, key: str, reason: Any) -> Diagnostic:
     return Diagnostic(place, key, Severity.NOTE, f"left out: {reason}")
 
 
-def _less(value: Any, key: str, reasons: Map) -> Any:
+def _without_items(value: Any, key: str, reasons: Map) -> Any:
     names = set(reasons)
     if isinstance(value, Map):
         dropped = names & set(value)

@@ -7,9 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from openbalena import files, placeholder
-from openbalena.errors import UsageError
-from openbalena.limits import MAXIMUM_BYTES
+from openbalena.base import files, placeholder
+from openbalena.base.errors import UsageError
+from openbalena.base.limits import MAXIMUM_BYTES
 from openbalena.stack.checks import MAXIMUM_OBJECT_NAME
 from openbalena.stack.compiler import Compiled
 from openbalena.stack.content import ContentFile, object_name
@@ -24,8 +24,8 @@ def stack_file(compiled: Compiled) -> str:
 def _text_and_variables(compiled: Compiled, stack: str) -> tuple[str, list[str]]:
     """The stack as text, and the secret variables that it names, sorted."""
     body = dump(_escaped(compiled.document) if compiled.interpolated else compiled.document)
-    variables = sorted(placeholder.names(body))
-    return _header(compiled, variables, stack) + placeholder.fill(body, lambda name: f"${{{name}}}"), variables
+    variables = sorted(placeholder.placeholders_in(body))
+    return _header(compiled, variables, stack) + placeholder.substitute(body, lambda name: f"${{{name}}}"), variables
 
 
 def render(compiled: Compiled, directory: Path, secrets: Mapping[str, str], stack: str = "") -> None:
@@ -106,9 +106,9 @@ def _name(compiled: Compiled, content: ContentFile, data: bytes, stack: str) -> 
 
 def _content(content: ContentFile, secrets: Mapping[str, str]) -> bytes:
     if content.source is not None:
-        data = files.read(content.source)
+        data = files.read_text(content.source)
     else:
-        data = placeholder.fill(content.text or "", lambda name: _secret(name, secrets)).encode()
+        data = placeholder.substitute(content.text or "", lambda name: _secret(name, secrets)).encode()
     limit = MAXIMUM_BYTES[content.path.partition("/")[0]]
     if len(data) > limit:
         raise UsageError(f"{content.key}: has {len(data)} bytes; Swarm allows at most {limit} in one of {content.path}")

@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.tree import Position
-from openbalena.errors import UsageError
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.IGNORECASE)
 

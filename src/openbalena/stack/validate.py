@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from openbalena import compose
+from openbalena.base.errors import UsageError
 from openbalena.compose.tree import Map, Position
-from openbalena.errors import UsageError
-from openbalena.stack import native, together
+from openbalena.stack import cross_file, docker_stack_schema
 from openbalena.stack.compiler import analyse
 from openbalena.stack.diagnostic import Diagnostic, Severity
 
@@ -23,7 +23,7 @@ def validate(files: Iterable[Path]) -> list[Diagnostic]:
         if not path.is_file():
             raise UsageError(f"{path}: {'is a directory: name its stack file' if path.is_dir() else 'no such file'}")
         diagnostics += _file(path, stacks)
-    return [*diagnostics, *together.check(stacks)]
+    return [*diagnostics, *cross_file.cross_file_findings(stacks)]
 
 
 def _file(path: Path, stacks: list[compose.Project]) -> list[Diagnostic]:
@@ -34,7 +34,7 @@ def _file(path: Path, stacks: list[compose.Project]) -> list[Diagnostic]:
         source = _is_source(project.tree)
         if not source:
             stacks.append(project)
-            diagnostics = native.check(project.written)
+            diagnostics = docker_stack_schema.schema_findings(project.written)
         seen = {(item.position, item.rule) for item in diagnostics}
         diagnostics += [
             item

@@ -10,10 +10,10 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from openbalena.cluster import job
-from openbalena.cluster.engine import Engine
-from openbalena.cluster.preflight import Finding
+from openbalena.docker.engine import Engine
 from openbalena.settings import connections
+from openbalena.swarm import job
+from openbalena.swarm.preflight import Finding
 
 # Seconds, including the pull of a missing image.
 _TIMEOUT = 300.0
@@ -27,7 +27,7 @@ _QUERY = (
 )
 
 
-def check(
+def check_external(
     engine: Engine, client: Any, settings: Mapping[str, str], images: Mapping[str, str], node: str, api_tasks: int
 ) -> list[Finding]:
     """Problems with the external services of `settings`, given the largest number of api tasks at one time.
@@ -40,15 +40,15 @@ def check(
         query = job.Job(
             "postgres", node, settings["DB_IMAGE"], postgres_script(settings), secrets=[_secret("postgres")]
         )
-        outcome = _asked(engine, client, f"*:*:*:*:{password}\n", query)
-        findings += judged("EXTERNAL_POSTGRES", outcome)
+        outcome = _probe(engine, client, f"*:*:*:*:{password}\n", query)
+        findings += store_findings("EXTERNAL_POSTGRES", outcome)
         if outcome.ok and outcome.lines:
             findings += too_few_connections(outcome.lines[-1], settings, api_tasks)
     if settings.get("EXTERNAL_S3") == "true":
         user = f"{settings['EXTERNAL_S3_ACCESS_KEY']}:{settings['EXTERNAL_S3_SECRET_KEY']}"
         image = images.get("registry", settings["REGISTRY_IMAGE"])
         query = job.Job("s3", node, image, store_script(settings), secrets=[_secret("s3")])
-        findings += judged("EXTERNAL_S3", _asked(engine, client, f"user = {_curl_word(user)}\n", query))
+        findings += store_findings("EXTERNAL_S3", _probe(engine, client, f"user = {_curl_word(user)}\n", query))
     return findings
 
 
@@ -84,20 +84,20 @@ def store_script(settings: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-_INSTEAD = (
+_DB_IMAGE_HINT = (
     ": set DB_IMAGE to an image that the nodes can pull and that has psql, such as postgres:17 (with an external "
     "database it is used for this check only)"
 )
 
 
-def judged(what: str, outcome: job.Outcome) -> Iterator[Finding]:
+def store_findings(what: str, outcome: job.JobResult) -> Iterator[Finding]:
     """The findings that follow from a task's result."""
     # curl prints the error first, then where to read about it.
-    error = next((line for line in outcome.lines if "curl: " in line), "") or job.failure(outcome)
+    error = next((line for line in outcome.lines if "curl: " in line), "") or job.error_text(outcome)
     if not outcome.started or any(line.startswith("cannot:") for line in outcome.lines):
         # The store's client comes with an image that is deployed anyway: the user cannot choose another for the check.
         replaceable = what == "EXTERNAL_POSTGRES"
-        yield Finding(f"{what} could not be checked: {error}{_INSTEAD * replaceable}", fatal=replaceable)
+        yield Finding(f"{what} could not be checked: {error}{_DB_IMAGE_HINT * replaceable}", fatal=replaceable)
     elif not outcome.ok:
         yield Finding(f"{what}: from inside the cluster: {error}")
     elif what == "EXTERNAL_POSTGRES":
@@ -136,7 +136,7 @@ def too_few_connections(answer: str, settings: Mapping[str, str], api_tasks: int
         )
 
 
-_ANSWERS = {
+_STATUS_HINTS = {
     "301": "is in another region: set EXTERNAL_S3_REGION",
     "307": "is in another region: set EXTERNAL_S3_REGION",
     "400": "is not accessible with this region or key: check EXTERNAL_S3_REGION and EXTERNAL_S3_ACCESS_KEY",
@@ -149,12 +149,12 @@ def _store(lines: tuple[str, ...]) -> Iterator[Finding]:
     for line in lines:
         bucket, _, code = line.partition(" ")
         if code != "200":
-            yield Finding(f"EXTERNAL_S3: bucket {bucket} {_ANSWERS.get(code, f'returns HTTP status {code}')}")
+            yield Finding(f"EXTERNAL_S3: bucket {bucket} {_STATUS_HINTS.get(code, f'returns HTTP status {code}')}")
 
 
-def _asked(engine: Engine, client: Any, credentials: str, query: job.Job) -> job.Outcome:
-    with job.secret(client, query.secrets[0], credentials):
-        return job.run(engine, client, [query], _TIMEOUT)[0]
+def _probe(engine: Engine, client: Any, credentials: str, query: job.Job) -> job.JobResult:
+    with job.create_job_secret(client, query.secrets[0], credentials):
+        return job.run_job(engine, client, [query], _TIMEOUT)[0]
 
 
 def _secret(service: str) -> str:

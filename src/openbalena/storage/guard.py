@@ -11,14 +11,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from openbalena.cluster import demand, job, labels
-from openbalena.cluster.engine import Engine
-from openbalena.cluster.placement import DATA_LABEL
-from openbalena.cluster.state import Cluster, Service
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.docker.engine import Engine
 from openbalena.storage import nfs
-from openbalena.storage.record import Move, Place, Record, driver_options
+from openbalena.storage.record import Move, VolumeLocation, VolumeRegistry, driver_options
 from openbalena.storage.scripts import MARK
+from openbalena.swarm import job, placement, planned_services
+from openbalena.swarm.placement import DATA_LABEL
+from openbalena.swarm.state import Cluster, SwarmService
 
 # Seconds: the first deploy pulls an image for it, and mount(2) gives up on a silent NFS server after 180 (measured).
 _TIMEOUT = 240.0
@@ -45,9 +45,9 @@ done
 def require_data(
     engine: Engine,
     client: Any,
-    services: Iterable[Service],
+    services: Iterable[SwarmService],
     cluster: Cluster,
-    record: Record,
+    record: VolumeRegistry,
     on_nfs: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> None:
     """Raise OperationError if one of `services` (the planned ones) would start without its data.
@@ -55,18 +55,18 @@ def require_data(
     `on_nfs` are the driver options of the volumes that should be on an NFS server, by name; "" has those of the export.
     """
     services = tuple(services)
-    problems = [*misplaced(services, cluster, record), *shadowed(services, record, on_nfs)] or list(
-        _looked_at(engine, client, services, cluster, record, on_nfs)
+    problems = [*label_mismatches(services, cluster, record), *nfs_conflicts(services, record, on_nfs)] or list(
+        _inspect_volumes(engine, client, services, cluster, record, on_nfs)
     )
     if problems:
         raise OperationError("nothing was deployed:\n  " + "\n  ".join(problems))
 
 
-def misplaced(services: Iterable[Service], cluster: Cluster, record: Record) -> Iterator[str]:
+def label_mismatches(services: Iterable[SwarmService], cluster: Cluster, record: VolumeRegistry) -> Iterator[str]:
     """A message for each volume whose label is not on the node with its data, and for each interrupted move."""
-    for volume in sorted({volume for service in services for volume in demand.data_volumes(service)}):
+    for volume in sorted({volume for service in services for volume in planned_services.pinned_volumes(service)}):
         place = record.places.get(volume)
-        holders = [node for node in labels.holders(cluster.nodes, DATA_LABEL + volume) if place]
+        holders = [node for node in placement.nodes_with_label(cluster.nodes, DATA_LABEL + volume) if place]
         if place is None or [node.id for node in holders] == [place.node]:
             continue
         move = record.moves.get(volume)
@@ -77,14 +77,18 @@ def misplaced(services: Iterable[Service], cluster: Cluster, record: Record) -> 
         yield _misplaced_message(volume, place, cluster, [node.hostname for node in holders])
 
 
-def shadowed(services: Iterable[Service], record: Record, on_nfs: Collection[str]) -> Iterator[str]:
+def nfs_conflicts(services: Iterable[SwarmService], record: VolumeRegistry, on_nfs: Collection[str]) -> Iterator[str]:
     """A message for each volume with local data that should be on NFS, or the other way round."""
-    names = {volume: f"{service.stack}_{volume}" for service in services for volume in demand.data_volumes(service)}
+    names = {
+        volume: f"{service.stack}_{volume}"
+        for service in services
+        for volume in planned_services.pinned_volumes(service)
+    }
     for volume in sorted(names):
         place = record.places.get(volume)
         if place and not place.nfs and volume in on_nfs:
             forget = f"run ./open-balena.sh storage forget {volume}"
-            yield nfs.hidden({volume: names[volume]}, place.hostname, "stop the stack (swarm-down)", forget)
+            yield nfs.hidden_data_error({volume: names[volume]}, place.hostname, "stop the stack (swarm-down)", forget)
         elif place and place.nfs and volume not in on_nfs:
             yield (
                 f"volume {volume} has its data on NFS, but the settings no longer put it there: restore USE_NFS=true "
@@ -92,18 +96,18 @@ def shadowed(services: Iterable[Service], record: Record, on_nfs: Collection[str
             )
 
 
-def _misplaced_message(volume: str, place: Place, cluster: Cluster, holders: list[str]) -> str:
+def _misplaced_message(volume: str, place: VolumeLocation, cluster: Cluster, holders: list[str]) -> str:
     label = DATA_LABEL + volume
     location = f"is on {', '.join(holders)}" if holders else "is on no node"
     if cluster.node(place.node) is None:
-        return f"label {label} {location}, but {gone(volume, place)}"
+        return f"label {label} {location}, but {node_left_hint(volume, place)}"
     text = f"volume {volume} has its data on {place.hostname}, but label {label} {location}: it would start empty: "
     steps = [f"`docker node update --label-rm {label} {name}`" for name in holders if name != place.hostname]
     steps.append(f"`docker node update --label-add {label}=true {place.hostname}`")
     return f"{text}run {' and '.join(steps)}; to move the data, then run ./open-balena.sh storage move {volume} NODE"
 
 
-def gone(volume: str, place: Place) -> str:
+def node_left_hint(volume: str, place: VolumeLocation) -> str:
     """The message about a volume whose node has left the swarm, with what to do."""
     return (
         f"volume {volume} had its data on {place.hostname} ({place.node[:12]}), which left the swarm: restore the "
@@ -112,7 +116,7 @@ def gone(volume: str, place: Place) -> str:
     )
 
 
-def interrupted(record: Record) -> Iterator[tuple[str, Move]]:
+def interrupted_moves(record: VolumeRegistry) -> Iterator[tuple[str, Move]]:
     """The moves that were interrupted before the switch to the target: the source is still in use."""
     for volume, move in record.moves.items():
         place = record.places.get(volume)
@@ -120,23 +124,23 @@ def interrupted(record: Record) -> Iterator[tuple[str, Move]]:
             yield volume, move
 
 
-def _looked_at(
+def _inspect_volumes(
     engine: Engine,
     client: Any,
-    services: Iterable[Service],
+    services: Iterable[SwarmService],
     cluster: Cluster,
-    record: Record,
+    record: VolumeRegistry,
     on_nfs: Mapping[str, Mapping[str, str]],
 ) -> Iterator[str]:
     """A message for each volume that a service would start on and that is not the expected one."""
     jobs = [
         job.Job("look", node, next(iter(volumes.values())).image, _LOOK, _mounts(volumes, on_nfs))
-        for node, volumes in sorted(resting(services, cluster, record, on_nfs).items())
+        for node, volumes in sorted(idle_volumes(services, cluster, record, on_nfs).items())
     ]
-    for inspection, outcome in zip(jobs, job.run(engine, client, jobs, _TIMEOUT), strict=True):
+    for inspection, outcome in zip(jobs, job.run_job(engine, client, jobs, _TIMEOUT), strict=True):
         node = cluster.hostname(inspection.node)
         if not outcome.ok:
-            reason = nfs.meaning(outcome) if outcome.error and on_nfs else job.failure(outcome)
+            reason = nfs.explain_result(outcome) if outcome.error and on_nfs else job.error_text(outcome)
             raise OperationError(f"could not inspect the volumes on {node}: {reason}")
         for line in outcome.lines:
             volume, _, problem = line.partition(" ")
@@ -144,28 +148,28 @@ def _looked_at(
                 yield _WRONG[problem].format(volume=volume, node=node)
 
 
-def resting(
-    services: Iterable[Service], cluster: Cluster, record: Record, on_nfs: Mapping[str, Mapping[str, str]]
-) -> dict[str, dict[str, Service]]:
+def idle_volumes(
+    services: Iterable[SwarmService], cluster: Cluster, record: VolumeRegistry, on_nfs: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, SwarmService]]:
     """By node id, the volumes that no running task uses with the planned options, each with its service."""
     running = {
         s.name: s for s in cluster.services if any(t.wanted and t.state == "running" for t in cluster.tasks_of(s))
     }
-    resting: dict[str, dict[str, Service]] = {}
+    resting: dict[str, dict[str, SwarmService]] = {}
     for service in services:
-        for volume in demand.data_volumes(service):
+        for volume in planned_services.pinned_volumes(service):
             now = running.get(service.name)
             if now and driver_options(now, volume) == dict(on_nfs.get(volume, {})):
                 continue
             if place := record.places.get(volume):
                 resting.setdefault(place.node, {})[volume] = service
             elif volume in on_nfs:
-                for node in labels.holders(cluster.nodes, DATA_LABEL + volume):
+                for node in placement.nodes_with_label(cluster.nodes, DATA_LABEL + volume):
                     resting.setdefault(node.id, {})[volume] = service
     return resting
 
 
-def _mounts(volumes: Mapping[str, Service], on_nfs: Mapping[str, Mapping[str, str]]) -> list[job.Mount]:
+def _mounts(volumes: Mapping[str, SwarmService], on_nfs: Mapping[str, Mapping[str, str]]) -> list[job.Mount]:
     stack = next(iter(volumes.values())).stack
     mounts = []
     for volume in sorted(volumes):

@@ -12,15 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from openbalena.cluster import demand, encryption, job, labels, placement, state
-from openbalena.cluster.engine import Engine
-from openbalena.cluster.patience import answered
-from openbalena.cluster.placement import DATA_LABEL
-from openbalena.cluster.state import Cluster, Node, Service
-from openbalena.errors import OperationError, UsageError
-from openbalena.polling import elapsed_reporter, poll
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.polling import elapsed_reporter, poll
+from openbalena.docker.engine import Engine
+from openbalena.docker.retry import retry_until_leader
 from openbalena.storage import record, scripts
-from openbalena.storage.record import Move, Place, Record
+from openbalena.storage.record import Move, VolumeLocation, VolumeRegistry
+from openbalena.swarm import encryption, job, placement, planned_services, state
+from openbalena.swarm.placement import DATA_LABEL
+from openbalena.swarm.state import Cluster, Node, SwarmService
 
 # Seconds. The longest stop_grace_period is the VPN's, 150 s; the longest start_period of a service with data, 180 s.
 _STOP = 200.0
@@ -51,14 +51,14 @@ class Interruption:
 
 
 @dataclass(frozen=True)
-class _Parts:
+class _MovePlan:
     """The volume, services and nodes of a move."""
 
     volume: str
     name: str
     stack: str
-    users: tuple[Service, ...]
-    source: Place
+    users: tuple[SwarmService, ...]
+    source: VolumeLocation
     target: Node
 
     @property
@@ -72,16 +72,16 @@ class _Parts:
         return self.users[0].image
 
 
-def run(engine: Engine, client: Any, stack: str, request: Request, report: Report) -> None:
+def move_volume(engine: Engine, client: Any, stack: str, request: Request, report: Report) -> None:
     """Move the volume, or resume an interrupted move; `report` is called before each step.
 
     The caller must hold the cluster's lock. Raises UsageError if the volume or node does not exist, OperationError if a
     step fails. If that is before the step "record", nothing but the stopped services has changed, and they are started
     again.
     """
-    cluster = state.read(client, stack)
-    known = record.note(client, stack, cluster)
-    parts = _parts(cluster, known, stack, request)
+    cluster = state.read_cluster(client, stack)
+    known = record.record_observed(client, stack, cluster)
+    parts = _plan(cluster, known, stack, request)
     move = known.moves.get(parts.volume)
     if move is None or move.target != parts.target.id:
         if parts.source.node == parts.target.id:
@@ -91,35 +91,37 @@ def run(engine: Engine, client: Any, stack: str, request: Request, report: Repor
         known = known.with_move(parts.volume, move)
     if parts.source.node != parts.target.id:
         job.require_usable(cluster, (move.source, move.target))
-        record.write(client, stack, known)
+        record.write_registry(client, stack, known)
         try:
             _copy(engine, client, parts, request.timeout, report)
         except BaseException:
             report(f"restarting {parts.services} on {parts.source.hostname}")
             _scale(engine, move.replicas)
-            record.write(client, stack, known.without_move(parts.volume))
+            record.write_registry(client, stack, known.without_move(parts.volume))
             raise
         report(f"recording that {parts.volume} is on {parts.target.hostname}")
-        known = known.with_place(parts.volume, Place(parts.target.id, parts.target.hostname))
-        record.write(client, stack, known)
+        known = known.with_place(parts.volume, VolumeLocation(parts.target.id, parts.target.hostname))
+        record.write_registry(client, stack, known)
     _finish(engine, client, parts, move, known, report)
 
 
-def interruption(cluster: Cluster, known: Record, stack: str, request: Request) -> Interruption | None:
+def interruption(cluster: Cluster, known: VolumeRegistry, stack: str, request: Request) -> Interruption | None:
     """What the move would stop; None if nothing is running any more, because an interrupted move is resumed.
 
     Raises UsageError as `run` does, and changes nothing.
     """
-    parts = _parts(cluster, known, stack, request)
+    parts = _plan(cluster, known, stack, request)
     running = tuple(service.short_name for service in parts.users if service.replicas)
     if not running or parts.source.node == parts.target.id:
         return None
     return Interruption(running, parts.volume, cluster.hostname(parts.source.node), parts.target.hostname)
 
 
-def _parts(cluster: Cluster, known: Record, stack: str, request: Request) -> _Parts:
+def _plan(cluster: Cluster, known: VolumeRegistry, stack: str, request: Request) -> _MovePlan:
     volume = request.volume.removeprefix(f"{stack}_")
-    users = tuple(s for s in cluster.services if f"{stack}_{volume}" in s.volumes and volume in demand.data_volumes(s))
+    users = tuple(
+        s for s in cluster.services if f"{stack}_{volume}" in s.volumes and volume in planned_services.pinned_volumes(s)
+    )
     source = known.places.get(volume)
     if not users or source is None:
         names = ", ".join(sorted(known.places)) or "none"
@@ -140,59 +142,61 @@ def _parts(cluster: Cluster, known: Record, stack: str, request: Request) -> _Pa
     target = matches[0]
     for service in users:
         unmet = [c for c in service.constraints if not placement.label_of(c).startswith(DATA_LABEL)]
-        if not placement.allows(target, unmet):
+        if not placement.satisfies(target, unmet):
             raise UsageError(f"storage move: {service.short_name} cannot run on {target.hostname}: {', '.join(unmet)}")
-        if more := [v for v in demand.data_volumes(service) if v != volume]:
+        if more := [v for v in planned_services.pinned_volumes(service) if v != volume]:
             raise UsageError(
                 f"storage move: {service.short_name} also uses {', '.join(more)} and cannot run on two nodes"
             )
-    return _Parts(volume, f"{stack}_{volume}", stack, users, source, target)
+    return _MovePlan(volume, f"{stack}_{volume}", stack, users, source, target)
 
 
-def _copy(engine: Engine, client: Any, parts: _Parts, timeout: float, report: Report) -> None:
+def _copy(engine: Engine, client: Any, parts: _MovePlan, timeout: float, report: Report) -> None:
     report(f"stopping {parts.services}")
     _scale(engine, {service.name: 0 for service in parts.users})
     _until_stopped(client, parts, report)
     report(f"copying {parts.volume} from {parts.source.hostname} to {parts.target.hostname}")
     network = f"openbalena-move-{parts.stack}"
     if not client.networks.list(names=[network]):
-        encrypted = encryption.running(state.read(client, parts.stack).networks) == "true"
+        encrypted = encryption.running(state.read_cluster(client, parts.stack).networks) == "true"
         options = ("--driver", "overlay", *(("--opt", "encrypted") if encrypted else ()))
         engine.docker("network", "create", *options, "--label", f"{job.LABEL}=move", network)
     receive = _job(parts, "receive", parts.target.id, scripts.RECEIVE, network)
     send = _job(parts, "send", parts.source.node, scripts.send(receive.name), network, read_only=True)
     try:
-        job.start(engine, receive)
-        job.start(engine, send)
-        received = job.wait(engine, client, receive, timeout, elapsed_reporter(f"copying {parts.volume}", report))
+        job.start_job(engine, receive)
+        job.start_job(engine, send)
+        received = job.wait_for_job(
+            engine, client, receive, timeout, elapsed_reporter(f"copying {parts.volume}", report)
+        )
         if received.exit_code == scripts.OCCUPIED:
             raise OperationError(
                 f"volume {parts.name} on {parts.target.hostname} already has data that does not come from a move: "
                 f"inspect it, and remove it with `docker volume rm {parts.name}` on {parts.target.hostname}"
             )
-        sent = job.wait(engine, client, send, _SMALL)
+        sent = job.wait_for_job(engine, client, send, _SMALL)
         if not (received.ok and sent.ok):
-            errors = "; ".join(job.failure(outcome) for outcome in (sent, received) if not outcome.ok)
+            errors = "; ".join(job.error_text(outcome) for outcome in (sent, received) if not outcome.ok)
             raise OperationError(
                 f"volume {parts.volume} was not copied, it is still on {parts.source.hostname}: {errors}"
             )
     finally:
-        job.remove(engine, receive)
-        job.remove(engine, send)
+        job.remove_job(engine, receive)
+        job.remove_job(engine, send)
     # If the network is still in use after that, the next move uses it.
     job.remove_network(engine, network)
 
 
-def _finish(engine: Engine, client: Any, parts: _Parts, move: Move, known: Record, report: Report) -> None:
+def _finish(engine: Engine, client: Any, parts: _MovePlan, move: Move, known: VolumeRegistry, report: Report) -> None:
     """The steps after the record says that the data is on the target."""
-    cluster = state.read(client, parts.stack)
+    cluster = state.read_cluster(client, parts.stack)
     label = DATA_LABEL + parts.volume
     report(f"moving the label {label}")
     _run(engine, client, _job(parts, "take", parts.target.id, scripts.TAKE_INTO_USE))
-    for node in labels.holders(cluster.nodes, label):
+    for node in placement.nodes_with_label(cluster.nodes, label):
         if node.id != parts.target.id:
             engine.docker("node", "update", "--label-rm", label, node.id)
-    labels.add(client.api, parts.target.id, {label: "true"})
+    placement.add_labels(client.api, parts.target.id, {label: "true"})
     report(f"starting {parts.services} on {parts.target.hostname}")
     _scale(engine, move.replicas)
     _until_running(client, parts, move, report)
@@ -202,25 +206,27 @@ def _finish(engine: Engine, client: Any, parts: _Parts, move: Move, known: Recor
             f"marking the volume on {old.hostname} as an old copy (`docker volume rm {parts.name}` there removes it)"
         )
         _run(engine, client, _job(parts, "old", old.id, scripts.MARK_AS_OLD))
-    record.write(client, parts.stack, known.without_move(parts.volume))
+    record.write_registry(client, parts.stack, known.without_move(parts.volume))
 
 
-def _job(parts: _Parts, purpose: str, node: str, script: str, network: str = "", *, read_only: bool = False) -> job.Job:
+def _job(
+    parts: _MovePlan, purpose: str, node: str, script: str, network: str = "", *, read_only: bool = False
+) -> job.Job:
     mount = job.Mount(parts.name, _DIRECTORY, parts.stack, read_only=read_only)
     return job.Job(purpose, node, parts.image, script, [mount], [network] if network else [])
 
 
 def _run(engine: Engine, client: Any, task: job.Job) -> None:
-    outcome = job.run(engine, client, [task], _SMALL)[0]
+    outcome = job.run_job(engine, client, [task], _SMALL)[0]
     if not outcome.ok:
-        raise OperationError(f"task {task.name} failed: {job.failure(outcome)}: run the same command again")
+        raise OperationError(f"task {task.name} failed: {job.error_text(outcome)}: run the same command again")
 
 
 def _scale(engine: Engine, replicas: dict[str, int] | Any) -> None:
     engine.docker("service", "scale", "--detach", *(f"{name}={count}" for name, count in replicas.items()))
 
 
-def _until_stopped(client: Any, parts: _Parts, report: Report) -> None:
+def _until_stopped(client: Any, parts: _MovePlan, report: Report) -> None:
     """Wait until no task of the services uses the volume."""
     ids = {service.id for service in parts.users}
     left = _wait(
@@ -238,7 +244,7 @@ def _until_stopped(client: Any, parts: _Parts, report: Report) -> None:
         raise OperationError(f"after {_STOP:g} s tasks still use {parts.volume}: {', '.join(left)}")
 
 
-def _until_running(client: Any, parts: _Parts, move: Move, report: Report) -> None:
+def _until_running(client: Any, parts: _MovePlan, move: Move, report: Report) -> None:
     def missing(cluster: Cluster) -> list[str]:
         waiting = []
         for service in parts.users:
@@ -258,4 +264,10 @@ def _wait(
     client: Any, stack: str, timeout: float, left: Callable[[Cluster], list[str]], meanwhile: Callable[[], None]
 ) -> list[str]:
     """What `left` finds in the cluster once that is nothing, or after `timeout` seconds."""
-    return poll(lambda: left(answered(lambda: state.read(client, stack))), operator.not_, timeout, _INTERVAL, meanwhile)
+    return poll(
+        lambda: left(retry_until_leader(lambda: state.read_cluster(client, stack))),
+        operator.not_,
+        timeout,
+        _INTERVAL,
+        meanwhile,
+    )

@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from openbalena.cluster.job import Outcome
-from openbalena.errors import UsageError
+from openbalena.base.errors import UsageError
 from openbalena.settings.nfs import INVALID, mount_options
+from openbalena.swarm.job import JobResult
 
 # Where a check mounts the export itself.
 DIRECTORY = "/openbalena-export"
@@ -23,7 +23,7 @@ def require_server(settings: Mapping[str, str], command: str = "swarm-nfs-setup"
         )
 
 
-def chosen(settings: Mapping[str, str], stateful: Collection[str]) -> tuple[str, ...]:
+def nfs_volumes(settings: Mapping[str, str], stateful: Collection[str]) -> tuple[str, ...]:
     """The stack's pinned volumes that should be on the server, sorted; all of them if NFS_VOLUMES is empty.
 
     Raises UsageError for a name that is not a pinned volume.
@@ -49,22 +49,24 @@ def driver_options(settings: Mapping[str, str], directory: str = "") -> dict[str
     }
 
 
-def wanted(settings: Mapping[str, str], names: Collection[str]) -> dict[str, dict[str, str]]:
+def driver_options_by_volume(settings: Mapping[str, str], names: Collection[str]) -> dict[str, dict[str, str]]:
     """The driver options by volume, and under "" those of the export itself; empty if `names` is empty."""
     return {name: driver_options(settings, name) for name in (*names, "")} if names else {}
 
 
-def volumes(settings: Mapping[str, str], names: Collection[str]) -> dict[str, Any]:
+def volumes_on_nfs(settings: Mapping[str, str], names: Collection[str]) -> dict[str, Any]:
     """The `volumes` section of a stack for the volumes `names`."""
     return {name: {"driver": "local", "driver_opts": driver_options(settings, name)} for name in names}
 
 
-def apply(document: Mapping[str, Any], settings: Mapping[str, str], names: Collection[str]) -> dict[str, Any]:
+def with_nfs_volumes(
+    document: Mapping[str, Any], settings: Mapping[str, str], names: Collection[str]
+) -> dict[str, Any]:
     """The stack document with the volumes `names` on the server; still pinned, as Swarm does not fence lost nodes."""
-    return {**document, "volumes": {**document.get("volumes", {}), **volumes(settings, names)}}
+    return {**document, "volumes": {**document.get("volumes", {}), **volumes_on_nfs(settings, names)}}
 
 
-def hidden(volumes: Mapping[str, str], where: str, stop: str, again: str) -> str:
+def hidden_data_error(volumes: Mapping[str, str], where: str, stop: str, again: str) -> str:
     """The message that empty volumes on the server would hide local data, with the steps that keep the data.
 
     `volumes` are the volumes' names in the Compose file and in Docker; `where` is the node that has them, `stop` how to
@@ -130,7 +132,7 @@ _MEANINGS = (
 )
 
 
-def meaning(outcome: Outcome) -> str:
+def explain_result(outcome: JobResult) -> str:
     """Why a node cannot use the export, with the node's error; empty if it can."""
     if outcome.ok:
         return ""

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from openbalena.cluster import demand, job
-from openbalena.cluster.engine import Engine
-from openbalena.cluster.nodes import described
-from openbalena.cluster.state import Cluster
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.docker.engine import Engine
 from openbalena.storage import nfs
-from openbalena.storage.record import Record, driver_options
+from openbalena.storage.record import VolumeRegistry, driver_options
 from openbalena.storage.scripts import MARK
+from openbalena.swarm import job, planned_services
+from openbalena.swarm.nodes import status_text
+from openbalena.swarm.state import Cluster
 
 # Seconds; `du` reads every directory of a volume.
 _TIMEOUT = 300.0
@@ -45,12 +45,12 @@ class Volume:
     remark: str = ""
 
 
-def located(cluster: Cluster, record: Record) -> list[Volume]:
+def located(cluster: Cluster, record: VolumeRegistry) -> list[Volume]:
     """The volumes on the nodes where running tasks use them, and pinned ones on the node in the record."""
     volumes: dict[tuple[str, str], Volume] = {}
     for service in cluster.services:
         prefix = f"{service.stack}_"
-        pinned = demand.data_volumes(service)
+        pinned = planned_services.pinned_volumes(service)
         nodes = {task.node_id for task in cluster.tasks_of(service) if task.wanted and task.state == "running"}
         for name in filter(None, service.volumes):
             volume = name.removeprefix(prefix)
@@ -69,7 +69,7 @@ def located(cluster: Cluster, record: Record) -> list[Volume]:
     return sorted(volumes.values(), key=lambda volume: (volume.volume, volume.node))
 
 
-def find(engine: Engine, client: Any, cluster: Cluster, record: Record) -> list[Volume]:
+def find_volumes(engine: Engine, client: Any, cluster: Cluster, record: VolumeRegistry) -> list[Volume]:
     """The volumes with their sizes, measured by one task on each usable node, from an image that the node has."""
     volumes = located(cluster, record)
     on_nfs = [volume for volume in volumes if _nfs(record, volume)]
@@ -84,7 +84,7 @@ def find(engine: Engine, client: Any, cluster: Cluster, record: Record) -> list[
     ]
 
 
-def size(engine: Engine, client: Any, cluster: Cluster, record: Record, volume: str) -> int | None:
+def size(engine: Engine, client: Any, cluster: Cluster, record: VolumeRegistry, volume: str) -> int | None:
     """The size of a local volume in bytes; None if its node does not answer in time."""
     here = [item for item in located(cluster, record) if item.volume == volume]
     try:
@@ -96,7 +96,7 @@ def size(engine: Engine, client: Any, cluster: Cluster, record: Record, volume: 
 
 def _measure(
     engine: Engine, client: Any, cluster: Cluster, volumes: list[Volume], timeout: float
-) -> dict[str, job.Outcome]:
+) -> dict[str, job.JobResult]:
     """By node id, the result of measuring those of `volumes` that are on the node."""
     jobs = []
     for node in sorted({volume.node_id for volume in volumes}):
@@ -104,10 +104,12 @@ def _measure(
         machine = cluster.node(node)
         if here and machine and machine.usable:
             jobs.append(_job(node, here, cluster))
-    return dict(zip((measurement.node for measurement in jobs), job.run(engine, client, jobs, timeout), strict=True))
+    return dict(
+        zip((measurement.node for measurement in jobs), job.run_job(engine, client, jobs, timeout), strict=True)
+    )
 
 
-def _nfs(record: Record, volume: Volume) -> bool:
+def _nfs(record: VolumeRegistry, volume: Volume) -> bool:
     place = record.places.get(volume.volume)
     return place is not None and place.nfs
 
@@ -126,21 +128,21 @@ def _job(node: str, here: list[Volume], cluster: Cluster) -> job.Job:
     return job.Job("size", node, users[0].image, _SIZES, mounts)
 
 
-def _distant(volume: Volume, outcome: job.Outcome | None) -> Volume:
+def _distant(volume: Volume, outcome: job.JobResult | None) -> Volume:
     """A volume on an NFS server with its size; one that cannot be measured is not an error."""
     if outcome is None or not outcome.ok:
-        reason = nfs.meaning(outcome) if outcome else ""
+        reason = nfs.explain_result(outcome) if outcome else ""
         return replace(volume, remark=f"on NFS: {reason}" if reason else "on NFS")
     return replace(volume, size=_size(volume, outcome.lines), remark="on NFS")
 
 
-def _measured(volume: Volume, outcome: job.Outcome | None, cluster: Cluster) -> Volume:
+def _measured(volume: Volume, outcome: job.JobResult | None, cluster: Cluster) -> Volume:
     if outcome is None:
         node = cluster.node(volume.node_id)
-        state = f"node is {described(node)}" if node else "node left the swarm"
+        state = f"node is {status_text(node)}" if node else "node left the swarm"
         return replace(volume, remark=state if volume.name else "its service is not deployed")
     if not outcome.ok:
-        raise OperationError(f"could not measure the volumes on {volume.node}: {job.failure(outcome)}")
+        raise OperationError(f"could not measure the volumes on {volume.node}: {job.error_text(outcome)}")
     left = "left" in _answers(volume, outcome.lines)
     return replace(volume, size=_size(volume, outcome.lines), remark="leftover of a move" if left else "")
 
@@ -154,6 +156,6 @@ def _answers(volume: Volume, lines: Iterable[str]) -> list[str]:
     return [answer for name, _, answer in pairs if name == volume.volume]
 
 
-def _name(cluster: Cluster, record: Record, volume: str, node: str) -> str:
+def _name(cluster: Cluster, record: VolumeRegistry, volume: str, node: str) -> str:
     place = record.places.get(volume)
     return place.hostname if place and place.node == node else cluster.hostname(node)

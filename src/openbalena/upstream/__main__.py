@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from openbalena.errors import UsageError
-from openbalena.files import write_atomic
+from openbalena.base.errors import UsageError
+from openbalena.base.files import write_atomic
 from openbalena.upstream import checkout
 from openbalena.upstream.facts import Facts, differences
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from openbalena import compose
+from openbalena.base.errors import UsageError
 from openbalena.compose import Map, Project
-from openbalena.errors import UsageError
 from openbalena.upstream.facts import Facts, facts
 
 DOMAIN = "<DNS_TLD>"

@@ -1,14 +1,14 @@
 """The acceptance checks: what a deployment must do, as seen from outside, over its public ports only."""
 
 from openbalena.verify import account, front, network, registry, vpn
-from openbalena.verify.check import Check, CheckError, Result, SkipCheckError, Suspect, run
+from openbalena.verify.check import Check, CheckError, Result, SkipCheckError, Suspect, run_checks
 from openbalena.verify.target import Target, authority
 
-__all__ = ["CHECKS", "Check", "CheckError", "SkipCheckError", "Result", "Suspect", "Target", "authority", "run"]
+__all__ = ["CHECKS", "Check", "CheckError", "SkipCheckError", "Result", "Suspect", "Target", "authority", "run_checks"]
 
 CHECKS = (
     Check("address", "the deployment's addresses are known", network.address),
-    Check("dns", "every host name resolves to them", network.names),
+    Check("dns", "every host name resolves to them", network.resolve_names),
     Check("port-80", "HTTP is answered at every address", network.port(80), needs=("address",)),
     Check("port-443", "connections are accepted at every address", network.port(443), needs=("address",)),
     Check("port-10000", "the remote service's port is open", network.remote, needs=("address",)),

@@ -43,7 +43,7 @@ def login(target: Target) -> str:
         token = log_in(target, target.alternate(turn))
         for use in range(_USES):
             address = target.alternate(turn + use)
-            answer = ask(target, "GET", address, "/user/v1/whoami", token)
+            answer = query(target, "GET", address, "/user/v1/whoami", token)
             if answer.status_code == 401:
                 raise CheckError(
                     f"a session started at {target.alternate(turn)} was refused at {address}",
@@ -81,13 +81,13 @@ def application(target: Target) -> Iterator[Application]:
         "organization": _organization(target, token),
         "is_for__device_type": _device_type(target, token),
     }
-    answer = ask(target, "POST", target.addresses[0], "/v7/application", token, fields)
+    answer = query(target, "POST", target.addresses[0], "/v7/application", token, fields)
     expect(answer, 201, "creating a fleet", "see the logs of the api and db", Suspect("api", "DB_HOST"))
     made = Application(int(answer.json()["id"]), str(fields["app_name"]), token)
     try:
         yield made
     finally:
-        ask(target, "DELETE", target.addresses[0], f"/v7/application({made.id})", token)
+        query(target, "DELETE", target.addresses[0], f"/v7/application({made.id})", token)
 
 
 def resource(target: Target) -> str:
@@ -96,7 +96,7 @@ def resource(target: Target) -> str:
         for turn in range(2 * len(target.addresses)):
             address = target.alternate(turn + 1)
             path = "/v7/application?$filter=" + quote(f"app_name eq '{made.name}'")
-            answer = ask(target, "GET", address, path, made.token)
+            answer = query(target, "GET", address, path, made.token)
             if [row["id"] for row in rows(answer)] != [made.id]:
                 raise CheckError(
                     f"a fleet created at {target.addresses[0]} was not found at {address} ({answer.status_code})",
@@ -106,7 +106,7 @@ def resource(target: Target) -> str:
     return f"written at {target.addresses[0]}, read at {', '.join(sorted(set(target.addresses)))}"
 
 
-def ask(
+def query(
     target: Target, method: str, address: str, path: str, token: str, fields: Mapping[str, object] | None = None
 ) -> Response:
     """A request to the api, authenticated with `token`: a session or an API key."""
@@ -154,5 +154,5 @@ def _device_type(target: Target, token: str) -> int:
 
 def _some(target: Target, token: str, kind: str) -> list[dict[str, Any]]:
     path = f"/v7/{kind}?$top=1&$select=id"
-    answer = ask(target, "GET", target.addresses[0], path, token)
+    answer = query(target, "GET", target.addresses[0], path, token)
     return rows(expect(answer, 200, f"asking for a {kind}", "see the api's logs", Suspect("api")))

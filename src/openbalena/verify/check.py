@@ -86,7 +86,7 @@ class Result:
         }
 
 
-def run(checks: Sequence[Check], target: Target, tell: Callable[[Result], None]) -> list[Result]:
+def run_checks(checks: Sequence[Check], target: Target, tell: Callable[[Result], None]) -> list[Result]:
     """Run `checks` in order, passing each result to `tell` at once; returns all results."""
     results: list[Result] = []
     not_ok: set[str] = set()

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from cryptography import x509
 
-from openbalena.secrets.certificates import HOSTS, LIST_PATH
-from openbalena.secrets.expiry import WARNING
+from openbalena.pki.certificates import HOSTS, LIST_PATH
+from openbalena.pki.expiry import WARNING
 from openbalena.verify.check import CheckError, SkipCheckError, Suspect, expect
 from openbalena.verify.target import Target
 from openbalena.verify.web import TIMEOUT, Web

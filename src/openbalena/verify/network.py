@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from openbalena.secrets.certificates import HOSTS
+from openbalena.pki.certificates import HOSTS
 from openbalena.verify.check import CheckError, SkipCheckError, Suspect
 from openbalena.verify.target import Target
 from openbalena.verify.web import TIMEOUT, Web
@@ -47,7 +47,7 @@ def address(target: Target) -> str:
     return f"{', '.join(target.addresses)}: {source}"
 
 
-def names(target: Target) -> str:
+def resolve_names(target: Target) -> str:
     """Every host name resolves only to addresses of the api's host name."""
     if not target.looked_up:
         raise SkipCheckError(
@@ -55,7 +55,7 @@ def names(target: Target) -> str:
         )
     hosts = host_names(target.profiles)
     with ThreadPoolExecutor(len(hosts)) as pool:
-        problems = list(pool.map(lambda name: _amiss(target.host(name), target.addresses), hosts))
+        problems = list(pool.map(lambda name: _dns_problem(target.host(name), target.addresses), hosts))
     by_problem: dict[str, list[str]] = {}
     for name, problem in zip(hosts, problems, strict=True):
         if problem:
@@ -132,7 +132,7 @@ def tunnel_closed(target: Target) -> str:
     return f"refused without a session ({status})"
 
 
-def _amiss(host: str, addresses: Sequence[str]) -> str:
+def _dns_problem(host: str, addresses: Sequence[str]) -> str:
     """What is wrong with the DNS records of `host`; "" if all of them are among `addresses`."""
     try:
         elsewhere = [address for address in lookup(host) if address not in addresses]

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from openbalena.errors import UsageError
-from openbalena.files import read
-from openbalena.secrets.pki import serves_own
+from openbalena.base.errors import UsageError
+from openbalena.base.files import read_text
+from openbalena.pki.store import serves_own
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Target:
         """
         if not self.authority:
             return ssl.create_default_context()
-        from openbalena.secrets.keys import certificate_pem, roots
+        from openbalena.pki.keys import certificate_pem, roots
 
         return ssl.create_default_context(cadata=certificate_pem(*roots(self.authority)).decode())
 
@@ -76,4 +76,4 @@ def authority(values: Mapping[str, str], pki: Path) -> str:
         except ValueError:
             raise UsageError("ROOT_CA: expected base64-encoded PEM, as printed by `base64 -w0 ca.pem`") from None
     bundle = pki / "ca-bundle.pem"
-    return read(bundle).decode() if bundle.exists() and serves_own(pki) else ""
+    return read_text(bundle).decode() if bundle.exists() and serves_own(pki) else ""

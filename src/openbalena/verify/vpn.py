@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
-from openbalena.files import write_atomic
-from openbalena.verify.account import Application, application, ask, rows
+from openbalena.base.files import write_atomic
+from openbalena.verify.account import Application, application, query, rows
 from openbalena.verify.check import CheckError, SkipCheckError, Suspect, expect
 from openbalena.verify.target import Target
 
@@ -41,11 +41,11 @@ def tunnel(target: Target) -> str:
 def register(target: Target, fleet: Application, turn: int) -> tuple[str, str]:
     """A new device of `fleet`: its uuid and API key."""
     address, todo, suspect = target.alternate(turn), "see the api's logs", Suspect("api")
-    answer = ask(target, "POST", address, f"/api-key/application/{fleet.id}/provisioning", fleet.token)
+    answer = query(target, "POST", address, f"/api-key/application/{fleet.id}/provisioning", fleet.token)
     provisioning = expect(answer, 200, "requesting a provisioning key", todo, suspect).text.strip().strip('"')
     uuid, key = secrets.token_hex(16), secrets.token_hex(16)
     fields = {"application": fleet.id, "uuid": uuid, "api_key": key, "device_type": "generic-amd64"}
-    answer = ask(target, "POST", address, "/device/register", provisioning, fields)
+    answer = query(target, "POST", address, "/device/register", provisioning, fields)
     expect(answer, 201, "registering a device", todo, suspect)
     return uuid, key
 
@@ -85,7 +85,7 @@ def _await_report(target: Target, fleet: Application, address: str, uuid: str) -
     deadline = time.monotonic() + _REPORT
     path = "/v7/device?$select=is_connected_to_vpn&$filter=" + quote(f"uuid eq '{uuid}'")
     while time.monotonic() < deadline:
-        devices = rows(ask(target, "GET", address, path, fleet.token))
+        devices = rows(query(target, "GET", address, path, fleet.token))
         if [device["is_connected_to_vpn"] for device in devices] == [True]:
             return
         time.sleep(0.5)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from openbalena.cli.main import main
-from openbalena.secrets import certificates, pki
-from openbalena.secrets.certificates import HOSTS, Authority
-from openbalena.secrets.directory import STEP
-from openbalena.secrets.keys import certificate_pem, key_pem, read_certificates, read_key
+from openbalena.pki import certificates, store
+from openbalena.pki.certificates import HOSTS, Authority
+from openbalena.pki.directory import ROTATION_JOURNAL
+from openbalena.pki.keys import certificate_pem, key_pem, read_certificates, read_key
 from openbalena.settings.variables import variables
 
 TLD = "example.com"
@@ -35,7 +35,7 @@ def project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 def own(tmp_path: Path) -> list[str]:
     """The options for a certificate of another CA."""
     directory = tmp_path / "own"
-    pki.ensure(directory, TLD)
+    store.ensure_files(directory, TLD)
     key, authority = key_pem(read_key(directory / "chain.pem")), directory / "ca-bundle.pem"
     chain = (directory / "chain.pem").read_bytes().replace(key, b"").replace(authority.read_bytes(), b"")
     (directory / "own.pem").write_bytes(chain + (directory / "server-ca-0.pem").read_bytes())
@@ -62,11 +62,11 @@ def test_there_and_back_leaves_the_settings_as_they_were(project: Path, own: lis
     env, where = (project / ".env").read_text(), ["--project-directory", str(project)]
     old, bundle = ((project / "pki" / name).read_bytes() for name in ("chain.pem", "ca-bundle.pem"))
     assert main(["pki", "import", *own, *where]) == 0
-    assert "\nROOT_CA=" in (project / ".env").read_text() and not pki.serves_own(project / "pki")
+    assert "\nROOT_CA=" in (project / ".env").read_text() and not store.serves_own(project / "pki")
     for _ in range(2):
         assert main(["pki", "import", "--remove", *where]) == 0
         assert (project / ".env").read_text() == env
-        assert pki.serves_own(project / "pki") and (project / "pki" / "chain.pem").read_bytes() != old
+        assert store.serves_own(project / "pki") and (project / "pki" / "chain.pem").read_bytes() != old
         assert (project / "pki" / "ca-bundle.pem").read_bytes() == bundle
 
 
@@ -81,7 +81,7 @@ def test_a_certificate_that_names_each_host_is_used_and_given_up_again(
     assert main(["pki", "import", *own, *where]) == 0
     assert main(["lint", *where]) == 0
     assert main(["pki", "import", "--remove", *where]) == 0
-    assert main(["lint", *where]) == 0 and pki.serves_own(project / "pki")
+    assert main(["lint", *where]) == 0 and store.serves_own(project / "pki")
 
 
 @pytest.mark.parametrize("command", [["custom-pki"], ["pki", "import"]])
@@ -111,13 +111,13 @@ def test_a_file_that_is_no_pem_is_named(
 @pytest.mark.parametrize("words", [[], ["--remove"]])
 @pytest.mark.parametrize(
     ("broken", "said"),
-    [(STEP, "a step of the CA rotation was interrupted"), ("ca-0.pem", "ca-0.pem: missing: run ")],
+    [(ROTATION_JOURNAL, "a step of the CA rotation was interrupted"), ("ca-0.pem", "ca-0.pem: missing: run ")],
 )
 def test_nothing_is_written_beside_a_pki_that_is_not_whole(
     words: list[str], broken: str, said: str, project: Path, own: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if broken == STEP:
-        (project / "pki" / STEP).write_text("{}")
+    if broken == ROTATION_JOURNAL:
+        (project / "pki" / ROTATION_JOURNAL).write_text("{}")
     else:
         (project / "pki" / broken).unlink()
     with (project / ".env").open("a") as file:

@@ -12,9 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from openbalena.cli.main import main
-from openbalena.secrets import certificates, replace
-from openbalena.secrets.certificates import Authority
-from openbalena.secrets.keys import certificate_pem, key_pem, new_key, read_certificates, read_key
+from openbalena.pki import ca_rotation, certificates
+from openbalena.pki.certificates import Authority
+from openbalena.pki.keys import certificate_pem, key_pem, new_key, read_certificates, read_key
 from openbalena.settings.variables import variables
 
 COMMANDS = [["lint"], ["up"], ["update"], ["swarm-up"], ["swarm-up", "--dry-run"], ["stack", "render", "-o"]]
@@ -83,14 +83,14 @@ def test_a_root_ca_of_hand_has_to_have_what_haproxy_s_certificate_leads_to(
     monkeypatch.setenv("ROOT_CA", b64encode((pki / "ca-0.pem").read_bytes()).decode())
     assert run(directory, command) == 0
     # The next one has to be in it before it issues.
-    replace.advance(pki, "my.example.com")
+    ca_rotation.advance_rotation(pki, "my.example.com")
     assert run(directory, command) == 2
     error = capsys.readouterr().err
     assert "environment variable ROOT_CA: ROOT_CA lacks CN=Root CA " in error and "of my.example.com" in error
     monkeypatch.setenv("ROOT_CA", b64encode((pki / "ca-bundle.pem").read_bytes()).decode())
     for _ in range(4):
         assert run(directory, command) == 0
-        replace.advance(pki, "my.example.com")
+        ca_rotation.advance_rotation(pki, "my.example.com")
     monkeypatch.setenv("ROOT_CA", b64encode(b"-----BEGIN CERTIFICATE-----").decode())
     assert run(directory, command) == 2
     assert "environment variable ROOT_CA: ROOT_CA: expected base64 of PEM certificates" in capsys.readouterr().err

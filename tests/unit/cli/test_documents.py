@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from openbalena.base.project import ROOT
 from openbalena.cli.commands import BY_NAME
-from openbalena.project import ROOT
 
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 CALL = re.compile(r"\./open-balena\.sh((?: --lab| --project-directory \S+)*) ([a-z][a-z-]*)")

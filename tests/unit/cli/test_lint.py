@@ -1,8 +1,8 @@
 """`lint` reports that settings and definitions are OK, or where they are not."""
 
+from openbalena.base.project import Project
 from openbalena.cli.main import main
-from openbalena.invocation import invocation
-from openbalena.project import Project
+from openbalena.operations.hints import invocation
 
 
 def lint(directory):

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from openbalena.base.errors import OperationError, UsageError
 from openbalena.cli import main as entry
 from openbalena.cli.commands import BY_NAME, COMMANDS, GROUPS, Command
 from openbalena.cli.help import INSTEAD, distance, unknown
 from openbalena.cli.help import PROGRAM as LAUNCHER
 from openbalena.cli.main import main, split_global_options
-from openbalena.errors import OperationError, UsageError
 
 STANDALONE = {
     *("help", "lint", "verify", "config", "up", "down", "restart", "destroy", "auto-pki", "custom-pki", "nfs-setup"),

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from openbalena.base.project import Project
 from openbalena.cli.main import main
-from openbalena.modes import mend
-from openbalena.project import Project
+from openbalena.operations.file_modes import restrict_modes
 
 DOMAIN = "my.example.com"
 
@@ -27,10 +27,10 @@ def project(made: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from openbalena.secrets import pki
+    from openbalena.pki import store
 
     directory = tmp_path_factory.mktemp("modes") / "pki"
-    pki.ensure(directory, DOMAIN)
+    store.ensure_files(directory, DOMAIN)
     return directory
 
 
@@ -94,14 +94,14 @@ def test_what_another_user_cannot_look_into_is_no_failure(made: Path) -> None:
             (directory / private).mkdir(exist_ok=True)
             (directory / private).chmod(0o700)
         (directory / ".env").touch(0o600)
-        assert mend(Project(directory)) == [], "all that is needed is imported now"
+        assert restrict_modes(Project(directory)) == [], "all that is needed is imported now"
         if (child := os.fork()) == 0:
             status = 1
             try:
                 os.setgroups([])
                 os.setgid(65534)
                 os.setuid(65534)
-                status = 0 if mend(Project(directory)) == [] else 2
+                status = 0 if restrict_modes(Project(directory)) == [] else 2
             finally:
                 os._exit(status)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

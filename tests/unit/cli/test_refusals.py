@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from openbalena import locks
+from openbalena.base import locks
+from openbalena.cli.argument_types import since
 from openbalena.cli.main import main
-from openbalena.cli.numbers import since
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from openbalena.base.errors import OperationError
 from openbalena.cli.main import main
-from openbalena.errors import OperationError
 from openbalena.operations.rotate_ca import require_age
-from openbalena.secrets import pki, replace
-from openbalena.secrets.phases import Phase, phase
+from openbalena.pki import ca_rotation, store
+from openbalena.pki.phases import RotationPhase, current_phase
 
 DOMAIN = "my.example.com"
 
@@ -33,8 +33,8 @@ def test_a_step_that_was_cut_off_is_completed_and_nothing_follows(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(replace, "finish", killed)
-        replace.advance(project / "pki", DOMAIN)
+        patched.setattr(ca_rotation, "finish_step", killed)
+        ca_rotation.advance_rotation(project / "pki", DOMAIN)
     for refused in (
         ["swarm-up", "--dry-run"],
         ["config", "--yes"],
@@ -46,8 +46,8 @@ def test_a_step_that_was_cut_off_is_completed_and_nothing_follows(
     assert call(project, "secrets", "rotate", "CA") == 0
     said = capsys.readouterr().out
     assert "The interrupted step is complete now." in said and "phase 1 of 3" in said and "swarm-up" in said
-    assert phase(project / "pki") is Phase.TRUSTED
-    pki.check(project / "pki", DOMAIN)
+    assert current_phase(project / "pki") is RotationPhase.TRUSTED
+    store.check_files(project / "pki", DOMAIN)
     assert call(project, "pki", "show") == 0
     assert "The CA is being replaced: phase 1 of 3" in capsys.readouterr().out
     assert call(project, "swarm-up", "--dry-run") == 0

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.project import Project
 from openbalena.cli import commands, main, run_log
 from openbalena.cli.commands import BY_NAME
 from openbalena.cli.context import Context
-from openbalena.errors import OperationError, UsageError
-from openbalena.project import Project
 
 SECRET = "correct-horse-battery-staple"
 

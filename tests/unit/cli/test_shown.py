@@ -11,11 +11,11 @@ import yaml
 from fake_engine import FakeEngine, fake_engine
 
 from openbalena import images
+from openbalena.base.project import Project
 from openbalena.cli.main import main
 from openbalena.lab import kernel
 from openbalena.operations import deployment
 from openbalena.operations.built_images import planned_builds
-from openbalena.project import Project
 from openbalena.settings.variables import variables
 
 BASE = "balena/open-balena-haproxy:4.3.18"

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.interpolation import Interpolator, split
 from openbalena.compose.tree import Position
-from openbalena.errors import UsageError
 
 PLACE = Position("compose.yml", 7, 3)
 ENVIRONMENT = {"A": "aa", "E": ""}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from openbalena import compose
-from openbalena.errors import UsageError
+from openbalena.base.errors import UsageError
 
 
 def service(project: compose.Project, name: str = "a") -> dict:

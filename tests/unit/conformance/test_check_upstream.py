@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 
 Check = Callable[..., "subprocess.CompletedProcess[str]"]
 

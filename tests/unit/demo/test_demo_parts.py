@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from openbalena.cluster.state import Cluster, Node, Service, Task
-from openbalena.errors import OperationError, UsageError
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.project import Project
 from openbalena.lab import state
 from openbalena.operations import demo
-from openbalena.project import Project
+from openbalena.swarm.state import Cluster, Node, SwarmService, Task
 
 
 def cluster(api: list[tuple[str, str]], registry: list[tuple[str, str]]) -> Cluster:
@@ -21,7 +21,7 @@ def cluster(api: list[tuple[str, str]], registry: list[tuple[str, str]]) -> Clus
         for number, (node, state) in enumerate(placed)
     ]
     nodes = tuple(Node(name, f"node{name}") for name in "12")
-    services = (Service("a", "ob_api", "ob"), Service("r", "ob_registry", "ob"))
+    services = (SwarmService("a", "ob_api", "ob"), SwarmService("r", "ob_registry", "ob"))
     return Cluster(nodes, services, tuple(tasks))
 
 

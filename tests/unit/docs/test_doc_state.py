@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 
 PAGE = (ROOT / "docs" / "state.md").read_text()
 # A name that we give to something outside the process: a label, an object in the cluster, a file in a volume.

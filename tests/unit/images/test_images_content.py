@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openbalena.errors import UsageError
+from openbalena.base.errors import UsageError
 from openbalena.images import content
 from openbalena.images.dockerignore import Ignore
 
@@ -23,7 +23,7 @@ def context(tmp_path: Path) -> Path:
 
 def tag(context: Path, **changed: object) -> str:
     given: dict[str, object] = {"dockerfile": "Dockerfile", "args": {"BASE": "b:1"}, "base": "sha256:1", **changed}
-    return content.tag(context, **given)  # type: ignore[arg-type]
+    return content.content_tag(context, **given)  # type: ignore[arg-type]
 
 
 def test_the_same_content_has_the_same_tag_wherever_and_whenever(context: Path) -> None:

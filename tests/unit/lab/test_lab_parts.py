@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
 from openbalena.lab import capabilities, endpoint, host, network, node, paths, roots, state
 from openbalena.lab.lifecycle import up
 
@@ -67,15 +67,15 @@ def test_an_unknown_node_is_answered_with_those_there_are() -> None:
 
 
 def test_the_state_is_found_again(own_directory: Path) -> None:
-    assert state.load() is None
+    assert state.load_lab() is None
     state.save(LAB)
-    assert state.load() == LAB
+    assert state.load_lab() == LAB
     file = own_directory / "state.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "of_another_version": True}))
-    assert state.load() == LAB
+    assert state.load_lab() == LAB
     file.write_text("{")
     with pytest.raises(OperationError, match="state.json.*lab down"):
-        state.load()
+        state.load_lab()
 
 
 def test_only_the_owner_reaches_the_sockets(own_directory: Path) -> None:
@@ -134,9 +134,9 @@ def test_a_failed_root_is_explained(tmp_path: Path, said: str, expected: str) ->
 
 def test_a_failing_command_is_quoted_with_what_it_said() -> None:
     with pytest.raises(OperationError, match="`sh -c echo no >&2; exit 3` failed with exit code 3: no"):
-        host.run(["sh", "-c", "echo no >&2; exit 3"])
+        host.run_program(["sh", "-c", "echo no >&2; exit 3"])
     with pytest.raises(OperationError, match="did not finish within"):
-        host.run(["sleep", "5"], timeout=0.1)
+        host.run_program(["sleep", "5"], timeout=0.1)
 
 
 def test_a_lock_excludes_and_survives_being_deleted(tmp_path: Path) -> None:

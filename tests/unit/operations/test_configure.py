@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from openbalena import dotenv, locks
-from openbalena.errors import UsageError
+from openbalena.base import locks
+from openbalena.base.errors import UsageError
+from openbalena.base.project import Project
+from openbalena.compose import dotenv
 from openbalena.operations.configure import ConfigureOptions, add_missing_settings, configure
 from openbalena.operations.workspace import Workspace
-from openbalena.project import Project
-from openbalena.secrets import tokens
+from openbalena.pki import tokens
 
 TLD = "my.example.com"
 
@@ -59,7 +60,7 @@ def test_everything_is_written_once_and_returned(workspace: Workspace) -> None:
     project = workspace.project
     first = configure(ConfigureOptions({"DNS_TLD": TLD}), workspace, Recorder())
     assert first and first.written and first.pki_directory == project.pki
-    assert set(first.generated_tokens) == set(tokens.missing({}))
+    assert set(first.generated_tokens) == set(tokens.missing_tokens({}))
     assert not first.adopted_tokens and not first.adopted_certificates
     text, ca = project.env_file.read_text(), (project.pki / "ca-0.pem").read_bytes()
     again = configure(ConfigureOptions(), workspace, Recorder())
@@ -87,7 +88,7 @@ def test_the_callback_gets_what_is_given_and_set_and_its_answers_are_used(worksp
     given = {"SUPERUSER_EMAIL": "a@example.com"}
     assert configure(ConfigureOptions(given, ask), workspace, Recorder())
     assert asked == [(given, str(workspace.project.pki))]
-    written = dotenv.read(workspace.project.env_file).values
+    written = dotenv.read_file(workspace.project.env_file).values
     assert (written["DNS_TLD"], written["SUPERUSER_EMAIL"]) == (TLD, "a@example.com")
 
 

@@ -10,12 +10,10 @@ from typing import Any
 
 import pytest
 
+from openbalena.base.errors import OperationError
+from openbalena.base.project import Project
 from openbalena.cli.main import main
-from openbalena.cluster.convergence import Progress
-from openbalena.cluster.engine import Engine
-from openbalena.cluster.preflight import Finding, Plan
-from openbalena.cluster.state import Cluster, Service
-from openbalena.errors import OperationError
+from openbalena.docker.engine import Engine
 from openbalena.operations import deploy as deploys
 from openbalena.operations import deployment as deployments
 from openbalena.operations import rollout as rollouts
@@ -24,13 +22,15 @@ from openbalena.operations.deploy_checks import DeployChecks
 from openbalena.operations.deployment import Deployment
 from openbalena.operations.rollout import Rollout
 from openbalena.operations.workspace import Workspace
-from openbalena.project import Project
-from openbalena.secrets.database import Login
+from openbalena.pki.database_login import Login
 from openbalena.settings.variables import variables
+from openbalena.swarm.convergence import Progress
+from openbalena.swarm.preflight import DeployPlan, Finding
+from openbalena.swarm.state import Cluster, SwarmService
 
 CHECKS = ["check settings", "preflight", "lock", "check nodes", "check data", "check external services"]
 CHANGES = ["store settings", "roll out", "unlock"]
-WITH_DATA = Service(id="s", name="openbalena_db", stack="openbalena", volumes=("openbalena_db-data",))
+WITH_DATA = SwarmService(id="s", name="openbalena_db", stack="openbalena", volumes=("openbalena_db-data",))
 
 
 class Steps(list[str]):
@@ -107,7 +107,7 @@ def steps(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setattr(deploys.settings_sync, "check", found.step("check settings"))
     monkeypatch.setattr(deploys.state, "read", lambda client, stack: Cluster((), (), ()))
     monkeypatch.setattr(deploys, "with_built_images", with_built_images)
-    monkeypatch.setattr(deploys, "plan_deploy", lambda *args: Plan(()))
+    monkeypatch.setattr(deploys, "plan_deploy", lambda *args: DeployPlan(()))
     monkeypatch.setattr(deploys.preflight, "check", found.step("preflight", []))
     monkeypatch.setattr(deploys.lock, "held", held)
     monkeypatch.setattr(DeployChecks, "require_capable_nodes", found.step("check nodes"))

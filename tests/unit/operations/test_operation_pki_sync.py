@@ -9,14 +9,14 @@ import pytest
 from fake_engine import FakeEngine
 from fake_swarm import stack_service
 
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.project import Project
 from openbalena.cli.context import Context
 from openbalena.cli.main import main
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.errors import OperationError, UsageError
 from openbalena.operations.pki_sync import SyncCertificateOptions, SyncCertificateResult, sync_certificate
 from openbalena.operations.workspace import Workspace
-from openbalena.project import Project
-from openbalena.secrets import renew
+from openbalena.pki import renew
 from openbalena.settings.variables import variables
 from openbalena.stack.content import object_name
 
@@ -81,7 +81,7 @@ def changes(fake: FakeEngine) -> dict[str, int]:
 def test_the_responder_gets_the_certificate_before_clients_do(project: Project, fake: FakeEngine) -> None:
     deploy(fake, project)
     before = changes(fake)
-    assert renew.renew(project.pki, DOMAIN) == ["chain.pem"]
+    assert renew.renew_certificates(project.pki, DOMAIN) == ["chain.pem"]
     heard = Heard(Context(project))
     result = sync(project, heard)
     now = changes(fake)
@@ -105,7 +105,7 @@ def test_a_certificate_that_the_services_do_not_trust_is_refused(
 ) -> None:
     assert main(["--project-directory", str(tmp_path), "config", "--dns-tld", DOMAIN, "--yes"]) == 0
     deploy(fake, project, trusted=(tmp_path / "pki" / "ca-bundle.pem").read_bytes())
-    renew.renew(project.pki, DOMAIN)
+    renew.renew_certificates(project.pki, DOMAIN)
     before, secrets = changes(fake), set(fake.swarm.secrets)
     with pytest.raises(OperationError, match="do not trust the CA that issued this certificate.*swarm-up"):
         sync(project)
@@ -124,7 +124,7 @@ def test_an_older_balena_ca_gets_a_warning_and_clients_the_certificate(project: 
     deploy(fake, project)
     fake.swarm.remove("services", f"{STACK}_balena-ca")
     fake.swarm.create("services", stack_service("balena-ca", STACK))
-    renew.renew(project.pki, DOMAIN)
+    renew.renew_certificates(project.pki, DOMAIN)
     heard = Heard(Context(project))
     assert sync(project, heard).changed
     assert "the OCSP responder does not know the certificate yet" in heard.warnings[0]

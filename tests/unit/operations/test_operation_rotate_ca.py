@@ -10,19 +10,19 @@ import pytest
 from fake_engine import FakeEngine
 from fake_swarm import Row, stack_service
 
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.project import Project
 from openbalena.cli.context import Context
 from openbalena.cli.main import main
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.cluster import carried, certificate, stored
-from openbalena.errors import OperationError, UsageError
 from openbalena.operations.endpoints import Endpoints
 from openbalena.operations.rotate_ca import RotateCaOptions, RotateCaOutcome, rotate_ca
 from openbalena.operations.workspace import Workspace
-from openbalena.project import Project
-from openbalena.secrets import bundle, replace
-from openbalena.secrets.phases import Phase, phase
+from openbalena.pki import archive, ca_rotation
+from openbalena.pki.phases import RotationPhase, current_phase
 from openbalena.settings.variables import variables
 from openbalena.stack.content import object_name
+from openbalena.swarm import certificate_rollout, deployed_pki, settings_store
 
 DOMAIN, STACK = "my.example.com", "openbalena"
 SERVICES = {
@@ -72,7 +72,7 @@ def deploy(fake: FakeEngine, project: Project) -> None:
             used: dict[str, list[Any]] = {"configs": [], "secrets": []}
             for key in keys:
                 kind = "secrets" if key in SECRETS else "configs"
-                content = (project.pki / carried.FILES[key]).read_bytes()
+                content = (project.pki / deployed_pki.FILES[key]).read_bytes()
                 called = object_name(STACK, key, content)
                 if not any(item["Spec"]["Name"] == called for item in getattr(fake.swarm, kind).values()):
                     getattr(client, kind).create(name=called, data=content)
@@ -92,8 +92,8 @@ def test_a_phase_begins_when_the_user_agrees(project: Project, fake: FakeEngine)
     deploy(fake, project)
     answers = Answers(Context(project))
     result = rotate(project, answers)
-    assert (result.outcome, result.phase) == (RotateCaOutcome.ADVANCED, Phase.TRUSTED)
-    assert phase(project.pki) is Phase.TRUSTED and len(answers.questions) == 1
+    assert (result.outcome, result.phase) == (RotateCaOutcome.ADVANCED, RotationPhase.TRUSTED)
+    assert current_phase(project.pki) is RotationPhase.TRUSTED and len(answers.questions) == 1
     assert result.services == ("api", "vpn"), "those that trust the CA; no certificate is issued yet"
 
 
@@ -101,7 +101,7 @@ def test_nothing_changes_if_the_user_does_not_agree(project: Project, fake: Fake
     deploy(fake, project)
     before, requests = files(project), list(fake.swarm.asked)
     result = rotate(project, Answers(Context(project), answer=lambda: False))
-    assert (result.outcome, result.phase) == (RotateCaOutcome.DECLINED, Phase.NONE)
+    assert (result.outcome, result.phase) == (RotateCaOutcome.DECLINED, RotationPhase.NONE)
     assert files(project) == before and fake.swarm.asked == requests
 
 
@@ -110,16 +110,16 @@ def test_an_interrupted_step_is_completed_without_a_cluster(project: Project, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(replace, "finish", killed)
-        replace.advance(project.pki, DOMAIN)
+        patch.setattr(ca_rotation, "finish_step", killed)
+        ca_rotation.advance_rotation(project.pki, DOMAIN)
     answers = Answers(Context(project))
     result = rotate(project, answers)
-    assert (result.outcome, result.phase, answers.questions) == (RotateCaOutcome.COMPLETED, Phase.TRUSTED, [])
+    assert (result.outcome, result.phase, answers.questions) == (RotateCaOutcome.COMPLETED, RotationPhase.TRUSTED, [])
 
 
 def test_the_cluster_must_have_the_present_phase(project: Project, fake: FakeEngine) -> None:
     deploy(fake, project)
-    replace.advance(project.pki, DOMAIN)
+    ca_rotation.advance_rotation(project.pki, DOMAIN)
     before, answers = files(project), Answers(Context(project))
     with pytest.raises(OperationError, match=r"does not have this machine's ca-bundle\.pem yet.*swarm-up"):
         rotate(project, answers)
@@ -139,11 +139,11 @@ def test_every_task_must_run_as_deployed(project: Project, fake: FakeEngine) -> 
 def test_without_a_question_a_phase_must_have_lasted(
     project: Project, fake: FakeEngine, least: int, begins: bool
 ) -> None:
-    replace.advance(project.pki, DOMAIN)
+    ca_rotation.advance_rotation(project.pki, DOMAIN)
     deploy(fake, project)
     before = files(project)
     if begins:
-        assert rotate(project, unattended=True, after_days=least).phase is Phase.ISSUING
+        assert rotate(project, unattended=True, after_days=least).phase is RotationPhase.ISSUING
         return
     with pytest.raises(OperationError, match=r"nothing was changed: phase 1 has lasted .* --after-days"):
         rotate(project, unattended=True, after_days=least)
@@ -166,9 +166,9 @@ def test_a_deploy_of_another_machine_during_the_question_is_noticed(project: Pro
     before = files(project)
 
     def agree_later() -> bool:
-        marks = {**bundle.marks(project.pki, {}), "tokens": "others", "later": ""}
+        marks = {**archive.fingerprints(project.pki, {}), "tokens": "others", "later": ""}
         with fake.engine.client() as client:
-            stored.save(client, STACK, b"others", marks, "anna@laptop")
+            settings_store.save(client, STACK, b"others", marks, "anna@laptop")
         return True
 
     with pytest.raises(OperationError, match="anna@laptop has deployed this stack"):
@@ -178,6 +178,6 @@ def test_a_deploy_of_another_machine_during_the_question_is_noticed(project: Pro
 
 def test_endpoints_tell_a_different_certificate_from_no_answer() -> None:
     names = {"10.0.0.1": "one", "10.0.0.2": "two", "10.0.0.3": "three"}
-    endpoints = Endpoints(names, {"10.0.0.2": certificate.OTHER, "10.0.0.3": "timed out"})
+    endpoints = Endpoints(names, {"10.0.0.2": certificate_rollout.SERVES_OTHER_CERTIFICATE, "10.0.0.3": "timed out"})
     assert endpoints.serving() == ["one (10.0.0.1) serves it."]
     assert (endpoints.other, endpoints.unreachable) == (["10.0.0.2"], ["10.0.0.3"])

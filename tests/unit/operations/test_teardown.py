@@ -7,9 +7,9 @@ from fake_engine import FakeEngine
 from fake_swarm import stack_service
 
 from openbalena.cli.main import main
-from openbalena.cluster import stored
-from openbalena.cluster.state import STACK_LABEL
 from openbalena.settings.variables import variables
+from openbalena.swarm import settings_store
+from openbalena.swarm.state import STACK_LABEL
 
 LABEL = {STACK_LABEL: "ob"}
 MARKS = {"ca": "a", "former": "", "tokens": "t", "later": ""}
@@ -28,7 +28,7 @@ def project(fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     fake.swarm.create("services", stack_service("api"))
     fake.volumes = {"ob_a": LABEL, "ob_b": LABEL, "other": {}}
     with fake.engine.client() as client:
-        stored.save(client, "ob", b"settings", MARKS, "me@here")
+        settings_store.save(client, "ob", b"settings", MARKS, "me@here")
     return ["--project-directory", str(tmp_path)]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 
 SCRIPT = ROOT / "scripts" / "mutate"
 

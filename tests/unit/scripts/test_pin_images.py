@@ -14,7 +14,7 @@ import httpx
 import pytest
 from debian import program
 
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 
 # The second is the beginning of the first.
 TAG, SHORTER = "49.0.8", "49.0"

@@ -18,8 +18,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from openbalena import dotenv, locks
-from openbalena.secrets import pki
+from openbalena.base import locks
+from openbalena.compose import dotenv
+from openbalena.pki import store
 from openbalena.settings.variables import variables
 
 TOKENS = [name for name, variable in variables().items() if variable.token]
@@ -53,7 +54,7 @@ def locked(directory: Path, how: int) -> Iterator[None]:
 
 
 def values(directory: Path) -> dict[str, str]:
-    return dotenv.read(directory / ".env", {}).values
+    return dotenv.read_file(directory / ".env", {}).values
 
 
 def test_options_alone_are_enough(tmp_path: Path) -> None:
@@ -65,7 +66,7 @@ def test_options_alone_are_enough(tmp_path: Path) -> None:
     assert written["COMPOSE_PROFILES"] == "internal-postgres,internal-s3"
     assert all(re.fullmatch("[0-9a-f]{32}", written[name]) for name in TOKENS)
     assert len({written[name] for name in TOKENS}) == len(TOKENS)
-    pki.check(tmp_path / "pki", "my.example.com")
+    store.check_files(tmp_path / "pki", "my.example.com")
     assert not any(written[name] in done.stdout + done.stderr for name in TOKENS)
 
 
@@ -332,24 +333,24 @@ def test_killed_half_way_the_next_run_finishes(tmp_path: Path, delay: float) -> 
     run(tmp_path, "config", "--dns-tld", "a.example.com")
     assert kept.items() <= values(tmp_path).items()
     assert {path: path.read_bytes() for path in files} == files
-    pki.check(tmp_path / "pki", "a.example.com")
+    store.check_files(tmp_path / "pki", "a.example.com")
 
 
 def test_an_own_certificate_goes_into_the_chain(tmp_path: Path) -> None:
     other = tmp_path / "other"
-    pki.ensure(other, "my.example.com")
+    store.ensure_files(other, "my.example.com")
     environment = {
         "HAPROXY_CRT": base64.b64encode((other / "chain.pem").read_bytes()).decode(),
         "HAPROXY_KEY": base64.b64encode((other / "chain.pem").read_bytes()).decode(),
     }
     run(tmp_path, "config", "--dns-tld", "my.example.com", environment=environment)
     assert (other / "chain.pem").read_text() in (tmp_path / "pki" / "chain.pem").read_text()
-    assert "ROOT_CA" not in pki.public_values(tmp_path / "pki")
+    assert "ROOT_CA" not in store.public_values(tmp_path / "pki")
 
 
 def test_an_own_certificate_that_does_not_fit_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     other = tmp_path / "other"
-    pki.ensure(other, "other.example.com")
+    store.ensure_files(other, "other.example.com")
     chain = base64.b64encode((other / "chain.pem").read_bytes()).decode()
     own = {"HAPROXY_CRT": chain, "HAPROXY_KEY": chain}
     done = run(tmp_path, "config", "--dns-tld", "my.example.com", environment=own, code=2)

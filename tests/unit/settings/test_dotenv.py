@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from openbalena import dotenv
-from openbalena.errors import UsageError
+from openbalena.base.errors import UsageError
+from openbalena.compose import dotenv
 
 FILE = Path(".env")
 NAMES = st.from_regex(r"[A-Z_][A-Z0-9_]{0,20}", fullmatch=True)
@@ -199,7 +199,7 @@ def test_a_long_file_is_read_in_time_that_grows_with_its_length() -> None:
 
 def test_says_why_a_file_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
-        dotenv.read(tmp_path / ".env")
+        dotenv.read_file(tmp_path / ".env")
     (tmp_path / ".env").write_bytes(b"A=\xff")
     with pytest.raises(UsageError, match="UTF-8"):
-        dotenv.read(tmp_path / ".env")
+        dotenv.read_file(tmp_path / ".env")

@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from openbalena import placeholder, settings
-from openbalena.dotenv import quote
-from openbalena.errors import UsageError
-from openbalena.project import Project
+from openbalena import settings
+from openbalena.base import placeholder
+from openbalena.base.errors import UsageError
+from openbalena.base.project import Project
+from openbalena.compose.dotenv import quote
 from openbalena.settings.values import Value
 from openbalena.settings.variables import variables
 
@@ -34,12 +35,12 @@ def project(directory: Path, text: str = "") -> Project:
 
 def refusal(directory: Path, text: str) -> str:
     with pytest.raises(UsageError) as error:
-        settings.load(project(directory, text))
+        settings.read(project(directory, text))
     return str(error.value)
 
 
 def test_without_a_file_there_are_defaults(tmp_path: Path) -> None:
-    values = settings.load(Project(directory=tmp_path))
+    values = settings.read(Project(directory=tmp_path))
     assert values["STACK_NAME"] == "openbalena"
     assert values["PKI_DIR"] == str(tmp_path / "pki")
     assert values.get("DNS_TLD") is None
@@ -53,7 +54,7 @@ def test_environment_over_file_and_extra_over_both(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("IMAGE_TAG", "from-environment")
     monkeypatch.setenv("MY_OWN", "from-environment")
     monkeypatch.setenv("NOT_OURS", "x")
-    values = settings.load(project(tmp_path, "STACK_NAME=file\nIMAGE_TAG=file\nMY_OWN=file\n"), {"IMAGE_TAG": "extra"})
+    values = settings.read(project(tmp_path, "STACK_NAME=file\nIMAGE_TAG=file\nMY_OWN=file\n"), {"IMAGE_TAG": "extra"})
     assert (values["STACK_NAME"], values["IMAGE_TAG"], values["MY_OWN"]) == (
         "from-environment",
         "extra",
@@ -64,22 +65,22 @@ def test_environment_over_file_and_extra_over_both(tmp_path: Path, monkeypatch: 
 
 
 def test_an_empty_value_is_the_default_but_stays_empty_for_compose(tmp_path: Path) -> None:
-    values = settings.load(project(tmp_path, "STACK_NAME=\n"))
+    values = settings.read(project(tmp_path, "STACK_NAME=\n"))
     assert values["STACK_NAME"] == "openbalena"
     assert values.interpolation()["STACK_NAME"] == ""
 
 
 def test_secrets_are_marks_for_compose(tmp_path: Path) -> None:
-    values = settings.load(project(tmp_path, "DNS_TLD=my.example.com\nREGISTRY2_S3_KEY=0123456789abcdef\n"))
+    values = settings.read(project(tmp_path, "DNS_TLD=my.example.com\nREGISTRY2_S3_KEY=0123456789abcdef\n"))
     assert values.secrets == {"REGISTRY2_S3_KEY": "0123456789abcdef"}
-    assert values.interpolation()["REGISTRY2_S3_KEY"] == placeholder.mark("REGISTRY2_S3_KEY")
+    assert values.interpolation()["REGISTRY2_S3_KEY"] == placeholder.placeholder_for("REGISTRY2_S3_KEY")
     assert values["SUPERUSER_EMAIL"] == "admin@my.example.com"
 
 
 def test_haproxy_takes_over_upstreams_password(tmp_path: Path) -> None:
-    values = settings.load(project(tmp_path, "BALENA_DEVICE_UUID=0123456789abcdef\n"))
+    values = settings.read(project(tmp_path, "BALENA_DEVICE_UUID=0123456789abcdef\n"))
     assert values.secrets["HAPROXY_PASSWORD"] == "0123456789abcdef"
-    values = settings.load(project(tmp_path, "BALENA_DEVICE_UUID=0123456789abcdef\nHAPROXY_PASSWORD=abcdefghijk\n"))
+    values = settings.read(project(tmp_path, "BALENA_DEVICE_UUID=0123456789abcdef\nHAPROXY_PASSWORD=abcdefghijk\n"))
     assert values.secrets["HAPROXY_PASSWORD"] == "abcdefghijk"
 
 
@@ -95,7 +96,7 @@ def test_haproxy_takes_over_upstreams_password(tmp_path: Path) -> None:
     ],
 )
 def test_profiles_follow_from_the_settings(tmp_path: Path, text: str, profiles: list[str]) -> None:
-    assert settings.load(project(tmp_path, text)).profiles == profiles
+    assert settings.read(project(tmp_path, text)).profiles == profiles
 
 
 @pytest.mark.parametrize(
@@ -197,21 +198,21 @@ def test_refuses(tmp_path: Path, text: str, line: int, words: str) -> None:
     ],
 )
 def test_accepts(tmp_path: Path, text: str) -> None:
-    settings.load(project(tmp_path, text + "\n"))
+    settings.read(project(tmp_path, text + "\n"))
 
 
 def test_warns_of_stale_profiles(tmp_path: Path) -> None:
     text = "EXTERNAL_POSTGRES=true\nEXTERNAL_POSTGRES_HOST=pg\nCOMPOSE_PROFILES=internal-postgres,internal-s3,mine\n"
-    values = settings.load(project(tmp_path, text))
+    values = settings.read(project(tmp_path, text))
     assert len(values.warnings) == 1
     assert ".env:3: COMPOSE_PROFILES does not match the other settings (internal-postgres)" in values.warnings[0]
-    assert settings.load(project(tmp_path, text), {"COMPOSE_PROFILES": "acme"}).warnings == []
-    assert settings.load(project(tmp_path, text.replace("internal-postgres,", ""))).warnings == []
+    assert settings.read(project(tmp_path, text), {"COMPOSE_PROFILES": "acme"}).warnings == []
+    assert settings.read(project(tmp_path, text.replace("internal-postgres,", ""))).warnings == []
 
 
 def test_warns_of_a_name_that_is_almost_a_setting_s(tmp_path: Path) -> None:
     text = "SUPERUSER_EMIAL=a@b.c\nMY_OWN=x\nAPI_IMAGE=x\nHAPROXY_PASWORD=secret12\n"
-    warnings = settings.load(project(tmp_path, text)).warnings
+    warnings = settings.read(project(tmp_path, text)).warnings
     assert [warning.removeprefix(f"{tmp_path}/.env:") for warning in warnings] == [
         "1: unknown setting SUPERUSER_EMIAL; did you mean SUPERUSER_EMAIL?",
         "4: unknown setting HAPROXY_PASWORD; did you mean HAPROXY_PASSWORD?",
@@ -241,7 +242,7 @@ def test_no_message_holds_a_secret(tmp_path: Path, values: dict[str, str]) -> No
     marked = {name: f"Zq{value}qZ" for name, value in values.items()}
     text = "".join(f"{name}={quote(value)}\n" for name, value in marked.items())
     try:
-        loaded = settings.load(project(tmp_path, f"EXTERNAL_POSTGRES=true\nEXTERNAL_S3=true\n{text}"))
+        loaded = settings.read(project(tmp_path, f"EXTERNAL_POSTGRES=true\nEXTERNAL_S3=true\n{text}"))
     except UsageError as error:
         shown = str(error)
     else:
@@ -253,7 +254,7 @@ def test_no_message_holds_a_secret(tmp_path: Path, values: dict[str, str]) -> No
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_message_about_a_malformed_line_holds_it(tmp_path: Path, text: str) -> None:
     try:
-        shown = str(settings.load(project(tmp_path, f"SUPERUSER_PASSWORD=Zq{text}qZ")).warnings)
+        shown = str(settings.read(project(tmp_path, f"SUPERUSER_PASSWORD=Zq{text}qZ")).warnings)
     except UsageError as error:
         shown = str(error)
     assert "Zq" not in shown and "qZ" not in shown
@@ -261,7 +262,7 @@ def test_no_message_about_a_malformed_line_holds_it(tmp_path: Path, text: str) -
 
 def test_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from openbalena import settings; from openbalena.project import Project; settings.load(Project());"
+        "import sys; from openbalena import settings; from openbalena.base.project import Project; settings.load(Project());"
         "print(sorted({'docker', 'urllib3', 'cryptography', 'pydantic'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

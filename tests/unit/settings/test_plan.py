@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from openbalena.project import Project
+from openbalena.base.project import Project
 from openbalena.settings.plan import plan
 from openbalena.settings.variables import variables
 

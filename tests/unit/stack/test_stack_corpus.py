@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from openbalena import compose, stack
+from openbalena.base.errors import UsageError
 from openbalena.compose.yaml_nodes import parse
-from openbalena.errors import UsageError
 from openbalena.stack.rule import Status
 from openbalena.stack.rules import RULES
 from openbalena.stack.validate import validate

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from openbalena import stack
-from openbalena.errors import UsageError
+from openbalena.base.errors import UsageError
 
 
 def test_the_fragment_merges_as_an_override_file_does(compiled: Any) -> None:

@@ -14,11 +14,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openbalena import files, placeholder, stack
-from openbalena.cluster import deploy
+from openbalena import stack
+from openbalena.base import files, placeholder
+from openbalena.base.errors import UsageError
 from openbalena.compose.yaml_nodes import parse
-from openbalena.errors import UsageError
 from openbalena.stack.emit import dump
+from openbalena.swarm import deploy
 
 TEXT = """
 name: p
@@ -33,7 +34,7 @@ services:
 secrets: {s: {file: ./key}}
 configs: {c: {content: "one $PLAIN\\n"}}
 """
-ENVIRONMENT = {"PLAIN": "it's $5", "TOKEN": placeholder.mark("TOKEN")}
+ENVIRONMENT = {"PLAIN": "it's $5", "TOKEN": placeholder.placeholder_for("TOKEN")}
 
 
 def rendered(compiled: Any, directory: Path, **secrets: str) -> Path:
@@ -116,7 +117,7 @@ def test_a_stack_of_another_name_than_its_project(compiled: Any, tmp_path: Path,
     stack.render(compiled(NAMED), tmp_path / "out", {}, "prod")
     found = names(docker, tmp_path / "out")
     assert {name.partition("_")[0] for name in found.values()} == {"prod", "of-mine"}
-    exported = deploy.environment(tmp_path / "out", "prod")
+    exported = deploy.deploy_environment(tmp_path / "out", "prod")
     assert {found["key"], found["docker"], found["a-b"], found["a_b"]} <= set(exported.values())
 
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import yaml
 
-from openbalena import placeholder, stack
+from openbalena import stack
+from openbalena.base import placeholder
 from openbalena.compose.normal.service import KEYS
 from openbalena.stack.rules import RULES
 
@@ -180,7 +181,7 @@ def test_variables_of_names_are_those_of_nothing_else(compiled: Any, accepted: A
     ("written", "options"),
     [
         ("environment: {APP_CONFIG: ''}", {}),
-        (f"environment: {{A: '{placeholder.mark('APP_CONFIG')}'}}", {}),
+        (f"environment: {{A: '{placeholder.placeholder_for('APP_CONFIG')}'}}", {}),
         ("environment: [APP_CONFIG]", {"interpolate": False}),
         ("command: [a, '${APP_CONFIG:-x}']", {"interpolate": False}),
     ],
@@ -244,7 +245,7 @@ def test_depends_on_is_said_once(compiled: Any) -> None:
 
 def test_compile_refuses_with_every_error_and_its_place(tmp_path: Any) -> None:
     from openbalena import compose
-    from openbalena.errors import UsageError
+    from openbalena.base.errors import UsageError
 
     path = tmp_path / "c.yml"
     path.write_text("services:\n  a:\n    image: x\n    pid: host\n    ipc: host\n")

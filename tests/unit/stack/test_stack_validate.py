@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from openbalena.errors import UsageError
+from openbalena.base.errors import UsageError
 from openbalena.stack import sarif
 from openbalena.stack.validate import as_data, validate
 

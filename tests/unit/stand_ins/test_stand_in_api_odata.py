@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 
 sys.path.insert(0, str(ROOT / "lab" / "api"))
 from standin import odata  # noqa: E402

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from openbalena.base.project import Project
 from openbalena.cli.main import main
-from openbalena.cluster.job import Outcome
 from openbalena.operations import deployment
 from openbalena.operations.built_images import planned_builds
 from openbalena.operations.deployment import Deployment
-from openbalena.project import Project
 from openbalena.settings.variables import variables
 from openbalena.storage import external
+from openbalena.swarm.job import JobResult
 
 
 def sentences(what: str, *lines: str, ok: bool = True, started: bool = True) -> list[tuple[bool, str]]:
-    found = external.judged(what, Outcome(ok, lines, "No such image", started=started))
+    found = external.store_findings(what, JobResult(ok, lines, "No such image", started=started))
     return [(finding.fatal, finding.text) for finding in found]
 
 

@@ -5,21 +5,21 @@ from dataclasses import replace
 
 import pytest
 
+from openbalena.base.errors import UsageError
 from openbalena.cli import storage
-from openbalena.cluster.state import Cluster, Node, Service
-from openbalena.errors import UsageError
 from openbalena.operations.volumes import move_question
 from openbalena.storage import move
 from openbalena.storage.move import Interruption, Request
-from openbalena.storage.record import Move, Place, Record
+from openbalena.storage.record import Move, VolumeLocation, VolumeRegistry
+from openbalena.swarm.state import Cluster, Node, SwarmService
 
 LABEL = "openbalena.data.db-data"
-DB = Service(
+DB = SwarmService(
     "s1", "ob_db", "ob", "db:1", constraints=(f"node.labels.{LABEL} == true",), volumes=("ob_db-data",), replicas=1
 )
 TWO_NODES = (Node("n1", "node1", labels={LABEL: "true"}), Node("n2", "node2"))
-ON_ONE = Record({"db-data": Place("n1", "node1")})
-DECIDED = Record({"db-data": Place("n2", "node2")}, {"db-data": Move("n1", "n2", {"ob_db": 1})})
+ON_ONE = VolumeRegistry({"db-data": VolumeLocation("n1", "node1")})
+DECIDED = VolumeRegistry({"db-data": VolumeLocation("n2", "node2")}, {"db-data": Move("n1", "n2", {"ob_db": 1})})
 STOPPED = replace(DB, replicas=0)
 STOPS = Interruption(("db",), "db-data", "node1", "node2")
 
@@ -39,7 +39,7 @@ STOPS = Interruption(("db",), "db-data", "node1", "node2")
     ],
 )
 def test_what_runs_and_would_be_stopped_is_asked_about(
-    service: Service, known: Record, stops: Interruption | None
+    service: SwarmService, known: VolumeRegistry, stops: Interruption | None
 ) -> None:
     cluster = Cluster(TWO_NODES, (service,))
     assert move.interruption(cluster, known, "ob", Request("ob_db-data", "node2", 60)) == stops

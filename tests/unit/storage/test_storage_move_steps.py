@@ -6,10 +6,10 @@ import pytest
 from fake_engine import FakeEngine
 from fake_swarm import RefusedError, Row, name_of, stack_service
 
-from openbalena.errors import OperationError, UsageError
+from openbalena.base.errors import OperationError, UsageError
 from openbalena.storage import move, record
 from openbalena.storage.move import Request
-from openbalena.storage.record import Move, Place, Record
+from openbalena.storage.record import Move, VolumeLocation, VolumeRegistry
 
 LABEL = "openbalena.data.db-data"
 
@@ -29,22 +29,22 @@ def moved(fake: FakeEngine, to: str) -> list[str]:
     """Move the volume; returns what was reported."""
     said: list[str] = []
     with fake.engine.client() as client:
-        move.run(fake.engine, client, "ob", Request("db-data", to, 600), said.append)
+        move.move_volume(fake.engine, client, "ob", Request("db-data", to, 600), said.append)
     return said
 
 
-def interrupted(fake: FakeEngine, known: Record, replicas: int) -> None:
+def interrupted(fake: FakeEngine, known: VolumeRegistry, replicas: int) -> None:
     """As a move that was killed leaves it."""
     with fake.engine.client() as client:
-        record.write(client, "ob", known)
+        record.write_registry(client, "ob", known)
     service = fake.swarm.named("services", "ob_db")
     spec = {**service["Spec"], "Mode": {"Replicated": {"Replicas": replicas}}}
     fake.swarm.update("services", "ob_db", service["Version"]["Index"], spec)
 
 
-def known(fake: FakeEngine) -> Record:
+def known(fake: FakeEngine) -> VolumeRegistry:
     with fake.engine.client() as client:
-        return record.read(client, "ob")
+        return record.read_registry(client, "ob")
 
 
 def labelled(fake: FakeEngine) -> list[str]:
@@ -68,7 +68,7 @@ def test_a_moved_volume_is_recorded_and_its_service_runs_there(deployed: FakeEng
         "starting db on node2",
         "marking what stays on node1 as an old copy (`docker volume rm ob_db-data` there removes it)",
     ]
-    assert known(deployed) == Record({"db-data": Place("id-node2", "node2")})
+    assert known(deployed) == VolumeRegistry({"db-data": VolumeLocation("id-node2", "node2")})
     assert labelled(deployed) == ["node2"] and running(deployed) == ["id-node2"]
     assert [name_of(service) for service in deployed.swarm.services.values()] == ["ob_db"], "the jobs are removed"
     assert not [name for network in deployed.swarm.networks.values() if "move" in (name := network["Name"])]
@@ -112,16 +112,20 @@ def test_the_jobs_network_is_encrypted_where_the_stacks_are(
 @pytest.mark.parametrize("to", ["node2", "node3"])
 def test_a_move_that_was_interrupted_starts_as_many_tasks_as_there_were(deployed: FakeEngine, to: str) -> None:
     """The service is at 0 tasks then; another target is asked for, or the same."""
-    stopped = Record({"db-data": Place("id-node1", "node1")}, {"db-data": Move("id-node1", "id-node2", {"ob_db": 2})})
+    stopped = VolumeRegistry(
+        {"db-data": VolumeLocation("id-node1", "node1")}, {"db-data": Move("id-node1", "id-node2", {"ob_db": 2})}
+    )
     interrupted(deployed, stopped, 0)
     assert running(deployed) == []
     moved(deployed, to)
     assert running(deployed) == [f"id-{to}"] * 2
-    assert known(deployed) == Record({"db-data": Place(f"id-{to}", to)})
+    assert known(deployed) == VolumeRegistry({"db-data": VolumeLocation(f"id-{to}", to)})
 
 
 def test_a_move_whose_data_is_there_is_only_ended(deployed: FakeEngine) -> None:
-    decided = Record({"db-data": Place("id-node2", "node2")}, {"db-data": Move("id-node1", "id-node2", {"ob_db": 1})})
+    decided = VolumeRegistry(
+        {"db-data": VolumeLocation("id-node2", "node2")}, {"db-data": Move("id-node1", "id-node2", {"ob_db": 1})}
+    )
     interrupted(deployed, decided, 0)
     said = moved(deployed, "node2")
     assert said[0] == f"moving the label {LABEL}"
@@ -138,7 +142,7 @@ def test_a_copy_that_fails_leaves_everything_where_it_was(deployed: FakeEngine, 
     deployed.swarm.logs = {"openbalena-receive": ["checksum differs", "openbalena-job-end"], **deployed.swarm.logs}
     with pytest.raises(OperationError, match=why):
         moved(deployed, "node2")
-    assert known(deployed) == Record({"db-data": Place("id-node1", "node1")})
+    assert known(deployed) == VolumeRegistry({"db-data": VolumeLocation("id-node1", "node1")})
     assert labelled(deployed) == ["node1"] and running(deployed) == ["id-node1"]
 
 
@@ -159,7 +163,7 @@ def test_a_service_that_does_not_start_there_is_told_and_the_move_can_be_ended(d
     deployed.swarm.fates["ob_db"] = [[Row(0, "running")]]
     interrupted(deployed, known(deployed), 0)
     moved(deployed, "node2")
-    assert known(deployed) == Record({"db-data": Place("id-node2", "node2")})
+    assert known(deployed) == VolumeRegistry({"db-data": VolumeLocation("id-node2", "node2")})
 
 
 def test_a_node_that_is_away_is_refused_before_anything_is_stopped(deployed: FakeEngine) -> None:

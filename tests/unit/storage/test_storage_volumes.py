@@ -4,14 +4,14 @@ import pytest
 from fake_engine import FakeEngine
 from fake_swarm import Row, stack_service
 
-from openbalena.cluster import state
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
 from openbalena.storage import volumes
-from openbalena.storage.record import Place, Record
+from openbalena.storage.record import VolumeLocation, VolumeRegistry
 from openbalena.storage.volumes import Volume
+from openbalena.swarm import state
 
 LABEL = "openbalena.data.db-data"
-RECORD = Record({"db-data": Place("id-node1", "node1")})
+RECORD = VolumeRegistry({"db-data": VolumeLocation("id-node1", "node1")})
 
 
 @pytest.fixture
@@ -23,15 +23,15 @@ def deployed(fake: FakeEngine) -> FakeEngine:
     return fake
 
 
-def found(fake: FakeEngine, record: Record = RECORD) -> list[Volume]:
+def found(fake: FakeEngine, record: VolumeRegistry = RECORD) -> list[Volume]:
     with fake.engine.client() as client:
-        return volumes.find(fake.engine, client, state.read(client, "ob"), record)
+        return volumes.find_volumes(fake.engine, client, state.read_cluster(client, "ob"), record)
 
 
 def test_a_size_is_in_bytes_of_which_a_node_counts_1024_at_a_time(deployed: FakeEngine) -> None:
     assert found(deployed) == [Volume("db-data", "ob_db-data", "node1", "id-node1", 3072, True, ("db",))]
     with deployed.engine.client() as client:
-        cluster = state.read(client, "ob")
+        cluster = state.read_cluster(client, "ob")
         assert volumes.size(deployed.engine, client, cluster, RECORD, "db-data") == 3072
         assert volumes.size(deployed.engine, client, cluster, RECORD, "other") is None
 
@@ -46,7 +46,7 @@ def test_a_node_that_is_away_is_remarked(deployed: FakeEngine) -> None:
     deployed.swarm.nodes["id-node1"]["Status"]["State"] = "down"
     (volume,) = found(deployed)
     assert (volume.size, volume.remark) == (None, "node is down, active")
-    (volume,) = found(deployed, Record({"db-data": Place("gone", "node9")}))
+    (volume,) = found(deployed, VolumeRegistry({"db-data": VolumeLocation("gone", "node9")}))
     assert (volume.size, volume.node, volume.remark) == (None, "node9", "node left the swarm")
 
 
@@ -54,5 +54,5 @@ def test_a_node_that_cannot_measure_is_an_error_but_on_nfs(deployed: FakeEngine)
     deployed.swarm.fates["openbalena-size"] = [[Row(0, "rejected", "No such image: a:1")]]
     with pytest.raises(OperationError, match="could not measure the volumes on node1: No such image: a:1"):
         found(deployed)
-    (volume,) = found(deployed, Record({"db-data": Place("id-node1", "node1", nfs=True)}))
+    (volume,) = found(deployed, VolumeRegistry({"db-data": VolumeLocation("id-node1", "node1", nfs=True)}))
     assert volume.size is None and volume.remark.startswith("on NFS")

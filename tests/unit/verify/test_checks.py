@@ -13,7 +13,7 @@ from openbalena.verify import Target, account, front, registry
 
 def failing(target: Target) -> dict[str, verify.Result]:
     """The checks that fail, by name; none may be forgotten by the runner."""
-    results = verify.run(verify.CHECKS, target, lambda _: None)
+    results = verify.run_checks(verify.CHECKS, target, lambda _: None)
     assert [result.check for result in results] == list(verify.CHECKS)
     return {result.check.name: result for result in results if result.outcome == "FAIL"}
 
@@ -24,7 +24,7 @@ def suspect(target: Target, name: str) -> str:
 
 
 def test_all_pass(target: Target) -> None:
-    results = verify.run(verify.CHECKS, target, lambda _: None)
+    results = verify.run_checks(verify.CHECKS, target, lambda _: None)
     assert {result.check.name: (result.outcome, result.detail) for result in results if result.outcome != "ok"} == {
         "dns": (
             "skip",

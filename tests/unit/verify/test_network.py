@@ -9,7 +9,7 @@ import pytest
 import small_deployment as local
 
 from openbalena import verify
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 from openbalena.settings.variables import variables
 from openbalena.verify import Target, network
 
@@ -17,7 +17,7 @@ CHECKS = {check.name: check for check in verify.CHECKS}
 
 
 def outcome(target: Target, name: str) -> verify.Result:
-    (result,) = verify.run([replace(CHECKS[name], needs=())], target, lambda _: None)
+    (result,) = verify.run_checks([replace(CHECKS[name], needs=())], target, lambda _: None)
     return result
 
 
@@ -62,7 +62,7 @@ def test_a_name_of_a_profile_that_runs_not_is_not_asked(found: Target, records: 
 
 def test_without_an_address_nothing_else_is_tried(records: dict[str, list[str]]) -> None:
     records.clear()
-    results = verify.run(verify.CHECKS, Target(local.TLD, (), "", {}, looked_up=True), lambda _: None)
+    results = verify.run_checks(verify.CHECKS, Target(local.TLD, (), "", {}, looked_up=True), lambda _: None)
     assert {r.check.name for r in results if r.outcome == "FAIL"} == {"address", "dns"}
     assert not [r.check.name for r in results if r.outcome == "ok"]
 

@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from openbalena import dotenv, files
+from openbalena.base import files
+from openbalena.base.errors import UsageError
+from openbalena.compose import dotenv
 from openbalena.compose.merge import as_sequence
 from openbalena.compose.normal import resources, service
 from openbalena.compose.normal.scalars import mapping, text
 from openbalena.compose.paths import is_file
 from openbalena.compose.tree import Map, Position, Seq
 from openbalena.compose.unique import unique
-from openbalena.errors import UsageError
 
 SECTIONS = ("networks", "volumes", "secrets", "configs")
 _TOP = {"name", "version", "services", "include", "models", *SECTIONS}
@@ -103,13 +104,13 @@ def _file_variables(item: Any, place: Position, environment: Mapping[str, str]) 
         if described.get("required", True):
             raise UsageError(f"environment file not found: {path}", where=place)
         return {}
-    return _raw(path) if described.get("format") == "raw" else dotenv.read(path, environment).values
+    return _raw(path) if described.get("format") == "raw" else dotenv.read_file(path, environment).values
 
 
 def _raw(path: Path) -> dict[str, str]:
     """`format: raw`: everything after the first `=` is the value, including quotes and dollar signs."""
     try:
-        lines = files.read(path).decode().splitlines()
+        lines = files.read_text(path).decode().splitlines()
     except UnicodeError as error:
         raise UsageError(f"{path}: cannot be read: {error}") from None
     pairs = (line.lstrip().partition("=") for line in lines)

@@ -3,10 +3,10 @@
 import re
 from typing import Any
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.interpolation import split
 from openbalena.compose.normal.scalars import fields, integer, text, variable
 from openbalena.compose.tree import Map, Position, Seq
-from openbalena.errors import UsageError
 
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 _LONG = fields(

@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.normal.scalars import Normalise, each, fields, text, untouched, variable
 from openbalena.compose.tree import Map, Position, Seq
-from openbalena.errors import UsageError
 
 _OCTAL = re.compile("0*[0-7]{1,4}")
 # The digits of a mode such as 400 or 644, in which permissions do not increase from the owner to others.

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.normal.scalars import (
     Normalise,
     NormaliseMap,
@@ -15,7 +16,6 @@ from openbalena.compose.normal.scalars import (
     values,
 )
 from openbalena.compose.tree import Map, Position
-from openbalena.errors import UsageError
 
 # compose-spec, schema/compose-spec.json, patternProperties; not dots alone: rendered files have these names.
 _NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._-]+")

@@ -5,9 +5,9 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.merge import as_mapping, as_sequence, named
 from openbalena.compose.tree import Map, Position, Seq
-from openbalena.errors import UsageError
 
 Normalise = Callable[[Any, Position], Any]
 NormaliseMap = Callable[[Any, Position], Map]

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.interpolation import split
 from openbalena.compose.normal.scalars import boolean, fields, integer, labels, text
 from openbalena.compose.tree import Map, Position, Seq
-from openbalena.errors import UsageError
 
 PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 _LONG = fields(

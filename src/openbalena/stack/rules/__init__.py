@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from openbalena.stack.rule import Rule
-from openbalena.stack.rules import deploy, impossible, irrelevant, kept, mounts, network
+from openbalena.stack.rules import deploy, impossible, irrelevant, mounts, network, supported
 
 RULES: Mapping[str, Rule] = (
-    deploy.RULES | impossible.RULES | irrelevant.RULES | kept.RULES | mounts.RULES | network.RULES
+    deploy.RULES | impossible.RULES | irrelevant.RULES | supported.RULES | mounts.RULES | network.RULES
 )
