@@ -152,7 +152,7 @@ def test_a_move_never_overwrites_what_it_did_not_put_there(small: Small) -> None
     write = ("--entrypoint", "/bin/sh", "-v", "small_store-data:/data", image, "-c", "echo precious >/data/starts")
     node3.docker("run", "--rm", *write)
     result = small.run("storage", "move", "store-data", "node3")
-    assert result.code == 2 and "store will be stopped" in result.error and "say --yes" in result.error, result
+    assert result.code == 2 and "store will be stopped" in result.error and "pass --yes" in result.error, result
     assert store_tasks() == [("node1", "running")], "nothing was stopped unasked"
     result = small.run("storage", "move", "store-data", "node3", "--yes")
     assert result.code == 1 and "already has data" in result.error, result

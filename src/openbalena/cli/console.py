@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from openbalena.base.errors import UsageError
+from openbalena.errors import UsageError
 
 # Characters to a line: what most terminals show unbroken.
 WIDTH = 100
@@ -17,7 +17,7 @@ _NARROWEST = 30
 class Console:
     """The user's terminal, pipe or log file. Plain text: every line can be searched and read aloud.
 
-    `worded` makes of our sentences what this user reads; results stay as they are. `warned` is what `warn` said.
+    `worded` rewrites messages for this user; results are printed as they are. `warned` are the warnings so far.
     `log` is given every message that is not a result (see run_log).
     """
 
@@ -37,7 +37,7 @@ class Console:
         print(text, file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:
-        """What the user should know or change, although the command goes on."""
+        """What the user should know or change, although the command continues."""
         self.warned.add(text)
         self.progress(f"warning: {text}")
 
@@ -56,7 +56,7 @@ class Console:
 
     @contextmanager
     def waiting(self, instead: str) -> Iterator[None]:
-        """What the user may leave with Ctrl-C; `instead` says what goes on then, and how to come back."""
+        """A wait that the user may leave with Ctrl-C; `instead` then says what continues, and how to come back."""
         try:
             yield
         except KeyboardInterrupt:
@@ -66,12 +66,12 @@ class Console:
     def confirm(self, question: str, *, yes: bool) -> bool:
         """Whether the user agrees; `yes` (the option --yes) agrees beforehand.
 
-        Raises UsageError where there is no terminal to ask at: a script must say --yes.
+        Raises UsageError if there is no terminal: a script must pass --yes.
         """
         if yes:
             return True
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise UsageError(f"{question} There is no terminal to answer at: say --yes")
+            raise UsageError(f"{question} There is no terminal to answer on: pass --yes")
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
@@ -79,21 +79,21 @@ class Console:
 def columns(rows: Iterable[Sequence[object]]) -> list[str]:
     """`rows` (of equal length) as lines of left-aligned columns, without trailing blanks.
 
-    The last column goes on below itself where a line would get longer than WIDTH characters, as far as it has blanks.
+    The last column is wrapped where a line would be longer than WIDTH characters, at its blanks.
     """
     table = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) + 2 for column in zip(*table, strict=True)][:-1]
     room = max(WIDTH - sum(widths), _NARROWEST)
     lines = []
     for *cells, last in table:
-        first, *more = wrap(last, room) or [""]
+        first, *more = folded(last, room) or [""]
         lines.append("".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + first)
         lines += [" " * sum(widths) + part for part in more]
     return [line.rstrip() for line in lines]
 
 
-def wrap(text: str, width: int) -> list[str]:
-    """`text` as lines of at most `width` characters; a word and a command in `…` stay whole, however long they are."""
+def folded(text: str, width: int) -> list[str]:
+    """`text` as lines of at most `width` characters; words and commands in `…` are never broken."""
     whole = re.sub("`[^`]*`", lambda command: command.group().replace(" ", "\0"), text)
     lines = textwrap.wrap(whole, width, break_long_words=False, break_on_hyphens=False)
     return [line.replace("\0", " ") for line in lines]

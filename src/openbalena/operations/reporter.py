@@ -21,7 +21,7 @@ class Reporter(Protocol):
         """Report what the user should know or change, although the operation continues."""
 
     def confirm(self, question: str) -> bool:
-        """Return whether the user agrees. Raises UsageError if nobody can be asked and `--yes` was not given."""
+        """Return whether the user agrees. Raises UsageError without a terminal, unless `--yes` was given."""
 
     def interruptible(self, message: str) -> AbstractContextManager[None]:
         """A wait that the user may leave with Ctrl-C; `message` then says what continues and how to come back."""

@@ -73,7 +73,7 @@ def test_yes_agrees_without_a_question(capsys):
 
 
 def test_without_a_terminal_a_script_must_say_yes():
-    with pytest.raises(UsageError, match="Remove db-data.* say --yes"):
+    with pytest.raises(UsageError, match="Remove db-data.* pass --yes"):
         Console().confirm("Remove db-data?", yes=False)
 
 
