@@ -9,18 +9,14 @@ from __future__ import annotations
 
 import argparse
 import signal
-from collections.abc import Sequence
 from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from openbalena.base.errors import OpenBalenaError
-from openbalena.cli.commands import BY_NAME
-from openbalena.cli.console import Console
 from openbalena.cli.context import Context
-from openbalena.cli.dispatch import call_command
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.operations.hints import program
+from openbalena.errors import OpenBalenaError
+from openbalena.invocation import program
 
 if TYPE_CHECKING:
     from openbalena.operations.demo import DemoResult
@@ -43,10 +39,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     workspace = prepare_demo()
     ours = replace(context, project=workspace.project, lab=True)
 
-    def run_command(name: str, arguments: Sequence[str], quiet: bool) -> int:
-        return call_command(BY_NAME[name], arguments, replace(ours, console=_Quiet()) if quiet else ours)
-
-    reporter, steps = ConsoleReporter(ours), Steps(context.console.say, run_command)
+    reporter, steps = ConsoleReporter(ours, yes=True), Steps(context.console.say)
     signal.signal(signal.SIGTERM, _interrupt)
     status = 1
     try:
@@ -58,13 +51,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
     finally:
         end_demo(workspace, reporter, steps, keep=args.keep)
     return status
-
-
-class _Quiet(Console):
-    """Prints progress and warnings only."""
-
-    def say(self, text: str) -> None:
-        """Nothing."""
 
 
 def _show(result: DemoResult, context: Context, *, keep: bool) -> None:

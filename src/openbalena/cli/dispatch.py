@@ -2,7 +2,7 @@
 
 import argparse
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -45,11 +45,6 @@ def command_parser(command: Command) -> argparse.ArgumentParser:
 def run_command(command: Command, args: argparse.Namespace, context: Context) -> int:
     """Run the command with the options that `command_parser` parsed; returns the exit status."""
     return int(_entry_point(_load_module(command), "run", command)(args, context))
-
-
-def call_command(command: Command, arguments: Sequence[str], context: Context) -> int:
-    """As `run_command`, with the options in `arguments`. Raises UsageError if they are invalid."""
-    return run_command(command, command_parser(command).parse_args(arguments), context)
 
 
 def _load_module(command: Command) -> ModuleType:

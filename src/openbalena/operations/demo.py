@@ -1,4 +1,4 @@
-"""A whole openBalena on this machine: a lab, a deployment on it by the commands a user would type, and its removal.
+"""A whole openBalena on this machine: a lab, a deployment on it as a user would make it, and its removal.
 
 The deployment has its own directory, domain and settings.
 """
@@ -10,27 +10,35 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from openbalena import settings
-from openbalena.base.errors import OperationError, UsageError
-from openbalena.base.files import private_directory, write_atomic
-from openbalena.base.project import Project
+from openbalena import settings, verify
+from openbalena.cluster import labels, swarm
+from openbalena.cluster import state as cluster_state
+from openbalena.cluster.placement import INGRESS_LABEL
+from openbalena.cluster.state import Cluster
+from openbalena.errors import OperationError, UsageError
+from openbalena.files import private_directory, write_atomic
+from openbalena.invocation import invocation, program
 from openbalena.lab import lifecycle, paths, state
 from openbalena.lab.host import require_root
 from openbalena.operations import deployment, upstream_images
+from openbalena.operations.build_images import BuildOptions, build_images
+from openbalena.operations.configure import ConfigureOptions, configure
+from openbalena.operations.deploy import DeployOptions, deploy
 from openbalena.operations.engines import default_engine
-from openbalena.operations.hints import invocation, program
+from openbalena.operations.initialise_swarm import initialise_swarm
 from openbalena.operations.reporter import Reporter
+from openbalena.operations.verify import VerifyOptions, verify_deployment
 from openbalena.operations.workspace import Workspace
+from openbalena.project import Project
 from openbalena.settings.variables import variables
-from openbalena.swarm import placement
-from openbalena.swarm import state as cluster_state
-from openbalena.swarm.state import Cluster
 
 # RFC 6761, section 6.2: never a real domain.
 DNS_TLD = "openbalena.test"
 
 # These must run on two nodes for the loss of one to interrupt nothing.
 SPREAD = ("api", "registry")
+# Seconds for each wait of the deploy, as swarm-up has by default.
+_DEPLOY_TIMEOUT = 900.0
 
 
 @dataclass(frozen=True)
@@ -50,29 +58,18 @@ class DemoResult:
 
 @dataclass
 class Steps:
-    """Reports each step with the seconds since the start, and runs commands as the user would.
-
-    `run_command` takes a command's name, its arguments, and whether to print only progress and warnings: what a command
-    advises next is not what comes next here, and a join token is not for everybody who reads the output.
-    """
+    """Reports each step with the seconds since the start, as lines for `say`, and remembers it for a failure."""
 
     say: Callable[[str], None]
-    run_command: Callable[[str, Sequence[str], bool], int]
     _started: float = field(default_factory=time.monotonic)
     _current: str = ""
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
-        """One step, announced, and remembered for the message of a failure."""
+        """Announce one step; a failure in it is reported as one of this step."""
         self._current = text
         self.announce(f"{text} …")
         yield
-
-    def command(self, text: str, name: str, *arguments: str, quiet: bool = False) -> None:
-        """A step that is one command. Raises OperationError if its exit code is not 0."""
-        with self.step(f"{text} ({' '.join([name, *arguments])})"):
-            if self.run_command(name, arguments, quiet):
-                raise OperationError(f"{name} failed")
 
     def announce(self, text: str) -> None:
         """A message with the seconds since the start."""
@@ -95,7 +92,8 @@ def deploy_demo(options: DemoOptions, workspace: Workspace, reporter: Reporter, 
     """Start the lab, deploy on it, and verify the deployment. Raises OpenBalenaError for a step that fails."""
     with steps.step("Starting three Docker Engines, each in its own network"):
         lifecycle.up()
-    steps.command("Writing settings, tokens and certificates", "config", "--dns-tld", DNS_TLD, "--yes", quiet=True)
+    with steps.step(f"Writing settings, tokens and certificates (config --dns-tld {DNS_TLD})"):
+        configure(ConfigureOptions({"DNS_TLD": DNS_TLD}), workspace, reporter)
     if options.real_images:
         with steps.step("Copying openBalena's own images to the lab"):
             _use_original_images(workspace.project, reporter)
@@ -104,16 +102,20 @@ def deploy_demo(options: DemoOptions, workspace: Workspace, reporter: Reporter, 
             "The images are stand-ins built from Debian packages (real PostgreSQL, Redis, HAProxy, registry, OpenVPN; "
             "the api is a small program)."
         )
-    steps.command("Labelling the nodes", "swarm-init", quiet=True)
-    steps.command("Building images and bringing them to every node", "swarm-build", quiet=True)
-    steps.command("Deploying the stack and waiting until every service runs", "swarm-up", "--yes", quiet=True)
-    steps.command("Checking the deployment over its public ports", "verify")
+    with steps.step("Labelling the nodes (swarm-init)"):
+        initialise_swarm(swarm.Options(), workspace, reporter)
+    with steps.step("Building images and bringing them to every node (swarm-build)"):
+        _build(workspace, reporter)
+    with steps.step("Deploying the stack and waiting until every service runs (swarm-up)"):
+        deploy(DeployOptions(_DEPLOY_TIMEOUT), workspace, reporter)
+    with steps.step("Checking the deployment over its public ports (verify)"):
+        _verify(workspace, reporter, steps)
     with steps.step("Checking where the tasks run"):
-        cluster = _read_cluster(settings.read(workspace.project)["STACK_NAME"])
+        cluster = _read_cluster(settings.load(workspace.project)["STACK_NAME"])
         steps.say(f"ok    spread          {require_spread(cluster)}")
     steps.announce("openBalena is running, and every check passed.")
-    ingress = placement.nodes_with_label(cluster.nodes, "openbalena.ingress")
-    return DemoResult(tuple(service_placement(cluster)), ingress[0].address)
+    ingress = labels.holders(cluster.nodes, INGRESS_LABEL)
+    return DemoResult(tuple(placement(cluster)), ingress[0].address)
 
 
 def end_demo(workspace: Workspace, reporter: Reporter, steps: Steps, *, keep: bool) -> None:
@@ -129,6 +131,19 @@ def end_demo(workspace: Workspace, reporter: Reporter, steps: Steps, *, keep: bo
         reporter.warn(f"the lab was not removed completely: run {remove}")
         raise
     steps.announce("The lab is down; its cache of roots and images is kept (lab down --purge removes it).")
+
+
+def _build(workspace: Workspace, reporter: Reporter) -> None:
+    result = build_images(BuildOptions(), workspace, reporter)
+    if result.failures:
+        raise OperationError("not every node has its images:\n  " + "\n  ".join(result.failures))
+
+
+def _verify(workspace: Workspace, reporter: Reporter, steps: Steps) -> None:
+    width = max(len(check.name) for check in verify.CHECKS)
+    result = verify_deployment(VerifyOptions(), workspace, reporter, lambda check: steps.say(check.line(width)))
+    if not result.passed:
+        raise OperationError("a check failed")
 
 
 def _use_original_images(project: Project, reporter: Reporter) -> None:
@@ -151,7 +166,7 @@ def _use_original_images(project: Project, reporter: Reporter) -> None:
 
 def _read_cluster(stack: str) -> Cluster:
     with default_engine(lab=True).client() as client:
-        return cluster_state.read_cluster(client, stack)
+        return cluster_state.read(client, stack)
 
 
 def project() -> Project:
@@ -160,7 +175,7 @@ def project() -> Project:
     Raises UsageError if a lab runs that the demo did not start.
     """
     directory = paths.directory() / "demo"
-    if state.load_lab() is None:
+    if state.load() is None:
         # Left by a demo that was killed: its data is gone with its nodes.
         shutil.rmtree(directory, ignore_errors=True)
     elif not directory.exists():
@@ -177,7 +192,7 @@ def forget_settings(names: Sequence[str]) -> None:
         os.environ.pop(name, None)
 
 
-def service_placement(cluster: Cluster) -> list[tuple[str, str]]:
+def placement(cluster: Cluster) -> list[tuple[str, str]]:
     """Each service's short name and the nodes its running tasks are on, services in order of their names."""
     rows = []
     for service in cluster.services:
@@ -189,7 +204,7 @@ def service_placement(cluster: Cluster) -> list[tuple[str, str]]:
 
 def require_spread(cluster: Cluster) -> str:
     """Where each service of SPREAD runs. Raises OperationError if it is not on two nodes."""
-    where = dict(service_placement(cluster))
+    where = dict(placement(cluster))
     for name in SPREAD:
         nodes = set(where.get(name, "-").split(", "))
         if len(nodes) < 2:
