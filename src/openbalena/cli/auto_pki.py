@@ -10,8 +10,6 @@ import argparse
 from openbalena.cli.context import Context
 from openbalena.cli.machine import add_timeout_option, show_configured, start
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.operations.configure import ConfigureOptions
-from openbalena.operations.configure import configure as write_settings
 
 configure = add_timeout_option
 
@@ -19,6 +17,8 @@ configure = add_timeout_option
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 1 if there is no certificate, 2 for settings that do not fit; nothing was changed then."""
     from openbalena.operations.acme_certificate import require_acme_settings
+    from openbalena.operations.configure import ConfigureOptions
+    from openbalena.operations.configure import configure as write_settings
     from openbalena.operations.start_machine import StartOptions
 
     workspace = context.workspace

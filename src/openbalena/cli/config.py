@@ -8,13 +8,12 @@ Secrets have no option, since options are visible in the process list: set them 
 
 import argparse
 
-from openbalena.base.errors import UsageError
 from openbalena.cli.context import Context
 from openbalena.cli.machine import show_configured
-from openbalena.cli.prompts import ask, at_terminal
+from openbalena.cli.questions import ask, at_terminal
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.operations import configure as configuration
-from openbalena.operations.hints import invocation
+from openbalena.errors import UsageError
+from openbalena.invocation import invocation
 from openbalena.settings.variables import variables
 
 
@@ -40,10 +39,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return from_cluster.run(args, context)
     if args.take_over:
         raise UsageError("config: --take-over is valid only with --from-cluster")
+    from openbalena.operations import configure as configuration
+
     answers = {name: value for name, value in vars(args).items() if name in variables() and value is not None}
     options = configuration.ConfigureOptions(answers, None if args.yes or not at_terminal() else ask)
-    workspace = context.workspace
-    result = configuration.configure(options, workspace, ConsoleReporter(context, yes=args.yes))
+    result = configuration.configure(options, context.workspace, ConsoleReporter(context, yes=args.yes))
     if result is None:
         context.console.say("Nothing was changed.")
         return 1
