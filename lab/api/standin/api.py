@@ -74,7 +74,7 @@ class Api:
         return Response(200, {key: user[key] for key in ("id", "username", "email")}) if user else _UNAUTHORIZED
 
     def os_config(self, request: Request) -> Response:
-        """What balenaOS requests and uses by itself: the CA with which it verifies the VPN."""
+        """What balenaOS requests and uses: the CA with which it verifies the VPN."""
         return Response(200, {"services": {"openvpn": {"ca": self._settings.device_authority}}})
 
     def token(self, request: Request) -> Response:

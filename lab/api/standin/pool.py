@@ -65,7 +65,7 @@ class Pool:
                 raise TimeoutError(f"none of {self._size} database connections became free within {self._wait} s")
             self._taken += 1
             free = [self._free.pop()[0]] if self._free else []
-            # Used and idle connections together stay within the limit: an idle one becomes a used one.
+            # Used and idle connections count together for the limit: an idle one becomes a used one.
         try:
             while free:
                 if _answers(free[0]):

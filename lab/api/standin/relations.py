@@ -26,7 +26,7 @@ def device(store: Store, row: Row, query: _Query) -> Row:
     kind = fleet[0].pop("is_for__device_type")
     return {
         **{name: value for name, value in row.items() if name != "api_key"},
-        # The real api generates a name of two words.
+        # The real api generates a name of two parts.
         "device_name": row["uuid"][:7],
         "is_online": row["is_connected_to_vpn"],
         "overall_status": "reduced-functionality" if row["is_connected_to_vpn"] else "disconnected",

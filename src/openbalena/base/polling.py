@@ -1,4 +1,4 @@
-"""Waiting for a state that comes about in its own time."""
+"""Poll until a condition holds."""
 
 from __future__ import annotations
 

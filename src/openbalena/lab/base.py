@@ -45,7 +45,7 @@ _IMPORT = 600
 def ensure_base_image(engine: Engine) -> str:
     """Build the image IMAGE on `engine` unless it is up to date; returns its name with the content's tag.
 
-    Must run as root if the Debian root has to be created or read. Raises OperationError on failure.
+    Must run as root if the Debian root must be created or read. Raises OperationError on failure.
     """
     with host.locked(paths.directory() / "locks" / "base", "building the stand-ins' base image"):
         root = f"{LAB_PREFIX}/root:{_key()}"

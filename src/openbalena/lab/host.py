@@ -13,7 +13,7 @@ from typing import IO
 
 from openbalena.base.errors import OperationError
 
-LOCK_BOUND = 1800.0  # seconds; lock holders have time limits of their own, the longest for building a root
+LOCK_BOUND = 1800.0  # seconds; lock holders have their own time limits, the longest for building a root
 NO_SPACE = "No space left on device"
 
 

@@ -7,7 +7,7 @@ from openbalena.machine.containers import PROJECT_LABEL, read_containers
 from openbalena.machine.deployment import Standalone
 from openbalena.machine.volumes import remove_leftover_containers
 
-# Seconds that a container has to stop by itself (the stop_grace_period of most services).
+# Seconds given to a container to stop (the stop_grace_period of most services).
 _GRACE = 30
 
 

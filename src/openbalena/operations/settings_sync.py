@@ -116,7 +116,7 @@ def _marks(settings: Settings) -> dict[str, str]:
 
 
 def _base(project: Project) -> str:
-    """The marks of the tokens that this machine stored or fetched last, each on a line: see stored.check."""
+    """The fingerprints of the tokens that this machine stored or fetched last, each on a line: see stored.check."""
     file = project.deployed
     return file.read_text().strip() if file.exists() else ""
 

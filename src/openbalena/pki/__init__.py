@@ -1,1 +1,1 @@
-"""Tokens and certificates: makes what is missing, keeps what is there."""
+"""Tokens and certificates: makes missing ones, keeps existing ones."""

@@ -76,7 +76,7 @@ def move_volume(engine: Engine, client: Any, stack: str, request: Request, repor
     """Move the volume, or resume an interrupted move; `report` is called before each step.
 
     The caller must hold the cluster's lock. Raises UsageError if the volume or node does not exist, OperationError if a
-    step fails. If that is before the step "record", nothing but the stopped services has changed, and they are started
+    step fails. If that is before the step "record", only the stopped services have changed, and they are started
     again.
     """
     cluster = state.read_cluster(client, stack)

@@ -43,7 +43,7 @@ def latest(client: Any, stack: str) -> StoredSettings | None:
     Versions are ordered by their count, since a time is that of the leader at that moment, whose clock may be wrong.
     """
     secrets = [secret.attrs for secret in client.secrets.list(filters={"label": [_CA, f"{_STACK}={stack}"]})]
-    # Of those with equal counts, the last is the one without a count of its own.
+    # Of those with equal counts, the last is the one without its own count.
     return max(reversed(list(_counted(secrets))), key=lambda item: item.order, default=None)
 
 

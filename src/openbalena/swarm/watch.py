@@ -34,8 +34,8 @@ class DeployOutcome:
 class Watch:
     """Decides from snapshots and times alone; `timeout` is in seconds.
 
-    `known` are the ids of tasks from before the deploy: their failures do not count, and those that are still running
-    do not have to prove stable.
+    `known` are the ids of tasks that existed when the deploy began: their failures do not count, and the stability
+    of those that are still running is not checked.
     """
 
     timeout: float

@@ -100,7 +100,7 @@ def boolean(value: Any, position: Position) -> Any:
 
 
 def size(value: Any, position: Position) -> str:
-    """An amount of memory as written: a number with b, k, m, g or t (docker/go-units, RAMInBytes); -1 is no limit."""
+    """An amount of memory: a number with b, k, m, g or t (docker/go-units, RAMInBytes); -1 means no limit."""
     written = text(value, position)
     if not variable(written) and not _SIZE.fullmatch(written) and written != "-1":
         raise UsageError("expected a size such as 64m", where=position)
