@@ -198,13 +198,13 @@ def test_a_place_that_cannot_be_replaced_is_said(compiled: Any, tmp_path: Path) 
 def test_another_directory_is_not_replaced(compiled: Any, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("precious")
-    with pytest.raises(UsageError, match="no rendered stack"):
+    with pytest.raises(UsageError, match="not a rendered stack"):
         rendered(compiled, tmp_path)
 
 
 def test_a_secret_over_the_limit_is_refused(compiled: Any, tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"x" * (500 * 1024 + 1))
-    with pytest.raises(UsageError, match="has 512001 bytes; Swarm holds at most 512000"):
+    with pytest.raises(UsageError, match="has 512001 bytes; Swarm allows at most 512000"):
         stack.render(compiled(TEXT, environment=ENVIRONMENT), tmp_path / "out", {"TOKEN": "t"})
 
 

@@ -75,7 +75,7 @@ def test_variables_that_only_a_dotenv_file_sets(tmp_path: Path) -> None:
     (tmp_path / "stack.yml").write_text(text)
     (diagnostic,) = validate([tmp_path / "stack.yml"])
     assert (diagnostic.position.line, diagnostic.rule) == (3, "variables")
-    assert "B, TAG come from the deploying shell" in diagnostic.meaning
+    assert "B, TAG come from the shell" in diagnostic.meaning
 
 
 def test_variables_that_docker_mangles(tmp_path: Path) -> None:
