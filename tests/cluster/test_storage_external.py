@@ -144,7 +144,7 @@ def test_a_database_is_asked_for_with_its_credentials(servers: dict[str, str], m
     ((fatal, text),) = check(database, DB_IMAGE="localhost:1/not-there:1")
     assert fatal and "could not be checked" in text and "set DB_IMAGE to an image" in text
     ((fatal, text),) = check(database, API_WORKERS="2")
-    assert not fatal and "allows 100 connections (max_connections), and 140 may be needed" in text
+    assert not fatal and "allows 100 connections (max_connections), but up to 140 may be needed" in text
     monkeypatch.setattr(external, "OLDEST_POSTGRES", 99)
     ((fatal, text),) = check(database)
     assert "PostgreSQL 17, which is no longer supported: use 99 or later" in text
