@@ -102,6 +102,7 @@ def test_the_jobs_network_is_encrypted_where_the_stacks_are(
     labels = {"com.docker.stack.namespace": "ob"}
     deployed.swarm.create_network({"Name": "ob_default", "Driver": "overlay", "Labels": labels, "Options": options})
     in_use = RefusedError(400, "network openbalena-move-ob is in use")
+    deployed.swarm.clock.stride = 10
     deployed.swarm.refusals = [("DELETE", "/networks", in_use)] * 100
     moved(deployed, "node2")
     network = deployed.swarm.named("networks", "openbalena-move-ob")
