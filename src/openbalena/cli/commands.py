@@ -44,9 +44,7 @@ COMMANDS = (
     Command("restart", "standalone", "restart the services, or those named", "lifecycle", entry="restart"),
     Command("update", "standalone", "pull newer images, build and start what changed", "up", entry="update"),
     Command("stop", "standalone", "stop the services and keep their containers", "lifecycle", entry="stop"),
-    Command(
-        "down", "standalone", "remove the containers and networks and keep the volumes", "lifecycle", entry="down"
-    ),
+    Command("down", "standalone", "remove the containers and networks and keep the volumes", "lifecycle", entry="down"),
     Command(
         "destroy",
         "standalone",

@@ -8,12 +8,12 @@ Secrets have no option, since options are visible in the process list: set them 
 
 import argparse
 
+from openbalena.base.errors import UsageError
 from openbalena.cli.context import Context
 from openbalena.cli.machine import show_configured
-from openbalena.cli.questions import ask, at_terminal
+from openbalena.cli.prompts import ask, at_terminal
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.errors import UsageError
-from openbalena.invocation import invocation
+from openbalena.operations.hints import invocation
 from openbalena.settings.variables import variables
 
 

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from openbalena.errors import UsageError
+from openbalena.base.errors import UsageError
 
 # Characters to a line: what most terminals show unbroken.
 WIDTH = 100
@@ -86,13 +86,13 @@ def columns(rows: Iterable[Sequence[object]]) -> list[str]:
     room = max(WIDTH - sum(widths), _NARROWEST)
     lines = []
     for *cells, last in table:
-        first, *more = folded(last, room) or [""]
+        first, *more = wrap(last, room) or [""]
         lines.append("".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + first)
         lines += [" " * sum(widths) + part for part in more]
     return [line.rstrip() for line in lines]
 
 
-def folded(text: str, width: int) -> list[str]:
+def wrap(text: str, width: int) -> list[str]:
     """`text` as lines of at most `width` characters; words and commands in `…` are never broken."""
     whole = re.sub("`[^`]*`", lambda command: command.group().replace(" ", "\0"), text)
     lines = textwrap.wrap(whole, width, break_long_words=False, break_on_hyphens=False)

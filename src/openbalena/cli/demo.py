@@ -13,10 +13,10 @@ from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from openbalena.base.errors import OpenBalenaError
 from openbalena.cli.context import Context
 from openbalena.cli.reporter import ConsoleReporter
-from openbalena.errors import OpenBalenaError
-from openbalena.invocation import program
+from openbalena.operations.hints import program
 
 if TYPE_CHECKING:
     from openbalena.operations.demo import DemoResult

@@ -11,13 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from openbalena import settings, verify
-from openbalena.cluster import labels, swarm
-from openbalena.cluster import state as cluster_state
-from openbalena.cluster.placement import INGRESS_LABEL
-from openbalena.cluster.state import Cluster
-from openbalena.errors import OperationError, UsageError
-from openbalena.files import private_directory, write_atomic
-from openbalena.invocation import invocation, program
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.files import private_directory, write_atomic
+from openbalena.base.project import Project
 from openbalena.lab import lifecycle, paths, state
 from openbalena.lab.host import require_root
 from openbalena.operations import deployment, upstream_images
@@ -25,12 +21,16 @@ from openbalena.operations.build_images import BuildOptions, build_images
 from openbalena.operations.configure import ConfigureOptions, configure
 from openbalena.operations.deploy import DeployOptions, deploy
 from openbalena.operations.engines import default_engine
+from openbalena.operations.hints import invocation, program
 from openbalena.operations.initialise_swarm import initialise_swarm
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.verify import VerifyOptions, verify_deployment
 from openbalena.operations.workspace import Workspace
-from openbalena.project import Project
 from openbalena.settings.variables import variables
+from openbalena.swarm import membership, placement
+from openbalena.swarm import state as cluster_state
+from openbalena.swarm.placement import INGRESS_LABEL
+from openbalena.swarm.state import Cluster
 
 # RFC 6761, section 6.2: never a real domain.
 DNS_TLD = "openbalena.test"
@@ -103,7 +103,7 @@ def deploy_demo(options: DemoOptions, workspace: Workspace, reporter: Reporter, 
             "the api is a small program)."
         )
     with steps.step("Labelling the nodes (swarm-init)"):
-        initialise_swarm(swarm.Options(), workspace, reporter)
+        initialise_swarm(membership.Options(), workspace, reporter)
     with steps.step("Building images and bringing them to every node (swarm-build)"):
         _build(workspace, reporter)
     with steps.step("Deploying the stack and waiting until every service runs (swarm-up)"):
@@ -111,11 +111,11 @@ def deploy_demo(options: DemoOptions, workspace: Workspace, reporter: Reporter, 
     with steps.step("Checking the deployment over its public ports (verify)"):
         _verify(workspace, reporter, steps)
     with steps.step("Checking where the tasks run"):
-        cluster = _read_cluster(settings.load(workspace.project)["STACK_NAME"])
+        cluster = _read_cluster(settings.read(workspace.project)["STACK_NAME"])
         steps.say(f"ok    spread          {require_spread(cluster)}")
     steps.announce("openBalena is running, and every check passed.")
-    ingress = labels.holders(cluster.nodes, INGRESS_LABEL)
-    return DemoResult(tuple(placement(cluster)), ingress[0].address)
+    ingress = placement.nodes_with_label(cluster.nodes, INGRESS_LABEL)
+    return DemoResult(tuple(service_placement(cluster)), ingress[0].address)
 
 
 def end_demo(workspace: Workspace, reporter: Reporter, steps: Steps, *, keep: bool) -> None:
@@ -166,7 +166,7 @@ def _use_original_images(project: Project, reporter: Reporter) -> None:
 
 def _read_cluster(stack: str) -> Cluster:
     with default_engine(lab=True).client() as client:
-        return cluster_state.read(client, stack)
+        return cluster_state.read_cluster(client, stack)
 
 
 def project() -> Project:
@@ -175,7 +175,7 @@ def project() -> Project:
     Raises UsageError if a lab runs that the demo did not start.
     """
     directory = paths.directory() / "demo"
-    if state.load() is None:
+    if state.load_lab() is None:
         # Left by a demo that was killed: its data is gone with its nodes.
         shutil.rmtree(directory, ignore_errors=True)
     elif not directory.exists():
@@ -192,7 +192,7 @@ def forget_settings(names: Sequence[str]) -> None:
         os.environ.pop(name, None)
 
 
-def placement(cluster: Cluster) -> list[tuple[str, str]]:
+def service_placement(cluster: Cluster) -> list[tuple[str, str]]:
     """Each service's short name and the nodes its running tasks are on, services in order of their names."""
     rows = []
     for service in cluster.services:
@@ -204,7 +204,7 @@ def placement(cluster: Cluster) -> list[tuple[str, str]]:
 
 def require_spread(cluster: Cluster) -> str:
     """Where each service of SPREAD runs. Raises OperationError if it is not on two nodes."""
-    where = dict(placement(cluster))
+    where = dict(service_placement(cluster))
     for name in SPREAD:
         nodes = set(where.get(name, "-").split(", "))
         if len(nodes) < 2:

@@ -56,7 +56,9 @@ def cluster_endpoints(client: Any, settings: Settings, chain: bytes) -> Endpoint
     """What the ingress nodes serve, of which `chain` (PEM) is expected. Raises UsageError if no node has the label."""
     nodes = state.read_cluster(client, settings["STACK_NAME"]).nodes
     names = {
-        node.address: node.hostname for node in placement.nodes_with_label(nodes, placement.INGRESS_LABEL) if node.usable
+        node.address: node.hostname
+        for node in placement.nodes_with_label(nodes, placement.INGRESS_LABEL)
+        if node.usable
     }
     if not names:
         raise UsageError(f"no node has the label {placement.INGRESS_LABEL}=true: run ./open-balena.sh swarm-init")
