@@ -4,8 +4,6 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 import openbalena
 from openbalena.cli.commands import COMMANDS
 
@@ -88,15 +86,3 @@ def test_no_command_imports_another() -> None:
     assert len(commands) > 20, "the table is read"
     for module in commands:
         assert set(imports(module)) & (commands - {module}) == set(), module
-
-
-@pytest.mark.parametrize(
-    "package", ["compose", "stack", "settings", "secrets", "cluster", "storage", "standalone", "lab"]
-)
-def test_what_operations_join_does_not_import_them(package: str) -> None:
-    importing = {
-        module
-        for module in MODULES
-        if below(module, package) and any(below(name, "operations") for name in imports(module))
-    }
-    assert importing == set()

@@ -31,7 +31,9 @@ class State:
 
 
 def wait_for_certificate(standalone: Standalone, *, again: bool, report: Callable[[float], None]) -> State:
-    """Wait until cert-manager has finished, at most certificates.cert_manager.CERT_MANAGER_TIMEOUT seconds; calls `report` with those elapsed.
+    """Wait until cert-manager has finished; calls `report` with the seconds elapsed.
+
+    At most cert_manager.CERT_MANAGER_TIMEOUT seconds.
 
     With `again`, it is restarted if it has finished without a certificate, or with one that it would renew.
     """

@@ -1,4 +1,4 @@
-"""The ACME certificate that cert-manager obtains (see certificates/cert_manager.py), in the volume on the node it runs on."""
+"""The ACME certificate that cert-manager obtains (see cert_manager.py), in the volume on the node it runs on."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 _SERVICE = "cert-manager"
 _CHAIN = "/certs/export/chain.pem"
 # Succeeds once cert-manager is done and has a public certificate: the symbolic link then points into /certs/public.
-_DONE = f"""waited=0
+_DONE = f"""waited=0 limit={cert_manager.CERT_MANAGER_TIMEOUT:.0f}
 until [ -e /certs/.ready ]; do
     waited=$((waited + 1))
-    [ "$waited" -lt {cert_manager.CERT_MANAGER_TIMEOUT:.0f} ] || {{ echo "cert-manager did not finish within {cert_manager.CERT_MANAGER_TIMEOUT:.0f} s"; exit 1; }}
+    [ "$waited" -lt "$limit" ] || {{ echo "cert-manager did not finish within $limit s"; exit 1; }}
     sleep 1
 done
 case $(readlink -f {_CHAIN}) in
@@ -33,8 +33,8 @@ _JOB_TIMEOUT, _UPDATE_TIMEOUT = 60.0, 180.0
 def fetch_certificate(engine: Engine, client: Any, settings: Settings) -> bytes:
     """The chain (PEM: certificate, key, CA) once cert-manager is done.
 
-    Raises OperationError with its last log lines if it is not running, does not finish within cert_manager.CERT_MANAGER_TIMEOUT seconds, or
-    obtains no certificate.
+    Raises OperationError with its last log lines if it is not running, does not finish within
+    cert_manager.CERT_MANAGER_TIMEOUT seconds, or obtains no certificate.
     """
     stack = settings["STACK_NAME"]
     node, image = encrypted_read.pick_node_and_image(state.read_cluster(client, stack), _SERVICE)

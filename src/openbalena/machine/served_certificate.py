@@ -39,7 +39,7 @@ class Served:
         return "/public/" in self.target
 
 
-def served_certificate(project: Project, settings: Settings, engine: Engine) -> Served | None:
+def find_served_certificate(project: Project, settings: Settings, engine: Engine) -> Served | None:
     """The certificate that the deployment's HAProxy reads; None if HAProxy is not running.
 
     Raises OperationError if the engine does not answer, UsageError if the file is damaged.

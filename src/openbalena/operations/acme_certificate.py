@@ -69,4 +69,5 @@ def _acme_failure(standalone: Standalone, *, ended: bool, renewal: bool) -> str:
     when = "and has given up" if ended else f"within {cert_manager.CERT_MANAGER_TIMEOUT:.0f} s"
     served = "the old one is still served" if renewal else "the private CA's is served instead"
     lines = last_log_lines(standalone, "cert-manager", cert_manager.READ)
-    return f"cert-manager got {what} by ACME {when}; {served}. {cert_manager.last_words(lines, './open-balena.sh auto-pki')}"
+    reason = cert_manager.last_words(lines, "./open-balena.sh auto-pki")
+    return f"cert-manager got {what} by ACME {when}; {served}. {reason}"

@@ -53,7 +53,7 @@ def deploy(options: DeployOptions, workspace: Workspace, reporter: Reporter) -> 
     # Nobody may change the settings between the rendering and the upload to the swarm.
     with shared_lock(workspace.project.directory):
         result = _deploy_once(options, workspace, reporter)
-        if not options.wait or not (rotated := tokens.complete(workspace.project)):
+        if not options.wait or not (rotated := tokens.drop_previous_tokens(workspace.project)):
             return result
         reporter.progress(
             f"{result.converged} services have converged; no service uses the previous {', '.join(rotated)} any more: "

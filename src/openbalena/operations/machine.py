@@ -10,8 +10,7 @@ from openbalena.operations.workspace import Workspace
 
 
 def load_machine(workspace: Workspace, extra: Mapping[str, str] | None = None, *, nfs: bool = True) -> Standalone:
-    """Read the deployment and find its engine; `extra` and `nfs` as in machine.deployment.load_deployment, which says what is
-    raised."""
+    """Read the deployment and find its engine; parameters and errors as in machine.deployment.load_deployment."""
     return deployment.load_deployment(
         workspace.project, default_engine(workspace.lab), lab=workspace.lab, extra=extra, nfs=nfs
     )

@@ -76,7 +76,10 @@ def _check_machine(
     if not endpoints.names:
         reporter.warn(f"api.{values['DNS_TLD']} does not resolve here, so what it serves was not checked")
     others = ", ".join(endpoints.other)
-    failure = f"{others}: {certificate_rollout.SERVES_OTHER_CERTIFICATE} than {machine.volume} holds: see ./open-balena.sh logs haproxy"
+    failure = (
+        f"{others}: {certificate_rollout.SERVES_OTHER_CERTIFICATE} than {machine.volume} holds: see ./open-balena.sh "
+        "logs haproxy"
+    )
     return SyncCertificateResult(endpoints, False, machine, failure if others else "")
 
 

@@ -44,7 +44,7 @@ def with_manual_scaling(
 
 @dataclass(frozen=True)
 class Rollout:
-    """One rollout of `deployment`, under the cluster's lock. `resolve` as for deploy.submit_stack; `timeout` in seconds."""
+    """One rollout of `deployment`, under the cluster's lock. `resolve` as for submit_stack; `timeout` in seconds."""
 
     project: Project
     reporter: Reporter

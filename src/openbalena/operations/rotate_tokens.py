@@ -62,7 +62,7 @@ def rotate_token(options: RotateTokenOptions, workspace: Workspace, reporter: Re
         return RotateTokenResult(services, "")
     with exclusive_lock(workspace.project.directory):
         if options.name != _DB_VARIABLE:
-            tokens.rotate(workspace.project, options.name)
+            tokens.rotate_tokens(workspace.project, options.name)
             return RotateTokenResult(services, "swarm-up")
         values = settings.read_configured(workspace.project)
         command = replace_database_login(workspace.project, values, lab=workspace.lab, take_over=options.take_over)
@@ -96,7 +96,7 @@ def replace_database_login(project: Project, settings: Settings, *, lab: bool, t
         command = _open_in_cluster(engine, client, project, settings, now, following, take_over) or _open_on_machine(
             client, project, settings, now, following
         )
-    tokens.write(project, {"DB_USER": following.role, _DB_VARIABLE: following.password})
+    tokens.write_tokens(project, {"DB_USER": following.role, _DB_VARIABLE: following.password})
     return command
 
 

@@ -13,7 +13,7 @@ def served_certificate(workspace: Workspace, settings: Settings, reporter: Repor
     """What HAProxy on this machine serves; None if none runs or, with a warning, if the engine does not answer."""
     try:
         engine = installed_engine(workspace.lab)
-        return served.served_certificate(workspace.project, settings, engine) if engine else None
+        return served.find_served_certificate(workspace.project, settings, engine) if engine else None
     except OperationError as error:
         reporter.warn(f"could not determine whether HAProxy on this machine serves another certificate: {error}")
         return None

@@ -70,7 +70,7 @@ def start_machine(options: StartOptions, workspace: Workspace, reporter: Reporte
     if database.SERVICE in built.services and (login := in_use(built.settings)):
         database.ensure_login(built, login, alone=True)
     # On one machine all containers are replaced at once: none uses an old value.
-    tokens.complete(workspace.project)
+    tokens.drop_previous_tokens(workspace.project)
     return StartResult(built.name, built.settings, healthy, certificate_error)
 
 

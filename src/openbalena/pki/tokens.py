@@ -43,7 +43,7 @@ def overlapping(values: Mapping[str, str]) -> list[str]:
     return [name for name, previous in PREVIOUS.items() if values.get(previous)]
 
 
-def complete(project: Project) -> list[str]:
+def drop_previous_tokens(project: Project) -> list[str]:
     """Remove the previous values from `.env`; returns the names of their tokens.
 
     Call it only when no task uses the previous values any more.
@@ -52,17 +52,17 @@ def complete(project: Project) -> list[str]:
         return []
     names = overlapping(dotenv.read_file(project.env_file).values)
     if names:
-        write(project, {PREVIOUS[name]: "" for name in names})
+        write_tokens(project, {PREVIOUS[name]: "" for name in names})
     return names
 
 
-def rotate(project: Project, name: str) -> None:
+def rotate_tokens(project: Project, name: str) -> None:
     """Give the token `name` a new value in `.env`. Raises UsageError like `new_value`.
 
     The old value of a token in PREVIOUS is kept in its own variable.
     """
     new, old = new_value(project, name), dotenv.read_file(project.env_file).values.get(name, "")
-    write(project, {name: new} | ({PREVIOUS[name]: old} if name in PREVIOUS else {}))
+    write_tokens(project, {name: new} | ({PREVIOUS[name]: old} if name in PREVIOUS else {}))
 
 
 def new_value(project: Project, name: str) -> str:
@@ -95,7 +95,7 @@ def new_value(project: Project, name: str) -> str:
     return new
 
 
-def write(project: Project, values: Mapping[str, str]) -> None:
+def write_tokens(project: Project, values: Mapping[str, str]) -> None:
     """Update `.env` with `values`, atomically."""
     file = dotenv.read_file(project.env_file)
     write_atomic(project.env_file.resolve(), envfile.update(file, values), 0o600)

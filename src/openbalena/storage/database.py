@@ -69,7 +69,8 @@ class Database:
         script = f"ask -U {now.role} -f /run/secrets/{_STATEMENTS} && ask -U {following.role} -c 'SELECT 1'"
         if now.role != database_login.OWNER:
             script = (
-                f'recorded=$(ask -U {now.role} -c {shlex.quote(database_login.NOTED)}) || {{ echo "$recorded"; exit 1; }}\n'
+                f"recorded=$(ask -U {now.role} -c {shlex.quote(database_login.NOTED)}) || "
+                f'{{ echo "$recorded"; exit 1; }}\n'
                 f'[ "$recorded" = {shlex.quote(database_login.noted(now))} ] || exit {_PENDING}\n{script}'
             )
         outcome = self._run(script, [now, following], database_login.opened(following))

@@ -40,7 +40,7 @@ def state_command(address: str) -> list[str]:
     return ["ip", "xfrm", "state", "add", "src", source, "dst", target, *state]
 
 
-def script(address: str) -> str:
+def check_script(address: str) -> str:
     """The shell script of a task that runs the command in its own network namespace; it prints the kernel's error.
 
     Busybox's ip has no xfrm, and its shell prefers that to the program of the same name.
@@ -123,7 +123,7 @@ def check_encryption(
                 "encryption",
                 node.id,
                 image,
-                script(node.address),
+                check_script(node.address),
                 networks=(_NETWORK,),
                 capabilities=("NET_ADMIN",),
             )
@@ -152,8 +152,8 @@ def encryption_findings(node: Node, outcome: job.JobResult | None, image: str) -
         )
     elif not outcome.ok:
         yield Finding(
-            f"{unchecked}: {job.error_text(outcome)} (Docker needs the iptables matches bpf and policy: run `modprobe -a "
-            f"{_MODULES}` there, or set SWARM_ENCRYPTED=false)"
+            f"{unchecked}: {job.error_text(outcome)} (Docker needs the iptables matches bpf and policy: run "
+            f"`modprobe -a {_MODULES}` there, or set SWARM_ENCRYPTED=false)"
         )
 
 

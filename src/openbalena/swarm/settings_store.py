@@ -21,7 +21,7 @@ _STACK, _NODE, _IMAGE = "openbalena.settings.stack", "openbalena.settings.node",
 
 @dataclass(frozen=True)
 class StoredSettings:
-    """One stored version. `ca`, `tokens` and `later` are its fingerprints (pki.archive.fingerprints), `order` its number.
+    """One stored version. `ca`, `tokens` and `later` are its fingerprints (pki.archive), `order` its number.
 
     `node` (an id) had `image`, with which the secret can be read, when the stack was removed; both are empty before.
     """

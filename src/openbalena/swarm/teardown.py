@@ -61,8 +61,9 @@ def remove_stack(
                     raise
         if time.monotonic() >= end:
             raise OperationError(
-                f"{stack} was not removed within {timeout:g} s, still present: {describe_remaining(left)}. A network cannot be "
-                "removed while a container outside the stack is attached to it, a task while its node is unreachable"
+                f"{stack} was not removed within {timeout:g} s, still present: {describe_remaining(left)}. "
+                "A network cannot be removed while a container outside the stack is attached to it, a task while its "
+                "node is unreachable"
             )
         time.sleep(_INTERVAL)
         left = remaining_objects(client, stack)

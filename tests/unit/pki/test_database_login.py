@@ -117,7 +117,7 @@ def test_the_roles_take_turns_and_only_the_one_in_use_stays(tmp_path: Path, made
     assert "ALTER ROLE openbalena_a NOLOGIN PASSWORD NULL" in database_login.closed(second)
     assert "ALTER ROLE docker PASSWORD NULL" in database_login.closed(second)
     kept = project(tmp_path, made)
-    tokens.write(kept, {"DB_USER": first.role, "DB_PASSWORD": tokens.new_value(kept, "DB_PASSWORD")})
+    tokens.write_tokens(kept, {"DB_USER": first.role, "DB_PASSWORD": tokens.new_value(kept, "DB_PASSWORD")})
     login = database_login.in_use(settings.read(kept))
     assert login is not None and login.role == first.role and len(login.password) == 32
 

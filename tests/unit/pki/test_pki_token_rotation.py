@@ -12,7 +12,7 @@ from openbalena.base.errors import UsageError
 from openbalena.operations import deployment
 from openbalena.base.project import Project
 from openbalena.pki import ca_rotation, tokens
-from openbalena.pki.tokens import PREVIOUS, complete, rotate
+from openbalena.pki.tokens import PREVIOUS, drop_previous_tokens, rotate_tokens
 from openbalena.settings import envfile
 from openbalena.settings.variables import variables
 from openbalena.stack.secret_usage import secret_users
@@ -51,7 +51,7 @@ def test_what_a_rotation_changes_is_what_it_says(name: str, project: Project, tm
     old = dotenv.read_file(project.env_file)
     said = secret_users(deployment.load(project, lab=False).compiled, name)
     before = rendered(project, tmp_path / "before")
-    rotate(project, name)
+    rotate_tokens(project, name)
     new = dotenv.read_file(project.env_file)
     kept = PREVIOUS.get(name)
     assert {key for key in new.values if new.values[key] != old.values.get(key)} == {name, *([kept] if kept else [])}
@@ -85,7 +85,7 @@ def test_redis_accepts_the_old_password_until_the_rotation_is_complete(project: 
 
     old = dotenv.read_file(project.env_file).values["REDIS_PASSWORD"]
     assert held("before")["api"]["REDIS_AUTH"] == f"default:{old}"
-    rotate(project, "REDIS_PASSWORD")
+    rotate_tokens(project, "REDIS_PASSWORD")
     between = held("between")
     new = between["redis"]["REDIS_PASSWORD"]
     assert (
@@ -93,9 +93,9 @@ def test_redis_accepts_the_old_password_until_the_rotation_is_complete(project: 
     )
     text = project.env_file.read_text()
     with pytest.raises(UsageError, match="REDIS_PASSWORD_PREVIOUS is set: .* run ./open-balena.sh swarm-up") as caught:
-        rotate(project, "REDIS_PASSWORD")
+        rotate_tokens(project, "REDIS_PASSWORD")
     assert project.env_file.read_text() == text and old not in str(caught.value)
-    assert complete(project) == ["REDIS_PASSWORD"] and complete(project) == []
+    assert drop_previous_tokens(project) == ["REDIS_PASSWORD"] and drop_previous_tokens(project) == []
     after = held("after")
     assert after["redis"]["REDIS_PASSWORD_PREVIOUS"] == "" and after["redis"]["REDIS_PASSWORD"] == new
     assert after["api"] == between["api"], "redis alone is replaced"
@@ -115,22 +115,22 @@ def test_without_passwords_the_services_show_none(project: Project, tmp_path: Pa
 def test_the_users_own_value_is_taken_and_checked(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COOKIE_SESSION_SECRET", "a b")
     with pytest.raises(UsageError, match="environment variable COOKIE_SESSION_SECRET: .*expected 8 to 1000") as caught:
-        rotate(project, "COOKIE_SESSION_SECRET")
+        rotate_tokens(project, "COOKIE_SESSION_SECRET")
     assert "a b" not in str(caught.value)
     monkeypatch.setenv("COOKIE_SESSION_SECRET", "my-own-value")
-    rotate(project, "COOKIE_SESSION_SECRET")
+    rotate_tokens(project, "COOKIE_SESSION_SECRET")
     assert settings.read(project)["COOKIE_SESSION_SECRET"] == "my-own-value"
     with pytest.raises(UsageError, match="has the current value and takes precedence over .env"):
-        rotate(project, "COOKIE_SESSION_SECRET")
+        rotate_tokens(project, "COOKIE_SESSION_SECRET")
 
 
 def test_refusals_change_nothing(project: Project) -> None:
     before = project.env_file.read_text()
     with pytest.raises(UsageError, match="unknown token DNS_TLD: expected one of SUPERUSER_PASSWORD"):
-        rotate(project, "DNS_TLD")
+        rotate_tokens(project, "DNS_TLD")
     assert project.env_file.read_text() == before
     with pytest.raises(UsageError, match="missing: run ./open-balena.sh config"):
-        rotate(Project(directory=project.directory / "nowhere"), TOKENS[0])
+        rotate_tokens(Project(directory=project.directory / "nowhere"), TOKENS[0])
 
 
 def test_what_is_no_token_is_refused_before_a_question(project: Project, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Where a secret's value may be in a rendered stack: below `pki/` and in `deploy.env`, nowhere else."""
+"""Where a secret's value may be in a rendered stack: below `secrets/` and in `deploy.env`, nowhere else."""
 
 import shlex
 import subprocess

@@ -99,7 +99,8 @@ def test_the_script_tells_what_the_kernel_lacks_from_what_could_not_be_asked(
         answer = f"if [ $1 = -Version ]; then echo ip utility, {version}; exit; fi"
         (tmp_path / "ip").write_text(f"#!/bin/sh\n{answer}\n{program}\n")
         (tmp_path / "ip").chmod(0o755)
-    done = subprocess.run(["/bin/sh", "-c", encryption.script("")], env={"PATH": str(tmp_path)}, capture_output=True)
+    script = encryption.check_script("")
+    done = subprocess.run(["/bin/sh", "-c", script], env={"PATH": str(tmp_path)}, capture_output=True)
     assert done.returncode == code, done
 
 

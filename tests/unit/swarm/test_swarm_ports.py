@@ -42,7 +42,12 @@ def on(*nodes: str, of: str = "haproxy", **fields: str) -> list[object]:
         (HAPROXY, cluster([HAPROXY], [*on("n1"), *on("n2", state="failed")], NODES), {"n2": FIRST["n2"]}),
         # A changed port alone is asked for.
         (
-            service("haproxy", replicas=None, constraints=INGRESS, ports=(HTTPS, PublishedPort(1936, 1936, mode="host"))),
+            service(
+                "haproxy",
+                replicas=None,
+                constraints=INGRESS,
+                ports=(HTTPS, PublishedPort(1936, 1936, mode="host")),
+            ),
             cluster([HAPROXY], on("n1", "n2"), NODES),
             {"n1": "1936/tcp", "n2": "1936/tcp"},
         ),
