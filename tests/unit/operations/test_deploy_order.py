@@ -105,11 +105,11 @@ def steps(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Steps:
 
     monkeypatch.setattr(deploys, "manager_client", lambda workspace: nullcontext((Engine(), object())))
     monkeypatch.setattr(deploys.settings_sync, "check", found.step("check settings"))
-    monkeypatch.setattr(deploys.state, "read", lambda client, stack: Cluster((), (), ()))
+    monkeypatch.setattr(deploys.state, "read_cluster", lambda client, stack: Cluster((), (), ()))
     monkeypatch.setattr(deploys, "with_built_images", with_built_images)
     monkeypatch.setattr(deploys, "plan_deploy", lambda *args: DeployPlan(()))
-    monkeypatch.setattr(deploys.preflight, "check", found.step("preflight", []))
-    monkeypatch.setattr(deploys.lock, "held", held)
+    monkeypatch.setattr(deploys.preflight, "preflight_findings", found.step("preflight", []))
+    monkeypatch.setattr(deploys.lock, "acquire", held)
     monkeypatch.setattr(DeployChecks, "require_capable_nodes", found.step("check nodes"))
     monkeypatch.setattr(DeployChecks, "require_data", found.step("check data"))
     monkeypatch.setattr(DeployChecks, "require_external_services", found.step("check external services"))
@@ -148,7 +148,7 @@ def test_every_fatal_finding_is_named_and_nothing_is_locked(
     steps: Steps, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     findings = [Finding("no label"), Finding("an old image", fatal=False), Finding("no port")]
-    monkeypatch.setattr(deploys.preflight, "check", steps.step("preflight", findings))
+    monkeypatch.setattr(deploys.preflight, "preflight_findings", steps.step("preflight", findings))
     listener = Listener()
     with pytest.raises(OperationError, match="nothing was deployed:\n  no label\n  no port$"):
         deploy(DeployOptions(timeout=1), workspace, listener)
@@ -159,7 +159,7 @@ def test_every_fatal_finding_is_named_and_nothing_is_locked(
 def test_a_service_with_data_is_removed_after_a_question_alone(
     agrees: bool, steps: Steps, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deploys.demand, "removed", lambda *args: [WITH_DATA])
+    monkeypatch.setattr(deploys.planned_services, "services_to_prune", lambda *args: [WITH_DATA])
     listener = Listener(agrees=agrees)
     if agrees:
         deploy(DeployOptions(timeout=1), workspace, listener)
@@ -176,7 +176,7 @@ def test_a_previous_token_is_removed_by_a_second_deploy_once_the_first_has_conve
     wait: bool, rollouts_made: int, steps: Steps, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rotated = iter([["REDIS_PASSWORD"]])
-    monkeypatch.setattr(deploys.tokens, "complete", lambda project: next(rotated))
+    monkeypatch.setattr(deploys.tokens, "drop_previous_tokens", lambda project: next(rotated))
     listener = Listener()
     deploy(DeployOptions(timeout=1, wait=wait), workspace, listener)
     assert steps == (CHECKS + CHANGES) * rollouts_made
@@ -206,29 +206,29 @@ def rollout(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> tuple[Roll
 
     outcome = SimpleNamespace(progress=[1, 2], cluster=BEFORE, reason="")
     patches: list[tuple[Any, str, Any]] = [
-        (rollouts.state, "read", lambda *args: BEFORE),
+        (rollouts.state, "read_cluster", lambda *args: BEFORE),
         (rollouts, "with_manual_scaling", lambda *args: (document, {"web": (3, 2)})),
         (rollouts, "in_use", lambda settings: LOGIN),
-        (rollouts.record, "read", lambda *args: None),
-        (rollouts.record, "note", steps.step("record volumes")),
-        (rollouts.database, "settled", lambda *args: False),
-        (rollouts.database, "converged", lambda *args: False),
+        (rollouts.record, "read_registry", lambda *args: None),
+        (rollouts.record, "record_observed", steps.step("record volumes")),
+        (rollouts.database, "is_settled", lambda *args: False),
+        (rollouts.database, "has_converged", lambda *args: False),
         (rollouts.database.Database, "ensure", ensure),
-        (rollouts.one_service, "find", lambda *args: object()),
-        (rollouts.one_service, "until_runs", lambda client, stack, name, *args: steps.append(f"wait for {name}")),
-        (rollouts.networks, "names", lambda client: {}),
-        (rollouts.networks, "between", lambda *args: {**document, "name": "both networks"}),
-        (rollouts.networks, "moved", lambda *args: ["s3"]),
-        (rollouts.staged, "one_api", lambda *args: {**document, "name": "one api"}),
-        (rollouts.staged, "returning", lambda *args: ["redis"]),
-        (rollouts.staged, "versions", lambda *args: {}),
-        (rollouts.staged, "first", lambda *args: ["vpn", "api"]),
-        (rollouts.demand, "services", lambda *args: ()),
+        (rollouts.service_update, "find_service", lambda *args: object()),
+        (rollouts.service_update, "wait_until_converged", lambda client, stack, name, *args: steps.append(f"wait for {name}")),
+        (rollouts.networks, "network_names", lambda client: {}),
+        (rollouts.networks, "intermediate_document", lambda *args: {**document, "name": "both networks"}),
+        (rollouts.networks, "services_changing_networks", lambda *args: ["s3"]),
+        (rollouts.rollout_order, "one_api", lambda *args: {**document, "name": "one api"}),
+        (rollouts.rollout_order, "newly_internal", lambda *args: ["redis"]),
+        (rollouts.rollout_order, "versions", lambda *args: {}),
+        (rollouts.rollout_order, "services_to_roll_first", lambda *args: ["vpn", "api"]),
+        (rollouts.planned_services, "planned_services", lambda *args: ()),
         (rollouts.deploy, "read_rendered", lambda directory: {}),
-        (rollouts.deploy, "submit", submit),
+        (rollouts.deploy, "submit_stack", submit),
         (rollouts.deploy, "remove_unused", steps.step("prune", ["ob_api-env-1"])),
         (rollouts.stacks, "render", render),
-        (rollouts.watch, "until_converged", steps.step("wait for all", outcome)),
+        (rollouts.watch, "wait_until_converged", steps.step("wait for all", outcome)),
     ]
     for owner, name, value in patches:
         monkeypatch.setattr(owner, name, value)
@@ -265,12 +265,12 @@ def test_an_update_of_nothing_special_is_one_deploy(
 ) -> None:
     made, steps = rollout
     for owner, name, value in (
-        (rollouts.database, "settled", True),
-        (rollouts.networks, "between", None),
-        (rollouts.networks, "moved", []),
-        (rollouts.staged, "one_api", None),
-        (rollouts.staged, "returning", []),
-        (rollouts.staged, "first", []),
+        (rollouts.database, "is_settled", True),
+        (rollouts.networks, "intermediate_document", None),
+        (rollouts.networks, "services_changing_networks", []),
+        (rollouts.rollout_order, "one_api", None),
+        (rollouts.rollout_order, "newly_internal", []),
+        (rollouts.rollout_order, "services_to_roll_first", []),
     ):
         monkeypatch.setattr(owner, name, lambda *args, value=value: value)
     assert made.run(wait=True) == 2
@@ -281,10 +281,10 @@ def test_nothing_is_removed_where_a_service_does_not_run(
     rollout: tuple[Rollout, Steps], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, steps = rollout
-    monkeypatch.setattr(rollouts.staged, "one_api", lambda *args: None)
-    monkeypatch.setattr(rollouts.networks, "between", lambda *args: None)
+    monkeypatch.setattr(rollouts.rollout_order, "one_api", lambda *args: None)
+    monkeypatch.setattr(rollouts.networks, "intermediate_document", lambda *args: None)
     failed = SimpleNamespace(progress=[], problems=[], cluster=BEFORE, reason="api crashes")
-    monkeypatch.setattr(rollouts.watch, "until_converged", steps.step("wait for all", failed))
+    monkeypatch.setattr(rollouts.watch, "wait_until_converged", steps.step("wait for all", failed))
     with pytest.raises(OperationError, match="the deployment failed: api crashes"):
         made.run(wait=True)
     assert steps[-1] == "record volumes" and "prune" not in steps and "close other logins" not in steps
