@@ -29,7 +29,7 @@ class Command:
     def is_logged(self, args: argparse.Namespace) -> bool:
         """Whether this call may change something, and so leaves a log: see run_log."""
         reading = getattr(args, "action", "") == "show" or getattr(args, "dry_run", False)
-        return self.name not in _READING and not reading
+        return self.group != "lab" and self.name not in _READING and not reading
 
 
 COMMANDS = (
@@ -75,8 +75,8 @@ COMMANDS = (
     Command("storage", "operations", "show where volumes live, and move them between nodes", "storage"),
 )
 
-# Commands that change neither the deployment nor its files; the lab has logs of its own.
+# Commands that change neither the deployment nor its files. The lab keeps separate logs.
 _READING = {"wait", "verify", "status", "logs", "lint", "showenv", "showpass", "self-signed"}
-_READING |= {"swarm-status", "swarm-logs", "stack", "lab", "demo"}
+_READING |= {"swarm-status", "swarm-logs", "stack"}
 
 BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}

@@ -183,8 +183,8 @@ def test_what_is_odd_in_the_settings_is_said_once_with_the_error(command, direct
         file.write("DNS_TLD=c.example.com\n")
     assert run(directory, command)
     said = capfd.readouterr().err
-    assert said.count(f"{directory}/.env:{lines + 1}: DNS_TLD is set on line ") == 1, said
-    assert "error: " not in said[: said.index("DNS_TLD is set on line ")]
+    assert said.count(f"{directory}/.env:{lines + 1}: DNS_TLD is also set on line ") == 1, said
+    assert "error: " not in said[: said.index("DNS_TLD is also set on line ")]
 
 
 def test_it_is_said_with_settings_that_are_wrong_too(directory, capsys):
@@ -192,7 +192,7 @@ def test_it_is_said_with_settings_that_are_wrong_too(directory, capsys):
         file.write("DNS_TLD=c.example.com\nUSE_NFS=maybe\n")
     assert run(directory, ["lint"]) == 2
     said = capsys.readouterr().err
-    assert said.count("DNS_TLD is set on line") == 1 and "USE_NFS cannot be 'maybe'" in said
+    assert said.count("DNS_TLD is also set on line") == 1 and "USE_NFS cannot be 'maybe'" in said
 
 
 def test_what_is_about_no_deployment_says_nothing_of_one(directory, capsys, monkeypatch):

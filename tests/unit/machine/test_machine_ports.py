@@ -67,7 +67,7 @@ def test_a_program_that_listens_is_named(family: socket.AddressFamily, kind: str
         assert port == HostPort(number, kind, address)
         assert who == f"{Path('/proc/self/comm').read_text().strip()} (process {os.getpid()})"
         words = f"port {number}/{kind} (haproxy) is in use by {who}"
-        assert ports.conflicts(wanted, [(port, who)])[HostPort(number, kind)] == words
+        assert ports.port_conflicts(wanted, [(port, who)])[HostPort(number, kind)] == words
     assert ports.listeners(wanted) == []
 
 
@@ -92,7 +92,7 @@ def publishing(fake: FakeEngine, mode: str) -> None:
 
 def test_the_mesh_has_a_port_on_every_node(fake: FakeEngine, standalone: Standalone) -> None:
     publishing(fake, "ingress")
-    with pytest.raises(OperationError, match="80/tcp of haproxy: the swarm's service other_web has it"):
+    with pytest.raises(OperationError, match=r"port 80/tcp \(haproxy\) is in use by Swarm service other_web"):
         ports.require_free_ports(standalone)
 
 
@@ -101,7 +101,7 @@ def test_a_port_in_host_mode_is_taken_only_where_the_task_runs(fake: FakeEngine,
     ports.require_free_ports(standalone)
     bound = [{"PublicPort": 80, "PrivatePort": 80, "Type": "tcp", "IP": "0.0.0.0"}]
     fake.container("task", {"com.docker.swarm.service.name": "other_web"}, bound)
-    with pytest.raises(OperationError, match="80/tcp of haproxy: the swarm's service other_web has it"):
+    with pytest.raises(OperationError, match=r"port 80/tcp \(haproxy\) is in use by Swarm service other_web"):
         ports.require_free_ports(standalone)
 
 
@@ -111,5 +111,5 @@ def test_a_port_of_the_projects_own_container_is_free(fake: FakeEngine, standalo
     ports.require_free_ports(standalone)
     del fake.containers["one-haproxy-1"]
     fake.container("two-haproxy-1", {"com.docker.compose.project": "two"}, bound)
-    with pytest.raises(OperationError, match="the container two-haproxy-1 of the Compose project two has it"):
+    with pytest.raises(OperationError, match="is in use by container two-haproxy-1 of Compose project two"):
         ports.require_free_ports(standalone)

@@ -71,14 +71,14 @@ def test_a_killed_run_is_finished_by_the_next(tmp_path: Path, seed: int) -> None
     script = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from openbalena.pki import pki\n"
+        "from openbalena.pki import store\n"
         "real, left = os.replace, [int(sys.argv[2])]\n"
         "def replace(source, target):\n"
         "    if not left[0]: os._exit(9)\n"
         "    left[0] -= 1\n"
         "    real(source, target)\n"
         "os.replace = replace\n"
-        f"pki.ensure(Path(sys.argv[1]), {DOMAIN!r})\n"
+        f"store.ensure_files(Path(sys.argv[1]), {DOMAIN!r})\n"
     )
     done = subprocess.run([sys.executable, "-c", script, directory, str(seed)], timeout=60, env=os.environ)
     assert done.returncode == 9

@@ -207,7 +207,7 @@ def test_what_is_said_of_one_machine(made: Path, tmp_path: Path, capsys: pytest.
     for words in (["pki", "show"], ["pki", "renew"]):
         capsys.readouterr()
         assert main([*words, *at]) == 0
-        assert "On one machine (up) HAProxy serves another certificate than chain.pem" in capsys.readouterr().out
+        assert "On one machine (up) HAProxy serves a different certificate, not chain.pem" in capsys.readouterr().out
 
 
 def unbound(directory: Path) -> None:

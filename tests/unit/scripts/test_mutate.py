@@ -40,9 +40,9 @@ def test_annotations_and_imports_for_the_type_checker_are_left_alone(mutate: Any
 
 
 def test_a_module_is_tested_by_the_tests_that_import_it(mutate: Any) -> None:
-    tests = mutate.tests_of(Path("src/openbalena/errors.py"))
+    tests = mutate.tests_of(Path("src/openbalena/base/errors.py"))
     assert Path("tests/unit/scripts/test_mutate.py") not in tests and tests
-    own = mutate.tests_of(Path("src/openbalena/project.py"))
+    own = mutate.tests_of(Path("src/openbalena/base/project.py"))
     assert Path("tests/unit/scripts/test_mutate.py") in own
 
 

@@ -80,7 +80,7 @@ def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
 def test_without_a_domain_it_names_variable_and_option(tmp_path: Path) -> None:
     done = run(tmp_path, "config", code=2)
     assert "DNS_TLD" in done.stderr and "--dns-tld" in done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == [locks.NAME]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [locks.NAME, "logs"]
 
 
 def test_the_environment_is_enough(tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {tmp_path / '.env'}: cannot be written: File too large")
-    assert [path.name for path in tmp_path.iterdir()] == [locks.NAME]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [locks.NAME, "logs"]
     run(tmp_path, "config", "--dns-tld", "my.example.com")
 
 

@@ -63,4 +63,4 @@ def test_a_node_that_cannot_look_is_named(fake: FakeEngine) -> None:
     fake.swarm.node("node1", "manager", **{LABEL: "true"})
     fake.swarm.fates["openbalena-look"] = [[Row(0, "rejected", "No such image: db:1")]]
     refused = guarded(fake, VolumeRegistry({"db-data": VolumeLocation("id-node1", "node1")}), {})
-    assert refused == "could not look at the volumes on node1: No such image: db:1"
+    assert refused == "could not inspect the volumes on node1: No such image: db:1"

@@ -63,10 +63,10 @@ def test_a_moved_volume_is_recorded_and_its_service_runs_there(deployed: FakeEng
     assert said == [
         "stopping db",
         "copying db-data from node1 to node2",
-        "remembering that db-data is on node2",
+        "recording that db-data is on node2",
         f"moving the label {LABEL}",
         "starting db on node2",
-        "marking what stays on node1 as an old copy (`docker volume rm ob_db-data` there removes it)",
+        "marking the volume on node1 as an old copy (`docker volume rm ob_db-data` there removes it)",
     ]
     assert known(deployed) == VolumeRegistry({"db-data": VolumeLocation("id-node2", "node2")})
     assert labelled(deployed) == ["node2"] and running(deployed) == ["id-node2"]
@@ -135,7 +135,7 @@ def test_a_move_whose_data_is_there_is_only_ended(deployed: FakeEngine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "why"), [(1, "was not copied and stays on node1: checksum differs"), (3, "holds data already")]
+    ("code", "why"), [(1, "was not copied, it is still on node1: checksum differs"), (3, "already has data")]
 )
 def test_a_copy_that_fails_leaves_everything_where_it_was(deployed: FakeEngine, code: int, why: str) -> None:
     error = f"task: non-zero exit ({code})"
@@ -157,7 +157,7 @@ def test_a_service_that_does_not_start_there_is_told_and_the_move_can_be_ended(d
     deployed.swarm.fates["ob_db"] = [[Row(0, "starting")]]
     deployed.swarm.clock.stride = 25
     began = deployed.swarm.clock.now
-    with pytest.raises(OperationError, match="the data is on node2, but db did not run there within 300 s"):
+    with pytest.raises(OperationError, match="the data is on node2, but db did not start there within 300 s"):
         moved(deployed, "node2")
     assert deployed.swarm.clock.now - began >= 300
     assert known(deployed).moves["db-data"].replicas == {"ob_db": 1}
@@ -175,6 +175,6 @@ def test_a_node_that_is_away_is_refused_before_anything_is_stopped(deployed: Fak
 
 
 def test_a_volume_that_is_there_already_is_refused(deployed: FakeEngine) -> None:
-    with pytest.raises(UsageError, match="is on node1 already"):
+    with pytest.raises(UsageError, match="is already on node1"):
         moved(deployed, "node1")
     assert running(deployed) == ["id-node1"]

@@ -39,13 +39,13 @@ def test_a_size_is_in_bytes_of_which_a_node_counts_1024_at_a_time(deployed: Fake
 def test_what_a_move_left_is_remarked(deployed: FakeEngine) -> None:
     deployed.swarm.logs["openbalena-size"] = ["db-data left", "db-data 3", "openbalena-job-end"]
     (volume,) = found(deployed)
-    assert (volume.size, volume.remark) == (3072, "left by a move")
+    assert (volume.size, volume.remark) == (3072, "leftover of a move")
 
 
 def test_a_node_that_is_away_is_remarked(deployed: FakeEngine) -> None:
     deployed.swarm.nodes["id-node1"]["Status"]["State"] = "down"
     (volume,) = found(deployed)
-    assert (volume.size, volume.remark) == (None, "node is down, active")
+    assert (volume.size, volume.remark) == (None, "node is down")
     (volume,) = found(deployed, VolumeRegistry({"db-data": VolumeLocation("gone", "node9")}))
     assert (volume.size, volume.node, volume.remark) == (None, "node9", "node left the swarm")
 

@@ -38,7 +38,7 @@ def test_a_worker_reads_where_no_manager_has_the_image() -> None:
     ],
 )
 def test_nobody_reads_where_no_task_runs(machine: Node, there: Task) -> None:
-    with pytest.raises(OperationError, match="no task of api runs"):
+    with pytest.raises(OperationError, match="no task of api is running"):
         encrypted_read.pick_node_and_image(of([machine], there), "api")
-    with pytest.raises(OperationError, match="no task of db runs"):
+    with pytest.raises(OperationError, match="no task of db is running"):
         encrypted_read.pick_node_and_image(of([machine], task(1)), "db")

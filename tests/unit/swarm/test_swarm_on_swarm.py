@@ -85,5 +85,5 @@ def test_a_file_that_cannot_be_read_is_named(deployed: FakeEngine) -> None:
             encrypted_read.read_file(deployed.engine, client, node="id-node2", image="a:1", file="/run/secrets/x")
         deployed.swarm.fates.clear()
         deployed.swarm.logs["openbalena-read"] = ["bm90IGVuY3J5cHRlZA==", END]
-        with pytest.raises(OperationError, match="cannot be decrypted"):
+        with pytest.raises(OperationError, match="cannot decrypt the output"):
             encrypted_read.read_file(deployed.engine, client, node="id-node2", image="a:1", file="/run/secrets/x")

@@ -193,6 +193,6 @@ def test_a_swarm_that_takes_no_task_is_a_warning(monkeypatch: pytest.MonkeyPatch
     def refuse(*args: object) -> list[JobResult]:
         raise OperationError("network host not found")
 
-    monkeypatch.setattr(ports.job, "run", refuse)
+    monkeypatch.setattr(ports.job, "run_job", refuse)
     (found,) = check_ports(None, None, [ASKED])  # type: ignore[arg-type]
     assert not found.fatal and "network host not found" in found.text

@@ -96,7 +96,7 @@ def test_a_chain_that_is_there_already_changes_nothing(fake: FakeEngine) -> None
 def test_a_stack_that_does_not_run_gets_no_chain(fake: FakeEngine) -> None:
     fake.swarm.node("node1", "manager")
     with fake.engine.client() as client:
-        with pytest.raises(OperationError, match="does not run here"):
+        with pytest.raises(OperationError, match="is not running here"):
             certificate_rollout.publish_certificate(client, "ob", NEW)
         with pytest.raises(OperationError, match="has no config ca-issued"):
             certificate_rollout.announce_certificate(client, "ob", NEW)

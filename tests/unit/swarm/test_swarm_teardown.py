@@ -59,7 +59,7 @@ def test_what_stayed_is_named_when_time_is_up(fake: FakeEngine) -> None:
     fake.swarm.stopping = 150
     with fake.engine.client() as client:
         deployed(fake, client)
-        with pytest.raises(OperationError, match="after 60 s these are left of ob: task "):
+        with pytest.raises(OperationError, match="ob was not removed within 60 s, still present: task "):
             teardown.remove_stack(fake.engine, client, "ob", 60, lambda left: None)
 
 
@@ -85,4 +85,4 @@ def test_a_volume_in_use_is_tried_again_and_then_named(fake: FakeEngine) -> None
 
 def test_an_engine_that_cannot_be_asked_for_volumes_is_named(fake: FakeEngine) -> None:
     fake.refused = "too busy"
-    assert teardown.stack_volumes([fake.engine], "ob") == ([], ["the fake engine refused: too busy"])
+    assert teardown.stack_volumes([fake.engine], "ob") == ([], ["the fake engine: too busy"])
