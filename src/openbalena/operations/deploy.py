@@ -67,7 +67,7 @@ def _deploy_once(options: DeployOptions, workspace: Workspace, reporter: Reporte
     project, stack = workspace.project, deployment.settings["STACK_NAME"]
     settings.require_intact(deployment.settings, cluster=True)
     with manager_client(workspace) as (engine, client):
-        settings_sync.check(client, project, deployment.settings)
+        settings_sync.require_compatible_settings(client, project, deployment.settings)
         cluster = state.read_cluster(client, stack)
         _warn_of_kept_encryption(deployment, cluster, reporter)
         deployment, local_images = with_built_images(deployment, workspace, engine, cluster)
@@ -82,7 +82,7 @@ def _deploy_once(options: DeployOptions, workspace: Workspace, reporter: Reporte
             checks.require_capable_nodes()
             checks.require_data()
             checks.require_external_services()
-            settings_sync.keep(client, project, deployment.settings)
+            settings_sync.upload(client, project, deployment.settings)
             rollout = Rollout(
                 project=project,
                 reporter=reporter,

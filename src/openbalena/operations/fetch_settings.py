@@ -51,7 +51,7 @@ def _download(options: FetchSettingsOptions, workspace: Workspace, reporter: Rep
     # Of two one-shot tasks with the same name the later one replaces the other; and a deploy removes old settings.
     with manager_client(workspace) as (engine, client), lock.acquire(client, purpose, options.take_over):
         reporter.progress(f"fetching the settings of {stack} from the swarm …")
-        return settings_sync.fetch(engine, client, stack)
+        return settings_sync.download(engine, client, stack)
 
 
 def _restore(archive: bytes, project: Project, existing: list[Path], suffix: str) -> tuple[str, ...]:

@@ -106,12 +106,12 @@ class _ClusterSync:
 
     def bring(self) -> bool:
         """Every step under the cluster's lock; whether the cluster had another certificate."""
-        settings_sync.check(self.client, self.workspace.project, self.settings)
+        settings_sync.require_compatible_settings(self.client, self.workspace.project, self.settings)
         if self.settings.get("ACME_EMAIL"):
             self._fetch_from_cert_manager()
         store.check_files(self.directory, self.settings["DNS_TLD"])
         self._require_trust()
-        settings_sync.keep(self.client, self.workspace.project, self.settings)
+        settings_sync.upload(self.client, self.workspace.project, self.settings)
         self._announce_to_ocsp_responder()
         changed = deploy_retry.retry_transient(self.client, self.stack, self._publish, self.reporter.progress)
         deploy.remove_unused(self.client, self.stack)

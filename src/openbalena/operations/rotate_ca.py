@@ -155,7 +155,7 @@ def _require_deployed(client: Any, workspace: Workspace, values: Settings) -> Cl
     from openbalena.swarm import deployed_pki
 
     cluster = _require_cluster(client, values["STACK_NAME"])
-    settings_sync.check(client, workspace.project, values)
+    settings_sync.require_compatible_settings(client, workspace.project, values)
     if outdated := deployed_pki.outdated_contents(cluster, _deployed_files(Path(values["PKI_DIR"]))):
         names = ", ".join(deployed_pki.FILES[key] for key in outdated)
         raise OperationError(

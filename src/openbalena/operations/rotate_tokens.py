@@ -113,7 +113,7 @@ def _open_in_cluster(
     if service_update.find_service(state.read_cluster(client, stack), SERVICE) is None:
         return ""
     with lock.acquire(client, "secrets rotate", take_over):
-        settings_sync.check(client, project, settings)
+        settings_sync.require_compatible_settings(client, project, settings)
         Database(engine, client, stack).open_next(now, following)
     return "swarm-up"
 

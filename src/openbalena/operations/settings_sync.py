@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _READER = "haproxy-certs"
 
 
-def check(client: Any, project: Project, settings: Settings) -> None:
+def require_compatible_settings(client: Any, project: Project, settings: Settings) -> None:
     """Refuse, before anything changes, settings that do not follow from those in the swarm or cannot be stored there.
 
     Raises OperationError if the stack runs, or has left its volumes, with settings that are not this machine's, and
@@ -32,13 +32,13 @@ def check(client: Any, project: Project, settings: Settings) -> None:
     """
     from openbalena.swarm import settings_store
 
-    require_kept(project, settings)
+    reject_unsaved_tokens(project, settings)
     settings_store.require_compatible(
-        settings_store.latest(client, settings["STACK_NAME"]), _marks(settings), _base(project)
+        settings_store.latest(client, settings["STACK_NAME"]), _fingerprints(settings), _last_synced(project)
     )
 
 
-def require_kept(project: Project, settings: Settings) -> None:
+def reject_unsaved_tokens(project: Project, settings: Settings) -> None:
     """Raise UsageError for a token of the environment that differs from `.env`, which is what would be stored."""
     for name, variable in variables().items():
         source = settings.sources.get(name, "")
@@ -49,18 +49,18 @@ def require_kept(project: Project, settings: Settings) -> None:
             )
 
 
-def keep(client: Any, project: Project, settings: Settings) -> None:
+def upload(client: Any, project: Project, settings: Settings) -> None:
     """Store this machine's settings and PKI in the swarm as the newest. Raises OperationError as `check` does."""
     from openbalena.swarm import settings_store
 
-    check(client, project, settings)
-    marks = _marks(settings)
+    require_compatible_settings(client, project, settings)
+    marks = _fingerprints(settings)
     packed = archive.pack_archive(project.directory, Path(settings["PKI_DIR"]))
     settings_store.save(client, settings["STACK_NAME"], packed, marks, f"{getpass.getuser()}@{socket.gethostname()}")
-    _note(project, marks)
+    _remember(project, marks)
 
 
-def leave(client: Any, stack: str) -> str:
+def record_reader_before_down(client: Any, stack: str) -> str:
     """Record with the stored settings where they can be read once no task runs; their secret's name, "" without any."""
     from openbalena.swarm import encrypted_read, settings_store, state
 
@@ -74,7 +74,7 @@ def leave(client: Any, stack: str) -> str:
     return found.name
 
 
-def fetch(engine: "Engine", client: Any, stack: str) -> bytes:
+def download(engine: "Engine", client: Any, stack: str) -> bytes:
     """The newest settings and PKI of `stack` from the swarm, packed.
 
     Raises OperationError if there are none, or no task can read them.
@@ -107,19 +107,19 @@ def restore(packed: bytes, project: Project) -> list[str]:
         raise OperationError(
             f"{project.env_file}: PKI_DIR is {values['PKI_DIR']}: move the files of {project.pki} there"
         )
-    _note(project, _marks(values))
+    _remember(project, _fingerprints(values))
     return names
 
 
-def _marks(settings: Settings) -> dict[str, str]:
+def _fingerprints(settings: Settings) -> dict[str, str]:
     return archive.fingerprints(Path(settings["PKI_DIR"]), settings)
 
 
-def _base(project: Project) -> str:
+def _last_synced(project: Project) -> str:
     """The fingerprints of the tokens that this machine stored or fetched last, each on a line: see stored.check."""
     file = project.deployed
     return file.read_text().strip() if file.exists() else ""
 
 
-def _note(project: Project, marks: Mapping[str, str]) -> None:
+def _remember(project: Project, marks: Mapping[str, str]) -> None:
     write_atomic(project.deployed, f"{marks['tokens']}\n{marks['later']}\n", 0o600)

@@ -66,7 +66,7 @@ def tear_down(options: TeardownOptions, workspace: Workspace, reporter: Reporter
         scope = _find(options, engine, client, stack, reporter)
         _confirm_removal(scope, reporter)
         with lock.acquire(client, "swarm-down", options.take_over):
-            settings_secret = settings_sync.leave(client, stack)
+            settings_secret = settings_sync.record_reader_before_down(client, stack)
             existed = _remove_stack(engine, client, stack, options.timeout, reporter)
             failures = [failure for node in scope.volumes for failure in teardown.remove_volumes(node)]
             removed = sum(len(node.names) for node in scope.volumes) - len(failures)

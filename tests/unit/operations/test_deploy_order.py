@@ -204,6 +204,9 @@ def rollout(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> tuple[Roll
         assert login is LOGIN
         steps.append("close other logins" if alone else "create login")
 
+    def waited(client: Any, stack: str, name: str, *args: Any) -> None:
+        steps.append(f"wait for {name}")
+
     outcome = SimpleNamespace(progress=[1, 2], cluster=BEFORE, reason="")
     patches: list[tuple[Any, str, Any]] = [
         (rollouts.state, "read_cluster", lambda *args: BEFORE),
@@ -215,7 +218,11 @@ def rollout(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> tuple[Roll
         (rollouts.database, "has_converged", lambda *args: False),
         (rollouts.database.Database, "ensure", ensure),
         (rollouts.service_update, "find_service", lambda *args: object()),
-        (rollouts.service_update, "wait_until_converged", lambda client, stack, name, *args: steps.append(f"wait for {name}")),
+        (
+            rollouts.service_update,
+            "wait_until_converged",
+            lambda client, stack, name, *args: steps.append(f"wait for {name}"),
+        ),
         (rollouts.networks, "network_names", lambda client: {}),
         (rollouts.networks, "intermediate_document", lambda *args: {**document, "name": "both networks"}),
         (rollouts.networks, "services_changing_networks", lambda *args: ["s3"]),

@@ -21,6 +21,8 @@ from openbalena.settings.variables import variables
 from openbalena.stack.content import object_name
 
 DOMAIN, STACK = "my.example.com", "openbalena"
+# A loopback address on which nothing listens.
+UNUSED = "127.0.0.77"
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def project(made: Path, tmp_path: Path, fake: FakeEngine, monkeypatch: pytest.Mo
     for name in variables():
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DOCKER_HOST", fake.url)
-    fake.swarm.node("node1", "manager", **{"openbalena.ingress": "true"})["Status"]["Addr"] = "127.0.0.77"
+    fake.swarm.node("node1", "manager", **{"openbalena.ingress": "true"})["Status"]["Addr"] = UNUSED
     return Project(Path(shutil.copytree(made, tmp_path / "project")))
 
 
@@ -91,7 +93,7 @@ def test_the_responder_gets_the_certificate_before_clients_do(project: Project, 
     chain, rows = ((project.pki / name).read_bytes() for name in ("chain.pem", "issued.sql"))
     assert used(fake, "haproxy-certs", "Secret") == object_name(STACK, "haproxy-chain", chain)
     assert used(fake, "balena-ca", "Config") == object_name(STACK, "ca-issued", rows)
-    assert len(heard.warnings) == 1 and "node1 (127.0.0.77) could not be checked on port 443" in heard.warnings[0]
+    assert len(heard.warnings) == 1 and f"node1 ({UNUSED}) could not be checked on port 443" in heard.warnings[0]
 
 
 def test_a_second_sync_changes_no_service(project: Project, fake: FakeEngine) -> None:

@@ -171,7 +171,7 @@ def test_a_deploy_of_another_machine_during_the_question_is_noticed(project: Pro
             settings_store.save(client, STACK, b"others", marks, "anna@laptop")
         return True
 
-    with pytest.raises(OperationError, match="anna@laptop has deployed this stack"):
+    with pytest.raises(OperationError, match="anna@laptop deployed this stack"):
         rotate(project, Answers(Context(project), answer=agree_later))
     assert files(project) == before
 

@@ -24,7 +24,7 @@ def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Proj
 
 
 def check(project: Project) -> None:
-    settings_sync.require_kept(project, settings.read(project))
+    settings_sync.reject_unsaved_tokens(project, settings.read(project))
 
 
 def test_a_token_that_would_be_deployed_and_not_kept_is_refused(

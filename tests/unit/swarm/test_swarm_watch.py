@@ -115,6 +115,5 @@ def test_a_task_that_no_node_may_run_ends_the_watch_early(fake: FakeEngine) -> N
     with fake.engine.client() as client:
         outcome = wait_until_converged(client, "ob", 600, frozenset(), lambda progress: None)
     assert (
-        outcome.reason == "an error that waiting cannot fix"
-        and fake.swarm.clock.now - began == PERMANENT_ERROR_GRACE
+        outcome.reason == "an error that waiting cannot fix" and fake.swarm.clock.now - began == PERMANENT_ERROR_GRACE
     )

@@ -162,9 +162,9 @@ def test_another_name(target: Target) -> None:
 
 
 def test_nobody_there(target: Target) -> None:
-    found = failing(Target(target.dns_tld, ("127.0.0.78",), target.authority, target.values))
+    found = failing(Target(target.dns_tld, (local.NOBODY,), target.authority, target.values))
     assert set(found) == {"port-80", "port-443"}, "the others could only repeat it"
-    assert all("127.0.0.78" in result.detail and result.todo for result in found.values())
+    assert all(local.NOBODY in result.detail and result.todo for result in found.values())
 
 
 def test_requests_without_a_server_name_of_another_host(target: Target) -> None:

@@ -24,7 +24,7 @@ def outcome(target: Target, name: str) -> verify.Result:
 @pytest.fixture
 def records(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """What DNS says of the small deployment, for tests to change. An empty list: no such name."""
-    known = {f"{name}.{local.TLD}": ["127.0.0.77"] for name in network.host_names(["admin", "builder"])}
+    known = {f"{name}.{local.TLD}": [local.STORE] for name in network.host_names(["admin", "builder"])}
 
     def answer(host: str, port: int, **_: object) -> list[tuple]:
         if not known.get(host):
@@ -41,14 +41,14 @@ def found(records: dict[str, list[str]]) -> Target:
 
 
 def test_every_name_leads_to_the_deployment(found: Target) -> None:
-    assert outcome(found, "address").detail == "127.0.0.77: the DNS records of api.open.test"
+    assert outcome(found, "address").detail == f"{local.STORE}: the DNS records of api.open.test"
     result = outcome(found, "dns")
     assert (result.outcome, result.detail) == ("ok", f"{', '.join(network.host_names([]))} below open.test")
 
 
 def test_wrong_records_are_all_named(found: Target, records: dict[str, list[str]]) -> None:
     records["s3.open.test"] = records["tunnel.open.test"] = []
-    records["ca.open.test"] = ["127.0.0.77", "192.0.2.9"]
+    records["ca.open.test"] = [local.STORE, "192.0.2.9"]
     result = outcome(found, "dns")
     assert result.outcome == "FAIL"
     assert result.detail == "below open.test ca: resolves to 192.0.2.9; s3, tunnel: Name or service not known"
@@ -96,8 +96,8 @@ def test_a_tunnel_that_is_open_or_gone(answer: str, detail: str, target: Target,
 
 def test_the_remote_service_has_a_port_of_its_own_at_one_address(target: Target, tmp_path: Path) -> None:
     admin = replace(
-        target, values={**target.values, "COMPOSE_PROFILES": "admin"}, addresses=("127.0.0.78", "127.0.0.77")
+        target, values={**target.values, "COMPOSE_PROFILES": "admin"}, addresses=(local.NOBODY, local.STORE)
     )
     assert outcome(admin, "port-10000").outcome == "FAIL"
-    with socket.create_server(("127.0.0.77", 10000)):
-        assert outcome(admin, "port-10000").detail == "open at 127.0.0.77"
+    with socket.create_server((local.STORE, 10000)):
+        assert outcome(admin, "port-10000").detail == f"open at {local.STORE}"

@@ -23,9 +23,11 @@ CONNECTED = 'echo "Initialization Sequence Completed"; exec sleep 60'
 
 
 def test_tunnel_at_each_address(target: Target, tmp_path: Path) -> None:
-    assert vpn.tunnel(client(target, tmp_path, CONNECTED)) == "tunnels through port 443 of 127.0.0.77, 127.0.0.77"
+    assert (
+        vpn.tunnel(client(target, tmp_path, CONNECTED)) == f"tunnels through port 443 of {local.STORE}, {local.STORE}"
+    )
     arguments = (tmp_path / "arguments").read_text()
-    assert "--remote 127.0.0.77 443" in arguments
+    assert f"--remote {local.STORE} 443" in arguments
     assert "--dev null" in arguments
 
 

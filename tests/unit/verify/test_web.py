@@ -11,9 +11,6 @@ import small_deployment as local
 from openbalena.verify import Target, web
 from openbalena.verify.web import UnreachableError, Web
 
-NOBODY = "127.0.0.78"
-SILENT = "127.0.0.79"
-
 
 def test_foreign_ca_is_refused(target: Target, tmp_path: Path) -> None:
     other, _ = local.certificates(tmp_path)
@@ -48,13 +45,13 @@ def test_redirect_is_returned(target: Target, deployment: local.Deployment) -> N
 @pytest.mark.parametrize("port", [80, 443])
 def test_refused_connection_names_host_and_address(target: Target, port: int) -> None:
     scheme = "https" if port == 443 else "http"
-    expected = f"GET {scheme}://api.{local.TLD}/ping at {NOBODY}: [Errno 111] Connection refused"
+    expected = f"GET {scheme}://api.{local.TLD}/ping at {local.NOBODY}: [Errno 111] Connection refused"
     with pytest.raises(UnreachableError, match=re.escape(expected)):
-        Web(target).request("GET", NOBODY, "api", "/ping", port=port)
+        Web(target).request("GET", local.NOBODY, "api", "/ping", port=port)
 
 
 @pytest.mark.parametrize("port", [80, 443])
 def test_server_that_never_answers_is_left_in_time(target: Target, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web, "TIMEOUT", 0.2)
-    with socket.create_server((SILENT, port)), pytest.raises(UnreachableError, match="timed out"):
-        Web(target).request("GET", SILENT, "api", "/ping", port=port)
+    with socket.create_server((local.SILENT, port)), pytest.raises(UnreachableError, match="timed out"):
+        Web(target).request("GET", local.SILENT, "api", "/ping", port=port)
