@@ -10,8 +10,8 @@ PATIENCE = 400
 _SCRIPT = """
 import os, signal, sys
 from openbalena.operations.engines import default_engine
-from openbalena.swarm import engine, lock
 from openbalena.storage import move
+from openbalena.swarm import lock
 
 stack, volume, node, last = sys.argv[1:]
 
@@ -20,8 +20,8 @@ def report(step):
     if step.startswith(last):
         os.kill(os.getpid(), signal.SIGKILL)
 
-with default_engine(True).client() as client, lock.held(client, "storage move"):
-    move.run(default_engine(True), client, stack, move.Request(volume, node, 120), report)
+with default_engine(True).client() as client, lock.acquire(client, "storage move"):
+    move.move_volume(default_engine(True), client, stack, move.Request(volume, node, 120), report)
 """
 
 

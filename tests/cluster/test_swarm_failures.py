@@ -295,7 +295,7 @@ def test_the_lock_of_a_killed_process_is_taken_over(lab: Endpoint, tmp_path: Pat
 import sys, time
 from openbalena.swarm import lock
 from openbalena.operations.engines import default_engine
-with default_engine(True).client() as client, lock.held(client, "swarm-up"):
+with default_engine(True).client() as client, lock.acquire(client, "swarm-up"):
     print("held", flush=True)
     time.sleep(600)
 """
