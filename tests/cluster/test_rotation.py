@@ -216,7 +216,7 @@ def test_a_rotation_that_was_killed_is_finished_and_an_older_database_gets_the_r
 
 def test_rotating_what_is_no_token_names_those_that_are(deployed: Project) -> None:
     done = tool(deployed, "secrets", "rotate", "DNS_TLD", "--yes")
-    assert done.returncode == 2 and "DNS_TLD: no token" in done.stderr and "VPN_GUEST_API_KEY" in done.stderr
+    assert done.returncode == 2 and "unknown token DNS_TLD" in done.stderr and "VPN_GUEST_API_KEY" in done.stderr
 
 
 def test_another_machine_gets_the_settings_before_it_may_deploy(deployed: Project, tmp_path: Path) -> None:
