@@ -10,8 +10,8 @@ PATIENCE = 400
 _SCRIPT = """
 import os, signal, sys
 from openbalena.operations.engines import default_engine
-from openbalena.storage import move
 from openbalena.swarm import lock
+from openbalena.storage import move
 
 stack, volume, node, last = sys.argv[1:]
 
