@@ -132,7 +132,7 @@ def test_everything_is_killed(checkout):
 def test_the_call_is_killed_and_its_pip_goes_on(checkout):
     call, pip = start_until_pip(checkout)
     os.kill(pip, signal.SIGSTOP)
-    (setup,) = (process for process, line in processes_of(checkout).items() if "environment.py" in line)
+    (setup,) = (process for process, line in processes_of(checkout).items() if "bootstrap.py" in line)
     os.kill(setup, signal.SIGKILL)
     again = subprocess.Popen(checkout.command("--version"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert again.stderr.readline().startswith("Waiting for another call")

@@ -194,7 +194,7 @@ def test_another_export_is_not_taken_for_the_one_with_the_data(deployed: Small, 
 
 def test_a_local_volume_of_the_name_is_not_taken_for_the_export(deployed: Small, machine: Machine) -> None:
     result = deployed.run("swarm-down", "--volumes", "--yes")
-    assert result.code == 0 and "What store-data had stays on the NFS server" in result.out, result
+    assert result.code == 0 and "The data of store-data is kept on the NFS server" in result.out, result
     assert starts(machine), "the volume is gone from the node, its data is the server's"
     secrets = machine.engine.docker("secret", "ls", "--format", "{{.Name}}").split()
     assert any(name.startswith("small_settings-") for name in secrets), "the data needs its tokens and its CA"
