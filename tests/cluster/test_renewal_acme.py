@@ -76,7 +76,9 @@ def test_acme_in_a_cluster(project: Project, tmp_path: Path) -> None:
     run(project, "swarm-up")
     before = running()
     done = tool(project, "pki", "sync")
-    assert done.returncode == 1 and "the services do not trust the CA that issued" in done.stderr, done.stdout + done.stderr
+    assert done.returncode == 1 and "the services do not trust the CA that issued" in done.stderr, (
+        done.stdout + done.stderr
+    )
     chain = project.pki / "chain.pem"
     first = x509.load_pem_x509_certificate(chain.read_bytes())
     assert first.issuer.rfc4514_string().startswith("CN=Pebble")
