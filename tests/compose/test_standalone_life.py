@@ -99,7 +99,7 @@ def test_a_program_of_this_machine_that_has_a_port_is_named(up: str, machine: Ma
         port = listener.getsockname()[1]
         other.project.override_file.write_text(f"services: {{haproxy: {{ports: ['{port}:80']}}}}\n")
         done = subprocess.run([*here, *command], env=beside, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1 and f"\n  {port}/tcp of haproxy: " in done.stderr, done.stderr
+    assert done.returncode == 1 and f"\n  port {port}/tcp (haproxy) is in use by " in done.stderr, done.stderr
     assert f" (process {os.getpid()})" in done.stderr
 
 
