@@ -15,7 +15,8 @@ from typing import Any
 
 from openbalena import compose, stack
 from openbalena.base.errors import UsageError
-from openbalena.stack.rule import RULES, Native, Status
+from openbalena.stack.rule import Native, Status
+from openbalena.stack.rules import RULES
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = (
