@@ -39,6 +39,31 @@ def test_annotations_and_imports_for_the_type_checker_are_left_alone(mutate: Any
     assert ((1, 0), (2, 12)) in spans
 
 
+UNNOTICED = """
+_TIMEOUT = 120.0
+_TRIES = 3
+@cache
+def f(a, b):
+    for x in zip(a, b, strict=True):
+        reporter.warn(f"{len(x) + 1} of them")
+        g(f"{len(x) + 2}")
+    raise OperationError(f"{1 + 3} more")
+"""
+
+
+def test_messages_times_and_assertions_are_left_alone(mutate: Any) -> None:
+    lines = UNNOTICED.splitlines()
+    texts = [lines[first[0] - 1][first[1] : last[1]] for first, last in mutate.spans_without_effect(UNNOTICED)]
+    assert sorted(texts) == sorted(["120.0", "cache", "True", 'f"{len(x) + 1} of them"', 'f"{1 + 3} more"'])
+
+
+def test_a_test_named_after_a_module_tests_it(mutate: Any) -> None:
+    module = Path("src/openbalena/operations/teardown.py")
+    assert mutate.named_after(Path("tests/unit/operations/test_teardown.py"), module)
+    assert not mutate.named_after(Path("tests/unit/swarm/test_swarm_teardown.py"), module)
+    assert not mutate.named_after(Path("tests/unit/operations/test_other.py"), module)
+
+
 def test_a_module_is_tested_by_the_tests_that_import_it(mutate: Any) -> None:
     tests = mutate.tests_of(Path("src/openbalena/base/errors.py"))
     assert Path("tests/unit/scripts/test_mutate.py") not in tests and tests
