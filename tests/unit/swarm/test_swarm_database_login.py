@@ -1,5 +1,6 @@
 """When a deploy asks the database about the api's login, and when all is as it was."""
 
+import pytest
 from cluster_builders import cluster, service, task
 
 from openbalena.pki.database_login import Login
@@ -39,3 +40,25 @@ def test_a_database_that_an_interrupted_move_has_stopped_is_started_before_it_is
     assert has_converged(cluster([service("db")], [task(7, "db")]), "db")
     assert not has_converged(cluster([service("db", replicas=0)], []), "db")
     assert not has_converged(cluster([], []), "db")
+
+
+@pytest.mark.parametrize(
+    ("fields", "counts"),
+    [({}, True), ({"state": "starting"}, False), ({"desired": "shutdown"}, False), ({"state": "failed"}, False)],
+)
+def test_a_login_is_known_of_tasks_that_run(fields: dict[str, str], *, counts: bool) -> None:
+    spec = template("openbalena_b")
+    found = cluster(
+        [service(template=template("openbalena_b")), service("db")],
+        [task(1, spec=spec), task(7, "db"), task(8, "db", **fields)],
+    )
+    both = VolumeRegistry(login="openbalena_b t7 t8")
+    assert is_settled(found, both, LOGIN) is counts
+    assert is_settled(found, VolumeRegistry(login="openbalena_b t7"), LOGIN) is not counts
+
+
+def test_a_login_is_not_known_while_the_api_has_not_converged() -> None:
+    known = VolumeRegistry(login="openbalena_b t7")
+    assert not is_settled(
+        cluster([service(template=template("openbalena_b")), service("db")], [task(7, "db")]), known, LOGIN
+    )

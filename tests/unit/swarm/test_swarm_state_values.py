@@ -136,16 +136,30 @@ def test_a_swarm_is_read_for_one_stack(fake: FakeEngine) -> None:
     assert [each.name for each in found.services] == ["ob_api", "ob_web"]
     assert [each.name for each in found.others] == ["other_api"]
     assert len(found.tasks) == 2 and {each.service_id for each in found.tasks} == {each.id for each in found.services}
-    assert found.networks == {"ob_closed": True, "ob_plain": False} and list(found.networks) == ["ob_closed", "ob_plain"]
+    assert found.networks == {"ob_closed": True, "ob_plain": False} and list(found.networks) == [
+        "ob_closed",
+        "ob_plain",
+    ]
     assert found.this_node == "id-node2" and found.address_pool == ("10.0.0.0/8",)
 
 
 @pytest.mark.parametrize(
     ("managers", "unreachable", "warned"),
-    [(1, 0, False), (2, 0, True), (3, 0, False), (3, 1, True), (5, 1, False), (5, 2, True), (4, 0, False), (4, 1, True)],
+    [
+        (1, 0, False),
+        (2, 0, True),
+        (3, 0, False),
+        (3, 1, True),
+        (5, 1, False),
+        (5, 2, True),
+        (4, 0, False),
+        (4, 1, True),
+    ],
 )
 def test_one_manager_from_the_loss_of_the_majority(managers: int, unreachable: int, *, warned: bool) -> None:
-    listed = [node(each, reachability="reachable" if each > unreachable else "unreachable") for each in range(1, managers + 1)]
+    listed = [
+        node(each, reachability="reachable" if each > unreachable else "unreachable") for each in range(1, managers + 1)
+    ]
     assert len(nodes.node_warnings([*listed, node(9, role="worker")])) == unreachable + warned
 
 
