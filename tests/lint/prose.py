@@ -1,7 +1,6 @@
 """Prose of the project: documents, docstrings, comments and messages, with the words of prose.yml that are in it.
 
-`.venv.dev/bin/python tests/lint/prose.py [PATH…]` prints every place; `--baseline` writes how many there are to
-prose-baseline.yml.
+`.venv.dev/bin/python tests/lint/prose.py [PATH…]` prints every place.
 """
 
 import ast
@@ -9,7 +8,6 @@ import io
 import re
 import sys
 import tokenize
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +17,6 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 WORDS = Path(__file__).with_name("prose.yml")
-BASELINE = Path(__file__).with_name("prose-baseline.yml")
 PATHS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docker-compose.yml", "open-balena.sh")
 DIRECTORIES = ("docs", "lab", "images", "scripts", "src")
 # Made from texts in src, where they are checked.
@@ -176,31 +173,12 @@ def places(paths: Iterable[Path]) -> list[Place]:
     return sorted(found, key=lambda place: (place.path, place.line))
 
 
-def area(path: str) -> str:
-    """What the baseline counts `path` with: a package of src, a directory, or the file itself."""
-    parts = Path(path).parts
-    return "/".join(parts[:3] if parts[0] == "src" and len(parts) > 3 else parts[:1] if parts[0] != "src" else parts)
-
-
-def counts(found: Iterable[Place]) -> dict[str, int]:
-    """How many places each area has."""
-    return dict(sorted(Counter(area(place.path) for place in found).items()))
-
-
 def main(arguments: list[str]) -> None:
-    """Print the places of all files or of those named, or write the baseline."""
-    if arguments == ["--baseline"]:
-        BASELINE.write_text(_HEAD + yaml.safe_dump(counts(places(files()))))
-        return
+    """Print the places of all files or of those named."""
     wanted = [Path(name).resolve() for name in arguments] or files()
     for place in places(path for path in files() if any(path == one or one in path.parents for one in wanted)):
         print(place)
 
-
-_HEAD = """\
-# Places that are still to be reworded, by package or directory. A number may only become smaller; an area that is not
-# listed has none. Written by: .venv.dev/bin/python tests/lint/prose.py --baseline
-"""
 
 if __name__ == "__main__":
     main(sys.argv[1:])
