@@ -23,7 +23,7 @@ from pathlib import Path
 SETUP_TIMEOUT = 900
 LOCK = ".venv.lock"
 
-DISK_FULL = "The disk is full: free 300 MB on the disks of this checkout, TMPDIR and ~/.cache, then run this again."
+DISK_FULL = "The disk is full: free 300 MB on the disks of this checkout, TMPDIR and ~/.cache, then rerun the command."
 HINTS = (
     ("No space left on device", DISK_FULL),
     (
@@ -32,7 +32,8 @@ HINTS = (
     ),
     (
         "connection broken by",
-        "The package index cannot be reached: check the network, HTTPS_PROXY and PIP_INDEX_URL, then run this again.",
+        "The package index cannot be reached: check the network, HTTPS_PROXY and PIP_INDEX_URL, then rerun the "
+        "command.",
     ),
     (
         "Could not find a version",
@@ -86,9 +87,9 @@ def _exclusive(directory: Path) -> tuple[int, ...]:
             continue
         os.close(descriptor)
         if time.monotonic() > deadline:
-            raise SetupError(f"another call has been setting up {directory} for {SETUP_TIMEOUT} s: stop it first")
+            raise SetupError(f"another process has been setting up {directory} for {SETUP_TIMEOUT} s: stop it first")
         if not reported:
-            _say("Waiting for another call that is setting up the Python environment ...")
+            _say("Waiting for another process that is setting up the Python environment ...")
             reported = True
         time.sleep(0.2)
     former = os.open(directory, os.O_RDONLY)
@@ -163,7 +164,7 @@ def _run(command: list[str], directory: Path, descriptors: tuple[int, ...]) -> N
         pass_fds=descriptors,
     )
     if done.returncode:
-        hint = next((text for sign, text in HINTS if sign in done.stdout), "Fix the cause, then run this again.")
+        hint = next((text for sign, text in HINTS if sign in done.stdout), "Fix the cause, then rerun the command.")
         # venv does not say why its pip step failed; the files created so far still fill the disk.
         if shutil.disk_usage(directory).free < 2**20:
             hint = DISK_FULL
@@ -194,7 +195,7 @@ def main() -> int:
     except SetupError as error:
         _say(f"error: {error}")
     except subprocess.TimeoutExpired:
-        _say(f"error: the download did not finish within {SETUP_TIMEOUT} s: check the network, then run this again")
+        _say(f"error: the download did not finish within {SETUP_TIMEOUT} s: check the network, then rerun the command")
     except OSError as error:
         _say(f"error: {_explain(error, root)}")
     except KeyboardInterrupt:

@@ -115,7 +115,7 @@ def test_the_ca_is_replaced_while_devices_work(deployed: Project, tmp_path: Path
 
     # 1: the new CA is trusted too.
     done = step(deployed)
-    assert "phase 1 of 3" in done.stdout and "swarm-up, which rolls api, registry, s3, vpn\n" in done.stdout
+    assert "phase 1 of 3" in done.stdout and "swarm-up, which updates api, registry, s3, vpn\n" in done.stdout
     assert running() == before, "nothing happens before the deploy"
     done = tool(deployed, "secrets", "rotate", "CA", "--yes")
     assert done.returncode == 1 and "does not have this machine's ca-bundle.pem yet" in done.stderr, done.stderr

@@ -180,7 +180,7 @@ def test_the_databases_password_is_rotated_and_no_request_fails(deployed: Projec
     load = Load(outside, "/v7/application?$top=1&$select=id", token)
     with load.running():
         done = tool(deployed, "secrets", "rotate", "DB_PASSWORD", "--yes")
-        assert done.returncode == 0 and "swarm-up, which rolls api" in done.stdout, done.stdout + done.stderr
+        assert done.returncode == 0 and "swarm-up, which updates api" in done.stdout, done.stdout + done.stderr
         following, new = value(deployed, "DB_USER"), value(deployed, "DB_PASSWORD")
         assert {role, following} == set(database_login.ROLES) and new not in done.stdout + done.stderr
         assert lets_in(role, password) and lets_in(following, new) and running() == before

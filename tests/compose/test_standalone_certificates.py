@@ -184,7 +184,8 @@ def test_acme_says_why_there_is_no_certificate(machine: Machine, monkeypatch: py
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", WRONG)
     failed = machine.run("auto-pki", code=1)
     assert (
-        "cert-manager got no certificate by ACME and has given up; the private CA's is served instead" in failed.stderr
+        "cert-manager got no certificate through ACME and has given up; the private CA's is served instead"
+        in failed.stderr
     )
     assert "9109 Invalid access token" in failed.stderr and "(2 times)" in failed.stderr
     assert WRONG not in failed.stdout + failed.stderr

@@ -155,7 +155,7 @@ def test_data_is_there_after_down_and_up(up: str, machine: Machine) -> None:
     )
     assert made.status_code == 201, made.text
     before, old = machine.volumes, settings.read(machine.project)
-    assert "up, which rolls api" in machine.run("secrets", "rotate", "DB_PASSWORD", "--yes").stdout
+    assert "up, which updates api" in machine.run("secrets", "rotate", "DB_PASSWORD", "--yes").stdout
     assert "has not been deployed yet" in machine.run("secrets", "rotate", "DB_PASSWORD", "--yes", code=1).stderr
     machine.run("down")
     assert machine.volumes == before

@@ -30,7 +30,7 @@ def deployed(machine: Machine, small: Small) -> Iterator[Small]:
     begin(machine)
     try:
         result = setup(small, machine)
-        assert result.code == 0 and "uml: mounted, written, owned and read" in result.out, result
+        assert result.code == 0 and "uml: mounted, written to, chowned and read" in result.out, result
         assert not machine.shell(f"ls -A {EXPORT}/store-data"), (
             "the check leaves the volume's directory, and nothing in it"
         )
@@ -95,7 +95,7 @@ def test_a_wrong_export_is_said(
 @pytest.mark.parametrize("name", ["nfs.test", "::1"])
 def test_a_name_and_an_address_of_ipv6_are_mounted(server: None, small: Small, machine: Machine, name: str) -> None:
     result = setup(small, machine, server=name)
-    assert result.code == 0 and "uml: mounted, written, owned and read" in result.out, result
+    assert result.code == 0 and "uml: mounted, written to, chowned and read" in result.out, result
     assert f"addr={name}," in (small.directory / "docker-stack-nfs.yml").read_text()
 
 

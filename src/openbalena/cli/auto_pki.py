@@ -2,7 +2,7 @@
 
 ACME_EMAIL and either CLOUDFLARE_API_TOKEN or GANDI_API_TOKEN come from .env, or from the environment and are then
 written into .env. It does what `up` does and waits for the certificate. cert-manager renews only when it starts: run
-this command every day with a timer. It restarts cert-manager in the certificate's last week, or if it got none.
+this command every day with a timer. It restarts cert-manager in the certificate's last week, or if it did not get one.
 """
 
 import argparse

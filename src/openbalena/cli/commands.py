@@ -6,7 +6,7 @@ from dataclasses import dataclass
 GROUPS = {
     "standalone": "One machine, Docker Compose",
     "cluster": "Many machines, Docker Swarm",
-    "lab": "A local cluster to try it on",
+    "lab": "Local test cluster",
     "operations": "Operations",
 }
 
@@ -33,7 +33,7 @@ class Command:
 
 
 COMMANDS = (
-    Command("config", "standalone", "write .env: asks for what it needs, or takes it from options", "config"),
+    Command("config", "standalone", "write .env, from options or by prompting for what is needed", "config"),
     Command(
         "up", "standalone", "build and start the services, wait until they are healthy", "up", ("deploy",), entry="up"
     ),
@@ -54,14 +54,14 @@ COMMANDS = (
         entry="destroy",
     ),
     Command("lint", "standalone", "check the settings and the service definitions", "lint"),
-    Command("showenv", "standalone", "print the settings in force", "showenv"),
+    Command("showenv", "standalone", "print the effective settings", "showenv"),
     Command("showpass", "standalone", "print the superuser's password", "showpass"),
     Command("auto-pki", "standalone", "get and renew a certificate from Let's Encrypt by DNS challenge", "auto_pki"),
     Command("custom-pki", "standalone", "use a custom certificate", "custom_pki", ("pki-custom",)),
     Command("self-signed", "standalone", "print the private CA, or make this machine trust it", "self_signed"),
     Command("nfs-setup", "standalone", "put the volumes on an NFS server", "nfs_setup"),
-    Command("swarm-init", "cluster", "make this node a manager, label it, print how others join", "swarm_init"),
-    Command("swarm-build", "cluster", "build the images and bring them to every node", "swarm_build"),
+    Command("swarm-init", "cluster", "make this node a manager, label it, print the join commands", "swarm_init"),
+    Command("swarm-build", "cluster", "build the images and distribute them to every node", "swarm_build"),
     Command("swarm-up", "cluster", "deploy the stack and wait until every service runs", "swarm_up"),
     Command("swarm-status", "cluster", "show nodes, services, tasks and problems", "swarm_status"),
     Command("swarm-logs", "cluster", "show a service's logs from all its tasks", "swarm_logs"),
@@ -72,7 +72,7 @@ COMMANDS = (
     Command("demo", "lab", "start the lab, deploy on it and verify the deployment", "demo"),
     Command("pki", "operations", "show, renew and replace certificates", "pki"),
     Command("secrets", "operations", "show and rotate tokens, replace the CA", "secrets"),
-    Command("storage", "operations", "show where volumes live, and move them between nodes", "storage"),
+    Command("storage", "operations", "show where volumes are, and move them between nodes", "storage"),
 )
 
 # Commands that change neither the deployment nor its files. The lab keeps separate logs.

@@ -1,9 +1,9 @@
-"""Write .env with everything a deployment needs, and make its certificates.
+"""Write .env with everything a deployment needs, and create its certificates.
 
-At a terminal it asks; otherwise, or with --yes, it uses options, environment variables and the existing .env.
-Settings are kept: tokens and certificates are made once, and any other change is shown first.
+At a terminal it prompts; otherwise, or with --yes, it uses options, environment variables and the existing .env.
+Settings are kept: tokens and certificates are created once, and any other change is shown first.
 Secrets have no option, since options are visible in the process list: set them as environment variables.
---from-cluster fetches what another machine deployed, so that this one can administer the cluster too.
+--from-cluster fetches the settings that another machine deployed, so that this one can administer the cluster too.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from openbalena.settings.variables import variables
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """An option for every variable that is asked for."""
-    parser.add_argument("--yes", action="store_true", help="do not ask; accept every change")
+    parser.add_argument("--yes", action="store_true", help="do not prompt; accept every change")
     parser.add_argument(
         "--from-cluster", action="store_true", help="fetch the settings and the PKI of the stack that runs on the swarm"
     )

@@ -71,7 +71,7 @@ class Console:
         if yes:
             return True
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise UsageError(f"{question} There is no terminal to answer on: pass --yes")
+            raise UsageError(f"{question} Cannot prompt without a terminal: pass --yes")
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
@@ -93,7 +93,7 @@ def columns(rows: Iterable[Sequence[object]]) -> list[str]:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """`text` as lines of at most `width` characters; words and commands in `…` are never broken."""
+    """`text` as lines of at most `width` characters; lines break only at blanks, and never within `…`."""
     whole = re.sub("`[^`]*`", lambda command: command.group().replace(" ", "\0"), text)
     lines = textwrap.wrap(whole, width, break_long_words=False, break_on_hyphens=False)
     return [line.replace("\0", " ") for line in lines]

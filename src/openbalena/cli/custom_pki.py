@@ -2,7 +2,7 @@
 
 The certificate comes from files (--certificate, --key and, for a private CA, --ca) or as base64 of PEM from
 HAPROXY_CRT, HAPROXY_KEY and ROOT_CA (environment or .env). Before anything starts it is checked: it must match its
-key, cover the host names, and be valid today. --remove goes back to the private CA's certificate.
+key, cover the host names, and be valid today. --remove restores the private CA's certificate.
 """
 
 import argparse
@@ -32,6 +32,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
         if args.remove:
             raise
         ours = invocation(context.project, lab=context.lab)
-        back = f"{ours} custom-pki --remove goes back to the private CA's certificate"
+        back = f"{ours} custom-pki --remove restores the private CA's certificate"
         raise OperationError(f"{error}\n{back}") from None
     return 0

@@ -1,6 +1,6 @@
 """A whole openBalena on this machine: three real Docker Engines, a swarm, the stack on it, and every check.
 
-It needs root on Linux, a network for Debian's packages (no image registry), and takes less than 10 minutes the first
+It needs root on Linux, access to Debian's packages (not to an image registry), and takes less than 10 minutes the first
 time, less than 3 after that. The api, VPN, registry and the others are stand-ins built from Debian packages unless
 --real-images is given. At the end everything is removed unless --keep is given.
 """
@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--real-images",
         action="store_true",
-        help="use openBalena's own images, not stand-ins; this machine's Docker must have them or pull them",
+        help="use openBalena's own images, not stand-ins; this machine's Docker must have them or be able to pull them",
     )
 
 

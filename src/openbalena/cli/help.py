@@ -31,7 +31,7 @@ INSTEAD = {
     **dict.fromkeys(
         ("exec", "sh", "shell", "attach"), "there is none: use `docker exec` on the machine that has the container"
     ),
-    **dict.fromkeys(("install", "init", "setup"), "config writes the settings, swarm-init makes a cluster"),
+    **dict.fromkeys(("install", "init", "setup"), "config writes the settings, swarm-init creates a cluster"),
     **dict.fromkeys(("env", "settings"), "showenv prints the settings, config changes them"),
     **dict.fromkeys(("password", "passwd"), "showpass prints the superuser's password"),
     "build": "up builds on one machine, swarm-build for a cluster",

@@ -14,20 +14,20 @@ from openbalena.operations.hints import program
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the actions of `lab`."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="up|status|shell|kill|start|down")
-    up = actions.add_parser("up", help="start it, or repair what is missing")
-    up.add_argument("--managers", type=whole, metavar="N", help="number of managers (3)")
-    up.add_argument("--workers", type=whole, metavar="N", help="number of workers (0)")
-    status = actions.add_parser("status", help="show its nodes")
+    up = actions.add_parser("up", help="start the lab, or repair what is missing")
+    up.add_argument("--managers", type=whole, metavar="N", help="number of managers (default: 3)")
+    up.add_argument("--workers", type=whole, metavar="N", help="number of workers (default: 0)")
+    status = actions.add_parser("status", help="show the lab's nodes")
     status.add_argument("--json", action="store_true", help="print one JSON document")
     shell = actions.add_parser("shell", help="open a shell on a node, or run a command there")
     shell.add_argument("node", metavar="NODE")
     shell.add_argument("words", nargs=argparse.REMAINDER, metavar="CMD")
     for action, text in (
-        ("kill", "disconnect a node and kill it, as a power cut would"),
+        ("kill", "disconnect and kill a node, as a power failure would"),
         ("start", "start a killed node again"),
     ):
         actions.add_parser(action, help=text).add_argument("node", metavar="NODE")
-    down = actions.add_parser("down", help="remove it; the cache of roots and images is kept")
+    down = actions.add_parser("down", help="remove the lab; its cache of root file systems and images is kept")
     down.add_argument("--purge", action="store_true", help="delete the cache too")
 
 
@@ -75,6 +75,6 @@ def _show(context: Context, *, as_json: bool) -> int:
     context.console.table([head, *rows])
     context.console.say(
         f"Use it with --lab, OPEN_BALENA_LAB=1, or docker --context {paths.context_name()} "
-        f"(a docker program: {paths.directory() / 'bin' / 'docker'})."
+        f"(a docker binary: {paths.directory() / 'bin' / 'docker'})."
     )
     return 0

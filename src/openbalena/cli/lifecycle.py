@@ -1,4 +1,4 @@
-"""stop, restart, down and destroy: what can be done to the containers of this machine's deployment."""
+"""Stop, restart or remove the containers of this machine's deployment."""
 
 import argparse
 
@@ -9,7 +9,7 @@ from openbalena.cli.reporter import ConsoleReporter
 
 def configure_stop(parser: argparse.ArgumentParser) -> None:
     """The services to stop."""
-    parser.add_argument("services", nargs="*", metavar="SERVICE", help="services (all)")
+    parser.add_argument("services", nargs="*", metavar="SERVICE", help="services (default: all)")
 
 
 def run_stop(args: argparse.Namespace, context: Context) -> int:
@@ -52,7 +52,7 @@ def run_down(_: argparse.Namespace, context: Context) -> int:
 
 def configure_destroy(parser: argparse.ArgumentParser) -> None:
     """One option."""
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--yes", action="store_true", help="do not prompt for confirmation")
 
 
 def run_destroy(args: argparse.Namespace, context: Context) -> int:

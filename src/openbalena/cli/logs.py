@@ -9,14 +9,16 @@ from openbalena.cli.reporter import ConsoleReporter
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("services", nargs="*", metavar="SERVICE", help="services to show (all)")
-    parser.add_argument("-f", "--follow", action="store_true", help="continue with new lines until Ctrl-C")
-    parser.add_argument("--tail", metavar="N", type=lines, default=None, help="the last N lines of each service (100)")
+    parser.add_argument("services", nargs="*", metavar="SERVICE", help="services to show (default: all)")
+    parser.add_argument("-f", "--follow", action="store_true", help="follow the log output until Ctrl-C")
+    parser.add_argument(
+        "--tail", metavar="N", type=lines, default=None, help="show the last N lines of each service (default: 100)"
+    )
     parser.add_argument(
         "--since",
         metavar="TIME",
         type=since,
-        help="only lines since a time (2026-11-23T10:00:00) or a duration (15m)",
+        help="show lines since a time (2026-11-23T10:00:00) or a duration (15m)",
     )
 
 

@@ -22,7 +22,9 @@ _TIMEOUT = 600.0
 
 def add_timeout_option(parser: argparse.ArgumentParser) -> None:
     """How long to wait for the services."""
-    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help="how long to wait (600)")
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help="how long to wait (default: 600)"
+    )
 
 
 def add_start_options(parser: argparse.ArgumentParser) -> None:
@@ -70,9 +72,9 @@ def show_configured(result: ConfigureResult, context: Context) -> None:
     """Print what was written."""
     say, volumes = context.console.say, result.compose_project
     if result.adopted_certificates:
-        say(f"Adopted the certificates of the volumes {volumes}_*")
+        say(f"Adopted the certificates in the volumes {volumes}_*")
     if result.adopted_tokens:
-        say(f"Adopted tokens of the volume {volumes}_resin-data: {', '.join(result.adopted_tokens)}")
+        say(f"Adopted tokens from the volume {volumes}_resin-data: {', '.join(result.adopted_tokens)}")
     say(f"{result.env_file}: {'written' if result.written else 'unchanged'}")
     if result.generated_tokens:
         say(f"Generated tokens: {', '.join(result.generated_tokens)}")

@@ -29,7 +29,7 @@ ADVICE = {
     errno.EACCES: "run the command as the owner, or with sudo",
     errno.EPERM: "run the command as the owner, or with sudo",
     errno.EISDIR: "replace it with a file",
-    errno.ENOTDIR: "a parent of it is a file: use another path",
+    errno.ENOTDIR: "a component of the path is a file: use another path",
     errno.ELOOP: "symbolic links form a loop: use the path of the file itself",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EIO: "the disk or file server failed: see dmesg, then rerun the command",
@@ -103,7 +103,7 @@ def _run(argv: list[str]) -> int:
             print(overview())
             return 0
         if len(rest) > 2:
-            raise UsageError(f"help {' '.join(rest)}: expected a command, or a command and its action")
+            raise UsageError(f"help {' '.join(rest)}: expected a command, or a command and its subcommand")
         name, rest = rest[0], [*rest[1:], "--help"]
     command = BY_NAME.get(name)
     if command is None:

@@ -7,9 +7,9 @@ from openbalena.cli.context import Context
 
 _OPTIONS = {
     "NFS_HOST": "the server's host name or address",
-    "NFS_PORT": "its port (2049)",
-    "NFS_PATH": "the exported directory (/openbalena)",
-    "NFS_VOLUMES": "which volumes go there, as s3-data,redis-data (all that hold data)",
+    "NFS_PORT": "its port (default: 2049)",
+    "NFS_PATH": "the exported directory (default: /openbalena)",
+    "NFS_VOLUMES": "the volumes to put there, such as s3-data,redis-data (default: all that hold data)",
 }
 
 
@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options of both commands."""
     for name, text in _OPTIONS.items():
         parser.add_argument("--" + name.lower().replace("_", "-"), dest=name, metavar="VALUE", help=text)
-    parser.add_argument("--yes", action="store_true", help="ask nothing, and put the database there too")
+    parser.add_argument("--yes", action="store_true", help="do not prompt, and put the database there too")
 
 
 def answers(args: argparse.Namespace, context: Context) -> dict[str, str]:

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     with exclusive_lock(context.project.directory):
         options = NfsOptions(nfs_options.answers(args, context))
         result = set_up_nfs(options, context.workspace, ConsoleReporter(context, yes=args.yes))
-    context.console.say("The export was mounted, written, owned and read.")
+    context.console.say("The export was mounted, written to, chowned and read.")
     context.console.say(f"{' and '.join(map(str, result.files))}: written, for {', '.join(result.volumes)}")
     ours = invocation(context.project, lab=context.lab)
     context.console.say(f"Next: {ours} up, which creates these volumes there.")

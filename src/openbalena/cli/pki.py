@@ -1,10 +1,10 @@
-"""pki: show, renew and replace the deployment's certificates, and bring HAProxy's to a running cluster.
+"""Show, renew and replace the deployment's certificates, and distribute HAProxy's to a running cluster.
 
 show    list each certificate, what it is for, and when it expires
 renew   renew HAProxy's certificate under the same CA, so that clients keep trusting it; others if they expire soon
-import  use a custom certificate for HAProxy: --certificate, --key and, of a private CA, --ca; or as base64 of PEM in
+import  use a custom certificate for HAProxy: --certificate, --key and, for a private CA, --ca; or as base64 of PEM in
         HAPROXY_CRT, HAPROXY_KEY and ROOT_CA (environment or .env). --remove restores the private CA's
-sync    give HAProxy's certificate to a running cluster; no connection is cut
+sync    distribute HAProxy's certificate to a running cluster; connections are not interrupted
 """
 
 from __future__ import annotations
@@ -40,11 +40,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="show|renew|import|sync")
     show = actions.add_parser("show", help="list the certificates and when they expire")
     show.add_argument("--json", action="store_true", help="print one JSON document")
-    renew = actions.add_parser("renew", help="renew HAProxy's certificate, others if they expire within 30 days")
-    renew.add_argument("--due", action="store_true", help="HAProxy's, too, only if it expires within 30 days")
+    renew = actions.add_parser("renew", help="renew HAProxy's certificate, and others that expire within 30 days")
+    renew.add_argument(
+        "--due", action="store_true", help="renew HAProxy's certificate, too, only if it expires within 30 days"
+    )
     add_certificate_options(actions.add_parser("import", help="use a custom certificate for HAProxy"))
-    sync = actions.add_parser("sync", help="bring HAProxy's certificate to a running cluster")
-    sync.add_argument("--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help="how long to wait (180)")
+    sync = actions.add_parser("sync", help="distribute HAProxy's certificate to a running cluster")
+    sync.add_argument(
+        "--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help="how long to wait (default: 180)"
+    )
     sync.add_argument("--take-over", metavar="LOCK", default="", help="take over a stale deploy lock")
 
 
@@ -107,9 +111,9 @@ def _limits_text(result: ShowCertificatesResult) -> str:
         return ""
     if limits.domains is None:
         return (
-            f"{limits.issuer.name} may issue for any name (it was made before name constraints): anyone who gets its "
-            "key, or HAPROXY_PASSWORD, can impersonate any site wherever the root is trusted. secrets rotate CA makes "
-            f"one that may issue only for {result.domain}"
+            f"{limits.issuer.name} may issue for any name (it was created before name constraints were introduced): "
+            "anyone who gets its key, or HAPROXY_PASSWORD, can impersonate any site wherever the root is trusted. "
+            f"secrets rotate CA creates one that may issue only for {result.domain}"
         )
     return f"{limits.issuer.name} may issue only for {', '.join(limits.domains)} and its subdomains."
 
@@ -144,10 +148,10 @@ def _show_machine_renewal(renewal: MachineRenewal, context: Context) -> None:
 def _show_next(result: RenewResult, context: Context) -> None:
     say, ours = context.console.say, invocation(context.project, lab=context.lab)
     if result.files == ("chain.pem",):
-        say(f"Next: {ours} pki sync (a running cluster; cuts no connection)")
+        say(f"Next: {ours} pki sync (for a running cluster; does not interrupt connections)")
         say(_ONE_MACHINE)
     elif result.files:
-        say(f"Next: {ours} swarm-up, which rolls the services that use them")
+        say(f"Next: {ours} swarm-up, which updates the services that use them")
     else:
         say("Nothing was renewed.")
 
@@ -155,7 +159,7 @@ def _show_next(result: RenewResult, context: Context) -> None:
 def _import(args: argparse.Namespace, context: Context) -> None:
     import_given_certificate(args, context)
     ours = invocation(context.project, lab=context.lab)
-    context.console.say(f"Next: {ours} swarm-up (it also rolls services that trust the CA, if that changed)")
+    context.console.say(f"Next: {ours} swarm-up (it also updates services that trust the CA, if that changed)")
 
 
 def _sync(args: argparse.Namespace, context: Context) -> None:
@@ -178,11 +182,11 @@ def _machine_text(served: Served, context: Context) -> str:
     ours = invocation(context.project, lab=context.lab)
     if served.private:
         how = (
-            "balena-ca issues it to cert-manager, which renews it if it starts within its last 7 days: "
+            "balena-ca issues it to cert-manager, which renews it when started in the certificate's last 7 days: "
             f"{ours} pki renew restarts it then"
         )
     elif served.public:
-        how = f"cert-manager got it by ACME; {ours} auto-pki renews it within its last 7 days"
+        how = f"cert-manager obtained it through ACME; {ours} auto-pki renews it in its last 7 days"
     else:
         how = f"it is a custom one; {ours} custom-pki replaces it"
     return f"On one machine HAProxy serves the certificate in the volume {served.volume}, not chain.pem: {how}."

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _show_next(result: RotateCaResult, context: Context) -> None:
-    rolls = f", which rolls {', '.join(result.services)}" if result.services else ""
+    rolls = f", which updates {', '.join(result.services)}" if result.services else ""
     context.console.say(f"{result.directory}: {result.phase.text}")
     context.console.say(f"Next: {invocation(context.project, lab=context.lab)} swarm-up{rolls}")
     context.console.say(_TODO[result.phase])

@@ -1,8 +1,8 @@
-"""secrets: show which services use each token, change a token, or replace the private CA.
+"""Show which services use each token, change a token, or replace the private CA.
 
 show         list each token and the services that are given it; values are not shown
-rotate NAME  set another value in .env: a random one, or that of the environment variable NAME. The next swarm-up rolls
-             only the services that use it, and removes the old versions when they run
+rotate NAME  set another value in .env: a random one, or that of the environment variable NAME. The next swarm-up
+             updates only the services that use it, and removes the old versions when they run
 rotate DB_PASSWORD  first makes, in the database that is running, the role that the services use to log in after the
              next swarm-up (on one machine up); then the previous role is locked out
 rotate CA    begin the next phase of replacing the private CA in a running cluster; swarm-up deploys each phase
@@ -31,13 +31,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--json", action="store_true", help="print one JSON document")
     rotate = actions.add_parser("rotate", help="change a token, or replace the CA")
     rotate.add_argument("name", metavar="NAME", help="the token's name in .env, or CA")
-    rotate.add_argument("--yes", action="store_true", help="do not ask")
+    rotate.add_argument("--yes", action="store_true", help="do not prompt for confirmation")
     rotate.add_argument(
         "--after-days",
         metavar="N",
         type=whole,
         default=ADVISED_DAYS,
-        help=f"(CA, with --yes) how long the current phase must have lasted ({ADVISED_DAYS})",
+        help=f"(CA, with --yes) how long the current phase must have lasted (default: {ADVISED_DAYS})",
     )
     rotate.add_argument("--back", action="store_true", help="(CA) from phase 3 to phase 2: trust the old CA again")
     rotate.add_argument(
@@ -80,5 +80,5 @@ def _rotate(args: argparse.Namespace, context: Context) -> int:
         return 1
     next_command = f"{invocation(context.project, lab=context.lab)} {result.command}"
     context.console.say(f"{context.project.env_file}: {args.name} has a new value.")
-    context.console.say(f"Next: {next_command}, which rolls {', '.join(result.services) or 'no service'}")
+    context.console.say(f"Next: {next_command}, which updates {', '.join(result.services) or 'no service'}")
     return 0

@@ -10,7 +10,7 @@ from openbalena.cli.context import Context
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """One option."""
-    parser.add_argument("--install", action="store_true", help="make this machine's programs trust it (needs root)")
+    parser.add_argument("--install", action="store_true", help="add it to this machine's trusted CAs (needs root)")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

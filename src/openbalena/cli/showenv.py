@@ -1,4 +1,4 @@
-"""Print the settings in force: .env and, taking precedence, environment variables. Secrets are masked.
+"""Print the effective settings: .env and, taking precedence, environment variables. Secrets are masked.
 
 --json prints an object of names and values; variables that have no value are left out of both.
 """

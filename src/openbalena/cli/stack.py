@@ -1,4 +1,4 @@
-"""stack: compile Compose files to a Swarm stack, and show what Swarm makes of a file."""
+"""Compile Compose files to a Swarm stack, and show how Swarm treats a file."""
 
 import argparse
 import gc
@@ -23,14 +23,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     render.add_argument("--profile", action="append", default=[], metavar="NAME", help="a Compose profile to include")
     render.add_argument("-o", "--output", type=Path, metavar="DIR", help="write stack, secrets and configs there")
     render.add_argument("--committed", action="store_true", help="regenerate docker-stack*.yml")
-    validate = actions.add_parser("validate", help="say what Swarm drops, refuses or misreads in stack files")
+    validate = actions.add_parser("validate", help="report what Swarm drops, refuses or misreads in stack files")
     validate.add_argument("file", nargs="+", type=Path, metavar="FILE", help="a Compose or stack file")
     form = validate.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON document")
-    form.add_argument("--sarif", action="store_true", help="for code review tools (SARIF 2.1.0)")
-    changes = actions.add_parser("diff", help="what a deploy would change against what runs; secrets by name only")
+    form.add_argument("--sarif", action="store_true", help="print SARIF 2.1.0, for code review tools")
+    changes = actions.add_parser("diff", help="show what a deploy would change; secrets by name only")
     changes.add_argument(
-        "--json", action="store_true", help="print one JSON document: each service that would change, and what"
+        "--json", action="store_true", help="print one JSON document: each service that would change, and how"
     )
 
 

@@ -1,4 +1,4 @@
-"""Where the stack's volumes are, moving one to another node, and forgetting one whose data is gone."""
+"""Show where the stack's volumes are, move one to another node, or forget one whose data is gone."""
 
 import argparse
 
@@ -17,13 +17,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     show = actions.add_parser("show", help="show every volume, its size and its node")
     show.add_argument("--json", action="store_true", help="print one JSON document")
     move = actions.add_parser("move", help="move a volume and the services that use it to another node; safe to repeat")
-    move.add_argument("volume", metavar="VOLUME", help="as storage show names it")
+    move.add_argument("volume", metavar="VOLUME", help="its name, as printed by storage show")
     move.add_argument("node", metavar="NODE", help="host name or id")
-    move.add_argument("--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help="longest copy (3600)")
-    move.add_argument("--yes", action="store_true", help="do not ask before the services that use it are stopped")
-    forget = actions.add_parser("forget", help="accept that a volume starts empty, or as it is on the labelled node")
+    move.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=_TIMEOUT,
+        help="how long the copy may take (default: 3600)",
+    )
+    move.add_argument("--yes", action="store_true", help="do not prompt before the services that use it are stopped")
+    forget = actions.add_parser(
+        "forget", help="forget where a volume's data is; it then starts as it is on the labelled node, even empty"
+    )
     forget.add_argument("volume", metavar="VOLUME")
-    forget.add_argument("--yes", action="store_true", help="do not ask")
+    forget.add_argument("--yes", action="store_true", help="do not prompt for confirmation")
     for action in (show, move, forget):
         action.add_argument("--take-over", metavar="LOCK", default="", help="take over a stale deploy lock")
 
@@ -60,7 +68,7 @@ def _move(args: argparse.Namespace, context: Context) -> None:
     # Without a question nothing is measured.
     options = MoveOptions(request, ask=not args.yes, take_over=args.take_over)
     move_volume(options, context.workspace, ConsoleReporter(context))
-    context.console.say(f"Volume {args.volume} is on {args.node}, and the services that use it run there.")
+    context.console.say(f"Volume {args.volume} is on {args.node}, and the services that use it are running there.")
 
 
 def _forget(args: argparse.Namespace, context: Context) -> None:
@@ -69,5 +77,5 @@ def _forget(args: argparse.Namespace, context: Context) -> None:
     options = VolumeOptions(args.volume, args.take_over)
     forget_volume(options, context.workspace, ConsoleReporter(context, yes=args.yes))
     context.console.say(
-        f"Forgot where {args.volume} was: the next swarm-up uses the volume on the node with its label as it is."
+        f"Forgot where {args.volume} was: the next swarm-up uses the volume on the labelled node as it is."
     )

@@ -1,4 +1,4 @@
-"""swarm-build: builds every image of the stack, tags it by content, and brings it to every node."""
+"""Build every image of the stack, tag it by content, and distribute it to every node."""
 
 import argparse
 
@@ -15,14 +15,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NODE",
         action="append",
         default=[],
-        help="bring the images to this node: a Docker context, user@host or ssh://user@host (may be repeated)",
+        help="copy the images to this node: a Docker context, user@host or ssh://user@host (may be repeated)",
     )
     parser.add_argument(
         "--push",
         action="store_true",
-        help="push the images to IMAGE_PREFIX, even if it names no registry's host",
+        help="push the images to IMAGE_PREFIX, even if it does not name a registry host",
     )
-    parser.add_argument("--verbose", action="store_true", help="show every line of the builds")
+    parser.add_argument("--verbose", action="store_true", help="show the full build output")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

@@ -1,4 +1,4 @@
-"""swarm-down: removes the stack and waits until it is gone.
+"""Remove the stack and wait until it is gone.
 
 Its volumes, and the settings and PKI that their data needs, are kept unless --volumes is given.
 """
@@ -23,17 +23,21 @@ _TIMEOUT = 300.0
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--volumes", action="store_true", help="remove volumes and settings too: all data is lost")
-    parser.add_argument("--yes", action="store_true", help="do not ask before volumes are removed")
+    parser.add_argument("--yes", action="store_true", help="do not prompt before volumes are removed")
     parser.add_argument("--take-over", metavar="LOCK", default="", help="take over a stale deploy lock")
     parser.add_argument(
         "--node",
         metavar="NODE",
         action="append",
         default=[],
-        help="where else volumes are: a Docker context, user@host or ssh://user@host (may be repeated)",
+        help="another node that has volumes: a Docker context, user@host or ssh://user@host (may be repeated)",
     )
     parser.add_argument(
-        "--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help=f"how long to wait ({_TIMEOUT:.0f})"
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=_TIMEOUT,
+        help=f"how long to wait (default: {_TIMEOUT:.0f})",
     )
 
 
@@ -62,7 +66,7 @@ def _lines(result: "TeardownResult", *, volumes: bool) -> "Iterator[str]":
                 "it is deleted there, run swarm-down --volumes again to delete the settings too."
             )
     else:
-        whose = "Its volumes are kept" if result.existed else "Volumes that it left are kept"
+        whose = "Its volumes are kept" if result.existed else "Remaining volumes are kept"
         yield f"{whose}; swarm-up will reuse them, swarm-down --volumes removes them."
     if result.settings_secret:
         yield (

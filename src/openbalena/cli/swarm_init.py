@@ -1,4 +1,4 @@
-"""swarm-init: makes this node a manager, sets the labels that no node has yet, and prints how others join."""
+"""Make this node a manager, set the labels that no node has yet, and print the join commands."""
 
 import argparse
 
@@ -11,17 +11,21 @@ from openbalena.operations.hints import invocation
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument(
-        "--advertise-addr", metavar="ADDRESS", default="", help="address the other nodes reach this one by"
+        "--advertise-addr", metavar="ADDRESS", default="", help="address by which the other nodes reach this one"
     )
     parser.add_argument(
-        "--data-path-port", metavar="PORT", type=whole, default=0, help="UDP port of the overlay network (4789)"
+        "--data-path-port",
+        metavar="PORT",
+        type=whole,
+        default=0,
+        help="UDP port of the overlay networks (default: 4789)",
     )
     parser.add_argument(
         "--default-addr-pool",
         metavar="CIDR",
         action="append",
         default=[],
-        help="address pool of the overlay networks, as 10.20.0.0/16 (may be repeated; Docker's is 10.0.0.0/8)",
+        help="address pool of the overlay networks, such as 10.20.0.0/16 (may be repeated; default: 10.0.0.0/8)",
     )
 
 
@@ -41,7 +45,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     for label in result.labels:
         console.say(f"  {label.label}=true  {'set on' if label.added else 'is on'} {', '.join(label.hostnames)}")
     for role, command in result.join_commands.items():
-        console.say(f"To add a {role}, run there:\n  {command}")
+        console.say(f"To add a {role}, run on that node:\n  {command}")
     if result.ready_to_build:
         console.say(f"Next: {invocation(context.project, lab=context.lab)} swarm-build, once every node has joined")
     return 0

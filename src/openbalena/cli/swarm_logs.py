@@ -1,4 +1,4 @@
-"""swarm-logs: a service's log from all its tasks, each line with its task and node."""
+"""Show a service's logs from all its tasks, each line with its task and node."""
 
 import argparse
 
@@ -11,10 +11,12 @@ from openbalena.cli.reporter import ConsoleReporter
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("service", nargs="?", metavar="SERVICE", help="a service of the stack (default: list them)")
-    parser.add_argument("-f", "--follow", action="store_true", help="continue with new lines until Ctrl-C")
-    parser.add_argument("--tail", metavar="N", type=lines, default=None, help="the last N lines of each task (100)")
+    parser.add_argument("-f", "--follow", action="store_true", help="follow the log output until Ctrl-C")
     parser.add_argument(
-        "--since", metavar="TIME", type=since, help="lines since a time (2026-11-23T10:00:00) or duration (15m)"
+        "--tail", metavar="N", type=lines, default=None, help="show the last N lines of each task (default: 100)"
+    )
+    parser.add_argument(
+        "--since", metavar="TIME", type=since, help="show lines since a time (2026-11-23T10:00:00) or a duration (15m)"
     )
 
 

@@ -1,7 +1,7 @@
 """Put the stack's volumes on an NFS server, after every node has shown that it can use the export.
 
-At a terminal it asks for what options and .env do not say. Nothing is written unless every node can mount the
-export, make the volumes' directories there and own what it writes.
+At a terminal it prompts for what options and .env do not set. Nothing is written unless every node can mount the
+export, create the volumes' directories there and change the owner of its files.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         options = SwarmNfsOptions(nfs_options.answers(args, context), args.take_over)
         result = set_up_swarm_nfs(options, context.workspace, ConsoleReporter(context, yes=args.yes))
     for node in result.nodes:
-        context.console.say(f"  {node.hostname}: {node.error or 'mounted, written, owned and read'}")
+        context.console.say(f"  {node.hostname}: {node.error or 'mounted, written to, chowned and read'}")
     if result.failed:
         raise OperationError(f"{result.failed} of {len(result.nodes)} nodes cannot use the export; nothing was changed")
     context.console.say(f"{context.project.env_file} and {result.file}: written, for {', '.join(result.volumes)}")

@@ -1,4 +1,4 @@
-"""swarm-status: nodes, services, tasks, ports and images, what fails first, and the single points of failure."""
+"""Show nodes, services, tasks, ports and images, failing ones first, and the single points of failure."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""swarm-up: checks, renders and deploys the stack, then waits until every service runs."""
+"""Check, render and deploy the stack, then wait until every service is running."""
 
 import argparse
 from typing import Any
@@ -14,10 +14,12 @@ _TIMEOUT = 900.0
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help="how long to wait (900)")
-    parser.add_argument("--no-wait", action="store_true", help="do not wait until the services run")
-    parser.add_argument("--dry-run", action="store_true", help="print the stack, secrets masked, and deploy nothing")
-    parser.add_argument("--yes", action="store_true", help="do not ask before a service with data is removed")
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help="how long to wait (default: 900)"
+    )
+    parser.add_argument("--no-wait", action="store_true", help="do not wait until the services are running")
+    parser.add_argument("--dry-run", action="store_true", help="print the stack, secrets masked, without deploying it")
+    parser.add_argument("--yes", action="store_true", help="do not prompt before a service with data is removed")
     parser.add_argument("--take-over", metavar="LOCK", default="", help="take over a stale deploy lock")
 
 
@@ -33,7 +35,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if result.converged is None:
         console.say(f"{stack} was submitted to Docker; run swarm-status to follow it.")
         return 0
-    console.say(f"{stack} runs: {result.converged} services have converged.")
+    console.say(f"{stack} is running: {result.converged} services have converged.")
     for line in next_steps.of(result.settings, context):
         console.say(line)
     return 0

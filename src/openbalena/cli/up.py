@@ -1,6 +1,6 @@
-"""up, update and wait: build, start, and wait until every service is healthy.
+"""Build and start the services, and wait until every service is healthy.
 
-`up` first writes what .env lacks (as `config --yes`), takes over the volumes of an existing deployment, and removes
+`up` first writes what .env lacks (as `config --yes`), adopts the volumes of an existing deployment, and removes
 containers of services that are no longer in the settings. `update` pulls newer images first. `wait` only waits.
 """
 

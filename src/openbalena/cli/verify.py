@@ -1,4 +1,4 @@
-"""Check a running deployment from outside, over its public ports alone, and report what is wrong with it.
+"""Check a running deployment from outside, over its public ports only, and report what is wrong with it.
 
 Each check prints one line: `ok`, `FAIL` with what to do, or `skip` with the reason. The exit code is 1 if one fails.
 After a first deployment it waits, up to six minutes, for the api to fetch its device types; it prints that it waits.

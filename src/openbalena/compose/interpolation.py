@@ -106,7 +106,7 @@ class Interpolator:
 
     def _replace(self, text: str, position: Position, depth: int = 0) -> str:
         if depth > MAXIMUM_DEPTH:
-            raise MalformedError(0, f"${{…}} nested more than {MAXIMUM_DEPTH} times")
+            raise MalformedError(0, f"${{…}} nested more than {MAXIMUM_DEPTH} levels deep")
         return "".join(piece if isinstance(piece, str) else self._value(piece, position, depth) for piece in scan(text))
 
     def _value(self, variable: VariableReference, position: Position, depth: int) -> str:

@@ -92,7 +92,7 @@ class _Builder:
         else:
             self.depth += 1
             if self.depth > MAXIMUM_DEPTH:
-                raise UsageError(f"nested more than {MAXIMUM_DEPTH} times", where=self.position(event))
+                raise UsageError(f"nested more than {MAXIMUM_DEPTH} levels deep", where=self.position(event))
             value = self._mapping(event) if isinstance(event, yaml.MappingStartEvent) else self._sequence(event)
             self.depth -= 1
         if event.tag == "!reset":
@@ -123,7 +123,7 @@ class _Builder:
         while not isinstance(event := self.parser.get_event(), yaml.MappingEndEvent):
             position = self.position(event)
             if not isinstance(event, yaml.ScalarEvent):
-                raise UsageError("expected text as a key", where=position)
+                raise UsageError("expected a string as a key", where=position)
             key: str = event.value
             if key == "<<" and event.implicit[0]:
                 merged.extend(self._merge_sources(self.parser.get_event()))

@@ -37,8 +37,8 @@ class Engine:
     nodes: tuple[Engine, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     advice: str = (
-        "is the engine running (`systemctl start docker`), "
-        "and do DOCKER_HOST, DOCKER_CONTEXT and `docker context ls` name the right one?"
+        "check that the engine is running (`systemctl start docker`), "
+        "and that DOCKER_HOST, DOCKER_CONTEXT and `docker context ls` name the right one"
     )
 
     def command(self, *args: str) -> list[str]:
@@ -131,7 +131,7 @@ class Engine:
 
     def _unreachable(self, reason: str) -> str:
         if "ermission denied" in reason and "publickey" not in reason:
-            return f"{self.name}: no permission for the Docker socket: run as root or as a member of the group docker"
+            return f"{self.name}: no permission to access the Docker socket: run as root or as a member of group docker"
         return f"{self.name} cannot be reached ({reason}): {self.advice}"
 
 

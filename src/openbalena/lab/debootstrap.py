@@ -12,7 +12,7 @@ MIRROR = "http://deb.debian.org/debian"
 HOST_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 # The suite that debootstrap is downloaded from: signed with keys that are already in Debian 12's keyring.
 _SUITE = "trixie"
-_HINT = "The lab needs Debian or a derivative; Debian 12 has all of them."
+_HINT = "The lab needs Debian or a derivative; Debian 12 has all required programs."
 
 
 @dataclass(frozen=True)

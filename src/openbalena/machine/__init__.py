@@ -1,1 +1,1 @@
-"""One machine: `docker compose` runs the services; what it cannot do (health, seeding, taking over) is done here."""
+"""One machine: `docker compose` runs the services; what it cannot do (health, adopting volumes) is done here."""

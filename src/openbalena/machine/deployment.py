@@ -68,7 +68,8 @@ class Standalone:
             in_use = ("port is already allocated", "address already in use")
             if any(message in line for line in output for message in in_use):
                 output.append(
-                    "Free the port: `docker ps` or `ss -ltnp` shows what uses it; for our own stack, swarm-down"
+                    "Free the port: `docker ps` or `ss -ltnp` shows what uses it; if it is the openBalena stack, run "
+                    "swarm-down"
                 )
             raise OperationError("\n  ".join([f"`docker compose {args[0]}` failed:", *output])) from None
 

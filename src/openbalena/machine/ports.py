@@ -60,7 +60,7 @@ def require_free_ports(standalone: Standalone) -> None:
             "\n  ".join(
                 ["nothing was started, because ports that the services publish are in use:", *conflicts.values()]
             )
-            + "\nFree them first: `docker stop CONTAINER`; for our own stack, ./open-balena.sh swarm-down"
+            + "\nFree them first: `docker stop CONTAINER`, or for the openBalena stack ./open-balena.sh swarm-down"
         )
 
 

@@ -25,8 +25,8 @@ def require_acme_settings(workspace: Workspace) -> None:
         )
     if values.get("ROOT_CA"):
         raise UsageError(
-            f"{values.sources['ROOT_CA']}: ROOT_CA is set, for a custom certificate: first go back to the private CA: "
-            "unset ACME_EMAIL and the token, and run ./open-balena.sh custom-pki --remove"
+            f"{values.sources['ROOT_CA']}: ROOT_CA is set, for a custom certificate: first restore the private CA's "
+            "certificate: unset ACME_EMAIL and the token, and run ./open-balena.sh custom-pki --remove"
         )
 
 
@@ -58,7 +58,9 @@ def fetch_certificate(standalone: Standalone, reporter: Reporter, *, retry: bool
     if not state.done:
         raise OperationError(why)
     if state.chain and cert_manager.take_certificate(Path(values["PKI_DIR"]), state.chain, values["DNS_TLD"]):
-        reporter.progress(f"{Path(values['PKI_DIR']) / 'chain.pem'}: now the certificate that cert-manager got by ACME")
+        reporter.progress(
+            f"{Path(values['PKI_DIR']) / 'chain.pem'}: now the certificate that cert-manager obtained through ACME"
+        )
     return why
 
 
@@ -70,4 +72,4 @@ def _acme_failure(standalone: Standalone, *, ended: bool, renewal: bool) -> str:
     served = "the old one is still served" if renewal else "the private CA's is served instead"
     lines = last_log_lines(standalone, "cert-manager", cert_manager.READ)
     reason = cert_manager.last_words(lines, "./open-balena.sh auto-pki")
-    return f"cert-manager got {what} by ACME {when}; {served}. {reason}"
+    return f"cert-manager got {what} through ACME {when}; {served}. {reason}"

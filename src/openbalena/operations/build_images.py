@@ -100,7 +100,7 @@ def _spread(
         if missing := spread.missing_builds(source, node):
             groups.setdefault(tuple(missing), []).append(node)
     for missing_names, group in groups.items():
-        reporter.progress(f"{len(missing_names)} images to {', '.join(node.hostname for node in group)} …")
+        reporter.progress(f"copying {len(missing_names)} images to {', '.join(node.hostname for node in group)} …")
         failures += spread.transfer(engine, list(missing_names), [node.engine for node in group])
     nodes, _ = spread.query_nodes([node.engine for node in nodes], names)
     checked = tuple(NodeImages(node.hostname, tuple(spread.missing_builds(source, node))) for node in nodes)
@@ -113,11 +113,11 @@ def _warn_of_unchecked_nodes(engine: Engine, checked: set[str], reporter: Report
     """A manager does not know which images the other nodes have."""
     with engine.client() as client:
         if not client.info()["Swarm"].get("ControlAvailable"):
-            reporter.warn("this engine is not a manager, so the swarm's other nodes are not known")
+            reporter.warn("this engine is not a manager, so the swarm's other nodes are unknown")
             return
         cluster = state.read_cluster(client, "")
     if unknown := [node.hostname for node in cluster.nodes if node.id not in checked]:
         reporter.warn(
-            f"not known whether these nodes have the images: {', '.join(unknown)} "
+            f"could not check whether these nodes have the images: {', '.join(unknown)} "
             "(name them with --node, or set IMAGE_PREFIX to a registry)"
         )

@@ -44,7 +44,7 @@ class Endpoints:
 
     def serving(self) -> list[str]:
         """A line for each address that serves the certificate."""
-        through = " (through the routing mesh: one HAProxy's answer, not this node's)" if self.mesh else ""
+        through = " (through the routing mesh: any node's HAProxy may have answered)" if self.mesh else ""
         return [
             f"{name} ({address}) serves it{through}."
             for address, name in self.names.items()

@@ -60,4 +60,4 @@ def _restore(archive: bytes, project: Project, existing: list[Path], suffix: str
             path.rename(path.with_name(path.name + suffix))
         return tuple(settings_sync.restore(archive, project))
     except OSError as error:
-        raise OperationError(f"{error.filename}: {error.strerror}: fix this and run it again") from None
+        raise OperationError(f"{error.filename}: {error.strerror}: fix this and rerun the command") from None

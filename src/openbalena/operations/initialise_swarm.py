@@ -58,7 +58,7 @@ def _required_labels(workspace: Workspace, reporter: Reporter) -> tuple[str, tup
     env_file = workspace.project.env_file
     if not env_file.exists():
         reporter.warn(
-            f"{env_file} does not exist, so it is not known which volumes need a node label: "
+            f"{env_file} does not exist, so the volumes that need a node label are unknown: "
             "run ./open-balena.sh config, then swarm-init again"
         )
         return "", (INGRESS_LABEL,)

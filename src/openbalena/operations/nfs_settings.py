@@ -13,8 +13,8 @@ from openbalena.settings.plan import plan
 def confirm_database_on_nfs(volumes: Collection[str], reporter: Reporter) -> None:
     """Ask before the database is put on NFS; raises OperationError unless the user agrees."""
     if "db-data" in volumes and not reporter.confirm(
-        "The database is slower on NFS, and no safer: two servers on one directory destroy it, so it remains pinned to "
-        "one machine. Put db-data there? (NFS_VOLUMES chooses the volumes)"
+        "The database is slower on NFS, and not safer: two servers on one directory corrupt it, so it remains pinned "
+        "to one machine. Put db-data there? (NFS_VOLUMES selects the volumes)"
     ):
         raise OperationError("nothing was changed: name the volumes for NFS with --nfs-volumes")
 

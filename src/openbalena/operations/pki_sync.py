@@ -74,10 +74,12 @@ def _check_machine(
     endpoints = machine_endpoints(workspace, values, machine.chain)
     warn_of_unreachable(endpoints, reporter)
     if not endpoints.names:
-        reporter.warn(f"api.{values['DNS_TLD']} does not resolve here, so what it serves was not checked")
+        reporter.warn(
+            f"api.{values['DNS_TLD']} does not resolve here, so the certificate that it serves was not checked"
+        )
     others = ", ".join(endpoints.other)
     failure = (
-        f"{others}: {certificate_rollout.SERVES_OTHER_CERTIFICATE} than {machine.volume} holds: see ./open-balena.sh "
+        f"{others}: {certificate_rollout.SERVES_OTHER_CERTIFICATE} than the one in {machine.volume}: see ./open-balena.sh "
         "logs haproxy"
     )
     return SyncCertificateResult(endpoints, False, machine, failure if others else "")
@@ -131,12 +133,14 @@ class _ClusterSync:
         self.reporter.progress(f"reading cert-manager's certificate (at most {CERT_MANAGER_TIMEOUT:.0f} s)")
         chain = on_swarm.fetch_certificate(self.engine, self.client, self.settings)
         if renewal_due(chain, datetime.now(UTC)):
-            self.reporter.progress("it expires within a week: restarting cert-manager, which renews it")
+            self.reporter.progress("the certificate expires within a week: restarting cert-manager, which renews it")
             on_swarm.request_renewal(self.engine, self.client, self.stack)
             old, chain = chain, on_swarm.fetch_certificate(self.engine, self.client, self.settings)
             if chain == old:
                 logged = on_swarm.last_words(self.engine, self.client, self.settings)
-                raise OperationError(f"cert-manager did not renew its certificate; the old one is served. {logged}")
+                raise OperationError(
+                    f"cert-manager did not renew its certificate; the old one is still served. {logged}"
+                )
         if take_certificate(self.directory, chain, self.settings["DNS_TLD"]):
             self.reporter.progress(f"{self.directory / 'chain.pem'}: copied from cert-manager")
 
@@ -157,7 +161,7 @@ class _ClusterSync:
         """Have balena-ca's OCSP responder know the certificate before clients see it.
 
         Only a warning if that fails: an expired certificate would cut off everyone, one without an OCSP answer only
-        clients that insist on one.
+        clients that require one.
         """
         if not store.serves_own(self.directory):
             return
@@ -175,7 +179,7 @@ class _ClusterSync:
             deploy_retry.retry_transient(self.client, self.stack, announce, self.reporter.progress)
         except OperationError as error:
             self.reporter.warn(
-                "the OCSP responder does not know the certificate yet, and clients that insist on its answer reject "
+                "the OCSP responder does not know the certificate yet, and clients that require its response reject "
                 f"it: run ./open-balena.sh swarm-up ({error})"
             )
 

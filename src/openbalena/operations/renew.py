@@ -65,7 +65,7 @@ def renew_certificates(options: RenewOptions, workspace: Workspace, reporter: Re
         files = renew.renew_certificates(directory, values["DNS_TLD"], only_due=options.only_due or served is not None)
         if served is None and not store.serves_own(directory):
             reporter.warn(
-                f"{directory / 'chain.pem'} was issued by another CA, which must renew it: use the new one with "
+                f"{directory / 'chain.pem'} was issued by another CA, which must renew it: import the new one with "
                 "./open-balena.sh pki import or, if cert-manager gets it, with pki sync (a cluster) or auto-pki (one "
                 "machine)"
             )

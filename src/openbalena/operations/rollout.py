@@ -192,7 +192,7 @@ class Rollout:
             return outcome
 
         with self.reporter.interruptible(
-            f"No longer waiting. Swarm continues to deploy {self.stack}: ./open-balena.sh swarm-status shows its "
+            f"Stopped waiting. Swarm continues to deploy {self.stack}: ./open-balena.sh swarm-status shows its "
             "progress, ./open-balena.sh swarm-up waits again"
         ):
             return deploy_retry.retry_transient(self.client, self.stack, attempt, self.reporter.progress)

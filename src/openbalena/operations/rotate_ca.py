@@ -25,7 +25,7 @@ ADVISED_DAYS = 30
 
 # By the phase that ends: what the next one does.
 _QUESTIONS = {
-    0: "Make a new CA, which services and devices will trust in addition to the old one?",
+    0: "Create a new CA, which services and devices will trust in addition to the old one?",
     1: "Let the new CA issue the certificates? Clients that trust only the old root keep working through a "
     "cross-certificate.",
     2: "Stop trusting the old CA? CLIENTS AND DEVICES THAT DO NOT TRUST THE NEW ROOT YET ARE LOCKED OUT by the next "
@@ -143,7 +143,7 @@ def _require_cluster(client: Any, stack: str) -> Cluster:
     if cluster is None or not cluster.services:
         raise UsageError(
             f"secrets rotate CA: this engine is not a manager of a swarm that runs {stack}. On one machine (up) "
-            "balena-ca's volume holds the CA, and its services know one at a time: it cannot be rotated there. "
+            "balena-ca's volume holds the CA, and its services trust one CA at a time: it cannot be rotated there. "
             "Before the first deploy delete the PKI and run config"
         )
     return cluster
@@ -165,7 +165,7 @@ def _require_deployed(client: Any, workspace: Workspace, values: Settings) -> Cl
     if unsettled := deployed_pki.not_converged(cluster):
         raise OperationError(
             f"nothing was changed: not all tasks of {', '.join(unsettled)} run as they were deployed, so it is not "
-            "known whether all trust what they should: see ./open-balena.sh swarm-status"
+            "known whether all trust the right CAs: see ./open-balena.sh swarm-status"
         )
     return cluster
 

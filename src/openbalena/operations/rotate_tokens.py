@@ -55,7 +55,7 @@ def rotate_token(options: RotateTokenOptions, workspace: Workspace, reporter: Re
     services = _services_using(compiled, options.name)
     variable = variables().get(options.name)
     question = (
-        f"Give {options.name} another value? The next swarm-up replaces the tasks of "
+        f"Set a new value for {options.name}? The next swarm-up replaces the tasks of "
         f"{', '.join(services) or 'no service'}."
     )
     if variable and variable.token and not reporter.confirm(question):
@@ -88,7 +88,7 @@ def replace_database_login(project: Project, settings: Settings, *, lab: bool, t
             "EXTERNAL_POSTGRES_PASSWORD"
         )
     if settings.sources.get(_DB_VARIABLE, "").startswith("environment variable "):
-        raise UsageError("environment variable DB_PASSWORD: expected it to be unset: the new password is a random one")
+        raise UsageError("environment variable DB_PASSWORD: unset it: the new password is generated")
     following = database_login.successor(database_login.in_use(settings), tokens.new_value(project, _DB_VARIABLE))
     engine = default_engine(lab)
     with engine.client() as client:

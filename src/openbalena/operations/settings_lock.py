@@ -37,7 +37,7 @@ def _locked(directory: Path, how: int, what: str) -> Iterator[None]:
             held.enter_context(locks.locked(directory, how))
         except BlockingIOError:
             raise OperationError(
-                f"{directory}: another command is {what} the settings there: wait until it has ended"
+                f"{directory}: another command is {what} the settings there: wait until it has finished"
             ) from None
         except OSError as error:
             raise OperationError(f"{directory / locks.NAME}: cannot be opened: {error.strerror}") from None

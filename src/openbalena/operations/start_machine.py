@@ -48,7 +48,7 @@ class StartResult:
 
 
 def start_machine(options: StartOptions, workspace: Workspace, reporter: Reporter) -> StartResult:
-    """Take over the volumes of an existing deployment, remove services that are gone, and start all the others.
+    """Adopt the volumes of an existing deployment, remove services that are gone, and start all the others.
 
     Raises UsageError, with nothing changed, for settings, definitions or certificates that are not valid, and
     OperationError if the machine cannot run them, or a service is not healthy in time.

@@ -25,7 +25,9 @@ def read_private_ca(workspace: Workspace) -> str:
     values = settings.read_configured(workspace.project)
     authority = verify.authority(values, Path(values["PKI_DIR"]))
     if not authority:
-        raise UsageError("HAProxy's certificate is of a public CA, or does not exist yet: there is nothing to install")
+        raise UsageError(
+            "HAProxy's certificate was issued by a public CA, or does not exist yet: there is nothing to install"
+        )
     return authority
 
 

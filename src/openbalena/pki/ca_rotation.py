@@ -10,10 +10,10 @@ from cryptography import x509
 from openbalena.base.files import private_directory, write_atomic
 from openbalena.pki import certificates, ocsp_records
 from openbalena.pki.certificates import Authority
-from openbalena.pki.directory import FILES, STAGE, ROTATION_JOURNAL, authority_files, remove_temporary, private
-from openbalena.pki.keys import KEY_MODE, certificate_pem, new_key, write_key
+from openbalena.pki.directory import FILES, ROTATION_JOURNAL, STAGE, authority_files, private, remove_temporary
 from openbalena.pki.generate import leaf_issuers
-from openbalena.pki.phases import RotationPhase, authority, trusted_bundle, current_phase, intermediates
+from openbalena.pki.keys import KEY_MODE, certificate_pem, new_key, write_key
+from openbalena.pki.phases import RotationPhase, authority, current_phase, intermediates, trusted_bundle
 from openbalena.pki.store import serves_own
 
 

@@ -13,7 +13,16 @@ from openbalena.base.files import read_text
 from openbalena.pki import integrity
 from openbalena.pki.certificates import HOSTS, lacking, permitted
 from openbalena.pki.directory import CA_SLOTS, ROTATION_JOURNAL, authority_files
-from openbalena.pki.keys import key_matches, certificate_pem, issued, key_id, key_in, key_set, read_certificates, read_key
+from openbalena.pki.keys import (
+    certificate_pem,
+    issued,
+    key_id,
+    key_in,
+    key_matches,
+    key_set,
+    read_certificates,
+    read_key,
+)
 from openbalena.pki.phases import RotationPhase, current_phase
 
 # Certificate, its key, its issuer ("" if any CA may have issued it).

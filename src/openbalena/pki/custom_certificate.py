@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from openbalena.base.errors import UsageError
 from openbalena.pki.certificates import DEVICES, lacking
 from openbalena.pki.expiry import WARNING, certificate_names
-from openbalena.pki.keys import key_matches, certificate_pem, issued, key_in, key_pem
+from openbalena.pki.keys import certificate_pem, issued, key_in, key_matches, key_pem
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
@@ -130,11 +130,11 @@ def _authority(
     last: x509.Certificate, authorities: Sequence[x509.Certificate], now: datetime, in_use: bytes
 ) -> Iterator[str]:
     if last not in authorities and not any(issued(last, issuer) for issuer in authorities):
-        yield "it was not issued by the given CA: specify the right one, with any intermediates after the server's"
+        yield "it was not issued by the given CA: specify the right one, with any intermediates after the server's certificate"
     for certificate in authorities:
         basic = _extension(certificate, x509.BasicConstraints)
         if basic is None or not basic.ca:
-            yield "the given CA certificate is not one (its basic constraints do not say CA:TRUE)"
+            yield "the given CA certificate is not a CA certificate (its basic constraints lack CA:TRUE)"
         if _extension(certificate, x509.KeyUsage) is None and certificate_pem(certificate) not in in_use:
             # RFC 5280, 4.2.1.3: conforming CAs MUST include it.
             yield (

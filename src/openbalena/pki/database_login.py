@@ -57,7 +57,10 @@ def flat(settings: Mapping[str, str]) -> dict[str, str]:
     login = in_use(settings)
     if login is None:
         return {}
-    return {"EXTERNAL_POSTGRES_USER": login.role, "EXTERNAL_POSTGRES_PASSWORD": placeholder.placeholder_for("DB_PASSWORD")}
+    return {
+        "EXTERNAL_POSTGRES_USER": login.role,
+        "EXTERNAL_POSTGRES_PASSWORD": placeholder.placeholder_for("DB_PASSWORD"),
+    }
 
 
 def successor(login: Login | None, password: str) -> Login:

@@ -119,7 +119,7 @@ def _message(item: CertificateInfo, now: datetime) -> str:
     days = item.days(now)
     when = f"expires in {days} days, on {item.end:%Y-%m-%d}" if item.end > now else f"expired on {item.end:%Y-%m-%d}"
     if item.path.name in AUTHORITIES:
-        todo = "run ./open-balena.sh secrets rotate CA in time (docs/certificates.md)"
+        todo = "run ./open-balena.sh secrets rotate CA before then (docs/certificates.md)"
         if (now_in := current_phase(item.path.parent)) is RotationPhase.TRUSTED:
             todo = f"its rotation is in {now_in.text}: continue with ./open-balena.sh secrets rotate CA"
     elif item.path.name == "chain.pem" and not serves_own(item.path.parent):

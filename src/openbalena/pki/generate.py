@@ -10,7 +10,19 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from openbalena.base.files import write_atomic
 from openbalena.pki import certificates, ocsp_records, phases
 from openbalena.pki.certificates import Authority
-from openbalena.pki.keys import KEY_MODE, PrivateKey, certificate_pem, key_id, key_pem, key_set, new_key, new_ssh_key, read_certificates, read_key, write_key
+from openbalena.pki.keys import (
+    KEY_MODE,
+    PrivateKey,
+    certificate_pem,
+    key_id,
+    key_pem,
+    key_set,
+    new_key,
+    new_ssh_key,
+    read_certificates,
+    read_key,
+    write_key,
+)
 
 # RFC 7919, appendix A.1: the group ffdhe2048 (a safe prime, generator 2), as `openssl` writes PKCS #3 parameters. A
 # well-known group is as secure as a generated one, and generating one takes minutes.

@@ -52,7 +52,9 @@ def trusted_bundle(directory: Path) -> bytes:
 
     The bytes are the same in both phases, so that services which only verify are not rolled again for the second.
     """
-    kinds = {RotationPhase.TRUSTED: ("0", "next"), RotationPhase.ISSUING: ("previous", "0")}.get(current_phase(directory), ("0",))
+    kinds = {RotationPhase.TRUSTED: ("0", "next"), RotationPhase.ISSUING: ("previous", "0")}.get(
+        current_phase(directory), ("0",)
+    )
     return _pem(directory, *(f"{stem}-{kind}" for kind in kinds for stem in ("server-ca", "ca")))
 
 

@@ -9,8 +9,8 @@ from openbalena.base.files import write_atomic
 from openbalena.pki import ocsp_records
 from openbalena.pki.consistency import pki_problems
 from openbalena.pki.expiry import due, list_certificates
-from openbalena.pki.keys import KEY_MODE
 from openbalena.pki.generate import leaf_issuers
+from openbalena.pki.keys import KEY_MODE
 from openbalena.pki.phases import authority, intermediates
 from openbalena.pki.store import serves_own
 

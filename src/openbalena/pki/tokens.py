@@ -4,10 +4,10 @@ import os
 import secrets
 from collections.abc import Mapping
 
-from openbalena.compose import dotenv
 from openbalena.base.errors import UsageError
 from openbalena.base.files import write_atomic
 from openbalena.base.project import Project
+from openbalena.compose import dotenv
 from openbalena.pki import database_login
 from openbalena.settings import envfile, put_aside
 from openbalena.settings.characters import unfit_value

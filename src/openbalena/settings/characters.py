@@ -74,7 +74,7 @@ PLACES = {
     ),
     # open-balena-api 49.0.12, src/lib/config.ts, redisAuthVar: name and password are separated by a colon.
     "redis_auth": Place(
-        "in the api, which takes it for the end of a user name", "no colon", lambda value: ":" * (":" in value)
+        "in the api, which treats it as the end of the user name", "no colon", lambda value: ":" * (":" in value)
     ),
     # Signature Version 4: Authorization: … Credential=<access key>/…, SignedHeaders=…
     "s3_header": Place("in the requests to the object store", "no comma", lambda value: "," * ("," in value)),

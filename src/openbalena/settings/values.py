@@ -16,7 +16,7 @@ from openbalena.settings.rules import setting_problems
 from openbalena.settings.variables import variables
 
 MASK = "********"
-# Masking shorter values would mask ordinary words.
+# Masking shorter values would mask unrelated text.
 _MIN_SECRET_LENGTH = 6
 # difflib's ratio: a name of ten letters with one added, missing, wrong or swapped with the next.
 _TYPO_RATIO = 0.9

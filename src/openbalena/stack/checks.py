@@ -127,7 +127,7 @@ def _ports(service: Service, deploy: Map) -> None:
         ):
             service.warn(
                 "ports", f"each of the {deploy['replicas']} tasks needs its own node for a port in host mode",
-                "provide as many nodes, or write deploy.mode: global with a placement constraint", place,
+                "add nodes, or write deploy.mode: global with a placement constraint", place,
             )  # fmt: skip
         if mode != "host" and deploy.get("endpoint_mode") == "dnsrr":
             service.error(

@@ -116,7 +116,7 @@ class _Compilation:
         declared = self.model.get("secrets") or Map()
         for key in (content.key, content.path.partition("/")[2]):
             if key in declared:
-                clash = f"x-swarm.secret_env makes a secret {content.key} in the file {content.path}"
+                clash = f"x-swarm.secret_env creates a secret {content.key} in the file {content.path}"
                 raise UsageError(f"secrets.{key}: {clash}: choose another name for this one", where=declared.at(key))
 
     def _pin(self, service: Service, name: str, place: Position) -> None:

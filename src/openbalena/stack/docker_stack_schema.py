@@ -98,7 +98,7 @@ def _below(value: Any, path: str) -> Iterator[Diagnostic]:
                 yield refused(value.at(key), key, "write a list of names")
             elif inner in _MODES and isinstance(item, str) and "$" not in item:
                 place, rule = value.at(key), inner.removeprefix("services.*.").replace(".*", "")
-                yield Diagnostic(place, rule, Severity.ERROR, "`docker stack` refuses text as a mode", "write 0400")
+                yield Diagnostic(place, rule, Severity.ERROR, "`docker stack` refuses a string as a mode", "write 0400")
             elif inner in _WALKED:
                 yield from _below(item, inner)
             elif named in _WALKED:

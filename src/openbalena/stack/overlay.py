@@ -88,7 +88,7 @@ def drop_keys(service: Map, without: Map) -> tuple[Map, list[Diagnostic]]:
 
 def _note(place: Position, key: str, reason: Any) -> Diagnostic:
     if not isinstance(reason, str) or not reason.strip():
-        raise UsageError(f"x-swarm.without: {key} needs a reason (text)", where=place)
+        raise UsageError(f"x-swarm.without: {key} needs a reason (a string)", where=place)
     return Diagnostic(place, key, Severity.NOTE, f"left out: {reason}")
 
 

@@ -20,7 +20,7 @@ from openbalena.swarm import object_names, service_update, state
 SERVICE, SECRET = "haproxy-certs", "haproxy-chain"
 AUTHORITY, ISSUED = "balena-ca", "ca-issued"
 # The reason for an address that answers, but not with the new certificate.
-SERVES_OTHER_CERTIFICATE = "still serves another certificate"
+SERVES_OTHER_CERTIFICATE = "still serves a different certificate"
 _INTERVAL = 0.5
 _CONNECT = 3.0
 

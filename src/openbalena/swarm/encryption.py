@@ -148,7 +148,8 @@ def encryption_findings(node: Node, outcome: job.JobResult | None, image: str) -
         )
     elif outcome.exit_code == _NO_TOOL:
         yield Finding(
-            f"{unchecked}: {image} has no ip of iproute2: set SWARM_ENCRYPTED=false, or use openBalena's VPN image"
+            f"{unchecked}: {image} has no `ip` command (iproute2): set SWARM_ENCRYPTED=false, or use openBalena's "
+            "VPN image"
         )
     elif not outcome.ok:
         yield Finding(

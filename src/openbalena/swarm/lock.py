@@ -95,8 +95,8 @@ def _acquire(client: Any, purpose: str, take_over: str) -> str:
         if take_over != holder.id and not is_stale(theirs):
             raise OperationError(
                 f"{theirs.get('owner', 'someone')} has been running {theirs.get('purpose', 'a deployment')} "
-                f"(process {theirs.get('pid', '?')}) for {age(theirs.get('since', ''), datetime.now(UTC))}: wait for "
-                f"it to end. If that process no longer exists, add --take-over {holder.id}"
+                f"(process {theirs.get('pid', '?')}) for {age(theirs.get('since', ''), datetime.now(UTC))}: wait until "
+                f"it has finished. If that process no longer exists, add --take-over {holder.id}"
             )
         # By id, since a lock that another process acquires meanwhile has another id.
         _remove(client, holder.id)

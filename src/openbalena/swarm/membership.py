@@ -43,7 +43,7 @@ def init_swarm(engine: Engine, options: Options) -> None:
     except OperationError as error:
         if "could not choose an IP address" in str(error):
             raise OperationError(
-                f"{engine.name} has several addresses: choose the one by which other nodes reach it with "
+                f"{engine.name} has several addresses: specify the one by which other nodes reach it with "
                 "--advertise-addr ADDRESS (`ip -brief address` lists them)"
             ) from error
         raise

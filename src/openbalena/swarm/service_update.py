@@ -67,7 +67,7 @@ def wait_until_converged(
         cluster = retry_until_leader(lambda: state.read_cluster(client, stack))
         service = find_service(cluster, name)
         if service is None:
-            raise OperationError(f"the service {name} no longer exists: somebody removed it")
+            raise OperationError(f"the service {name} no longer exists: it was removed during the update")
         progress = service_progress(service, cluster)
         report([progress])
         return progress

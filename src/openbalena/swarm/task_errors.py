@@ -81,7 +81,7 @@ TABLE = (
     ),
     _hint(
         r"non-zero exit \(137\)|\boom\b|out of memory",
-        "It was killed, usually for lack of memory: raise deploy.resources.limits.memory, or see `dmesg` there.",
+        "It was killed, most likely out of memory: raise deploy.resources.limits.memory, or see `dmesg` there.",
     ),
     _hint(
         r"non-zero exit \(143\)",

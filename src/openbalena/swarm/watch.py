@@ -16,7 +16,7 @@ _INTERVAL = 1.0
 # Seconds. A task without a health check counts as running at once; one that crashes on start does so within this time
 # (docker/cli waits as long before it reports that a service is verified).
 STABILITY_WINDOW = 5.0
-# Seconds until an error that waiting cannot fix fails the deploy: until then a missing image may still be copied.
+# Seconds until a permanent error fails the deploy: until then a missing image may still be copied.
 PERMANENT_ERROR_GRACE = 30.0
 
 
@@ -63,7 +63,7 @@ class Watch:
         hopeless = {problem.error for problem in errors if not problem.recoverable}
         self._hopeless_since = {error: self._hopeless_since.get(error, now) for error in hopeless}
         if any(now - since >= PERMANENT_ERROR_GRACE for since in self._hopeless_since.values()):
-            return DeployOutcome(cluster, progress, errors, "an error that waiting cannot fix")
+            return DeployOutcome(cluster, progress, errors, "a permanent error")
         if now - self.started >= self.timeout:
             return DeployOutcome(cluster, progress, errors, f"not converged within {self.timeout:g} s")
         return None

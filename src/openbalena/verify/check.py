@@ -69,7 +69,7 @@ class Result:
         """`ok    name  detail`, or `FAIL  name  why; what to do`; names are padded to `width`."""
         text = f"{self.outcome:<4}  {self.check.name:<{width}}  {self.detail}"
         if self.suspect:
-            text += f" [look at {self.suspect}]"
+            text += f" [see {self.suspect}]"
         return f"{text}; {self.todo}" if self.todo else text
 
     def record(self) -> dict[str, object]:
@@ -115,7 +115,7 @@ def _run(check: Check, target: Target, not_ok: set[str]) -> Result:
             check,
             "FAIL",
             str(error),
-            "check that haproxy is running there and look at its logs",
+            "check that haproxy is running there, and see its logs",
             Suspect("haproxy"),
             time.monotonic() - begin,
         )

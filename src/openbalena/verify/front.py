@@ -71,7 +71,8 @@ def authority_closed(target: Target) -> str:
             status = Web(target).request("POST", address, "ca", path, json={}).status_code
             if status not in (401, 403):
                 raise CheckError(
-                    f"ca.{target.dns_tld}{path} at {address} answers {status} without a password: anyone can sign",
+                    f"ca.{target.dns_tld}{path} at {address} answers {status} without a password: anyone can "
+                    "have certificates signed",
                     "set HAPROXY_PASSWORD and deploy again",
                     Suspect("haproxy", "HAPROXY_PASSWORD"),
                 )
@@ -147,7 +148,7 @@ def client_address(target: Target) -> str:
             )
         if seen != ours and not hidden:
             raise CheckError(
-                f"at {address} the api took {seen} for the client, but it is {ours}",
+                f"at {address} the api sees the client as {seen}, expected {ours}",
                 "TRUST_PROXY must be the network from which HAProxy connects, and HAProxy's ports must be in host mode",
                 Suspect("api", "TRUST_PROXY"),
             )

@@ -47,7 +47,7 @@ def at(tmp_path: Path, engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -
     ("target", "words"),
     [
         (PRIVATE, "balena-ca issues it to cert-manager, which renews it if it starts within its last 7 days"),
-        (PRIVATE.replace("private", "public"), "auto-pki renews it within its last 7 days"),
+        (PRIVATE.replace("private", "public"), "auto-pki renews it in its last 7 days"),
         ("", "it is a custom one"),
     ],
 )

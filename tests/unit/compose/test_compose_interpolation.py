@@ -46,7 +46,7 @@ def test_what_is_no_variable_is_refused_with_its_place(text: str) -> None:
 
 def test_nesting_has_an_end_before_pythons_stack() -> None:
     assert Interpolator({})("${A:-" * 100 + "x" + "}" * 100, PLACE) == "x"
-    with pytest.raises(UsageError, match="nested more than 100 times"):
+    with pytest.raises(UsageError, match="nested more than 100 levels deep"):
         Interpolator({})("${A:-" * 3000 + "x" + "}" * 3000, PLACE)
 
 

@@ -48,7 +48,7 @@ def test_volumes_and_settings_are_kept(
     assert not fake.swarm.configs, "the lock is released"
     assert main(["swarm-down", *project]) == 0
     output = capsys.readouterr().out
-    assert "There is no stack ob." in output and "Volumes that it left are kept" in output
+    assert "There is no stack ob." in output and "Remaining volumes are kept" in output
 
 
 def test_with_volumes_all_of_it_goes(fake: FakeEngine, project: list[str], capsys: pytest.CaptureFixture[str]) -> None:

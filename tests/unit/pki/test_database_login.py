@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from openbalena.base import placeholder; from openbalena import settings, stack
+from openbalena import settings, stack
+from openbalena.base import placeholder
 from openbalena.base.errors import UsageError
+from openbalena.base.project import Project
 from openbalena.operations import deployment
 from openbalena.operations.rotate_tokens import replace_database_login
-from openbalena.base.project import Project
 from openbalena.pki import archive, database_login, tokens
 from openbalena.settings import envfile
 from openbalena.settings.variables import variables
@@ -86,7 +87,7 @@ def test_a_password_in_the_environment_is_not_taken_for_the_present_one(
 ) -> None:
     there = project(tmp_path, made, DB_USER="openbalena_b", DB_PASSWORD="p" * 32)
     monkeypatch.setenv("DB_PASSWORD", "q" * 32)
-    with pytest.raises(UsageError, match="expected it to be unset"):
+    with pytest.raises(UsageError, match="unset it: the new password"):
         replace_database_login(there, settings.read(there), lab=False, take_over="")
 
 
@@ -113,7 +114,9 @@ def test_a_version_that_knows_none_of_the_later_tokens_finds_the_mark_it_made(ma
 def test_the_roles_take_turns_and_only_the_one_in_use_stays(tmp_path: Path, made: Path) -> None:
     first = database_login.successor(None, "1")
     second = database_login.successor(first, "2")
-    assert (first.role, second.role) == database_login.ROLES and database_login.successor(second, "3").role == first.role
+    assert (first.role, second.role) == database_login.ROLES and database_login.successor(
+        second, "3"
+    ).role == first.role
     assert "ALTER ROLE openbalena_a NOLOGIN PASSWORD NULL" in database_login.closed(second)
     assert "ALTER ROLE docker PASSWORD NULL" in database_login.closed(second)
     kept = project(tmp_path, made)

@@ -11,13 +11,13 @@ import pytest
 from cryptography import x509
 
 from openbalena.base import files
-from openbalena.swarm import settings_store
 from openbalena.base.errors import OperationError, UsageError
-from openbalena.pki import archive, certificates, expiry, keys, store, renew, ca_rotation, tokens
-from openbalena.pki.consistency import pki_problems, chains_to
-from openbalena.pki.directory import STAGE, ROTATION_JOURNAL
+from openbalena.pki import archive, ca_rotation, certificates, expiry, keys, renew, store, tokens
+from openbalena.pki.consistency import chains_to, pki_problems
+from openbalena.pki.directory import ROTATION_JOURNAL, STAGE
 from openbalena.pki.keys import certificate_pem, read_certificates
 from openbalena.pki.phases import RotationPhase, current_phase
+from openbalena.swarm import settings_store
 
 DOMAIN = "my.example.com"
 NEXT = {"ca-next.pem", "ca-next-key.pem", "server-ca-next.pem", "server-ca-next-key.pem"}
@@ -210,7 +210,9 @@ def test_a_killed_step_has_changed_nothing_or_is_completed(
             ca_rotation.advance_rotation(copied, DOMAIN)
         elif killed:
             for refused in (store.check_files, store.ensure_files, renew.renew_certificates):
-                with pytest.raises(UsageError, match=f"{ROTATION_JOURNAL}: a step .* was interrupted: run .* secrets rotate CA"):
+                with pytest.raises(
+                    UsageError, match=f"{ROTATION_JOURNAL}: a step .* was interrupted: run .* secrets rotate CA"
+                ):
                     refused(copied, DOMAIN)
             ca_rotation.finish_step(copied)
         assert current_phase(copied) == (steps + 1) % 4 and changed(before, copied) == CHANGES[steps]
@@ -274,7 +276,9 @@ def test_only_who_knows_the_phase_may_deploy(at: Path, steps: int) -> None:
     last, now = known[max(steps - 1, 0)], known[steps]
     kept = settings_store.StoredSettings("id", "name", 1, "anna@laptop", last["ca"], last["tokens"])
     settings_store.require_compatible(kept, now, last["tokens"])
-    settings_store.require_compatible(settings_store.StoredSettings("id", "name", 1, "anna@laptop", now["ca"], now["tokens"]), now, last["tokens"])
+    settings_store.require_compatible(
+        settings_store.StoredSettings("id", "name", 1, "anna@laptop", now["ca"], now["tokens"]), now, last["tokens"]
+    )
     if steps:
         with pytest.raises(OperationError, match="config --from-cluster"):
             settings_store.require_compatible(kept, now, "another machine's")
@@ -304,7 +308,11 @@ def test_while_it_is_replaced_the_warning_says_how_far_it_is(at: Path) -> None:
         text for text in expiry.warnings(at, end - timedelta(days=9)) if "ca-previous" in text or "ca-cross" in text
     ]
     assert named == [], "its end is what the rotation is for"
-    assert {item.path.name for item in expiry.list_certificates(at)} >= {"ca-previous.pem", "server-ca-previous.pem", "ca-cross.pem"}
+    assert {item.path.name for item in expiry.list_certificates(at)} >= {
+        "ca-previous.pem",
+        "server-ca-previous.pem",
+        "ca-cross.pem",
+    }
 
 
 @pytest.mark.parametrize("steps", range(4))

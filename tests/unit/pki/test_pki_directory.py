@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from openbalena.cli.main import main
 from openbalena.base.errors import UsageError
+from openbalena.cli.main import main
 from openbalena.pki import store
-from openbalena.pki.directory import FILES, CA_SLOTS, ROTATION_JOURNAL, authority_files
+from openbalena.pki.directory import CA_SLOTS, FILES, ROTATION_JOURNAL, authority_files
 
 DOMAIN = "my.example.com"
 

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from openbalena.base.errors import UsageError
 from openbalena.pki import consistency
 from openbalena.pki.certificates import covers
-from openbalena.pki.custom_certificate import validate, public_roots
-from openbalena.pki.keys import PrivateKey, key_matches, key_in
+from openbalena.pki.custom_certificate import public_roots, validate
+from openbalena.pki.keys import PrivateKey, key_in, key_matches
 
 DOMAIN = "my.example.com"
 DAY = timedelta(days=1)

@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from openbalena.compose import dotenv; from openbalena.base import placeholder
+from openbalena.base import placeholder
 from openbalena.cli.main import main
+from openbalena.compose import dotenv
 from openbalena.settings.variables import variables
 
 # At both ends of every value, so that one that comes out escaped, quoted or in part is found too.

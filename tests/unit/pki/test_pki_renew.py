@@ -9,7 +9,7 @@ import pytest
 
 from openbalena.base import files
 from openbalena.base.errors import UsageError
-from openbalena.pki import certificates, expiry, store, renew
+from openbalena.pki import certificates, expiry, renew, store
 from openbalena.pki.keys import key_in, key_pem, read_certificates, read_key
 
 DOMAIN = "my.example.com"
@@ -108,7 +108,12 @@ def test_for_a_timer_only_what_is_due_is_renewed(copied: Path) -> None:
 
 
 def test_for_a_timer_all_that_is_due_is_renewed(ending: Path) -> None:
-    assert set(renew.renew_certificates(ending, DOMAIN, only_due=True)) == {"chain.pem", "api.pem", "vpn.pem", "ocsp.pem"}
+    assert set(renew.renew_certificates(ending, DOMAIN, only_due=True)) == {
+        "chain.pem",
+        "api.pem",
+        "vpn.pem",
+        "ocsp.pem",
+    }
 
 
 def test_another_ca_s_certificate_is_left_alone(ending: Path, tmp_path: Path) -> None:

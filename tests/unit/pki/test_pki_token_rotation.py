@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from openbalena.compose import dotenv; from openbalena.base import placeholder; from openbalena import settings, stack
-from openbalena.cli.main import main
+from openbalena import settings, stack
+from openbalena.base import placeholder
 from openbalena.base.errors import UsageError
-from openbalena.operations import deployment
 from openbalena.base.project import Project
+from openbalena.cli.main import main
+from openbalena.compose import dotenv
+from openbalena.operations import deployment
 from openbalena.pki import ca_rotation, tokens
 from openbalena.pki.tokens import PREVIOUS, drop_previous_tokens, rotate_tokens
 from openbalena.settings import envfile

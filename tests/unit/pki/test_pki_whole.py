@@ -10,9 +10,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from openbalena.cli.main import main
 from openbalena.base.errors import UsageError
-from openbalena.pki import consistency, expiry, phases, store, renew, integrity
+from openbalena.cli.main import main
+from openbalena.pki import consistency, expiry, integrity, phases, renew, store
 from openbalena.pki.directory import FILES
 from openbalena.pki.keys import certificate_pem, key_pem, new_ssh_key, read_certificates, read_key
 

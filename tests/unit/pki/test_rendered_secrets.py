@@ -9,13 +9,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from openbalena.base import placeholder; from openbalena import stack
-from openbalena.swarm import deploy, object_names
+from openbalena import stack
+from openbalena.base import placeholder
+from openbalena.base.project import Project
 from openbalena.compose.dotenv import quote
 from openbalena.operations import deployment
-from openbalena.base.project import Project
 from openbalena.settings.types import TYPES
 from openbalena.settings.variables import variables
+from openbalena.swarm import deploy, object_names
 
 ROOT = Path(__file__).parents[3]
 SECRETS = [name for name, v in variables().items() if v.secret and v.type in ("token", "url_word")]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from openbalena.operations import deployment
 from openbalena.base.project import ROOT, Project
+from openbalena.operations import deployment
 from openbalena.pki import tokens
 from openbalena.settings import envfile
 from openbalena.settings.variables import variables

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openbalena.swarm import settings_store
 from openbalena.base.errors import OperationError, UsageError
-from openbalena.pki import archive as bundle, store, tokens
+from openbalena.pki import archive as bundle
+from openbalena.pki import store, tokens
+from openbalena.swarm import settings_store
 
 
 @pytest.fixture
@@ -82,7 +83,9 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
 
 def marks_of(directory: Path, values: dict[str, str]) -> settings_store.StoredSettings:
     found = bundle.fingerprints(directory, values)
-    return settings_store.StoredSettings("id", "name", 1, "anna@laptop", found["ca"], found["tokens"], later=found["later"])
+    return settings_store.StoredSettings(
+        "id", "name", 1, "anna@laptop", found["ca"], found["tokens"], later=found["later"]
+    )
 
 
 def test_marks_tell_deployments_apart(made: Path, tmp_path: Path) -> None:
@@ -98,7 +101,9 @@ def test_marks_tell_deployments_apart(made: Path, tmp_path: Path) -> None:
     later = {**values, "REDIS_PASSWORD": "another-one"}
     with pytest.raises(OperationError, match="with different tokens"):
         settings_store.require_compatible(marks_of(made, values), bundle.fingerprints(made, later), ours["tokens"])
-    settings_store.require_compatible(marks_of(made, values), bundle.fingerprints(made, later), f"{ours['tokens']}\n{ours['later']}")
+    settings_store.require_compatible(
+        marks_of(made, values), bundle.fingerprints(made, later), f"{ours['tokens']}\n{ours['later']}"
+    )
     settings_store.require_compatible(replace(marks_of(made, values), later=""), bundle.fingerprints(made, later), "")
     store.ensure_files(tmp_path / "other", "my.example.com")
     with pytest.raises(OperationError, match="with a different CA and different tokens"):

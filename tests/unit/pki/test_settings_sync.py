@@ -7,8 +7,8 @@ import pytest
 
 from openbalena import settings
 from openbalena.base.errors import UsageError
-from openbalena.operations import settings_sync
 from openbalena.base.project import Project
+from openbalena.operations import settings_sync
 from openbalena.pki import tokens
 from openbalena.settings.variables import variables
 

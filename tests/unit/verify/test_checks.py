@@ -133,7 +133,7 @@ def test_believed_header(target: Target, deployment: local.Deployment) -> None:
 
 def test_address_that_the_mesh_hides(target: Target, deployment: local.Deployment) -> None:
     deployment.client = "10.0.0.3"
-    with pytest.raises(verify.CheckError, match="took 10.0.0.3 for the client"):
+    with pytest.raises(verify.CheckError, match="sees the client as 10.0.0.3"):
         front.client_address(target)
     behind = dataclasses.replace(target, values={**target.values, "INGRESS_MODE": "mesh"})
     with pytest.raises(verify.SkipCheckError, match="INGRESS_MODE=mesh hides it: the api sees 10.0.0.3"):

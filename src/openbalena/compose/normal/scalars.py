@@ -40,7 +40,7 @@ def text(value: Any, position: Position) -> str:
 def string(value: Any, position: Position) -> str:
     """Text, not a number or boolean that would be converted: the specification requires quotes there."""
     if not isinstance(value, str):
-        raise expected(position, "text (put it in quotes)", value)
+        raise expected(position, "a string (put it in quotes)", value)
     return value
 
 

@@ -7,7 +7,7 @@ from openbalena.stack.service import Service
 
 RULES = Rules()
 
-DEPENDS_ON = "Swarm starts services in no order; each must tolerate that another is unavailable"
+DEPENDS_ON = "Swarm starts services in no particular order; each must tolerate that another is unavailable"
 
 
 @RULES.rule("depends_on", Status.IRRELEVANT, Native.DROPPED, "let the program wait for what it needs")
