@@ -1,4 +1,4 @@
-"""swarm-build: builds every image of the stack, tags it by its content, and brings it to every node."""
+"""swarm-build: builds every image of the stack, tags it by its content, and distributes it to every node."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

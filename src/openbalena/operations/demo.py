@@ -104,7 +104,7 @@ def deploy_demo(options: DemoOptions, workspace: Workspace, reporter: Reporter, 
         )
     with steps.step("Labelling the nodes (swarm-init)"):
         initialise_swarm(membership.Options(), workspace, reporter)
-    with steps.step("Building images and bringing them to every node (swarm-build)"):
+    with steps.step("Building images and distributing them to every node (swarm-build)"):
         _build(workspace, reporter)
     with steps.step("Deploying the stack and waiting until every service runs (swarm-up)"):
         deploy(DeployOptions(_DEPLOY_TIMEOUT), workspace, reporter)

@@ -79,8 +79,8 @@ def _check_machine(
         )
     others = ", ".join(endpoints.other)
     failure = (
-        f"{others}: {certificate_rollout.SERVES_OTHER_CERTIFICATE} than the one in {machine.volume}: see ./open-balena.sh "
-        "logs haproxy"
+        f"{others}: {certificate_rollout.SERVES_OTHER_CERTIFICATE} than the one in {machine.volume}: see "
+        "./open-balena.sh logs haproxy"
     )
     return SyncCertificateResult(endpoints, False, machine, failure if others else "")
 

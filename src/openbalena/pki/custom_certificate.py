@@ -130,7 +130,10 @@ def _authority(
     last: x509.Certificate, authorities: Sequence[x509.Certificate], now: datetime, in_use: bytes
 ) -> Iterator[str]:
     if last not in authorities and not any(issued(last, issuer) for issuer in authorities):
-        yield "it was not issued by the given CA: specify the right one, with any intermediates after the server's certificate"
+        yield (
+            "it was not issued by the given CA: specify the right one, with any intermediates after the server's "
+            "certificate"
+        )
     for certificate in authorities:
         basic = _extension(certificate, x509.BasicConstraints)
         if basic is None or not basic.ca:

@@ -62,8 +62,8 @@ def remove_stack(
         if time.monotonic() >= end:
             raise OperationError(
                 f"{stack} was not removed within {timeout:g} s, still present: {describe_remaining(left)}. "
-                "A network cannot be removed while a container outside the stack is attached to it, nor a task while its "
-                "node is unreachable"
+                "A network cannot be removed while a container outside the stack is attached to it, nor a task while "
+                "its node is unreachable"
             )
         time.sleep(_INTERVAL)
         left = remaining_objects(client, stack)
