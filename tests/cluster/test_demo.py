@@ -64,9 +64,9 @@ def test_interrupted_demo_takes_its_lab_down(lab: Endpoint, tmp_path: Path) -> N
             if "] Building images" in line:
                 demo.send_signal(signal.SIGINT)
     assert demo.returncode == 1, said
-    assert "The demo failed at 'Building images and distributing them to every node (swarm-build)': interrupted" in said, (
-        said
-    )
+    assert (
+        "The demo failed at 'Building images and distributing them to every node (swarm-build)': interrupted" in said
+    ), said
     assert "The lab is down" in said
     assert {path.name for path in directory.iterdir()} <= {"roots", "tools", "images", "locks", "log"}
 

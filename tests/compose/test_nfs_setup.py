@@ -45,7 +45,7 @@ def test_what_is_no_volume_and_who_is_no_host_is_wrong_use(machine: Machine) -> 
     assert "NFS_VOLUMES: x: expected volumes" in done.stderr
     assert "NFS_HOST" in machine.run("nfs-setup", "--yes", code=2).stderr
     done = machine.run("nfs-setup", "--nfs-host", "192.0.2.1", code=2)
-    assert "two servers on one directory destroy it" in done.stderr and "--yes" in done.stderr
+    assert "two servers on one directory corrupt it" in done.stderr and "--yes" in done.stderr
 
 
 def test_local_volumes_are_not_hidden(machine: Machine) -> None:

@@ -91,7 +91,7 @@ def test_two_first_calls_at_once(checkout):
     assert [out for out, _ in said] == ["open-balena.sh 0.1.0\n"] * 2
     errors = "".join(error for _, error in said)
     assert errors.count(SETTING_UP) == 1
-    assert "Waiting for another call" in errors
+    assert "Waiting for another process" in errors
 
 
 def start_until_pip(checkout: Checkout) -> tuple[subprocess.Popen[str], int]:
@@ -135,7 +135,7 @@ def test_the_call_is_killed_and_its_pip_goes_on(checkout):
     (setup,) = (process for process, line in processes_of(checkout).items() if "bootstrap.py" in line)
     os.kill(setup, signal.SIGKILL)
     again = subprocess.Popen(checkout.command("--version"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert again.stderr.readline().startswith("Waiting for another call")
+    assert again.stderr.readline().startswith("Waiting for another process")
     os.kill(pip, signal.SIGCONT)
     call.communicate(timeout=PATIENCE)
     assert again.communicate(timeout=PATIENCE)[0] == "open-balena.sh 0.1.0\n"

@@ -63,7 +63,7 @@ def start(options: StartOptions, context: Context) -> None:
 def show_healthy(result: HealthyResult, context: Context) -> None:
     """Print which services are healthy, or how many if these are all."""
     if result.every:
-        context.console.say(f"{result.name} runs: {len(result.services)} services are healthy.")
+        context.console.say(f"{result.name} is running: {len(result.services)} services are healthy.")
     else:
         context.console.say(f"{', '.join(result.services)}: healthy.")
 

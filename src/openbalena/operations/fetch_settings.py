@@ -40,7 +40,7 @@ def fetch_settings(options: FetchSettingsOptions, workspace: Workspace, reporter
         existing = [path for path in (project.env_file, project.pki, project.override_file) if path.exists()]
         suffix = f".{datetime.now(UTC):%Y%m%d-%H%M%S}"
         names = ", ".join(map(str, existing))
-        if existing and not reporter.confirm(f"Replace {names}? (They are kept as *{suffix}.)"):
+        if existing and not reporter.confirm(f"Replace {names}? (The existing ones are kept as *{suffix}.)"):
             return FetchSettingsResult(())
         return FetchSettingsResult(_restore(archive, project, existing, suffix))
 

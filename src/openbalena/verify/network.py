@@ -63,7 +63,7 @@ def resolve_names(target: Target) -> str:
     if by_problem:
         summary = "; ".join(f"{', '.join(names)}: {problem}" for problem, names in by_problem.items())
         raise CheckError(
-            f"below {target.dns_tld} {summary}",
+            f"names below {target.dns_tld}: {summary}",
             "create DNS records that point to the ingress nodes, or list these with --address",
         )
     return f"{', '.join(hosts)} below {target.dns_tld}"

@@ -46,7 +46,7 @@ def at(tmp_path: Path, engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        (PRIVATE, "balena-ca issues it to cert-manager, which renews it if it starts within its last 7 days"),
+        (PRIVATE, "balena-ca issues it to cert-manager, which renews it when started in the certificate's last 7 days"),
         (PRIVATE.replace("private", "public"), "auto-pki renews it in its last 7 days"),
         ("", "it is a custom one"),
     ],
@@ -84,5 +84,5 @@ def test_where_none_runs_the_files_are_a_clusters(
     runs(engine, "db")
     before = (Path(at[1]) / "pki" / "chain.pem").read_bytes()
     assert main(["pki", "renew", *at]) == 0
-    assert "pki sync (a running cluster" in capsys.readouterr().out
+    assert "pki sync (for a running cluster" in capsys.readouterr().out
     assert (Path(at[1]) / "pki" / "chain.pem").read_bytes() != before

@@ -295,7 +295,7 @@ def test_only_who_knows_the_phase_may_deploy(at: Path, steps: int) -> None:
 def test_a_root_is_warned_of_a_year_before(at: Path, days: int, warned: bool) -> None:
     end = read_certificates(at / "ca-0.pem")[0].not_valid_after_utc
     found = [text for text in expiry.warnings(at, end - timedelta(days=days)) if "/ca-0.pem" in text]
-    assert bool(found) is warned and all("run ./open-balena.sh secrets rotate CA in time" in text for text in found)
+    assert bool(found) is warned and all("run ./open-balena.sh secrets rotate CA before then" in text for text in found)
 
 
 def test_while_it_is_replaced_the_warning_says_how_far_it_is(at: Path) -> None:

@@ -131,7 +131,7 @@ def test_a_service_that_does_not_run_in_time_is_an_error(fake: FakeEngine) -> No
         with pytest.raises(OperationError, match="0 of 1 tasks"):
             service_update.wait_until_converged(client, "ob", "api", 10)
         assert fake.swarm.clock.now - began == 10
-        with pytest.raises(OperationError, match="somebody removed it"):
+        with pytest.raises(OperationError, match="removed during the update"):
             service_update.wait_until_converged(client, "ob", "db", 10)
 
 
