@@ -1,4 +1,4 @@
-"""What Compose requires of a whole project before it starts it (Swarm does not: it starts them in no particular order)."""
+"""What Compose requires of a whole project before it starts it; Swarm starts services in no particular order."""
 
 from openbalena.base.errors import UsageError
 from openbalena.compose.project import Project
