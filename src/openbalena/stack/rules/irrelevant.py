@@ -12,7 +12,7 @@ DEPENDS_ON = "Swarm starts services in no particular order; each must tolerate t
 
 @RULES.rule("depends_on", Status.IRRELEVANT, Native.DROPPED, "let the program wait for what it needs")
 def depends_on(service: Service, value: Any) -> None:
-    """Left out: Swarm starts services in no particular order: each must wait for what it needs, as after a node is lost."""
+    """Left out: Swarm starts services in no particular order. Each must wait for what it needs."""
     service.note("depends_on", DEPENDS_ON, "")
 
 
