@@ -30,6 +30,7 @@ DOMAIN = "my.example.com"
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("made")
+    (directory / ".env").write_text("STACK_NAME=ob\n")
     with pytest.MonkeyPatch.context() as patch:
         for name in variables():
             patch.delenv(name, raising=False)
