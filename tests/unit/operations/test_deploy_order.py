@@ -104,7 +104,7 @@ def steps(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Steps:
         return deployment, frozenset()
 
     monkeypatch.setattr(deploys, "manager_client", lambda workspace: nullcontext((Engine(), object())))
-    monkeypatch.setattr(deploys.settings_sync, "check", found.step("check settings"))
+    monkeypatch.setattr(deploys.settings_sync, "require_compatible_settings", found.step("check settings"))
     monkeypatch.setattr(deploys.state, "read_cluster", lambda client, stack: Cluster((), (), ()))
     monkeypatch.setattr(deploys, "with_built_images", with_built_images)
     monkeypatch.setattr(deploys, "plan_deploy", lambda *args: DeployPlan(()))
@@ -113,7 +113,7 @@ def steps(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setattr(DeployChecks, "require_capable_nodes", found.step("check nodes"))
     monkeypatch.setattr(DeployChecks, "require_data", found.step("check data"))
     monkeypatch.setattr(DeployChecks, "require_external_services", found.step("check external services"))
-    monkeypatch.setattr(deploys.settings_sync, "keep", found.step("store settings"))
+    monkeypatch.setattr(deploys.settings_sync, "upload", found.step("store settings"))
     monkeypatch.setattr(Rollout, "run", found.step("roll out", 3))
     return found
 
@@ -125,11 +125,11 @@ def test_every_check_comes_before_every_change(steps: Steps, workspace: Workspac
 
 
 FAILING = {
-    "check settings": (deploys.settings_sync, "check"),
+    "check settings": (deploys.settings_sync, "require_compatible_settings"),
     "check nodes": (DeployChecks, "require_capable_nodes"),
     "check data": (DeployChecks, "require_data"),
     "check external services": (DeployChecks, "require_external_services"),
-    "store settings": (deploys.settings_sync, "keep"),
+    "store settings": (deploys.settings_sync, "upload"),
 }
 
 

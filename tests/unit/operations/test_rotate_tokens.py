@@ -85,7 +85,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         found.append((now.role, following.role))
 
     monkeypatch.setattr(Database, "open_next", open_next)
-    monkeypatch.setattr(settings_sync, "check", lambda *args: found.append(("check", "")))
+    monkeypatch.setattr(settings_sync, "require_compatible_settings", lambda *args: found.append(("check", "")))
     monkeypatch.setattr(lock, "acquire", acquire)
     return found
 

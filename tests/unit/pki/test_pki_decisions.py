@@ -252,12 +252,12 @@ def test_what_a_token_may_become(
 def test_a_previous_value_is_kept_until_it_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REDIS_PASSWORD", raising=False)
     project = Project(directory=tmp_path)
-    assert tokens.complete(project) == []
+    assert tokens.drop_previous_tokens(project) == []
     project.env_file.write_text(envfile.new({"REDIS_PASSWORD": "old"}))
-    assert tokens.complete(project) == []
-    tokens.rotate(project, "REDIS_PASSWORD")
+    assert tokens.drop_previous_tokens(project) == []
+    tokens.rotate_tokens(project, "REDIS_PASSWORD")
     assert "REDIS_PASSWORD_PREVIOUS=old" in project.env_file.read_text()
-    assert tokens.complete(project) == ["REDIS_PASSWORD"] and "=old" not in project.env_file.read_text()
+    assert tokens.drop_previous_tokens(project) == ["REDIS_PASSWORD"] and "=old" not in project.env_file.read_text()
 
 
 @pytest.mark.parametrize("case", DH_CASES, ids=lambda case: case["case"])

@@ -80,7 +80,7 @@ def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
 def test_without_a_domain_it_names_variable_and_option(tmp_path: Path) -> None:
     done = run(tmp_path, "config", code=2)
     assert "DNS_TLD" in done.stderr and "--dns-tld" in done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == [locks.NAME, "logs"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [locks.NAME]
 
 
 def test_the_environment_is_enough(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_a_node_that_no_service_may_use_is_not_tried() -> None:
     [
         (JobResult(False, ("Error: Requested AEAD algorithm not found.",), "task: non-zero exit (3)", 3), True,
          "node1 has no ESP (IPsec) with AES-GCM in its kernel (Error: Requested AEAD algorithm not found.)"),
-        (JobResult(False, (), "task: non-zero exit (4)", 4), True, "could not be checked: vpn:1 has no ip of iproute2"),
+        (JobResult(False, (), "task: non-zero exit (4)", 4), True, "could not be checked: vpn:1 has no `ip` command"),
         (JobResult(False, ("RTNETLINK answers: Operation not permitted",), "", 5), True, "not be checked: RTNETLINK"),
         (JobResult(False, (), "could not install mangle rule: no such match", started=False), True,
          "could not be checked: could not install mangle rule: no such match (Docker needs the iptables matches"),

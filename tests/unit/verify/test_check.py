@@ -39,7 +39,7 @@ def test_what_needs_a_skipped_check_is_tried() -> None:
 
 def test_line() -> None:
     result = Result(Check("login", "", fails), "FAIL", "it is not", "make it so", Suspect("api", "TOKEN"))
-    assert result.line(8) == "FAIL  login     it is not [look at TOKEN of api]; make it so"
+    assert result.line(8) == "FAIL  login     it is not [see TOKEN of api]; make it so"
     assert Result(Check("login", "", passes), "ok", "fine").line() == "ok    login  fine"
 
 

@@ -51,7 +51,7 @@ def test_wrong_records_are_all_named(found: Target, records: dict[str, list[str]
     records["ca.open.test"] = [local.STORE, "192.0.2.9"]
     result = outcome(found, "dns")
     assert result.outcome == "FAIL"
-    assert result.detail == "below open.test ca: resolves to 192.0.2.9; s3, tunnel: Name or service not known"
+    assert result.detail == "names below open.test: ca: resolves to 192.0.2.9; s3, tunnel: Name or service not known"
 
 
 def test_a_name_of_a_profile_that_runs_not_is_not_asked(found: Target, records: dict[str, list[str]]) -> None:
