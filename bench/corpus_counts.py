@@ -1,8 +1,8 @@
-"""Counts what becomes of the corpus of public Compose files: in plain `docker stack deploy`, and compiled by us.
+"""Count how the corpus of public Compose files fares: with plain `docker stack deploy`, and with our compiler.
 
     PYTHONPATH=src .venv.dev/bin/python bench/corpus_counts.py
 
-Prints the table of docs/compose-to-swarm.md. The corpus lies beside the checkout, or where OPEN_BALENA_CORPUS says.
+Prints the table in docs/compose-to-swarm.md. The corpus is next to the checkout, or in OPEN_BALENA_CORPUS.
 """
 
 import os
@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from openbalena import compose, stack
-from openbalena.errors import UsageError
-from openbalena.stack.rule import RULES, Native, Status
+from openbalena.base.errors import UsageError
+from openbalena.stack.rule import Native, Status
+from openbalena.stack.rules import RULES
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = (
@@ -32,7 +33,7 @@ ROWS = (
 
 
 def plain_docker(case: Any) -> bool:
-    """Whether `docker stack config` takes the project."""
+    """Whether `docker stack config` accepts the project."""
     files = [argument for file in case.files for argument in ("-c", str(file))]
     environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **case.environment}
     done = subprocess.run(["docker", "stack", "config", *files], env=environment, capture_output=True, check=False)
@@ -40,19 +41,19 @@ def plain_docker(case: Any) -> bool:
 
 
 def keys(service: compose.Map) -> list[str]:
-    """The keys that say something."""
-    said = (key for key, value in service.items() if key in RULES and value not in (None, False, "", [], {}))
-    return [key for key in said if key != "networks" or list(service[key]) != ["default"]]
+    """The keys with a value that has an effect."""
+    effective = (key for key, value in service.items() if key in RULES and value not in (None, False, "", [], {}))
+    return [key for key in effective if key != "networks" or list(service[key]) != ["default"]]
 
 
-def fate(key: str, target: dict[str, Any], said: list[stack.Diagnostic]) -> str:
-    """What compiling made of a key."""
-    told = [item for item in said if item.rule.partition(".")[0] == key]
+def fate(key: str, target: dict[str, Any], diagnostics: list[stack.Diagnostic]) -> str:
+    """What the compiler did with a key."""
+    reported = [item for item in diagnostics if item.rule.partition(".")[0] == key]
     if key in target:
         return "kept"
-    if RULES[key].status is Status.TRANSLATED and all(item.severity is not stack.Severity.ERROR for item in told):
+    if RULES[key].status is Status.TRANSLATED and all(item.severity is not stack.Severity.ERROR for item in reported):
         return "translated"
-    return "told" if told else "lost"
+    return "told" if reported else "lost"
 
 
 def main() -> int:
@@ -61,7 +62,7 @@ def main() -> int:
     import corpus
 
     if not corpus.DIRECTORY.is_dir():
-        print(f"the corpus is not at {corpus.DIRECTORY}", file=sys.stderr)
+        print(f"error: corpus not found: {corpus.DIRECTORY}", file=sys.stderr)
         return 2
     docker: Counter[str] = Counter()
     ours: Counter[str] = Counter()

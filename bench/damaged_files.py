@@ -1,8 +1,8 @@
-"""Calls each command with each file that it reads replaced in each way: no hang, no traceback, no secret shown.
+"""Run every command with every file that it reads damaged in every way: no hang, no traceback, no secret shown.
 
     .venv.dev/bin/python bench/damaged_files.py
 
-Prints what is wrong, and how many cases were tried; exit status 1 where anything is wrong. Some ten minutes.
+Prints the failures and the number of cases; exit status 1 if there were failures. Takes about ten minutes.
 """
 
 import os
@@ -16,7 +16,7 @@ sys.path += [str(ROOT / "src"), str(ROOT / "tests" / "shared")]
 
 
 def main() -> int:
-    """Exit status 1 where a case is wrong."""
+    """Exit status 1 if a case failed."""
     import hostile_files
     import kill_points
 
@@ -29,11 +29,11 @@ def main() -> int:
         cases = hostile_files.cases(made)
         for case in cases:
             project = Path(scratch) / "project"
-            if found := hostile_files.try_case(made, project, case):
+            if problem := hostile_files.try_case(made, project, case):
                 wrong += 1
-                print(f"{case}: {found}", flush=True)
+                print(f"{case}: {problem}", flush=True)
             shutil.rmtree(project)
-    print(f"{len(cases)} cases, {wrong} wrong")
+    print(f"{len(cases)} cases, {wrong} failed")
     return int(wrong > 0)
 
 

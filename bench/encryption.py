@@ -1,10 +1,11 @@
-"""What encryption costs between two engines: the same transfers over an encrypted overlay network and over a plain one.
+"""Measure the cost of encryption between two engines: the same transfers over an encrypted and a plain overlay network.
 
     sudo .venv.dev/bin/python bench/encryption.py [RUNS]
 
-Runs tests/uml's machine, a kernel with ESP that is one process on one CPU, and a second engine in it; takes some
-minutes. Both ends of the wire, and both ends' encryption, share that CPU, so the rates are no machine's. Writes the
-median of RUNS (default 5) interleaved runs of each, and their ratio, into docs/docker-swarm-deployment.md.
+Boots the machine of tests/uml, a kernel with ESP that is one process on one CPU, with a second engine; takes a few
+minutes. Both ends of the connection, and their encryption, share that CPU, so the absolute rates are not
+representative. Writes the median of RUNS (default 5) interleaved runs of each, and their ratio, to
+docs/docker-swarm-deployment.md.
 """
 
 import os
@@ -24,25 +25,25 @@ import uml_machine  # noqa: E402
 from swarm_project import Small, fetch_busybox  # noqa: E402
 from waiting import answer  # noqa: E402
 
-from openbalena.files import write_atomic  # noqa: E402
+from openbalena.base.files import write_atomic  # noqa: E402
 
 IMAGE = "busybox:1"
 PAGE = ROOT / "docs" / "docker-swarm-deployment.md"
-# What stands between these is this script's.
+# This script replaces the text between these.
 BEGIN, END = "<!-- written by bench/encryption.py -->\n", "<!-- end -->\n"
 MEGABYTES, REQUESTS = 512, 200
 NETWORKS = {"plain": (), "encrypted": ("--opt", "encrypted")}
 
 
 def seconds(machine: uml_machine.Machine, network: str, script: str) -> float:
-    """How long `script` takes in the client's container on `network`."""
+    """The duration of `script` in the client container on `network`."""
     begin = time.monotonic()
     machine.engine.docker("exec", f"client-{network}", "sh", "-ec", script, timeout=300)
     return time.monotonic() - begin
 
 
 def measure(machine: uml_machine.Machine, second: second_node.Second, runs: int) -> dict[str, dict[str, float]]:
-    """The median seconds of each transfer on each network, an empty script's time taken off."""
+    """The median seconds of each transfer on each network, minus the time of an empty script."""
     serve = f"mkdir /www; head -c {MEGABYTES}000000 /dev/zero >/www/large; echo >/www/small; exec httpd -f -h /www"
     for network, options in NETWORKS.items():
         machine.engine.docker("network", "create", "--driver", "overlay", "--attachable", *options, network)
@@ -58,21 +59,27 @@ def measure(machine: uml_machine.Machine, second: second_node.Second, runs: int)
     }
     for network in NETWORKS:
         answer(lambda name=network: machine.engine.docker("exec", f"client-{name}", *get.format(name, "large").split()))
-    times: dict[str, dict[str, list[float]]] = {what: {name: [] for name in NETWORKS} for what in scripts}
+    times: dict[str, dict[str, list[float]]] = {transfer: {name: [] for name in NETWORKS} for transfer in scripts}
     for _ in range(runs):
-        for what, script in scripts.items():
+        for transfer, script in scripts.items():
             for network in NETWORKS:
-                times[what][network].append(seconds(machine, network, script.replace("{0}", network)))
-    found = {what: {name: statistics.median(taken) for name, taken in each.items()} for what, each in times.items()}
-    idle = found.pop("nothing")
-    return {what: {name: taken - idle[name] for name, taken in each.items()} for what, each in found.items()}
+                times[transfer][network].append(seconds(machine, network, script.replace("{0}", network)))
+    medians = {
+        transfer: {name: statistics.median(values) for name, values in by_network.items()}
+        for transfer, by_network in times.items()
+    }
+    idle = medians.pop("nothing")
+    return {
+        transfer: {name: median - idle[name] for name, median in by_network.items()}
+        for transfer, by_network in medians.items()
+    }
 
 
-def table(found: dict[str, dict[str, float]], runs: int) -> str:
-    """What was measured, in Markdown, with the machine."""
+def table(medians: dict[str, dict[str, float]], runs: int) -> str:
+    """The results in Markdown, with the machine's properties."""
     rows = [
-        f"| {what} | {each['plain']:.2f} s | {each['encrypted']:.2f} s | {each['encrypted'] / each['plain']:.1f} |\n"
-        for what, each in found.items()
+        f"| {transfer} | {by['plain']:.2f} s | {by['encrypted']:.2f} s | {by['encrypted'] / by['plain']:.1f} |\n"
+        for transfer, by in medians.items()
     ]
     return (
         f"\nMedian of {runs} runs, both engines in one user-mode kernel on one of {os.cpu_count()} CPUs "
@@ -94,11 +101,11 @@ def main() -> int:
             machine.reach_in(IMAGE)
             machine.engine.docker("swarm", "init", "--advertise-addr", machine.address)
             with second_node.second_node(machine, IMAGE) as second:
-                found = measure(machine, second, runs)
+                medians = measure(machine, second, runs)
     page = PAGE.read_text(encoding="utf-8")
     pattern = re.escape(BEGIN) + ".*?" + re.escape(END)
-    write_atomic(PAGE, re.sub(pattern, lambda _: BEGIN + table(found, runs) + END, page, count=1, flags=re.DOTALL))
-    print(table(found, runs), end="")
+    write_atomic(PAGE, re.sub(pattern, lambda _: BEGIN + table(medians, runs) + END, page, count=1, flags=re.DOTALL))
+    print(table(medians, runs), end="")
     return 0
 
 

@@ -1,8 +1,8 @@
-"""Kills each command that changes files at each of its changes: nothing is lost, and the command run again ends it.
+"""Kill each command that changes files at each change: nothing may be lost, and rerunning the command must complete it.
 
     .venv.dev/bin/python bench/killed_commands.py
 
-Prints a line for each command: how many points were tried, and what was wrong. Some ten minutes.
+Prints one line per command with the number of points that were tried, and the failures. Takes about ten minutes.
 """
 
 import os
@@ -16,7 +16,7 @@ sys.path += [str(ROOT / "src"), str(ROOT / "tests" / "shared")]
 
 
 def main() -> int:
-    """Exit status 1 where something was lost or could not be finished."""
+    """Exit status 1 if something was lost or could not be completed."""
     import kill_points
 
     os.environ["PATH"] = "/nonexistent"  # no docker

@@ -1,9 +1,9 @@
-"""What `stack validate` and `stack render` cost, as a ratio to `docker stack config` on the same file in the same run.
+"""Measure `stack validate` and `stack render` relative to `docker stack config`, on the same file in the same run.
 
     .venv.dev/bin/python bench/stack.py [RUNS]
 
-Start-up of Python is part of it. The project's own stack may take 5 times docker's time, a generated one of 1,000
-services at most its time; from 1,000 to 10,000 services the time grows linearly.
+The startup of Python is included. The project's own stack may take 5 times docker's time, a generated stack of 1,000
+services at most docker's time; from 1,000 to 10,000 services the time must grow linearly.
 """
 
 import resource
@@ -20,7 +20,7 @@ OWN_LIMIT, GENERATED_LIMIT, GROWTH_LIMIT = 5.0, 1.0, 12.0
 
 
 def generated(services: int) -> str:
-    """A stack of so many services, with what services commonly have."""
+    """A stack with that many services, with common keys."""
     lines = ["services:"]
     for number in range(services):
         lines.append(
@@ -45,7 +45,7 @@ def generated(services: int) -> str:
 
 
 def seconds(command: list[str]) -> float:
-    """Processor time of one run: what others do on the machine does not count."""
+    """The CPU time of one run, which is independent of other load on the machine."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -53,7 +53,7 @@ def seconds(command: list[str]) -> float:
 
 
 def measure(path: Path, runs: int) -> dict[str, float]:
-    """The least processor time of each command on `path`, in seconds, of interleaved runs."""
+    """The minimum CPU time of each command on `path`, in seconds, over interleaved runs."""
     commands = {
         "docker stack config": ["docker", "stack", "config", "-c", str(path)],
         "stack validate": [*COMMAND, "validate", str(path)],
@@ -67,7 +67,7 @@ def measure(path: Path, runs: int) -> dict[str, float]:
 
 
 def main() -> int:
-    """Exit status 1 where a limit is exceeded, 2 without docker."""
+    """Exit status 1 if a limit is exceeded, 2 without docker."""
     if not shutil.which("docker"):
         print("docker is not on PATH", file=sys.stderr)
         return 2

@@ -1,9 +1,9 @@
-"""What starting the command line costs, beside `docker --help` and a bare Python.
+"""Measure the startup time of the command line, compared with `docker --help` and bare Python.
 
     .venv.dev/bin/python bench/startup.py [RUNS]
 
-Prints the median and the least of RUNS (default 40) interleaved runs of each, in milliseconds, and the two ratios that
-count: `./open-balena.sh help` takes at most 5 times what `docker --help` takes, and the launcher next to nothing.
+Prints the median and minimum of RUNS (default 40) interleaved runs of each, in milliseconds, the launcher's overhead,
+and the ratio that matters: `./open-balena.sh help` may take at most 5 times as long as `docker --help`.
 """
 
 import shutil
@@ -26,7 +26,7 @@ def milliseconds(command: list[str]) -> float:
 
 
 def main() -> int:
-    """Exit status 1 where `help` takes more than the limit."""
+    """Exit status 1 if `help` exceeds the limit."""
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 40
     launcher = str(ROOT / "open-balena.sh")
     subprocess.run([launcher, "--version"], check=True)
@@ -40,14 +40,14 @@ def main() -> int:
     if shutil.which("docker"):
         commands["docker --help"] = ["docker", "--help"]
     times: dict[str, list[float]] = {name: [] for name in commands}
-    # Interleaved, so that a busy moment of the machine slows all of them.
+    # Interleaved, so that load on the machine affects all of them.
     for _ in range(runs):
         for name, command in commands.items():
             times[name].append(milliseconds(command))
     for name, values in times.items():
-        print(f"{name:28} median {statistics.median(values):6.1f} ms   least {min(values):6.1f} ms")
+        print(f"{name:28} median {statistics.median(values):6.1f} ms   minimum {min(values):6.1f} ms")
     overhead = min(times["launcher: help"]) - min(times["without launcher: help"])
-    print(f"{'the launcher adds':28} {overhead:13.1f} ms")
+    print(f"{'launcher overhead':28} {overhead:13.1f} ms")
     if "docker --help" not in times:
         return 0
     ratio = statistics.median(times["launcher: help"]) / statistics.median(times["docker --help"])

@@ -1,12 +1,12 @@
 #!/bin/sh
-# The whole life of a deployment on the local cluster: lab, config, init, build, up, status, logs, verify, scale, down.
-# Prints one line for each check and takes the lab down at the end, whatever happens. Needs root on Linux.
+# Tests the life cycle of a deployment on the local cluster: lab, config, init, build, up, status, logs, verify, scale, down.
+# Prints one line per check and always takes the lab down at the end. Needs root on Linux.
 #
 # Usage: scripts/test-swarm-functionality.sh
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
-# Where the lab lies, for the docker program in it; roots made before are used again.
+# The lab's directory, which contains its docker program; existing roots are reused.
 : "${OPEN_BALENA_LAB_DIR:=/var/lib/open-balena-lab}"
 export OPEN_BALENA_LAB_DIR
 work=$(mktemp -d)
@@ -17,7 +17,7 @@ say() {
     printf '[%3d s] %s\n' "$(($(date +%s) - started))" "$*"
 }
 
-# The commands, on the lab and in a project directory of this run.
+# Runs a command on the lab, with this run's project directory.
 tool() {
     "$root/open-balena.sh" --lab --project-directory "$work" "$@"
 }
@@ -34,12 +34,12 @@ finish() {
     if [ "$status" -eq 0 ]; then
         say "all $passed checks passed"
     else
-        say "failed after $passed checks that passed"
+        say "failed after $passed passed checks"
     fi
     exit "$status"
 }
 
-# check NAME COMMAND…: COMMAND succeeds; its output is shown only when it does not.
+# check NAME COMMAND…: COMMAND must succeed; its output is shown only if it does not.
 check() {
     name=$1
     shift
@@ -53,7 +53,7 @@ check() {
     fi
 }
 
-# How many of a service's tasks run, as the swarm sees it.
+# The number of running tasks of a service, according to the swarm.
 running() {
     tool swarm-status --json | python3 -c '
 import json, sys
@@ -61,7 +61,7 @@ services = json.load(sys.stdin)["services"]
 print(next(item["running"] for item in services if item["name"] == sys.argv[1]))' "$1"
 }
 
-# wait_for SECONDS WANTED SERVICE
+# wait_for SECONDS COUNT SERVICE
 wait_for() {
     left=$1
     while [ "$(running "$3")" != "$2" ]; do
@@ -80,7 +80,7 @@ scale() {
 }
 
 logs_have_every_task() {
-    tool swarm-logs api --tail 20 >"$work/logs" && grep -q "listening on 80" "$work/logs"
+    tool swarm-logs api --tail 20 >"$work/logs" && grep -q "listening in production mode on port 80" "$work/logs"
 }
 
 nothing_left() {
@@ -88,7 +88,7 @@ nothing_left() {
 }
 
 if "$root/open-balena.sh" lab status >/dev/null 2>&1; then
-    echo "A lab runs already: run ./open-balena.sh lab down first, or set OPEN_BALENA_LAB_DIR to another directory." >&2
+    echo "error: a lab is already running: run ./open-balena.sh lab down, or set OPEN_BALENA_LAB_DIR to another directory" >&2
     rmdir "$work"
     exit 2
 fi
@@ -114,6 +114,6 @@ check "scale api to 2" scale api 2
 check "swarm-up again" tool swarm-up
 check "swarm-down" tool swarm-down
 check "no service is left" nothing_left
-check "swarm-up on the volumes that stayed" tool swarm-up
-check "verify on the volumes that stayed" tool verify
+check "swarm-up on the kept volumes" tool swarm-up
+check "verify on the kept volumes" tool verify
 check "swarm-down --volumes" tool swarm-down --volumes --yes

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Validate stack files: the arguments, else the checkout's. The same as `./open-balena.sh stack validate FILE…`."""
+"""Validate stack files (default: those of the checkout). The same as `./open-balena.sh stack validate FILE…`."""
 
 import subprocess
 import sys

@@ -18,7 +18,7 @@ def lab() -> Iterator[Endpoint]:
     """The running lab; a developer's own (OPEN_BALENA_LAB_DIR, or the default) is used and left running."""
     if os.geteuid() != 0:
         pytest.skip("the lab needs root")
-    ran_before = state.load() is not None
+    ran_before = state.load_lab() is not None
     try:
         lifecycle.up()
         yield endpoint()

@@ -1,6 +1,6 @@
 #!/bin/bash
-# The image's command, as in open-balena-api 49.0.12 (Dockerfile, entry.sh): what config/env says by now, and no more, becomes
-# the process's environment. A deployment may append to that file before it runs this.
+# The image's command, as in open-balena-api 49.0.12 (Dockerfile, entry.sh): the process's environment is only what
+# config/env contains. A deployment may append to that file before it runs this.
 set -euo pipefail
 exec 2>&1
 cd /usr/src/app

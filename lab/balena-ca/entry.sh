@@ -1,8 +1,8 @@
 #!/bin/bash
-# What the image's entry does (balena-io/ca-private v0.0.31, entry.sh): it makes what is missing, then serves from the
-# background and sleeps. So the container stays, whatever becomes of cfssl, and ends by SIGKILL alone: process 1 handles no
-# SIGTERM. OCSP answers are those of the file, which is written anew where balena.db was written to, and not before; a
-# change while that goes on is not seen. Not here: update locks.
+# Like the image's entrypoint (balena-io/ca-private v0.0.31, entry.sh): it creates what is missing, then serves in the
+# background and sleeps. So the container keeps running even if cfssl exits, and only SIGKILL stops it, because process 1
+# does not handle SIGTERM. OCSP responses are served from a file that is rewritten only after balena.db was written; a
+# change during that is not noticed. Missing: update locks.
 set -ea
 
 TLD=${TLD:-$DNS_TLD}
@@ -11,7 +11,7 @@ PKI=${PKI:-/pki}
 
 mkdir -p "$PKI" "$CERTS/private"
 cd "$PKI"
-python3 -m standin || echo "balena-ca: not all that is missing could be made" >&2
+python3 -m standin || echo "balena-ca: could not create all missing files" >&2
 [ -e balena.db ] || sqlite3 balena.db </workdir/sqlite.sql
 [ -e ocsp_responses ] || touch ocsp_responses
 cfssl ocspserve -address 0.0.0.0 -port 8889 -responses ocsp_responses &

@@ -1,4 +1,4 @@
--- As the image's (balena-io/ca-private v0.0.31, sqlite.sql): what cfssl v1.6.5 keeps.
+-- As in the image (balena-io/ca-private v0.0.31, sqlite.sql): the tables of cfssl v1.6.5.
 CREATE TABLE certificates (
   serial_number blob NOT NULL,
   authority_key_identifier blob NOT NULL,

@@ -1,6 +1,6 @@
-"""The domain's certificate from an ACME server by DNS challenge, with certbot as the real cert-manager has it.
+"""Get the domain's certificate from an ACME server by DNS challenge, with certbot, like the real cert-manager.
 
-Like the real one it tries a few times, waits longer after each failure, and then goes on without a certificate.
+Like the real one it tries a few times, waits longer after each failure, and then continues without a certificate.
 """
 
 import os
@@ -14,20 +14,20 @@ from pathlib import Path
 
 from cryptography import x509
 
-# Where the lab's ACME server says which CA its own TLS and the certificates that it issues are of.
+# Where the lab's ACME server publishes the CAs of its TLS certificate and of the certificates that it issues.
 _AUTHORITIES = "http://letsencrypt/ca.pem"
 _BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 _LIVE = Path("/etc/letsencrypt/live")
 _ACCOUNTS = Path("/etc/letsencrypt/accounts")
 _CREDENTIALS = Path("/root/dns.ini")
-# Seconds for one answer, and until the server must have started.
+# Seconds for one response, and until the server must have started.
 _TIMEOUT, _BOUND = 10, 60
-# The real one asks for a new certificate only while the old one has less than this to go.
+# The real one requests a new certificate only if the old one expires within this time.
 _DUE = timedelta(days=7)
 
 
 def issue(tld: str, certs: Path) -> None:
-    """Put certificate and key into `certs`/public, unless those there have time to go."""
+    """Write certificate and key to `certs`/public, unless existing ones are not due for renewal."""
     cloudflare, gandi = (os.environ.get(f"{name}_API_TOKEN", "") for name in ("CLOUDFLARE", "GANDI"))
     if not (os.environ.get("ACME_EMAIL") and (cloudflare or gandi)):
         return
@@ -45,11 +45,11 @@ def issue(tld: str, certs: Path) -> None:
         hook = "/usr/src/app/gandi-hook"
         challenge = ["--manual", "--preferred-challenges", "dns", "--manual-auth-hook", f"{hook} add"]
         challenge += ["--manual-cleanup-hook", f"{hook} remove"]
-    words = ["certbot", "certonly", "--non-interactive", "--agree-tos", "--no-eff-email", "--expand"]
-    words += ["--server", os.environ["ACME_SERVER"], "-m", os.environ["ACME_EMAIL"]]
-    # Renewed whatever certbot thinks: `due` has decided.
-    words += ["--force-renewal", "--cert-name", tld, "-d", tld, "-d", f"*.{tld}", *challenge]
-    if _tried(words, environment):
+    command = ["certbot", "certonly", "--non-interactive", "--agree-tos", "--no-eff-email", "--expand"]
+    command += ["--server", os.environ["ACME_SERVER"], "-m", os.environ["ACME_EMAIL"]]
+    # `due` decides about renewal, not certbot.
+    command += ["--force-renewal", "--cert-name", tld, "-d", tld, "-d", f"*.{tld}", *challenge]
+    if _tried(command, environment):
         live = _LIVE / tld
         chain, key = (live / "fullchain.pem").read_text(), (live / "privkey.pem").read_text()
         for name, content in ((f"{tld}.pem", chain), (f"{tld}.key", key), (f"{tld}-chain.pem", chain + key)):
@@ -66,12 +66,12 @@ def due(certificate: Path) -> bool:
 
 
 def _trust(kept: Path) -> str:
-    """A file with the CAs of the lab's ACME server, those of earlier ones too, and the system's."""
+    """A file with the CAs of the lab's ACME server, including earlier ones, and the system's."""
     known = kept.read_text() if kept.exists() else ""
     new = _ask(_AUTHORITIES)
     if new not in known:
         kept.write_text(known + new)
-        # A pebble that was started anew has forgotten the accounts, which Let's Encrypt never does.
+        # A restarted pebble has forgotten the accounts, which Let's Encrypt never does.
         shutil.rmtree(_ACCOUNTS, ignore_errors=True)
     bundle = Path("/root/trusted.pem")
     bundle.write_text(Path(_BUNDLE).read_text() + kept.read_text())
@@ -79,25 +79,25 @@ def _trust(kept: Path) -> str:
 
 
 def _ask(url: str) -> str:
-    end = time.monotonic() + _BOUND
+    deadline = time.monotonic() + _BOUND
     while True:
         try:
             with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:  # noqa: S310 (a constant)
                 return str(answer.read().decode())
         except OSError as error:
-            if time.monotonic() > end:
+            if time.monotonic() > deadline:
                 sys.exit(f"cert-manager: {url} did not answer within {_BOUND} s: {error}")
             time.sleep(1)
 
 
-def _tried(words: list[str], environment: dict[str, str]) -> bool:
+def _tried(command: list[str], environment: dict[str, str]) -> bool:
     attempts, pause = int(os.environ.get("ATTEMPTS", "3")), int(os.environ.get("TIMEOUT", "60"))
     for number in range(attempts):
-        if subprocess.run(words, env=environment, check=False).returncode == 0:
+        if subprocess.run(command, env=environment, check=False).returncode == 0:
             return True
         if number + 1 < attempts:
-            print(f"cert-manager: certbot failed: trying again in {pause} s", file=sys.stderr)
+            print(f"cert-manager: certbot failed: retrying in {pause} s", file=sys.stderr)
             time.sleep(pause)
             pause *= 2
-    print(f"cert-manager: certbot failed {attempts} times: going on without its certificate", file=sys.stderr)
+    print(f"cert-manager: certbot failed {attempts} times: continuing without its certificate", file=sys.stderr)
     return False

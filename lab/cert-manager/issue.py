@@ -1,6 +1,6 @@
-"""Fills /certs as cert-manager does: asks balena-ca and, by ACME, a public CA for what is missing, then makes .ready.
+"""Fill /certs like cert-manager: get what is missing from balena-ca and, by ACME, a public CA, then create .ready.
 
-Like the real one it renews nothing while it runs: only a start does.
+Like the real one it renews certificates only at startup.
 """
 
 import base64
@@ -41,7 +41,7 @@ def wait_for_ca() -> None:
 
 
 def issue(name: str, hosts: list[str]) -> None:
-    """`private/<name>.pem` and `.key`, unless they are there and have more than 7 days to go.
+    """Get `private/<name>.pem` and `.key`, unless they exist and are valid for more than 7 days.
 
     (balena-io/cert-manager, entry.sh: issue_private_certs, CERT_SECONDS_UNTIL_EXPIRY)
     """
@@ -71,7 +71,7 @@ def link(path: Path, target: Path) -> None:
 
 
 def token_key(tld: str) -> None:
-    """The api's key id in libtrust's form, without a newline, and the JWKS that the registry checks tokens by."""
+    """Write the api's libtrust key ID, without a newline, and the JWKS with which the registry verifies tokens."""
     key = serialization.load_pem_private_key((PRIVATE / f"api.{tld}.key").read_bytes(), None).public_key()
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     text = base64.b32encode(hashlib.sha256(der).digest()[:30]).decode()
@@ -90,9 +90,9 @@ def openssl(path: Path, *arguments: str) -> None:
 
 
 def chain(tld: str) -> None:
-    """What HAProxy serves where it has none of its own: the public certificate where there is one, else the private.
+    """Link HAProxy's certificate: the public one if it exists, otherwise the private one.
 
-    One of another CA than these, which was put there by hand, stays.
+    A manually installed certificate of another CA is kept.
     """
     parts = (PRIVATE / f"{tld}.pem", PRIVATE / f"{tld}.key", CERTS / "ca-bundle.pem")
     whole = "".join(part.read_text() for part in parts)

@@ -1,8 +1,8 @@
-"""What the api fetches from outside, on port 80: an archive of contracts, and the images of their device types.
+"""The external hosts that the api uses, on port 80: an archive of contracts, and the images of their device types.
 
-Sources: open-balena-api 49.0.12, src/features/contracts/contracts-directory.ts (what is asked, the archive's layout)
-and src/features/device-types/storage/s3.ts; docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html. No TLS, and
-one device type.
+Sources: open-balena-api 49.0.12, src/features/contracts/contracts-directory.ts (the request, the archive's layout) and
+src/features/device-types/storage/s3.ts; docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html. Without TLS,
+and with one device type.
 """
 
 import http.server
@@ -28,7 +28,7 @@ _ARCHIVE = re.compile(r"/repos/balena-io/contracts/tarball/\w*")
 
 
 def archive() -> bytes:
-    """A tar file, compressed, whose one folder has the name of a commit."""
+    """A compressed tar file whose top-level directory is named after a commit."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz") as tar:
         for slug, name in DEVICE_TYPES.items():
@@ -41,7 +41,7 @@ def archive() -> bytes:
 
 
 def objects() -> dict[str, bytes]:
-    """By key: the description that each device type's newest image has."""
+    """The description of each device type's newest image, by key."""
     return {
         f"{PREFIX}/{slug}/{VERSION}/device-type.json": json.dumps({"slug": slug, "name": name}).encode()
         for slug, name in DEVICE_TYPES.items()
@@ -49,7 +49,7 @@ def objects() -> dict[str, bytes]:
 
 
 def listed(keys: Iterable[str], prefix: str) -> bytes:
-    """The folders directly below `prefix`."""
+    """A listing of the folders directly below `prefix`."""
     folders = {prefix + key.removeprefix(prefix).partition("/")[0] + "/" for key in keys if key.startswith(prefix)}
     root = ET.Element("ListBucketResult", xmlns="http://s3.amazonaws.com/doc/2006-03-01/")
     for folder in sorted(folders):
@@ -58,24 +58,24 @@ def listed(keys: Iterable[str], prefix: str) -> bytes:
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """The Host header says which of the two is meant; a bucket may be in it or first in the path."""
+    """The Host header selects one of the two hosts; a bucket may be in it or at the start of the path."""
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         host = self.headers.get("Host", "").partition(":")[0]
-        found: bytes | None = None
+        content: bytes | None = None
         if host == "api.github.com":
-            found = archive() if _ARCHIVE.fullmatch(url.path) else None
+            content = archive() if _ARCHIVE.fullmatch(url.path) else None
         elif self.path == "/ping":
-            found = b"OK"
+            content = b"OK"
         elif host in ("s3.amazonaws.com", f"{BUCKET}.s3.amazonaws.com"):
             path = url.path if host.startswith(BUCKET) else url.path.removeprefix(f"/{BUCKET}")
             query = dict(parse_qsl(url.query))
-            found = listed(objects(), query.get("prefix", "")) if query else objects().get(unquote(path).lstrip("/"))
-        self.send_response(200 if found is not None else 404)
-        self.send_header("Content-Length", str(len(found or b"")))
+            content = listed(objects(), query.get("prefix", "")) if query else objects().get(unquote(path).lstrip("/"))
+        self.send_response(200 if content is not None else 404)
+        self.send_header("Content-Length", str(len(content or b"")))
         self.end_headers()
-        self.wfile.write(found or b"")
+        self.wfile.write(content or b"")
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -87,6 +87,6 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 if __name__ == "__main__":
-    # The kernel drops SIGTERM for a process 1 without a handler.
+    # The kernel ignores SIGTERM for process 1 unless it has a handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     Server(("::", 80), Handler).serve_forever()

@@ -1,8 +1,8 @@
 #!/bin/sh
-# As the official image's entry (redis/docker-library-redis, docker-entrypoint.sh): a command that is not redis-server runs
-# as it is, and what follows redis-server may begin with the path of a configuration that the user redis can read. In images
-# of Redis 8 a REDIS_PASSWORD that the entry sees becomes the password of the user default. Data in /data, every write
-# logged there.
+# Like the official image's entrypoint (redis/docker-library-redis, docker-entrypoint.sh): a command other than
+# redis-server is run unchanged, and the arguments of redis-server may begin with the path of a configuration that the
+# user redis can read. In images of Redis 8, REDIS_PASSWORD becomes the password of the user default. Data and the
+# append-only file are in /data.
 set -eu
 [ "$1" = redis-server ] || exec "$@"
 shift

@@ -1,10 +1,10 @@
-"""The registry's connections to its cache, as the user that distribution 3 is told.
+"""The registry's connections to its cache, authenticated with the user that distribution 3 is configured with.
 
-Distribution 3.0.0 takes REGISTRY_REDIS_OPTIONS_USERNAME and _PASSWORD from its environment (configuration/parser.go,
-overwriteStruct: each word between underscores is a field), and its client go-redis 9.7 shows them when it connects
-(redis.go, initConn). Where Redis refuses them pushes and pulls go on without the cache, and a blob cannot be deleted:
-tried with distribution 3.0.0 and Redis 7.0. Debian's 2.8 knows no user's name, so it connects to this process, which
-shows them in its place.
+Distribution 3.0.0 reads REGISTRY_REDIS_OPTIONS_USERNAME and _PASSWORD from its environment (configuration/parser.go,
+overwriteStruct: each word between underscores is a field), and its client go-redis 9.7 sends them when it connects
+(redis.go, initConn). If Redis rejects them, pushes and pulls work without the cache, but blobs cannot be deleted: tried
+with distribution 3.0.0 and Redis 7.0. Debian's 2.8 does not support user names, so it connects to this process, which
+authenticates in its place.
 """
 
 import os
@@ -19,14 +19,14 @@ _PATIENCE = 5
 
 
 def start(cache: str, environment: Mapping[str, str]) -> str:
-    """The address at which the registry reaches `cache` (host:port).
+    """The address at which the registry can reach `cache` (host:port).
 
-    Where there is a password it is that of a process which shows it, and ends with the container.
+    With a password, it is that of a process that authenticates with it, and exits with the container.
     """
     password = environment.get("REGISTRY_REDIS_OPTIONS_PASSWORD", "")
     if not password:
         return cache
-    # go-redis shows no name without a password, and without a name the password of the user default.
+    # go-redis sends no name without a password; without a name, the password is that of the user default.
     name = environment.get("REGISTRY_REDIS_OPTIONS_USERNAME", "")
     host, _, port = cache.partition(":")
     listener = socket.create_server(ADDRESS, backlog=64)
@@ -36,23 +36,23 @@ def start(cache: str, environment: Mapping[str, str]) -> str:
     return "{}:{}".format(*ADDRESS)
 
 
-def _serve(listener: socket.socket, cache: tuple[str, int], shown: list[str]) -> None:
+def _serve(listener: socket.socket, cache: tuple[str, int], credentials: list[str]) -> None:
     while True:
         client, _ = listener.accept()
-        threading.Thread(target=_relay, args=(client, cache, shown), daemon=True).start()
+        threading.Thread(target=_relay, args=(client, cache, credentials), daemon=True).start()
 
 
-def _relay(client: socket.socket, cache: tuple[str, int], shown: list[str]) -> None:
-    words = ["AUTH", *shown]
-    command = f"*{len(words)}\r\n" + "".join(f"${len(word)}\r\n{word}\r\n" for word in words)
+def _relay(client: socket.socket, cache: tuple[str, int], credentials: list[str]) -> None:
+    arguments = ["AUTH", *credentials]
+    command = f"*{len(arguments)}\r\n" + "".join(f"${len(each)}\r\n{each}\r\n" for each in arguments)
     try:
         with client, socket.create_connection(cache, _PATIENCE) as server:
             server.sendall(command.encode())
-            # Nothing else was asked: the answer comes alone.
+            # No other request is pending, so this is the whole response.
             answer = server.recv(1024)
             if not answer.startswith(b"+OK"):
                 print(
-                    f"registry: Redis refused the cache's user: {answer.decode().strip()}", file=sys.stderr, flush=True
+                    f"registry: Redis rejected the cache's user: {answer.decode().strip()}", file=sys.stderr, flush=True
                 )
                 return
             server.settimeout(None)

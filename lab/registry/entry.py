@@ -1,12 +1,12 @@
-"""Starts docker-registry with the settings that the real image reads.
+"""Start docker-registry with the settings of the real image.
 
 Sources: open-balena-registry 3.0.107, entry.sh and config/confd/templates/docker-registry.yml.tmpl. Everything is read
-once, at the start. SIGTERM ends it at once: no draintimeout is set, and without one distribution 3.0.0 handles no
-signal (registry/registry.go). Each request has a line in the log, a health check of HAProxy's too. A blob is not sent
-but redirected to, at the store's own name and signed, unless REGISTRY2_DISABLE_REDIRECT is true.
+once, at startup. SIGTERM terminates it immediately: no draintimeout is set, and without one distribution 3.0.0 handles
+no signals (registry/registry.go). Every request is logged, including HAProxy's health checks. Blobs are redirected to a
+signed URL with the store's own name, unless REGISTRY2_DISABLE_REDIRECT is true.
 
-Distribution 3 finds the token's key in a JWKS; Debian's 2.8 reads none, so the JWKS is checked here: without it, or
-with one that does not fit the api's certificate, the registry does not start.
+Distribution 3 looks up the token's key in a JWKS. Debian's 2.8 does not, so the JWKS is checked here: without it, or
+if it does not match the api's certificate, the registry does not start.
 """
 
 import base64
@@ -39,7 +39,7 @@ def key_set(environment: dict[str, str]) -> list[dict[str, str]]:
     elif encoded:
         text = base64.b64decode(encoded).decode()
     else:
-        fail(f"there is no JWKS: expected the file {file}, or API_TOKENAUTH_JWKS")
+        fail(f"no JWKS: expected the file {file}, or API_TOKENAUTH_JWKS")
     try:
         return list(json.loads(text)["keys"])
     except (ValueError, KeyError, TypeError):
@@ -47,7 +47,7 @@ def key_set(environment: dict[str, str]) -> list[dict[str, str]]:
 
 
 def key_id(key: ec.EllipticCurvePublicKey) -> str:
-    """libtrust's form: the first 240 bits of SHA-256 of the DER key, base32, in groups of four."""
+    """The libtrust key ID: the first 240 bits of SHA-256 of the DER key, base32, in groups of four."""
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     text = base64.b32encode(hashlib.sha256(der).digest()[:30]).decode()
     return ":".join(text[at : at + 4] for at in range(0, len(text), 4))
@@ -58,7 +58,7 @@ def coordinate(text: str) -> int:
 
 
 def check(keys: list[dict[str, str]], certificate: bytes) -> None:
-    """The JWKS holds the certificate's key, for ES256 signatures, under the kid that tokens will name."""
+    """Check that the JWKS contains the certificate's key, for ES256 signatures, with the kid that tokens will name."""
     key = x509.load_pem_x509_certificate(certificate).public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey):
         fail("the api's certificate has no EC key")
@@ -66,17 +66,17 @@ def check(keys: list[dict[str, str]], certificate: bytes) -> None:
     for candidate in keys:
         if (coordinate(candidate["x"]), coordinate(candidate["y"])) == (numbers.x, numbers.y):
             if candidate.get("kid") != key_id(key):
-                fail(f"the JWKS has the api's key under the kid {candidate.get('kid')}, expected {key_id(key)}")
+                fail(f"the JWKS has the api's key with the kid {candidate.get('kid')}, expected {key_id(key)}")
             if (candidate.get("use"), candidate.get("alg")) != ("sig", "ES256"):
                 fail("the JWKS has the api's key, but not with use sig and alg ES256")
             return
-    fail("the JWKS does not have the key of the api's certificate")
+    fail("the JWKS does not contain the key of the api's certificate")
 
 
 def settings(environment: dict[str, str]) -> dict[str, object]:
     """docker-registry's configuration file (distribution 2.8, docs/configuration.md)."""
     endpoint = environment["REGISTRY2_S3_REGION_ENDPOINT"]
-    found: dict[str, object] = {
+    configuration: dict[str, object] = {
         "version": "0.1",
         "log": {"level": environment.get("REGISTRY2_LOG_LEVEL") or "error"},
         "storage": {
@@ -94,7 +94,7 @@ def settings(environment: dict[str, str]) -> dict[str, object]:
         "http": {
             "addr": ":80",
             "host": f"https://{environment['REGISTRY2_HOST']}",
-            # Without one distribution makes one of its own in each task, and says so.
+            # Without one, distribution generates one in each task, and logs a warning.
             "secret": environment.get("REGISTRY2_SECRETKEY", ""),
         },
         "auth": {
@@ -107,11 +107,14 @@ def settings(environment: dict[str, str]) -> dict[str, object]:
         },
     }
     if environment.get("REGISTRY2_DEBUG_ENABLED") == "true":
-        found["http"]["debug"] = {"addr": ":81", "prometheus": {"enabled": True}}  # type: ignore[index]
+        configuration["http"]["debug"] = {"addr": ":81", "prometheus": {"enabled": True}}  # type: ignore[index]
     if environment.get("REGISTRY2_CACHE_ENABLED") == "true":
-        found["storage"]["cache"] = {"blobdescriptor": "redis"}  # type: ignore[index]
-        found["redis"] = {"addr": environment["REGISTRY2_CACHE_ADDR"], "db": int(environment["REGISTRY2_CACHE_DB"])}
-    return found
+        configuration["storage"]["cache"] = {"blobdescriptor": "redis"}  # type: ignore[index]
+        configuration["redis"] = {
+            "addr": environment["REGISTRY2_CACHE_ADDR"],
+            "db": int(environment["REGISTRY2_CACHE_DB"]),
+        }
+    return configuration
 
 
 def main() -> NoReturn:

@@ -1,6 +1,6 @@
 #!/bin/bash
-# The store with what config/env says and no more (open-balena-s3 3.0.62, config/s6-overlay: open-balena-s3/run); the buckets
-# that it has to make stand in the environment's file, which a shell reads (scripts/create-buckets.sh).
+# Runs the store with only the environment in config/env (open-balena-s3 3.0.62, config/s6-overlay: open-balena-s3/run); the
+# buckets to create are in the environment file, which is read as shell code (scripts/create-buckets.sh).
 set -euo pipefail
 exec 2>&1
 cd /usr/src/app

@@ -1,17 +1,16 @@
-"""What the launcher runs, by path: so a damaged environment is noticed and mended instead of failing to find us."""
+"""The entry point, which the launcher runs by path, so that it starts even in a damaged environment."""
 
 import os
 import sys
 from pathlib import Path
 
-# Python has None for a stream that the caller closed, prints to stdout what was meant for stderr then, and the next
-# file that is opened gets the stream's number.
+# If the caller closed a standard stream, Python sets it to None, and the next opened file would get its descriptor.
 for number, name in enumerate(("stdin", "stdout", "stderr")):
     if getattr(sys, name) is None:
         os.dup2(os.open(os.devnull, os.O_RDWR), number)
         setattr(sys, name, os.fdopen(number, "w" if number else "r"))
 
-# Nobody else writes into what is made here. What has to stay unread gets its own modes.
+# Other users must not be able to write files created here. Secret files get their own modes.
 os.umask(os.umask(0o022) | 0o022)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from swarm_project import Small, fetch_busybox
 
+from openbalena.base.project import ROOT, Project
 from openbalena.lab import Endpoint, paths
-from openbalena.project import ROOT, Project
 
 # Seconds: the demo has to be done in 10 minutes with nothing cached.
 DEMO = 600

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from openbalena.files import write_atomic
+from openbalena.base.files import write_atomic
 from openbalena.verify import Target, account, vpn
 
 # Requests a second and client, and what a client waits for an answer.

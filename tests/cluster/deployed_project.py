@@ -5,8 +5,9 @@ import subprocess
 
 from output import assert_plain
 
-from openbalena.cluster import engine, state
-from openbalena.project import ROOT, Project
+from openbalena.base.project import ROOT, Project
+from openbalena.operations.engines import default_engine
+from openbalena.swarm import state
 
 STACK = "openbalena"
 # Seconds for one command: swarm-up itself gives up after 600, with a sentence on what does not run.
@@ -35,8 +36,8 @@ def tool(project: Project, *words: str, **environment: str) -> "subprocess.Compl
 
 def running() -> dict[str, frozenset[str]]:
     """The ids of each service's running tasks."""
-    with engine.current(lab=True).client() as client:
-        cluster = state.read(client, STACK)
+    with default_engine(lab=True).client() as client:
+        cluster = state.read_cluster(client, STACK)
     return {
         service.short_name: frozenset(
             task.id for task in cluster.tasks_of(service) if task.wanted and task.state == "running"

@@ -9,7 +9,8 @@ PATIENCE = 400
 
 _SCRIPT = """
 import os, signal, sys
-from openbalena.cluster import engine, lock
+from openbalena.operations.engines import default_engine
+from openbalena.swarm import lock
 from openbalena.storage import move
 
 stack, volume, node, last = sys.argv[1:]
@@ -19,8 +20,8 @@ def report(step):
     if step.startswith(last):
         os.kill(os.getpid(), signal.SIGKILL)
 
-with engine.current(True).client() as client, lock.held(client, "storage move"):
-    move.run(engine.current(True), client, stack, move.Request(volume, node, 120), report)
+with default_engine(True).client() as client, lock.acquire(client, "storage move"):
+    move.move_volume(default_engine(True), client, stack, move.Request(volume, node, 120), report)
 """
 
 

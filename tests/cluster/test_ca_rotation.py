@@ -13,15 +13,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from deployed_clients import Load
 from deployed_project import running, tool
+from lab_target import lab_target
 from waiting import eventually
 
-from openbalena import dotenv, verify
-from openbalena.cli.context import Context
-from openbalena.cli.verify import target
-from openbalena.project import Project
-from openbalena.secrets import phases
-from openbalena.secrets.certificates import LIST_PATH
-from openbalena.secrets.keys import read_certificates
+from openbalena import verify
+from openbalena.base.project import Project
+from openbalena.compose import dotenv
+from openbalena.pki import phases
+from openbalena.pki.certificates import LIST_PATH
+from openbalena.pki.keys import read_certificates
 from openbalena.verify import CheckError, Target, vpn
 from openbalena.verify.front import CRL_PATH
 from openbalena.verify.registry import token
@@ -34,19 +34,19 @@ SEEN_BY_CLIENTS = [check for check in verify.CHECKS if check.name in ("certifica
 
 def outside(project: Project, authority: str = "") -> Target:
     """The deployment as one sees it who trusts `authority` (PEM) alone; as `verify` does without it."""
-    found = target(Context(project=project, lab=True), [])
+    found = lab_target(project)
     return replace(found, authority=authority, vpn_authority=authority) if authority else found
 
 
 def failed(to: Target, checks: Sequence[verify.Check] = verify.CHECKS) -> list[str]:
-    results = verify.run(checks, to, lambda _: None)
+    results = verify.run_checks(checks, to, lambda _: None)
     return [result.line() for result in results if result.outcome != acceptance.GREEN[result.check.name]]
 
 
 def refused(project: Project, authority: str) -> bool:
     """Whether one who trusts `authority` alone takes neither HAProxy's nor the VPN's certificate."""
-    (found,) = verify.run(SEEN_BY_CLIENTS[:1], outside(project, authority), lambda _: None)
-    with pytest.raises(CheckError, match="not of the deployment's CA"):
+    (found,) = verify.run_checks(SEEN_BY_CLIENTS[:1], outside(project, authority), lambda _: None)
+    with pytest.raises(CheckError, match="not issued by the deployment's CA"):
         vpn.tunnel(replace(outside(project), vpn_authority=authority))
     return found.outcome == "FAIL"
 
@@ -110,15 +110,15 @@ def taken(project: Project, issued: x509.Certificate) -> bool:
 def test_the_ca_is_replaced_while_devices_work(deployed: Project, tmp_path: Path) -> None:
     second, settings = Project(directory=tmp_path), deployed.env_file.read_text()
     old = (deployed.pki / "ca-0.pem").read_text()
-    assert phases.phase(deployed.pki) is phases.Phase.NONE
+    assert phases.current_phase(deployed.pki) is phases.RotationPhase.NONE
     registry_token, before = token(outside(deployed), "v2/of-before", 0), running()
 
     # 1: the new CA is trusted too.
     done = step(deployed)
-    assert "phase 1 of 3" in done.stdout and "swarm-up, which rolls api, registry, s3, vpn\n" in done.stdout
+    assert "phase 1 of 3" in done.stdout and "swarm-up, which updates api, registry, s3, vpn\n" in done.stdout
     assert running() == before, "nothing happens before the deploy"
     done = tool(deployed, "secrets", "rotate", "CA", "--yes")
-    assert done.returncode == 1 and "another ca-bundle.pem than is here" in done.stderr, done.stderr
+    assert done.returncode == 1 and "does not have this machine's ca-bundle.pem yet" in done.stderr, done.stderr
     load = Load(outside(deployed, old))
     with load.running():
         assert rolled(deployed) == {"api", "registry", "s3", "vpn"}
@@ -183,7 +183,7 @@ def test_the_ca_is_replaced_while_devices_work(deployed: Project, tmp_path: Path
     rolled(deployed)
 
     # The end: what is left is a deployment like any other.
-    assert "The rotation has ended" in step(deployed).stdout
+    assert "The rotation is complete" in step(deployed).stdout
     assert rolled(deployed) == set()
     assert not list(deployed.pki.glob("*-retired*")) and not list(deployed.pki.glob("*-previous*"))
     assert failed(outside(deployed)) == []
@@ -191,5 +191,5 @@ def test_the_ca_is_replaced_while_devices_work(deployed: Project, tmp_path: Path
     assert {p.name: p.read_bytes() for p in second.pki.iterdir()} == {
         p.name: p.read_bytes() for p in deployed.pki.iterdir()
     }
-    assert dotenv.read(deployed.env_file, {}).values == dotenv.read(second.env_file, {}).values
+    assert dotenv.read_file(deployed.env_file, {}).values == dotenv.read_file(second.env_file, {}).values
     assert deployed.env_file.read_text() == settings

@@ -12,14 +12,13 @@ from pathlib import Path
 
 import acceptance
 import pytest
+from lab_target import lab_target
 
 from openbalena import verify
-from openbalena.cli import swarm_progress
-from openbalena.cli.context import Context
-from openbalena.cli.verify import target
-from openbalena.cluster import deploy, engine, state, watch
+from openbalena.base.project import ROOT, Project
 from openbalena.lab import Endpoint, paths
-from openbalena.project import ROOT, Project
+from openbalena.operations.engines import default_engine
+from openbalena.swarm import deploy, report, state, watch
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -39,7 +38,7 @@ def test_says_what_runs_where_and_how_to_go_on(deployed_output: str, deployed: P
 
 @pytest.fixture
 def subject(deployed: Project, lab: Endpoint) -> acceptance.Subject:
-    where = target(Context(project=deployed, lab=True), [])
+    where = lab_target(deployed)
     return acceptance.Subject(deployed.directory, where.addresses, lab.cli.parent / "openvpn")
 
 
@@ -65,9 +64,9 @@ def test_interrupted_demo_takes_its_lab_down(lab: Endpoint, tmp_path: Path) -> N
             if "] Building images" in line:
                 demo.send_signal(signal.SIGINT)
     assert demo.returncode == 1, said
-    assert "The demo failed at 'Building images and bringing them to every node (swarm-build)': interrupted" in said, (
-        said
-    )
+    assert (
+        "The demo failed at 'Building images and distributing them to every node (swarm-build)': interrupted" in said
+    ), said
     assert "The lab is down" in said
     assert {path.name for path in directory.iterdir()} <= {"roots", "tools", "images", "locks", "log"}
 
@@ -83,7 +82,7 @@ def test_secret_that_each_task_makes(whole: Project, tmp_path: Path) -> None:
     """A registry without its secret takes one of its own: an upload that the other task goes on with is refused."""
     directory = without(whole.rendered, tmp_path, "registry", "REGISTRY2_SECRETKEY")
     assert roll_out(directory) == ""
-    results = verify.run(verify.CHECKS, target(Context(project=whole, lab=True), []), lambda _: None)
+    results = verify.run_checks(verify.CHECKS, lab_target(whole), lambda _: None)
     failed = [result for result in results if result.outcome == "FAIL"]
     found = [(result.check.name, str(result.suspect)) for result in failed]
     assert found == [("registry", "REGISTRY2_SECRETKEY of registry")], [result.line() for result in failed]
@@ -110,9 +109,9 @@ def without(rendered: Path, scratch: Path, service: str, variable: str) -> Path:
 
 def roll_out(directory: Path) -> str:
     """Deploy the stack rendered in `directory` and wait; what swarm-up would say of its failure, "" without one."""
-    manager = engine.current(lab=True)
+    manager = default_engine(lab=True)
     with manager.client() as client:
-        before = frozenset(task.id for task in state.read(client, STACK).tasks)
-        deploy.submit(manager, directory, STACK, resolve=False)
-        outcome = watch.until_converged(client, STACK, 400, before, lambda _: None)
-    return swarm_progress.failure(outcome, manager, lambda text: text) if outcome.reason else ""
+        before = frozenset(task.id for task in state.read_cluster(client, STACK).tasks)
+        deploy.submit_stack(manager, directory, STACK, resolve=False)
+        outcome = watch.wait_until_converged(client, STACK, 400, before, lambda _: None)
+    return report.failure_report(outcome, manager, lambda text: text) if outcome.reason else ""

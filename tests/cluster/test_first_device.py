@@ -8,12 +8,11 @@ from pathlib import Path
 import balena_cli
 import doc_blocks
 import pytest
+from lab_target import lab_target
 
 from openbalena import settings
-from openbalena.cli.context import Context
-from openbalena.cli.verify import target
-from openbalena.demo import DNS_TLD
-from openbalena.project import ROOT, Project
+from openbalena.base.project import ROOT, Project
+from openbalena.operations.demo import DNS_TLD
 from openbalena.verify.network import host_names
 
 # Seconds: the deployment is the session's; the CLI may have to be installed, and `verify` has bounds of its own.
@@ -26,10 +25,10 @@ _HOSTS = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exe
 
 
 def test_it_leads_to_a_device_that_is_registered(deployed: Project, tmp_path: Path) -> None:
-    values = settings.load(deployed)
+    values = settings.read(deployed)
     hosts, home, here = tmp_path / "hosts", tmp_path / "home", tmp_path / "here"
     names = " ".join(f"{name}.{DNS_TLD}" for name in host_names(values.profiles))
-    address = target(Context(deployed, lab=True), []).addresses[0]
+    address = lab_target(deployed).addresses[0]
     hosts.write_text(f"127.0.0.1 localhost\n{address} {names}\n")
     for directory in (home, here):
         directory.mkdir()

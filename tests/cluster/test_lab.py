@@ -198,7 +198,7 @@ def test_shell_runs_a_command_on_the_node(own_lab: OwnLab) -> None:
     assert own_lab.run("shell", "node1", "hostname").stdout == "node1\n"
     own_lab.run("shell", "node1", "sh", "-c", "exit 7", code=7)
     assert own_lab.run("shell", "node1", "docker", "info", "--format", "{{.Name}}").stdout == "node1\n"
-    assert "has no node node4" in own_lab.run("shell", "node4", code=1).stderr
+    assert "no node node4 in the lab" in own_lab.run("shell", "node4", code=1).stderr
 
 
 def test_a_container_starts_with_the_capabilities_balena_asks_for(own_lab: OwnLab) -> None:
@@ -292,7 +292,7 @@ def test_a_full_disk_is_named_and_nothing_stays(tmp_path: Path) -> None:
     try:
         own = OwnLab(small)
         said = own.run("up", code=1).stderr
-        assert "No space left" in said
+        assert "no space left" in said
         assert str(small) in said
         assert "Traceback" not in said
         own.run("down", "--purge")

@@ -11,14 +11,14 @@ import acceptance
 import pytest
 from deployed_clients import Load, session
 from deployed_project import STACK, command, running, tool
+from lab_target import lab_target
 from networks_documented import documented
 
 from openbalena import verify
-from openbalena.cli.context import Context
-from openbalena.cli.verify import target
-from openbalena.cluster import engine, networks, state
+from openbalena.base.project import Project
 from openbalena.lab import network, node
-from openbalena.project import Project
+from openbalena.operations.engines import default_engine
+from openbalena.swarm import networks, state
 from openbalena.verify import vpn
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -56,20 +56,20 @@ with ThreadPoolExecutor(256) as pool:
 
 def attached() -> dict[str, set[str]]:
     """The networks of each service, without the stack's name."""
-    with engine.current(lab=True).client() as client:
-        known = networks.names(client)
+    with default_engine(lab=True).client() as client:
+        known = networks.network_names(client)
         return {
             service.short_name: {
                 known[item["Target"]].removeprefix(f"{STACK}_") for item in service.template["Networks"]
             }
-            for service in state.read(client, STACK).services
+            for service in state.read_cluster(client, STACK).services
         }
 
 
 def created() -> dict[str, set[str]]:
     """The tasks that there have been of each service, as far as the swarm remembers (five for each slot)."""
-    with engine.current(lab=True).client() as client:
-        cluster = state.read(client, STACK)
+    with default_engine(lab=True).client() as client:
+        cluster = state.read_cluster(client, STACK)
     return {service.short_name: {task.id for task in cluster.tasks_of(service)} for service in cluster.services}
 
 
@@ -92,12 +92,12 @@ def one_network(deployed: Project) -> Iterator[dict[str, set[str]]]:
 def killed_between(project: Project) -> None:
     """Run swarm-up and kill it once it has begun the first step."""
     with subprocess.Popen(command(project, "swarm-up"), stderr=subprocess.PIPE, text=True) as begun:
-        assert any("new networks first" in line for line in begun.stderr or ()), "there was no first step"
+        assert any("attaching new networks first" in line for line in begun.stderr or ()), "there was no first step"
         begun.kill()
 
 
 def test_networks_change_without_a_cut(one_network: dict[str, set[str]], deployed: Project, tmp_path: Path) -> None:
-    to = target(Context(project=deployed, lab=True), [])
+    to = lab_target(deployed)
     before, tasks = running(), created()
     (deployed.directory / "docker-compose.override.yml").unlink()
     load = Load(to)
@@ -116,13 +116,13 @@ def test_networks_change_without_a_cut(one_network: dict[str, set[str]], deploye
         name: len(now_there - tasks[name]) for name, now_there in created().items() if name in MOVED
     } == dict.fromkeys(MOVED, 1)
     assert load.failed == [] and load.done > 200
-    results = verify.run(verify.CHECKS, to, lambda _: None)
+    results = verify.run_checks(verify.CHECKS, to, lambda _: None)
     assert [result.line() for result in results if result.outcome != acceptance.GREEN[result.check.name]] == []
 
 
 def places() -> Iterator[tuple[str, str, str, dict[str, list[str]]]]:
     """Each task's node, service, network namespace (a file) and its addresses: by network, on the bridge as ``."""
-    for there in engine.current(lab=True).nodes:
+    for there in default_engine(lab=True).nodes:
         process = node.process(there.name)
         with there.client() as client:
             bridge = client.api.inspect_network("docker_gwbridge")["Containers"]

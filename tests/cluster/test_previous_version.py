@@ -11,17 +11,19 @@ from urllib.parse import quote
 
 import pytest
 from deployed_project import PATIENCE, STACK
+from lab_target import lab_target
 from waiting import BOUND, eventually
 
-from openbalena import deployment, stack
-from openbalena.cli.context import Context
-from openbalena.cli.swarm_up import resolved
-from openbalena.cli.verify import target
-from openbalena.cluster import deploy, logs, one_service, state
-from openbalena.cluster.engine import current
-from openbalena.files import write_atomic
+from openbalena import stack
+from openbalena.base.files import write_atomic
+from openbalena.base.project import ROOT, Project
+from openbalena.docker import logs
 from openbalena.lab import lifecycle, paths
-from openbalena.project import ROOT, Project
+from openbalena.operations import deployment
+from openbalena.operations.built_images import with_built_images
+from openbalena.operations.engines import default_engine
+from openbalena.operations.workspace import Workspace
+from openbalena.swarm import deploy, service_update, state
 from openbalena.verify import Target, account, vpn
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
@@ -89,14 +91,14 @@ def own_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def outside(project: Project) -> Target:
-    return target(Context(project=project, lab=True), [])
+    return lab_target(project)
 
 
 def written(to: Target) -> Fleet:
     """A fleet with a device, which stay."""
     address, token, name = to.addresses[0], account.log_in(to, to.addresses[0]), f"kept-{secrets.token_hex(4)}"
     fields = {"app_name": name, "organization": 1, "is_for__device_type": 1}
-    answer = account.ask(to, "POST", address, "/v7/application", token, fields)
+    answer = account.query(to, "POST", address, "/v7/application", token, fields)
     assert answer.status_code == 201, answer.text
     uuid, key = vpn.register(to, account.Application(int(answer.json()["id"]), name, token), 0)
     return Fleet(name, uuid, key)
@@ -106,7 +108,7 @@ def require_kept(to: Target, fleet: Fleet, directory: Path) -> None:
     """The fleet is there and its device connects, with the key and the CA that it had from the start."""
     token = account.log_in(to, to.addresses[0])
     path = "/v7/application?$filter=" + quote(f"app_name eq '{fleet.name}'")
-    found = account.rows(account.ask(to, "GET", to.addresses[0], path, token))
+    found = account.rows(account.query(to, "GET", to.addresses[0], path, token))
     assert [row["app_name"] for row in found] == [fleet.name]
     credentials = directory / "credentials"
     write_atomic(credentials, f"{fleet.uuid}\n{fleet.key}\n", 0o600)
@@ -124,10 +126,10 @@ def _connects(words: list[str]) -> bool:
 
 def require_none_refused() -> None:
     """No task of the api, of before or of now, ever showed Redis less than it asked for."""
-    with current(True).client() as client:
-        cluster = state.read(client, STACK)
-    service = one_service.find(cluster, "api")
-    lines, _ = logs.of_tasks(current(True), [task.id for task in cluster.tasks_of(service)] if service else [])
+    with default_engine(True).client() as client:
+        cluster = state.read_cluster(client, STACK)
+    service = service_update.find_service(cluster, "api")
+    lines, _ = logs.of_tasks(default_engine(True), [task.id for task in cluster.tasks_of(service)] if service else [])
     assert lines
     assert [line for line in lines if "uthentication required" in line or "username-password" in line] == []
 
@@ -137,13 +139,13 @@ def outside_first(project: Project) -> None:
 
     The api knows device types by now, and so its start needs it; a real deployment has it at any time.
     """
-    context, engine = Context(project=project, lab=True), current(True)
+    engine = default_engine(True)
     with engine.client() as client:
-        cluster = state.read(client, STACK)
-        loaded, _ = resolved(deployment.load(project, lab=True), context, engine, cluster)
+        cluster = state.read_cluster(client, STACK)
+        loaded, _ = with_built_images(deployment.load(project, lab=True), Workspace(project, True), engine, cluster)
         stack.render(loaded.compiled, project.rendered, loaded.settings.secrets)
-        deploy.submit(engine, project.rendered, STACK, resolve=False, only=["internet"])
-        one_service.until_runs(client, STACK, "internet", BOUND)
+        deploy.submit_stack(engine, project.rendered, STACK, resolve=False, only=["internet"])
+        service_update.wait_until_converged(client, STACK, "internet", BOUND)
 
 
 def one_network(new: Version) -> None:

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 from deployed_clients import Load, session
 from deployed_project import running, tool
+from lab_target import lab_target
 
-from openbalena.cli.context import Context
-from openbalena.cli.verify import target
-from openbalena.project import Project
-from openbalena.secrets import certificates, renew
+from openbalena.base.project import Project
+from openbalena.pki import certificates, renew
 from openbalena.verify import Target, vpn
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -72,12 +71,12 @@ def responder_says(to: Target, project: Project, name: str) -> str:
 
 @pytest.mark.parametrize("name", ["chain.pem", "api.pem", "vpn.pem"])
 def test_the_responder_knows_the_certificates_of_pki(name: str, deployed: Project) -> None:
-    said = responder_says(target(Context(project=deployed, lab=True), []), deployed, name)
+    said = responder_says(lab_target(deployed), deployed, name)
     assert f"{deployed.pki / name}: good" in said and "Response verify OK" in said, said
 
 
 def test_a_renewal_under_load_costs_no_request_and_no_session(deployed: Project, tmp_path: Path) -> None:
-    to = target(Context(project=deployed, lab=True), [])
+    to = lab_target(deployed)
     assert len(to.addresses) == 2
     before, authority = running(), (deployed.pki / "ca-0.pem").read_bytes()
     old = served(to)
@@ -110,16 +109,16 @@ def test_a_certificate_that_ends_soon_is_warned_of(
     before = chain.read_bytes()
     monkeypatch.setattr(certificates, "LEAF_LIFETIME", timedelta(days=20, hours=2))
     try:
-        assert renew.renew(deployed.pki, "openbalena.test") == ["chain.pem"]
+        assert renew.renew_certificates(deployed.pki, "openbalena.test") == ["chain.pem"]
         done = tool(deployed, command)
     finally:
         chain.write_bytes(before)
-    assert f"warning: {chain} (HAProxy: every public name) ends in 20 days" in done.stderr, done.stderr
+    assert f"warning: {chain} (HAProxy: every public name) expires in 20 days" in done.stderr, done.stderr
 
 
 def test_once_more_changes_nothing(deployed: Project) -> None:
     before = running()
     done = tool(deployed, "pki", "sync")
-    assert done.returncode == 0 and "had the certificate already" in done.stdout
+    assert done.returncode == 0 and "already had the certificate" in done.stdout
     assert tool(deployed, "swarm-up").returncode == 0
     assert running() == before, "swarm-up finds what pki sync left as its own"

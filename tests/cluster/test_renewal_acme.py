@@ -8,8 +8,9 @@ import pytest
 from cryptography import x509
 from deployed_project import STACK, running, tool
 
-from openbalena.cluster import engine, job, sealed, state
-from openbalena.project import Project
+from openbalena.base.project import Project
+from openbalena.operations.engines import default_engine
+from openbalena.swarm import encrypted_read, job, state
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -48,11 +49,13 @@ def run(project: Project, *words: str, **environment: str) -> str:
 
 def public_ca() -> bytes:
     """What cert-manager knows of the ACME server's CA."""
-    current = engine.current(lab=True)
+    current = default_engine(lab=True)
     with current.client() as client:
-        node, image = sealed.reader(state.read(client, STACK), "cert-manager")
+        node, image = encrypted_read.pick_node_and_image(state.read_cluster(client, STACK), "cert-manager")
         mount = job.Mount(f"{STACK}_certs-data", "/certs", STACK)
-        return sealed.read(current, client, node=node, image=image, file="/certs/lab-public-ca.pem", mounts=[mount])
+        return encrypted_read.read_file(
+            current, client, node=node, image=image, file="/certs/lab-public-ca.pem", mounts=[mount]
+        )
 
 
 def test_acme_in_a_cluster(project: Project, tmp_path: Path) -> None:
@@ -63,14 +66,19 @@ def test_acme_in_a_cluster(project: Project, tmp_path: Path) -> None:
     for words in (["config", "--yes"], ["swarm-init"], ["swarm-build"], ["swarm-up"]):
         run(project, *words)
     done = tool(project, "pki", "sync")
-    assert done.returncode == 1 and "got no certificate by ACME and has given up. It said:\n  | " in done.stderr
+    assert (
+        done.returncode == 1
+        and "could not obtain an ACME certificate and has given up. Its last log lines:\n  | " in done.stderr
+    )
     assert "Invalid access token" in done.stderr and WRONG not in done.stdout + done.stderr, done.stderr
 
     project.env_file.write_text(project.env_file.read_text().replace(WRONG, TOKEN))
     run(project, "swarm-up")
     before = running()
     done = tool(project, "pki", "sync")
-    assert done.returncode == 1 and "the services trust another CA" in done.stderr, done.stdout + done.stderr
+    assert done.returncode == 1 and "the services do not trust the CA that issued" in done.stderr, (
+        done.stdout + done.stderr
+    )
     chain = project.pki / "chain.pem"
     first = x509.load_pem_x509_certificate(chain.read_bytes())
     assert first.issuer.rfc4514_string().startswith("CN=Pebble")

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-from argparse import Namespace
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,40 +11,45 @@ import pytest
 from deployed_clients import Load
 from deployed_project import STACK, running, tool
 from deployed_project import command as command_line
+from lab_target import lab_target
 from waiting import eventually
 
-from openbalena import dotenv, verify
-from openbalena.cli import rotate_ca
+from openbalena import verify
+from openbalena.base.errors import OperationError
+from openbalena.base.files import write_atomic
+from openbalena.base.project import Project
 from openbalena.cli.console import Console
 from openbalena.cli.context import Context
-from openbalena.cli.verify import target
-from openbalena.cluster import engine, lock, logs, one_service, state, stored
-from openbalena.errors import OperationError
-from openbalena.files import write_atomic
-from openbalena.project import Project
-from openbalena.secrets import bundle, database
+from openbalena.cli.reporter import ConsoleReporter
+from openbalena.compose import dotenv
+from openbalena.docker import engine, logs
+from openbalena.operations.engines import default_engine
+from openbalena.operations.rotate_ca import RotateCaOptions, rotate_ca
+from openbalena.operations.workspace import Workspace
+from openbalena.pki import archive, database_login
+from openbalena.swarm import lock, service_update, settings_store, state
 from openbalena.verify import account
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 
 def secrets() -> set[str]:
-    with engine.current(lab=True).client() as client:
+    with default_engine(lab=True).client() as client:
         return {secret.name for secret in client.secrets.list() if secret.name.startswith(f"{STACK}_")}
 
 
 def value(project: Project, name: str) -> str:
-    return dotenv.read(project.env_file, {}).values[name]
+    return dotenv.read_file(project.env_file, {}).values[name]
 
 
-def service(name: str, cluster: state.Cluster) -> state.Service:
-    found = one_service.find(cluster, name)
+def service(name: str, cluster: state.Cluster) -> state.SwarmService:
+    found = service_update.find_service(cluster, name)
     assert found
     return found
 
 
 def failed(project: Project) -> list[str]:
-    results = verify.run(verify.CHECKS, target(Context(project=project, lab=True), []), lambda _: None)
+    results = verify.run_checks(verify.CHECKS, lab_target(project), lambda _: None)
     return [result.line() for result in results if result.outcome != acceptance.GREEN[result.check.name]]
 
 
@@ -72,10 +76,10 @@ def test_a_rotated_token_rolls_what_uses_it_and_nothing_else(name: str, services
 
 def asked_of_redis(*lines: str) -> list[str]:
     """What Redis answers a connection that sends these, in its own container, by standard input."""
-    with engine.current(lab=True).client() as client:
-        cluster = state.read(client, STACK)
+    with default_engine(lab=True).client() as client:
+        cluster = state.read_cluster(client, STACK)
     task = next(task for task in cluster.tasks_of(service("redis", cluster)) if task.state == "running")
-    node = next(node for node in engine.current(lab=True).nodes if node.name == cluster.hostname(task.node_id))
+    node = next(node for node in default_engine(lab=True).nodes if node.name == cluster.hostname(task.node_id))
     done = subprocess.run(
         node.command("exec", "--interactive", f"{STACK}_redis.{task.slot}.{task.id}", "redis-cli"),
         env=node.process_environment(),
@@ -90,10 +94,10 @@ def asked_of_redis(*lines: str) -> list[str]:
 
 def logged(name: str, since: str) -> list[str]:
     """What all tasks of the service logged since then, those that are gone too."""
-    with engine.current(lab=True).client() as client:
-        cluster = state.read(client, STACK)
+    with default_engine(lab=True).client() as client:
+        cluster = state.read_cluster(client, STACK)
     ids = [task.id for task in cluster.tasks_of(service(name, cluster))]
-    return logs.of_tasks(engine.current(lab=True), ids, "--since", since)[0]
+    return logs.of_tasks(default_engine(lab=True), ids, "--since", since)[0]
 
 
 def test_redis_asks_for_a_password_and_gives_the_registry_its_cache_alone(deployed: Project) -> None:
@@ -127,7 +131,7 @@ def test_no_task_is_refused_by_redis_while_its_password_is_rotated(deployed: Pro
         text=True,
     ) as killed:
         assert killed.stdout
-        assert any("redis first: it checks tokens" in line for line in killed.stdout)
+        assert any("redis first: it verifies tokens" in line for line in killed.stdout)
         assert any(line.startswith("deploying ") for line in killed.stdout)
         killed.kill()
     new = value(deployed, "REDIS_PASSWORD")
@@ -152,7 +156,7 @@ def test_no_task_is_refused_by_redis_while_its_password_is_rotated(deployed: Pro
 def databases() -> list[tuple[engine.Engine, str]]:
     """The node and the container of the database, where it is healthy."""
     words = ("ps", "--quiet", "--filter", f"name={STACK}_db.", "--filter", "health=healthy")
-    return [(node, name) for node in engine.current(lab=True).nodes if (name := node.docker(*words).strip())]
+    return [(node, name) for node in default_engine(lab=True).nodes if (name := node.docker(*words).strip())]
 
 
 def lets_in(role: str, password: str) -> bool:
@@ -171,14 +175,14 @@ def lets_in(role: str, password: str) -> bool:
 def test_the_databases_password_is_rotated_and_no_request_fails(deployed: Project) -> None:
     role, password = value(deployed, "DB_USER"), value(deployed, "DB_PASSWORD")
     assert lets_in(role, password) and not lets_in("docker", "docker")
-    before, outside = running(), target(Context(project=deployed, lab=True), [])
+    before, outside = running(), lab_target(deployed)
     token = account.log_in(outside, outside.addresses[0])
     load = Load(outside, "/v7/application?$top=1&$select=id", token)
     with load.running():
         done = tool(deployed, "secrets", "rotate", "DB_PASSWORD", "--yes")
-        assert done.returncode == 0 and "swarm-up, which rolls api" in done.stdout, done.stdout + done.stderr
+        assert done.returncode == 0 and "swarm-up, which updates api" in done.stdout, done.stdout + done.stderr
         following, new = value(deployed, "DB_USER"), value(deployed, "DB_PASSWORD")
-        assert {role, following} == set(database.ROLES) and new not in done.stdout + done.stderr
+        assert {role, following} == set(database_login.ROLES) and new not in done.stdout + done.stderr
         assert lets_in(role, password) and lets_in(following, new) and running() == before
         done = tool(deployed, "secrets", "rotate", "DB_PASSWORD", "--yes")
         assert done.returncode == 1 and "the last rotation of DB_PASSWORD has not been deployed" in done.stderr
@@ -212,7 +216,7 @@ def test_a_rotation_that_was_killed_is_finished_and_an_older_database_gets_the_r
 
 def test_rotating_what_is_no_token_names_those_that_are(deployed: Project) -> None:
     done = tool(deployed, "secrets", "rotate", "DNS_TLD", "--yes")
-    assert done.returncode == 2 and "DNS_TLD: no token" in done.stderr and "VPN_GUEST_API_KEY" in done.stderr
+    assert done.returncode == 2 and "unknown token DNS_TLD" in done.stderr and "VPN_GUEST_API_KEY" in done.stderr
 
 
 def test_another_machine_gets_the_settings_before_it_may_deploy(deployed: Project, tmp_path: Path) -> None:
@@ -222,7 +226,7 @@ def test_another_machine_gets_the_settings_before_it_may_deploy(deployed: Projec
     assert tool(second, "config", "--dns-tld", "openbalena.test", "--yes").returncode == 0
     for command in ("swarm-up", "pki"):
         done = tool(second, command, *(["sync"] if command == "pki" else []))
-        assert done.returncode == 1 and "with another CA and other tokens" in done.stderr, done.stderr
+        assert done.returncode == 1 and "with a different CA and different tokens" in done.stderr, done.stderr
         assert "config --from-cluster" in done.stderr
     assert running() == before and secrets() == versions
 
@@ -241,7 +245,7 @@ def test_another_machine_gets_the_settings_before_it_may_deploy(deployed: Projec
     assert tool(second, "secrets", "rotate", "HAPROXY_PASSWORD", "--yes").returncode == 0
     assert tool(second, "swarm-up").returncode == 0
     done = tool(deployed, "swarm-up")
-    assert done.returncode == 1 and "changed since this machine's last deploy" in done.stderr
+    assert done.returncode == 1 and "changed since the last deploy from this machine" in done.stderr
     now = running()
     assert {service for service in now if now[service] != before[service]} == {"haproxy"}
     assert tool(deployed, "config", "--from-cluster", "--yes").returncode == 0
@@ -257,14 +261,14 @@ def test_no_secret_is_left_in_what_the_one_shot_task_printed(deployed: Project, 
     done = tool(second, "config", "--from-cluster", OPEN_BALENA_DEBUG="1")
     assert done.returncode == 0, done.stderr
     assert value(deployed, "JSON_WEB_TOKEN_SECRET") not in done.stdout + done.stderr
-    assert "openbalena-read" not in engine.current(lab=True).docker("service", "ls")
+    assert "openbalena-read" not in default_engine(lab=True).docker("service", "ls")
 
 
 @pytest.fixture
 def left(deployed: Project) -> Iterator[str]:
     """The id of a lock that a deploy from another machine left."""
     labels = {"owner": "anna@laptop", "purpose": "swarm-up", "since": "2026-11-23T10:00:00+00:00", "pid": "77"}
-    with engine.current(lab=True).client() as client:
+    with default_engine(lab=True).client() as client:
         yield client.configs.create(name=lock.NAME, data=b"x", labels={**labels, "machine": "another"}).id
         for config in client.configs.list(filters={"name": lock.NAME}):
             config.remove()
@@ -280,7 +284,7 @@ def test_a_lock_that_another_machine_left_is_named_and_taken_over(deployed: Proj
     done = tool(deployed, "swarm-up", "--take-over", left)
     assert done.returncode == 0, done.stderr
     assert running() == before
-    assert lock.NAME not in engine.current(lab=True).docker("config", "ls")
+    assert lock.NAME not in default_engine(lab=True).docker("config", "ls")
 
 
 def test_the_settings_are_fetched_beside_no_deploy(deployed: Project, left: str, tmp_path: Path) -> None:
@@ -297,17 +301,21 @@ def test_no_phase_begins_where_another_machine_deployed_while_it_was_asked_for(
     deployed: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {path.name: path.read_bytes() for path in deployed.pki.iterdir()}
-    authority = bundle.marks(deployed.pki, {})["ca"]
-    with engine.current(lab=True).client() as client:
+    authority = archive.fingerprints(deployed.pki, {})["ca"]
+    with default_engine(lab=True).client() as client:
 
         def agreed_later(*_: object, **__: object) -> bool:
-            stored.save(client, STACK, b"others", {"ca": authority, "tokens": "others", "later": ""}, "anna@laptop")
+            settings_store.save(
+                client, STACK, b"others", {"ca": authority, "tokens": "others", "later": ""}, "anna@laptop"
+            )
             return True
 
         monkeypatch.setattr(Console, "confirm", agreed_later)
         try:
-            with pytest.raises(OperationError, match="anna@laptop has deployed this stack with other tokens"):
-                rotate_ca.run(Namespace(back=False, take_over="", yes=False), Context(project=deployed, lab=True))
+            with pytest.raises(OperationError, match="anna@laptop deployed this stack with different tokens"):
+                rotate_ca(
+                    RotateCaOptions(), Workspace(deployed, lab=True), ConsoleReporter(Context(deployed, lab=True))
+                )
         finally:
             for secret in client.secrets.list(filters={"label": "openbalena.settings.owner=anna@laptop"}):
                 secret.remove()

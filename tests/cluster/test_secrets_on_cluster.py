@@ -16,10 +16,11 @@ import pytest
 from deployed_project import PATIENCE, STACK, command
 
 from openbalena import settings
-from openbalena.cluster import engine as engines
-from openbalena.cluster import logs, state
+from openbalena.base.project import Project
+from openbalena.docker import logs
 from openbalena.lab import paths
-from openbalena.project import Project
+from openbalena.operations.engines import default_engine
+from openbalena.swarm import state
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -29,7 +30,7 @@ LISTED = {"ui", "postgrest", "builder", "delta", "cloudflared", "cert-manager"}
 
 def secrets(project: Project) -> dict[str, str]:
     """What nobody may see, by a name for it: tokens, and of each private key a line, plain and as base64."""
-    found = dict(settings.current(project).secrets)
+    found = dict(settings.read_unchecked(project).secrets)
     for file in project.pki.iterdir():
         for line in re.findall("BEGIN [A-Z ]*PRIVATE KEY-----\n(.+)\n", file.read_text()):
             found[f"the key in {file.name}"] = line
@@ -47,7 +48,7 @@ def standing(text: str, hidden: dict[str, str]) -> set[str]:
 
 def everything_shown() -> Iterator[tuple[str, str]]:
     """What the Engine API tells of the stack and its parts, on every node, and the logs; each with where it is."""
-    manager = engines.current(lab=True)
+    manager = default_engine(lab=True)
     with manager.client() as client:
         services = client.api.services()
         assert not {item["Spec"]["Name"].removeprefix(f"{STACK}_") for item in services} & LISTED
@@ -59,7 +60,7 @@ def everything_shown() -> Iterator[tuple[str, str]]:
             yield f"docker config inspect {config['Spec']['Name']}", json.dumps(config)
             content = base64.b64decode(config["Spec"]["Data"]).decode(errors="replace")
             yield f"the content of config {config['Spec']['Name']}", content
-        cluster = state.read(client, STACK)
+        cluster = state.read_cluster(client, STACK)
     for service in cluster.services:
         lines, _ = logs.of_tasks(manager, [task.id for task in cluster.tasks_of(service)], "--timestamps")
         yield f"the logs of {service.short_name}", "\n".join(lines)

@@ -11,10 +11,11 @@ import yaml
 from waiting import BOUND
 
 from openbalena import compose, stack
-from openbalena.cluster import deploy, networks
-from openbalena.cluster import engine as engines
+from openbalena.docker import engine as engines
 from openbalena.lab import Endpoint
+from openbalena.operations.engines import default_engine
 from openbalena.stack import diff
+from openbalena.swarm import deploy, networks
 
 pytestmark = pytest.mark.cluster
 CASES = yaml.safe_load(Path(__file__).with_name("stack_cases.yml").read_text())
@@ -23,7 +24,7 @@ CASES = yaml.safe_load(Path(__file__).with_name("stack_cases.yml").read_text())
 @pytest.fixture(scope="module")
 def engine(lab: Endpoint) -> engines.Engine:
     """The lab's first engine."""
-    return engines.current(True)
+    return default_engine(True)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_the_engine_has_what_was_promised(
     project = compose.load([source], environment=environment, profiles=case.get("profiles", ()))
     stack.render(stack.compile(project), tmp_path / "out", {})
     try:
-        deploy.submit(engine, tmp_path / "out", name, resolve=False)
+        deploy.submit_stack(engine, tmp_path / "out", name, resolve=False)
         service = client.api.inspect_service(f"{name}_a")["Spec"]
         wrong = {
             path: found
@@ -62,10 +63,10 @@ def test_the_engine_has_what_was_promised(
 def changes(engine: engines.Engine, client: Any, directory: Path, name: str) -> dict[str, list[str]]:
     """What deploying the rendered directory again would change."""
     arguments = ("stack", "config", "--compose-file", str(directory / "stack.yml"))
-    document = yaml.safe_load(engine.docker(*arguments, env=deploy.environment(directory, name)))
+    document = yaml.safe_load(engine.docker(*arguments, env=deploy.deploy_environment(directory, name)))
     raw = client.api.services(filters={"label": f"com.docker.stack.namespace={name}"})
     running = {item["Spec"]["Name"].removeprefix(f"{name}_"): item["Spec"] for item in raw}
-    return diff.services(document, running, name, networks.names(client))
+    return diff.changed_services(document, running, name, networks.network_names(client))
 
 
 def gone(engine: engines.Engine, name: str) -> None:
@@ -117,7 +118,8 @@ def matches(found: Any, wanted: Any) -> bool:
 
 
 def test_every_key_that_swarm_knows_is_in_a_case() -> None:
-    from openbalena.stack.rule import RULES, Status
+    from openbalena.stack.rule import Status
+    from openbalena.stack.rules import RULES
 
     used = {key for case in CASES for service in case["services"].values() for key in service}
     windows = {"isolation", "credential_spec"}

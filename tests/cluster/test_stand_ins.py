@@ -10,12 +10,13 @@ from functools import partial
 import pytest
 from waiting import answer
 
-from openbalena.cluster.engine import Engine, current
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.base.project import ROOT
+from openbalena.docker.engine import Engine
 from openbalena.lab import Endpoint, base
-from openbalena.project import ROOT
-from openbalena.secrets import keys
-from openbalena.secrets.jwks import key_id, key_set
+from openbalena.operations.engines import default_engine
+from openbalena.pki import keys
+from openbalena.pki.keys import key_id, key_set
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -25,8 +26,8 @@ Docker = Callable[..., str]
 @pytest.fixture(scope="module")
 def engine(lab: Endpoint) -> Engine:
     """The lab's engine, with the base image."""
-    found = current(lab=True)
-    base.ensure(found)
+    found = default_engine(lab=True)
+    base.ensure_base_image(found)
     return found
 
 
@@ -193,7 +194,7 @@ def test_new_certificates_stop_the_container(docker: Docker, image: Callable[[st
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [(None, "there is no JWKS"), ("kid", "kid"), ("x", "does not have the key"), ("alg", "alg ES256")],
+    [(None, "no JWKS"), ("kid", "kid"), ("x", "does not contain the key"), ("alg", "alg ES256")],
 )
 def test_registry_does_not_start_without_the_right_key_set(
     docker: Docker, image: Callable[[str], str], change: str | None, named: str
@@ -215,7 +216,7 @@ def test_registry_does_not_start_without_the_right_key_set(
 
 def certificate_of(key: object) -> str:
     """Base64 of a self-signed certificate."""
-    from openbalena.secrets import certificates
+    from openbalena.pki import certificates
 
     return base64.b64encode(keys.certificate_pem(certificates.root_ca(key, "t.example"))).decode()  # type: ignore[arg-type]
 

@@ -10,12 +10,13 @@ import pytest
 from waiting import answer, eventually
 
 from openbalena import compose
-from openbalena.cluster.engine import Engine, current
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.base.project import ROOT
+from openbalena.docker.engine import Engine
 from openbalena.lab import Endpoint, base
-from openbalena.project import ROOT
-from openbalena.secrets import keys
-from openbalena.secrets.jwks import key_id
+from openbalena.operations.engines import default_engine
+from openbalena.pki import keys
+from openbalena.pki.keys import key_id
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -89,8 +90,8 @@ class World:
 
 @pytest.fixture(scope="module")
 def engine(lab: Endpoint) -> Engine:
-    found = current(lab=True)
-    base.ensure(found)
+    found = default_engine(lab=True)
+    base.ensure_base_image(found)
     for service in ("api", "db", "redis", "internet"):
         argument = f"BASE={base.IMAGE}"
         name = f"openbalena-lab/test-{service}"
@@ -198,7 +199,7 @@ def test_a_migration_is_cut_by_the_statement_timeout(world: World) -> None:
 
 def test_two_on_an_empty_database_collide_once(world: World) -> None:
     api = world.api(STAND_IN_CPUS="2", STAND_IN_MIGRATION_SECONDS="5")
-    world.says(api, "the model was made by another worker meanwhile")
+    world.says(api, "another worker has created the model in the meantime")
     eventually("both workers", lambda: world.log(api).count("Server listening") == 2)
     assert world.log(api).count("died, replacing it") == 1
 

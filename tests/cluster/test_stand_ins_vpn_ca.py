@@ -10,11 +10,12 @@ import pytest
 import yaml
 from waiting import answer, eventually
 
-from openbalena.cluster.engine import Engine, current
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.base.project import ROOT
+from openbalena.docker.engine import Engine
 from openbalena.lab import Endpoint, base
-from openbalena.project import ROOT
-from openbalena.secrets import pki, replace
+from openbalena.operations.engines import default_engine
+from openbalena.pki import ca_rotation, store
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -42,8 +43,8 @@ cat /tmp/said
 
 @pytest.fixture(scope="module")
 def engine(lab: Endpoint) -> Engine:
-    found = current(lab=True)
-    base.ensure(found)
+    found = default_engine(lab=True)
+    base.ensure_base_image(found)
     return found
 
 
@@ -76,7 +77,7 @@ def start(engine: Engine) -> Iterator[Callable[..., str]]:
 
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
-    pki.ensure(tmp_path / "pki", DOMAIN)
+    store.ensure_files(tmp_path / "pki", DOMAIN)
     return tmp_path / "pki"
 
 
@@ -173,10 +174,10 @@ def test_openvpn_takes_its_authorities_in_each_phase_of_a_rotation(
     engine: Engine, image: Callable[[str], str], made: Path, steps: int
 ) -> None:
     for _ in range(steps):
-        replace.advance(made, DOMAIN)
+        ca_rotation.advance_rotation(made, DOMAIN)
     name, root_ca = image("vpn"), encoded(made / "ca-bundle.pem")
     for trusted in (root_ca, ""):
-        said = openvpn(engine, name, made, trusted, pki.vpn_authorities(made, trusted))
+        said = openvpn(engine, name, made, trusted, store.vpn_authorities(made, trusted))
         assert "Initialization Sequence Completed" in said, said
     # What the image would take without the variable.
     assert "Cannot load CA certificate file" in openvpn(engine, name, made, root_ca, encoded(made / "vpn.pem"))

@@ -7,22 +7,23 @@ from interrupted_move import interrupt
 from swarm_project import Small
 from waiting import eventually
 
-from openbalena.cluster import engine as engines
-from openbalena.cluster import state
+from openbalena.docker import engine as engines
 from openbalena.lab import lifecycle
+from openbalena.operations.engines import default_engine
+from openbalena.swarm import state
 
 pytestmark = pytest.mark.cluster
 LABEL = "openbalena.data.store-data"
 
 
 def docker(*arguments: str) -> str:
-    return engines.current(True).docker(*arguments)
+    return default_engine(True).docker(*arguments)
 
 
 def store_tasks() -> list[tuple[str, str]]:
     """Node and state of every task of store that is meant to run."""
-    with engines.current(True).client() as client:
-        cluster = state.read(client, "small")
+    with default_engine(True).client() as client:
+        cluster = state.read_cluster(client, "small")
     service = next(service for service in cluster.services if service.short_name == "store")
     return [(cluster.hostname(t.node_id), t.state) for t in cluster.tasks_of(service) if t.wanted]
 
@@ -36,7 +37,7 @@ def shown(small: Small) -> dict[str, object]:
 
 def lines(node: str) -> list[str]:
     """What the volume on a node holds: one line per start of store."""
-    engine = next(item for item in engines.current(True).nodes if item.name == node)
+    engine = next(item for item in default_engine(True).nodes if item.name == node)
     image = next(i for i in engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split() if "web:c-" in i)
     return engine.docker(
         "run", "--rm", "--entrypoint", "/bin/sh", "-v", "small_store-data:/data:ro", image, "-c", "cat /data/starts"
@@ -45,7 +46,7 @@ def lines(node: str) -> list[str]:
 
 def remove_volume(node: str) -> None:
     """Remove store's volume on a node, once the containers that had it are gone."""
-    engine = next(item for item in engines.current(True).nodes if item.name == node)
+    engine = next(item for item in default_engine(True).nodes if item.name == node)
 
     def removed() -> bool:
         try:
@@ -73,8 +74,8 @@ def test_a_label_moved_by_hand_is_refused_and_the_sentence_helps(small: Small) -
         assert result.code == 1 and "store-data has its data on node1" in result.error, result
         assert f"`docker node update --label-rm {LABEL} node3`" in result.error
         assert f"`docker node update --label-add {LABEL}=true node1`" in result.error
-        with engines.current(True).client() as client:
-            assert not state.read(client, "small").services, "nothing was deployed"
+        with default_engine(True).client() as client:
+            assert not state.read_cluster(client, "small").services, "nothing was deployed"
     finally:
         docker("node", "update", "--label-rm", LABEL, "node3")
     assert small.run("swarm-init").code == 0, "it knows where the data is"
@@ -86,7 +87,7 @@ def test_a_volume_that_was_removed_is_refused_until_it_is_forgotten(small: Small
     remove_volume("node1")
     result = small.run("swarm-up")
     assert result.code == 1 and "store-data on node1 is empty" in result.error, result
-    assert "no such volume is remembered (there are: store-data)" in small.run("storage", "forget", "nothing").error
+    assert "no such volume is recorded (recorded: store-data)" in small.run("storage", "forget", "nothing").error
     assert small.run("storage", "forget", "store-data", "--yes").code == 0
     assert small.run("swarm-up").code == 0
 
@@ -95,7 +96,7 @@ def test_nfs_names_every_node_with_the_reason_and_changes_nothing(small: Small) 
     """The kernel of these machines has no NFS client: the way to that sentence is what is shown here."""
     before = small.project.env_file.read_text()
     result = small.run("swarm-nfs-setup", "--nfs-host", "192.0.2.1", "--yes")
-    assert result.code == 1 and "which empty ones on NFS would hide" in result.error, result
+    assert result.code == 1 and "empty volumes on NFS would hide" in result.error, result
     assert small.run("swarm-down").code == 0
     assert small.run("storage", "forget", "store-data", "--yes").code == 0
     result = small.run("swarm-nfs-setup", "--nfs-host", "192.0.2.1", "--yes")
@@ -112,7 +113,7 @@ def test_what_a_killed_move_stopped_runs_again_where_the_volume_is_forgotten(sma
     assert store_tasks() == []
     assert small.run("storage", "forget", "store-data", "--yes").code == 0
     result = small.run("swarm-up")
-    assert result.code == 0 and "scaled by hand" not in result.err, result
+    assert result.code == 0 and "scaled manually" not in result.err, result
     eventually("the store on node1", lambda: store_tasks() == [("node1", "running")])
 
 
@@ -123,10 +124,12 @@ def test_a_move_that_is_killed_anywhere_loses_nothing(small: Small) -> None:
         assert lines("node1") == before, "the source is as it was"
         assert shown(small)["node"] == "node1"
     result = small.run("swarm-up")
-    assert result.code == 0 and "was interrupted and it stays where" in result.err, "back to work without the move"
+    assert result.code == 0 and "was interrupted and the volume is still where" in result.err, (
+        "back to work without the move"
+    )
     eventually("the store on node1", lambda: store_tasks() == [("node1", "running")])
     before = lines("node1")
-    interrupt("small", "store-data", "node2", "remembering")
+    interrupt("small", "store-data", "node2", "recording")
     assert lines("node1") == before == lines("node2")
     interrupt("small", "store-data", "node2", "moving the label")
     assert lines("node1") == before
@@ -144,15 +147,15 @@ def test_a_move_that_is_killed_anywhere_loses_nothing(small: Small) -> None:
 
 
 def test_a_move_never_overwrites_what_it_did_not_put_there(small: Small) -> None:
-    node3 = next(item for item in engines.current(True).nodes if item.name == "node3")
+    node3 = next(item for item in default_engine(True).nodes if item.name == "node3")
     image = next(i for i in node3.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split() if "web:c-" in i)
     write = ("--entrypoint", "/bin/sh", "-v", "small_store-data:/data", image, "-c", "echo precious >/data/starts")
     node3.docker("run", "--rm", *write)
     result = small.run("storage", "move", "store-data", "node3")
-    assert result.code == 2 and "store will be stopped" in result.error and "say --yes" in result.error, result
+    assert result.code == 2 and "store will be stopped" in result.error and "pass --yes" in result.error, result
     assert store_tasks() == [("node1", "running")], "nothing was stopped unasked"
     result = small.run("storage", "move", "store-data", "node3", "--yes")
-    assert result.code == 1 and "holds data already" in result.error, result
+    assert result.code == 1 and "already has data" in result.error, result
     assert lines("node3") == ["precious"]
     eventually("the store on node1", lambda: store_tasks() == [("node1", "running")])
     remove_volume("node3")
@@ -177,7 +180,7 @@ def test_a_dead_node_keeps_its_data_and_nothing_starts_elsewhere(small: Small) -
         result = small.run("swarm-logs", "store")
         assert result.code == 0 and "no lines from node3 (store.1): not reachable" in result.err, result
     finally:
-        lifecycle.start("node3")
+        lifecycle.start_node("node3")
     eventually("the store on node3", lambda: store_tasks() == [("node3", "running")])
     after = lines("node3")
     assert after[: len(before)] == before and len(after) > len(before)

@@ -11,10 +11,10 @@ from deployed_project import STACK, command, tool
 from interrupted_move import interrupt
 from waiting import answer, eventually
 
-from openbalena.cluster import engine as engines
-from openbalena.cluster import state
+from openbalena.base.project import Project
 from openbalena.lab import lifecycle
-from openbalena.project import Project
+from openbalena.operations.engines import default_engine
+from openbalena.swarm import state
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -27,7 +27,7 @@ def place(project: Project) -> str:
 
 def sql(node: str, statement: str) -> str:
     """What the database says, asked where it is to run."""
-    engine = next(item for item in engines.current(True).nodes if item.name == node)
+    engine = next(item for item in default_engine(True).nodes if item.name == node)
 
     def ask() -> str:
         name = engine.docker("ps", "--quiet", "--filter", f"name={STACK}_db.", "--filter", "health=healthy").strip()
@@ -75,7 +75,7 @@ def table(deployed: Project) -> Iterator[tuple[str, Table]]:
 
 def started_elsewhere(home: str) -> str:
     """The containers of the database, running or not, on the other nodes."""
-    others = [engine for engine in engines.current(True).nodes if engine.name != home]
+    others = [engine for engine in default_engine(True).nodes if engine.name != home]
     return "".join(engine.docker("ps", "--all", "--quiet", "--filter", f"name={STACK}_db.") for engine in others)
 
 
@@ -88,7 +88,7 @@ def test_a_move_killed_at_five_points_loses_no_row(deployed: Project, table: tup
     rows.write(home, "after the first kill")
     interrupt(STACK, "db-data", other, "copying")
     done = tool(deployed, "swarm-up")
-    assert done.returncode == 0 and "was interrupted and it stays where" in done.stderr, done.stderr
+    assert done.returncode == 0 and "was interrupted and the volume is still where" in done.stderr, done.stderr
     rows.write(home, "after the second")
 
     # While it copies: what the target has is a part.
@@ -99,7 +99,7 @@ def test_a_move_killed_at_five_points_loses_no_row(deployed: Project, table: tup
         assert any(line.startswith("copying") for line in it.stderr)
         time.sleep(1)
         it.kill()
-    interrupt(STACK, "db-data", other, "remembering")
+    interrupt(STACK, "db-data", other, "recording")
     assert place(deployed) == home and not started_elsewhere(home)
     assert tool(deployed, "swarm-up").returncode == 0
     # The whole copy on the target is old from here on.
@@ -125,8 +125,8 @@ def test_a_move_killed_at_five_points_loses_no_row(deployed: Project, table: tup
 
 def down(node: str) -> bool:
     """Whether the managers that are left have missed it."""
-    with engines.current(True).client() as client:
-        return any(item.hostname == node and item.state == "down" for item in state.read(client, STACK).nodes)
+    with default_engine(True).client() as client:
+        return any(item.hostname == node and item.state == "down" for item in state.read_cluster(client, STACK).nodes)
 
 
 def test_a_dead_node_costs_no_row_and_nothing_starts_empty_elsewhere(
@@ -145,7 +145,7 @@ def test_a_dead_node_costs_no_row_and_nothing_starts_empty_elsewhere(
         assert done.returncode == 1 and home in done.stderr and "bring it back before deploying" in done.stderr
         assert not started_elsewhere(home)
     finally:
-        lifecycle.start(home)
+        lifecycle.start_node(home)
     assert rows.found(home) == complete
     rows.write(home, "after it")
     assert not started_elsewhere(home)

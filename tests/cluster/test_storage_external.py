@@ -11,10 +11,11 @@ import pytest
 from deployed_project import running, tool
 from waiting import BOUND
 
-from openbalena.cluster import engine as engines
-from openbalena.cluster import job, lock, state
-from openbalena.project import Project
+from openbalena.base.project import Project
+from openbalena.docker import engine as engines
+from openbalena.operations.engines import default_engine
 from openbalena.storage import external
+from openbalena.swarm import job, lock, state
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 PASSWORD, ACCESS, SECRET = "pg-Pa55word-of-theirs", "acc3sskey", "s3cretkey-of-theirs"
@@ -62,9 +63,9 @@ def issued(directory: Path, pki: Path, address: str) -> tuple[bytes, bytes]:
 @pytest.fixture(scope="module")
 def servers(deployed: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A database and a store outside the swarm, on node3, and the settings for them."""
-    node3 = engines.current(True).nodes[2]
-    with engines.current(True).client() as client:
-        address = next(node.address for node in state.read(client, "").nodes if node.hostname == "node3")
+    node3 = default_engine(True).nodes[2]
+    with default_engine(True).client() as client:
+        address = next(node.address for node in state.read_cluster(client, "").nodes if node.hostname == "node3")
     certificate, key = issued(tmp_path_factory.mktemp("store"), deployed.pki, address)
     found = images(node3)
     environment = {"ACCESS": ACCESS, "SECRET": SECRET, "CRT": certificate, "KEY": key}
@@ -103,7 +104,7 @@ def servers(deployed: Project, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def take_data_along() -> None:
     """Copy what the internal database has, as the guide says: the api's users and the VPN's registrations are in it."""
-    node1, _, node3 = engines.current(True).nodes
+    node1, _, node3 = default_engine(True).nodes
     name = node1.docker("ps", "--quiet", "--filter", "name=openbalena_db.").strip()
     dump = node1.docker("exec", name, "pg_dump", "-U", "docker", "--no-owner", "resin")
     restore = ("psql", "-q", "-v", "ON_ERROR_STOP=1", "-U", "theirs", "-d", "ours")
@@ -121,10 +122,10 @@ def connections(node3: engines.Engine) -> str:
 
 
 def check(settings: dict[str, str], **changed: str) -> list[tuple[bool, str]]:
-    engine = engines.current(True)
+    engine = default_engine(True)
     with engine.client() as client:
-        node = state.read(client, "").this_node
-        found = external.check(engine, client, {"API_WORKERS": "1", **settings, **changed}, {}, node, 1)
+        node = state.read_cluster(client, "").this_node
+        found = external.check_external(engine, client, {"API_WORKERS": "1", **settings, **changed}, {}, node, 1)
         assert not [secret for secret in client.secrets.list() if "openbalena-check" in secret.name]
     return [(finding.fatal, finding.text) for finding in found]
 
@@ -143,15 +144,15 @@ def test_a_database_is_asked_for_with_its_credentials(servers: dict[str, str], m
     ((fatal, text),) = check(database, DB_IMAGE="localhost:1/not-there:1")
     assert fatal and "could not be checked" in text and "set DB_IMAGE to an image" in text
     ((fatal, text),) = check(database, API_WORKERS="2")
-    assert not fatal and "allows 100 connections (max_connections), and 140 may be needed" in text
+    assert not fatal and "allows 100 connections (max_connections), but up to 140 may be needed" in text
     monkeypatch.setattr(external, "OLDEST_POSTGRES", 99)
     ((fatal, text),) = check(database)
-    assert "PostgreSQL 17, which gets no fixes any more: 99 or later" in text
+    assert "PostgreSQL 17, which is no longer supported: use 99 or later" in text
 
 
 def test_each_bucket_is_asked_for_with_the_keys(servers: dict[str, str]) -> None:
     store = {**servers, "EXTERNAL_POSTGRES": "false"}
-    assert check(store) == [(True, "EXTERNAL_S3: bucket web-resources is not there: create it")]
+    assert check(store) == [(True, "EXTERNAL_S3: bucket web-resources does not exist: create it")]
     refused = check(store, EXTERNAL_S3_ACCESS_KEY="anotherkey")
     assert len(refused) == 2 and all("EXTERNAL_S3_SECRET_KEY is wrong" in text for _, text in refused)
     refused = check(store, EXTERNAL_S3_SECRET_KEY="anotherkey")
@@ -163,21 +164,21 @@ def test_each_bucket_is_asked_for_with_the_keys(servers: dict[str, str]) -> None
 
 
 def test_what_a_killed_check_left_does_not_stop_the_next(servers: dict[str, str]) -> None:
-    engine = engines.current(True)
+    engine = default_engine(True)
     with engine.client() as client:
-        nodes = [node.id for node in state.read(client, "").nodes]
+        nodes = [node.id for node in state.read_cluster(client, "").nodes]
         name = "openbalena-check-postgres"
         client.secrets.create(name=name, data=b"left")
         # On another manager, whose task has another name.
         left = job.Job("postgres", nodes[1], servers["DB_IMAGE"], "sleep 300", secrets=[name])
-        job.start(engine, left)
+        job.start_job(engine, left)
         try:
-            with lock.held(client, "swarm-up"):
+            with lock.acquire(client, "swarm-up"):
                 assert not client.secrets.list(filters={"name": name}), "the password of one that is external no more"
                 check({**servers, "EXTERNAL_S3": "false"}, EXTERNAL_POSTGRES_PASSWORD="wrong")
             assert not client.services.list(filters={"name": left.name})
         finally:
-            job.remove(engine, left)
+            job.remove_job(engine, left)
 
 
 Deploy = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -211,8 +212,8 @@ def test_the_deployment_works_with_both_and_with_each_alone(
     before = running()
     done = deploy(**servers)
     assert done.returncode == 1 and "nothing was deployed" in done.stderr, done.stderr
-    assert "bucket web-resources is not there" in done.stderr and running() == before
-    node3 = engines.current(True).nodes[2]
+    assert "bucket web-resources does not exist" in done.stderr and running() == before
+    node3 = default_engine(True).nodes[2]
     node3.docker("exec", "external-s3", "python3", "-c", CREATE_BUCKET.format("web-resources"))
     postgres = {name: value for name, value in servers.items() if name.startswith("EXTERNAL_POSTGRES")}
     store = {name: value for name, value in servers.items() if name.startswith("EXTERNAL_S3")}

@@ -15,9 +15,10 @@ import pytest
 from swarm_project import COMPOSE, Result, Small
 from waiting import BOUND, eventually
 
-from openbalena.cluster import deploy, job, labels, lock, state
-from openbalena.cluster import engine as engines
+from openbalena.docker import engine as engines
 from openbalena.lab import Endpoint, network, node
+from openbalena.operations.engines import default_engine
+from openbalena.swarm import deploy, job, lock, placement, state
 
 pytestmark = pytest.mark.cluster
 
@@ -52,7 +53,7 @@ def test_a_program_that_crashes_is_rolled_back_and_its_words_are_shown(changed: 
 
 def test_what_a_rollback_needs_is_not_removed_beside_it(small: Small, changed: Callable[..., Result]) -> None:
     """As `pki sync` from a timer would, while an update is under way that will fail."""
-    engine, before = engines.current(True), small.project.env_file.read_text()
+    engine, before = default_engine(True), small.project.env_file.read_text()
     words = ("service", "inspect", "small_web", "--format")
     old = engine.docker(*words, "{{range .Spec.TaskTemplate.ContainerSpec.Secrets}}{{.SecretName}} {{end}}").split()
     small.compose = small.compose.replace("echo started;", "exit 3;")
@@ -85,7 +86,7 @@ def test_a_health_check_that_fails(changed: Callable[..., Result]) -> None:
 @contextmanager
 def busy_once() -> Iterator["subprocess.Popen[str]"]:
     """The next container with secrets cannot be started, for a second; the process ends when it was so."""
-    roots = [f"/proc/{node.process(manager.name)}/root" for manager in engines.current(True).nodes]
+    roots = [f"/proc/{node.process(manager.name)}/root" for manager in default_engine(True).nodes]
     with subprocess.Popen(
         [sys.executable, Path(__file__).with_name("busy.py"), *roots], stdout=subprocess.PIPE, text=True
     ) as process:
@@ -120,21 +121,21 @@ def test_an_update_that_a_fault_of_the_engine_stopped_is_asked_for_again(small: 
     finally:
         page.write_text(before)
     assert done.code == 0, done
-    assert "web on node" in done.err and "device or resource busy" in done.err and "asking again" in done.err
+    assert "web on node" in done.err and "device or resource busy" in done.err and "retrying" in done.err
 
 
 def test_a_job_that_a_fault_of_the_engine_stopped_is_started_again(small: Small) -> None:
-    engine = engines.current(True)
+    engine = default_engine(True)
     with engine.client() as client:
-        cluster = state.read(client, "small")
+        cluster = state.read_cluster(client, "small")
         image = next(service.image for service in cluster.services if service.short_name == "web")
         secret = client.secrets.create(name="large", data=b"x" * 500_000)
         try:
             what = job.Job("test", cluster.this_node, image, "stat -c %s /run/secrets/large", secrets=["large"])
-            (done,) = until_busy(lambda _: job.run(engine, client, [what], 60))
+            (done,) = until_busy(lambda _: job.run_job(engine, client, [what], 60))
         finally:
             secret.remove()
-    assert done == job.Outcome(True, ("500000",))
+    assert done == job.JobResult(True, ("500000",))
 
 
 def test_an_image_that_no_node_has_ends_early(changed: Callable[..., Result]) -> None:
@@ -173,7 +174,7 @@ def test_a_missing_node_label_says_swarm_init(small: Small) -> None:
 
 
 def test_a_data_label_on_two_nodes_is_refused_by_init_and_up(small: Small) -> None:
-    engine = engines.current(True)
+    engine = default_engine(True)
     engine.docker("node", "update", "--label-add", "openbalena.data.store-data=true", "node3")
     try:
         for command in ("swarm-init", "swarm-up"):
@@ -185,20 +186,20 @@ def test_a_data_label_on_two_nodes_is_refused_by_init_and_up(small: Small) -> No
 
 def test_a_port_that_a_container_holds(small: Small) -> None:
     small.run("swarm-down")
-    node = engines.current(True).nodes[0]
+    node = default_engine(True).nodes[0]
     name = next(
         line for line in node.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split() if "web:c-" in line
     )
     node.docker("run", "--detach", "--name", "squatter", "--publish", "8088:80", name, "sleep", "600")
     try:
         result = small.run("swarm-up")
-        assert result.code == 1 and "8088/tcp of front is taken on node node1" in result.error
+        assert result.code == 1 and "8088/tcp of front is in use on node node1" in result.error
     finally:
         node.docker("rm", "--force", "squatter")
 
 
 def test_a_port_that_a_program_holds_on_another_node(small: Small) -> None:
-    engine = engines.current(True)
+    engine = default_engine(True)
     engine.docker("node", "update", "--label-add", "openbalena.ingress=true", "node3")
     listens = "import socket, time; it = socket.create_server(('', 8088)); print('ready', flush=True); time.sleep(600)"
     words = ["nsenter", f"--net={network.namespace('node3')}", sys.executable, "-c", listens]
@@ -211,12 +212,12 @@ def test_a_port_that_a_program_holds_on_another_node(small: Small) -> None:
                 result = small.run("swarm-up")
             finally:
                 program.kill()
-        assert result.code == 1 and "8088/tcp of front is taken on node node3" in result.error, result
+        assert result.code == 1 and "8088/tcp of front is in use on node node3" in result.error, result
         assert "node1" not in result.error.partition("nothing was deployed")[2], "its port is free"
         result = small.run("swarm-up")
-        assert result.code == 0 and "asking node3 whether 8088/tcp" in result.err, result
+        assert result.code == 0 and "checking whether 8088/tcp is free on node3" in result.err, result
         result = small.run("swarm-up")
-        assert result.code == 0 and "asking node" not in result.err, "what the stack holds is not asked for"
+        assert result.code == 0 and "checking whether" not in result.err, "what the stack holds is not checked"
     finally:
         engine.docker("node", "update", "--label-rm", "openbalena.ingress", "node3")
 
@@ -233,21 +234,21 @@ def test_nfs_without_a_server_is_refused(small: Small) -> None:
 
 def test_labels_that_are_set_at_once_are_all_there(small: Small) -> None:
     names = [f"test.{number}" for number in range(16)]
-    with engines.current(True).client() as client:
-        node_id = state.read(client, "small").this_node
+    with default_engine(True).client() as client:
+        node_id = state.read_cluster(client, "small").this_node
         version = client.api.inspect_node(node_id)["Version"]["Index"]
         try:
             with ThreadPoolExecutor(2) as pool:
-                list(pool.map(lambda name: labels.add(client.api, node_id, {name: "true"}), names))
+                list(pool.map(lambda name: placement.add_labels(client.api, node_id, {name: "true"}), names))
             now = client.api.inspect_node(node_id)
             assert set(names) <= set(now["Spec"]["Labels"]) and now["Version"]["Index"] > version
         finally:
             there = client.api.inspect_node(node_id)["Spec"]["Labels"].keys() & set(names)
-            engines.current(True).docker("node", "update", *(f"--label-rm={name}" for name in there), node_id)
+            default_engine(True).docker("node", "update", *(f"--label-rm={name}" for name in there), node_id)
 
 
 def test_two_deployments_at_once_exclude_each_other(small: Small) -> None:
-    with engines.current(True).client() as client, lock.held(client, "swarm-up"):
+    with default_engine(True).client() as client, lock.acquire(client, "swarm-up"):
         result = small.run("swarm-up")
         assert result.code == 1
         assert "has been running swarm-up" in result.error and "for " in result.error and "root@" in result.error
@@ -263,7 +264,7 @@ def test_of_many_at_once_exactly_one_has_the_lock(lab: Endpoint) -> None:
         nonlocal held, most
         for _ in range(4):
             try:
-                with engines.current(True).client() as client, lock.held(client, "test"):
+                with default_engine(True).client() as client, lock.acquire(client, "test"):
                     with guard:
                         held += 1
                         most = max(most, held)
@@ -282,30 +283,31 @@ def test_of_many_at_once_exactly_one_has_the_lock(lab: Endpoint) -> None:
 
 
 def test_a_lock_is_released_on_an_error(lab: Endpoint) -> None:
-    with engines.current(True).client() as client:
-        with pytest.raises(ZeroDivisionError), lock.held(client, "test"):
+    with default_engine(True).client() as client:
+        with pytest.raises(ZeroDivisionError), lock.acquire(client, "test"):
             raise ZeroDivisionError
-        with lock.held(client, "test"):
+        with lock.acquire(client, "test"):
             pass
 
 
 def test_the_lock_of_a_killed_process_is_taken_over(lab: Endpoint, tmp_path: Path) -> None:
     script = """
 import sys, time
-from openbalena.cluster import engine, lock
-with engine.current(True).client() as client, lock.held(client, "swarm-up"):
+from openbalena.swarm import lock
+from openbalena.operations.engines import default_engine
+with default_engine(True).client() as client, lock.acquire(client, "swarm-up"):
     print("held", flush=True)
     time.sleep(600)
 """
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None and process.stdout.readline() == "held\n"
-        with engines.current(True).client() as client:
-            with pytest.raises(engines.OperationError, match=f"process {process.pid}"), lock.held(client, "test"):
+        with default_engine(True).client() as client:
+            with pytest.raises(engines.OperationError, match=f"process {process.pid}"), lock.acquire(client, "test"):
                 pass
             process.kill()
             process.wait()
-            with lock.held(client, "test"):
+            with lock.acquire(client, "test"):
                 pass
     finally:
         process.kill()
@@ -313,14 +315,14 @@ with engine.current(True).client() as client, lock.held(client, "swarm-up"):
 
 
 def test_a_lock_of_another_machine_stays(lab: Endpoint) -> None:
-    engine = engines.current(True)
+    engine = default_engine(True)
     with engine.client() as client:
         labels = {**lock.owner_labels("swarm-up", datetime.now(UTC)), "machine": "elsewhere", "owner": "ann@desk"}
         made = client.configs.create(name=lock.NAME, data=b"x", labels=labels)
         try:
             with (
                 pytest.raises(engines.OperationError, match="ann@desk has been running swarm-up"),
-                lock.held(client, "test"),
+                lock.acquire(client, "test"),
             ):
                 pass
         finally:

@@ -11,8 +11,8 @@ import yaml
 from swarm_project import Small
 from waiting import BOUND
 
-from openbalena.cluster import engine as engines
-from openbalena.cluster import job, state
+from openbalena.operations.engines import default_engine
+from openbalena.swarm import job, state
 
 pytestmark = pytest.mark.cluster
 
@@ -73,7 +73,7 @@ def test_init_refuses_what_cannot_be_changed_any_more(small: Small) -> None:
 
 def test_build_again_builds_nothing(small: Small) -> None:
     result = small.run("swarm-build")
-    assert "is there" in result.out and "building" not in result.err
+    assert "already exists" in result.out and "building" not in result.err
     assert result.out.count("has every image") == 3
     assert re.search(r"^Next: .* swarm-up$", result.out, re.MULTILINE)
 
@@ -87,22 +87,22 @@ def test_the_same_again_replaces_no_task_and_a_plain_network_stays(small: Small)
         shown = small.run("swarm-up", "--dry-run")
     finally:
         small.settings(SWARM_ENCRYPTED="false")
-    stays = "SWARM_ENCRYPTED is true, and of the deployment that runs these overlay networks are plain: small_default."
+    stays = "these overlay networks of the running deployment are unencrypted: small_default."
     assert result.code == 0 and stays in result.err and stays in words.err, result
     assert tasks(small, "web") == before
     assert found["networks"] == [{"name": "small_default", "encrypted": False}]
-    assert any(warning.startswith(stays) for warning in found["warnings"])
-    assert "plain between the nodes: small_default (to encrypt them" in words.out
+    assert any(stays in warning for warning in found["warnings"])
+    assert "not encrypted between nodes: small_default (to encrypt them" in words.out
     assert max(map(len, words.out.splitlines())) <= 100
     assert shown.code == 0 and "encrypted" not in shown.out
 
 
 def test_a_number_set_by_hand_is_kept_until_the_definition_asks_for_another(small: Small) -> None:
-    engines.current(True).docker("service", "scale", "--detach", "small_web=3")
+    default_engine(True).docker("service", "scale", "--detach", "small_web=3")
     result = small.run("swarm-up")
-    assert result.code == 0 and "web stays at 3 tasks" in result.err
+    assert result.code == 0 and "keeping web at 3 replicas" in result.err
     assert status(small)["web"]["wanted"] == 3 and len(tasks(small, "web")) == 3
-    assert small.run("stack", "diff").out == "nothing: what runs is what would be deployed\n"
+    assert small.run("stack", "diff").out == "no changes\n"
     try:
         small.compose = small.compose.replace("replicas: 2", "replicas: 1")
         small.write()
@@ -121,7 +121,7 @@ def test_a_changed_config_rolls_its_service_alone_and_the_old_one_goes(small: Sm
     result = small.run("swarm-up")
     assert result.code == 0 and "removed small_page-" in result.err
     assert not tasks(small, "web") & web and tasks(small, "front") == front
-    with engines.current(True).client() as client:
+    with default_engine(True).client() as client:
         assert len([item for item in client.configs.list() if item.name.startswith("small_page-")]) == 1
 
 
@@ -131,13 +131,13 @@ def test_the_users_override_is_deployed_and_goes_with_its_file(small: Small) -> 
     override.write_text("services: {store: {environment: {MINE: here}, x-swarm: {deploy: {labels: {mine: too}}}}}\n")
     try:
         assert small.run("swarm-up").code == 0
-        with engines.current(True).client() as client:
+        with default_engine(True).client() as client:
             spec = client.api.inspect_service("small_store")["Spec"]
         assert "MINE=here" in spec["TaskTemplate"]["ContainerSpec"]["Env"] and spec["Labels"]["mine"] == "too"
     finally:
         override.unlink()
     assert small.run("swarm-up").code == 0
-    with engines.current(True).client() as client:
+    with default_engine(True).client() as client:
         spec = client.api.inspect_service("small_store")["Spec"]
     assert "MINE=here" not in spec["TaskTemplate"]["ContainerSpec"].get("Env", []) and "mine" not in spec["Labels"]
     assert tasks(small, "web") == web
@@ -155,7 +155,7 @@ def test_a_rebuilt_image_rolls_what_uses_it(small: Small) -> None:
 
 def test_what_dockerignore_leaves_out_builds_nothing(small: Small) -> None:
     (small.directory / "lab" / "web" / "notes.md").write_text("x")
-    assert "is there" in small.run("swarm-build").out
+    assert "already exists" in small.run("swarm-build").out
 
 
 def test_a_secret_is_a_file_and_not_in_the_service(small: Small) -> None:
@@ -164,7 +164,7 @@ def test_a_secret_is_a_file_and_not_in_the_service(small: Small) -> None:
         for line in small.project.env_file.read_text().splitlines()
         if line.startswith("COOKIE_SESSION_SECRET=")
     )
-    engine = engines.current(True)
+    engine = default_engine(True)
     assert token not in engine.docker("service", "inspect", "small_web", "small_front", "small_store")
     assert (small.project.rendered / "secrets" / "web.env").read_text() == f"TOKEN={token}\n"
     assert small.project.rendered.stat().st_mode & 0o777 == 0o700
@@ -197,15 +197,15 @@ def test_dry_run_needs_no_docker_and_shows_no_secret(small: Small, monkeypatch: 
 def test_the_rendered_directory_deployed_by_hand_replaces_no_task(small: Small, tmp_path: Path) -> None:
     assert small.run("swarm-up").code == 0
     names = ("web", "store", "front")
-    with engines.current(True).client() as client:
-        running = {service.short_name: service.image for service in state.read(client, "small").services}
+    with default_engine(True).client() as client:
+        running = {service.short_name: service.image for service in state.read_cluster(client, "small").services}
     before = {name: tasks(small, name) for name in names}
     shown = yaml.safe_load(small.run("swarm-up", "--dry-run").out)["services"]
     assert {name: body["image"] for name, body in shown.items()} == running
     rendered = small.run("stack", "render", "-o", str(tmp_path / "stack"))
     assert rendered.code == 0 and "placeholder" not in rendered.err
-    (line,) = [text for text in rendered.err.splitlines() if "by hand: " in text]
-    subprocess.run(["sh", "-c", line.partition("by hand: ")[2]], check=True, capture_output=True, timeout=BOUND)
+    (line,) = [text for text in rendered.err.splitlines() if "manually: " in text]
+    subprocess.run(["sh", "-c", line.partition("manually: ")[2]], check=True, capture_output=True, timeout=BOUND)
     # The number of tasks that the definition asks for is noted by swarm-up alone.
     differing = small.run("stack", "diff").out.splitlines()
     assert [line for line in differing if "service labels: + openbalena.replicas" not in line] == []
@@ -224,7 +224,7 @@ def test_a_stateful_service_is_not_pruned_without_a_question(small: Small) -> No
     finally:
         small.settings(COMPOSE_PROFILES="internal-postgres")
     assert small.run("swarm-up").code == 0
-    engine = engines.current(True)
+    engine = default_engine(True)
     node1 = next(node for node in engine.nodes if node.name == "node1")
     starts = node1.docker("run", "--rm", "--volume", "small_store-data:/data", image(small), "cat", "/data/starts")
     assert len(starts.splitlines()) >= 2, "it found its data again"
@@ -236,10 +236,10 @@ def image(small: Small) -> str:
 
 def test_down_keeps_the_volumes_and_the_next_up_finds_them(small: Small) -> None:
     result = small.run("swarm-down")
-    assert result.code == 0 and "The stack small is gone." in result.out
-    engine = engines.current(True)
+    assert result.code == 0 and "Removed the stack small." in result.out
+    engine = default_engine(True)
     with engine.client() as client:
-        there = state.read(client, "small")
+        there = state.read_cluster(client, "small")
         assert not there.services and not there.tasks
         assert not client.networks.list(filters={"label": "com.docker.stack.namespace=small"})
         left = [item.name for item in [*client.secrets.list(), *client.configs.list()] if item.name.startswith("small")]
@@ -251,9 +251,9 @@ def test_down_keeps_the_volumes_and_the_next_up_finds_them(small: Small) -> None
         stream.write("COOKIE_SESSION_SECRET=of-another-deployment\n")
     (small.directory / ".deployed").unlink()
     refused = small.run("swarm-up")
-    assert refused.code == 1 and "with other tokens than those here" in refused.error
+    assert refused.code == 1 and "with different tokens" in refused.error
     with engine.client() as client:
-        assert not state.read(client, "small").services
+        assert not state.read_cluster(client, "small").services
     lines = (small.directory / ".env").read_text().splitlines(keepends=True)
     (small.directory / ".env").write_text("".join(lines[:-1]))
     assert small.run("swarm-up").code == 0
@@ -261,18 +261,18 @@ def test_down_keeps_the_volumes_and_the_next_up_finds_them(small: Small) -> None
 
 def test_down_with_volumes_names_them_and_asks(small: Small) -> None:
     # What a swarm-up leaves that is killed while it looks at the volumes.
-    engine = engines.current(True)
+    engine = default_engine(True)
     with engine.client() as client:
-        node = state.read(client, "small").this_node
+        node = state.read_cluster(client, "small").this_node
         left = job.Job("look", node, image(small), "true", [job.Mount("small_store-data", "/data", "small")])
-        job.start(engine, left)
-        assert job.wait(engine, client, left, 60).ok
+        job.start_job(engine, left)
+        assert job.wait_for_job(engine, client, left, 60).ok
     result = small.run("swarm-down", "--volumes")
     assert result.code == 2 and "node1: volume small_store-data" in result.err and "--yes" in result.error
     assert status(small)["store"]["running"] == 1, "nothing was removed"
     result = small.run("swarm-down", "--volumes", "--yes")
-    assert result.code == 0 and "1 volumes were removed." in result.out
-    with engines.current(True).client() as client:
+    assert result.code == 0 and "Removed 1 volume." in result.out
+    with default_engine(True).client() as client:
         assert not [item.name for item in client.secrets.list() if item.name.startswith("small")]
-    for engine in engines.current(True).nodes:
+    for engine in default_engine(True).nodes:
         assert "small_" not in engine.docker("volume", "ls", "--quiet")

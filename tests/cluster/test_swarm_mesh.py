@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from swarm_project import MESH, Small, fetch_busybox
 
-from openbalena.cluster import engine as engines
 from openbalena.lab import Endpoint, kernel, paths
+from openbalena.operations.engines import default_engine
 
 pytestmark = pytest.mark.cluster
 
@@ -31,7 +31,7 @@ def small(lab: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 
 def services() -> list[str]:
-    with engines.current(True).client() as client:
+    with default_engine(True).client() as client:
         return sorted(raw["Spec"]["Name"] for raw in client.api.services())
 
 
@@ -56,7 +56,7 @@ def test_every_node_without_ip_vs_is_named_and_nothing_is_changed(small: Small) 
 
 
 def networks() -> list[str]:
-    with engines.current(True).client() as client:
+    with default_engine(True).client() as client:
         return sorted(raw["Name"] for raw in client.api.networks(filters={"driver": "overlay"}))
 
 
@@ -93,4 +93,4 @@ def test_a_running_deployment_is_not_changed_in_place(small: Small) -> None:
     assert result.code == 1 and "endpoint_mode is dnsrr and would be vip" in result.error
     assert "swarm-down, which keeps the volumes" in result.error
     small.settings(INGRESS_MODE="host")
-    assert small.run("stack", "diff").out == "nothing: what runs is what would be deployed\n"
+    assert small.run("stack", "diff").out == "no changes\n"

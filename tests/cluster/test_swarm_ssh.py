@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from openbalena.cluster import engine as engines
+from openbalena.docker import engine as engines
 from openbalena.images import spread
 from openbalena.lab import Endpoint
+from openbalena.operations.engines import default_engine
 
 pytestmark = pytest.mark.cluster
 
@@ -19,8 +20,8 @@ def test_images_and_questions_go_over_ssh(lab: Endpoint, tmp_path: Path, monkeyp
     ssh.write_text(f'#!/bin/sh\necho "$@" >>{log}\nexec {node2} system dial-stdio\n')
     ssh.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    here = engines.current(True)
-    (there,) = engines.reach(here, ["root@node2"])
+    here = default_engine(True)
+    (there,) = engines.engines_for(here, ["root@node2"])
     context = tmp_path / "context"
     context.mkdir()
     (context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")

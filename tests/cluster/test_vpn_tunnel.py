@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from lab_target import lab_target
 from waiting import BOUND
 
-from openbalena.cli.context import Context
-from openbalena.cli.verify import target
-from openbalena.cluster.engine import current
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.base.project import Project
 from openbalena.lab import base
-from openbalena.project import Project
+from openbalena.operations.engines import default_engine
 from openbalena.verify.account import application
 from openbalena.verify.target import Target
 from openbalena.verify.vpn import register
@@ -47,9 +46,9 @@ class Device:
 
 @pytest.fixture
 def device(deployed: Project) -> Iterator[Device]:
-    where = target(Context(project=deployed, lab=True), [])
-    engine, name = current(lab=True), f"test-device-{secrets.token_hex(4)}"
-    base.ensure(engine)
+    where = lab_target(deployed)
+    engine, name = default_engine(lab=True), f"test-device-{secrets.token_hex(4)}"
+    base.ensure_base_image(engine)
     with application(where) as fleet:
         uuid, key = register(where, fleet, 0)
         environment = {

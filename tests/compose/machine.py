@@ -14,8 +14,8 @@ from output import assert_plain
 from waiting import BOUND
 
 from openbalena import settings, verify
+from openbalena.base.project import ROOT, Project
 from openbalena.lab import Endpoint
-from openbalena.project import ROOT, Project
 
 DNS_TLD = "openbalena.test"
 # Seconds for one command: up itself gives up after 600, with the services that are not ready.
@@ -102,7 +102,7 @@ class Machine:
 
     def target(self, authority: str | None = None, tokens: Mapping[str, str] | None = None) -> verify.Target:
         """The deployment as the acceptance checks see it, by the CA in `authority` and with `tokens` where given."""
-        values = settings.load(self.project)
+        values = settings.read(self.project)
         return verify.Target(
             dns_tld=values["DNS_TLD"],
             addresses=(self.lab.nodes[0].address,),

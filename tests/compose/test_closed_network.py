@@ -7,7 +7,7 @@ from machine import DNS_TLD, Machine
 from waiting import eventually
 
 from openbalena import settings
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 from openbalena.verify import account
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
@@ -34,7 +34,7 @@ def in_node(machine: Machine, script: str) -> None:
 def test_the_api_starts_again_and_again_without_a_way_out(machine: Machine) -> None:
     contract = "/srv/contracts/contracts/hw.device-type/generic-amd64"
     in_node(machine, f"mkdir -p {contract}")
-    keys = settings.load(machine.project).secrets
+    keys = settings.read(machine.project).secrets
     with (machine.directory / ".env").open("a") as env:
         env.write(f"IMAGE_STORAGE_ENDPOINT=s3.{DNS_TLD}\nIMAGE_STORAGE_BUCKET=web-resources\n")
         env.write(f"IMAGE_STORAGE_FORCE_PATH_STYLE=true\nIMAGE_STORAGE_ACCESS_KEY={keys['REGISTRY2_S3_KEY']}\n")

@@ -13,8 +13,8 @@ from acceptance import GREEN
 from cryptography import x509
 from machine import DNS_TLD, Machine, environment
 
-from openbalena.secrets import pki
-from openbalena.secrets.keys import key_pem, read_key
+from openbalena.pki import store
+from openbalena.pki.keys import key_pem, read_key
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -36,7 +36,7 @@ def _up(machine: Machine) -> None:
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate of another CA for the domain: own.pem with its intermediate, own.key, ca-bundle.pem."""
     directory: Path = tmp_path_factory.mktemp("own") / "pki"
-    pki.ensure(directory, DNS_TLD)
+    store.ensure_files(directory, DNS_TLD)
     key, authority = key_pem(read_key(directory / "chain.pem")), (directory / "ca-bundle.pem").read_bytes()
     chain = (directory / "chain.pem").read_bytes().replace(key, b"").replace(authority, b"")
     (directory / "own.pem").write_bytes(chain + (directory / "server-ca-0.pem").read_bytes())
@@ -77,7 +77,7 @@ def test_one_of_ones_own_and_back(machine: Machine, own: Path) -> None:
     files = {"--certificate": own / "own.pem", "--key": own / "own.key", "--ca": own / "ca-bundle.pem"}
     wrong = {**files, "--key": own / "api.key"}
     refused = machine.run("custom-pki", *(str(word) for pair in wrong.items() for word in pair), code=2)
-    assert "the key is not that of the first certificate" in refused.stderr
+    assert "the key does not match the first certificate" in refused.stderr
     assert machine.env == env and anew(machine, before) == set()
 
     machine.run("custom-pki", *(str(word) for pair in files.items() for word in pair))
@@ -112,7 +112,7 @@ def test_pki_speaks_of_what_is_served_here_and_renews_it(machine: Machine) -> No
     before = containers(machine)
     synced = machine.run("pki", "sync")
     assert serving in synced.stdout and f"api.{DNS_TLD} ({machine.lab.nodes[0].address}) serves it." in synced.stdout
-    assert "days to go and stays" in machine.run("pki", "renew").stdout and anew(machine, before) == set()
+    assert "days and was not renewed" in machine.run("pki", "renew").stdout and anew(machine, before) == set()
 
     names = (DNS_TLD, f"*.{DNS_TLD}", f"*.devices.{DNS_TLD}")
     ending = machine.docker("exec", f"{machine.name}-balena-ca-1", "sh", "-c", ENDING, "sh", *names)
@@ -173,7 +173,7 @@ def test_what_missed_the_ca_is_started_anew(machine: Machine) -> None:
         "cd /certs/export && ln -sf $(readlink chain.pem) new && mv -f new chain.pem",
     )
     before = containers(machine)
-    assert "starting api, registry, s3, vpn anew" in machine.run("up").stderr
+    assert "recreating api, registry, s3, vpn" in machine.run("up").stderr
     assert anew(machine, before) == TRUSTING
     green(machine)
 
@@ -184,7 +184,7 @@ def test_acme_says_why_there_is_no_certificate(machine: Machine, monkeypatch: py
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", WRONG)
     failed = machine.run("auto-pki", code=1)
     assert (
-        "cert-manager got no certificate by ACME and has given up; meanwhile the private CA's is served"
+        "cert-manager got no certificate through ACME and has given up; the private CA's is served instead"
         in failed.stderr
     )
     assert "9109 Invalid access token" in failed.stderr and "(2 times)" in failed.stderr

@@ -16,8 +16,8 @@ from machine import DNS_TLD, Machine, environment
 from waiting import eventually
 
 from openbalena import settings
-from openbalena.secrets import database
-from openbalena.standalone.volumes import HOLDER_LABEL
+from openbalena.machine.volumes import HOLDER_LABEL
+from openbalena.pki import database_login
 from openbalena.verify.account import bearer, device_types, log_in
 from openbalena.verify.web import Web
 
@@ -29,7 +29,7 @@ OVERRIDE = "services: {redis: {labels: {mine: here}}}\n"
 @pytest.fixture(scope="module")
 def up(machine: Machine) -> str:
     """What `up` says after two that were killed: when balena-ca had got its CA, and while services were starting."""
-    for step in ("gave the private CA", "starting 10 services"):
+    for step in ("copied the private CA", "starting 10 services"):
         machine.kill(step, "up")
     done = machine.run("up")
     return done.stdout + done.stderr
@@ -40,7 +40,7 @@ def test_up_says_where_to_log_in_and_no_secret(up: str, machine: Machine) -> Non
     assert f"https://api.{DNS_TLD}" in up and login in up
     assert login in machine.run("status").stderr
     assert machine.run("status", "--json").stderr == ""
-    for name, value in settings.load(machine.project).secrets.items():
+    for name, value in settings.read(machine.project).secrets.items():
         assert value not in up, name
 
 
@@ -75,8 +75,8 @@ def test_ports_that_another_project_has_are_named_before_anything_starts(
     other.run("config", "--dns-tld", DNS_TLD, "--yes")
     done = other.run("up", code=1)
     for port in (80, 443):
-        who = f"the container {machine.name}-haproxy-1 of the Compose project {machine.name}"
-        assert f"{port}/tcp of haproxy: {who} has it" in done.stderr
+        user = f"container {machine.name}-haproxy-1 of Compose project {machine.name}"
+        assert f"port {port}/tcp (haproxy) is in use by {user}" in done.stderr
     assert "building" not in done.stderr and not other.volumes
     assert machine.docker("ps", "--all", "--quiet", "--filter", f"name={other.name}-") == ""
 
@@ -99,14 +99,14 @@ def test_a_program_of_this_machine_that_has_a_port_is_named(up: str, machine: Ma
         port = listener.getsockname()[1]
         other.project.override_file.write_text(f"services: {{haproxy: {{ports: ['{port}:80']}}}}\n")
         done = subprocess.run([*here, *command], env=beside, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1 and f"\n  {port}/tcp of haproxy: " in done.stderr, done.stderr
-    assert f" (process {os.getpid()}) has it" in done.stderr
+    assert done.returncode == 1 and f"\n  port {port}/tcp (haproxy) is in use by " in done.stderr, done.stderr
+    assert f" (process {os.getpid()})" in done.stderr
 
 
 def test_logs_name_their_service(up: str, machine: Machine) -> None:
     lines = machine.run("logs", "redis", "haproxy", "--tail", "3").stdout.splitlines()
     assert lines and all(line.startswith(("redis-1", "haproxy-1")) for line in lines)
-    assert "no service web" in machine.run("logs", "web", code=2).stderr
+    assert "no such service: web" in machine.run("logs", "web", code=2).stderr
 
 
 def test_logs_of_a_time_and_on_until_they_are_interrupted(up: str, machine: Machine) -> None:
@@ -154,20 +154,20 @@ def test_data_is_there_after_down_and_up(up: str, machine: Machine) -> None:
         "POST", target.addresses[0], "api", "/v7/application", json=fields, headers=bearer(token)
     )
     assert made.status_code == 201, made.text
-    before, old = machine.volumes, settings.load(machine.project)
-    assert "up, which rolls api" in machine.run("secrets", "rotate", "DB_PASSWORD", "--yes").stdout
+    before, old = machine.volumes, settings.read(machine.project)
+    assert "up, which updates api" in machine.run("secrets", "rotate", "DB_PASSWORD", "--yes").stdout
     assert "has not been deployed yet" in machine.run("secrets", "rotate", "DB_PASSWORD", "--yes", code=1).stderr
     machine.run("down")
     assert machine.volumes == before
     assert set(machine.status().values()) == {"stopped"}
-    assert " up starts what is stopped" in machine.run("wait", code=1).stderr
+    assert "Start the stopped services with " in machine.run("wait", code=1).stderr
     machine.run("up")
     path = f"/v7/application({made.json()['id']})"
     token = log_in(target, target.addresses[0])
     found = Web(target).request("GET", target.addresses[0], "api", "/v7/application", headers=bearer(token))
     assert "kept" in [row["app_name"] for row in found.json()["d"]], path
-    new = settings.load(machine.project)
-    assert {old["DB_USER"], new["DB_USER"]} == set(database.ROLES)
+    new = settings.read(machine.project)
+    assert {old["DB_USER"], new["DB_USER"]} == set(database_login.ROLES)
     assert _lets_in(machine, new["DB_USER"], new["DB_PASSWORD"])
     for role, password in ((old["DB_USER"], old["DB_PASSWORD"]), ("docker", "docker")):
         assert not _lets_in(machine, role, password)

@@ -13,12 +13,14 @@ from machine import DNS_TLD, Machine
 from waiting import BOUND
 
 from openbalena import settings
-from openbalena.cluster import engine as engines
-from openbalena.cluster.logs import stream
+from openbalena.base.project import ROOT
+from openbalena.docker.logs import stream
 from openbalena.lab import Endpoint
-from openbalena.project import ROOT
-from openbalena.standalone import build, deployment, health, takeover
-from openbalena.standalone.containers import Phase
+from openbalena.machine import build, health, takeover
+from openbalena.machine.containers import ContainerPhase
+from openbalena.operations.engines import default_engine
+from openbalena.operations.machine import ensure_lab_base, load_machine
+from openbalena.operations.workspace import Workspace
 from openbalena.verify import Target, account, front, vpn
 from openbalena.verify.web import Web
 
@@ -54,7 +56,9 @@ HANDED_IN = re.compile(r"^ +(?!SUPERUSER_EMAIL|HAPROXY_PASSWORD)\w+: .*:\?run .*
 def _upstream(machine: Machine) -> dict[str, str]:
     """Leave running what upstream does: tokens in the shared file alone, a CA of balena-ca's. Returns the tokens."""
     machine.run("config", "--dns-tld", DNS_TLD, "--yes")
-    built = build.ensure(deployment.load(machine.project, lab=True), print)
+    standalone = load_machine(Workspace(machine.project, True))
+    ensure_lab_base(standalone)
+    built = build.ensure_images(standalone, print)
     shutil.rmtree(machine.directory / "pki")
     (machine.directory / ".env").write_text(ENV)
     text, handed_in = HANDED_IN.subn("", (ROOT / "docker-compose.yml").read_text())
@@ -67,17 +71,17 @@ def _upstream(machine: Machine) -> dict[str, str]:
     images = {name: value for name, value in built.engine.environment.items() if name.endswith("_IMAGE")}
     environment = {**images, "DNS_TLD": DNS_TLD, "HAPROXY_PASSWORD": "upstream", "SUPERUSER_EMAIL": f"admin@{DNS_TLD}"}
     environment["COMPOSE_PROFILES"] = "internal-postgres,internal-s3"
-    engine = engines.current(True)
+    engine = default_engine(True)
     told = replace(engine, environment={**engine.environment, **environment})
     for _ in stream(told, *words, silence=None, limit=300):
         pass
     with engine.client() as client:
         # What started before the certificates lay there does not trust them; upstream has the same race.
-        health.until_ready(client, machine.name, ["cert-manager"], BOUND, lambda _: None)
+        health.wait_until_healthy(client, machine.name, ["cert-manager"], BOUND, lambda _: None)
         machine.docker("restart", *(f"{machine.name}-{name}-1" for name in ("api", "registry", "s3", "vpn")))
         wanted = sorted(built.definitions.services)
-        seen = health.until_ready(client, machine.name, wanted, BOUND, lambda _: None)
-    assert {service.phase for service in seen} == {Phase.READY}, seen
+        seen = health.wait_until_healthy(client, machine.name, wanted, BOUND, lambda _: None)
+    assert {service.phase for service in seen} == {ContainerPhase.READY}, seen
     return takeover.tokens(machine.docker("exec", f"{machine.name}-api-1", "cat", f"/balena/{DNS_TLD}.env").encode())
 
 
@@ -110,8 +114,8 @@ def test_a_deployment_in_use_is_taken_over(machine: Machine, tmp_path: Path) -> 
     device = vpn.register(before, fleet, 0)
     assert _old_device_connects(before, device, old_ca, tmp_path)
     machine.run("config", "--yes")
-    before_down = (machine.env, settings.load(machine.project).secrets)
-    engines.current(True).docker("compose", "--project-name", machine.name, "down", timeout=BOUND)
+    before_down = (machine.env, settings.read(machine.project).secrets)
+    default_engine(True).docker("compose", "--project-name", machine.name, "down", timeout=BOUND)
 
     # The volumes' tokens are not the project's: nothing may start that locks devices out.
     shutil.rmtree(machine.directory / "pki")
@@ -125,7 +129,7 @@ def test_a_deployment_in_use_is_taken_over(machine: Machine, tmp_path: Path) -> 
     machine.run("up")
 
     assert machine.env.startswith(ENV)
-    new = settings.load(machine.project).secrets
+    new = settings.read(machine.project).secrets
     assert {name: new.get(name) for name in old} == old
     # `config` had seen the same while upstream still ran. New are passwords that upstream has not.
     assert before_down[0].startswith(ENV)

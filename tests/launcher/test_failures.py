@@ -63,7 +63,7 @@ def test_a_package_that_is_not_the_locked_one(checkout):
     lock = checkout.directory / "requirements.lock"
     head = lock.read_text().split("--hash")[0]
     lock.write_text(f"{head}--hash=sha256:{'0' * 64}\n")
-    refused(checkout.run("help"), "A package is not the one that was locked")
+    refused(checkout.run("help"), "A package does not match its locked hash")
     assert checkout.files() == UNCHANGED
 
 
@@ -73,7 +73,7 @@ def test_no_wheel_fits(checkout, tmp_path):
     links.mkdir()
     (links / "pyyaml-6.0.3.tar.gz").write_bytes(b"")
     done = checkout.run("help", PIP_CONFIG_FILE=os.devnull, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(links))
-    refused(done, "no wheel of it for this Python and machine", "PIP_INDEX_URL")
+    refused(done, "no wheel for this Python and machine", "PIP_INDEX_URL")
     assert checkout.files() == UNCHANGED
 
 
@@ -109,7 +109,7 @@ def test_a_full_disk(small_disk):
 @root_only
 def test_a_read_only_checkout(small_disk):
     done = mounted(small_disk.directory, f"mount -o remount,ro {small_disk.directory}", ["./open-balena.sh", "help"])
-    refused(done, "cannot be written", "make it writable")
+    refused(done, "is not writable", "make it writable")
     assert left(done) == UNCHANGED
 
 

@@ -43,7 +43,7 @@ def test_the_whole_lock_installs_and_every_dependency_can_be_loaded(python, tmp_
     assert (first.returncode, first.stdout) == (0, "open-balena.sh 0.1.0\n"), first.stderr
     assert first.stderr.startswith(SETTING_UP)
     assert len(first.stderr.splitlines()) == 1
-    loads = "import cryptography, docker, httpx, rich, yaml, openbalena; yaml.CSafeLoader"
+    loads = "import cryptography, docker, urllib3, yaml, openbalena; yaml.CSafeLoader"
     subprocess.run([checkout.python, "-c", loads], check=True, timeout=60)
     # The link names the minor version: it dangles, and is noticed, when a system upgrade replaces that version.
     assert checkout.python.resolve() == Path(python).resolve()
@@ -91,7 +91,7 @@ def test_two_first_calls_at_once(checkout):
     assert [out for out, _ in said] == ["open-balena.sh 0.1.0\n"] * 2
     errors = "".join(error for _, error in said)
     assert errors.count(SETTING_UP) == 1
-    assert "Waiting for another call" in errors
+    assert "Waiting for another process" in errors
 
 
 def start_until_pip(checkout: Checkout) -> tuple[subprocess.Popen[str], int]:
@@ -113,7 +113,7 @@ def test_pip_is_killed(checkout):
     os.kill(pip, signal.SIGKILL)
     _, error = call.communicate(timeout=PATIENCE)
     assert call.returncode == 1
-    assert "error: the Python environment could not be made" in error
+    assert "error: the Python environment could not be created" in error
     assert ".venv" not in checkout.files()
     assert ".venv.new" not in checkout.files()
     assert checkout.run("--version").returncode == 0
@@ -132,10 +132,10 @@ def test_everything_is_killed(checkout):
 def test_the_call_is_killed_and_its_pip_goes_on(checkout):
     call, pip = start_until_pip(checkout)
     os.kill(pip, signal.SIGSTOP)
-    (setup,) = (process for process, line in processes_of(checkout).items() if "environment.py" in line)
+    (setup,) = (process for process, line in processes_of(checkout).items() if "bootstrap.py" in line)
     os.kill(setup, signal.SIGKILL)
     again = subprocess.Popen(checkout.command("--version"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert again.stderr.readline().startswith("Waiting for another call")
+    assert again.stderr.readline().startswith("Waiting for another process")
     os.kill(pip, signal.SIGCONT)
     call.communicate(timeout=PATIENCE)
     assert again.communicate(timeout=PATIENCE)[0] == "open-balena.sh 0.1.0\n"

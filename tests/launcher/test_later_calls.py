@@ -111,7 +111,7 @@ def test_a_package_that_is_gone_is_noticed_and_the_next_call_mends_it(ready):
     shutil.rmtree(package)
     noticed = ready.run("showenv")
     assert noticed.returncode == 1
-    assert "lacks yaml: call again" in noticed.stderr
+    assert "lacks yaml: rerun the command" in noticed.stderr
     mended = ready.run("showenv")
     assert mended.stderr.startswith(SETTING_UP)
     assert "yaml" not in mended.stderr

@@ -14,7 +14,7 @@ from leaves import LEAVES, WORDS, Leaf
 from output import assert_plain
 
 from openbalena import settings, verify
-from openbalena.project import ROOT, Project
+from openbalena.base.project import ROOT, Project
 from openbalena.verify import network
 
 # Names of the lab resolve nowhere, so `--lab` asks no DNS; the admin profile's services have no stand-ins.
@@ -52,7 +52,7 @@ class Subject:
     @property
     def hosts(self) -> list[str]:
         """The host names of the deployment."""
-        values = settings.load(Project(directory=self.directory))
+        values = settings.read(Project(directory=self.directory))
         return [f"{name}.{values['DNS_TLD']}" for name in network.host_names(values.profiles)]
 
 

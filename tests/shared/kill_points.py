@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openbalena import dotenv
 from openbalena.cli.main import main
-from openbalena.secrets import pki
+from openbalena.compose import dotenv
+from openbalena.pki import store
 
 DOMAIN = "my.example.com"
 _CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.link", "os.symlink")
@@ -38,7 +38,7 @@ class Killed:
 def _other_certificate(project: Path) -> None:
     """own.pem and own.key: a certificate of another CA, other.pem, for the same domain."""
     directory = project / "other"
-    pki.ensure(directory, DOMAIN)
+    store.ensure_files(directory, DOMAIN)
     whole = (directory / "chain.pem").read_text()
     parts = re.findall(r"-----BEGIN [^-]+-----.+?-----END [^-]+-----\n", whole, re.S)
     (project / "own.key").write_text(next(part for part in parts if "PRIVATE KEY" in part))
@@ -67,8 +67,10 @@ COMMANDS = (
         changes=frozenset({"SUPERUSER_EMAIL"}),
     ),
     Killed("pki renew", ("pki", "renew")),
-    Killed("pki import", _IMPORT, _other_certificate, frozenset(pki.OWN)),
-    Killed("pki import --remove", ("pki", "import", "--remove"), _imported, frozenset(pki.OWN)),
+    Killed("pki import", _IMPORT, _other_certificate, frozenset(store.CUSTOM_CERTIFICATE_VARIABLES)),
+    Killed(
+        "pki import --remove", ("pki", "import", "--remove"), _imported, frozenset(store.CUSTOM_CERTIFICATE_VARIABLES)
+    ),
     Killed(
         "secrets rotate",
         ("secrets", "rotate", "COOKIE_SESSION_SECRET", "--yes"),
@@ -156,7 +158,7 @@ def check_after_kill(project: Path, command: Killed, before: dict[str, str]) -> 
 def variables(project: Path) -> dict[str, str]:
     """What .env says, nothing where there is none."""
     file = project / ".env"
-    return dotenv.read(file).values if file.exists() else {}
+    return dotenv.read_file(file).values if file.exists() else {}
 
 
 def _check_modes(project: Path) -> None:

@@ -1,11 +1,11 @@
 """Every command of the table: each of its actions, and each alias, with the parser that it makes."""
 
 import argparse
-import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from openbalena.cli.commands import COMMANDS
+from openbalena.cli.dispatch import command_parser
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,7 @@ class Leaf:
 def _leaves() -> Iterator[Leaf]:
     for command in COMMANDS:
         for name in (command.name, *command.aliases):
-            parser = argparse.ArgumentParser(prog=f"./open-balena.sh {command.name}")
-            importlib.import_module(f"openbalena.cli.{command.module}").configure(parser)
+            parser = command_parser(command)
             actions = [item for item in parser._actions if isinstance(item, argparse._SubParsersAction)]
             if actions:
                 yield from (Leaf((name, action), below) for action, below in actions[0].choices.items())

@@ -1,6 +1,6 @@
 """The table of docs/security.md that says which ports each container can reach."""
 
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 
 TITLE = "| from | can connect to |"
 

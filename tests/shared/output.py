@@ -1,8 +1,8 @@
 """What holds for the output of every command where it is not a terminal that reads it."""
 
 from openbalena import settings
-from openbalena.errors import UsageError
-from openbalena.project import Project
+from openbalena.base.errors import UsageError
+from openbalena.base.project import Project
 
 
 def assert_plain(project: Project, words: tuple[str, ...], said: str) -> None:
@@ -12,7 +12,7 @@ def assert_plain(project: Project, words: tuple[str, ...], said: str) -> None:
     if "showpass" in words or "--reveal" in words:
         return
     try:
-        secrets = settings.load(project).secrets
+        secrets = settings.read(project).secrets
     except UsageError:
         return
     assert [name for name, value in secrets.items() if value in said] == [], words

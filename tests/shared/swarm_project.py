@@ -1,8 +1,6 @@
 """A small deployment for the tests of the cluster commands: the same settings, x-swarm words and commands as the real
 one, with three services that start in a second, from an image that holds nothing but busybox."""
 
-import argparse
-import importlib
 import io
 import os
 import re
@@ -16,12 +14,13 @@ from unittest.mock import patch
 
 from output import assert_plain
 
+from openbalena.base.errors import OpenBalenaError
+from openbalena.base.project import Project
 from openbalena.cli.commands import BY_NAME
 from openbalena.cli.context import Context
-from openbalena.cluster import engine as engines
-from openbalena.errors import OpenBalenaError
-from openbalena.project import Project
-from openbalena.secrets import pki, tokens
+from openbalena.cli.dispatch import command_parser, run_command
+from openbalena.operations.engines import default_engine
+from openbalena.pki import store, tokens
 
 COMPOSE = """\
 x-run: &run
@@ -130,7 +129,7 @@ class Small:
         self.settings(DNS_TLD="small.example.com", SUPERUSER_EMAIL="a@small.example.com", STACK_NAME="small")
         # busybox has no `ip xfrm`, by which the nodes are tried.
         self.settings(SWARM_ENCRYPTED="false")
-        pki.ensure(self.project.pki, "small.example.com")
+        store.ensure_files(self.project.pki, "small.example.com")
 
     def give(self, program: str) -> None:
         """Put a program of this machine's into the image, with the libraries that it loads."""
@@ -163,28 +162,24 @@ class Small:
             else {}
         )
         lines.update(values)
-        lines.update({name: value for name, value in tokens.missing(lines).items() if name not in lines})
+        lines.update({name: value for name, value in tokens.missing_tokens(lines).items() if name not in lines})
         file.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
         file.chmod(0o600)
 
     def forget_labels(self) -> None:
         """Take the label of its volume from every node."""
-        engine = engines.current(True)
+        engine = default_engine(True)
         for node in engine.nodes:
             with suppress(OpenBalenaError):  # of the nodes that do not have it
                 engine.docker("node", "update", "--label-rm", "openbalena.data.store-data", node.name)
 
     def run(self, command: str, *arguments: str) -> Result:
         """Run one of the commands."""
-        module = importlib.import_module(f"openbalena.cli.{BY_NAME[command].module}")
-        parser = argparse.ArgumentParser(prog=f"open-balena.sh {command}")
-        module.configure(parser)
-        args = parser.parse_args(arguments)
-        args.command = command
+        args = command_parser(BY_NAME[command]).parse_args(arguments)
         out, err = io.StringIO(), io.StringIO()
         with redirect_stdout(out), redirect_stderr(err), patch.dict(os.environ, self.environment or {}):
             try:
-                code = module.run(args, Context(self.project, lab=self.environment is None))
+                code = run_command(BY_NAME[command], args, Context(self.project, lab=self.environment is None))
                 result = Result(code, out.getvalue(), err.getvalue())
             except OpenBalenaError as error:
                 result = Result(error.exit_code, out.getvalue(), err.getvalue(), str(error))

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from uml_machine import Machine
 from waiting import answer
 
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
 
 # 192.0.2.0/24 and 198.51.100.0/24 are for examples (RFC 5737): nothing else has them.
 _HERE, _THERE = "198.51.100.1", "198.51.100.2"

@@ -10,7 +10,7 @@ from swarm_project import Small
 from uml_machine import Machine
 from waiting import answer
 
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 IMAGE = "busybox:1"
@@ -40,7 +40,7 @@ def deployed(second: Second, small: Small) -> Iterator[Small]:
     try:
         result = small.run("swarm-up")
         assert result.code == 0, result.err + result.error
-        assert "trying whether second, uml can encrypt" in result.err, result
+        assert "checking whether second, uml can encrypt" in result.err, result
         yield small
     finally:
         small.run("swarm-down", "--volumes", "--yes")
@@ -63,7 +63,7 @@ def test_a_listener_hears_esp_alone(deployed: Small, machine: Machine, second: S
     heard = second.heard(fetching(machine, second, here, there, "small_default"))
     assert heard.esp > 5 and not heard.vxlan
     assert TEXT.encode() not in heard.data
-    assert "encrypted between the nodes: small_default" in deployed.run("swarm-status").out
+    assert "Overlay networks, encrypted between nodes: small_default" in deployed.run("swarm-status").out
 
 
 def test_a_listener_reads_a_plain_network(machine: Machine, second: Second) -> None:

@@ -10,7 +10,7 @@ from swarm_project import Result, Small
 from uml_machine import Machine
 from waiting import eventually
 
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
 from openbalena.storage import volumes
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -30,7 +30,7 @@ def deployed(machine: Machine, small: Small) -> Iterator[Small]:
     begin(machine)
     try:
         result = setup(small, machine)
-        assert result.code == 0 and "uml: mounted, written, owned and read" in result.out, result
+        assert result.code == 0 and "uml: mounted, written to, chowned and read" in result.out, result
         assert not machine.shell(f"ls -A {EXPORT}/store-data"), (
             "the check leaves the volume's directory, and nothing in it"
         )
@@ -81,7 +81,7 @@ def refused(small: Small, result: Result, sentence: str) -> None:
         ("rw,no_root_squash", "*", "/srv/exprot", "the server has no such directory"),
         ("rw,no_root_squash", "192.0.2.1", EXPORT, "the server does not export NFS_PATH to this node"),
         ("ro,no_root_squash", "*", EXPORT, "the export is read-only"),
-        ("rw,root_squash", "*", EXPORT, "the export may not be written"),
+        ("rw,root_squash", "*", EXPORT, "the export is not writable"),
     ],
     ids=["a wrong path", "another client", "read-only", "root squashed"],
 )
@@ -95,7 +95,7 @@ def test_a_wrong_export_is_said(
 @pytest.mark.parametrize("name", ["nfs.test", "::1"])
 def test_a_name_and_an_address_of_ipv6_are_mounted(server: None, small: Small, machine: Machine, name: str) -> None:
     result = setup(small, machine, server=name)
-    assert result.code == 0 and "uml: mounted, written, owned and read" in result.out, result
+    assert result.code == 0 and "uml: mounted, written to, chowned and read" in result.out, result
     assert f"addr={name}," in (small.directory / "docker-stack-nfs.yml").read_text()
 
 
@@ -103,7 +103,7 @@ def test_a_name_and_an_address_of_ipv6_are_mounted(server: None, small: Small, m
 def test_an_export_that_changes_owners_is_said(server: None, small: Small, machine: Machine, options: str) -> None:
     machine.shell(f"chmod 777 {EXPORT}")
     export(machine, options)
-    refused(small, setup(small, machine), "the server gives files to another owner than the one that writes them")
+    refused(small, setup(small, machine), "the server changes the owner of files")
 
 
 def test_a_dead_server_is_said(server: None, small: Small, machine: Machine) -> None:
@@ -172,7 +172,7 @@ def test_another_export_is_not_taken_for_the_one_with_the_data(deployed: Small, 
     try:
         assert setup(deployed, machine, OTHER).code == 0
         result = deployed.run("swarm-up")
-        assert result.code == 1 and "uml has a volume store-data already that is not the one on NFS" in result.error, (
+        assert result.code == 1 and "uml already has a volume store-data that is not the one on NFS" in result.error, (
             result
         )
         assert deployed.run("swarm-down").code == 0
@@ -194,11 +194,11 @@ def test_another_export_is_not_taken_for_the_one_with_the_data(deployed: Small, 
 
 def test_a_local_volume_of_the_name_is_not_taken_for_the_export(deployed: Small, machine: Machine) -> None:
     result = deployed.run("swarm-down", "--volumes", "--yes")
-    assert result.code == 0 and "What store-data had stays on the NFS server" in result.out, result
+    assert result.code == 0 and "The data of store-data is kept on the NFS server" in result.out, result
     assert starts(machine), "the volume is gone from the node, its data is the server's"
     secrets = machine.engine.docker("secret", "ls", "--format", "{{.Name}}").split()
     assert any(name.startswith("small_settings-") for name in secrets), "the data needs its tokens and its CA"
     machine.engine.docker("volume", "create", "small_store-data")
     result = deployed.run("swarm-up")
-    assert result.code == 1 and "uml has a volume store-data already that is not the one on NFS" in result.error, result
+    assert result.code == 1 and "uml already has a volume store-data that is not the one on NFS" in result.error, result
     eventually("store's volume removed", lambda: removed(machine))

@@ -23,7 +23,7 @@ def test_one_machines_data_is_on_the_export_and_outlives_the_volume(small: Small
         assert result.code == 1 and "nothing was changed: the export is read-only" in result.error, result
         export(machine, "rw,no_root_squash")
         result = small.run("nfs-setup", *where)
-        assert result.code == 0 and "mounted, written, owned and read" in result.out, result
+        assert result.code == 0 and "mounted, written to, chowned and read" in result.out, result
         for count in (1, 2):
             compose(small, machine, "up", "--detach", "store")
             eventually(f"start {count} of the store", partial(started, machine, count))

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import debian
 
-from openbalena.cluster.engine import Engine
-from openbalena.errors import OperationError
-from openbalena.lab import host, lifecycle, network, paths, programs
+from openbalena.base.errors import OperationError
+from openbalena.docker.engine import Engine
+from openbalena.lab import host, lifecycle, network, paths, wrappers
 from openbalena.lab.roots import build_root
 
 PACKAGES = (*lifecycle.PACKAGES, "nfs-kernel-server", "kmod")
@@ -96,7 +96,7 @@ def booted(directory: Path) -> Iterator[Machine]:
     (directory / "added/uml-init").chmod(0o755)
     with (directory / "disk").open("wb") as disk:
         disk.truncate(DISK)
-    programs.wrap(root, directory / "bin")
+    wrappers.wrap(root, directory / "bin")
     with _link() as (interface, address):
         machine = Machine(str(address.ip), directory / "bin")
         arguments = [root, directory, kernel, MEMORY, interface, str(address)]
@@ -104,7 +104,7 @@ def booted(directory: Path) -> Iterator[Machine]:
         with (
             log.open("w") as output,
             subprocess.Popen(
-                host.private(["sh", "-c", _RUN, "uml", *map(str, arguments)]),
+                host.isolated(["sh", "-c", _RUN, "uml", *map(str, arguments)]),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -136,11 +136,11 @@ def _link() -> Iterator[tuple[str, ipaddress.IPv4Interface]]:
     """A tap interface with an address of the first free network, and the address for the other end."""
     name = f"{paths.prefix()}-uml"
     subnet = ipaddress.IPv4Network(network.free_subnet())
-    host.run(["ip", "link", "delete", name], check=False)  # of a run that was killed
-    host.run(["ip", "tuntap", "add", "dev", name, "mode", "tap"])
+    host.run_program(["ip", "link", "delete", name], check=False)  # of a run that was killed
+    host.run_program(["ip", "tuntap", "add", "dev", name, "mode", "tap"])
     try:
-        host.run(["ip", "address", "add", f"{subnet[1]}/{subnet.prefixlen}", "dev", name])
-        host.run(["ip", "link", "set", name, "up"])
+        host.run_program(["ip", "address", "add", f"{subnet[1]}/{subnet.prefixlen}", "dev", name])
+        host.run_program(["ip", "link", "set", name, "up"])
         yield name, ipaddress.IPv4Interface(f"{subnet[2]}/{subnet.prefixlen}")
     finally:
-        host.run(["ip", "link", "delete", name])
+        host.run_program(["ip", "link", "delete", name])

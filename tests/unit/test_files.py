@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from openbalena.errors import UsageError
-from openbalena.files import private_directory, read, write_atomic
+from openbalena.base.errors import UsageError
+from openbalena.base.files import private_directory, read_text, write_atomic
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="owners: root")
 
@@ -43,7 +43,7 @@ def test_a_write_that_fails_names_the_file(tmp_path: Path) -> None:
     script = (
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
-        "from openbalena.files import write_atomic\n"
+        "from openbalena.base.files import write_atomic\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"
         "try:\n"
@@ -60,16 +60,16 @@ def test_a_write_that_fails_names_the_file(tmp_path: Path) -> None:
 def test_what_is_read(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "link").symlink_to("file")
-    assert read(tmp_path / "link") == b"x"
+    assert read_text(tmp_path / "link") == b"x"
 
 
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("directory", "is a directory: a file belongs there"),
-        ("pipe", "is no regular file: reading it could wait for ever"),
-        ("zero", "is no regular file: reading it could wait for ever"),
-        ("full", "is no regular file: reading it could wait for ever"),
+        ("directory", "is a directory, expected a regular file"),
+        ("pipe", "is not a regular file"),
+        ("zero", "is not a regular file"),
+        ("full", "is not a regular file"),
         ("loop", "cannot be read: Too many levels of symbolic links"),
         ("missing", "cannot be read: No such file or directory"),
         ("file/x", "cannot be read: Not a directory"),
@@ -84,5 +84,5 @@ def test_what_is_no_file_is_refused_at_once(name: str, says: str, tmp_path: Path
     (tmp_path / "full").symlink_to("/dev/full")
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(UsageError) as caught:
-        read(tmp_path / name)
+        read_text(tmp_path / name)
     assert str(caught.value) == f"{tmp_path / name}: {says}"

@@ -1,1 +1,1 @@
-"""Stand-in for open-balena-api: what the deployment's other services and the acceptance checks need of it."""
+"""Stand-in for open-balena-api: the parts that the deployment's other services and the acceptance checks use."""

@@ -1,4 +1,4 @@
-"""Entry: the workers, each with settings, database, routes, server."""
+"""The entry point: workers, each with settings, database, routes and server."""
 
 import os
 import sys
@@ -17,8 +17,8 @@ from standin.store import Store
 
 
 def serve() -> None:
-    """One worker: it serves until it is ended, or ends by itself where it cannot begin."""
-    # The real one takes at least so long to load, also where it dies again.
+    """Run one worker: serve until killed, or exit if it cannot start."""
+    # The real one takes at least this long to load, even if it then dies.
     time.sleep(settings.stand_in().start_seconds)
     values = settings.load()
     store = Store(values.database_url, values.pool_size, values.statement_timeout)
@@ -41,7 +41,7 @@ def serve() -> None:
 
 
 def main() -> None:
-    """Run until SIGTERM, which nothing here handles."""
+    """Run until SIGTERM, which is not handled."""
     workers.run(workers.count(os.environ), serve, settings.stand_in().worker_memory)
 
 

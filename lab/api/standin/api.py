@@ -1,4 +1,4 @@
-"""The paths. Those that the real api has behave as there; /stand-in/ is ours."""
+"""The API's paths. They behave as in the real api; only /stand-in/ is ours."""
 
 import re
 import secrets
@@ -17,7 +17,7 @@ _VERSION = r"/v\d+"
 _SCOPE = re.compile(r"repository:(?P<name>[a-z0-9_.-]+(?:/[a-z0-9_.-]+)+):(?P<actions>[a-z,]+)")
 _UNAUTHORIZED = Response(401, "Unauthorized")
 
-# What may be read of each resource, by whom a filter may name a field of it.
+# The fields of each resource that can be read and used in filters.
 _RESOURCES = {
     "application": ("id", "app_name", "slug", "uuid", "organization", "is_for__device_type"),
     "device": (
@@ -33,7 +33,7 @@ _RELATIONS = {"application": relations.application, "device": relations.device}
 
 
 class Api:
-    """Holds what the paths share."""
+    """The state that the paths share."""
 
     def __init__(self, settings: Settings, store: Store, sessions: Sessions, devices: Devices) -> None:
         self._settings = settings
@@ -74,11 +74,11 @@ class Api:
         return Response(200, {key: user[key] for key in ("id", "username", "email")}) if user else _UNAUTHORIZED
 
     def os_config(self, request: Request) -> Response:
-        """What balenaOS asks for by itself and then uses: the CA by which it knows the VPN."""
+        """What balenaOS requests and uses: the CA with which it verifies the VPN."""
         return Response(200, {"services": {"openvpn": {"ca": self._settings.device_authority}}})
 
     def token(self, request: Request) -> Response:
-        """The registry's token server (distribution.github.io/distribution/spec/auth/token/): who asks decides."""
+        """The registry's token server (distribution.github.io/distribution/spec/auth/token/)."""
         name, secret = request.basic
         secret = secret or request.bearer
         if not secret:
@@ -98,7 +98,7 @@ class Api:
         return Response(200, {"token": registry_token(self._settings, name, access)})
 
     def read(self, request: Request) -> Response:
-        """OData in the little that the checks, the VPN and balena-cli use: a key or `$filter`, and `$top`."""
+        """The subset of OData that the checks, the VPN and balena-cli use: a key or `$filter`, and `$top`."""
         resource = request.parameters["resource"]
         fields = _RESOURCES[resource]
         if not (self._sessions.user(request.bearer) or self._is_vpn(request)):
@@ -142,14 +142,14 @@ class Api:
         return Response(201, rows[0]) if rows else Response(409, "an application of that name exists")
 
     def delete_application(self, request: Request) -> Response:
-        """And its devices with it."""
+        """Also deletes its devices."""
         if not self._sessions.user(request.bearer):
             return _UNAUTHORIZED
         self._store.rows("DELETE FROM application WHERE id = %s", (request.parameters["id"],))
         return Response(200, "OK")
 
     def provisioning_key(self, request: Request) -> Response:
-        """The key that lets devices join that application."""
+        """The key with which devices join the application."""
         if not self._sessions.user(request.bearer):
             return _UNAUTHORIZED
         rows = self._store.rows("SELECT provisioning_key FROM application WHERE id = %s", (request.parameters["id"],))
@@ -160,7 +160,7 @@ class Api:
         uuid = str(request.body.get("uuid", ""))
         key = str(request.body.get("api_key") or secrets.token_hex(16))
         if not re.fullmatch("[0-9a-f]{32}|[0-9a-f]{62}", uuid):
-            return Response(400, "uuid has to be 32 or 62 hex digits")
+            return Response(400, "uuid must be 32 or 62 hex digits")
         application = self._store.rows(
             "SELECT id FROM application WHERE id = %s AND provisioning_key = %s",
             (request.body.get("application"), request.bearer),
@@ -194,7 +194,7 @@ class Api:
         return Response(200, "OK") if rows else Response(404, "no such service instance")
 
     def client(self, request: Request) -> Response:
-        """Whom the real api would take the client for, and which task answers."""
+        """The client's address as the real api would see it, and the task that answers."""
         return Response(200, {"client": self._client(request), "task": socket.gethostname()})
 
     def _client(self, request: Request) -> str:

@@ -1,4 +1,4 @@
-"""Who asks: users by JWT and session, devices and services by API key."""
+"""Authentication: users by JWT and session, devices and services by API key."""
 
 import secrets
 import time
@@ -27,7 +27,7 @@ class Sessions:
         return jwt.encode({**claims, "iat": now, "exp": now + self._lifetime}, self._secret, algorithm="HS256")
 
     def user(self, token: str) -> dict[str, Any] | None:
-        """The claims of a JWT that is ours and whose session is still there."""
+        """The claims of a JWT that is valid and whose session still exists."""
         try:
             claims: dict[str, Any] = jwt.decode(token, self._secret, algorithms=["HS256"])
         except jwt.InvalidTokenError:

@@ -1,4 +1,4 @@
-"""What balena-cli asks of the api beside resources, so that docs/first-device.md can be run against the stand-ins.
+"""balena-cli's requests other than resources, so that docs/first-device.md can be run against the stand-ins.
 
 Paths and shapes are those of open-balena-api 49: src/features/{auth,api-keys,device-types,device-config}. Not modelled:
 permissions (there is one user), expiry of keys, releases, logs, and everything that needs a device.
@@ -13,7 +13,7 @@ from standin.settings import Settings
 from standin.store import Store
 
 _UNAUTHORIZED = Response(401, "Unauthorized")
-# What `config generate` asks the user; of the real one only the form.
+# The questions of `config generate`; only their format is that of the real ones.
 _QUESTIONS = [
     {"name": "network", "message": "Network Connection", "type": "list", "choices": ["ethernet", "wifi"]},
     {"name": "appUpdatePollInterval", "message": "Check for updates every X minutes", "type": "number", "default": 10},
@@ -21,7 +21,7 @@ _QUESTIONS = [
 
 
 class Client:
-    """Holds what the paths share."""
+    """The state that the paths share."""
 
     def __init__(self, settings: Settings, store: Store, sessions: Sessions) -> None:
         self._settings = settings
@@ -41,7 +41,7 @@ class Client:
         ]
 
     def whoami(self, request: Request) -> Response:
-        """The actor behind the JWT; its number is the user's here."""
+        """The actor of the JWT; here its id is the user's."""
         user = self._sessions.user(request.bearer)
         if not user:
             return _UNAUTHORIZED
@@ -49,7 +49,7 @@ class Client:
         return Response(200, {"id": user["id"], "actorType": "user", "actorTypeId": user["id"], **names})
 
     def refresh(self, request: Request) -> Response:
-        """A new JWT for a session's."""
+        """A new JWT for that of a session."""
         user = self._sessions.user(request.bearer)
         return Response(200, self._sessions.begin(user)) if user else _UNAUTHORIZED
 
@@ -58,16 +58,16 @@ class Client:
         if not self._sessions.user(request.bearer):
             return _UNAUTHORIZED
         if request.body.get("roles") != ["provisioning-api-key"] or request.body.get("actorType") != "application":
-            return Response(400, "this stand-in makes provisioning keys of applications alone")
+            return Response(400, "this stand-in only creates provisioning keys for applications")
         return self._key_of(request.body.get("actorTypeId"))
 
     def device_types(self, request: Request) -> Response:
-        """Every device type with the questions of `config generate`; the real api reads them off an image store."""
+        """All device types with the questions of `config generate`, which the real api reads from an image store."""
         rows = self._store.rows("SELECT slug, name FROM device_type ORDER BY slug")
         return Response(200, [{**row, "arch": "amd64", "options": _QUESTIONS} for row in rows])
 
     def device_config(self, request: Request) -> Response:
-        """{appId, deviceType, version}: config.json with what a device needs to find this deployment."""
+        """{appId, deviceType, version}: config.json with what a device needs to connect to this deployment."""
         user = self._sessions.user(request.bearer)
         if not user:
             return _UNAUTHORIZED
@@ -90,7 +90,7 @@ class Client:
         )
 
     def delete_device(self, request: Request) -> Response:
-        """`$filter=id in (id)`; its key goes with it."""
+        """`$filter=id in (id)`; also deletes its key."""
         if not self._sessions.user(request.bearer):
             return _UNAUTHORIZED
         try:
@@ -98,12 +98,12 @@ class Client:
         except ValueError as error:
             return Response(400, str(error))
         if not values:
-            return Response(400, "this stand-in deletes the devices of a $filter alone")
+            return Response(400, "this stand-in only deletes devices that match a $filter")
         self._store.rows(f"DELETE FROM device WHERE {where}", tuple(values))  # noqa: S608 (a condition of ours)
         return Response(200, "OK")
 
     def device_key(self, request: Request) -> Response:
-        """A new key of the device. The real api keeps the one before beside it; here it takes its place."""
+        """A new key for the device. It replaces the previous one, which the real api would keep."""
         if not self._sessions.user(request.bearer):
             return _UNAUTHORIZED
         key = str(request.body.get("apiKey") or secrets.token_hex(16))

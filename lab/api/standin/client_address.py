@@ -1,4 +1,4 @@
-"""Whose request it is, where proxies stand in between."""
+"""The client's address, behind proxies."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ from standin.settings import Network
 
 
 def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
-    """The first address, from our side outwards, that is no trusted proxy.
+    """The first address, starting from our side, that is not a trusted proxy.
 
-    `peer` is the other end of the TCP connection, `forwarded_for` the X-Forwarded-For header ("" without one), each
-    proxy having added its peer on the right. An untrusted peer's header is worth nothing, which is what
-    express's "trust proxy" does with a list of networks (expressjs.com/en/guide/behind-proxies.html).
+    `peer` is the other end of the TCP connection, `forwarded_for` the X-Forwarded-For header ("" without one), to which
+    each proxy has appended its peer. The header of an untrusted peer is ignored, as with a list of networks in
+    express's "trust proxy" (expressjs.com/en/guide/behind-proxies.html).
     """
     hops = [peer, *(part.strip() for part in reversed(forwarded_for.split(",")) if part.strip())]
     for hop in hops:

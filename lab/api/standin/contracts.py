@@ -1,7 +1,7 @@
-"""Device types come from outside, some time after the start, or not at all.
+"""Device types: fetched from the Internet some time after the start, if it can be reached.
 
-Source: open-balena-api 49.0.12, src/features/contracts: a job, every five minutes by the clock and not at the start,
-fetches and unpacks an archive, and then reads what lies unpacked, whether or not that worked.
+Source: open-balena-api 49.0.12, src/features/contracts: every five minutes by the clock, but not at startup, a job
+fetches and unpacks an archive, and then reads the unpacked files, even if the fetch failed.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from standin import outside
 if TYPE_CHECKING:
     from standin.store import Store
 
-# os.tmpdir(), as in the real api; what somebody puts there is read too.
+# os.tmpdir(), as in the real api; files that were put there manually are also read.
 DIRECTORY = Path(tempfile.gettempdir(), "contracts")
-# Seconds from one fetch that worked to the next.
+# Seconds from a successful fetch to the next.
 _INTERVAL = 300.0
 
 
 def start(store: Store, source: str, seconds: float | None) -> None:
-    """Synchronize `seconds` from now, and so often until it worked; never where it is None."""
+    """Synchronize in `seconds`, and retry at that interval until it succeeds; never if None."""
     if seconds is not None:
         threading.Thread(target=_run, args=(store, source, seconds), daemon=True).start()
 
 
 def _run(store: Store, source: str, seconds: float) -> None:
-    worked = False
+    fetched = False
     while True:
-        time.sleep(_INTERVAL if worked else seconds)
-        worked = fetch(source)
+        time.sleep(_INTERVAL if fetched else seconds)
+        fetched = fetch(source)
         try:
             synchronize(store)
         except Exception as error:
@@ -45,11 +45,11 @@ def _run(store: Store, source: str, seconds: float) -> None:
 
 
 def fetch(source: str, directory: Path = DIRECTORY) -> bool:
-    """Whether the archive at `source` was fetched and unpacked."""
+    """Fetch and unpack the archive at `source`; returns whether that succeeded."""
     try:
         with tarfile.open(fileobj=io.BytesIO(outside.get(source))) as archive:
             for member in archive:
-                # The archive's one folder is named after a commit.
+                # The archive's top-level directory is named after a commit.
                 member.name = member.name.partition("/")[2]
                 if member.name:
                     archive.extract(member, directory / "public", filter="data")
@@ -60,14 +60,14 @@ def fetch(source: str, directory: Path = DIRECTORY) -> bool:
 
 
 def device_types(directory: Path = DIRECTORY) -> Iterator[tuple[str, str]]:
-    """Slug and name of each that lies there. Raises ValueError for a file that is no contract."""
+    """The slug and name of each unpacked device type. Raises ValueError for a file that is not a contract."""
     for file in sorted(directory.glob("**/contracts/hw.device-type/**/*.json")):
         contract = json.loads(file.read_text())
         yield contract["slug"], contract["name"]
 
 
 def synchronize(store: Store) -> None:
-    """Raises psycopg2.Error and ValueError."""
+    """Store the device types. Raises psycopg2.Error and ValueError."""
     for slug, name in device_types():
         store.rows(
             "INSERT INTO device_type (slug, name) VALUES (%s, %s) "

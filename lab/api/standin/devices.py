@@ -1,4 +1,4 @@
-"""What a device asks with its own key, and what the VPN says of devices."""
+"""Requests of devices with their own keys, and the VPN's reports about devices."""
 
 import json
 import secrets
@@ -12,7 +12,7 @@ _UNAUTHORIZED = Response(401, "Unauthorized")
 
 
 class Devices:
-    """The VPN shows `vpn_key`."""
+    """The VPN authenticates with `vpn_key`."""
 
     def __init__(self, store: Store, heartbeats: Heartbeats, vpn_key: str) -> None:
         self._store = store
@@ -30,7 +30,7 @@ class Devices:
         ]
 
     def state(self, request: Request) -> Response:
-        """The target state: no app runs. A device that the api does not know is told that nothing changed."""
+        """The target state, without apps. An unknown device gets 304 (not modified)."""
         device = self._device(request.parameters["uuid"])
         if not device:
             return Response(304)
@@ -40,16 +40,16 @@ class Devices:
         return Response(200, {device["uuid"]: {"name": device["uuid"][:7], "apps": {}, "config": {}}})
 
     def report(self, request: Request) -> Response:
-        """{uuid: state} of one device."""
+        """{uuid: state} for one device."""
         for uuid, reported in request.body.items():
             device = self._device(uuid)
             if not device or not equal(device["api_key"], request.bearer):
                 return _UNAUTHORIZED
             self._store.rows("UPDATE device SET reported_state = %s WHERE uuid = %s", (json.dumps(reported), uuid))
-        return Response(200) if request.body else Response(400, "a device's state is needed")
+        return Response(200) if request.body else Response(400, "a device's state is required")
 
     def vpn_auth(self, request: Request) -> Response:
-        """Whether the key that asks may open that device's tunnel."""
+        """Whether the request's key may open the device's tunnel."""
         device = self._device(request.parameters["uuid"])
         return Response(200) if device and equal(device["api_key"], request.bearer) else _UNAUTHORIZED
 
@@ -70,7 +70,7 @@ class Devices:
             return _UNAUTHORIZED
         uuid, service = request.body.get("common_name"), request.body.get("service_id")
         if not uuid or not service or (needed and not address):
-            return Response(400, "common_name, service_id and, on connect, virtual_address are needed")
+            return Response(400, "common_name, service_id and, on connect, virtual_address are required")
         if address:
             self._store.rows(
                 "UPDATE device SET is_connected_to_vpn = true, vpn_address = %s, is_managed_by__service_instance = %s "
@@ -87,5 +87,5 @@ class Devices:
 
 
 def equal(one: str, other: str) -> bool:
-    """In a time that does not tell how far they agree."""
+    """Compare in constant time."""
     return secrets.compare_digest(one.encode(), other.encode())

@@ -1,7 +1,7 @@
-"""Which device was heard of lately: a queue in Redis, made when the api starts and never again.
+"""Device heartbeats: a queue in Redis, created only when the api starts.
 
-Source: open-balena-api 49.0.12, src/features/device-heartbeat/index.ts, and rsmq for the keys. A Redis that comes back
-empty has no queue: every heartbeat fails then, and the consumer says so in a loop, until the api is started again.
+Source: open-balena-api 49.0.12, src/features/device-heartbeat/index.ts, and rsmq for the keys. A Redis that restarts
+empty has no queue: then every heartbeat fails, and the consumer logs errors in a loop, until the api is restarted.
 """
 
 import json
@@ -16,32 +16,32 @@ from standin.store import Store
 
 _NAMESPACE = "device-online-state"
 _QUEUE = f"{_NAMESPACE}:expired"
-# Seconds: ten minutes between two polls, and the supervisor's jitter.
+# Seconds: ten minutes between polls, plus the supervisor's jitter.
 _PATIENCE = 900
-# Seconds between two looks at an empty queue; the real consumer does not wait at all where it fails.
+# Seconds between polls of an empty queue, and after a failure, where the real consumer does not wait at all.
 _PAUSE, _FAILED_PAUSE = 1.0, 0.2
 
 
 class QueueNotFoundError(Exception):
-    """rsmq's name and words."""
+    """rsmq's error, with its message."""
 
     def __init__(self) -> None:
         super().__init__("queueNotFound: Queue not found.")
 
 
 class Heartbeats:
-    """Holds the connection to Redis."""
+    """The queue in Redis."""
 
     def __init__(self, connection: "redis.Redis[bytes]", store: Store) -> None:
         self._redis: Any = connection
         self._store = store
 
     def start(self) -> None:
-        """Make the queue, as soon as Redis answers, and consume it from then on."""
+        """Create the queue as soon as Redis answers, and consume it from then on."""
         threading.Thread(target=self._run, daemon=True).start()
 
     def capture(self, device: int) -> None:
-        """A device was heard of. A failure is said in the log alone: the device gets its answer."""
+        """Record a device's heartbeat. Failures are only logged: the device still gets its response."""
         try:
             if not self._redis.exists(f"{_NAMESPACE}:{device}"):
                 self._store.rows("UPDATE device SET api_heartbeat_state = 'online' WHERE id = %s", (device,))
@@ -53,13 +53,13 @@ class Heartbeats:
             print(f"Unable to capture the API heartbeat event for device: {device} {error}", flush=True)
 
     def make(self) -> None:
-        """The queue, unless it is there. Raises RedisError."""
+        """Create the queue unless it exists. Raises RedisError."""
         for field, value in (("vt", 30), ("delay", 0), ("maxsize", 65536)):
             self._redis.hsetnx(f"{_QUEUE}:Q", field, value)
         self._redis.sadd(f"{_NAMESPACE}:QUEUES", "expired")
 
     def consume(self) -> None:
-        """Take what is due. Raises RedisError and QueueNotFoundError."""
+        """Process the messages that are due. Raises RedisError and QueueNotFoundError."""
         self._find()
         for message in self._redis.zrangebyscore(_QUEUE, 0, time.time()):
             if self._redis.zrem(_QUEUE, message):

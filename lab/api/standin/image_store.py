@@ -1,8 +1,8 @@
-"""The question that each worker asks the image store at its start, and dies of where it gets no answer.
+"""The query of the image store that each worker makes at startup; the worker dies if it fails.
 
-Source: open-balena-api 49.0.12, init.ts (asked without waiting for it), src/features/device-types/device-types-list.ts
-and storage/s3.ts: without a device type nothing is asked; a list that is refused is a failure, and so is one that names
-no image of any device type. A rejected promise that nobody waits for ends Node.js.
+Source: open-balena-api 49.0.12, init.ts (which does not await it), src/features/device-types/device-types-list.ts and
+storage/s3.ts: without device types there is no query; it fails if the list is refused or has no image of a known device
+type. An unhandled promise rejection terminates Node.js.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from standin.settings import ImageStore
 if TYPE_CHECKING:
     from standin.store import Store
 
-# The AWS SDK for JavaScript 2: three more attempts, 100 ms and double that each time before them.
+# The AWS SDK for JavaScript 2: three retries, after 100 ms and then twice as long each time.
 _ATTEMPTS = 4
 _NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
 
 class NoDeviceTypeError(Exception):
-    """The store answers, and has no image of a device type that is known."""
+    """The store answers, but has no image of a known device type."""
 
 
 def ask(store: Store, images: ImageStore) -> None:
-    """In a thread of its own; the process ends with 1 where it fails, which is some time after it listened."""
+    """Query the store in a thread; if that fails, the process exits with 1, some time after it started to listen."""
 
     def run() -> None:
         try:
             check(images, {row["slug"] for row in store.rows("SELECT slug FROM device_type")})
         except Exception as error:
-            # The real one has been listening for a moment by then.
+            # The real one has been listening for a while by then.
             time.sleep(1)
             print(f"Unhandled rejection: {type(error).__name__}: {error}", flush=True)
             os._exit(1)
@@ -50,13 +50,13 @@ def ask(store: Store, images: ImageStore) -> None:
 
 
 def check(images: ImageStore, slugs: set[str]) -> None:
-    """Raises OSError where the store does not answer or refuses to list, and NoDeviceTypeError."""
+    """Raises OSError if the store does not answer or refuses to list, and NoDeviceTypeError."""
     if slugs and not any(_has_image(images, slug) for slug in _folders(images, images.prefix) if slug in slugs):
         raise NoDeviceTypeError(f"Could not retrieve any device type from {images.bucket} at {images.endpoint}")
 
 
 def _has_image(images: ImageStore, slug: str) -> bool:
-    """Whether one of its versions has a description; what fails for one device type is not a failure of all."""
+    """Whether any version has a description; errors of one device type are ignored."""
     with contextlib.suppress(OSError):
         for version in _folders(images, f"{images.prefix}/{slug}"):
             with contextlib.suppress(OSError):
@@ -77,8 +77,8 @@ def _folders(images: ImageStore, folder: str) -> list[str]:
             if attempt == _ATTEMPTS:
                 raise
             time.sleep(0.1 * 2 ** (attempt - 1))
-    found = [e.text or "" for e in document.iter() if e.tag.removeprefix(_NAMESPACE) == "Prefix"]
-    return [prefix.rstrip("/").rpartition("/")[2] for prefix in found if prefix.rstrip("/") != folder]
+    prefixes = [e.text or "" for e in document.iter() if e.tag.removeprefix(_NAMESPACE) == "Prefix"]
+    return [prefix.rstrip("/").rpartition("/")[2] for prefix in prefixes if prefix.rstrip("/") != folder]
 
 
 def _get(images: ImageStore, key: str, query: dict[str, str]) -> bytes:

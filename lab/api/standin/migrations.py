@@ -1,15 +1,15 @@
-"""The schema, made or changed by every worker before it listens.
+"""The schema, which every worker creates or migrates before it listens.
 
-Source: pinejs 24 (migrator, sbvr-utils), as open-balena-api 49.0.12 runs it: one transaction under one advisory lock,
-which the connection's statement_timeout cuts as it does each statement; whether the model is new is asked before it.
+Source: pinejs 24 (migrator, sbvr-utils), as open-balena-api 49.0.12 runs it: one transaction under one advisory lock;
+the connection's statement_timeout also limits the wait for the lock. Whether the model exists is checked before it.
 """
 
 from typing import Any
 
-# Any number will do, as long as every replica uses the same one.
+# Any number, as long as all replicas use the same one.
 _LOCK = 20261123
 
-# No device type: those come from the contracts.
+# No device types: those come from the contracts.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS migration (model_name text PRIMARY KEY, executed_migrations text[] NOT NULL);
 CREATE TABLE IF NOT EXISTS "user" (
@@ -36,19 +36,19 @@ INSERT INTO migration (model_name, executed_migrations) VALUES ('resin', '{}') O
 
 
 class ModelExistsError(Exception):
-    """Another worker made the model while this one, which had found none, waited for the lock."""
+    """Another worker created the model while this one waited for the lock."""
 
 
 def migrate(connection: Any, slow: float) -> None:
-    """Raises psycopg2.Error, a statement cut by its timeout among it, and ModelExistsError; nothing is changed then.
+    """Migrate. Raises psycopg2.Error, also for a statement timeout, and ModelExistsError; then nothing was changed.
 
-    `slow` seconds is what one migration takes that the database may not have had yet; 0 is none.
+    `slow` is the duration in seconds of an additional migration, unless the database already had it; 0 for none.
     """
     with connection, connection.cursor() as cursor:
         new = not _exists(cursor)
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         if new and _exists(cursor):
-            raise ModelExistsError("the model was made by another worker meanwhile")
+            raise ModelExistsError("another worker has created the model in the meantime")
         cursor.execute(_SCHEMA)
         name = f"slow-{slow:g}"
         cursor.execute("SELECT 1 FROM migration WHERE %s = ANY (executed_migrations)", (name,))
@@ -58,6 +58,6 @@ def migrate(connection: Any, slow: float) -> None:
 
 
 def _exists(cursor: Any) -> bool:
-    # to_regclass would answer from the connection's cache, also after the lock.
+    # to_regclass would answer from the connection's cache, even after the lock was acquired.
     cursor.execute("SELECT 1 FROM pg_tables WHERE schemaname = 'public' AND tablename = 'user'")
     return cursor.fetchone() is not None

@@ -1,7 +1,7 @@
 """A bounded pool of database connections.
 
 Source: open-balena-api 49.0.12, src/index.ts and config/confd/templates/env.tmpl (60 for each worker); pinejs, which
-hands that to the pool of `pg`: what has been idle for a while is closed, and who waits too long for one fails.
+passes that to the pool of `pg`: idle connections are closed after a while, and waiting for one can time out.
 """
 
 import contextlib
@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-# Seconds. A request waits so long for a connection; one that is not used is closed after so long.
+# Seconds that a request waits for a connection, and after which an idle connection is closed.
 WAIT = 30.0
 IDLE = 30.0
 
 
 class Pool:
-    """`size` connections of `connect` at most, of which the one used last is used next."""
+    """At most `size` connections from `connect`; the most recently used one is reused first."""
 
     def __init__(self, connect: Callable[[], Any], size: int, idle: float = IDLE, wait: float = WAIT) -> None:
         self._connect = connect
@@ -29,7 +29,7 @@ class Pool:
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[Any]:
-        """One that the server has not closed. Raises TimeoutError where none gets free in time."""
+        """A connection that the server has not closed. Raises TimeoutError if none becomes free in time."""
         connection = self._take()
         try:
             yield connection
@@ -41,7 +41,7 @@ class Pool:
                 self._changed.notify()
 
     def close_idle(self) -> None:
-        """Close what has been idle too long; called now and then."""
+        """Close connections that have been idle too long; called periodically."""
         with self._changed:
             limit = time.monotonic() - self._idle
             old = [connection for connection, since in self._free if since < limit]
@@ -50,7 +50,7 @@ class Pool:
             connection.close()
 
     def watch(self) -> None:
-        """Close what is idle, from now on and in a thread of its own."""
+        """Close idle connections periodically, in a thread."""
 
         def close() -> None:
             while True:
@@ -62,10 +62,10 @@ class Pool:
     def _take(self) -> Any:
         with self._changed:
             if not self._changed.wait_for(lambda: self._taken < self._size, self._wait):
-                raise TimeoutError(f"none of {self._size} database connections got free within {self._wait} s")
+                raise TimeoutError(f"none of {self._size} database connections became free within {self._wait} s")
             self._taken += 1
             free = [self._free.pop()[0]] if self._free else []
-            # Those in use and those kept stay within the bound together: one of these becomes one of those.
+            # Used and idle connections count together for the limit: an idle one becomes a used one.
         try:
             while free:
                 if _answers(free[0]):
@@ -82,7 +82,7 @@ class Pool:
 
 
 def _answers(connection: Any) -> bool:
-    """Whether the server still has it: a database that moved or restarted has closed it."""
+    """Whether the connection still works: a database that moved or restarted has closed it."""
     try:
         with connection, connection.cursor() as cursor:
             cursor.execute("SELECT 1")

@@ -1,4 +1,4 @@
-"""The rows that rows lead to, as OData answers have them: a list where `$expand` asks, otherwise `{"__id": id}`."""
+"""Related rows in OData responses: a list if `$expand` asks for it, otherwise `{"__id": id}`."""
 
 from standin.odata import expanded
 from standin.store import Row, Store
@@ -7,18 +7,18 @@ _Query = dict[str, list[str]]
 
 
 def application(store: Store, row: Row, query: _Query) -> Row:
-    """Its device type, its organization and, where asked for, its devices; it has no releases."""
-    found = {**row, "organization": {"__id": row["organization"]}, "owns__release": []}
+    """With its device type, organization and, if requested, devices; it has no releases."""
+    related = {**row, "organization": {"__id": row["organization"]}, "owns__release": []}
     kind = row["is_for__device_type"]
-    found["is_for__device_type"] = _types(store, kind) if expanded(query, "is_for__device_type") else {"__id": kind}
+    related["is_for__device_type"] = _types(store, kind) if expanded(query, "is_for__device_type") else {"__id": kind}
     if expanded(query, "owns__device"):
         devices = store.rows("SELECT * FROM device WHERE belongs_to__application = %s ORDER BY id", (row["id"],))
-        found["owns__device"] = [device(store, each, query) for each in devices]
-    return found
+        related["owns__device"] = [device(store, each, query) for each in devices]
+    return related
 
 
 def device(store: Store, row: Row, query: _Query) -> Row:
-    """Without its key. A device of this stand-in is of its application's type and runs nothing."""
+    """Without its key. In this stand-in a device has its application's type and runs nothing."""
     fleet = store.rows(
         "SELECT id, app_name, slug, is_for__device_type FROM application WHERE id = %s",
         (row["belongs_to__application"],),
@@ -26,7 +26,7 @@ def device(store: Store, row: Row, query: _Query) -> Row:
     kind = fleet[0].pop("is_for__device_type")
     return {
         **{name: value for name, value in row.items() if name != "api_key"},
-        # The real api invents two words.
+        # The real api generates a name of two parts.
         "device_name": row["uuid"][:7],
         "is_online": row["is_connected_to_vpn"],
         "overall_status": "reduced-functionality" if row["is_connected_to_vpn"] else "disconnected",

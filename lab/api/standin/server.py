@@ -1,7 +1,7 @@
 """HTTP/1.1 on one port: routing and JSON.
 
-Source: open-balena-api 49.0.12. It handles no signal (init.ts, index.js), so SIGTERM ends it at once and cuts what is
-under way; one thread does all the work of a worker, so what takes long keeps everything else waiting, /ping too.
+Source: open-balena-api 49.0.12. It handles no signals (init.ts, index.js), so SIGTERM terminates it immediately and
+aborts running requests; one thread does all the work of a worker, so a slow request delays all others, including /ping.
 """
 
 import base64
@@ -19,13 +19,13 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 _LARGEST_BODY = 1 << 20
-# Milliseconds that /stand-in/block may be asked for.
+# The maximum of /stand-in/block, in milliseconds.
 _LONGEST_BLOCK = 5000
 
 
 @dataclass(frozen=True)
 class Request:
-    """`query` holds every value of each parameter; `body` is the parsed JSON object ({} without one)."""
+    """`query` has every value of each parameter; `body` is the parsed JSON object ({} without one)."""
 
     method: str
     path: str
@@ -37,13 +37,13 @@ class Request:
 
     @property
     def bearer(self) -> str:
-        """The key or JWT that came as a Bearer token or in the query; "" without one."""
+        """The key or JWT, from a Bearer token or the query; "" without one."""
         scheme, _, value = self.headers.get("Authorization", "").partition(" ")
         return value.strip() if scheme.lower() == "bearer" else self.query.get("apikey", [""])[0]
 
     @property
     def basic(self) -> tuple[str, str]:
-        """User and password of Basic authentication; two "" without."""
+        """User and password of Basic authentication; both "" without it."""
         scheme, _, value = self.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "basic":
             return "", ""
@@ -56,7 +56,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """A str body goes out as text, anything else as JSON, None as nothing."""
+    """A str body is sent as text, None as no body, anything else as JSON."""
 
     status: int
     body: Any = None
@@ -71,25 +71,25 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 511  # Node.js's, net.Server.listen
     address_family = socket.AF_INET6
-    # Workers listen on one port together; the kernel gives a connection to one of them, blocked or not.
+    # All workers listen on the same port; the kernel assigns each connection to one of them, even if it is blocked.
     allow_reuse_port = True
 
     def __init__(self, port: int, routes: list[Route]) -> None:
         block = ("GET", "/stand-in/block", self._block)
         self.routes = [(method, re.compile(pattern), function) for method, pattern, function in [*routes, block]]
-        # Whoever holds it has the worker's only thread; each request needs it for a moment.
+        # Represents the worker's only thread, which each request needs for a moment.
         self.loop = threading.Lock()
         super().__init__(("::", port), _Handler)
 
     def _block(self, request: Request) -> Response:
-        """?ms=N: keep the worker's thread so long, as a model that is compiled keeps the real one's."""
+        """?ms=N: block the worker's thread for that long, as compiling a model blocks the real one's."""
         milliseconds = min(int(request.query.get("ms", ["1000"])[0]), _LONGEST_BLOCK)
         with self.loop:
             time.sleep(milliseconds / 1000)
         return Response(200, "OK")
 
     def answer(self, request: Request) -> Response:
-        """The answer of the first route that fits; a defect becomes a 500 and a traceback in the log."""
+        """The response of the first matching route; an exception becomes a 500 and a traceback in the log."""
         known = False
         with self.loop:
             pass
@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "open-balena-api-stand-in"
     timeout = 60
-    # Head and body go out together: as two segments the second waits for a delayed acknowledgement, 40 ms.
+    # Sends head and body together: a second segment would wait 40 ms for a delayed acknowledgement.
     wbufsize = -1
     server: Server
 
@@ -149,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
     def log_request(self, code: Any = "-", size: Any = "-") -> None:
-        """One line a request, without the query (it may hold an API key) and without health checks."""
+        """One line per request, except health checks, without the query, which may contain an API key."""
         path = urlsplit(self.path).path
         if path != "/ping":
             print(f"{self.client_address[0].removeprefix('::ffff:')} {self.command} {path} {int(code)}", flush=True)

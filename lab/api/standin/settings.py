@@ -1,4 +1,4 @@
-"""What the api reads from its environment, under the real image's names."""
+"""The api's settings from the environment, with the real image's names."""
 
 import base64
 import ipaddress
@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# open-balena-api 49.0.12, src/lib/config.ts; @balena/env-parsing takes an empty one for none.
+# open-balena-api 49.0.12, src/lib/config.ts; @balena/env-parsing treats empty as unset.
 _REQUIRED = (
     *("API_HOST", "API_VPN_SERVICE_API_KEY", "COOKIE_SESSION_SECRET", "DELTA_HOST", "DEVICE_CONFIG_OPENVPN_CA"),
     *("IMAGE_STORAGE_BUCKET", "IMAGE_STORAGE_ENDPOINT", "JSON_WEB_TOKEN_SECRET", "MIXPANEL_TOKEN", "REDIS_HOST"),
@@ -26,7 +26,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True)
 class ImageStore:
-    """Where device type images are looked for; without keys nobody signs."""
+    """The store of device type images; without keys, requests are not signed."""
 
     endpoint: str
     bucket: str
@@ -38,9 +38,9 @@ class ImageStore:
 
 @dataclass(frozen=True)
 class StandIn:
-    """What a test may ask of this stand-in and not of the real api (STAND_IN_*, README.md).
+    """Settings that exist only in this stand-in (STAND_IN_*, README.md).
 
-    `contracts_seconds` is None where the contracts are never fetched; `worker_memory` is in MiB.
+    `contracts_seconds` is None if contracts are never fetched; `worker_memory` is in MiB.
     """
 
     contracts_seconds: float | None
@@ -51,7 +51,7 @@ class StandIn:
 
 @dataclass(frozen=True)
 class Settings:
-    """Times are in seconds; keys and key ids are what the base64 of the configure step decodes to, untrimmed."""
+    """Times are in seconds; keys and key ids are decoded from the base64 of the configure step, untrimmed."""
 
     port: int
     database_url: str
@@ -81,7 +81,7 @@ class Settings:
 
 
 def load(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Raises SystemExit with the names of what is missing or empty: the real api's workers die without these too."""
+    """Raises SystemExit with the missing or empty variables, without which the real api's workers also die."""
     missing = [name for name in _REQUIRED if not environment.get(name)]
     if missing:
         raise SystemExit(f"not set: {', '.join(missing)}")
@@ -89,7 +89,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     redis_name, redis_password = _redis_auth(environment.get("REDIS_AUTH", ""))
     return Settings(
         port=int(environment["PORT"]),
-        # The image's template puts the password into it as it is: one that breaks the URL must fail here too.
+        # The image's template does not escape the password: one that breaks the URL must also fail here.
         database_url=environment["DATABASE_URL"],
         pool_size=int(environment["DB_POOL_SIZE"]),
         # Milliseconds (open-balena-api 49.0.12, src/lib/config.ts).
@@ -149,7 +149,7 @@ def _contracts_source(environment: Mapping[str, str]) -> str:
 
 
 def stand_in(environment: Mapping[str, str] = os.environ) -> StandIn:
-    """STAND_IN_*, each of which has a default."""
+    """The STAND_IN_* variables, with their defaults."""
     seconds = environment.get("STAND_IN_CONTRACTS_SECONDS") or "2"
     return StandIn(
         contracts_seconds=None if seconds == "never" else float(seconds),

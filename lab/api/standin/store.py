@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 
 class Store:
-    """Every connection has `statement_timeout` (seconds) from its beginning."""
+    """The database; every connection has `statement_timeout` (seconds)."""
 
     def __init__(self, url: str, pool_size: int, statement_timeout: float) -> None:
         self._url = url
@@ -27,13 +27,13 @@ class Store:
         return psycopg2.connect(self._url, connect_timeout=5, application_name="api", options=self._options)
 
     def prepare(self, slow: float) -> None:
-        """Migrate; the real api does not wait for a database either. Raises psycopg2.Error, ModelExistsError."""
+        """Migrate, without waiting for the database, like the real api. Raises psycopg2.Error, ModelExistsError."""
         with self._pool.connection() as connection:
             migrations.migrate(connection, slow)
         self._pool.watch()
 
     def ensure_superuser(self, email: str, password: str) -> None:
-        """The password follows the environment's at every start; the e-mail address stays (init.ts of the real api)."""
+        """Set the password from the environment at every start, but never change the e-mail address (as in init.ts)."""
         salt = secrets.token_hex(16)
         self.rows(
             'INSERT INTO "user" (username, email, salt, password) VALUES (%s, %s, %s, %s) ON CONFLICT (username) '
@@ -42,14 +42,14 @@ class Store:
         )
 
     def user(self, name: str, password: str) -> Row | None:
-        """The user of that name or e-mail address, where the password is right."""
-        found = self.rows('SELECT * FROM "user" WHERE username = %s OR email = %s', (name, name))
-        if found and secrets.compare_digest(_hash(password, found[0]["salt"]), found[0]["password"]):
-            return found[0]
+        """The user with that name or e-mail address, or None if there is none or the password is wrong."""
+        users = self.rows('SELECT * FROM "user" WHERE username = %s OR email = %s', (name, name))
+        if users and secrets.compare_digest(_hash(password, users[0]["salt"]), users[0]["password"]):
+            return users[0]
         return None
 
     def rows(self, statement: str, values: tuple[Any, ...] = ()) -> list[Row]:
-        """Run one statement in a transaction of its own; the rows it returns."""
+        """Run one statement in its own transaction; returns its rows."""
         with self._cursor() as cursor:
             cursor.execute(statement, values)
             return [dict(row) for row in cursor.fetchall()] if cursor.description else []

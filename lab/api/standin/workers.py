@@ -13,29 +13,28 @@ import traceback
 from collections.abc import Callable, Mapping
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-# Of a primary beside a worker's, as a real one was seen to take: 105 MiB beside 346 to 410.
+# The primary's memory relative to a worker's, as measured with the real one: 105 MiB and 346 to 410 MiB.
 _PRIMARY_SHARE = 0.28
 
 
 def count(environment: Mapping[str, str]) -> int:
-    """NUM_WORKERS where it begins with digits other than 0, as JavaScript's parseInt does; else one for each CPU."""
+    """The leading number of NUM_WORKERS, as JavaScript's parseInt; one per CPU if there is none or it is 0."""
     match = re.match(r"\s*(\d+)", environment.get("NUM_WORKERS", ""))
     return int(match[1] if match else 0) or int(environment.get("STAND_IN_CPUS") or os.cpu_count() or 1)
 
 
 def run(workers: int, start: Callable[[], None], memory: int) -> None:
-    """Run `start` in this process or, where `workers` is more than 1, for ever in that many others.
+    """Run `start` in this process or, if `workers` is more than 1, indefinitely in that many processes.
 
-    Each takes `memory` MiB.
-
-    A worker that ends is replaced at once, however often. One that serves alone ends the container.
+    Each allocates `memory` MiB. A worker that exits is immediately replaced, any number of times; without other workers
+    its exit ends the container.
     """
     if workers == 1:
-        held = touched(memory)
+        allocated = touched(memory)
         start()
-        del held
+        del allocated
         return
-    held = touched(int(memory * _PRIMARY_SHARE))
+    allocated = touched(int(memory * _PRIMARY_SHARE))
     print(f"Forking {workers} workers", flush=True)
     numbers = itertools.count(1)
     running: dict[int, int] = {}
@@ -49,7 +48,7 @@ def run(workers: int, start: Callable[[], None], memory: int) -> None:
 
 
 def touched(mebibytes: int) -> bytes:
-    """So much memory, each page written to: what is only reserved counts for no limit."""
+    """Allocate memory and write to each page: memory that is only reserved does not count towards limits."""
     return b"\x01" * (mebibytes << 20)
 
 
@@ -62,9 +61,9 @@ def _fork(start: Callable[[], None], memory: int) -> int:
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == primary:
-            held = touched(memory)
+            allocated = touched(memory)
             start()
-            del held
+            del allocated
             status = 0
     except SystemExit as end:
         if isinstance(end.code, str):

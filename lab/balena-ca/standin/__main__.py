@@ -1,4 +1,4 @@
-"""The entry's first step, in the directory of the CA: make what is missing there."""
+"""The entrypoint's first step: create what is missing in the CA's directory."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""The CA: a root, an intermediate that issues servers' certificates, and a key that signs OCSP answers."""
+"""The CA: a root, an intermediate that issues server certificates, and a key that signs OCSP responses."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -42,19 +42,19 @@ def _ca(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
 
 
 def load(certificate_file: Path, key_file: Path) -> _Pair:
-    """Raises SystemExit where the two files do not belong together, as cfssl ends then."""
+    """Read both. Raises SystemExit if they do not match, as cfssl then exits."""
     try:
         certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
         key = serialization.load_pem_private_key(key_file.read_bytes(), None)
     except (OSError, ValueError) as error:
         raise SystemExit(f"balena-ca: {certificate_file} or {key_file} cannot be read: {error}") from None
     if certificate.public_key() != key.public_key():
-        raise SystemExit(f"balena-ca: {key_file} is not the key of {certificate_file}")
+        raise SystemExit(f"balena-ca: {key_file} does not match {certificate_file}")
     return certificate, key
 
 
 def make(directory: Path, tld: str) -> None:
-    """Make the CA in `directory`, under ca-private's names. What has its certificate there is left alone."""
+    """Create the CA in `directory`, with ca-private's file names. Existing certificates are kept."""
     if not (directory / "ca-0.pem").exists():
         name, key = _name(f"Root CA of {tld}"), ec.generate_private_key(ec.SECP256R1())
         _write(directory, "ca-0", _ca(_builder(name, name, key, _CA_DAYS, key.public_key())).sign(key, _SHA256), key)
@@ -106,14 +106,14 @@ def _builder(
 
 
 class Authority:
-    """The CA that issues, and the database of what it issued."""
+    """The issuing CA, and the database of issued certificates."""
 
     def __init__(self, certificate: Path, key: Path, database: Database) -> None:
         self.server, self._server_key = load(certificate, key)
         self._database = database
 
     def issue(self, common_name: str, hosts: list[str]) -> tuple[str, str]:
-        """A server's certificate and its key, PEM."""
+        """A server certificate and its key, PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _name(common_name)
         names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts or [common_name]])
@@ -128,10 +128,10 @@ class Authority:
         return certificate.public_bytes(_PEM).decode(), pem(key).decode()
 
     def revocation_list(self, lifetime: timedelta) -> bytes:
-        """The list of revoked certificates (none: nothing here revokes), DER (RFC 5280, section 5)."""
+        """The list of revoked certificates, DER (RFC 5280, section 5); always empty, since nothing here revokes."""
         now = datetime.now(UTC)
         builder = x509.CertificateRevocationListBuilder().issuer_name(self.server.subject)
-        # As Go's CreateCRL, which cfssl calls (cloudflare/cfssl v1.6.5, crl/crl.go): no number, but the issuer's key.
+        # Like Go's CreateCRL, which cfssl uses (cloudflare/cfssl v1.6.5, crl/crl.go): no number, but the issuer's key.
         identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.server.public_key())
         builder = builder.add_extension(identifier, critical=False)
         builder = builder.last_update(now).next_update(now + lifetime)

@@ -1,4 +1,4 @@
-"""cfssl's subcommands with those of its options that are used here (cloudflare/cfssl v1.6.5, cli/)."""
+"""cfssl's subcommands, with the options that are used here (cloudflare/cfssl v1.6.5, cli/)."""
 
 import argparse
 import base64
@@ -15,7 +15,7 @@ from standin.server import Cfssl, Ocsp, serve
 
 
 def main() -> None:
-    """Run the subcommand of the process's arguments."""
+    """Run the subcommand in the process's arguments."""
     args = _parser().parse_args()
     try:
         _COMMANDS[args.command](args)

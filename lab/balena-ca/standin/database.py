@@ -1,4 +1,4 @@
-"""balena.db: certificates and OCSP answers, as cfssl keeps them (cloudflare/cfssl v1.6.5, certdb/sql)."""
+"""balena.db: certificates and OCSP responses, in cfssl's tables (cloudflare/cfssl v1.6.5, certdb/sql)."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 
 class Database:
-    """The file has to be there, with its tables: cfssl makes none."""
+    """The file must exist and have its tables, since cfssl does not create them."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def add(self, certificate: x509.Certificate) -> None:
-        """Keep what was issued (signer/local/local.go)."""
+        """Store an issued certificate (signer/local/local.go)."""
         values = (
             *key(certificate),
             _time(certificate.not_valid_after_utc),
@@ -34,8 +34,11 @@ class Database:
             )
 
     def unexpired(self) -> list[tuple[str, x509.Certificate]]:
-        """Status and certificate of each that has not ended. Raises sqlite3.DataError for NULL where cfssl cannot read
-        it (certdb.CertificateRecord: these fields are no pointers)."""
+        """Status and certificate of each that has not expired.
+
+        Raises sqlite3.DataError for NULL in fields where cfssl cannot read it (certdb.CertificateRecord: these are not
+        pointers).
+        """
         with self._open() as database:
             rows = database.execute(
                 "SELECT ca_label, status, reason, expiry, revoked_at, pem FROM certificates"
@@ -47,14 +50,14 @@ class Database:
         return [(row[1], x509.load_pem_x509_certificate(row[5].encode())) for row in rows]
 
     def keep(self, certificate: x509.Certificate, answer: bytes, expiry: datetime) -> None:
-        """Put the answer for the certificate into the place of the one before."""
+        """Store the response for the certificate, replacing the previous one."""
         with self._open() as database:
             database.execute(
                 "INSERT OR REPLACE INTO ocsp_responses VALUES (?, ?, ?, ?)", (*key(certificate), answer, _time(expiry))
             )
 
     def answers(self) -> list[bytes]:
-        """Those that have not ended."""
+        """The responses that have not expired."""
         with self._open() as database:
             return [
                 row[0] for row in database.execute("SELECT body FROM ocsp_responses WHERE CURRENT_TIMESTAMP < expiry")
@@ -73,5 +76,5 @@ def key(certificate: x509.Certificate) -> tuple[str, str]:
 
 
 def _time(moment: datetime) -> str:
-    """As go-sqlite3 stores it."""
+    """A time as go-sqlite3 stores it."""
     return f"{moment:%Y-%m-%d %H:%M:%S}+00:00"

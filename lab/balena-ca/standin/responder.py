@@ -1,4 +1,4 @@
-"""OCSP as cfssl does it: answers are signed by a refresh, dumped into a file, and served from that file alone."""
+"""OCSP as in cfssl: a refresh signs the responses, which are dumped to a file and served only from there."""
 
 import base64
 from datetime import UTC, datetime, timedelta
@@ -16,18 +16,18 @@ _DER = serialization.Encoding.DER
 
 
 class RefusedError(Exception):
-    """What cfssl refuses to sign."""
+    """A certificate for which cfssl refuses to sign a response."""
 
 
 class Signer:
-    """The CA that issued, and the responder's certificate and key."""
+    """The issuing CA, and the responder's certificate and key."""
 
     def __init__(self, authority: Path, certificate: Path, key: Path) -> None:
         self._issuer = x509.load_pem_x509_certificate(authority.read_bytes())
         self._responder, self._key = load(certificate, key)
 
     def sign(self, status: str, certificate: x509.Certificate, interval: timedelta) -> bytes:
-        """The answer, from the hour that has begun (ocsp/ocsp.go, Sign).
+        """The response, valid from the start of the current hour (ocsp/ocsp.go, Sign).
 
         Raises RefusedError for another CA's certificate.
         """
@@ -48,16 +48,16 @@ class Signer:
 
 
 def refresh(signer: Signer, database: Database, interval: timedelta) -> None:
-    """An answer for every certificate that has not ended; it stops at the first that is refused (cli/ocsprefresh)."""
+    """Sign a response for every unexpired certificate; stops at the first that is refused (cli/ocsprefresh)."""
     end = datetime.now(UTC) + interval
     for status, certificate in database.unexpired():
         database.keep(certificate, signer.sign(status, certificate, interval), end)
 
 
 def answers(file: Path) -> dict[int, bytes]:
-    """Serial number to answer, of a file that ocspdump wrote (ocsp/responder.go, NewSourceFromFile)."""
-    found = {}
-    for word in file.read_text().split():
-        answer = base64.b64decode(word)
-        found[ocsp.load_der_ocsp_response(answer).serial_number] = answer
-    return found
+    """Serial number to response, from a file that ocspdump wrote (ocsp/responder.go, NewSourceFromFile)."""
+    by_serial = {}
+    for encoded in file.read_text().split():
+        answer = base64.b64decode(encoded)
+        by_serial[ocsp.load_der_ocsp_response(answer).serial_number] = answer
+    return by_serial

@@ -1,4 +1,4 @@
-"""cfssl's API and the OCSP responder, over plain HTTP inside the network; HAProxy guards what may come from outside."""
+"""cfssl's API and the OCSP responder, over plain HTTP; HAProxy restricts access from outside the network."""
 
 import base64
 import http.server
@@ -35,7 +35,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return self.rfile.read(min(int(self.headers.get("Content-Length") or 0), _MAX_BODY))
 
     def log_message(self, *_arguments: object) -> None:
-        """Health checks come every second."""
+        """No log, because of a health check every second."""
 
 
 class Cfssl(_Handler):
@@ -53,7 +53,7 @@ class Cfssl(_Handler):
             return
         hours = parse_qs(url.query).get("expiry", ["168h"])[0].removesuffix("h")
         if not hours.isdigit() or not 0 < int(hours) <= 8760:
-            self._answer(400, b"expiry has to be hours, such as 168h\n", "text/plain")
+            self._answer(400, b"expiry must be in hours, such as 168h\n", "text/plain")
             return
         self._result(base64.b64encode(self.authority.revocation_list(timedelta(hours=int(hours)))).decode())
 
@@ -70,7 +70,7 @@ class Cfssl(_Handler):
             else:
                 self._answer(404, b"not found\n", "text/plain")
         except (ValueError, KeyError, TypeError) as error:
-            self._answer(400, f"not a request: {error}\n".encode(), "text/plain")
+            self._answer(400, f"invalid request: {error}\n".encode(), "text/plain")
 
     def _result(self, result: Any) -> None:
         answer = {"success": True, "result": result, "errors": [], "messages": []}
@@ -78,9 +78,9 @@ class Cfssl(_Handler):
 
 
 class Ocsp(_Handler):
-    """RFC 6960, appendix A, as cfssl's (ocsp/responder.go): `unauthorized` without an answer for the serial number.
+    """RFC 6960, appendix A, as in cfssl (ocsp/responder.go): `unauthorized` for an unknown serial number.
 
-    The issuer that is asked for is not looked at, and a nonce in the request is left out of the answer.
+    The issuer in the request is ignored, and so is a nonce.
     """
 
     answers: Mapping[int, bytes]
@@ -101,6 +101,6 @@ class Ocsp(_Handler):
 
 
 def serve(port: int, handler: type[_Handler], **holds: Any) -> None:
-    """Serve until the process ends; `holds` are the handler's attributes."""
+    """Serve until the process exits; `holds` are the handler's attributes."""
     bound = type(handler.__name__, (handler,), holds)
     http.server.ThreadingHTTPServer(("", port), bound).serve_forever()

@@ -1,1 +1,1 @@
-"""A public CA with ACME (pebble), and the DNS in which it looks for challenges, written through two providers' APIs."""
+"""A public CA with ACME (pebble), and the DNS for its challenges, written through the APIs of two providers."""

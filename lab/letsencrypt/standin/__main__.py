@@ -1,8 +1,8 @@
-"""Starts pebble, its DNS server and the providers' APIs; ends when one of them does.
+"""Start pebble, its DNS server and the providers' APIs; exit when one of them does.
 
-LIFETIME_DAYS is for how long a certificate is issued (Let's Encrypt's 90), DNS_API_TOKEN what the APIs take for right.
+LIFETIME_DAYS is the lifetime of certificates (90, as Let's Encrypt's), DNS_API_TOKEN the token that the APIs accept.
 
-80     /ca.pem: the CAs to trust, as a real client has Let's Encrypt's and its servers'
+80     /ca.pem: the CAs to trust, as real clients trust those of Let's Encrypt and its servers
 443    api.cloudflare.com and api.gandi.net
 14000  pebble: the ACME server, its directory at /dir
 """
@@ -31,7 +31,7 @@ _ISSUER = f"https://localhost:{_MANAGEMENT}/roots/0"
 
 
 class Authorities(http.server.BaseHTTPRequestHandler):
-    """One file of certificates."""
+    """Serves the file with the CAs."""
 
     content = b""
 
@@ -41,7 +41,7 @@ class Authorities(http.server.BaseHTTPRequestHandler):
         self.wfile.write(self.content if self.path == "/ca.pem" else b"not found\n")
 
     def log_message(self, *_arguments: object) -> None:
-        """Only health checks and cert-manager come here."""
+        """No log: only health checks and cert-manager come here."""
 
 
 def pebble() -> list[subprocess.Popen[bytes]]:
@@ -70,20 +70,20 @@ def pebble() -> list[subprocess.Popen[bytes]]:
         "127.0.0.1:8053",
     ]
     acme = ["pebble", "-config", str(_STATE / "pebble.json"), "-dnsserver", "127.0.0.1:8053"]
-    # It would wait up to 15 s before each challenge, as a slow CA does, and refuse one good nonce of twenty.
+    # By default it waits up to 15 s before each challenge, like a slow CA, and rejects one of twenty valid nonces.
     quick = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"}
     return [subprocess.Popen(dns), subprocess.Popen(acme, env={**os.environ, **quick})]
 
 
 def issuer(trust: ssl.SSLContext) -> bytes:
-    """pebble's root, which it makes at each start."""
-    end = time.monotonic() + _BOUND
+    """pebble's root, which it generates at each start."""
+    deadline = time.monotonic() + _BOUND
     while True:
         try:
             with urllib.request.urlopen(_ISSUER, timeout=5, context=trust) as answer:  # noqa: S310 (a constant)
                 return bytes(answer.read())
         except OSError as error:
-            if time.monotonic() > end:
+            if time.monotonic() > deadline:
                 sys.exit(f"letsencrypt: pebble did not answer within {_BOUND} s: {error}")
             time.sleep(0.2)
 
@@ -105,7 +105,7 @@ def main() -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
     while all(child.poll() is None for child in children):
         time.sleep(1)
-    sys.exit("letsencrypt: pebble or its DNS server ended")
+    sys.exit("letsencrypt: pebble or its DNS server exited")
 
 
 main()

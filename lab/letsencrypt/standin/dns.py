@@ -1,4 +1,4 @@
-"""The TXT records of the world, which pebble's DNS server answers with."""
+"""The TXT records that pebble's DNS server serves."""
 
 import json
 import threading
@@ -33,7 +33,7 @@ class Dns:
                 if other == name:
                     self._ask("set-txt", name, value)
 
-    def _ask(self, what: str, name: str, value: str = "") -> None:
+    def _ask(self, action: str, name: str, value: str = "") -> None:
         body = json.dumps({"host": f"{name}.", "value": value}).encode()
-        with urllib.request.urlopen(f"{self.server}/{what}", body, timeout=_TIMEOUT):  # noqa: S310 (our own server)
+        with urllib.request.urlopen(f"{self.server}/{action}", body, timeout=_TIMEOUT):  # noqa: S310 (our own server)
             pass

@@ -1,6 +1,6 @@
-"""What ACME clients ask of two DNS providers: https://developers.cloudflare.com/api and https://api.gandi.net/docs.
+"""The APIs of two DNS providers for ACME clients: https://developers.cloudflare.com/api, https://api.gandi.net/docs.
 
-Any domain with two labels or more is a zone here. Any token but the right one is refused with the provider's words.
+Any domain with two or more labels is a zone here. A wrong token is rejected with the provider's error message.
 """
 
 import http.server
@@ -17,7 +17,7 @@ _MAX_BODY = 1 << 16
 
 
 class Providers(http.server.BaseHTTPRequestHandler):
-    """Both in one: no path of one is a path of the other."""
+    """Both APIs, since their paths do not overlap."""
 
     protocol_version = "HTTP/1.1"
     dns: Dns
@@ -33,7 +33,7 @@ class Providers(http.server.BaseHTTPRequestHandler):
         self._handle()
 
     def log_message(self, *_arguments: object) -> None:
-        """pebble's log says what came of it."""
+        """No log: pebble's log shows the results."""
 
     def _handle(self) -> None:
         url = urlsplit(self.path)

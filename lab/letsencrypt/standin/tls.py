@@ -12,7 +12,7 @@ _PEM = serialization.Encoding.PEM
 
 
 def make(directory: Path, names: list[str]) -> bytes:
-    """Write server.pem and server.key for `names`; returns the CA's certificate, whose key nobody has any more."""
+    """Write server.pem and server.key for `names`; returns the CA's certificate, whose key is discarded."""
     root, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "The lab's outside world")])
     authority = (

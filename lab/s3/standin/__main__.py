@@ -1,6 +1,6 @@
-"""Serves port 80 with the keys MINIO_ROOT_USER and MINIO_ROOT_PASSWORD and the buckets of its argument.
+"""Serve port 80 with the keys MINIO_ROOT_USER and MINIO_ROOT_PASSWORD and the buckets in the argument.
 
-A stop lets what is under way finish, as MinIO does, and refuses short keys in its words.
+Like MinIO, it finishes running requests when it is stopped, and rejects short keys with the same message.
 """
 
 import os
@@ -28,7 +28,7 @@ def main(buckets: str) -> None:
     for bucket in filter(None, buckets.split(";")):
         store.make_bucket(bucket)
     server = Server(store, keys)
-    # shutdown waits for serve_forever, which this very thread runs; requests under way are finished.
+    # In a thread, because shutdown waits for serve_forever, which runs in this one; running requests are finished.
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     server.serve_forever(poll_interval=0.1)
     server.server_close()

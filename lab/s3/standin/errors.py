@@ -1,4 +1,4 @@
-"""S3's error answers."""
+"""S3's error responses."""
 
 
 class S3Error(Exception):

@@ -1,4 +1,4 @@
-"""Listings, in pages, as XML."""
+"""Listings as XML, in pages."""
 
 import base64
 import time
@@ -22,7 +22,7 @@ def element(name: str, *content: ET.Element | str) -> ET.Element:
 
 
 def moment(seconds: float) -> str:
-    """A time as S3 writes it."""
+    """A time in S3's format."""
     return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(seconds))
 
 

@@ -1,4 +1,4 @@
-"""HTTP: from a request to the store and back."""
+"""The HTTP interface of the store."""
 
 import hashlib
 import http.server
@@ -22,7 +22,7 @@ class Server(http.server.ThreadingHTTPServer):
     """One store, one pair of keys, port 80."""
 
     daemon_threads = False
-    # Go's net.Listen takes the kernel's somaxconn, never less than this.
+    # Go's net.Listen uses the kernel's somaxconn, which is at least this.
     request_queue_size = 128
 
     def __init__(self, store: Store, keys: signature.Keys, port: int = 80) -> None:
@@ -32,11 +32,11 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """`<method>_<what>` answers one kind of request; `what` is service, bucket or item."""
+    """`<method>_<target>` handles one kind of request; the target is service, bucket or item."""
 
     server: Server
     protocol_version = "HTTP/1.1"
-    # Seconds that an idle connection is kept, and that one end may keep the other waiting.
+    # Seconds that an idle connection is kept, and that either end may delay the other.
     timeout = 60
 
     def handle(self) -> None:
@@ -52,8 +52,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         try:
             expected = signature.check(self.server.keys, self.command, self.path, self.headers)
             self._receive(expected)
-            what = "item" if self.key else "bucket" if self.bucket else "service"
-            action = getattr(self, f"{self.command.lower()}_{what}", None)
+            target = "item" if self.key else "bucket" if self.bucket else "service"
+            action = getattr(self, f"{self.command.lower()}_{target}", None)
             if action is None:
                 raise S3Error(405, "MethodNotAllowed")
             action()
@@ -65,10 +65,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if self.content:
                 self.content.unlink(missing_ok=True)
 
-    do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815 (the names http.server looks for)
+    do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815 (names of http.server)
 
     def _receive(self, expected: str) -> None:
-        """The body, of a request that may have one, goes to a file; its SHA-256 has to be `expected`."""
+        """Write the body, if the request may have one, to a file; its SHA-256 must be `expected`."""
         if self.command not in ("PUT", "POST"):
             self.close_connection = self.close_connection or "Content-Length" in self.headers
             return
@@ -87,7 +87,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 left -= len(chunk)
             sync(stream)
         if expected.startswith("STREAMING-"):
-            raise S3Error(501, "NotImplemented", "this store takes no bodies that are signed in chunks")
+            raise S3Error(501, "NotImplemented", "this store does not support bodies that are signed in chunks")
         if expected not in (signature.UNSIGNED, digest.hexdigest()):
             raise S3Error(400, "XAmzContentSHA256Mismatch")
 
@@ -95,14 +95,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not self.content or self.content.stat().st_size > _MAX_DOCUMENT:
             raise S3Error(400, "MalformedXML")
         try:
-            return ET.fromstring(self.content.read_bytes())  # noqa: S314 (only who has the keys gets here)
+            return ET.fromstring(self.content.read_bytes())  # noqa: S314 (only clients with the keys get here)
         except ET.ParseError:
             raise S3Error(400, "MalformedXML") from None
 
     def _taken(self) -> Path:
-        """The body's file, or that of the object it is to be a copy of; the store keeps it."""
+        """The file with the body, or with a copy of the object in X-Amz-Copy-Source; the store takes it over."""
         if self.content is None:
-            raise AssertionError("the body is received first")
+            raise AssertionError("the body must be received first")
         source = self.headers.get("X-Amz-Copy-Source")
         if source:
             bucket, _, key = unquote(source).lstrip("/").partition("/")
@@ -233,18 +233,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._answer(200, {"Content-Type": "application/xml"}, content)
 
     def _refuse(self, error: S3Error) -> None:
-        # What was not read of the body would be taken for the next request.
+        # An unread rest of the body would be parsed as the next request.
         self.close_connection = True
         document = element("Error", element("Code", error.code), element("Message", str(error)))
         content = b"" if self.command == "HEAD" else ET.tostring(document, encoding="utf-8", xml_declaration=True)
         self._answer(error.status, {"Content-Type": "application/xml", "Connection": "close"}, content)
 
     def log_message(self, *_arguments: Any) -> None:
-        """Health checks come twice a second."""
+        """No log, because of two health checks per second."""
 
 
 def _range(header: str, size: int) -> tuple[int, int]:
-    """Begin and end (exclusive) of `bytes=a-b` in an object of `size` bytes (RFC 9110, section 14.1.2); all without."""
+    """Begin and end (exclusive) of `bytes=a-b` in an object of `size` bytes (RFC 9110, 14.1.2); default: all."""
     if not header.startswith("bytes=") or "," in header:
         return 0, size
     first, _, last = header.removeprefix("bytes=").partition("-")

@@ -22,16 +22,16 @@ UNSIGNED = "UNSIGNED-PAYLOAD"
 
 @dataclass(frozen=True)
 class Keys:
-    """What a client signs with."""
+    """The keys that clients sign with."""
 
     access: str
     secret: str
 
 
 def check(keys: Keys, method: str, target: str, headers: Message) -> str:
-    """The SHA-256 that the body must have (hex), or UNSIGNED, of a request whose signature is right.
+    """Check the signature; returns the SHA-256 that the body must have (hex), or UNSIGNED.
 
-    Raises S3Error: 403 for one that is not signed, not by `keys`, changed, or too old.
+    Raises S3Error: 403 for a request that is unsigned, signed with other keys, modified, or too old.
     """
     url = urlsplit(target)
     query = parse_qsl(url.query, keep_blank_values=True)

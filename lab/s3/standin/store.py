@@ -1,4 +1,4 @@
-"""Buckets and objects as directories and files: an object is complete or not there at all."""
+"""Buckets and objects as directories and files; objects are written atomically."""
 
 import json
 import os
@@ -28,7 +28,7 @@ class Item:
 
     @property
     def etag(self) -> str:
-        """Not an MD5: clients know that by its hyphen, as of objects that came in parts."""
+        """Not an MD5; the hyphen tells clients so, as with multipart uploads."""
         return f'"{int(self.modified * 1e9):032x}-{self.size}"'
 
 
@@ -38,13 +38,13 @@ def _item(key: str, path: Path) -> Item:
 
 
 class Store:
-    """Below `root`: a directory for each bucket, and .temporary with uploads under way."""
+    """In `root`: a directory for each bucket, and .temporary for uploads in progress."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._temporary = root / ".temporary"
         self._temporary.mkdir(exist_ok=True)
-        for left in self._temporary.iterdir():  # by a server that was killed; uploads in parts go on
+        for left in self._temporary.iterdir():  # by a killed server; multipart uploads can continue
             if left.is_file():
                 left.unlink()
 
@@ -58,31 +58,31 @@ class Store:
         (self._root / name).mkdir(exist_ok=True)
 
     def bucket(self, name: str) -> Path:
-        """Its directory; raises S3Error where there is none."""
+        """Its directory; raises S3Error if it does not exist."""
         if not _BUCKET.fullmatch(name) or not (self._root / name).is_dir():
             raise S3Error(404, "NoSuchBucket")
         return self._root / name
 
     def path(self, bucket: str, key: str) -> Path:
-        """Where an object is, or would be. Raises S3Error for a key that is no path."""
+        """The path of an object, whether or not it exists. Raises S3Error for a key that is not a valid path."""
         parts = key.split("/")
         if not key or len(key.encode()) > 1024 or any(part in ("", ".", "..") for part in parts) or "\0" in key:
-            raise S3Error(400, "InvalidArgument", "this store takes keys that are relative paths")
+            raise S3Error(400, "InvalidArgument", "this store only supports keys that are relative paths")
         return self.bucket(bucket).joinpath(*parts)
 
     def item(self, bucket: str, key: str) -> tuple[Item, Path]:
-        """An object. Raises S3Error where there is none."""
+        """An object. Raises S3Error if it does not exist."""
         path = self.path(bucket, key)
         if not path.is_file():
             raise S3Error(404, "NoSuchKey")
         return _item(key, path), path
 
     def temporary(self) -> Path:
-        """A new file's name, in the file system of the objects."""
+        """The path for a new temporary file, on the file system of the objects."""
         return self._temporary / secrets.token_hex(16)
 
     def put(self, bucket: str, key: str, content: Path) -> Item:
-        """Make the temporary file `content` the object, in one step."""
+        """Make the temporary file `content` the object, atomically."""
         path, item = self.path(bucket, key), _item(key, content)
         while True:
             try:
@@ -90,14 +90,14 @@ class Store:
                 content.rename(path)
                 return item
             except (FileNotFoundError, FileExistsError):
-                # A directory on the way was deleted just now with the last object in it; or it is an object.
+                # A parent directory was just deleted with its last object, or it is an object.
                 if not content.exists() or any(parent.is_file() for parent in path.parents):
                     raise S3Error(409, "InvalidRequest", "a key is the directory of another") from None
             except (NotADirectoryError, IsADirectoryError):
                 raise S3Error(409, "InvalidRequest", "a key is the directory of another") from None
 
     def delete(self, bucket: str, key: str) -> None:
-        """An object that is not there is no error."""
+        """Delete an object, if it exists."""
         path, top = self.path(bucket, key), self.bucket(bucket)
         with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
             path.unlink()
@@ -120,7 +120,7 @@ class Store:
                 yield _item(key, top / key)
 
     def begin(self, bucket: str, key: str) -> str:
-        """The id of a new upload in parts."""
+        """The id of a new multipart upload."""
         self.path(bucket, key)
         upload = secrets.token_hex(16)
         directory = self._temporary / f"upload-{upload}"
@@ -129,17 +129,17 @@ class Store:
         return upload
 
     def uploads(self, bucket: str, prefix: str) -> list[tuple[str, str, float]]:
-        """Key, id and beginning of each upload under way."""
-        found = []
+        """Key, id and start time of each upload in progress."""
+        uploads = []
         for directory in self._temporary.glob("upload-*"):
             with suppress(FileNotFoundError):
                 target = json.loads((directory / "target").read_text())
                 if target[0] == bucket and target[1].startswith(prefix):
-                    found.append((target[1], directory.name.removeprefix("upload-"), directory.stat().st_mtime))
-        return sorted(found)
+                    uploads.append((target[1], directory.name.removeprefix("upload-"), directory.stat().st_mtime))
+        return sorted(uploads)
 
     def parts(self, bucket: str, key: str, upload: str) -> dict[int, Item]:
-        """What has come of an upload, by number. Raises S3Error where there is no such upload."""
+        """The received parts of an upload, by number. Raises S3Error if there is no such upload."""
         directory = self._upload(bucket, key, upload)
         numbers = sorted(int(path.name.removeprefix("part-")) for path in directory.glob("part-*"))
         return {number: _item(key, directory / f"part-{number}") for number in numbers}
@@ -150,9 +150,9 @@ class Store:
         return item
 
     def complete(self, bucket: str, key: str, upload: str, numbers: list[int]) -> Item:
-        """Join the parts to the object. Raises S3Error where one is missing."""
-        directory, there = self._upload(bucket, key, upload), self.parts(bucket, key, upload)
-        if not numbers or numbers != sorted(set(numbers)) or not set(numbers) <= set(there):
+        """Join the parts into the object. Raises S3Error if one is missing."""
+        directory, received = self._upload(bucket, key, upload), self.parts(bucket, key, upload)
+        if not numbers or numbers != sorted(set(numbers)) or not set(numbers) <= set(received):
             raise S3Error(400, "InvalidPart")
         whole = self.temporary()
         with whole.open("wb") as stream:
@@ -177,6 +177,6 @@ class Store:
 
 
 def sync(stream: IO[bytes]) -> None:
-    """What was acknowledged survives a power cut."""
+    """Flush to disk, so that acknowledged data survives a power failure."""
     stream.flush()
     os.fsync(stream.fileno())

@@ -1,1 +1,1 @@
-"""What stands around OpenVPN: registration, the health check, and the HTTP CONNECT tunnel to devices."""
+"""The program around OpenVPN: registration, health check, and the HTTP CONNECT tunnel to devices."""

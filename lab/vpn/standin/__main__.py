@@ -1,4 +1,4 @@
-"""The service: registers with the api, runs the OpenVPN workers and the tunnel, and drains when it is told to stop."""
+"""The service: registers with the api, runs the OpenVPN workers and the tunnel, and drains on SIGTERM."""
 
 import logging
 import os
@@ -16,17 +16,17 @@ from standin.worker import Worker
 
 # src/utils/config.ts of open-balena-vpn v12.3.105, requiredVar.
 _REQUIRED = ("BALENA_API_HOST", "VPN_SERVICE_API_KEY", "VPN_BASE_SUBNET")
-# Seconds between tries of the registration, which go on for ever, and between heartbeats (src/utils/service.ts).
+# Seconds between registration attempts, which never stop, and between heartbeats (src/utils/service.ts).
 _INTERVAL = 10
-# The image runs one worker for each CPU. The lab's nodes share one machine, whose CPUs all of them see.
+# The image runs one worker per CPU. The lab's nodes share one machine and all see its CPUs.
 _MOST_WORKERS = 4
-# Seconds for the api to hear of the last devices that went; the image leaves that to chance.
+# Seconds to report the last disconnected devices to the api; the image does not wait for this.
 _TOLD = 2
 _SIOCGIFADDR = 0x8915  # ioctl(2) number of netdevice(7)
 
 
 def address(interface: str) -> str:
-    """The IPv4 address of `interface`: what other replicas and the api reach this very task by."""
+    """The IPv4 address of `interface`, by which other replicas and the api reach this task."""
     import fcntl
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -35,7 +35,7 @@ def address(interface: str) -> str:
 
 
 def register(api: Api, own: str, stopping: threading.Event) -> int:
-    """Whatever the reason of a failure, it is tried again: a refused key too."""
+    """Register, and retry after every failure, even a rejected key."""
     while True:
         try:
             return api.register(own)
@@ -52,7 +52,7 @@ def workers() -> list[Worker]:
 
 
 def drain(clients: Clients, running: list[Worker], bound: float) -> None:
-    """New devices go elsewhere, since /ping fails by now; those here are ended one by one, in each worker at once."""
+    """Disconnect the devices one by one, in all workers in parallel; /ping already fails, so new ones go elsewhere."""
     logging.info("draining %d devices in at most %.0f s", len(clients.connected), bound)
     draining = [
         threading.Thread(target=worker.drain, args=(clients.of(number), bound))

@@ -1,4 +1,4 @@
-"""What the VPN says to the api and asks of it: the real one's paths, over TLS at API_HOST."""
+"""The VPN's requests to the api: the paths of the real one, over TLS at API_HOST."""
 
 import json
 import urllib.error
@@ -6,7 +6,7 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
-# Seconds for one answer.
+# Seconds for one response.
 _TIMEOUT = 5
 
 
@@ -18,7 +18,7 @@ class Api:
         self._key = key
 
     def register(self, address: str) -> int:
-        """The id of this task as a service instance. Raises OSError, HTTPError among them where the key is refused."""
+        """The id of this task as a service instance. Raises OSError (HTTPError if the key is rejected)."""
         return int(self._ask("POST", "/v7/service_instance", self._key, {"ip_address": address})["id"])
 
     def heartbeat(self, instance: int) -> None:
@@ -26,7 +26,7 @@ class Api:
         self._ask("PATCH", f"/v7/service_instance({instance})", self._key, {"is_alive": True})
 
     def admits(self, uuid: str, key: str) -> bool:
-        """Whether `key` is that device's. Raises OSError where the api does not answer."""
+        """Whether `key` belongs to the device. Raises OSError if the api does not answer."""
         try:
             self._ask("GET", f"/services/vpn/auth/{urllib.parse.quote(uuid, safe='')}", key)
         except urllib.error.HTTPError as error:
@@ -45,7 +45,7 @@ class Api:
         self._ask("POST", "/services/vpn/client-disconnect", self._key, {"common_name": uuid, "service_id": instance})
 
     def task_of(self, uuid: str, key: str) -> str | None:
-        """The address of the VPN task that has the device, as far as `key` may see it. Raises OSError."""
+        """The address of the VPN task to which the device is connected, if `key` may access it. Raises OSError."""
         query = urllib.parse.urlencode({"$filter": f"uuid eq '{uuid}'"})
         rows = self._ask("GET", f"/v7/device?{query}", key)["d"]
         instances = rows[0]["is_managed_by__service_instance"] if rows else []

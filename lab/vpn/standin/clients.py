@@ -1,4 +1,4 @@
-"""The devices that are connected here, and what OpenVPN asks about them."""
+"""The devices connected to this task, and the answers to OpenVPN's hooks."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ class Clients:
         self._instance = instance
 
     def serve(self) -> None:
-        """Answer in the background until the process ends."""
+        """Answer in the background until the process exits."""
         Path(SOCKET).unlink(missing_ok=True)
         clients = self
 
@@ -40,7 +40,7 @@ class Clients:
         return [uuid for uuid, (device, _) in list(self.connected.items()) if device == f"tun{worker}"]
 
     def answer(self, event: dict[str, str]) -> bool:
-        """Whether OpenVPN may go on. A device whose connection the api does not hear of stays out."""
+        """Whether OpenVPN may continue. A device is rejected if its connection cannot be reported to the api."""
         uuid = event["uuid"]
         if not _UUID.fullmatch(uuid):
             return False
@@ -50,12 +50,12 @@ class Clients:
             if event["type"] == "client-connect":
                 self._api.connected(uuid, event["address"], self._instance)
                 self.connected[uuid] = (event["device"], event["address"])
-            # It may be connected to another worker by now.
+            # It may have reconnected to another worker.
             elif self.connected.get(uuid) == (event["device"], event["address"]):
                 del self.connected[uuid]
                 self._api.disconnected(uuid, self._instance)
         except (OSError, urllib.error.URLError) as error:
-            logging.error("%s of %s: the api did not take it: %s", event["type"], uuid, error)
+            logging.error("%s of %s could not be reported to the api: %s", event["type"], uuid, error)
             return False
         logging.info("%s: %s", event["type"], uuid)
         return True

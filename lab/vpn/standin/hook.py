@@ -1,6 +1,6 @@
-"""Run by OpenVPN when a client logs in, connects and disconnects; passes each on to the program, which asks the api.
+"""OpenVPN runs this when a client logs in, connects or disconnects; it forwards the event to the program.
 
-OpenVPN gives scripts an environment of its own, so the program is asked over a socket instead of the api from here.
+OpenVPN gives scripts a restricted environment, so they ask the program over a socket instead of contacting the api.
 """
 
 import json
@@ -10,17 +10,17 @@ import sys
 from pathlib import Path
 
 SOCKET = "/run/vpn/hook.sock"
-# Seconds; OpenVPN serves nobody else meanwhile.
+# Seconds; OpenVPN serves no other client in the meantime.
 _PATIENCE = 10
 
 
 def main() -> int:
-    said = dict(os.environ)
-    event = {"type": said["script_type"], "uuid": said.get("common_name", "")}
+    environment = dict(os.environ)
+    event = {"type": environment["script_type"], "uuid": environment.get("common_name", "")}
     if event["type"] == "user-pass-verify":
         event["uuid"], event["key"] = Path(sys.argv[1]).read_text().splitlines()[:2]
     else:
-        event |= {"address": said["ifconfig_pool_remote_ip"], "device": said["dev"]}
+        event |= {"address": environment["ifconfig_pool_remote_ip"], "device": environment["dev"]}
     with socket.socket(socket.AF_UNIX) as stream:
         stream.settimeout(_PATIENCE)
         stream.connect(SOCKET)

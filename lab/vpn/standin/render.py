@@ -1,4 +1,4 @@
-"""Writes what confd makes of the environment (balena-io/open-balena-vpn v12.3.105, config/confd/templates)."""
+"""Render files from the environment, as confd does (balena-io/open-balena-vpn v12.3.105, config/confd/templates)."""
 
 import base64
 import os
@@ -6,15 +6,15 @@ from pathlib import Path
 
 STATE = Path("/run/vpn")
 _ENV = Path("/usr/src/app/config/env")
-# File to the variables whose content (base64) it is made of, each followed by a newline. ROOT_CA and VPN_OPENVPN_CA_CRT
-# stand one after the other in ca.crt, and OpenVPN takes no name twice (2.6, ssl_openssl.c, tls_ctx_load_ca).
+# Files and the variables whose contents (base64) they consist of, each followed by a newline. ca.crt is ROOT_CA, then
+# VPN_OPENVPN_CA_CRT, and OpenVPN rejects duplicate names (2.6, ssl_openssl.c, tls_ctx_load_ca).
 _FILES = {
     "server.key": ("VPN_OPENVPN_SERVER_KEY",),
     "server.crt": ("VPN_OPENVPN_SERVER_CRT",),
     "ca.crt": ("ROOT_CA", "VPN_OPENVPN_CA_CRT"),
     "dh.pem": ("VPN_OPENVPN_SERVER_DH",),
 }
-# env.tmpl: the variables of the process to those of the container, with their defaults. Nothing else reaches it.
+# env.tmpl: the variables of the process, and those of the container they come from, with defaults. It gets no others.
 _TAKEN = {
     "BALENA_API_HOST": ("API_HOST", ""),
     "BALENA_API_INTERNAL_HOST": ("API_INTERNAL_HOST", ""),
@@ -35,7 +35,7 @@ _TAKEN = {
     "VPN_UPRATE": ("VPN_UPRATE", ""),
     "LEARN_ADDRESS_DEBUG": ("LEARN_ADDRESS_DEBUG", "false"),
 }
-# Only where the container has them.
+# Only if the container has them.
 _OPTIONAL = (
     *("API_DEVICE_STATE_POST_BATCH_SIZE", "VPN_SERVICE_REGISTER_INTERFACE", "TRUST_PROXY"),
     *("VPN_INSTANCE_SUBNET_BITMASK", "VPN_AUTH_CACHE_TIMEOUT", "DELAY_ON_AUTH_FAIL"),

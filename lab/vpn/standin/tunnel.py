@@ -1,4 +1,4 @@
-"""The HTTP CONNECT tunnel on port 3128: to a device that is connected here, or to the VPN task that has it.
+"""The HTTP CONNECT tunnel on port 3128: to a device connected to this task, or to the VPN task that has it.
 
 `CONNECT <uuid>.<anything>:<port>` with the API key or session as the password of Proxy-Authorization.
 """
@@ -18,12 +18,12 @@ PORT = 3128
 _TARGET = re.compile(rb"CONNECT ([0-9a-f]{32}|[0-9a-f]{62})\.[a-z0-9.-]+:(\d{1,5}) HTTP/1\.[01]\r\n")
 _CREDENTIALS = re.compile(rb"^proxy-authorization: *basic +([a-z0-9+/=]+)\r$", re.IGNORECASE | re.MULTILINE)
 _MAX_HEAD = 8192
-# Seconds: to connect, and for a head to come.
+# Seconds to connect, and to receive the request's head.
 _PATIENCE = 10
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """Serves until the process ends."""
+    """Serves until the process exits."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -62,7 +62,7 @@ class _Handler(socketserver.BaseRequestHandler):
             _relay(self.request, upstream)
 
     def _open(self, head: bytes) -> tuple[socket.socket | None, bytes]:
-        """The connection to go on with, and what to tell the client first; without a connection, the refusal."""
+        """The connection to relay to and the response to send first; without a connection, an error response."""
         target, credentials = _TARGET.match(head), _CREDENTIALS.search(head)
         if not target:
             return None, b"HTTP/1.0 400 Bad Request\r\n\r\n"
@@ -83,7 +83,7 @@ class _Handler(socketserver.BaseRequestHandler):
             return upstream, b"HTTP/1.0 200 Connection established\r\n\r\n"
         if not task or task == self.request.getsockname()[0]:
             return None, b"HTTP/1.0 404 Not Found\r\n\r\n"
-        # The other task answers the client itself.
+        # The other task sends the response to the client.
         upstream = socket.create_connection((task, PORT), _PATIENCE)
         upstream.sendall(head)
         return upstream, b""

@@ -1,4 +1,4 @@
-"""One OpenVPN process, and what is asked of it over its management port."""
+"""One OpenVPN process, controlled over its management port."""
 
 import contextlib
 import logging
@@ -7,8 +7,8 @@ import subprocess
 import threading
 import time
 
-# As in src/vpn-worker.ts of open-balena-vpn v12.3.105: ports by number, at most 120 ms from one kill to the next
-# (500 a minute), and devices' addresses of 100.64.0.0/10, at most a /16 for each worker (src/utils/config.ts).
+# As in src/vpn-worker.ts of open-balena-vpn v12.3.105: ports by number, at most 120 ms between disconnects (500 per
+# minute), and device addresses from 100.64.0.0/10, at most a /16 per worker (src/utils/config.ts).
 _PORT, _MANAGEMENT, _SPACING = 10000, 20000, 0.12
 _SUBNET = "100.{}.0.0 255.255.0.0"
 _HAPROXY = "/run/haproxy.sock"
@@ -17,18 +17,18 @@ _PATIENCE = 5
 
 
 class Worker:
-    """The worker `number`, from 1 on; a process that ends is started again, as the image's primary process does."""
+    """The worker `number`, from 1; a process that exits is restarted, as by the image's primary process."""
 
     def __init__(self, number: int) -> None:
         self._number = number
         self._stream: socket.socket | None = None
 
     def run(self) -> None:
-        """Run it in the background until the program ends."""
+        """Run it in the background until the program exits."""
         threading.Thread(target=self._keep, daemon=True).start()
 
     def drain(self, uuids: list[str], bound: float) -> None:
-        """Take no new clients, and end those of `uuids` one by one within `bound` seconds."""
+        """Accept no new clients, and disconnect those of `uuids` one by one within `bound` seconds."""
         _haproxy(f"set server vpn-workers/vpn{self._number} state drain")
         for uuid in uuids:
             logging.info("connection draining %s", uuid)
@@ -42,7 +42,9 @@ class Worker:
                 try:
                     self._connect()
                 except OSError as error:
-                    logging.error("worker-%d: its management port or HAProxy's socket: %s", self._number, error)
+                    logging.error(
+                        "worker-%d: cannot use its management port or HAProxy's socket: %s", self._number, error
+                    )
                     process.kill()
             logging.critical("worker-%d exited with code %d", self._number, process.returncode)
             time.sleep(1)
@@ -56,7 +58,7 @@ class Worker:
         ]
 
     def _connect(self) -> None:
-        """Let OpenVPN begin, and HAProxy know of it. Raises OSError where it does not answer or has ended."""
+        """Let OpenVPN start, and register it with HAProxy. Raises OSError if it does not answer or has exited."""
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
@@ -78,7 +80,7 @@ class Worker:
 
 
 def _discard(stream: socket.socket) -> None:
-    """Read what the management port says: OpenVPN would wait for a reader."""
+    """Discard the management port's output: OpenVPN would block without a reader."""
     with contextlib.suppress(OSError):
         while stream.recv(65536):
             pass

@@ -1,12 +1,13 @@
 """The table of commands. A command's module is imported only when that command is called."""
 
+import argparse
 from dataclasses import dataclass
 
 GROUPS = {
     "standalone": "One machine, Docker Compose",
     "cluster": "Many machines, Docker Swarm",
-    "lab": "A local cluster to try it on",
-    "operations": "Running it",
+    "lab": "Local test cluster",
+    "operations": "Operations",
 }
 
 
@@ -15,7 +16,7 @@ class Command:
     """One command.
 
     `summary` is its line in `help`. `module` is the name below openbalena.cli; it has `configure(parser)` and
-    `run(args, context) -> int`. One module may serve several commands: it finds the command's name in `args.command`.
+    `run(args, context) -> int`, or, if it serves several commands, `configure_ENTRY` and `run_ENTRY` for each `entry`.
     """
 
     name: str
@@ -23,40 +24,59 @@ class Command:
     summary: str
     module: str
     aliases: tuple[str, ...] = ()
+    entry: str = ""
+
+    def is_logged(self, args: argparse.Namespace) -> bool:
+        """Whether this call may change something, and so leaves a log: see run_log."""
+        reading = getattr(args, "action", "") == "show" or getattr(args, "dry_run", False)
+        return self.group != "lab" and self.name not in _READING and not reading
 
 
 COMMANDS = (
-    Command("config", "standalone", "write .env: asks for what it needs, or takes it from options", "config"),
-    Command("up", "standalone", "build and start the services, wait until they are healthy", "up", ("deploy",)),
-    Command("wait", "standalone", "wait until the services are healthy", "up"),
+    Command("config", "standalone", "write .env, from options or by prompting for what is needed", "config"),
+    Command(
+        "up", "standalone", "build and start the services, wait until they are healthy", "up", ("deploy",), entry="up"
+    ),
+    Command("wait", "standalone", "wait until the services are healthy", "up", entry="wait"),
     Command("verify", "standalone", "check a running deployment over its public ports", "verify"),
     Command("status", "standalone", "show the services and their health", "status"),
     Command("logs", "standalone", "show the services' logs", "logs"),
-    Command("restart", "standalone", "restart the services, or those named", "containers"),
-    Command("update", "standalone", "pull newer images, build and start what changed", "up"),
-    Command("stop", "standalone", "stop the services and keep their containers", "containers"),
-    Command("down", "standalone", "remove the containers and networks and keep the volumes", "containers"),
-    Command("destroy", "standalone", "remove containers, networks and volumes, after asking", "containers", ("clean",)),
+    Command("restart", "standalone", "restart the services, or those named", "lifecycle", entry="restart"),
+    Command("update", "standalone", "pull newer images, build and start what changed", "up", entry="update"),
+    Command("stop", "standalone", "stop the services and keep their containers", "lifecycle", entry="stop"),
+    Command("down", "standalone", "remove the containers and networks and keep the volumes", "lifecycle", entry="down"),
+    Command(
+        "destroy",
+        "standalone",
+        "remove containers, networks and volumes, after asking",
+        "lifecycle",
+        ("clean",),
+        entry="destroy",
+    ),
     Command("lint", "standalone", "check the settings and the service definitions", "lint"),
-    Command("showenv", "standalone", "print the settings in force", "showenv"),
+    Command("showenv", "standalone", "print the effective settings", "showenv"),
     Command("showpass", "standalone", "print the superuser's password", "showpass"),
-    Command("auto-pki", "standalone", "get and renew a certificate of Let's Encrypt by DNS challenge", "auto_pki"),
-    Command("custom-pki", "standalone", "use a certificate of your own", "custom_pki", ("pki-custom",)),
+    Command("auto-pki", "standalone", "get and renew a certificate from Let's Encrypt by DNS challenge", "auto_pki"),
+    Command("custom-pki", "standalone", "use a custom certificate", "custom_pki", ("pki-custom",)),
     Command("self-signed", "standalone", "print the private CA, or make this machine trust it", "self_signed"),
     Command("nfs-setup", "standalone", "put the volumes on an NFS server", "nfs_setup"),
-    Command("swarm-init", "cluster", "make this node a manager, label it, print how others join", "swarm_init"),
-    Command("swarm-build", "cluster", "build the images and bring them to every node", "swarm_build"),
+    Command("swarm-init", "cluster", "make this node a manager, label it, print the join commands", "swarm_init"),
+    Command("swarm-build", "cluster", "build the images and distribute them to every node", "swarm_build"),
     Command("swarm-up", "cluster", "deploy the stack and wait until every service runs", "swarm_up"),
-    Command("swarm-status", "cluster", "show nodes, services, tasks and what is not as it should be", "swarm_status"),
+    Command("swarm-status", "cluster", "show nodes, services, tasks and problems", "swarm_status"),
     Command("swarm-logs", "cluster", "show a service's logs from all its tasks", "swarm_logs"),
-    Command("swarm-down", "cluster", "remove the stack and keep the volumes unless told otherwise", "swarm_down"),
+    Command("swarm-down", "cluster", "remove the stack; volumes are kept unless --volumes is given", "swarm_down"),
     Command("swarm-nfs-setup", "cluster", "put the stack's volumes on an NFS server", "swarm_nfs_setup"),
     Command("stack", "cluster", "compile, render and validate stack files", "stack"),
     Command("lab", "lab", "start, show, break and remove a cluster of real engines on this machine", "lab"),
-    Command("demo", "lab", "start the lab, deploy on it, verify, and say how to go on", "demo"),
+    Command("demo", "lab", "start the lab, deploy on it and verify the deployment", "demo"),
     Command("pki", "operations", "show, renew and replace certificates", "pki"),
     Command("secrets", "operations", "show and rotate tokens, replace the CA", "secrets"),
-    Command("storage", "operations", "show where volumes live, and move them between nodes", "storage"),
+    Command("storage", "operations", "show where volumes are, and move them between nodes", "storage"),
 )
+
+# Commands that change neither the deployment nor its files. The lab keeps separate logs.
+_READING = {"wait", "verify", "status", "logs", "lint", "showenv", "showpass", "self-signed"}
+_READING |= {"swarm-status", "swarm-logs", "stack"}
 
 BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}

@@ -1,41 +1,30 @@
-"""Write .env with everything a deployment needs, and make its certificates.
+"""Write .env with everything a deployment needs, and create its certificates.
 
-At a terminal it asks; without one, or with --yes, it takes options, environment variables and the .env that is there.
-What is set stays: tokens and certificates are made once, and another value that would change is shown first.
-Secrets have no option, since options can be read in the process list: set them as environment variables.
---from-cluster brings back what another machine deployed, so that this one can administer the cluster too.
+At a terminal it prompts; otherwise, or with --yes, it uses options, environment variables and the existing .env.
+Settings are kept: tokens and certificates are created once, and any other change is shown first.
+Secrets have no option, since options are visible in the process list: set them as environment variables.
+--from-cluster fetches the settings that another machine deployed, so that this one can administer the cluster too.
 """
 
 import argparse
-import fcntl
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from pathlib import Path
 
-from openbalena import locks, settings
+from openbalena.base.errors import UsageError
 from openbalena.cli.context import Context
-from openbalena.cli.questions import ask
-from openbalena.errors import OperationError, UsageError
-from openbalena.files import half_made, write_atomic
-from openbalena.invocation import invocation
-from openbalena.secrets import pki, tokens
-from openbalena.secrets.directory import clear
-from openbalena.settings.plan import Plan, plan, shown
+from openbalena.cli.machine import show_configured
+from openbalena.cli.prompts import ask, at_terminal
+from openbalena.cli.reporter import ConsoleReporter
+from openbalena.operations.hints import invocation
 from openbalena.settings.variables import variables
-from openbalena.standalone import takeover
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """An option for every variable that is asked for."""
-    parser.set_defaults(command="")
-    parser.add_argument("--yes", action="store_true", help="ask nothing and agree to every change")
+    parser.add_argument("--yes", action="store_true", help="do not prompt; accept every change")
     parser.add_argument(
-        "--from-cluster", action="store_true", help="take the settings and the PKI of the stack that runs on the swarm"
+        "--from-cluster", action="store_true", help="fetch the settings and the PKI of the stack that runs on the swarm"
     )
     parser.add_argument(
-        "--take-over", metavar="LOCK", default="", help="(--from-cluster) take over the lock of a deploy that is gone"
+        "--take-over", metavar="LOCK", default="", help="(--from-cluster) take over a stale deploy lock"
     )
     for variable in variables().values():
         if variable.option:
@@ -43,128 +32,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Settings first, then certificates: each is complete or not there, so another run finishes what was cut off."""
-    project = context.project
-    answers = {name: value for name, value in vars(args).items() if name in variables() and value is not None}
+    """Exit code 1 if the user does not agree to the changes: nothing is written then."""
     if args.from_cluster:
         from openbalena.cli import from_cluster
 
-        with alone(project.directory):
-            return from_cluster.run(args, context)
+        return from_cluster.run(args, context)
     if args.take_over:
-        raise UsageError("config: --take-over is for --from-cluster alone")
-    with alone(project.directory):
-        if reason := settings.put_aside(project):
-            raise UsageError(reason)
-        if not args.yes and sys.stdin.isatty() and sys.stderr.isatty():
-            answers |= ask(answers, settings.current(project))
-        now = settings.load(project, answers)
-        if not now.get("DNS_TLD"):
-            raise UsageError(
-                f"{project.env_file}: DNS_TLD is not set: say config --dns-tld my.example.com (your domain), or set "
-                "the environment variable DNS_TLD"
-            )
-        found = takeover.find(project, now, lab=context.lab)
-        taken = {name: value for name, value in found.tokens.items() if not now.get(name)}
-        made = tokens.missing({**now, **taken})
-        planned = plan(project, answers, {**made, **taken})
-        directory = Path(now["PKI_DIR"])
-        pki.check(directory, now["DNS_TLD"])
-        certificate, key, authority = pki.own(now)
-        if certificate:
-            from openbalena.secrets import imported
+        raise UsageError("config: --take-over is valid only with --from-cluster")
+    from openbalena.operations import configure as configuration
 
-            imported.checked(certificate, key, authority, now["DNS_TLD"])
-        if not _agreed(planned, context, yes=args.yes):
-            context.console.say("Nothing was changed.")
-            return 1
-        try:
-            _write(project.env_file.resolve(), planned)
-            if found.pki and not (directory.exists() and any(directory.iterdir())):
-                takeover.adopt(directory, found.pki, now["DNS_TLD"])
-                context.console.say(f"Certificates of the volumes {found.name}_* were taken over.")
-            pki.ensure(directory, now["DNS_TLD"])
-            if certificate:
-                pki.use_certificate(directory, certificate, key)
-        except OSError as error:
-            place = error.filename or project.directory
-            raise OperationError(
-                f"{place}: cannot be written: {error.strerror}: correct that and run config again, which goes on"
-            ) from None
-    if taken:
-        context.console.say(f"Tokens of the volume {found.name}_resin-data taken over: {', '.join(taken)}")
-    _tell(planned, list(made), directory, context)
-    if args.command:  # another command that calls this one goes on by itself
-        ours = invocation(project, lab=context.lab)
-        context.console.say(f"Next: {ours} swarm-init (a cluster), or {ours} up (this machine)")
+    answers = {name: value for name, value in vars(args).items() if name in variables() and value is not None}
+    options = configuration.ConfigureOptions(answers, None if args.yes or not at_terminal() else ask)
+    result = configuration.configure(options, context.workspace, ConsoleReporter(context, yes=args.yes))
+    if result is None:
+        context.console.say("Nothing was changed.")
+        return 1
+    show_configured(result, context)
+    ours = invocation(context.project, lab=context.lab)
+    context.console.say(f"Next: {ours} swarm-init (a cluster), or {ours} up (this machine)")
     return 0
-
-
-@contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """Keep out whoever changes or reads the settings and the PKI below `directory`: two would make two sets of tokens.
-
-    The lock ends with the process. What runs that were killed left half made, with secrets in it, is removed. Raises
-    OperationError where the lock is taken.
-    """
-    with _locked(directory, fcntl.LOCK_EX, "changing or deploying"):
-        with suppress(OSError):  # where it cannot be removed, what the command does is told of that or does not need it
-            _clear(directory)
-        yield
-
-
-def unchanged(directory: Path) -> AbstractContextManager[None]:
-    """As `alone`, but let others read meanwhile: what is deployed is one state of the settings and the PKI."""
-    return _locked(directory, fcntl.LOCK_SH, "changing")
-
-
-@contextmanager
-def _locked(directory: Path, how: int, what: str) -> Iterator[None]:
-    with ExitStack() as held:
-        try:
-            held.enter_context(locks.locked(directory, how))
-        except BlockingIOError:
-            raise OperationError(
-                f"{directory}: another command is {what} the settings there: wait until it has ended"
-            ) from None
-        except OSError as error:
-            raise OperationError(f"{directory / locks.NAME}: cannot be opened: {error.strerror}") from None
-        yield
-
-
-def _clear(directory: Path) -> None:
-    """Nobody else writes there: every command that does has the lock."""
-    linked = Path(os.path.realpath(directory / ".env"))  # unlike Path.resolve it bears a link to itself
-    places = {directory: [".env", ".deployed"]}
-    if linked.name.startswith(".") and linked.parent.is_dir():  # under another name a backup may look like one
-        places.setdefault(linked.parent, []).append(linked.name)
-    for place, names in places.items():
-        for path in list(half_made(place, names)):
-            path.unlink()
-    if (directory / "pki").is_dir():
-        clear(directory / "pki")
-
-
-def _agreed(planned: Plan, context: Context, *, yes: bool) -> bool:
-    # COMPOSE_PROFILES follows from the rest: whoever agrees to that agrees to it.
-    asked = {name: pair for name, pair in planned.changed.items() if name != "COMPOSE_PROFILES"}
-    for name, (old, new) in asked.items():
-        context.console.progress(f"{name}: {shown(name, old)} -> {shown(name, new) or '(empty)'}")
-    return not asked or context.console.confirm("Change these settings?", yes=yes)
-
-
-def _write(path: Path, planned: Plan) -> None:
-    if planned.text != planned.old_text:
-        write_atomic(path, planned.text, 0o600)
-    path.chmod(0o600)
-
-
-def _tell(planned: Plan, made: list[str], directory: Path, context: Context) -> None:
-    say = context.console.say
-    for warning in settings.load(context.project).warnings:
-        context.console.warn(warning)
-    say(f"{context.project.env_file}: {'written' if planned.text != planned.old_text else 'unchanged'}")
-    if made:
-        say(f"Tokens made: {', '.join(made)}")
-    say(f"Certificates: {directory}")
-    say(f"Profiles: {', '.join(planned.profiles) or 'none'}")

@@ -1,9 +1,10 @@
-"""What every command is handed beside its own arguments."""
+"""What every command gets in addition to its own arguments."""
 
 from dataclasses import dataclass, field
 
+from openbalena.base.project import Project
 from openbalena.cli.console import Console
-from openbalena.project import Project
+from openbalena.operations.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -13,3 +14,8 @@ class Context:
     project: Project = field(default_factory=Project)
     lab: bool = False
     console: Console = field(default_factory=Console)
+
+    @property
+    def workspace(self) -> Workspace:
+        """What an operation works on."""
+        return Workspace(self.project, self.lab)

@@ -1,44 +1,20 @@
-"""config --from-cluster: settings and PKI of a deployment that runs, for another machine to administer it."""
+"""config --from-cluster: fetch settings and PKI of a deployment that runs, so that this machine can administer it."""
 
 import argparse
-from datetime import UTC, datetime
-from pathlib import Path
 
-from openbalena import settings
 from openbalena.cli.context import Context
-from openbalena.errors import OperationError
+from openbalena.cli.reporter import ConsoleReporter
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """What is there already is kept beside the new, under another name, after a question; 1 where the answer is no."""
-    from openbalena import handover
-    from openbalena.cluster import engine as engines
-    from openbalena.cluster import lock
+    """Existing files are kept under another name, after a question; exit code 1 if the answer is no."""
+    from openbalena.operations.fetch_settings import FetchSettingsOptions, fetch_settings
 
-    console, project = context.console, context.project
-    stack = settings.current(project)["STACK_NAME"]
-    engine = engines.current(context.lab)
-    with engine.client() as client:
-        engines.require_manager(client, engine)
-        # Of two one-shot tasks of the same name the later replaces the other; and a deploy removes old settings.
-        with lock.held(client, "config --from-cluster", args.take_over):
-            console.progress(f"asking the swarm for the settings of {stack} …")
-            packed = handover.fetch(engine, client, stack)
-    there = [path for path in (project.env_file, project.pki, project.override_file) if path.exists()]
-    suffix = f".{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    names = ", ".join(str(path) for path in there)
-    if there and not console.confirm(f"Replace {names}? (They are kept as *{suffix}.)", yes=args.yes):
-        console.say("Nothing was changed.")
+    workspace = context.workspace
+    result = fetch_settings(FetchSettingsOptions(args.take_over), workspace, ConsoleReporter(context, args.yes))
+    if not result.files:
+        context.console.say("Nothing was changed.")
         return 1
-    try:
-        for path in there:
-            path.rename(_aside(path, suffix))
-        restored = handover.restore(packed, project)
-    except OSError as error:
-        raise OperationError(f"{error.filename}: {error.strerror}: correct that and run it again") from None
-    console.say(f"{project.directory}: {len(restored)} files came from the cluster: {', '.join(restored)}")
+    files = ", ".join(result.files)
+    context.console.say(f"{context.project.directory}: fetched {len(result.files)} files from the cluster: {files}")
     return 0
-
-
-def _aside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)

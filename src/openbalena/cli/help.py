@@ -8,37 +8,37 @@ from openbalena.cli.console import columns
 PROGRAM = "./open-balena.sh"
 OPTIONS = (
     ("--lab", "act on the local cluster (or OPEN_BALENA_LAB=1)"),
-    ("--project-directory DIR", "where .env, pki and overrides lie (default: the checkout)"),
-    ("-h, --help", "this list, or the help of a command"),
+    ("--project-directory DIR", "where .env, pki and overrides are (default: the checkout)"),
+    ("-h, --help", "show this list, or the help of a command"),
     ("--version", "print the version"),
 )
 _REMOVING = ("destroy", "clean", "down", "swarm-down")
 _CHANGING = (*_REMOVING, "up", "deploy", "swarm-up", "update", "stop", "restart")
 _LOOK = "status shows one machine's services, swarm-status a cluster's"
-_DOWN = "docs/docker-compose.md and docs/docker-swarm-deployment.md say how a deployment is taken down"
-_COPIES = "there is none: keep copies of .env and pki/; docs/storage.md says how to dump the database"
-# What other tools have, and what there is here.
+_DOWN = "docs/docker-compose.md and docs/docker-swarm-deployment.md describe how to remove a deployment"
+_COPIES = "there is none: keep copies of .env and pki/; docs/storage.md describes how to dump the database"
+# Commands of other tools, and what to use here.
 INSTEAD = {
     **dict.fromkeys(("ps", "ls", "list", "top", "info"), _LOOK),
     **dict.fromkeys(("uninstall", "remove", "rm", "delete", "purge"), f"there is none: {_DOWN}"),
     **dict.fromkeys(("backup", "restore", "dump"), _COPIES),
     **dict.fromkeys(
         ("upgrade", "self-update"),
-        "take a newer checkout, then run update on one machine, swarm-build and swarm-up in a cluster",
+        "update the checkout, then run update on one machine, swarm-build and swarm-up in a cluster",
     ),
     **dict.fromkeys(("version", "-V", "-v"), f"{PROGRAM} --version prints it"),
     **dict.fromkeys(("completion", "completions", "autocomplete"), f"there is none: {PROGRAM} help lists the commands"),
     **dict.fromkeys(
-        ("exec", "sh", "shell", "attach"), "there is none: `docker exec` on the machine that has the container"
+        ("exec", "sh", "shell", "attach"), "there is none: use `docker exec` on the machine that has the container"
     ),
-    **dict.fromkeys(("install", "init", "setup"), "config writes the settings, swarm-init makes a cluster"),
+    **dict.fromkeys(("install", "init", "setup"), "config writes the settings, swarm-init creates a cluster"),
     **dict.fromkeys(("env", "settings"), "showenv prints the settings, config changes them"),
     **dict.fromkeys(("password", "passwd"), "showpass prints the superuser's password"),
     "build": "up builds on one machine, swarm-build for a cluster",
     "start": "up starts the services on one machine, swarm-up in a cluster",
-    "pull": "update pulls newer images on one machine; the nodes of a cluster pull by themselves",
+    "pull": "update pulls newer images on one machine; the nodes of a cluster pull automatically",
     "scale": "there is none: docs/docker-swarm-deployment.md, Scale",
-    "rollback": "there is none: Swarm rolls a failed update back by itself",
+    "rollback": "there is none: Swarm rolls back a failed update automatically",
 }
 
 
@@ -51,14 +51,14 @@ def overview() -> str:
     sections = [f"usage: {PROGRAM} [options] COMMAND [arguments]"]
     for title, group in [(GROUPS[name], rows[name]) for name in GROUPS] + [("Options", list(OPTIONS))]:
         sections.append("\n".join([f"{title}:", *columns((f"  {left.ljust(width)}", right) for left, right in group)]))
-    return "\n\n".join([*sections, f"{PROGRAM} help COMMAND tells more about one command."])
+    return "\n\n".join([*sections, f"For more about a command: {PROGRAM} help COMMAND"])
 
 
 def unknown(name: str) -> str:
-    """What to say to a name that is no command.
+    """The message for a name that is not a command.
 
-    A command that starts or removes something is named for a word that is a misspelling of it alone: whoever typed
-    another word meant another thing.
+    A command that starts or removes something is suggested only for a misspelling of it: any other word was meant for
+    something else.
     """
     if instead := INSTEAD.get(name):
         return f"{name!r} is not a command: {instead}"
@@ -71,12 +71,12 @@ def unknown(name: str) -> str:
 
 
 def _misspelt(word: str, meant: str) -> bool:
-    """Whether at most two letters are wrong; of a word of up to five letters two would be half of it, so one."""
+    """Whether at most two letters are wrong; one, in a word of up to five letters, since two would be half of it."""
     return distance(word, meant) <= (1 if len(meant) <= 5 else 2)
 
 
 def distance(left: str, right: str) -> int:
-    """Letters to add, drop, replace or exchange with the next to get from one word to the other.
+    """Letters to add, drop, replace or swap with the next to get from one word to the other.
 
     The optimal string alignment distance (Damerau 1964): no letter is changed twice.
     """

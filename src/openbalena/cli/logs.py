@@ -1,44 +1,41 @@
-"""Shows the logs of all services of this machine, or of those named."""
+"""Show the logs of all services of this machine, or of the named ones."""
 
 import argparse
 
+from openbalena.cli.argument_types import DEFAULT_LINES, lines, since
 from openbalena.cli.context import Context
-from openbalena.cli.numbers import DEFAULT_LINES, lines, since
-from openbalena.errors import UsageError
-
-# Seconds for logs that are not followed.
-_LIMIT = 120.0
+from openbalena.cli.reporter import ConsoleReporter
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("services", nargs="*", metavar="SERVICE", help="services to show (all)")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on with new lines until Ctrl-C")
-    parser.add_argument("--tail", metavar="N", type=lines, default=None, help="the last N lines of each service (100)")
+    parser.add_argument("services", nargs="*", metavar="SERVICE", help="services to show (default: all)")
+    parser.add_argument("-f", "--follow", action="store_true", help="follow the log output until Ctrl-C")
     parser.add_argument(
-        "--since", metavar="TIME", type=since, help="lines since a time (2026-11-23T10:00:00) or for a while (15m)"
+        "--tail", metavar="N", type=lines, default=None, help="show the last N lines of each service (default: 100)"
+    )
+    parser.add_argument(
+        "--since",
+        metavar="TIME",
+        type=since,
+        help="show lines since a time (2026-11-23T10:00:00) or a duration (15m)",
     )
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Each line with its service; raises UsageError for a service that is not there."""
-    from openbalena.cluster.logs import cut
-    from openbalena.standalone import deployment
+    """Ctrl-C ends it with exit code 0."""
+    from openbalena.operations.machine_services import LogsOptions, stream_logs
 
-    standalone = deployment.load(context.project, lab=context.lab)
-    if unknown := sorted(set(args.services) - set(standalone.services)):
-        raise UsageError(f"no service {', '.join(unknown)}; there are: {', '.join(standalone.services)}")
-    tail, said = DEFAULT_LINES if args.tail is None else args.tail, list[str]()
-    words = ["logs", "--no-color", "--timestamps", "--tail", str(tail)]
-    words += ["--since", args.since] if args.since else []
-    words += ["--follow"] if args.follow else []
+    options = LogsOptions(
+        services=tuple(args.services),
+        tail=DEFAULT_LINES if args.tail is None else args.tail,
+        since=args.since or "",
+        follow=args.follow,
+        warn_if_cut=args.tail is None,
+    )
     try:
-        for line in standalone.stream(*words, *args.services, limit=None if args.follow else _LIMIT):
+        for line in stream_logs(options, context.workspace, ConsoleReporter(context)):
             context.console.say(line)
-            if not args.follow:
-                said.append(line)
     except KeyboardInterrupt:
         return 0
-    if args.tail is None and (more := cut(said, tail)):
-        context.console.warn(f"{', '.join(more)}: the last {tail} lines alone were shown: --tail N shows more")
     return 0

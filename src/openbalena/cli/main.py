@@ -1,66 +1,48 @@
-"""From the command line to a command's module, and from its failure to a sentence and an exit code."""
+"""The entry point: global options, the command's name, and a message and an exit code for each failure."""
 
-import argparse
 import errno
-import importlib
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NoReturn
 
-from openbalena import __version__, modes, placeholder
+from openbalena import __version__
+from openbalena.base import placeholder
+from openbalena.base.errors import OpenBalenaError, UsageError
+from openbalena.base.project import Project
 from openbalena.cli.commands import BY_NAME, Command
 from openbalena.cli.console import Console
 from openbalena.cli.context import Context
-from openbalena.cli.help import PROGRAM, overview, unknown
-from openbalena.errors import OpenBalenaError, UsageError
-from openbalena.invocation import as_typed
-from openbalena.project import Project
+from openbalena.cli.dispatch import DIRECTORY_OPTION, command_parser, run_command
+from openbalena.cli.help import overview, unknown
+from openbalena.cli.run_log import RunLog
+from openbalena.operations import file_modes
+from openbalena.operations.hints import as_typed
 
 # 128 + signal, as shells report it.
 INTERRUPTED = 130
 BROKEN_PIPE = 141
-DIRECTORY_OPTION = "--project-directory"
 ADVICE = {
-    errno.ENOSPC: "free some space, then call again",
-    errno.EDQUOT: "free some space, then call again",
-    errno.EACCES: "call as the user it belongs to, or with sudo",
-    errno.EPERM: "call as the user it belongs to, or with sudo",
-    errno.EISDIR: "put a file in its place",
-    errno.ENOTDIR: "a file is where a directory was expected: name another",
-    errno.ELOOP: "links lead back to themselves: name the file itself",
+    errno.ENOSPC: "free some space, then rerun the command",
+    errno.EDQUOT: "free some space, then rerun the command",
+    errno.EACCES: "run the command as the owner, or with sudo",
+    errno.EPERM: "run the command as the owner, or with sudo",
+    errno.EISDIR: "replace it with a file",
+    errno.ENOTDIR: "a component of the path is a file: use another path",
+    errno.ELOOP: "symbolic links form a loop: use the path of the file itself",
     errno.ENAMETOOLONG: "choose a shorter name",
-    errno.EIO: "the disk or file server failed: see dmesg, then call again",
+    errno.EIO: "the disk or file server failed: see dmesg, then rerun the command",
     errno.EROFS: "make it writable, or choose another directory with --project-directory",
 }
-EPILOG = f"--lab and {DIRECTORY_OPTION} DIR go with every command: {PROGRAM} help"
 
 
 @dataclass
 class GlobalOptions:
-    """What `--lab` and `--project-directory` said; both may stand before or after the command."""
+    """The values of `--lab` and `--project-directory`, which are valid before and after the command's name."""
 
     lab: bool = field(default_factory=lambda: os.environ.get("OPEN_BALENA_LAB") == "1")
     directory: Path | None = None
-
-
-class _Actions(argparse._SubParsersAction):  # type: ignore[type-arg]
-    def add_parser(self, name: str, **words: Any) -> Any:
-        text = words["help"]
-        return super().add_parser(name, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG, **words)
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, with its complaints as UsageError and each action's line of help at the head of its own help."""
-
-    def __init__(self, *args: Any, **words: Any) -> None:
-        super().__init__(*args, **words)
-        self.register("action", "parsers", _Actions)
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} ({self.prog} --help)")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader (head, less) has gone.
+        # The reader (head, less) has exited.
         _give_up_stdout()
         return BROKEN_PIPE
     except Exception as error:
@@ -90,23 +72,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _give_up_stdout() -> None:
-    """Nothing can be written there: Python would complain once more when it closes it."""
+    """Nothing can be written there: Python would report that again when it closes it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _explain(error: Exception) -> str:
-    """What no command expected: a full disk, another user's file, a damaged environment, or a defect of ours."""
+    """The message for an error no command expects: a full disk, another user's file, a broken environment, a bug."""
     if isinstance(error, ModuleNotFoundError) and _damaged(str(error.name)):
-        # The launcher takes an environment without this file for incomplete.
+        # The launcher treats an environment without this file as incomplete.
         Path(sys.prefix, "requirements.lock").unlink(missing_ok=True)
-        return f"{sys.prefix} lacks {error.name}: call again, and it is made anew"
+        return f"{sys.prefix} lacks {error.name}: rerun the command, which will recreate it"
     if isinstance(error, OSError) and error.errno in ADVICE:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}: {ADVICE[error.errno]}"
     return (
         f"{type(error).__name__}: {error}\n"
-        "This is a defect of openBalena's command line: please report it with the command you typed and what\n"
-        "OPEN_BALENA_DEBUG=1 prints in addition."
+        "This is a bug in openBalena's command line: please report it with the command and its output with\n"
+        "OPEN_BALENA_DEBUG=1."
     )
 
 
@@ -121,7 +103,7 @@ def _run(argv: list[str]) -> int:
             print(overview())
             return 0
         if len(rest) > 2:
-            raise UsageError(f"help {' '.join(rest)}: expected a command, or a command and its action")
+            raise UsageError(f"help {' '.join(rest)}: expected a command, or a command and its subcommand")
         name, rest = rest[0], [*rest[1:], "--help"]
     command = BY_NAME.get(name)
     if command is None:
@@ -130,7 +112,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _damaged(module: str) -> bool:
-    """Whether `module` was installed and is gone; a name nobody ever installed is our defect."""
+    """Whether `module` was installed and is missing now; a name that was never installed is a bug of ours."""
     from importlib import metadata
 
     installed = metadata.packages_distributions()
@@ -138,9 +120,9 @@ def _damaged(module: str) -> bool:
 
 
 def split_global_options(argv: Sequence[str]) -> tuple[GlobalOptions, list[str]]:
-    """The options that may stand anywhere before a lone `--`, and the rest of `argv`.
+    """The options that are valid anywhere before a lone `--`, and the rest of `argv`.
 
-    Raises UsageError where --project-directory has no value.
+    Raises UsageError if --project-directory has no value.
     """
     options, words, remaining = GlobalOptions(), list[str](), list(argv)
     while remaining:
@@ -151,7 +133,7 @@ def split_global_options(argv: Sequence[str]) -> tuple[GlobalOptions, list[str]]
             options.lab = True
         elif word == DIRECTORY_OPTION:
             if not remaining:
-                raise UsageError(f"{DIRECTORY_OPTION}: expected a directory after it")
+                raise UsageError(f"{DIRECTORY_OPTION}: expected a directory")
             options.directory = Path(remaining.pop(0))
         elif word.startswith(f"{DIRECTORY_OPTION}="):
             options.directory = Path(word.partition("=")[2])
@@ -161,42 +143,45 @@ def split_global_options(argv: Sequence[str]) -> tuple[GlobalOptions, list[str]]
 
 
 def _call(command: Command, rest: Sequence[str], options: GlobalOptions) -> int:
-    module = importlib.import_module(f"openbalena.cli.{command.module}")
-    parser = Parser(prog=f"{PROGRAM} {command.name}", description=module.__doc__, allow_abbrev=False)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = EPILOG
-    module.configure(parser)
-    args = parser.parse_args(rest)
-    args.command = command.name
+    args = command_parser(command).parse_args(rest)
     project = _project(options.directory)
 
     def worded(text: str) -> str:
-        # The compiler quotes a definition with marks where secrets belong.
-        return as_typed(placeholder.fill(text, "${{{}}}".format), project, lab=options.lab)
+        # The compiler quotes definitions, which have placeholders for secrets.
+        return as_typed(placeholder.substitute(text, "${{{}}}".format), project, lab=options.lab)
 
-    context = Context(project, options.lab, Console(worded))
+    log = RunLog(project, command.name) if command.is_logged(args) else None
+    context = Context(project, options.lab, Console(worded, log.write) if log else Console(worded))
     try:
-        for sentence in modes.mend(project):
+        for sentence in file_modes.restrict_modes(project):
             context.console.warn(sentence)
-        return int(module.run(args, context))
+        return run_command(command, args, context)
     except OpenBalenaError as error:
+        if log and log.path is None and isinstance(error, UsageError):
+            log, context = None, replace(context, console=Console(worded))  # nothing was begun
         if command.group != "lab":
             _warn_of_settings(context)
         context.console.error(str(error))
+        if log and log.path:
+            context.console.progress(f"log: {log.path}")
         return error.exit_code
+    except Exception as error:
+        if log:
+            log.write_traceback(error)
+        raise
 
 
 def _warn_of_settings(context: Context) -> None:
-    """What should be known about the settings and was not said yet: it may be why the command fails."""
+    """Warn of what the command has not warned of yet: it may be why the command fails."""
     from openbalena import settings
 
     try:
-        found = settings.load(context.project).warnings
+        found = settings.read(context.project).warnings
     except UsageError:
         try:
-            found = settings.current(context.project).warnings
+            found = settings.read_unchecked(context.project).warnings
         except UsageError:
-            return  # the command itself said what is wrong with the file
+            return  # the command itself has reported what is wrong with the file
     for sentence in found:
         if sentence not in context.console.warned:
             context.console.warn(sentence)
@@ -206,5 +191,5 @@ def _project(directory: Path | None) -> Project:
     if directory is None:
         return Project()
     if not directory.is_dir():
-        raise UsageError(f"{DIRECTORY_OPTION} {directory}: not a directory: make it first")
+        raise UsageError(f"{DIRECTORY_OPTION} {directory}: not a directory: create it first")
     return Project(directory=directory.resolve())

@@ -1,29 +1,29 @@
-"""What to type once a deployment runs: how the balena CLI logs in, and where the guide to a first device is."""
+"""The commands to run after a deployment: how the balena CLI logs in, and where the guide to a first device is."""
 
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openbalena.errors import UsageError
-from openbalena.invocation import invocation
+from openbalena.base.errors import UsageError
+from openbalena.operations.hints import invocation
 
 if TYPE_CHECKING:
     from openbalena.cli.context import Context
     from openbalena.settings import Settings
 
 _GUIDE = Path("docs", "first-device.md")
-# Where `self-signed` is told to write a CA that is in no file of `pki`.
+# The file that `self-signed` is to write, for a CA that is not in a file of `pki`.
 _WRITTEN = "openbalena-ca.pem"
 
 
 def of(values: "Settings", context: "Context") -> list[str]:
-    """The lines for this deployment; none where this machine does not know its domain or certificates."""
+    """The lines for this deployment; none if this machine does not know its domain or certificates."""
     if not values.get("DNS_TLD"):
         return []
     try:
         authority = _authority(values, Path(values["PKI_DIR"]))
-    except UsageError:  # of a damaged file: commands that use it say so, and a hint is no reason to fail
+    except UsageError:  # a damaged file: commands that use it report that, and a missing hint is not an error
         return []
     root = context.project.root
     return lines(
@@ -38,30 +38,30 @@ def of(values: "Settings", context: "Context") -> list[str]:
 def lines(
     values: Mapping[str, str], profiles: list[str], *, tool: str, authority: Path | None, guide: str
 ) -> list[str]:
-    """Sentences and, indented, commands for a shell; the password is named by the command that prints it.
+    """Text and, indented, shell commands; instead of the password, the command that prints it.
 
-    `tool` calls this program for the deployment. `authority` is the file with the CAs that a client has to trust, None
-    where HAProxy's certificate is of a public CA. Node.js programs read neither the system's CAs nor those of browsers:
+    `tool` calls this program for the deployment. `authority` is the file with the CAs that a client must trust, None
+    if HAProxy's certificate is from a public CA. Node.js programs read neither the system's CAs nor those of browsers:
     NODE_EXTRA_CA_CERTS (nodejs.org/api/cli.html).
     """
     domain, user = values["DNS_TLD"], values["SUPERUSER_EMAIL"]
-    said = [
+    text = [
         f"The api: https://api.{domain} (user {user}). To log in with the balena CLI:",
         f"  export BALENARC_BALENA_URL={domain}",
     ]
     if authority:
         if not authority.is_absolute():
-            said.append(f"  {tool} self-signed >{authority}")
+            text.append(f"  {tool} self-signed >{authority}")
         path = shlex.quote(str(authority)) if authority.is_absolute() else f'"$PWD/{authority}"'
-        said.append(f"  export NODE_EXTRA_CA_CERTS={path}")
-    said += [
+        text.append(f"  export NODE_EXTRA_CA_CERTS={path}")
+    text += [
         f"  {tool} showpass    # the password that the next line asks for",
         f"  balena login --credentials --email {shlex.quote(user)}",
     ]
     if "admin" in profiles:
-        said.append(f"The web interface: https://admin.{domain}")
-    said.append(f"Next: {tool} verify, which checks it from outside; then a first device: {guide}")
-    return said
+        text.append(f"The web interface: https://admin.{domain}")
+    text.append(f"Next: {tool} verify, which checks it from outside; then a first device: {guide}")
+    return text
 
 
 def _authority(values: Mapping[str, str], pki: Path) -> Path | None:

@@ -1,14 +1,15 @@
-"""Print the settings in force: .env and, over it, environment variables. Secrets are masked.
+"""Print the effective settings: .env and, taking precedence, environment variables. Secrets are masked.
 
 --json prints an object of names and values; variables that have no value are left out of both.
 """
 
 import argparse
 
-from openbalena import dotenv, settings
 from openbalena.cli.context import Context
+from openbalena.cli.reporter import ConsoleReporter
+from openbalena.compose import dotenv
+from openbalena.operations.show_settings import settings_in_force
 from openbalena.settings.values import MASK
-from openbalena.settings.variables import variables
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -18,21 +19,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Settings as `NAME=value` lines, as .env would have them."""
-    described = variables()
-    values = settings.load(context.project)
-    for warning in values.warnings:
-        context.console.warn(warning)
-    # A variable that we do not know may be a secret of the user's own.
-    hidden = {name for name in values if name not in described or described[name].secret}
-    shown = {
-        name: MASK if name in hidden and not args.reveal else values[name]
-        for name in sorted(values, key=lambda name: (list(described).index(name) if name in described else 1000, name))
-        if values[name]
-    }
+    """Settings as `NAME=value` lines, as in .env."""
+    values = settings_in_force(context.workspace, ConsoleReporter(context), reveal=args.reveal)
     if args.json:
-        context.console.json(shown)
+        context.console.json(values)
     else:
-        for name, value in shown.items():
+        for name, value in values.items():
             context.console.say(f"{name}={value if value == MASK else dotenv.quote(value)}")
     return 0

@@ -1,9 +1,8 @@
-"""stack: compile Compose files to a Swarm stack, and say what Swarm makes of a file."""
+"""Compile Compose files to a Swarm stack, and show how Swarm treats a file."""
 
 import argparse
 import gc
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,21 +22,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="a Compose file of any project (several are merged); default: openBalena's")  # fmt: skip
     render.add_argument("--profile", action="append", default=[], metavar="NAME", help="a Compose profile to include")
     render.add_argument("-o", "--output", type=Path, metavar="DIR", help="write stack, secrets and configs there")
-    render.add_argument("--committed", action="store_true", help="write docker-stack*.yml anew")
-    validate = actions.add_parser("validate", help="say what Swarm drops, refuses or misreads in stack files")
+    render.add_argument("--committed", action="store_true", help="regenerate docker-stack*.yml")
+    validate = actions.add_parser("validate", help="report what Swarm drops, refuses or misreads in stack files")
     validate.add_argument("file", nargs="+", type=Path, metavar="FILE", help="a Compose or stack file")
     form = validate.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON document")
-    form.add_argument("--sarif", action="store_true", help="for code review tools (SARIF 2.1.0)")
-    changes = actions.add_parser("diff", help="what a deploy would change against what runs; secrets by name only")
+    form.add_argument("--sarif", action="store_true", help="print SARIF 2.1.0, for code review tools")
+    changes = actions.add_parser("diff", help="show what a deploy would change; secrets by name only")
     changes.add_argument(
-        "--json", action="store_true", help="print one JSON document: each service that would change, and what"
+        "--json", action="store_true", help="print one JSON document: each service that would change, and how"
     )
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Exit code 1 where `validate` found an error, 2 for wrong use."""
-    # A short process that makes no circles: looking for them took half of the time at 10,000 services.
+    """Exit code 1 if `validate` found an error, 2 for wrong use."""
+    # A short process without reference cycles: looking for them took half of the time at 10,000 services.
     gc.disable()
     if args.action == "diff":
         return _diff(args, context)
@@ -56,29 +55,23 @@ def _render(args: argparse.Namespace, context: Context) -> int:
     environment = compose.environment(args.file[0].absolute().parent, os.environ)
     project = compose.load(args.file, environment=environment, profiles=args.profile)
     for name, position in project.unset.items():
-        context.console.warn(f"{position}: {name} is not set: it becomes empty")
+        context.console.warn(f"{position}: {name} is not set: it defaults to an empty string")
     _out(args, context, stack.compile(project), {}, project.name)
     return 0
 
 
 def _own(args: argparse.Namespace, context: Context) -> int:
     """openBalena's own stack, as swarm-up would deploy it."""
-    from openbalena import deployment
-    from openbalena.cli import shown
-    from openbalena.cli.swarm_up import with_nfs
-    from openbalena.storage import nfs
+    from openbalena.operations.stack_preview import PreviewOptions, deploy_command, preview_stack
 
-    extra = {"COMPOSE_PROFILES": ",".join(args.profile)} if args.profile else {}
-    loaded = deployment.load(context.project, lab=context.lab, extra=extra)
-    nfs.require_server(loaded.settings)
-    found = shown.named(loaded, context, extra)
-    loaded = with_nfs(found.deployment, nfs.chosen(loaded.settings, loaded.compiled.stateful))
-    _out(args, context, loaded.compiled, loaded.settings.secrets, loaded.settings["STACK_NAME"])
-    found.warn(context)
-    if args.output is not None:
-        line = shown.by_hand(args.output, found)
-        if not found.placeholders:
-            context.console.progress(f"swarm-up deploys the same; by hand: {line}")
+    preview = preview_stack(PreviewOptions(tuple(args.profile)), context.workspace)
+    settings = preview.deployment.settings
+    _out(args, context, preview.deployment.compiled, settings.secrets, settings["STACK_NAME"])
+    if preview.placeholder_warning:
+        context.console.warn(preview.placeholder_warning)
+    elif args.output is not None:
+        command = deploy_command(preview, args.output)
+        context.console.progress(f"swarm-up deploys the same; manually: {command}")
     return 0
 
 
@@ -101,41 +94,19 @@ def _out(
 
 
 def _committed(context: Context) -> int:
-    from openbalena import files
-    from openbalena.stack.committed import committed
+    from openbalena.base import files
+    from openbalena.stack.generated import generated_files
 
-    for name, text in committed(context.project.root).items():
+    for name, text in generated_files(context.project.root).items():
         files.write_atomic(context.project.root / name, text)
         context.console.progress(f"wrote {name}")
     return 0
 
 
 def _diff(args: argparse.Namespace, context: Context) -> int:
-    import tempfile
+    from openbalena.operations.stack_diff import diff_stack
 
-    import yaml
-
-    from openbalena import deployment, stack
-    from openbalena.cli.swarm_up import resolved
-    from openbalena.cluster import deploy, engine, networks, scale, state
-    from openbalena.stack import diff
-
-    loaded = deployment.load(context.project, lab=context.lab)
-    name, cluster_engine = loaded.settings["STACK_NAME"], engine.current(context.lab)
-    with cluster_engine.client() as client, tempfile.TemporaryDirectory() as scratch:
-        engine.require_manager(client, cluster_engine)
-        cluster = state.read(client, name)
-        loaded, _ = resolved(loaded, context, cluster_engine, cluster)
-        directory = Path(scratch) / "stack"
-        # As swarm-up does: a number of tasks set by hand stays.
-        scaled, _ = scale.apply(loaded.compiled.document, cluster)
-        stack.render(replace(loaded.compiled, document=scaled), directory, loaded.settings.secrets, name)
-        arguments = ("stack", "config", "--compose-file", str(directory / "stack.yml"))
-        document = yaml.safe_load(cluster_engine.docker(*arguments, env=deploy.environment(directory, name)))
-        raw = client.api.services(filters={"label": f"{state.STACK_LABEL}={name}"})
-        known = networks.names(client)
-    running = {item["Spec"]["Name"].removeprefix(f"{name}_"): item["Spec"] for item in raw}
-    changes = {service: lines for service, lines in diff.services(document, running, name, known).items() if lines}
+    changes = diff_stack(context.workspace)
     if args.json:
         context.console.json(changes)
         return 0
@@ -143,7 +114,7 @@ def _diff(args: argparse.Namespace, context: Context) -> int:
         for line in lines:
             context.console.say(f"{service}: {line}")
     if not changes:
-        context.console.say("nothing: what runs is what would be deployed")
+        context.console.say("no changes")
     return 0
 
 

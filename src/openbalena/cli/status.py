@@ -1,6 +1,7 @@
-"""Shows every service of this machine's deployment, what fails first. The exit code is 1 unless all are healthy."""
+"""Show every service of this machine's deployment, failing ones first. The exit code is 1 unless all are healthy."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ from openbalena.cli import next_steps
 from openbalena.cli.context import Context
 
 if TYPE_CHECKING:
-    from openbalena.standalone.containers import Service
+    from openbalena.machine.containers import ComposeService
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -18,30 +19,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Exit code 0 when every service is healthy, 1 otherwise."""
-    from openbalena.standalone import containers, deployment
+    from openbalena.operations.machine_services import read_status
 
-    standalone = deployment.load(context.project, lab=context.lab)
-    with standalone.engine.client() as client:
-        known = containers.read(client, standalone.name)
-    seen = containers.services(known, standalone.services)
-    strays = sorted({each.service for each in known} - set(standalone.services))
-    healthy = all(service.phase is containers.Phase.READY for service in seen)
+    found = read_status(context.workspace)
     if args.json:
-        context.console.json({"project": standalone.name, "healthy": healthy, "services": [_record(s) for s in seen]})
+        services = [_record(service) for service in found.services]
+        context.console.json({"project": found.name, "healthy": found.healthy, "services": services})
     else:
-        _table(context, seen)
-        for name in strays:
-            context.console.warn(f"{name} runs, but the settings no longer have it: up removes it")
-        if healthy:
-            for line in next_steps.of(standalone.settings, context):
+        _table(context, found.services)
+        for name in found.orphans:
+            context.console.warn(f"{name} is running, but is no longer in the settings: `up` removes it")
+        if found.healthy:
+            for line in next_steps.of(found.settings, context):
                 context.console.progress(line)
-    return 0 if healthy else 1
+    return 0 if found.healthy else 1
 
 
-def _table(context: Context, seen: list["Service"]) -> None:
-    from openbalena.standalone.containers import Phase
+def _table(context: Context, seen: Sequence["ComposeService"]) -> None:
+    from openbalena.machine.containers import ContainerPhase
 
-    order = list(Phase)
+    order = list(ContainerPhase)
     rows = [("SERVICE", "STATE", "DETAIL", "PORTS", "IMAGE")]
     for service in sorted(seen, key=lambda item: (-order.index(item.phase), item.name)):
         ports = ", ".join(port for each in service.containers for port in each.ports)
@@ -50,7 +47,7 @@ def _table(context: Context, seen: list["Service"]) -> None:
     context.console.table(rows)
 
 
-def _record(service: "Service") -> dict[str, object]:
+def _record(service: "ComposeService") -> dict[str, object]:
     return {
         "service": service.name,
         "state": service.phase.value,

@@ -1,27 +1,27 @@
-"""What Compose demands of a whole project before it starts it (Swarm does not: it starts services in no order)."""
+"""What Compose requires of a whole project before it starts it; Swarm starts services in no particular order."""
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.project import Project
 from openbalena.compose.tree import Map
-from openbalena.errors import UsageError
 
 
-def check(project: Project) -> None:
-    """Raise UsageError for a service without image and build, and for a dependency that is not there or is circular."""
+def check_consistency(project: Project) -> None:
+    """Raise UsageError for a service without image and build, and for a missing or circular dependency."""
     services = project.services
     for name, service in services.items():
         if not {"image", "build", "provider"} & set(service):
-            raise UsageError(f"{services.at(name)}: {name} needs an image or a build context")
+            raise UsageError(f"{name} needs an image or a build context", where=services.at(name))
         for other, condition in (service.get("depends_on") or {}).items():
             if other not in services and condition.get("required", True):
                 place = service["depends_on"].at(other)
-                raise UsageError(f"{place}: {name} depends on {other}, which is not among the chosen services")
+                raise UsageError(f"{name} depends on {other}, which is not an enabled service", where=place)
     finished: set[str] = set()
     for name in services:
         _visit(services, name, finished)
 
 
 def _visit(services: Map, start: str, finished: set[str]) -> None:
-    """Depth first, with a list of its own in place of recursion: chains of services can be long."""
+    """Depth first, with an explicit stack instead of recursion: dependency chains can be long."""
     pending = [(start, iter(services[start].get("depends_on") or ()))]
     while pending:
         name, following = pending[-1]
@@ -29,7 +29,7 @@ def _visit(services: Map, start: str, finished: set[str]) -> None:
         for other in following:
             if other in path:
                 chain = " → ".join([*path[path.index(other) :], other])
-                raise UsageError(f"{services.at(other)}: services depend on each other in a circle: {chain}")
+                raise UsageError(f"circular dependency of services: {chain}", where=services.at(other))
             if other in services and other not in finished:
                 pending.append((other, iter(services[other].get("depends_on") or ())))
                 break

@@ -1,22 +1,22 @@
-"""`extends`: a service that starts from another one, of the same file or of another."""
+"""`extends`: a service that is based on another one, in the same file or in another."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.merge import merge_maps
 from openbalena.compose.paths import is_file, service_paths
-from openbalena.compose.tree import Map, settle
-from openbalena.errors import UsageError
+from openbalena.compose.tree import Map, Position, apply_tags
 
 ReadFile = Callable[[Path], Map]
 
 
-def resolve(tree: Map, path: Path, directory: Path, read: ReadFile) -> Map:
-    """`tree` (the file `path`) with every `extends` carried out.
+def resolve_extends(tree: Map, path: Path, directory: Path, read: ReadFile) -> Map:
+    """`tree` (the file `path`) with every `extends` resolved.
 
-    `read` gives another file's tree; a relative `file:` is seen from `directory`. Raises UsageError for a service that
-    is not there and for a circle.
+    `read` returns another file's tree; a relative `file:` is relative to `directory`. Raises UsageError for a missing
+    service and for a circular `extends`.
     """
     services = tree.get("services")
     if not isinstance(services, Map):
@@ -40,15 +40,15 @@ def _service(
     place = service.at("extends")
     if (path, name) in seen:
         chain = " → ".join(step for _, step in [*seen, (path, name)])
-        raise UsageError(f"{place}: services extend each other in a circle: {chain}")
-    base_name, file = _target(service["extends"], f"{place}")
+        raise UsageError(f"circular extends of services: {chain}", where=place)
+    base_name, file = _target(service["extends"], place)
     seen = (*seen, (path, name))
     if file is None:
         if base_name not in services:
-            raise UsageError(f"{place}: there is no service {base_name} in this file to extend")
+            raise UsageError(f"extended service not found in this file: {base_name}", where=place)
         base = _service(services, base_name, path, directory, read, seen)
     else:
-        base = _from_file(base_name, directory / file, str(place), read, seen)
+        base = _from_file(base_name, directory / file, place, read, seen)
     own = service.copy()
     del own["extends"]
     if not isinstance(base, Map):
@@ -56,20 +56,20 @@ def _service(
     return merge_maps(base, own, "services.*")
 
 
-def _from_file(name: str, path: Path, place: str, read: ReadFile, seen: tuple[tuple[Path, str], ...]) -> Any:
+def _from_file(name: str, path: Path, place: Position, read: ReadFile, seen: tuple[tuple[Path, str], ...]) -> Any:
     if not is_file(path):
-        raise UsageError(f"{place}: there is no file {path} to extend a service of")
+        raise UsageError(f"extended file not found: {path}", where=place)
     services = read(path).get("services")
     if not isinstance(services, Map) or name not in services:
-        raise UsageError(f"{place}: there is no service {name} in {path}")
-    base = settle(_service(services, name, path, path.parent, read, seen))
+        raise UsageError(f"extended service not found in {path}: {name}", where=place)
+    base = apply_tags(_service(services, name, path, path.parent, read, seen))
     return service_paths(base, path.parent) if isinstance(base, Map) else base
 
 
-def _target(value: Any, place: str) -> tuple[str, str | None]:
+def _target(value: Any, place: Position) -> tuple[str, str | None]:
     if isinstance(value, str):
         return value, None
     if isinstance(value, Map) and isinstance(value.get("service"), str):
         file = value.get("file")
         return value["service"], str(file) if file else None
-    raise UsageError(f"{place}: extends takes a service's name, or service: and file:")
+    raise UsageError("extends: expected a service's name, or service: and file:", where=place)

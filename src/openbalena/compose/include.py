@@ -1,23 +1,23 @@
-"""`include`: other Compose projects, each loaded from its own directory, whose parts join this one's."""
+"""`include`: other Compose projects, each loaded from its own directory and merged into this one."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from openbalena import dotenv
+from openbalena.base.errors import UsageError
+from openbalena.compose import dotenv
 from openbalena.compose.merge import as_sequence
 from openbalena.compose.paths import is_file
 from openbalena.compose.tree import Map, Position, plain
-from openbalena.errors import UsageError
 
 SECTIONS = ("services", "networks", "volumes", "secrets", "configs", "models")
 LoadFiles = Callable[[list[Path], Path, Mapping[str, str], Position], Map]
 
 
-def resolve(tree: Map, directory: Path, environment: Mapping[str, str], load: LoadFiles) -> Map:
-    """`tree` joined by what it includes; `load(files, project directory, environment, place)` gives an included tree.
+def resolve_include(tree: Map, directory: Path, environment: Mapping[str, str], load: LoadFiles) -> Map:
+    """`tree` with its includes merged in; `load(files, project directory, environment, place)` returns one of them.
 
-    Raises UsageError where both say something different under one name.
+    Raises UsageError if both define the same name differently.
     """
     includes = tree.get("include")
     if not includes:
@@ -28,7 +28,7 @@ def resolve(tree: Map, directory: Path, environment: Mapping[str, str], load: Lo
         files, base, env_files = _description(item, directory, position)
         values = dict(environment)
         for path in env_files:
-            values = {**dotenv.read(path, environment).values, **values}
+            values = {**dotenv.read_file(path, environment).values, **values}
         joined = _join(joined, load(files, base, values, position))
     return joined
 
@@ -38,10 +38,12 @@ def _description(item: Any, directory: Path, position: Position) -> tuple[list[P
     described = item if isinstance(item, Map) else Map([("path", item)], position)
     paths = [directory / str(path) for path in as_sequence(described.get("path"))]
     if not paths:
-        raise UsageError(f"{position}: include takes a file's path, or path: with project_directory: and env_file:")
+        raise UsageError(
+            "include: expected a file's path, or path: with optional project_directory: and env_file:", where=position
+        )
     for path in paths:
         if not is_file(path):
-            raise UsageError(f"{position}: there is no file {path} to include")
+            raise UsageError(f"included file not found: {path}", where=position)
     chosen = described.get("project_directory")
     base = directory / str(chosen) if chosen else paths[0].parent
     env_files = [directory / str(path) for path in as_sequence(described.get("env_file"))]
@@ -61,8 +63,9 @@ def _join(tree: Map, included: Map) -> Map:
         for name, value in theirs.items():
             if name in merged and plain(merged[name]) != plain(value):
                 raise UsageError(
-                    f"{merged.at(name)}: {section}.{name} is said differently at {theirs.at(name)}, which is included:"
-                    " rename one, or list both files below one include's path"
+                    f"{section}.{name} is defined differently in the included file, at {theirs.at(name)}:"
+                    " rename one, or list both files in the path of one include",
+                    where=merged.at(name),
                 )
             merged.put(name, value, theirs.at(name))
         joined.put(section, merged, theirs.position)

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.tree import Position
-from openbalena.errors import UsageError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPERATORS = (":-", ":?", ":+", "-", "?", "+")
@@ -17,7 +17,7 @@ MAXIMUM_DEPTH = 100
 
 
 @dataclass(frozen=True)
-class Variable:
+class VariableReference:
     """One `${name<operator>word}`; `operator` is empty for a bare name, `start` and `end` are offsets in the text."""
 
     name: str
@@ -28,16 +28,16 @@ class Variable:
 
 
 class MalformedError(ValueError):
-    """A `${` that is no variable; `offset` is where it stands."""
+    """A malformed `${…}`; `offset` is its offset in the text."""
 
     def __init__(self, offset: int, message: str) -> None:
         super().__init__(message)
         self.offset = offset
 
 
-def scan(text: str) -> Iterator[str | Variable]:
-    """`text` as literal pieces (with `$$` read as `$`) and variables; a `$` that starts nothing is one. Raises
-    MalformedError for a brace that holds no variable.
+def scan(text: str) -> Iterator[str | VariableReference]:
+    """`text` as literal pieces (with `$$` read as `$`) and variables; any other `$` is literal. Raises MalformedError
+    for braces that do not contain a variable.
     """
     index = 0
     while True:
@@ -59,29 +59,29 @@ def scan(text: str) -> Iterator[str | Variable]:
                 yield "$"
                 index = dollar + 1
                 continue
-            variable = Variable(match.group(), "", "", dollar, match.end())
+            variable = VariableReference(match.group(), "", "", dollar, match.end())
         yield variable
         index = variable.end
     if index < len(text):
         yield text[index:]
 
 
-def _braced(text: str, dollar: int) -> Variable:
+def _braced(text: str, dollar: int) -> VariableReference:
     match = _NAME.match(text, dollar + 2)
     if not match:
-        raise MalformedError(dollar, "${ without a variable's name: write $${ for the text itself")
+        raise MalformedError(dollar, "${ without a variable's name: write $${ for a literal ${")
     end = _closing(text, match.end())
     if end < 0:
         raise MalformedError(dollar, f"${{{match.group()} has no closing brace")
     rest = text[match.end() : end]
     operator = next((candidate for candidate in _OPERATORS if rest.startswith(candidate)), "")
     if rest and not operator:
-        raise MalformedError(dollar, f"${{{match.group()}{rest}}}: after the name only :- - :? ? :+ + may follow")
-    return Variable(match.group(), operator, rest[len(operator) :], dollar, end + 1)
+        raise MalformedError(dollar, f"${{{match.group()}{rest}}}: expected one of :- - :? ? :+ + after the name")
+    return VariableReference(match.group(), operator, rest[len(operator) :], dollar, end + 1)
 
 
 def _closing(text: str, start: int) -> int:
-    """Where the brace that is open at `start` closes: braces are counted; where they do not match, the first `}`."""
+    """The offset of the brace that closes the one before `start`; if braces are not balanced, that of the first `}`."""
     depth = 1
     for index in range(start, len(text)):
         depth += {"{": 1, "}": -1}.get(text[index], 0)
@@ -92,43 +92,43 @@ def _closing(text: str, start: int) -> int:
 
 @dataclass
 class Interpolator:
-    """Replaces variables by `environment`'s values; `unset` collects names that were empty for want of a value."""
+    """Replaces variables with values of `environment`; `unset` collects variables that had none and became empty."""
 
     environment: Mapping[str, str]
     unset: dict[str, Position] = field(default_factory=dict)
 
     def __call__(self, text: str, position: Position) -> str:
-        """`text` with its variables replaced. Raises UsageError for a bad form and for a required variable."""
+        """`text` with its variables replaced. Raises UsageError for a malformed or a missing required variable."""
         try:
             return self._replace(text, position)
         except MalformedError as error:
-            raise UsageError(f"{position}: {error}") from None
+            raise UsageError(str(error), where=position) from None
 
     def _replace(self, text: str, position: Position, depth: int = 0) -> str:
         if depth > MAXIMUM_DEPTH:
-            raise MalformedError(0, f"${{…}} nested more than {MAXIMUM_DEPTH} times")
+            raise MalformedError(0, f"${{…}} nested more than {MAXIMUM_DEPTH} levels deep")
         return "".join(piece if isinstance(piece, str) else self._value(piece, position, depth) for piece in scan(text))
 
-    def _value(self, variable: Variable, position: Position, depth: int) -> str:
+    def _value(self, variable: VariableReference, position: Position, depth: int) -> str:
         value = self.environment.get(variable.name)
         kind = variable.operator[-1:]
-        there = value is not None and not (variable.operator.startswith(":") and value == "")
-        # Evaluated although it may not be needed, as Compose does: a required variable in a default is required.
+        present = value is not None and not (variable.operator.startswith(":") and value == "")
+        # Evaluated even if it is not used, as in Compose: a required variable in a default is required.
         word = self._replace(variable.word, position, depth + 1)
         if kind == "+":
-            return word if there else ""
-        if there and value is not None:
+            return word if present else ""
+        if present and value is not None:
             return value
         if kind == "-":
             return word
         if kind == "?":
-            raise UsageError(f"{position}: {variable.name} has to be set{': ' + word if word else ''}")
+            raise UsageError(f"{variable.name} must be set{': ' + word if word else ''}", where=position)
         self.unset.setdefault(variable.name, position)
         return ""
 
 
 def split(text: str, separator: str = ":") -> list[str]:
-    """`text` at each `separator` that stands outside `${…}`: short forms are split before their variables are known."""
+    """`text` split at each `separator` outside `${…}`: short forms are split before their variables are known."""
     if "${" not in text:
         return text.split(separator)
     pieces, start, depth = [], 0, 0

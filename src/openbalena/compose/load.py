@@ -5,19 +5,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from openbalena.base.errors import UsageError
+from openbalena.base.files import read_text as read_file
 from openbalena.compose import extends, include, yaml_nodes
 from openbalena.compose.interpolation import Interpolator
 from openbalena.compose.merge import merge_maps
 from openbalena.compose.paths import file_paths
 from openbalena.compose.project import Project, project_name
-from openbalena.compose.tree import Map, Position, settle
-from openbalena.errors import UsageError
-from openbalena.files import read as read_file
+from openbalena.compose.tree import Map, Position, apply_tags
 
 
 @dataclass
 class _Loader:
-    """Reads files for one environment; an include gets a loader of its own."""
+    """Reads files for one environment; each include gets its own loader."""
 
     environment: Mapping[str, str]
     interpolate: bool
@@ -43,36 +43,39 @@ class _Loader:
             if document is None:
                 continue
             if not isinstance(document, Map):
-                raise UsageError(f"{path}:1:1: a Compose file is a mapping with services: at its top")
+                raise UsageError(
+                    "expected a Compose file: a mapping with services: at the top level",
+                    where=Position(str(path), 1, 1),
+                )
             merged = merge_maps(merged, document, "") if merged is not None else document
         return merged if merged is not None else Map(position=Position(str(path), 1, 1))
 
     def load(self, files: Iterable[Path], directory: Path) -> Map:
-        """The files merged, with their extends and includes carried out and paths seen from `directory`."""
+        """The files merged, with extends and includes resolved, and paths relative to `directory` made absolute."""
         merged = None
         for path in files:
             self.written = merge_maps(self.written, self.read(path), "")
-            tree = extends.resolve(self.read(path), path, directory, self.read)
+            tree = extends.resolve_extends(self.read(path), path, directory, self.read)
             inner = _Include(self, path)
-            tree = include.resolve(tree, directory, self.environment, inner.load)
+            tree = include.resolve_include(tree, directory, self.environment, inner.load)
             merged = merge_maps(merged, tree, "") if merged is not None else tree
         if merged is None:
-            raise UsageError("no Compose file was given")
-        settled: Map = settle(merged)
+            raise UsageError("no Compose file given")
+        settled: Map = apply_tags(merged)
         _check_shape(settled)
         return file_paths(settled, directory)
 
 
 def _check_shape(tree: Map) -> None:
-    """Raise UsageError where a section is no mapping, or a service is none."""
+    """Raise UsageError if a section or a service is not a mapping."""
     for section in include.SECTIONS:
         if tree.get(section) is not None and not isinstance(tree[section], Map):
-            raise UsageError(f"{tree.at(section)}: {section} is a mapping of names")
+            raise UsageError(f"{section}: expected a mapping of names", where=tree.at(section))
     services: Map = tree.get("services") or Map()
     for name, service in services.items():
         if not isinstance(service, Map):
             raise UsageError(
-                f"{services.at(name)}: the service {name} is no mapping: it needs an image or a build context"
+                f"the service {name} is not a mapping: it needs an image or a build context", where=services.at(name)
             )
 
 
@@ -87,7 +90,7 @@ class _Include:
         for path in files:
             if path in seen:
                 chain = " → ".join(str(step) for step in [*seen, path])
-                raise UsageError(f"{place}: files include each other in a circle: {chain}")
+                raise UsageError(f"circular include of files: {chain}", where=place)
         return _Loader(environment, outer.interpolate, seen, outer.unset).load(files, directory)
 
 
@@ -99,21 +102,21 @@ def load(
     interpolate: bool = True,
     directory: Path | None = None,
 ) -> Project:
-    """Read `files`, merge them in order, and carry out extends, includes, interpolation and profiles.
+    """Read `files`, merge them in order, and apply extends, includes, interpolation and profiles.
 
-    `environment` is what `${…}` sees. Without `interpolate` every value stays as it is written. `directory` is the
-    project's, by default the first file's. Raises UsageError, with file:line:column, for anything that is wrong.
+    `environment` holds the variables for `${…}`. Without `interpolate` every value is kept as written. `directory` is
+    the project's, by default the first file's. Raises UsageError, with file:line:column, for any error.
     """
     paths = [Path(path) for path in files]
     if not paths:
-        raise UsageError("no Compose file was given")
+        raise UsageError("no Compose file given")
     base = (directory or paths[0].parent).absolute()
     name = project_name(Map(), environment, base)
     loader = _Loader({"COMPOSE_PROJECT_NAME": name, **environment}, interpolate)
     tree = loader.load(paths, base)
-    if (said := project_name(tree, environment, base)) != name:
-        # The file names its project, and what it says may depend on that name.
-        name = said
+    if (own_name := project_name(tree, environment, base)) != name:
+        # The file sets the project's name, and may interpolate it.
+        name = own_name
         loader = _Loader({**environment, "COMPOSE_PROJECT_NAME": name}, interpolate)
         tree = loader.load(paths, base)
     return Project(

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from openbalena.compose.tree import NOWHERE, Map, Override, Position, Reset, Seq
+from openbalena.base.errors import UsageError
+from openbalena.compose.tree import UNKNOWN_POSITION, Map, Override, Position, Reset, Seq
 from openbalena.compose.unique import unique
-from openbalena.errors import UsageError
 
 _REPLACED = {"services.*.command", "services.*.entrypoint", "services.*.healthcheck.test"}
-# Mappings that may be written as a list of KEY=VALUE.
+# Mappings that can be written as a list of KEY=VALUE.
 _KEY_VALUE = {
     "networks.*.labels", "volumes.*.labels", "secrets.*.labels", "configs.*.labels",
     "services.*.annotations", "services.*.build.args", "services.*.build.additional_contexts",
@@ -28,7 +28,7 @@ _SECTIONS = ("services", "networks", "volumes", "secrets", "configs", "models")
 
 
 def child(pattern: str, key: str) -> str:
-    """The pattern of `key` below `pattern`: names that the user chose become `*`."""
+    """The pattern of `key` below `pattern`: user-defined names become `*`."""
     if not pattern:
         return key
     return f"{pattern}.{'*' if pattern in _NAMED else key}"
@@ -37,7 +37,7 @@ def child(pattern: str, key: str) -> str:
 def merge(base: Any, over: Any, pattern: str = "", position: Position | None = None) -> Any:
     """`over` merged onto `base`, both at `pattern` (`services.*.ports`; empty for a whole file).
 
-    Raises UsageError where a mapping meets something else.
+    Raises UsageError if a mapping or a list would be merged with a value of another kind.
     """
     if isinstance(over, Override):
         return over.value
@@ -48,11 +48,15 @@ def merge(base: Any, over: Any, pattern: str = "", position: Position | None = N
         if over is None:
             return base
         if not isinstance(over, Map):
-            raise UsageError(f"{position or base.position}: this cannot replace the mapping at {base.position}")
+            raise UsageError(
+                f"expected a mapping, to be merged with the one at {base.position}", where=position or base.position
+            )
         return merge_maps(base, over, pattern)
     if isinstance(base, Seq) and over is not None:
         if not isinstance(over, Seq):
-            raise UsageError(f"{position or base.position}: this cannot replace the list at {base.position}")
+            raise UsageError(
+                f"expected a list, to be merged with the one at {base.position}", where=position or base.position
+            )
         return unique(_joined(base, over), pattern)
     return base if over is None and isinstance(base, Seq) else over
 
@@ -78,8 +82,8 @@ def _joined(base: Seq, over: Seq) -> Seq:
     return joined
 
 
-def as_sequence(value: Any, position: Position = NOWHERE) -> Seq:
-    """One value, written at `position`, or a list of them, as a list."""
+def as_sequence(value: Any, position: Position = UNKNOWN_POSITION) -> Seq:
+    """A list, or a single value (written at `position`) as a list of one."""
     if isinstance(value, Seq):
         return value
     sequence = Seq(getattr(value, "position", position))
@@ -94,8 +98,8 @@ def as_mapping(value: Any, separator: str = "=") -> Map:
         return value
     mapping = Map(position=getattr(value, "position", Map().position))
     for item, position in as_sequence(value).located():
-        key, found, text = str(item).partition(separator)
-        mapping.put(key, text if found else None, position)
+        key, separated, text = str(item).partition(separator)
+        mapping.put(key, text if separated else None, position)
     return mapping
 
 
@@ -119,7 +123,7 @@ def _build(base: Any, over: Any, pattern: str) -> Any:
 
 
 def _logging(base: Any, over: Any, pattern: str) -> Any:
-    """Options of one driver are merged; another driver's options mean nothing to it."""
+    """Options of the same driver are merged; those of another driver do not apply."""
     if not isinstance(base, Map) or not isinstance(over, Map):
         return over
     drivers = {value["driver"] for value in (base, over) if value.get("driver")}

@@ -1,4 +1,4 @@
-"""Making the paths of a Compose tree absolute: each is relative to the directory of the project that wrote it."""
+"""Makes the paths in a Compose tree absolute: each is relative to the directory of the project that contains it."""
 
 import os
 from collections.abc import Callable
@@ -12,7 +12,7 @@ _REMOTE = ("http://", "https://", "git://", "ssh://", "git@", "github.com/", "oc
 
 
 def is_file(path: Path) -> bool:
-    """Whether `path` is a file; a name that no file can have is none."""
+    """Whether `path` is a file; False for an invalid file name."""
     try:
         return path.is_file()
     except OSError:
@@ -20,11 +20,11 @@ def is_file(path: Path) -> bool:
 
 
 def absolute(path: str, directory: Path) -> str:
-    """`path` as seen from `directory`; one that starts with a variable, or is no local path, stays as it is."""
+    """`path`, relative to `directory`, as absolute; unchanged if it starts with a variable or is not a local path."""
     if not path or path.startswith(("/", "$")) or path.startswith(_REMOTE) or "://" in path:
         return path
     if path.startswith("~"):
-        return os.path.expanduser(path)  # noqa: PTH111 - a path with a variable in it is no Path yet
+        return os.path.expanduser(path)  # noqa: PTH111 - a path with a variable in it is not yet a Path
     return os.path.normpath(directory / path)
 
 

@@ -7,8 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from openbalena import dotenv
-from openbalena.compose import normal
+from openbalena.compose import dotenv, normal
 from openbalena.compose.tree import Map, Position
 
 
@@ -22,9 +21,9 @@ def project_name(tree: Map, environment: Mapping[str, str], directory: Path) -> 
 class Project:
     """Merged Compose files.
 
-    `tree` is everything as merged, before profiles and normal form, with `x-` fields. `unset` names the variables that
-    were empty for want of a value. `interpolated` is false where `${…}` stayed as written. `written` is what the files
-    themselves say, merged, before `extends` and `include`.
+    `tree` is the merged files before profiles and normal form, with `x-` fields. `unset` are the variables that had no
+    value and became empty. `interpolated` is false if `${…}` was kept as written. `written` is the merged files before
+    `extends` and `include`.
     """
 
     name: str
@@ -39,26 +38,26 @@ class Project:
 
     @cached_property
     def model(self) -> Map:
-        """The normal form, as `docker compose config` gives it: chosen services, long forms, what they use.
+        """The normal form, as `docker compose config` prints it: enabled services, long forms, the resources they use.
 
-        Sizes and durations stay as they are written, and names that Compose derives from the project's are left out.
+        Sizes and durations are kept as written, and names that Compose derives from the project's are left out.
         """
         return normal.model(self.tree, self)
 
     @property
     def services(self) -> Map:
-        """The chosen services in normal form."""
+        """The enabled services in normal form."""
         services: Map = self.model["services"]
         return services
 
     def chosen(self, service: Map) -> bool:
-        """Whether a service runs: it has no profiles, or one of them is chosen (Compose Specification, 15)."""
-        wanted: Any = service.get("profiles") or []
-        return not wanted or "*" in self.profiles or any(str(profile) in self.profiles for profile in wanted)
+        """Whether a service runs: it has no profiles, or one of them is enabled (Compose Specification, 15)."""
+        profiles: Any = service.get("profiles") or []
+        return not profiles or "*" in self.profiles or any(str(profile) in self.profiles for profile in profiles)
 
 
 def environment(directory: Path, process: Mapping[str, str]) -> dict[str, str]:
-    """What `docker compose` interpolates with: `.env` of the project's directory, then the process's environment."""
+    """The variables `docker compose` interpolates: the project's `.env`, overridden by the process's environment."""
     path = directory / ".env"
-    values = dotenv.read(path, process).values if path.is_file() else {}
+    values = dotenv.read_file(path, process).values if path.is_file() else {}
     return {**values, **process}

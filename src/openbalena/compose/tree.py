@@ -1,4 +1,4 @@
-"""The tree a Compose file becomes: ordinary dicts and lists that also know where each item was written."""
+"""The parsed form of a Compose file: dicts and lists that also record where each item was written."""
 
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ class Position(NamedTuple):
         return f"{self.file}:{self.line}:{self.column}"
 
 
-NOWHERE = Position("-", 1, 1)
+UNKNOWN_POSITION = Position("-", 1, 1)
 
 
 class Map(dict[str, Any]):
@@ -23,7 +23,7 @@ class Map(dict[str, Any]):
 
     __slots__ = ("position", "where")
 
-    def __init__(self, items: Iterable[tuple[str, Any]] = (), position: Position = NOWHERE) -> None:
+    def __init__(self, items: Iterable[tuple[str, Any]] = (), position: Position = UNKNOWN_POSITION) -> None:
         super().__init__(items)
         self.position = position
         self.where: dict[str, Position] = {}
@@ -34,7 +34,7 @@ class Map(dict[str, Any]):
         self.where[key] = position
 
     def at(self, key: str) -> Position:
-        """Where `key` was written; the mapping's own place for a key that was derived."""
+        """Where `key` was written; the mapping's own position for a derived key."""
         return self.where.get(key, self.position)
 
     def copy(self) -> "Map":
@@ -44,7 +44,7 @@ class Map(dict[str, Any]):
         return copied
 
     def without(self, keys: Collection[str]) -> "Map":
-        """A copy that lacks `keys`."""
+        """A copy without `keys`."""
         copied = Map(((key, value) for key, value in self.items() if key not in keys), self.position)
         copied.where = self.where
         return copied
@@ -55,7 +55,7 @@ class Seq(list[Any]):
 
     __slots__ = ("position", "where")
 
-    def __init__(self, position: Position = NOWHERE) -> None:
+    def __init__(self, position: Position = UNKNOWN_POSITION) -> None:
         super().__init__()
         self.position = position
         self.where: list[Position] = []
@@ -70,22 +70,22 @@ class Seq(list[Any]):
         return self.where[index]
 
     def located(self) -> list[tuple[Any, Position]]:
-        """The items, each with its place."""
+        """The items, each with its position."""
         return list(zip(self, self.where, strict=True))
 
 
 class Reset:
-    """`!reset`: takes away what the files below say (Compose Specification, 13 "Merge", Reset value)."""
+    """`!reset`: removes the value from earlier files (Compose Specification, 13 "Merge", Reset value)."""
 
 
 class Override(NamedTuple):
-    """`!override`: replaces what the files below say, without merging (the same, Replace value)."""
+    """`!override`: replaces the value from earlier files, without merging (the same, Replace value)."""
 
     value: Any
 
 
 def plain(value: Any) -> Any:
-    """`value` as dicts, lists and scalars without positions; `!reset` and `!override` are carried out."""
+    """`value` as plain dicts, lists and scalars without positions; `!reset` and `!override` are applied."""
     if isinstance(value, Override):
         return plain(value.value)
     if isinstance(value, dict):
@@ -95,23 +95,23 @@ def plain(value: Any) -> Any:
     return value
 
 
-def settle(value: Any) -> Any:
-    """`value` with `!reset` items left out and `!override` unwrapped: there is nothing below it any more.
+def apply_tags(value: Any) -> Any:
+    """`value` with `!reset` items removed and `!override` unwrapped, after the last merge.
 
-    In `x-` fields they stay: whoever reads such a field may merge it yet.
+    In `x-` fields they are kept, as the code that reads such a field may still merge it.
     """
     if isinstance(value, Override):
-        return settle(value.value)
+        return apply_tags(value.value)
     if isinstance(value, Map):
         settled = Map(position=value.position)
         for key, item in value.items():
             if not isinstance(item, Reset):
-                settled.put(key, item if key.startswith("x-") else settle(item), value.at(key))
+                settled.put(key, item if key.startswith("x-") else apply_tags(item), value.at(key))
         return settled
     if isinstance(value, Seq):
         sequence = Seq(value.position)
         for item, position in value.located():
             if not isinstance(item, Reset):
-                sequence.put(settle(item), position)
+                sequence.put(apply_tags(item), position)
         return sequence
     return value

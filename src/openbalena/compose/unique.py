@@ -1,4 +1,4 @@
-"""Lists in which a later item replaces an earlier one for the same thing: a port, a mount's target, a key."""
+"""Lists in which a later item replaces an earlier one with the same port, mount target or key."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,12 +8,12 @@ from openbalena.compose.tree import Map, Seq
 
 
 def key_value(item: Any) -> str:
-    """What stands before `=`; the whole text where there is none."""
+    """The text before `=`; the whole text if there is none."""
     return str(item).partition("=")[0]
 
 
 def volume_target(item: Any) -> str:
-    """The path in the container of a short or long volume."""
+    """The path in the container of a volume in short or long form."""
     if isinstance(item, Map):
         return str(item.get("target", ""))
     parts = split(str(item))
@@ -71,7 +71,7 @@ _KEYS: dict[str, Callable[[Any], str]] = {
 
 
 def unique(items: Seq, pattern: str) -> Seq:
-    """`items` with each later item in the place of the earlier one that has the same key at `pattern`."""
+    """`items`, in which a later item replaces an earlier one that has the same key at `pattern`."""
     key = _KEYS.get(pattern)
     if key is None:
         return items

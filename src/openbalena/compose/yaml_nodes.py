@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.tree import Map, Override, Position, Reset, Seq
-from openbalena.errors import UsageError
 
 _CONSTANTS: dict[str, Any] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 _CONSTANTS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
@@ -26,7 +26,7 @@ _INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO]?[0-7_]*|[1-9]
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _STRING = "tag:yaml.org,2002:str"
 _OPEN = object()
-# Far more than any Compose file has, and far less than Python's own stack.
+# Far more than any Compose file needs, and far less than Python's recursion limit.
 MAXIMUM_DEPTH = 100
 
 Interpolate = Callable[[str, Position], str]
@@ -52,7 +52,7 @@ def scalar(text: str) -> Any:
 
 
 class _Builder:
-    """Turns the parser's events into trees. An anchor's tree is made once and shared: nothing changes a tree."""
+    """Builds trees from the parser's events. An anchor's tree is built once and shared: trees are never modified."""
 
     def __init__(self, parser: Any, file: str, interpolate: Interpolate | None) -> None:
         self.parser = parser
@@ -79,10 +79,10 @@ class _Builder:
         if isinstance(event, yaml.AliasEvent):
             value = self.anchors.get(str(event.anchor), self)
             if value is self:
-                raise UsageError(f"{self.position(event)}: there is no anchor {event.anchor} before this")
+                raise UsageError(f"undefined anchor {event.anchor}: define it before this", where=self.position(event))
             if value is _OPEN:
                 raise UsageError(
-                    f"{self.position(event)}: the anchor {event.anchor} contains itself: take the alias out"
+                    f"the anchor {event.anchor} contains itself: remove the alias", where=self.position(event)
                 )
             return value
         if event.anchor:
@@ -92,7 +92,7 @@ class _Builder:
         else:
             self.depth += 1
             if self.depth > MAXIMUM_DEPTH:
-                raise UsageError(f"{self.position(event)}: nested more than {MAXIMUM_DEPTH} times")
+                raise UsageError(f"nested more than {MAXIMUM_DEPTH} levels deep", where=self.position(event))
             value = self._mapping(event) if isinstance(event, yaml.MappingStartEvent) else self._sequence(event)
             self.depth -= 1
         if event.tag == "!reset":
@@ -123,13 +123,13 @@ class _Builder:
         while not isinstance(event := self.parser.get_event(), yaml.MappingEndEvent):
             position = self.position(event)
             if not isinstance(event, yaml.ScalarEvent):
-                raise UsageError(f"{position}: a key has to be text")
+                raise UsageError("expected a string as a key", where=position)
             key: str = event.value
             if key == "<<" and event.implicit[0]:
                 merged.extend(self._merge_sources(self.parser.get_event()))
                 continue
             if key in mapping:
-                raise UsageError(f"{position}: {key} is here a second time (first: line {mapping.at(key).line})")
+                raise UsageError(f"duplicate key {key} (first on line {mapping.at(key).line})", where=position)
             if event.anchor:
                 self.anchors[event.anchor] = key
             mapping.put(key, self.build(self.parser.get_event()), position)
@@ -140,12 +140,12 @@ class _Builder:
         sources = list(value) if isinstance(value, Seq) else [value]
         for source in sources:
             if not isinstance(source, Map):
-                raise UsageError(f"{self.position(event)}: << takes a mapping or a list of mappings")
+                raise UsageError("<<: expected a mapping or a list of mappings", where=self.position(event))
         return sources
 
 
 def _with_merged(explicit: Map, sources: list[Map]) -> Map:
-    """YAML merge keys (yaml.org/type/merge.html): earlier sources win over later ones, explicit keys over all."""
+    """YAML merge keys (yaml.org/type/merge.html): earlier sources override later ones, explicit keys all of them."""
     mapping = Map(position=explicit.position)
     for source in [*reversed(sources), explicit]:
         for key, value in source.items():
@@ -154,20 +154,20 @@ def _with_merged(explicit: Map, sources: list[Map]) -> Map:
 
 
 def parse(text: str, file: str, interpolate: Interpolate | None = None) -> list[Any]:
-    """The documents of YAML `text`; `interpolate(text, position)` sees every string that holds a `$`.
+    """The documents of YAML `text`; `interpolate(text, position)` is called for every string that contains a `$`.
 
-    `file` is what positions name. Raises UsageError with file:line:column for text that is no YAML.
+    `file` is the file name in positions. Raises UsageError with file:line:column for invalid YAML.
     """
     try:
         return _Builder(yaml.CBaseLoader(text), file, interpolate).documents()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = Position(file, mark.line + 1, mark.column + 1) if mark else file
-        raise UsageError(f"{place}: this is no YAML: {error.problem or error.context}") from None
+        place = Position(file, mark.line + 1, mark.column + 1) if mark else Position(file, 1, 1)
+        raise UsageError(f"invalid YAML: {error.problem or error.context}", where=place) from None
     except yaml.reader.ReaderError as error:
         # libyaml counts bytes.
         before = text.encode()[: error.position].decode(errors="ignore")
         place = Position(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
-        raise UsageError(f"{place}: this is no YAML: {error.reason}") from None
+        raise UsageError(f"invalid YAML: {error.reason}", where=place) from None
     except (yaml.YAMLError, UnicodeError) as error:
-        raise UsageError(f"{file}:1:1: this is no YAML: {error}") from None
+        raise UsageError(f"invalid YAML: {error}", where=Position(file, 1, 1)) from None

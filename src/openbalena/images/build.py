@@ -1,66 +1,66 @@
-"""Building images at an engine, and asking engines which images they have."""
+"""Building images on an engine, and listing the images that an engine has."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from openbalena.cluster.engine import Engine
-from openbalena.cluster.logs import stream
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.docker.engine import Engine
+from openbalena.docker.logs import stream
 from openbalena.images.plan import Build
 
-# Seconds: a build that installs packages over a slow line; a pull or push of a large image.
+# Seconds: for a build that installs packages over a slow connection, and for the pull or push of a large image.
 _BUILD = 3600
 _TRANSFER = 1800
 _LAST_LINES = 15
 
 
 def image_id(engine: Engine, name: str) -> str:
-    """The id of an image the engine has, or an empty string."""
+    """The id of the image `name` on the engine; empty if the engine does not have it."""
     return image_ids(engine, [name]).get(name, "")
 
 
 def image_ids(engine: Engine, names: Iterable[str]) -> dict[str, str]:
-    """Name to id of those of `names` that the engine has."""
+    """The ids, by name, of those of `names` that the engine has."""
     import docker
 
-    found = {}
+    ids = {}
     with engine.client() as client:
         for name in names:
             try:
-                found[name] = str(client.api.inspect_image(name)["Id"])
+                ids[name] = str(client.api.inspect_image(name)["Id"])
             except docker.errors.ImageNotFound:
                 continue
-    return found
+    return ids
 
 
 def base_ids(engine: Engine, *, pull: bool) -> Callable[[str], str]:
-    """A function from a base image's name to its id at `engine`; with `pull` one that is not there is pulled.
+    """A function that returns the id on `engine` of a base image given by name; with `pull` a missing image is pulled.
 
-    Without it the name itself stands for the id: nothing was built from it here then. Raises OperationError for a pull
-    that fails.
+    Without `pull` it returns the name of a missing image: nothing can have been built from that image yet. It raises
+    OperationError if a pull fails.
     """
     known: dict[str, str] = {}
 
     def identify(name: str) -> str:
         if name not in known:
-            found = image_id(engine, name)
-            if not found and pull:
+            identifier = image_id(engine, name)
+            if not identifier and pull:
                 try:
                     engine.docker("pull", "--quiet", name, timeout=_TRANSFER)
                 except OperationError as error:
-                    raise OperationError(f"the base image {name} is not there and cannot be pulled: {error}") from None
-                found = image_id(engine, name)
-            known[name] = found or name
+                    raise OperationError(f"base image {name} is missing and cannot be pulled: {error}") from None
+                identifier = image_id(engine, name)
+            known[name] = identifier or name
         return known[name]
 
     return identify
 
 
 def build(engine: Engine, what: Build, report: Callable[[str], None]) -> None:
-    """Build one image and give it both its names; every line of the build goes to `report`.
+    """Build one image and tag it with both its names; every line of the build's output is passed to `report`.
 
-    Raises OperationError with the build's last lines when it fails.
+    Raises OperationError with the last lines of the output if the build fails.
     """
     arguments = ["build", "--file", str(what.context / what.dockerfile)]
     for name in what.names:
@@ -75,10 +75,10 @@ def build(engine: Engine, what: Build, report: Callable[[str], None]) -> None:
             report(line)
             last = [*last[1 - _LAST_LINES :], line]
     except OperationError as error:
-        raise OperationError("\n  ".join([f"the image of {what.service} could not be built: {error}", *last])) from None
+        raise OperationError("\n  ".join([f"image for {what.service} could not be built: {error}", *last])) from None
 
 
 def push(engine: Engine, what: Build) -> None:
-    """Push both names to their registry; raises OperationError with the registry's words."""
+    """Push both names to their registry. Raises OperationError with the registry's error."""
     for name in what.names:
         engine.docker("push", "--quiet", name, timeout=_TRANSFER)

@@ -1,4 +1,9 @@
-"""Which files of a build context Docker sends: `.dockerignore` (docs.docker.com/build/concepts/context)."""
+"""Which files of a build context Docker sends: `.dockerignore` (docs.docker.com/build/concepts/context).
+
+The Docker SDK's matcher (docker.utils.build) cannot be used: it ignores case, does not know `[^a]` or escaped
+characters, and fails on `[b-a]`. A file that it excluded by mistake would be missing from the content tag, and a change
+to that file would not be built.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +22,13 @@ class _Rule:
 
 
 class Ignore:
-    """The rules of a `.dockerignore`: the last one that matches a path, or a directory above it, decides."""
+    """The rules of a `.dockerignore`: the last rule that matches a path or one of its parent directories wins."""
 
     def __init__(self, lines: Iterable[str] = ()) -> None:
         self._rules = [rule for line in lines if (rule := _rule(line)) is not None]
 
     def excluded(self, path: str) -> bool:
-        """Whether `path` (relative to the context, with `/`) is left out."""
+        """Whether `path` (relative to the context, separated by `/`) is excluded."""
         parts = path.split("/")
         prefixes = ["/".join(parts[: count + 1]) for count in range(len(parts))]
         excluded = False
@@ -39,35 +44,38 @@ def _rule(line: str) -> _Rule | None:
         return None
     excludes = not text.startswith("!")
     text = text.removeprefix("!").strip().strip("/")
-    # `.` segments mean nothing; Docker cleans the path in the same way.
+    # Docker also removes empty and `.` segments.
     text = "/".join(part for part in text.split("/") if part not in ("", "."))
     return _Rule(re.compile(_regex(text)), excludes) if text else None
 
 
 def _regex(pattern: str) -> str:
-    """Go's filepath.Match with `**` for any number of directories (moby/patternmatcher)."""
-    found, position = [], 0
+    """The pattern as a regular expression: Go's filepath.Match, plus `**` for any number of directories.
+
+    As in moby/patternmatcher.
+    """
+    parts, position = [], 0
     while position < len(pattern):
         char = pattern[position]
         if pattern.startswith("**/", position):
-            found.append("(?:.*/)?")
+            parts.append("(?:.*/)?")
             position += 3
         elif pattern.startswith("**", position):
-            found.append(".*")
+            parts.append(".*")
             position += 2
         elif char == "*":
-            found.append("[^/]*")
+            parts.append("[^/]*")
             position += 1
         elif char == "?":
-            found.append("[^/]")
+            parts.append("[^/]")
             position += 1
         elif (match := _CLASS.match(pattern, position)) and all(a <= b for a, b in _RANGE.findall(match[2])):
-            found.append("[" + match[1] + re.sub(r"([^\w-])", r"\\\1", match[2]) + "]")
+            parts.append("[" + match[1] + re.sub(r"([^\w-])", r"\\\1", match[2]) + "]")
             position = match.end()
         elif char == "\\" and position + 1 < len(pattern):
-            found.append(re.escape(pattern[position + 1]))
+            parts.append(re.escape(pattern[position + 1]))
             position += 2
         else:
-            found.append(re.escape(char))
+            parts.append(re.escape(char))
             position += 1
-    return "".join(found)
+    return "".join(parts)

@@ -1,4 +1,4 @@
-"""Which images are built, from what, and what they are called."""
+"""Which images are built, from which context, and their names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from openbalena import compose, stack
 from openbalena.images import content
 
-# The lab's images never meet those of a real deployment, not even on one machine.
+# Keeps the lab's images apart from those of a real deployment on the same machine.
 LAB_PREFIX = "openbalena-lab"
 
 _IMAGE = re.compile(r"^\$\{([A-Za-z_][A-Za-z0-9_]*):?-([^{}]*)\}$")
@@ -19,7 +19,7 @@ _IMAGE = re.compile(r"^\$\{([A-Za-z_][A-Za-z0-9_]*):?-([^{}]*)\}$")
 
 @dataclass(frozen=True)
 class Build:
-    """One image to build. `variable` is what the stack reads its name from; `repository` is the name without a tag.
+    """One image to build. `variable` is the one that sets the service's image; `repository` is the name without a tag.
 
     `content_tag` is empty until the base image's id is known (see `tagged`).
     """
@@ -36,7 +36,7 @@ class Build:
 
     @property
     def image(self) -> str:
-        """The name that says what is in it; what the stack uses."""
+        """The name with the content tag, which the stack uses."""
         return f"{self.repository}:{self.content_tag}"
 
     @property
@@ -46,15 +46,20 @@ class Build:
 
     @property
     def base(self) -> str:
-        """The image it is built from: `ARG BASE`, by this project's rule for Dockerfiles."""
+        """The base image: this project's Dockerfiles take it from `ARG BASE`."""
         return self.args.get("BASE", "")
 
 
-def plan(compiled: stack.Compiled, written: compose.Project, *, prefix: str, tag: str) -> list[Build]:
-    """The images of the stack's services that have a build context.
+def image_variable(service: str) -> str:
+    """The variable from which the definitions take the image of `service`, such as API_IMAGE."""
+    return f"{service.upper().replace('-', '_')}_IMAGE"
 
-    `written` is the stack's project without interpolation: there `image: ${API_IMAGE:-…}` still says the variable. A
-    service whose image was set to something else than that default is not built: somebody chose another image for it.
+
+def plan(compiled: stack.Compiled, written: compose.Project, *, prefix: str, tag: str) -> list[Build]:
+    """The images to build for the stack's services.
+
+    `written` is the stack's project without interpolation, where `image: ${API_IMAGE:-…}` still names the variable. A
+    service whose image is not that default is not built, because the user has chosen another image for it.
     """
     chosen = {name: service.get("image") for name, service in compiled.document["services"].items()}
     return of_services(compiled.builds, chosen, written, prefix=prefix, tag=tag)
@@ -68,13 +73,13 @@ def of_services(
     prefix: str,
     tag: str,
 ) -> list[Build]:
-    """As `plan`, from each service's build section and its image."""
-    found: dict[str, Build] = {}
+    """Like `plan`, given each service's build section and image."""
+    planned: dict[str, Build] = {}
     for service, build in builds.items():
         match = _IMAGE.match(str(written.tree["services"][service].get("image", "")))
-        if match is None or images[service] != match[2] or match[1] in found:
+        if match is None or images[service] != match[2] or match[1] in planned:
             continue
-        found[match[1]] = Build(
+        planned[match[1]] = Build(
             service=service,
             variable=match[1],
             repository=f"{prefix}/{service}",
@@ -84,15 +89,15 @@ def of_services(
             args={str(name): str(value) for name, value in (build.get("args") or {}).items()},
             target=str(build.get("target") or ""),
         )
-    return list(found.values())
+    return list(planned.values())
 
 
 def tagged(builds: list[Build], base_id: Callable[[str], str]) -> list[Build]:
-    """`builds` with their content tags; `base_id` says an image's id by its name."""
+    """`builds` with their content tags; `base_id` returns the id of an image given by name."""
     return [
         replace(
             build,
-            content_tag=content.tag(
+            content_tag=content.content_tag(
                 build.context, build.dockerfile, build.args, base_id(build.base) if build.base else "", build.target
             ),
         )
@@ -101,6 +106,6 @@ def tagged(builds: list[Build], base_id: Callable[[str], str]) -> list[Build]:
 
 
 def names_registry(prefix: str) -> bool:
-    """Whether an image name's first part is a registry's host, by Docker's rule (distribution/reference)."""
+    """Whether an image name starts with a registry host, by Docker's rule (distribution/reference)."""
     first, slash, _ = prefix.partition("/")
     return bool(slash) and ("." in first or ":" in first or first == "localhost")

@@ -1,4 +1,4 @@
-"""Bringing images that no registry has to the nodes: `docker save` there, `docker load` here, only what is missing."""
+"""Distributing locally built images to the nodes with `docker save` and `docker load`, only where they are missing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import IO
 
-from openbalena.cluster.engine import Engine
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.docker.engine import Engine
 from openbalena.images.build import image_ids
 
 _TRANSFER = 1800
@@ -19,8 +19,8 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Node:
-    """A node that was asked: `node_id` in the swarm, `ids` the images it has by name."""
+class NodeImages:
+    """A node that answered: `node_id` is its id in the swarm, `ids` are the ids of its images by name."""
 
     engine: Engine
     hostname: str
@@ -28,42 +28,45 @@ class Node:
     ids: dict[str, str]
 
 
-def ask(engines: Iterable[Engine], names: list[str]) -> tuple[list[Node], list[str]]:
-    """Which of `names` each node has, each node once, and a sentence for each engine that could not be asked."""
+def query_nodes(engines: Iterable[Engine], names: list[str]) -> tuple[list[NodeImages], list[str]]:
+    """Which of the images `names` each node has, each node once, and a message for each engine that did not answer."""
 
-    def one(engine: Engine) -> Node | str:
+    def query(engine: Engine) -> NodeImages | str:
         try:
             with engine.client() as client:
                 info = client.info()
-            return Node(engine, info["Name"], info["Swarm"].get("NodeID", ""), image_ids(engine, names))
+            return NodeImages(engine, info["Name"], info["Swarm"].get("NodeID", ""), image_ids(engine, names))
         except OperationError as error:
             return str(error)
 
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(one, engines))
-    nodes = {(answer.node_id or answer.engine.name): answer for answer in reversed(answers) if isinstance(answer, Node)}
+        answers = list(pool.map(query, engines))
+    nodes = {
+        (answer.node_id or answer.engine.name): answer for answer in reversed(answers) if isinstance(answer, NodeImages)
+    }
     return list(reversed(nodes.values())), [answer for answer in answers if isinstance(answer, str)]
 
 
-def missing(source: dict[str, str], node: Node) -> list[str]:
-    """The names whose image `node` lacks, or has another image under."""
+def missing_builds(source: dict[str, str], node: NodeImages) -> list[str]:
+    """The names of the images (name to id in `source`) that `node` does not have, or has with another id."""
     return [name for name, identifier in source.items() if node.ids.get(name) != identifier]
 
 
 def transfer(source: Engine, names: list[str], targets: list[Engine]) -> list[str]:
-    """Stream the images from `source` to all of `targets` at once; returns a sentence for each target that failed.
+    """Stream the images from `source` to all of `targets` at once; returns a message for each target that failed.
 
-    One `docker save` feeds every `docker load`: the slowest node sets the pace, and nothing is kept on disk between.
+    One `docker save` feeds every `docker load`: the slowest node sets the pace, and nothing is stored on disk. Raises
+    OperationError if `docker save` fails.
     """
     failed = []
     with ExitStack() as stack:
-        complaints = stack.enter_context(TemporaryFile())
+        errors = stack.enter_context(TemporaryFile())
         save = subprocess.Popen(
             source.command("save", *names),
             env=source.process_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=complaints,
+            stderr=errors,
         )
         stack.callback(_end, save)
         loads = [_Load(target, stack.enter_context(TemporaryFile()), stack) for target in targets]
@@ -77,13 +80,13 @@ def transfer(source: Engine, names: list[str], targets: list[Engine]) -> list[st
         save.stdout.close()
         failed = [text for load in loads if (text := load.finish())]
         if save.wait(timeout=_TRANSFER) and not failed:
-            complaints.seek(0)
-            raise OperationError(f"{source.name}: docker save: {complaints.read().decode(errors='replace').strip()}")
+            errors.seek(0)
+            raise OperationError(f"{source.name}: docker save: {errors.read().decode(errors='replace').strip()}")
     return failed
 
 
 class _Load:
-    """A `docker load` at one node."""
+    """A `docker load` on one node."""
 
     def __init__(self, target: Engine, output: IO[bytes], stack: ExitStack) -> None:
         self.target = target
@@ -107,7 +110,7 @@ class _Load:
             self.broken = True
 
     def finish(self) -> str:
-        """An empty string, or what went wrong."""
+        """Wait for the command to end; returns an error message, empty on success."""
         try:
             if self._process.stdin is not None:
                 self._process.stdin.close()

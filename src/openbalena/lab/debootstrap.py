@@ -1,23 +1,23 @@
-"""debootstrap, fetched into the lab's own directory: the machine's packages, sources and lists stay as they are."""
+"""debootstrap, downloaded into the lab's directory without changing the machine's packages, sources or lists."""
 
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
 from openbalena.lab import host, paths
-from openbalena.lab.progress import say
+from openbalena.lab.host import say
 
 MIRROR = "http://deb.debian.org/debian"
 HOST_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-# The suite debootstrap itself is taken from: signed with keys that Debian 12's keyring already has.
+# The suite that debootstrap is downloaded from: signed with keys that are already in Debian 12's keyring.
 _SUITE = "trixie"
-_HINT = "The lab runs on Debian and its derivatives; Debian 12 has them all."
+_HINT = "The lab needs Debian or a derivative; Debian 12 has all required programs."
 
 
 @dataclass(frozen=True)
 class Debootstrap:
-    """An unpacked debootstrap: `directory` is what its DEBOOTSTRAP_DIR means, `keyring` verifies Debian's archive."""
+    """An unpacked debootstrap: `directory` is for DEBOOTSTRAP_DIR, `keyring` verifies Debian's archive."""
 
     program: Path
     directory: Path
@@ -25,32 +25,32 @@ class Debootstrap:
 
 
 def provide() -> Debootstrap:
-    """Fetch debootstrap and Debian's keyring once, checked against the machine's archive keyring.
+    """Download debootstrap and Debian's keyring once, verified with the machine's archive keyring.
 
-    Raises OperationError where the machine has no apt, dpkg or keyring, or the package source cannot be reached.
+    Raises OperationError if the machine has no apt, dpkg or keyring, or the package source cannot be reached.
     """
     host.require_programs("apt-get", "dpkg-deb", "gpgv", "perl", "wget", "unshare", "setpriv", hint=_HINT)
     tools = paths.directory() / "tools"
-    found = Debootstrap(
+    debootstrap = Debootstrap(
         tools / "usr/sbin/debootstrap",
         tools / "usr/share/debootstrap",
         tools / "usr/share/keyrings/debian-archive-keyring.gpg",
     )
-    with host.locked(paths.directory() / "locks" / "tools", "fetching debootstrap"):
+    with host.locked(paths.directory() / "locks" / "tools", "downloading debootstrap"):
         if not tools.exists():
             _fetch(tools)
-    return found
+    return debootstrap
 
 
 def _fetch(tools: Path) -> None:
     if not HOST_KEYRING.exists():
         raise OperationError(
-            f"The lab checks Debian's packages against {HOST_KEYRING}, which is not there: "
-            "install the package debian-archive-keyring."
+            f"{HOST_KEYRING} is missing, which the lab needs to verify Debian's packages: install the package "
+            "debian-archive-keyring"
         )
-    say("fetching debootstrap from Debian (a few seconds, at most 5 minutes)")
+    say("downloading debootstrap from Debian (a few seconds, at most 5 minutes)")
     scratch = tools.with_name("tools-new")
-    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed; the lock says that none is at work
+    shutil.rmtree(scratch, ignore_errors=True)  # left by a killed run; the lock excludes a concurrent one
     try:
         apt = ["apt-get", "-qq", *_private_options(scratch)]
         _apt([*apt, "update"], scratch)
@@ -58,7 +58,7 @@ def _fetch(tools: Path) -> None:
         unpacked = scratch / "unpacked"
         unpacked.mkdir()
         for package in scratch.glob("*.deb"):
-            host.run(["dpkg-deb", "-x", package, unpacked])
+            host.run_program(["dpkg-deb", "-x", package, unpacked])
         unpacked.rename(tools)
     finally:
         shutil.rmtree(scratch)
@@ -66,19 +66,21 @@ def _fetch(tools: Path) -> None:
 
 def _apt(command: list[str], scratch: Path) -> None:
     """Run apt-get in `scratch`, where `download` leaves its packages."""
-    result = host.run(host.private(["env", f"--chdir={scratch}", *command]), timeout=300, check=False)
+    result = host.run_program(host.isolated(["env", f"--chdir={scratch}", *command]), timeout=300, check=False)
     if result.returncode == 0:
         return
     if host.NO_SPACE in result.stderr or shutil.disk_usage(scratch).free == 0:
-        raise OperationError(f"No space left below {scratch.parent}: free some, or set {paths.VARIABLE} elsewhere.")
+        raise OperationError(
+            f"no space left below {scratch.parent}: free some, or set {paths.VARIABLE} to another disk"
+        )
     raise OperationError(
-        f"The Debian package source {MIRROR} did not answer as expected: check this machine's network, name "
-        f"resolution and http_proxy. apt-get said: {result.stderr.strip()}"
+        f"cannot download from the Debian package source {MIRROR}: check this machine's network, name resolution and "
+        f"http_proxy. Output of apt-get: {result.stderr.strip()}"
     )
 
 
 def _private_options(scratch: Path) -> list[str]:
-    """apt options that keep every file apt reads or writes about packages in `scratch`; its proxy settings stay."""
+    """apt options that keep all of apt's package files in `scratch`; the machine's proxy settings still apply."""
     for directory in ("state/lists/partial", "cache/archives/partial", "etc/parts"):
         (scratch / directory).mkdir(parents=True)
     (scratch / "status").touch()
@@ -98,4 +100,4 @@ def _private_options(scratch: Path) -> list[str]:
         "Acquire::http::Timeout": 20,
         "APT::Update::Error-Mode": "any",
     }
-    return [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
+    return [argument for key, value in settings.items() for argument in ("-o", f"{key}={value}")]

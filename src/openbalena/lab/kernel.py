@@ -1,20 +1,20 @@
-"""What this machine's kernel, which all nodes of the lab share, can do for them."""
+"""Features of this machine's kernel, which all nodes of the lab share."""
 
 import os
 from functools import cache
 
-from openbalena.cluster.encryption import state_command
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
 from openbalena.lab import host
+from openbalena.swarm.encryption import state_command
 
 
 @cache
 def has_esp() -> bool:
-    """Whether the kernel takes an ESP state, tried in a network namespace of its own; false where none can be made."""
-    # Without root a user namespace gives the capability for a network namespace in it (user_namespaces(7)).
+    """Whether the kernel supports ESP, tried in a temporary network namespace; False if none can be created."""
+    # Without root, a user namespace provides the capability to create a network namespace (user_namespaces(7)).
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     try:
-        host.run(["unshare", *user, "--net", *state_command("")])
+        host.run_program(["unshare", *user, "--net", *state_command("")])
     except (OperationError, OSError):
         return False
     return True

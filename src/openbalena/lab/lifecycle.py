@@ -1,4 +1,4 @@
-"""What can be done to a lab as a whole: up, down, and the loss and return of one node."""
+"""Operations on a whole lab: up, down, and killing and restarting a node."""
 
 import errno
 import shutil
@@ -6,63 +6,56 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from openbalena.errors import OperationError, UsageError
-from openbalena.lab import host, network, node, paths, programs, state, swarm
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.lab import host, network, node, paths, state, swarm, wrappers
 from openbalena.lab.endpoint import endpoint
-from openbalena.lab.progress import say
+from openbalena.lab.host import say
 from openbalena.lab.roots import build_root
 
-# sid has the newest Docker Engine among Debian's suites: 28.5 in November 2026, trixie 26.1. openvpn is for the
-# acceptance checks' client.
+# sid has the newest Docker Engine of Debian's suites: 28.5 in November 2026, while trixie has 26.1. openvpn is for the
+# client of the acceptance checks.
 SUITE = "sid"
 PACKAGES = ("docker.io", "docker-cli", "docker-compose", "iptables", "iproute2", "ca-certificates", "openvpn")
 _MAX_NODES = 20
-_OF_ONE_LAB = ("nodes", "run", "bin", "demo", "state.json")
-_CACHE = ("roots", "tools", "tools-new", "images", "locks")
+_RUNTIME_PATHS = ("nodes", "run", "bin", "demo", "state.json")
+_CACHE = ("roots", "tools", "tools-new", "locks")
 
 
-def up(managers: int | None = None, workers: int | None = None, *, proxied: bool = False) -> state.Lab:
-    """Start the lab, or repair the one that runs; by default 3 managers and no workers.
+def up(managers: int | None = None, workers: int | None = None) -> state.Lab:
+    """Start the lab, or repair a running one; by default 3 managers and no workers.
 
-    The engines of a lab that is started `proxied` can pull images while outside.way_out lasts.
-
-    Raises UsageError for other numbers than those of a lab that was started, OperationError for what failed; a lab
-    that was not there before is then taken away again, all but its logs.
+    Raises UsageError if a lab of another size is running, OperationError on failure; a lab that did not exist before is
+    then removed again, except for its logs.
     """
     host.require_root("lab up")
-    host.require_programs("ip", "nsenter", "unshare", "setsid", "mount", hint="They are in iproute2 and util-linux.")
+    host.require_programs("ip", "nsenter", "unshare", "setsid", "mount", hint="Install iproute2 and util-linux.")
     with _exclusive("lab up"):
-        before = state.load()
-        lab = before or _plan(*_sizes(managers, workers), proxied=proxied)
-        if (managers, workers) != (None, None) and _sizes(managers, workers) != (lab.managers, lab.workers):
+        existing = state.load_lab()
+        if existing is None:
+            return _create(*_sizes(managers, workers))
+        if (managers, workers) != (None, None) and _sizes(managers, workers) != (existing.managers, existing.workers):
             raise UsageError(
-                f"A lab of {lab.managers} managers and {lab.workers} workers was started: run "
-                "./open-balena.sh lab down first to start another."
+                f"a lab of {existing.managers} managers and {existing.workers} workers is running: run "
+                "./open-balena.sh lab down before starting another"
             )
-        try:
-            _bring_up(lab)
-        except BaseException:
-            if before is None:
-                say("taking away what was made")
-                _take_down()
-            raise
-        return lab
+        _start_missing(existing)
+        return existing
 
 
 def down(*, purge: bool = False) -> None:
-    """Take the lab down, whatever state it is in; keep roots, tools and images unless `purge`."""
+    """Take the lab down, whatever its state; keep roots and tools unless `purge`."""
     host.require_root("lab down")
     with _exclusive("lab down"):
         _take_down()
         _delete("log")
         if purge:
             _delete(*_CACHE)
-            with suppress(OSError):  # something of the user's is in it, or it is a mount point
+            with suppress(OSError):  # it contains files of the user, or is a mount point
                 paths.directory().rmdir()
 
 
 def kill(name: str) -> None:
-    """Lose the node `name` as in a power cut: first its link, then every process, without a word to the others."""
+    """Kill the node `name` as in a power failure: first its link, then every process, without notifying the others."""
     host.require_root("lab kill")
     with _exclusive("lab kill"):
         victim = state.require().node(name)
@@ -72,39 +65,51 @@ def kill(name: str) -> None:
         _aim_context()
 
 
-def start(name: str) -> None:
-    """Switch the node `name` on again, with the data it had, and wait until it is back in the swarm."""
+def start_node(name: str) -> None:
+    """Start the node `name` again, with its data, and wait until it is ready in the swarm."""
     host.require_root("lab start")
     with _exclusive("lab start"):
         lab = state.require()
         returning = lab.node(name)
         network.ensure_switch(lab)
-        node.start(returning, lab)
+        node.start_engine(returning, lab)
         node.wait_ready(returning)
         _aim_context()
         swarm.wait_back(lab, returning)
 
 
-def _plan(managers: int, workers: int, *, proxied: bool) -> state.Lab:
+def _create(managers: int, workers: int) -> state.Lab:
     if managers < 1 or workers < 0 or managers + workers > _MAX_NODES:
-        raise UsageError(f"--managers has to be at least 1, --workers at least 0, together at most {_MAX_NODES}.")
+        raise UsageError(f"--managers must be at least 1, --workers at least 0, together at most {_MAX_NODES}")
     root = build_root("node", SUITE, PACKAGES)
-    return state.Lab(network.free_subnet(), str(root), managers, workers, proxied)
+
+    def save(subnet: str) -> state.Lab:
+        lab = state.Lab(subnet, str(root), managers, workers)
+        state.save(lab)
+        return lab
+
+    try:
+        lab = network.claim_subnet(save)
+        _start_missing(lab)
+    except BaseException:
+        say("removing the incomplete lab")
+        _take_down()
+        raise
+    return lab
 
 
 def _sizes(managers: int | None, workers: int | None) -> tuple[int, int]:
     return (3 if managers is None else managers, 0 if workers is None else workers)
 
 
-def _bring_up(lab: state.Lab) -> None:
-    state.save(lab)
-    programs.wrap(Path(lab.root), paths.directory() / "bin")
+def _start_missing(lab: state.Lab) -> None:
+    wrappers.wrap(Path(lab.root), paths.directory() / "bin")
     network.ensure_switch(lab)
     missing = [item for item in lab.nodes if node.process(item.name) is None]
     if missing:
         say(f"starting {len(missing)} Docker Engines: {', '.join(item.name for item in missing)}")
     for item in lab.nodes:
-        node.start(item, lab)
+        node.start_engine(item, lab)
     for item in lab.nodes:
         node.wait_ready(item)
     swarm.form(lab)
@@ -112,15 +117,15 @@ def _bring_up(lab: state.Lab) -> None:
 
 
 def _take_down() -> None:
-    names = [name for name in network.names() if name != network.SWITCH]
+    names = [name for name in network.network_names() if name != network.SWITCH]
     if names:
         say(f"stopping {', '.join(names)}")
     for name in names:
         node.stop(name)
     node.remove_cgroups()
-    network.remove()
-    programs.remove_context()
-    _delete(*_OF_ONE_LAB)
+    network.remove_network()
+    wrappers.remove_context()
+    _delete(*_RUNTIME_PATHS)
 
 
 def _delete(*names: str) -> None:
@@ -132,24 +137,24 @@ def _delete(*names: str) -> None:
 
 
 def _aim_context() -> None:
-    """Point the Docker context to a manager that is alive; when none is, nothing could be better."""
+    """Point the Docker context to a running manager; if none is running, leave it unchanged."""
     try:
-        alive = endpoint().host
+        manager = endpoint().host
     except OperationError:
         return
-    programs.make_context(alive)
+    wrappers.make_context(manager)
 
 
 @contextmanager
 def _exclusive(what: str) -> Iterator[None]:
-    """One command changes the lab at a time; a full disk gets a message that names it."""
+    """Allow only one command at a time to change the lab; report a full disk with a message that names it."""
     try:
         with host.locked(paths.directory() / "locks" / "lab", what):
             yield
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise OperationError(
-                f"No space left on the disk of {error.filename or paths.directory()}: free some, or set "
-                f"{paths.VARIABLE} to a directory elsewhere."
+                f"no space left on the disk of {error.filename or paths.directory()}: free some, or set "
+                f"{paths.VARIABLE} to a directory on another disk"
             ) from error
         raise OperationError(f"{what} failed: {error}") from error

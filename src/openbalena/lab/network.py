@@ -1,32 +1,48 @@
-"""The lab's network: a bridge in a namespace of its own, one veth to the machine, one to each node.
+"""The lab's network: a bridge in its own namespace, with one veth pair to the machine and one to each node.
 
-The machine's firewall sees only its own traffic to the nodes; what nodes say to each other never passes it.
+Traffic between nodes never passes the machine's firewall, which sees only the machine's own traffic to them.
 """
 
 import ipaddress
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
 from openbalena.lab import host, paths
-from openbalena.lab.state import Lab, Node
+from openbalena.lab.state import Lab, LabNode
 
-RANGE = ipaddress.ip_network("198.18.0.0/15")  # for tests of network devices, routed nowhere (RFC 2544, appendix C.2.2)
+RANGE = ipaddress.ip_network(
+    "198.18.0.0/15"
+)  # for testing network devices, not routed on the Internet (RFC 2544, appendix C.2.2)
 NAMESPACES = Path("/run/netns")
-SWITCH = "switch"  # the namespace that holds the bridge
+SUBNET_LOCK = Path("/run/open-balena-lab-subnet.lock")  # one for all labs of the machine, whatever their directories
+SWITCH = "switch"  # the namespace of the bridge
 _BRIDGE = "bridge"
 
 
 def namespace(node: str) -> Path:
-    """The network namespace of `node`, as a file that nsenter takes."""
+    """The network namespace of `node`, as a file for nsenter."""
     return NAMESPACES / f"{paths.prefix()}-{node}"
 
 
+def claim_subnet(create: Callable[[str], Lab]) -> Lab:
+    """Create a lab and its bridge on a free subnet, which is passed to `create` as a /24.
+
+    A subnet is taken once the machine's link has an address in it; until then a lock keeps other labs from choosing
+    the same one. Raises OperationError if every subnet is in use.
+    """
+    with host.locked(SUBNET_LOCK, "choosing a subnet for a lab"):
+        lab = create(free_subnet())
+        ensure_switch(lab)
+    return lab
+
+
 def free_subnet() -> str:
-    """The first /24 of RANGE that no route or address of the machine overlaps. Raises OperationError if none is."""
-    routes = json.loads(host.run(["ip", "-json", "-4", "route", "show", "table", "all"]).stdout)
+    """The first /24 of RANGE that overlaps no route or address of the machine; OperationError if there is none."""
+    routes = json.loads(host.run_program(["ip", "-json", "-4", "route", "show", "table", "all"]).stdout)
     taken = [route["dst"] for route in routes if route["dst"] != "default"]
     return choose_subnet(taken)
 
@@ -37,11 +53,11 @@ def choose_subnet(taken: list[str]) -> str:
     for candidate in RANGE.subnets(new_prefix=24):
         if not any(candidate.overlaps(network) for network in networks):
             return str(candidate)
-    raise OperationError(f"Every /24 of {RANGE} is routed on this machine: the lab finds no addresses of its own.")
+    raise OperationError(f"no subnet left for the lab: every /24 of {RANGE} is in use on this machine")
 
 
 def ensure_switch(lab: Lab) -> None:
-    """Make the bridge and the machine's link to it, as far as they are missing."""
+    """Create the bridge and the machine's link to it, unless they exist."""
     switch, link = _switch(), _host_link()
     _ensure_namespace(switch)
     if not _has_link(_BRIDGE, switch):
@@ -54,12 +70,12 @@ def ensure_switch(lab: Lab) -> None:
     _ip("link", "set", link, "up")
 
 
-def plug(node: Node) -> None:
-    """Give `node` its network namespace, linked to the bridge, as far as it is missing."""
+def plug(node: LabNode) -> None:
+    """Create the network namespace of `node` and its link to the bridge, unless they exist."""
     name = namespace(node.name).name
     _ensure_namespace(name)
     if not _has_link("eth0", name):
-        if _has_link(node.name, _switch()):  # of a namespace that somebody else deleted
+        if _has_link(node.name, _switch()):  # of a namespace that was deleted manually
             _ip("-n", _switch(), "link", "delete", node.name)
         _ip("-n", name, "link", "add", "eth0", "type", "veth", "peer", "name", node.name, "netns", _switch())
     _ip("-n", name, "address", "replace", f"{node.address}/24", "dev", "eth0")
@@ -68,16 +84,16 @@ def plug(node: Node) -> None:
     _ip("-n", _switch(), "link", "set", node.name, "master", _BRIDGE, "up")
 
 
-def cut(node: Node) -> None:
-    """Take the link of `node` away at the bridge: packets vanish, as when a cable is pulled."""
+def cut(node: LabNode) -> None:
+    """Take the link of `node` down at the bridge: packets are lost, as if the cable had been unplugged."""
     if _has_link(node.name, _switch()):
         _ip("-n", _switch(), "link", "set", node.name, "down")
 
 
 def unplug(node: str) -> None:
-    """Delete the network namespace of `node` with all that its engine made in it.
+    """Delete the network namespace of `node` with everything that its engine created in it.
 
-    The link goes first and by itself: the kernel takes a namespace apart later, in the background.
+    The link is deleted first, since the kernel destroys a namespace later, in the background.
     """
     if _has_link(node, _switch()):
         _ip("-n", _switch(), "link", "delete", node)
@@ -86,21 +102,21 @@ def unplug(node: str) -> None:
         _ip("netns", "delete", path.name)
 
 
-def remove() -> None:
-    """Delete whatever there is of this lab's network."""
+def remove_network() -> None:
+    """Delete everything that exists of this lab's network."""
     if _has_link(_host_link()):
         _ip("link", "delete", _host_link())
-    for name in names():
+    for name in network_names():
         unplug(name)
     if NAMESPACES.exists() and not any(NAMESPACES.iterdir()):
-        # `ip netns add` makes the directory, and a mount of it, when it is missing; nobody else uses it now.
-        host.run(["umount", NAMESPACES], check=False)
+        # `ip netns add` creates and mounts the directory if it is missing; nothing else uses it now.
+        host.run_program(["umount", NAMESPACES], check=False)
         with suppress(OSError):
             NAMESPACES.rmdir()
 
 
-def names() -> list[str]:
-    """The network namespaces of this lab that exist, without the prefix."""
+def network_names() -> list[str]:
+    """The existing network namespaces of this lab, without the prefix."""
     start = paths.prefix() + "-"
     return sorted(path.name.removeprefix(start) for path in NAMESPACES.glob(start + "*"))
 
@@ -114,7 +130,7 @@ def _host_link() -> str:
 
 
 def _ensure_namespace(name: str) -> None:
-    """`ip netns add` killed half way leaves a plain file, which no namespace is bound to: delete it first."""
+    """A killed `ip netns add` leaves a plain file without a namespace: delete it first."""
     path = NAMESPACES / name
     if path.exists() and not os.path.ismount(path):
         path.unlink()
@@ -122,12 +138,12 @@ def _ensure_namespace(name: str) -> None:
         _ip("netns", "add", name)
 
 
-def _has_link(link: str, where: str | None = None) -> bool:
-    if where is not None and not (NAMESPACES / where).exists():
+def _has_link(link: str, namespace: str | None = None) -> bool:
+    if namespace is not None and not (NAMESPACES / namespace).exists():
         return False
-    prefix = ["-n", where] if where else []
-    return host.run(["ip", *prefix, "link", "show", "dev", link], check=False).returncode == 0
+    prefix = ["-n", namespace] if namespace else []
+    return host.run_program(["ip", *prefix, "link", "show", "dev", link], check=False).returncode == 0
 
 
-def _ip(*words: str) -> None:
-    host.run(["ip", *words])
+def _ip(*arguments: str) -> None:
+    host.run_program(["ip", *arguments])

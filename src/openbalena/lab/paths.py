@@ -1,8 +1,8 @@
-"""Where the lab keeps everything it makes: one directory, so that removing it removes the lab.
+"""Where the lab keeps its files: everything is in one directory, so that removing it removes the lab.
 
-Cache, kept by `lab down`: `roots/` (Debian roots), `tools/` (debootstrap), `images/` (saved images).
-Of one running lab: `state.json`, `nodes/<node>/` (its files and /var/lib/docker), `run/<node>/docker.sock`,
-`bin/` (wrappers of the programs users call), `log/`, `demo/` (the demo's own deployment).
+Cached, and kept by `lab down`: `roots/` (Debian roots), `tools/` (debootstrap).
+For a running lab: `state.json`, `nodes/<node>/` (its files and /var/lib/docker), `run/<node>/docker.sock`,
+`bin/` (wrappers for the programs that users run), `log/`, `demo/` (the demo's deployment).
 """
 
 import hashlib
@@ -19,10 +19,10 @@ def directory() -> Path:
 
 
 def prefix() -> str:
-    """How the names of this lab's interfaces, namespaces and control groups begin.
+    """The prefix of the names of this lab's interfaces, namespaces and control groups.
 
-    A directory other than the default one gets a prefix of its own, so that two labs do not meet. Short, since the
-    name of an interface has at most 15 characters (IFNAMSIZ in linux/if.h).
+    Each directory has a different prefix, so that labs do not interfere. It is short, because interface names are
+    limited to 15 characters (IFNAMSIZ in linux/if.h).
     """
     if directory() == DEFAULT:
         return "obl"
@@ -30,7 +30,7 @@ def prefix() -> str:
 
 
 def context_name() -> str:
-    """The name of the Docker context that `lab up` makes."""
+    """The name of the Docker context that `lab up` creates."""
     own = prefix().removeprefix("obl")
     return f"openbalena-lab-{own}" if own else "openbalena-lab"
 
@@ -41,7 +41,7 @@ def socket(node: str) -> Path:
 
 
 def log(name: str) -> Path:
-    """The log file of `name`, its directory made."""
+    """The log file of `name`; creates its directory."""
     path = directory() / "log" / f"{name}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     return path

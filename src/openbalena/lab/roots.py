@@ -1,4 +1,4 @@
-"""Debian roots: the file systems that nodes run from and stand-in images are made of."""
+"""Debian roots: the file systems that nodes run from and stand-in images are built from."""
 
 import hashlib
 import json
@@ -9,18 +9,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from openbalena.errors import OperationError
-from openbalena.files import private_directory
+from openbalena.base.errors import OperationError
+from openbalena.base.files import private_directory
 from openbalena.lab import debootstrap, host, paths
-from openbalena.lab.progress import say
+from openbalena.lab.host import say
 
-_BOUND = 1800.0  # seconds for one root; 64 s were measured for a node's on two cores
-_NEEDED = 2 * 2**30  # bytes free before a root is begun: 0.4 to 1 GB, and its packages beside it while it is made
-_SCARCE = (
-    200 * 2**20
-)  # bytes free below which a failure is taken for a full disk: debootstrap tidies up before it fails
+_BOUND = 1800.0  # seconds for one root; a node's takes about 64 s on two cores
+_NEEDED = 2 * 2**30  # bytes that must be free: a root is 0.4 to 1 GB, plus its packages while it is created
+# Bytes free below which a failure is attributed to a full disk, since debootstrap cleans up before it exits.
+_SCARCE = 200 * 2**20
 _INTERVAL = 15.0  # seconds between lines of progress
-# Documentation is no use in a root, and a half-made root is thrown away, so flushing each file to disk only costs time.
+# A root needs no documentation, and no sync to disk per file, because an incomplete root is discarded.
 _DPKG_SETTINGS = """\
 force-unsafe-io
 path-exclude=/usr/share/doc/*
@@ -32,21 +31,21 @@ _LEFTOVERS = ("var/cache/apt/archives", "var/lib/apt/lists", "debootstrap")
 
 
 def build_root(name: str, suite: str, packages: Sequence[str]) -> Path:
-    """A minimal Debian `suite` with `packages` and what they depend on, made once: `roots/<name>-<hash>`.
+    """A minimal Debian `suite` with `packages` and their dependencies, created once: `roots/<name>-<hash>`.
 
-    The hash covers suite and packages, so another list makes another root. Safe to call from several threads or
-    processes: the second caller of the same root waits for the first. A directory of that name is always complete.
-    Raises OperationError without root, without apt, with an unreachable package source or on a full disk.
+    The hash covers suite and packages, so another list gives another root. Safe to call from several threads or
+    processes: a second caller waits for the first. A directory of that name is always complete. Raises OperationError
+    if not run as root, without apt, if the package source cannot be reached, or if the disk is full.
     """
     key = hashlib.sha256(json.dumps([suite, sorted(packages), _DPKG_SETTINGS]).encode()).hexdigest()[:12]
     root = paths.directory() / "roots" / f"{name}-{key}"
     if os.geteuid() == 0:
-        # Nobody else starts the setuid programs of a Debian that gets no updates.
+        # Other users must not run setuid programs of a Debian that gets no updates.
         private_directory(root.parent)
     if root.exists():
         return root
-    host.require_root(f"Making the Debian root {name}")
-    with host.locked(paths.directory() / "locks" / root.name, f"making {root.name}"):
+    host.require_root(f"creating the Debian root {name}")
+    with host.locked(paths.directory() / "locks" / root.name, f"creating {root.name}"):
         if not root.exists():
             _make(root, suite, packages)
     return root
@@ -56,7 +55,7 @@ def _make(root: Path, suite: str, packages: Sequence[str]) -> None:
     log = paths.directory() / "log" / f"{root.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     half_made = root.with_name(f".{root.name}")
-    _remove(half_made)  # of a run that was killed; the lock says that none is at work
+    _remove(half_made)  # left by a killed run; the lock excludes a concurrent one
     if shutil.disk_usage(root.parent).free < _NEEDED:
         raise OperationError(_no_space(root))
     tool = debootstrap.provide()
@@ -73,19 +72,19 @@ def _make(root: Path, suite: str, packages: Sequence[str]) -> None:
             half_made,
             debootstrap.MIRROR,
         ]
-        say(f"making the Debian {suite} root {root.name} (1 to 2 minutes, at most {_BOUND / 60:.0f})")
-        _watch(host.private(command), tool.directory, root, log)
+        say(f"creating the Debian {suite} root {root.name} (1 to 2 minutes, at most {_BOUND / 60:.0f})")
+        _watch(host.isolated(command), tool.directory, root, log)
         for leftover in _LEFTOVERS:
             _remove(half_made / leftover)
         half_made.rename(root)
     except OSError as error:
-        raise OperationError(f"Making the root {root} failed: {error.strerror} ({error.filename}).") from error
+        raise OperationError(f"creating the root {root} failed: {error.strerror} ({error.filename})") from error
     finally:
         _remove(half_made)
 
 
 def _watch(command: Sequence[str], directory: Path, root: Path, log: Path) -> None:
-    """Run debootstrap with its output in `log`, telling how far it is."""
+    """Run debootstrap with its output in `log`, and report progress."""
     environment = {**os.environ, "DEBOOTSTRAP_DIR": str(directory), "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
     start = time.monotonic()
     with (
@@ -98,7 +97,7 @@ def _watch(command: Sequence[str], directory: Path, root: Path, log: Path) -> No
             while process.poll() is None:
                 elapsed = time.monotonic() - start
                 if elapsed > _BOUND:
-                    raise OperationError(f"Making {root.name} took more than {_BOUND:.0f} s: see {log}.")
+                    raise OperationError(f"creating {root.name} took more than {_BOUND:.0f} s: see {log}")
                 try:
                     process.wait(_INTERVAL)
                 except subprocess.TimeoutExpired:
@@ -111,23 +110,23 @@ def _watch(command: Sequence[str], directory: Path, root: Path, log: Path) -> No
 
 
 def explain(root: Path, log: Path) -> str:
-    """What a failed debootstrap's `log` means for the user."""
-    said = log.read_text(errors="replace")
-    if host.NO_SPACE in said or shutil.disk_usage(root.parent).free < _SCARCE:
+    """The error message for a failed debootstrap, derived from its `log`."""
+    output = log.read_text(errors="replace")
+    if host.NO_SPACE in output or shutil.disk_usage(root.parent).free < _SCARCE:
         return _no_space(root)
-    if "Failed getting release" in said or "Couldn't download" in said:
+    if "Failed getting release" in output or "Couldn't download" in output:
         return (
-            f"{debootstrap.MIRROR} could not be reached: check this machine's network, name resolution and "
-            f"http_proxy. debootstrap said: {_last_lines(log, 2)}"
+            f"cannot reach {debootstrap.MIRROR}: check this machine's network, name resolution and http_proxy. "
+            f"Output of debootstrap: {_last_lines(log, 2)}"
         )
-    return f"debootstrap could not make {root.name}; the whole log is {log}. It ended with: {_last_lines(log, 5)}"
+    return f"debootstrap failed to create {root.name}: {_last_lines(log, 5)} (full log: {log})"
 
 
 def _no_space(root: Path) -> str:
     free = shutil.disk_usage(root.parent).free / 2**20
     return (
-        f"No space left for {root}: {free:.0f} MB are free, making a root takes up to {_NEEDED / 2**20:.0f}. "
-        f"Free some, or set {paths.VARIABLE} to a directory elsewhere."
+        f"no space left for {root}: {free:.0f} MB free, creating a root takes up to {_NEEDED / 2**20:.0f} MB: "
+        f"free some, or set {paths.VARIABLE} to a directory on another disk"
     )
 
 

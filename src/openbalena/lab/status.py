@@ -1,17 +1,18 @@
-"""What `lab status` shows: the nodes as this machine and as the swarm see them."""
+"""The data of `lab status`: the nodes as this machine and as the swarm see them."""
 
 from dataclasses import dataclass
 
 from openbalena.lab import state, swarm
 from openbalena.lab.endpoint import accepts
+from openbalena.swarm.placement import INGRESS_LABEL
 
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """One node: `running` as its socket says, `swarm` and `manager` as the managers see it.
+    """One node: `running` according to its socket, `swarm` and `manager` according to the managers.
 
-    `swarm` is `none` for a node that is in no swarm with them, `unknown` where no manager can say, `left` where the
-    managers list a node still that has left.
+    `swarm` is `none` for a node that is not in the swarm, `unknown` if no manager answers, and `left` for a node that
+    has left but is still listed by the managers.
     """
 
     name: str
@@ -23,8 +24,8 @@ class NodeStatus:
     socket: str
 
 
-def read() -> list[NodeStatus]:
-    """All nodes of the lab that was started; raises OperationError where none was."""
+def read_status() -> list[NodeStatus]:
+    """All nodes of the lab; raises OperationError if no lab was started."""
     lab = state.require()
     members = swarm.members(lab)
     result = []
@@ -32,17 +33,17 @@ def read() -> list[NodeStatus]:
         member = members.get(node.name, {})
         status = member.get("ManagerStatus", {})
         running = accepts(node.socket)
-        seen = member.get("Status", {}).get("State", "none" if members else "unknown")
-        # The managers go on calling it ready until they miss it.
-        gone = running and bool(member) and swarm.local_state(node) == "inactive"
+        listed = member.get("Status", {}).get("State", "none" if members else "unknown")
+        # The managers report it as ready until they notice that it has left.
+        left = running and bool(member) and swarm.local_state(node) == "inactive"
         result.append(
             NodeStatus(
                 name=node.name,
                 address=node.address,
                 running=running,
-                swarm="left" if gone else seen,
+                swarm="left" if left else listed,
                 manager="leader" if status.get("Leader") else status.get("Reachability", ""),
-                ingress=member.get("Spec", {}).get("Labels", {}).get(swarm.INGRESS_LABEL) == "true",
+                ingress=member.get("Spec", {}).get("Labels", {}).get(INGRESS_LABEL) == "true",
                 socket=str(node.socket),
             )
         )

@@ -1,4 +1,4 @@
-"""Joining the lab's engines into one swarm."""
+"""Join the lab's engines into one swarm."""
 
 import time
 from collections.abc import Callable
@@ -7,28 +7,28 @@ from typing import Any
 import docker
 from docker.errors import APIError
 
-from openbalena.cluster import labels
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
 from openbalena.lab.endpoint import accepts
-from openbalena.lab.progress import say
-from openbalena.lab.state import Lab, Node
+from openbalena.lab.host import say
+from openbalena.lab.state import Lab, LabNode
+from openbalena.swarm import placement
+from openbalena.swarm.placement import INGRESS_LABEL
 
-INGRESS_LABEL = "openbalena.ingress"
 _INGRESS_NODES = 2
-_JOIN_BOUND = 60.0  # seconds for one join; 1 to 2 s are usual
+_JOIN_BOUND = 60.0  # seconds for one join; 1 to 2 s is typical
 _READY_BOUND = 90.0  # seconds until a leader is elected and every node is ready
-_PENDING_BOUND = 30.0  # seconds; an engine gives a join up after 20 (moby, daemon/cluster, swarmConnectTimeout)
+_PENDING_BOUND = 30.0  # seconds; an engine abandons a join after 20 (moby, daemon/cluster, swarmConnectTimeout)
 
 
-def client(node: Node) -> docker.APIClient:
-    """The Engine API of `node`, with a bound of 60 s on every call."""
+def client(node: LabNode) -> docker.APIClient:
+    """The Engine API of `node`, with a timeout of 60 s for every call."""
     return docker.APIClient(base_url=f"unix://{node.socket}", version="auto", timeout=60)
 
 
 def form(lab: Lab) -> None:
-    """Make one swarm of all nodes, as far as it is not: start one on a manager, join the others, label, wait.
+    """Join all nodes into one swarm, unless they are: start it on a manager, join the others, wait, add labels.
 
-    Raises OperationError naming the node that could not join or did not become ready.
+    Raises OperationError if a node could not join or did not become ready.
     """
     states = _settled(lab)
     leader = next((node for node in lab.nodes if node.manager and states[node.name] == "active"), None)
@@ -38,7 +38,7 @@ def form(lab: Lab) -> None:
         _start(leader)
         states[leader.name] = "active"
     api = client(leader)
-    _wait(f"a leader of the swarm, asked of {leader.name}", lambda: bool(_swarm_nodes(api)))
+    _wait(f"{leader.name} to see a leader of the swarm", lambda: bool(_swarm_nodes(api)))
     for node in lab.nodes:
         if states[node.name] != "active":
             _join(node, leader, api)
@@ -46,44 +46,43 @@ def form(lab: Lab) -> None:
     _label(api, lab)
 
 
-def wait_back(lab: Lab, node: Node) -> None:
+def wait_back(lab: Lab, node: LabNode) -> None:
     """Wait until the swarm has a leader again and `node`, which was started, is ready in it.
 
-    Says so and does not wait where fewer managers are up than a leader needs, nor for a node that left the swarm.
+    Does not wait if too few managers are up to elect a leader, which it reports, nor for a node that left the swarm.
     Raises OperationError after _READY_BOUND seconds.
     """
     managers = [item for item in lab.nodes if item.manager]
     up, majority = [item for item in managers if accepts(item.socket)], len(managers) // 2 + 1
     if len(up) < majority:
-        say(f"{len(up)} of {len(managers)} managers are up; the swarm has a leader again when {majority} are")
+        say(f"{len(up)} of {len(managers)} managers are up; the swarm cannot elect a leader until {majority} are")
         return
     if local_state(node) == "inactive":
         return
-    # A manager is asked itself: the others may not have missed it yet.
+    # A manager is queried itself: the others may not have noticed yet that it was down.
     api = client(node if node.manager else up[0])
     _wait(f"a leader of the swarm, and {node.name} to be ready", lambda: _is_ready(_swarm_nodes(api), node))
 
 
 def members(lab: Lab) -> dict[str, dict[str, Any]]:
-    """The swarm's own view of its nodes by host name, asked of the first manager that answers; empty if none does."""
+    """The swarm's nodes by host name, as the first manager that answers reports them; empty if none answers."""
     for node in lab.nodes:
         if node.manager and accepts(node.socket):
-            found = _swarm_nodes(client(node))
-            if found:
-                return found
+            nodes = _swarm_nodes(client(node))
+            if nodes:
+                return nodes
     return {}
 
 
-def local_state(node: Node) -> str:
+def local_state(node: LabNode) -> str:
     """inactive, pending, active, error or locked (Engine API, LocalNodeState)."""
     return str(client(node).info()["Swarm"]["LocalNodeState"])
 
 
 def _settled(lab: Lab) -> dict[str, str]:
-    """Each node's state, once the joins that a killed `lab up` began have ended.
+    """Each node's state, after any joins that a killed `lab up` started have completed.
 
-    They go on without it. A manager that left in the middle of one would be missed by the other for good: a swarm of
-    two has no leader without both.
+    A manager must not leave in the middle of a join: a swarm of two cannot elect a leader without both.
     """
     deadline = time.monotonic() + _PENDING_BOUND
     while True:
@@ -93,14 +92,14 @@ def _settled(lab: Lab) -> dict[str, str]:
         time.sleep(0.2)
 
 
-def _start(node: Node) -> None:
+def _start(node: LabNode) -> None:
     api = client(node)
     api.leave_swarm(force=True) if local_state(node) != "inactive" else None
     api.init_swarm(advertise_addr=node.address)
 
 
-def _join(node: Node, leader: Node, manager: docker.APIClient) -> None:
-    """A join that timed out or was interrupted has to leave before it may join again."""
+def _join(node: LabNode, leader: LabNode, manager: docker.APIClient) -> None:
+    """Join `node`; after a join that timed out or was interrupted it must first leave."""
     tokens = manager.inspect_swarm()["JoinTokens"]
     api = client(node)
     say(f"joining {node.name} (at most {_JOIN_BOUND:.0f} s)")
@@ -122,7 +121,7 @@ def _join(node: Node, leader: Node, manager: docker.APIClient) -> None:
 
 
 def _swarm_nodes(api: docker.APIClient) -> dict[str, dict[str, Any]]:
-    """Nodes by host name; a node that left and joined again has a dead twin, so those that are ready win."""
+    """Nodes by host name; of a node that left and rejoined, and so is listed twice, the ready one."""
     try:
         listed = api.nodes()
     except APIError:
@@ -132,33 +131,35 @@ def _swarm_nodes(api: docker.APIClient) -> dict[str, dict[str, Any]]:
 
 
 def _ready(api: docker.APIClient, lab: Lab) -> bool:
-    found = _swarm_nodes(api)
-    return all(_is_ready(found, node) for node in lab.nodes)
+    nodes = _swarm_nodes(api)
+    return all(_is_ready(nodes, node) for node in lab.nodes)
 
 
-def _is_ready(found: dict[str, dict[str, Any]], node: Node) -> bool:
-    item = found.get(node.name)
+def _is_ready(nodes: dict[str, dict[str, Any]], node: LabNode) -> bool:
+    item = nodes.get(node.name)
     if item is None or item["Status"]["State"] != "ready":
         return False
     return not node.manager or item.get("ManagerStatus", {}).get("Reachability") == "reachable"
 
 
 def _label(api: docker.APIClient, lab: Lab) -> None:
-    """Label the first nodes for ingress unless some node is: users may have moved the label."""
-    found = _swarm_nodes(api)
-    if any(INGRESS_LABEL in item["Spec"].get("Labels", {}) for item in found.values()):
+    """Label the first nodes for ingress, unless some node has the label: users may have moved it."""
+    nodes = _swarm_nodes(api)
+    if any(INGRESS_LABEL in item["Spec"].get("Labels", {}) for item in nodes.values()):
         return
     for node in lab.nodes[:_INGRESS_NODES]:
-        labels.add(api, found[node.name]["ID"], {INGRESS_LABEL: "true"})
+        placement.add_labels(api, nodes[node.name]["ID"], {INGRESS_LABEL: "true"})
 
 
 def _wait(what: str, done: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _READY_BOUND
-    told = time.monotonic() + 5
+    report_at = time.monotonic() + 5
     while not done():
         if time.monotonic() > deadline:
-            raise OperationError(f"Waited {_READY_BOUND:.0f} s in vain for {what}: see ./open-balena.sh lab status.")
-        if time.monotonic() > told:
+            raise OperationError(
+                f"timed out after {_READY_BOUND:.0f} s waiting for {what}: see ./open-balena.sh lab status"
+            )
+        if time.monotonic() > report_at:
             say(f"waiting for {what} (at most {_READY_BOUND:.0f} s)")
-            told = deadline
+            report_at = deadline
         time.sleep(0.1)

@@ -1,5 +1,5 @@
-"""A deployment's settings: `.env` and the process environment, checked against variables.yml."""
+"""A deployment's settings: `.env` and the process environment, validated against variables.yml."""
 
-from openbalena.settings.values import Settings, configured, current, load, put_aside, require_intact
+from openbalena.settings.values import Settings, put_aside, read, read_configured, read_unchecked, require_intact
 
-__all__ = ["Settings", "configured", "current", "load", "put_aside", "require_intact"]
+__all__ = ["Settings", "read_configured", "read_unchecked", "read", "put_aside", "require_intact"]

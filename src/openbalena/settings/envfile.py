@@ -1,10 +1,10 @@
-"""Writing `.env`: a new one with every variable explained, or values put into one that is there."""
+"""Writing `.env`: a new file with every variable explained, or an update of an existing one."""
 
 import re
 import textwrap
 from collections.abc import Mapping
 
-from openbalena import dotenv
+from openbalena.compose import dotenv
 from openbalena.settings.variables import Variable, variables
 
 HEAD = (
@@ -14,11 +14,11 @@ WIDTH = 118
 
 
 def new(values: Mapping[str, str]) -> str:
-    """A file that has `values` and, as comments, what each variable is for and its default."""
+    """A new file with `values` and, as comments, each variable's purpose and default."""
     lines, section = [HEAD], ""
     for name, variable in variables().items():
         if variable.type == "image" and name not in values:
-            continue  # A copy of the default would be out of date after the next upgrade.
+            continue  # A copy of the default would be outdated after the next upgrade.
         if variable.section != section:
             section = variable.section
             lines.append(f"\n##### {section} #####\n")
@@ -28,7 +28,7 @@ def new(values: Mapping[str, str]) -> str:
 
 
 def update(file: dotenv.Dotenv, values: Mapping[str, str]) -> str:
-    """The text of `file` with `values`: in place, else below the comment that holds the name, else at the end."""
+    """The text of `file` with `values`: in place, else below the commented-out assignment, else at the end."""
     described = variables()
     for name, value in values.items():
         placeholder = re.search(rf"^#{name}=.*\n", file.text, re.MULTILINE)

@@ -1,20 +1,20 @@
-"""What `config` will write: from what is set, what was answered and what is missing to the lines of `.env`."""
+"""What `config` will write to `.env`, from the current settings, the answers and new tokens."""
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from openbalena import dotenv
-from openbalena.errors import UsageError
-from openbalena.project import Project
+from openbalena.base.errors import UsageError
+from openbalena.base.project import Project
+from openbalena.compose import dotenv
 from openbalena.settings import envfile
 from openbalena.settings.profiles import DERIVED, profiles
-from openbalena.settings.values import MASK, Settings, load
+from openbalena.settings.values import MASK, Settings, read
 from openbalena.settings.variables import variables
 
 
 @dataclass(frozen=True)
-class Plan:
+class SettingsPlan:
     """`text` is the new `.env`; `changed` maps each name that had a value to (old, new)."""
 
     settings: Settings
@@ -24,42 +24,42 @@ class Plan:
     changed: dict[str, tuple[str, str]]
 
 
-def plan(project: Project, answers: Mapping[str, str], tokens: Mapping[str, str]) -> Plan:
-    """What follows from `answers` (options and replies), the environment and the `.env` that is there.
+def plan(project: Project, answers: Mapping[str, str], tokens: Mapping[str, str]) -> SettingsPlan:
+    """The plan for `answers` (options and replies), the environment and the existing `.env`.
 
-    `tokens` are new ones for those that are missing. Raises UsageError as settings.load does, where DNS_TLD is missing,
-    and where a token that is set would change.
+    `tokens` are new values for missing tokens. Raises UsageError as settings.load does, if DNS_TLD is missing, and if
+    a token that is already set would change.
     """
-    settings = load(project, {**tokens, **answers})
+    settings = read(project, {**tokens, **answers})
     exists = project.env_file.exists()
-    file = dotenv.read(project.env_file) if exists else dotenv.parse("", project.env_file)
+    file = dotenv.read_file(project.env_file) if exists else dotenv.parse("", project.env_file)
     old = file.values
-    wanted = {name: value for name, value in _wanted(settings, answers, tokens).items() if old.get(name, "") != value}
-    wanted = {name: value for name, value in wanted.items() if old.get(name) or value != variables()[name].default}
-    running = _profiles(settings, old)
-    if old.get("COMPOSE_PROFILES") != ",".join(running):
-        wanted["COMPOSE_PROFILES"] = ",".join(running)
+    new = {name: value for name, value in _wanted(settings, answers, tokens).items() if old.get(name, "") != value}
+    new = {name: value for name, value in new.items() if old.get(name) or value != variables()[name].default}
+    enabled = _profiles(settings, old)
+    if old.get("COMPOSE_PROFILES") != ",".join(enabled):
+        new["COMPOSE_PROFILES"] = ",".join(enabled)
 
     described = variables()
-    for name in wanted:
+    for name in new:
         if described[name].token and old.get(name):
             raise UsageError(
-                f"{settings.sources[name]}: {name} is not what {file.path}:{file.entries[name].line} says, and a token "
+                f"{settings.sources[name]}: {name} differs from {file.path}:{file.entries[name].line}, and a token "
                 "never changes once it is set: unset it"
             )
     before = file.text if exists else None
-    text = envfile.update(file, wanted) if exists else envfile.new(wanted)
-    changed = {name: (old[name], value) for name, value in wanted.items() if old.get(name)}
-    return Plan(settings, running, text, before, changed)
+    text = envfile.update(file, new) if exists else envfile.new(new)
+    changed = {name: (old[name], value) for name, value in new.items() if old.get(name)}
+    return SettingsPlan(settings, enabled, text, before, changed)
 
 
-def shown(name: str, value: str) -> str:
-    """`value` as it may be shown: masked where `name` is a secret."""
+def display_value(name: str, value: str) -> str:
+    """`value` as it may be shown: masked if `name` is a secret."""
     return MASK if variables()[name].secret and value else value
 
 
 def _wanted(settings: Settings, answers: Mapping[str, str], tokens: Mapping[str, str]) -> dict[str, str]:
-    """What belongs into `.env`: answers, tokens, what the environment sets, and what is derived from others."""
+    """The values that belong in `.env`: answers, tokens, values from the environment, and derived values."""
     described = variables()
     names = {name for name, v in described.items() if not v.unused and (name in os.environ or v.derive)}
     names -= {"COMPOSE_PROFILES", "PKI_DIR", "API_TOKENAUTH_JWKS", "VPN_OPENVPN_CA_CRT"}
@@ -68,6 +68,6 @@ def _wanted(settings: Settings, answers: Mapping[str, str], tokens: Mapping[str,
 
 
 def _profiles(settings: Settings, old: Mapping[str, str]) -> list[str]:
-    """The profiles that the settings make; the user's own stay behind them."""
+    """The profiles that the settings enable, followed by the user's own in COMPOSE_PROFILES."""
     own = [name for name in old.get("COMPOSE_PROFILES", "").split(",") if name and name not in DERIVED]
     return [*profiles(settings), *own]

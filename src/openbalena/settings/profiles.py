@@ -1,36 +1,36 @@
-"""Which Compose profiles the settings ask for: the one place that both modes take it from."""
+"""Which Compose profiles the settings enable; cluster and single-machine commands both ask here."""
 
 from collections.abc import Mapping
 
-# Profiles of docker-compose.yml that follow from settings, in the order they are written.
+# Profiles of docker-compose.yml that follow from settings, in the order in which they are written.
 DERIVED = ("internal-postgres", "internal-s3", "acme", "admin", "builder", "tunnel")
 
 
 def profiles(values: Mapping[str, str]) -> list[str]:
-    """The profiles that `values` ask for.
+    """The profiles that `values` enable.
 
-    The internal database and store run unless there is an external one, in a cluster cert-manager where it has an
-    address and a DNS provider's token for ACME, cloudflared where it has its token.
+    The internal database and store run unless there is an external one; in a cluster, cert-manager runs if ACME has an
+    e-mail address and a DNS provider's token; cloudflared runs if it has its token.
     """
-    asked = set(values.get("PROFILES", "").split(","))
+    requested = set(values.get("PROFILES", "").split(","))
     dns_provider = values.get("CLOUDFLARE_API_TOKEN") or values.get("GANDI_API_TOKEN")
-    wanted = {
+    enabled = {
         "internal-postgres": values.get("EXTERNAL_POSTGRES") != "true",
         "internal-s3": values.get("EXTERNAL_S3") != "true",
         "acme": bool(values.get("ACME_EMAIL") and dns_provider),
-        "admin": "admin" in asked,
-        "builder": "builder" in asked,
+        "admin": "admin" in requested,
+        "builder": "builder" in requested,
         "tunnel": bool(values.get("TUNNEL_TOKEN")),
     }
-    return [name for name in DERIVED if wanted[name]]
+    return [name for name in DERIVED if enabled[name]]
 
 
-def stale(values: Mapping[str, str], sources: Mapping[str, str]) -> list[str]:
-    """A sentence where COMPOSE_PROFILES, changed by hand or left behind by other settings, is not what they make it."""
+def stale_profiles(values: Mapping[str, str], sources: Mapping[str, str]) -> list[str]:
+    """A warning if COMPOSE_PROFILES was changed manually, or other settings were changed after it was written."""
     where = sources.get("COMPOSE_PROFILES")
-    running = {name for name in values.get("COMPOSE_PROFILES", "").split(",") if name in DERIVED}
-    wanted = set(profiles(values))
-    if where is None or running == wanted:
+    actual = {name for name in values.get("COMPOSE_PROFILES", "").split(",") if name in DERIVED}
+    expected = set(profiles(values))
+    if where is None or actual == expected:
         return []
-    differ = ", ".join(sorted(running ^ wanted))
-    return [f"{where}: COMPOSE_PROFILES is not what the other settings make it ({differ}): run ./open-balena.sh config"]
+    difference = ", ".join(sorted(actual ^ expected))
+    return [f"{where}: COMPOSE_PROFILES does not match the other settings ({difference}): run ./open-balena.sh config"]

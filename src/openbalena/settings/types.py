@@ -1,4 +1,4 @@
-"""What a value has to look like: each type of variables.yml, with the words that tell the user what is expected."""
+"""The types of variables.yml: the format of a value, and the description of it in messages."""
 
 import ipaddress
 import re
@@ -6,9 +6,13 @@ from base64 import b64decode
 from collections.abc import Callable
 from typing import NamedTuple
 
+# The role that owns everything in openBalena's database image, and the two that log in in turn (pki.database_login).
+DATABASE_OWNER = "docker"
+DATABASE_ROLES = ("openbalena_a", "openbalena_b")
+
 
 class Type(NamedTuple):
-    """`matches(value)` says whether a value that is not empty is valid; `expected` completes "expected …"."""
+    """`matches(value)` is whether a non-empty value is valid; `expected` completes "expected …"."""
 
     expected: str
     matches: Callable[[str], bool]
@@ -18,8 +22,8 @@ class Type(NamedTuple):
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
-# A name has at most 253 characters (RFC 1035, 2.3.4, without the final dot); the longest name we serve is a device's
-# public URL, 32 hex digits and ".devices." before the domain.
+# A name has at most 253 characters (RFC 1035, 2.3.4, without the trailing dot); the longest name we serve is a device's
+# public URL: 32 hex digits and ".devices." before the domain.
 MAX_DOMAIN = 253 - len(32 * "0" + ".devices.")
 
 # github.com/distribution/reference, regexp.go: [domain/]path[:tag][@digest].
@@ -29,13 +33,13 @@ _REPOSITORY = rf"(?:{_REGISTRY}/)?{_COMPONENT}(?:/{_COMPONENT})*"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
 
-# swarmkit, manager/controlapi/service.go: service names; the engine allows 64 characters for the name of a config, and
-# the longest of ours is <stack>_server-ca-certificate-<12 hex digits>.
+# swarmkit, manager/controlapi/service.go: service names; the engine allows 64 characters for a config's name, and our
+# longest is <stack>_server-ca-certificate-<12 hex digits>.
 _STACK = re.compile(r"[A-Za-z0-9](?:[-_]*[A-Za-z0-9]+)*")
 MAX_STACK = 64 - len("_server-ca-certificate-" + 12 * "0")
 
-# RFC 3986, 3.2.1: what may stand unescaped in a URL's user and password; without the colon, which separates the two,
-# and the apostrophe, which the images' reader of env files strips in pairs.
+# RFC 3986, 3.2.1: characters that need no escaping in a URL's user and password; without the colon, which separates the
+# two, and the apostrophe, which the images' env file parser strips in pairs.
 _URL_WORD = re.compile(r"[A-Za-z0-9._~!$&()*+,;=-]+")
 
 
@@ -44,18 +48,18 @@ _SIZE = re.compile(r"([1-9][0-9]{0,11})(?:b|([kmgt])(?:i?b)?)?", re.IGNORECASE)
 
 
 def in_bytes(size: str) -> int:
-    """The bytes of an amount of memory as Compose writes it, such as 512M or 2gb; 0 where it is none."""
-    found = _SIZE.fullmatch(size)
-    return int(found[1]) << 10 * " kmgt".index((found[2] or " ").lower()) if found else 0
+    """The bytes of an amount of memory in Compose's notation, such as 512M or 2gb; 0 if it is malformed."""
+    match = _SIZE.fullmatch(size)
+    return int(match[1]) << 10 * " kmgt".index((match[2] or " ").lower()) if match else 0
 
 
 _DURATION = re.compile(r"(?:([0-9]{1,3})h)?(?:([0-9]{1,4})m)?(?:([0-9]{1,6})s)?")
 
 
 def in_seconds(duration: str) -> int:
-    """The seconds of a time as Compose writes it in whole hours, minutes and seconds; 0 where it is none."""
-    found = _DURATION.fullmatch(duration)
-    hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    """The seconds of a duration in Compose's notation, in whole hours, minutes and seconds; 0 if it is malformed."""
+    match = _DURATION.fullmatch(duration)
+    hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
     return hours * 3600 + minutes * 60 + seconds
 
 
@@ -95,7 +99,7 @@ def _is_domain(value: str) -> bool:
 
 
 def _is_email(value: str) -> bool:
-    # The characters of a dot-atom (RFC 5322, 3.2.3), which is what mail addresses use in practice.
+    # The characters of a dot-atom (RFC 5322, 3.2.3), the form that mail addresses have in practice.
     local, _, domain = value.rpartition("@")
     return len(local) <= 64 and re.fullmatch(r"[\w!#$%&'*+/=?^`{|}~.-]+", local) is not None and _is_host(domain)
 
@@ -114,71 +118,73 @@ def _decoded(value: str) -> bytes:
         return b""
 
 
-def _holds(words: bytes) -> Callable[[str], bool]:
-    return lambda value: words in _decoded(value)
+def _holds(header: bytes) -> Callable[[str], bool]:
+    return lambda value: header in _decoded(value)
 
 
 TYPES = {
-    "text": Type("text on one line", lambda value: value.isprintable()),
+    "text": Type("a single line of text", lambda value: value.isprintable()),
     "word": _pattern("letters, digits, dots, hyphens and underscores", r"[A-Za-z0-9._-]+"),
     "boolean": _pattern("true or false", "true|false"),
     "count": _pattern("a number from 1 to 99", r"[1-9][0-9]?"),
     "connections": _pattern("a number from 10 to 9999", r"[1-9][0-9]{1,3}"),
-    "milliseconds": _pattern("milliseconds from 1000 (a second) to 99999999 (a day)", r"[1-9][0-9]{3,7}"),
+    "milliseconds": _pattern("milliseconds from 1000 (one second) to 99999999 (about a day)", r"[1-9][0-9]{3,7}"),
     "duration": Type("a time like 180s, 30m or 1h30m", lambda value: in_seconds(value) > 0),
-    "object_prefix": _pattern("letters, digits and ._-/, not / at its begin or end", r"[\w.-]+(/[\w.-]+)*"),
+    "object_prefix": _pattern("letters, digits and ._-/, without / at the beginning or end", r"[\w.-]+(/[\w.-]+)*"),
     "memory": Type("an amount of memory like 512M or 2G", lambda value: in_bytes(value) > 0),
     "port": Type("a port from 1 to 65535", _is_port),
     "domain": Type(
         "a domain in lower case like my.example.com: labels of letters, digits and hyphens, at most 63 characters "
-        f"each and {MAX_DOMAIN} in all, no https:// and no path",
+        f"each and {MAX_DOMAIN} in total, without https:// or a path",
         _is_domain,
     ),
-    "host": Type("a host name or an address, without scheme, port and path", _is_host),
+    "host": Type("a host name or an IP address, without scheme, port or path", _is_host),
     "url_host": Type(
-        "a host name or an IPv4 address, without scheme, port and path: images put it into a URL, where an IPv6 "
-        "address would need brackets",
+        "a host name or an IPv4 address, without scheme, port or path (images put it into a URL, where an IPv6 address "
+        "would need brackets)",
         lambda value: _is_host(value) and ":" not in value,
     ),
     "nfs_host": Type(
-        "a host name or an address (nfs.invalid stands for none)",
+        "a host name or an IP address (nfs.invalid means none)",
         lambda value: _is_host(value) and value != "nfs.invalid",
     ),
-    "host_port": Type("a host name, with :port where it is not 443, without https:// and path", _is_host_port),
+    "host_port": Type("a host name, with :port unless it is 443, without https:// or a path", _is_host_port),
     "email": Type("an e-mail address like admin@my.example.com", _is_email),
     "networks": Type(
-        "IPv4 networks like 10.0.0.0/8, separated by commas, and not all addresses (0.0.0.0/0)", _are_networks
+        "IPv4 networks like 10.0.0.0/8, separated by commas, but not all addresses (0.0.0.0/0)", _are_networks
     ),
     "absolute_path": _pattern("an absolute path without spaces", r"/[^\s,]*"),
     "directory": Type(
-        "a directory's path, in which ~ stands for no home directory",
+        "a path to a directory, without ~ (which is not expanded)",
         lambda value: not any(part.startswith("~") for part in value.split("/")),
     ),
-    "docker_host": _pattern("an address like unix:///var/run/docker.sock, tcp://host:2376", r"(unix|tcp|ssh)://\S+"),
-    "parts": _pattern("admin, builder, or both as admin,builder", "(admin|builder)(,(admin|builder))*"),
+    "docker_host": _pattern("an address like unix:///var/run/docker.sock or tcp://host:2376", r"(unix|tcp|ssh)://\S+"),
+    "parts": _pattern("admin, builder or admin,builder", "(admin|builder)(,(admin|builder))*"),
     "profiles": _pattern("names separated by commas", r"[A-Za-z0-9][\w.-]*(,[A-Za-z0-9][\w.-]*)*"),
     "ingress_mode": _pattern("host or mesh", "host|mesh"),
     "tokens_mode": _pattern("auto or user", "auto|user"),
     "token": _pattern(
-        "8 to 1000 letters, digits and other printable ASCII characters without spaces, quotes and backslashes",
+        "8 to 1000 printable ASCII characters without spaces, quotes and backslashes",
         r"[!#-&(-\[\]-_a-~]{8,1000}",
     ),
     "url_word": Type(
-        "letters, digits and -._~!$&()*+,;= only: images put it into a URL without escaping it",
+        "only letters, digits and -._~!$&()*+,;= (images put it into a URL without escaping it)",
         lambda value: _URL_WORD.fullmatch(value) is not None,
     ),
     "database_role": Type(
-        "docker, openbalena_a or openbalena_b",
-        lambda value: value in ("docker", "openbalena_a", "openbalena_b"),
+        f"{DATABASE_OWNER}, {DATABASE_ROLES[0]} or {DATABASE_ROLES[1]}",
+        lambda value: value in (DATABASE_OWNER, *DATABASE_ROLES),
     ),
-    "base64": Type("base64 on one line", lambda value: bool(_decoded(value))),
-    "certificate": Type("base64 on one line (base64 -w0) of PEM certificates", _holds(b"-----BEGIN CERTIFICATE-----")),
-    "private_key": Type("base64 on one line (base64 -w0) of a PEM private key", _holds(b"PRIVATE KEY-----")),
+    "base64": Type("base64 on a single line", lambda value: bool(_decoded(value))),
+    "certificate": Type(
+        "PEM certificates in base64, on a single line (base64 -w0)", _holds(b"-----BEGIN CERTIFICATE-----")
+    ),
+    "private_key": Type("a PEM private key in base64, on a single line (base64 -w0)", _holds(b"PRIVATE KEY-----")),
     "stack_name": Type(
-        f"at most {MAX_STACK} letters, digits and inner hyphens and underscores",
+        f"at most {MAX_STACK} letters, digits, hyphens and underscores, with a letter or digit at both ends",
         lambda value: len(value) <= MAX_STACK and _STACK.fullmatch(value) is not None,
     ),
     "image": _pattern("an image like registry.example.com/name:tag", rf"{_REPOSITORY}(?::{_TAG})?(?:@{_DIGEST})?"),
-    "image_prefix": _pattern("a repository prefix in lower case like registry.example.com/openbalena", _REPOSITORY),
+    "image_prefix": _pattern("a lower-case repository prefix like registry.example.com/openbalena", _REPOSITORY),
     "image_tag": _pattern("at most 128 letters, digits, dots, hyphens and underscores", _TAG),
 }

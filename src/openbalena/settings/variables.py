@@ -1,4 +1,4 @@
-"""What each variable is, read from variables.yml."""
+"""The descriptions of all variables, read from variables.yml."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -11,11 +11,11 @@ FILE = Path(__file__).with_name("variables.yml")
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable; the fields are explained at the head of variables.yml."""
+    """One variable; variables.yml explains the fields at its top."""
 
     name: str
     section: str
-    help: str  # noqa: A003 - the word of variables.yml
+    help: str  # noqa: A003 - the key in variables.yml
     type: str = "text"  # noqa: A003
     default: str = ""
     derive: str = ""
@@ -31,7 +31,7 @@ class Variable:
 
     @property
     def option(self) -> str:
-        """The option of `config`; empty where there is none: a secret would stand in the process list."""
+        """The option of `config`; empty if there is none: a secret would be visible in the process list."""
         return "" if self.secret or not self.question else "--" + self.name.lower().replace("_", "-")
 
 

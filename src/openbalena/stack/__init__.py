@@ -3,7 +3,7 @@
 from openbalena.stack.compiler import Compiled, analyse, compile  # noqa: A004 - the contract's word
 from openbalena.stack.content import ContentFile
 from openbalena.stack.diagnostic import Diagnostic, Severity
-from openbalena.stack.encrypted import with_encryption
+from openbalena.stack.encryption import with_encryption
 from openbalena.stack.render import render, stack_file
 
 __all__ = [

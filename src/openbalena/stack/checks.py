@@ -1,9 +1,10 @@
-"""Values that the Engine refuses only when the stack is deployed, or with which it never comes to work."""
+"""Values that the Engine refuses only when the stack is deployed, or with which the service never works."""
 
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from openbalena.base.limits import MAXIMUM_BYTES
 from openbalena.compose.paths import is_file
 from openbalena.compose.tree import Map, Position, Seq
 from openbalena.stack.content import ContentFile
@@ -15,8 +16,7 @@ MAXIMUM_SERVICE_NAME = 63  # swarmkit, manager/controlapi: a DNS label
 # swarmkit, manager/controlapi/service.go, validateResources
 MINIMUM_MEMORY, MINIMUM_CPUS = 4 * 1024 * 1024, 0.001
 MAXIMUM_OBJECT_NAME = 64  # swarmkit, manager/controlapi/common.go
-MAXIMUM_BYTES = {"secrets": 500 * 1024, "configs": 1000 * 1024}  # swarmkit: MaxSecretSize, MaxConfigSize
-# moby and swarmkit accept these; `docker stack config` does not look.
+# The values that moby and swarmkit accept; `docker stack config` does not check them.
 _CHOICES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("deploy", "mode"): ("replicated", "global", "replicated-job", "global-job"),
     ("deploy", "endpoint_mode"): ("vip", "dnsrr"),
@@ -33,9 +33,9 @@ _TAG = re.compile(r"[^/]+/.*(:[\w][\w.-]*|@\w+:\w+)|[^/]*(:[\w][\w.-]*|@\w+:\w+)
 
 
 def check_service(service: Service) -> None:
-    """Say what is wrong with the compiled `service`."""
+    """Add a diagnostic to the compiled `service` for each invalid value."""
     if len(service.name) > MAXIMUM_SERVICE_NAME:
-        service.error("services", "a service has at most 63 characters", "choose a shorter name", service.position)
+        service.error("services", "a service name has at most 63 characters", "choose a shorter name", service.position)
     for path, choices in _CHOICES.items():
         _choice(service, path, choices)
     deploy = service.target.get("deploy") or Map()
@@ -53,16 +53,16 @@ def check_service(service: Service) -> None:
 
 
 def check_content(content: ContentFile, place: Position) -> Iterator[Diagnostic]:
-    """Say what is wrong with a secret or config: what is known of it before it is rendered."""
+    """Diagnostics for a secret or config, as far as it can be checked before it is rendered."""
     kind = content.path.partition("/")[0]
     limit = MAXIMUM_BYTES[kind]
     size = content.source.stat().st_size if content.source is not None and is_file(content.source) else 0
     if size > limit:
-        said = f"{content.source} has {size} bytes; Swarm holds at most {limit} in one of {kind}"
-        yield Diagnostic(place, kind, Severity.ERROR, said, "mount a volume instead")
+        message = f"{content.source} has {size} bytes; Swarm allows at most {limit} in one of {kind}"
+        yield Diagnostic(place, kind, Severity.ERROR, message, "mount a volume instead")
     if len(content.name) > MAXIMUM_OBJECT_NAME and "$" not in content.name:
-        said = f"{content.name} is longer than the {MAXIMUM_OBJECT_NAME} characters that the engine allows"
-        yield Diagnostic(place, kind, Severity.ERROR, said, "choose a shorter name")
+        message = f"{content.name} is longer than the {MAXIMUM_OBJECT_NAME} characters that the engine allows"
+        yield Diagnostic(place, kind, Severity.ERROR, message, "choose a shorter name")
 
 
 def _items(value: Any, key: str) -> list[tuple[Any, Position]]:
@@ -82,7 +82,7 @@ def _choice(service: Service, path: tuple[str, ...], choices: tuple[str, ...]) -
             " or ".join(choices)
         )  # fmt: skip
         service.error(
-            ".".join(path), f"the engine refuses {value} at the deploy", f"write {instead}", place.at(path[-1])
+            ".".join(path), f"the engine refuses {value} when it is deployed", f"write {instead}", place.at(path[-1])
         )
 
 
@@ -108,7 +108,7 @@ def _ports(service: Service, deploy: Map) -> None:
         mode, protocol = port.get("mode", "ingress"), port.get("protocol", "tcp")
         for value, choices in ((mode, ("host", "ingress")), (protocol, ("tcp", "udp", "sctp"))):
             if value not in choices and "$" not in value:
-                service.error("ports", f"the engine knows no {value}", f"write {' or '.join(choices)}", place)
+                service.error("ports", f"the engine does not support {value}", f"write {' or '.join(choices)}", place)
         if port.get("published"):
             identity = (port["published"], protocol, mode)
             if identity in seen:
@@ -116,7 +116,7 @@ def _ports(service: Service, deploy: Map) -> None:
             seen.add(identity)
         if mode == "host" and port.get("published") and update.get("order") == "start-first":
             service.error(
-                "ports", "with order: start-first the new task waits for ever for a port that the old one has",
+                "ports", "with order: start-first the new task waits forever for a port that the old one uses",
                 "write deploy.update_config.order: stop-first", place,
             )  # fmt: skip
         if (
@@ -126,8 +126,8 @@ def _ports(service: Service, deploy: Map) -> None:
             and deploy["replicas"] > 1
         ):
             service.warn(
-                "ports", f"each of the {deploy['replicas']} tasks needs a node of its own for a port in host mode",
-                "have as many nodes, or write deploy.mode: global with a placement constraint", place,
+                "ports", f"each of the {deploy['replicas']} tasks needs its own node for a port in host mode",
+                "add nodes, or write deploy.mode: global with a placement constraint", place,
             )  # fmt: skip
         if mode != "host" and deploy.get("endpoint_mode") == "dnsrr":
             service.error(
@@ -146,7 +146,7 @@ def _targets(service: Service) -> None:
     seen: set[str] = set()
     for key, target, place in _mount_points(service):
         if target in seen:
-            service.error(key, f"the engine refuses two things at {target}", "mount one of them elsewhere", place)
+            service.error(key, f"the engine refuses two mounts at {target}", "mount one of them elsewhere", place)
         seen.add(target)
 
 
@@ -155,8 +155,8 @@ def _image(service: Service) -> None:
     if not image:
         service.error(
             "image",
-            f"the service {service.name} has none",
-            "write image:, or correct the name where another service is meant",
+            f"the service {service.name} has no image",
+            "write image:, or correct the name if another service is meant",
             service.position,
         )
     elif "$" not in image and service.build is None and not _TAG.fullmatch(image):

@@ -1,13 +1,13 @@
-"""Compose in, stack out: runs the rules over every service and carries the rest over."""
+"""Compiles a Compose project to a stack: applies the rules to every service and copies the other sections."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.project import Project
 from openbalena.compose.tree import Map, Position, plain
-from openbalena.errors import UsageError
-from openbalena.stack import rules, symbolic
+from openbalena.stack import uninterpolated
 from openbalena.stack.checks import check_content, check_service
 from openbalena.stack.content import (
     ContentFile,
@@ -19,23 +19,21 @@ from openbalena.stack.content import (
     taken_variables,
 )
 from openbalena.stack.diagnostic import Diagnostic, Severity
-from openbalena.stack.overlay import Words, leave_out, overlay
-from openbalena.stack.rule import RULES
+from openbalena.stack.overlay import SwarmExtensions, drop_keys, overlay
+from openbalena.stack.rules import RULES
 from openbalena.stack.rules.deploy import add_constraint
 from openbalena.stack.rules.irrelevant import DEPENDS_ON
 from openbalena.stack.service import Service
 from openbalena.stack.top_level import network, volume
 
-__all__ = ["Compiled", "analyse", "compile", "rules"]
-
 
 @dataclass(frozen=True)
 class Compiled:
-    """A stack. It holds no secret: their values are placeholder marks.
+    """A stack. It contains no secrets: their values are placeholders.
 
-    `document` is the stack file; `secret_files` and `config_files` are what it brings along, by key; `node_labels` are
-    the labels (without `node.labels.`) that placement asks for, with the value; `builds` are the build sections of its
-    services; `stateful` maps a volume to the service that is pinned to it. `interpolated` is false where `${…}` stayed.
+    `document` is the stack file; `secret_files` and `config_files` are its secrets and configs, by key; `node_labels`
+    are the labels (without `node.labels.`) and values that placement requires; `builds` are the build sections of its
+    services; `stateful` maps a volume to the service that is pinned to it. `interpolated` is false if `${…}` was kept.
     """
 
     name: str
@@ -55,7 +53,7 @@ class Compiled:
 
 
 def compile(project: Project) -> Compiled:  # noqa: A001 - the contract's word
-    """`project` as a stack. Raises UsageError, with all errors, where Swarm cannot have what it says."""
+    """`project` as a stack. Raises UsageError, with all errors, if Swarm does not support what it needs."""
     compiled = analyse(project)
     errors = [str(item) for item in compiled.diagnostics if item.severity is Severity.ERROR]
     if errors:
@@ -64,12 +62,12 @@ def compile(project: Project) -> Compiled:  # noqa: A001 - the contract's word
 
 
 def analyse(project: Project) -> Compiled:
-    """As `compile`, but errors are among the diagnostics, and what they are about is not in the document."""
-    swarm, words = overlay(project)
+    """As `compile`, but errors are in the diagnostics, and the keys that they are about are not in the document."""
+    swarm, extensions = overlay(project)
     model = swarm.model
     compilation = _Compilation(swarm, model)
     for name, service in model["services"].items():
-        compilation.service(name, service, words.get(name, Words(service.position)))
+        compilation.service(name, service, extensions.get(name, SwarmExtensions(service.position)))
     return compilation.finish()
 
 
@@ -88,12 +86,12 @@ class _Compilation:
         self.stateful: dict[str, str] = {}
         self.diagnostics: list[Diagnostic] = []
 
-    def service(self, name: str, source: Map, words: Words) -> None:
-        """Run the rules over one service."""
-        source, notes = leave_out(source, words.without)
+    def service(self, name: str, source: Map, extensions: SwarmExtensions) -> None:
+        """Apply the rules to one service."""
+        source, notes = drop_keys(source, extensions.without)
         self.diagnostics += notes
-        if words.secret_env is not None:
-            source, content = secret_env(source, name, words, self.project.name, self.project.interpolated)
+        if extensions.secret_env is not None:
+            source, content = secret_env(source, name, extensions, self.project.name, self.project.interpolated)
             self._require_new(content)
             self.files["secrets"][content.key] = content
         position: Position = self.model["services"].at(name)
@@ -102,11 +100,11 @@ class _Compilation:
         for key, rule in RULES.items():
             if key in source and source[key] is not None:
                 rule.apply(service, source[key])
-        for volume_name, place in words.stateful.located():
+        for volume_name, place in extensions.stateful.located():
             self._pin(service, str(volume_name), place)
         check_service(service)
         if not self.project.interpolated:
-            symbolic.check(service.target)
+            uninterpolated.check_expressions(service.target)
         self.diagnostics += service.diagnostics
         if service.build is not None:
             self.builds[name] = plain(service.build)
@@ -114,29 +112,31 @@ class _Compilation:
         self.services.put(name, Map(ordered, position), position)
 
     def _require_new(self, content: ContentFile) -> None:
-        """Raise UsageError where the project has a secret of the key or the file that x-swarm.secret_env makes."""
+        """Raise UsageError if the project has a secret with the key or the file that x-swarm.secret_env makes."""
         declared = self.model.get("secrets") or Map()
         for key in (content.key, content.path.partition("/")[2]):
             if key in declared:
-                said = f"x-swarm.secret_env makes a secret {content.key} in the file {content.path}"
-                raise UsageError(f"{declared.at(key)}: secrets.{key}: {said}: choose another name for this one")
+                clash = f"x-swarm.secret_env creates a secret {content.key} in the file {content.path}"
+                raise UsageError(f"secrets.{key}: {clash}: choose another name for this one", where=declared.at(key))
 
     def _pin(self, service: Service, name: str, place: Position) -> None:
         mounts = service.target.get("volumes", ())
         if not any(mount["type"] == "volume" and mount.get("source") == name for mount in mounts):
-            raise UsageError(f"{place}: x-swarm.stateful names {name}, which the service does not mount")
+            raise UsageError(f"x-swarm.stateful names {name}, which the service does not mount", where=place)
         add_constraint(service, f"node.labels.openbalena.data.{name} == true", "x-swarm")
         deploy = service.target.get("deploy", {})
         if deploy.get("mode") == "global" or deploy.get("replicas", 1) != 1:
             key, one = ("mode", "replicated") if deploy.get("mode") == "global" else ("replicas", "1")
-            words = f"two tasks of {service.name} would write one volume", f"write deploy.{key}: {one}"
-            service.error("stateful", *words, deploy.at(key))
+            message = f"two tasks of {service.name} would write to the same volume"
+            service.error("stateful", message, f"write deploy.{key}: {one}", deploy.at(key))
         if deploy.get("update_config", {}).get("order", "stop-first") != "stop-first":
-            service.error("stateful", "the new task would start while the old one writes", "order: stop-first", place)
+            service.error(
+                "stateful", "the new task would start while the old one still writes", "order: stop-first", place
+            )
         self.stateful[name] = service.name
 
     def finish(self) -> Compiled:
-        """Carry the top-level sections over and put the stack together."""
+        """Add the top-level sections and return the stack."""
         document: dict[str, Any] = {"services": plain(self.services)}
         for section, convert in (("networks", network), ("volumes", volume)):
             converted = {
@@ -180,7 +180,7 @@ class _Compilation:
         return Map(((name, value) for name, value in declared.items() if name in users), declared.position)
 
     def _contents(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """The secrets and configs of the stack that is `document` so far."""
+        """The secrets and configs of the stack, of which `document` has the other sections."""
         users = {section: self._users(section) for section in ("secrets", "configs")}
         declared = [self.model.get(section) for section in users]
         taken = taken_variables(document, *declared) if any(users.values()) else set()
@@ -203,7 +203,7 @@ class _Compilation:
 
 
 def _once(diagnostics: list[Diagnostic]) -> Iterator[Diagnostic]:
-    """Each diagnostic once (an anchor's place serves many services), and depends_on for the whole project once."""
+    """Each diagnostic once (services can share an anchor's position), and depends_on once for the whole project."""
     seen: set[Any] = set()
     for diagnostic in diagnostics:
         identity = "depends_on" if diagnostic.meaning == DEPENDS_ON else diagnostic
@@ -213,7 +213,7 @@ def _once(diagnostics: list[Diagnostic]) -> Iterator[Diagnostic]:
 
 
 def node_labels(services: Mapping[str, Any]) -> dict[str, str]:
-    """The labels that placement asks for, without `node.labels.`, each with its value."""
+    """The labels that placement requires, without `node.labels.`, each with its value."""
     labels = {}
     for service in services.values():
         for constraint in service.get("deploy", {}).get("placement", {}).get("constraints", ()):

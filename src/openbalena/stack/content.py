@@ -1,4 +1,4 @@
-"""Secrets and configs: the files that a rendered stack brings along."""
+"""Secrets and configs: the files of a rendered stack."""
 
 import hashlib
 import json
@@ -8,25 +8,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from openbalena import placeholder
+from openbalena.base import placeholder
+from openbalena.base.errors import UsageError
 from openbalena.compose.tree import Map, Seq, plain
-from openbalena.errors import UsageError
 from openbalena.stack.diagnostic import Diagnostic, Severity
-from openbalena.stack.overlay import Words
+from openbalena.stack.overlay import SwarmExtensions
 
-# Where content comes from: of several, Docker would silently take one, in this order.
+# The keys that define the content: if there are several, Docker silently uses the first in this order.
 _ORIGINS = ("external", "driver", "file", "content", "environment")
-# Docker's own (docker/cli, docs/reference/commandline/docker.md; buildx reads BUILDX_CONFIG), and what is no variable.
+# Docker's own variables (docker/cli, docs/reference/commandline/docker.md; buildx reads BUILDX_CONFIG), and names that
+# no variable can have.
 _RESERVED = re.compile(r"(DOCKER_|COMPOSE_|BUILDX_|BUILDKIT_|[0-9]).*")
 _WRITTEN = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 
 
 @dataclass(frozen=True)
 class ContentFile:
-    """One secret or config. `path` is relative to the rendered directory; `variable` names the object in the cluster,
-    `name` is what it is called where that variable is unset; `services` use it. The bytes are those of the file
-    `source`, or `text`, in which secret values are placeholder marks; a stack that was compiled without interpolation
-    has neither.
+    """One secret or config. `path` is relative to the rendered directory; `variable` holds the object's name in the
+    cluster, which is `name` if that variable is unset; `services` use it. The content is that of the file `source`, or
+    `text`, in which secret values are placeholders; a stack that was compiled without interpolation has neither.
     """
 
     key: str
@@ -42,17 +42,17 @@ def one_origin(kind: str, key: str, written: Map, diagnostics: list[Diagnostic])
     """The secret or config (`kind`) `key` with one origin of its content; any further one is an error."""
     first, *others = [origin for origin in _ORIGINS if origin in written] or [""]
     for other in others:
-        said = f"the {kind} {key} says {first}, too: its content comes from one place"
-        instead = f"leave out {first} or {other} (in an override file: {other}: !reset null)"
-        diagnostics.append(Diagnostic(written.at(other), f"{kind}s.{other}", Severity.ERROR, said, instead))
+        message = f"the {kind} {key} also has {first}: only one of them can define its content"
+        instead = f"remove {first} or {other} (in an override file: {other}: !reset null)"
+        diagnostics.append(Diagnostic(written.at(other), f"{kind}s.{other}", Severity.ERROR, message, instead))
     if "driver_opts" in written and "driver" not in written:
-        said, place = f"the {kind} {key} has no driver that would read them", written.at("driver_opts")
-        diagnostics.append(Diagnostic(place, f"{kind}s.driver_opts", Severity.WARNING, said, "leave them out"))
+        message, place = f"the {kind} {key} has no driver that would use them", written.at("driver_opts")
+        diagnostics.append(Diagnostic(place, f"{kind}s.driver_opts", Severity.WARNING, message, "remove them"))
     return written.without(others)
 
 
 def described(kind: str, key: str, written: Map, project: str, environment: Mapping[str, str]) -> ContentFile:
-    """The content file of the secret or config (`kind`) `key`. Raises UsageError where it has no content."""
+    """The content file of the secret or config (`kind`) `key`. Raises UsageError if it has no content."""
     text = source = None
     if "content" in written:
         text = str(written["content"])
@@ -61,14 +61,14 @@ def described(kind: str, key: str, written: Map, project: str, environment: Mapp
     elif "file" in written:
         source = Path(str(written["file"]))
     else:
-        raise UsageError(f"{written.position}: the {kind} {key} has to say file, content, environment or external")
+        raise UsageError(f"the {kind} {key} needs file, content, environment or external", where=written.position)
     content = content_file(kind, key, key, project, text, source)
-    # A name that the Compose file gives wins over the one that follows from the project's.
+    # A name in the Compose file takes precedence over the one derived from the project's.
     return replace(content, name=str(written["name"])) if written.get("name") else content
 
 
 def content_file(kind: str, key: str, file: str, project: str, text: str | None, source: Path | None) -> ContentFile:
-    """A content file with the names that follow from its key."""
+    """A content file with names derived from its key."""
     return ContentFile(key, f"{kind}s/{file}", _variable(kind, key), f"{project}_{key}", (), text, source)
 
 
@@ -77,34 +77,34 @@ def _variable(kind: str, key: str) -> str:
 
 
 def own_variable(content: ContentFile, keys: Collection[str], taken: Collection[str]) -> ContentFile:
-    """The content file with a variable that means nothing else: not another of the `keys` of its section, none of the
-    stack's `taken` ones, and none that Docker reads.
+    """The content file with a variable that is used for nothing else: not for another of the `keys` of its section, not
+    by the stack (`taken`), and not by Docker.
     """
     kind, variable = content.path.partition("/")[0][:-1], content.variable
     shared = any(key != content.key and _variable(kind, key) == variable for key in keys)
     if shared or variable in taken or _RESERVED.fullmatch(variable):
-        # No key gives a small letter.
+        # Variables derived from keys have no lower-case letters.
         variable = f"x{hashlib.sha256(content.key.encode()).hexdigest()[:12]}_{variable}"
     return replace(content, variable=variable)
 
 
 def taken_variables(document: Mapping[str, Any], *declared: Any) -> set[str]:
-    """The variables that the stack `document`, or what is `declared` at its top, names or takes from the shell."""
+    """The variables that the stack `document`, or its `declared` secrets and configs, use or take from the shell."""
     text = json.dumps([document, *map(plain, declared)], ensure_ascii=False, default=str)
     environments = (service.get("environment", {}) for service in document["services"].values())
     shell = {key for environment in environments for key, value in environment.items() if value in (None, "")}
-    return shell | placeholder.names(text) | set(_WRITTEN.findall(text))
+    return shell | placeholder.placeholders_in(text) | set(_WRITTEN.findall(text))
 
 
 def object_name(stack: str, key: str, content: bytes, template_driver: str = "") -> str:
-    """What the object with this content is called in the swarm: new content is a new object."""
+    """The name in the swarm of the object with this content: new content makes a new object."""
     return f"{stack}_{key}-{hashlib.sha256(content + template_driver.encode()).hexdigest()[:12]}"
 
 
 def entry(content: ContentFile, written: Map) -> Map:
-    """What the stack says of a content file, of which the Compose file says `written`."""
+    """The stack's definition of a content file, which the Compose file defines as `written`."""
     described = Map()
-    # A name that is a variable itself stays: `docker stack` knows no nested ones.
+    # A name that contains a variable is kept: `docker stack` does not support nested ones.
     described["name"] = content.name if "$" in content.name else f"${{{content.variable}:-{content.name}}}"
     described["file"] = f"./{content.path}"
     for key in ("labels", "template_driver"):
@@ -113,31 +113,35 @@ def entry(content: ContentFile, written: Map) -> Map:
     return described
 
 
-def secret_env(service: Map, name: str, words: Words, project: str, interpolated: bool) -> tuple[Map, ContentFile]:
-    """The service without the variables that `secret_env` names, and the file that has them as KEY=value lines.
+def secret_env(
+    service: Map, name: str, extensions: SwarmExtensions, project: str, interpolated: bool
+) -> tuple[Map, ContentFile]:
+    """The service without the variables that `secret_env` names, and a file with them as KEY=value lines.
 
     Raises UsageError for a variable that the service does not have, or whose value has a line break.
     """
-    wanted = words.secret_env or Map()
-    target, keys = wanted.get("target"), wanted.get("keys")
-    if not isinstance(target, str) or not isinstance(keys, Seq) or set(wanted) - {"target", "keys"}:
-        raise UsageError(f"{wanted.position}: x-swarm.secret_env takes target: and keys:")
+    written = extensions.secret_env or Map()
+    target, keys = written.get("target"), written.get("keys")
+    if not isinstance(target, str) or not isinstance(keys, Seq) or set(written) - {"target", "keys"}:
+        raise UsageError("x-swarm.secret_env: expected target: and keys:", where=written.position)
     environment: Map = service.get("environment", Map()).copy()
     lines = []
     for key, place in keys.located():
         if environment.get(key) is None:
-            raise UsageError(f"{place}: x-swarm.secret_env names {key}, which the service's environment does not set")
+            raise UsageError(
+                f"x-swarm.secret_env names {key}, which the service's environment does not set", where=place
+            )
         value = environment.pop(key)
         if "\n" in value:
-            raise UsageError(f"{place}: {key} has a line break, which a file of KEY=value lines cannot hold")
+            raise UsageError(f"{key} has a line break, which a file of KEY=value lines cannot contain", where=place)
         lines.append(f"{key}={value}\n")
     key = f"{name}-env"
     content = content_file("secret", key, f"{name}.env", project, "".join(lines) if interpolated else None, None)
     changed = service.copy()
     changed.put("environment", environment, service.at("environment"))
-    reference = Map([("source", key), ("target", target), ("mode", 0o400)], wanted.position)
-    secrets = Seq(wanted.position)
-    for item, place in [*service.get("secrets", Seq()).located(), (reference, wanted.position)]:
+    reference = Map([("source", key), ("target", target), ("mode", 0o400)], written.position)
+    secrets = Seq(written.position)
+    for item, place in [*service.get("secrets", Seq()).located(), (reference, written.position)]:
         secrets.put(item, place)
-    changed.put("secrets", secrets, wanted.position)
+    changed.put("secrets", secrets, written.position)
     return changed, content

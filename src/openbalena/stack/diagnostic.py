@@ -1,4 +1,4 @@
-"""What the compiler and the validator say about a place in a file."""
+"""Messages of the compiler and the validator about a place in a file."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ from openbalena.compose.tree import Position
 
 
 class Severity(StrEnum):
-    """An error stops; a warning says that something is lost; a note says what was done."""
+    """An error stops the compiler; a warning reports a loss; a note reports a change."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -16,7 +16,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """`rule` is the Compose key; `meaning` says what Swarm does with it, `instead` what to write."""
+    """`rule` is the Compose key; `meaning` is what Swarm does with it, `instead` what to write instead."""
 
     position: Position
     rule: str

@@ -1,7 +1,7 @@
-"""What a deploy would change, in words: a stack as `docker stack config` prints it, beside what the Engine runs.
+"""What a deploy would change: compares a stack, as `docker stack config` prints it, with the services that are running.
 
-Values of environment variables are never shown: what an image reads from its environment alone may be secret. Nor are
-those of volume options, since an NFS server's name stands there beside a CIFS server's password.
+Values of environment variables are never shown, as they may be secret for images that read secrets only from there.
+Nor are volume options: they may contain a CIFS server's password.
 """
 
 import re
@@ -10,14 +10,14 @@ from typing import Any
 
 _DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
 _NANOSECONDS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-# Lists without an order: an item is there or not.
+# Lists whose order does not matter.
 _LISTS = ("mounts", "ports", "constraints", "capabilities", "dropped capabilities", "networks")
-# The Engine never lists the ids that these have in the swarm (moby, daemon/cluster, GetNetworks).
+# The Engine does not list the swarm ids of these networks (moby, daemon/cluster, GetNetworks).
 _EACH_NODES = {"host", "bridge"}
 Values = dict[str, Any]
 
 
-def services(
+def changed_services(
     document: Mapping[str, Any],
     running: Mapping[str, Mapping[str, Any]],
     stack: str,
@@ -25,23 +25,22 @@ def services(
 ) -> dict[str, list[str]]:
     """What would change, by service: `running` maps a service's name in the stack to its Spec (Engine API v1.44).
 
-    `networks` maps the ids of the swarm's networks, which a Spec has, to their names. An empty list says that nothing
-    would change.
+    `networks` maps ids of the swarm's networks, as a Spec has them, to names. An empty list means no changes.
     """
     changes: dict[str, list[str]] = {}
     for name, service in document.get("services", {}).items():
         spec = running.get(name)
         changes[name] = (
-            ["is new"] if spec is None else _changed(_wanted(name, service, document, stack), _has(spec, networks))
+            ["is new"] if spec is None else _changed(_desired(name, service, document, stack), _actual(spec, networks))
         )
-    changes.update({name: ["goes: the stack has it no more"] for name in running if name not in changes})
+    changes.update({name: ["will be removed (no longer in the stack)"] for name in running if name not in changes})
     return dict(sorted(changes.items()))
 
 
-def _changed(wanted: Values, has: Values) -> list[str]:
+def _changed(desired: Values, actual: Values) -> list[str]:
     lines: list[str] = []
-    for title, new in wanted.items():
-        old = has[title]
+    for title, new in desired.items():
+        old = actual[title]
         if isinstance(new, dict):
             lines += _mapping(title, old, new)
         elif isinstance(new, list) and title in _LISTS:
@@ -72,7 +71,7 @@ def _shown(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _wanted(name: str, service: Values, document: Mapping[str, Any], stack: str) -> Values:
+def _desired(name: str, service: Values, document: Mapping[str, Any], stack: str) -> Values:
     deploy = service.get("deploy", {})
     resources, placement = deploy.get("resources", {}), deploy.get("placement", {})
     update = deploy.get("update_config", {})
@@ -115,7 +114,7 @@ def _wanted(name: str, service: Values, document: Mapping[str, Any], stack: str)
     }  # fmt: skip
 
 
-def _has(spec: Mapping[str, Any], networks: Mapping[str, str]) -> Values:
+def _actual(spec: Mapping[str, Any], networks: Mapping[str, str]) -> Values:
     task = spec.get("TaskTemplate", {})
     container = task.get("ContainerSpec", {})
     resources, policy = task.get("Resources") or {}, task.get("RestartPolicy") or {}
@@ -185,7 +184,7 @@ def _wanted_mount(mount: Values, document: Mapping[str, Any], stack: str) -> str
 
 
 def _wanted_options(mount: Values, document: Mapping[str, Any], stack: str) -> Values:
-    """What `docker stack deploy` makes of a mount and its volume (docker/cli, handleVolumeToMount)."""
+    """The options that `docker stack deploy` derives from a mount and its volume (docker/cli, handleVolumeToMount)."""
     source = mount.get("source", "")
     if mount["type"] != "volume" or not source:
         return {}
@@ -199,19 +198,19 @@ def _wanted_options(mount: Values, document: Mapping[str, Any], stack: str) -> V
 
 
 def _options(mount: Mapping[str, Any]) -> Values:
-    """The options of a mount's volume (Engine API) that are not Docker's own choice, each behind the volume's name."""
+    """The options of a mount's volume (Engine API) that differ from Docker's defaults, prefixed with its name."""
     if mount["Type"] != "volume":
         return {}
     options = mount.get("VolumeOptions") or {}
     driver = options.get("DriverConfig") or {}
-    found = {
+    values = {
         "driver": driver.get("Name") if driver.get("Name") != "local" else None,
         **(driver.get("Options") or {}),
         **{f"label {name}": value for name, value in _own(options.get("Labels")).items()},
         "nocopy": options.get("NoCopy"),
         "subpath": options.get("Subpath"),
     }
-    return {f"{mount.get('Source', '')} {name}": str(value) for name, value in found.items() if value}
+    return {f"{mount.get('Source', '')} {name}": str(value) for name, value in values.items() if value}
 
 
 def _mount(kind: str, source: str, target: str, read_only: bool) -> str:

@@ -1,4 +1,4 @@
-"""A stack as text that both PyYAML and Docker's YAML reader (go-yaml v3) read as the same values."""
+"""Writes a stack as YAML that PyYAML and Docker's parser (go-yaml v3) read as the same values."""
 
 import json
 import re
@@ -8,15 +8,17 @@ from typing import Any
 
 from openbalena.compose.yaml_nodes import scalar
 
-# What needs no quotes in either reader: no indicator in front, no ": " or " #" inside, no odd character.
+# Text that needs no quotes for either parser: no indicator at the beginning, no ": " or " #", no special characters.
 _PLAIN = re.compile(r"[A-Za-z_./$(0-9](?:[^\s:#\\\"]|:(?=[^\s])|(?<=\S)#| (?=[^\s#]))*")
-# YAML 1.1's other booleans, numbers to the base of 60 and dates (PyYAML's resolver).
-_ELEVEN = re.compile(r"(?i:y|yes|n|no|on|off|[-+]?[0-9][0-9_.]*(:[0-9_.]*)+|[0-9]{4}-[0-9-]+.*|[0-9.]+(e[0-9]*)?)")
+# YAML 1.1's other booleans, base-60 numbers and dates (PyYAML's resolver).
+_YAML11_AMBIGUOUS = re.compile(
+    r"(?i:y|yes|n|no|on|off|[-+]?[0-9][0-9_.]*(:[0-9_.]*)+|[0-9]{4}-[0-9-]+.*|[0-9.]+(e[0-9]*)?)"
+)
 _UNPRINTABLE = re.compile(r"[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 
 def dump(document: Mapping[str, Any]) -> str:
-    """`document` as YAML, keys in their order, no line folded; a number called `mode` is a file's, so octal."""
+    """`document` as YAML, keys in their order, without folded lines; a number named `mode` is a file mode, so octal."""
     lines: list[str] = []
     _mapping(document, "", lines)
     return "\n".join(lines) + "\n"
@@ -70,13 +72,13 @@ def _scalar(value: Any, indent: str) -> str:
 
 
 def _decimal(text: str) -> str:
-    """1e-05 needs its point for YAML 1.1 to be a number."""
+    """With a decimal point: YAML 1.1 does not read 1e-05 as a number."""
     mantissa, exponent, rest = text.partition("e")
     return f"{mantissa}{'' if '.' in mantissa or not exponent else '.0'}{exponent}{rest}"
 
 
 def _text(value: str, indent: str, *, block: bool = False) -> str:
-    """Plain where both readers see the same text, a block where it has lines, quoted otherwise."""
+    """Plain if both parsers read the same text, a block if it has several lines, quoted otherwise."""
     if _is_plain(value):
         return value
     if block and "\n" in value.rstrip("\n") and not value.startswith((" ", "\n")) and not _UNPRINTABLE.search(value):
@@ -92,7 +94,7 @@ def _is_plain(value: str) -> bool:
     return bool(
         _PLAIN.fullmatch(value)
         and not _UNPRINTABLE.search(value)
-        and not _ELEVEN.fullmatch(value)
+        and not _YAML11_AMBIGUOUS.fullmatch(value)
         and isinstance(scalar(value), str)
     )
 

@@ -1,13 +1,13 @@
-"""`x-swarm`: a Compose fragment merged for Swarm only, by Compose's own rules, and three words of its own."""
+"""`x-swarm`: a Compose fragment that is merged for Swarm only, by Compose's own rules, and three additional keys."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.merge import as_sequence, merge_maps
 from openbalena.compose.project import Project
 from openbalena.compose.tree import Map, Position, Seq
-from openbalena.errors import UsageError
 from openbalena.stack.diagnostic import Diagnostic, Severity
 
 _WORDS = ("stateful", "secret_env", "without")
@@ -15,8 +15,8 @@ Reasons = Mapping[str, str | Mapping[str, str]]
 
 
 @dataclass(frozen=True)
-class Words:
-    """A service's own words of `x-swarm`; `at` is where x-swarm stands."""
+class SwarmExtensions:
+    """The additional keys in a service's `x-swarm`; `at` is the position of x-swarm."""
 
     at: Position
     stateful: Seq = field(default_factory=Seq)
@@ -24,8 +24,8 @@ class Words:
     without: Map = field(default_factory=Map)
 
 
-def overlay(project: Project) -> tuple[Project, dict[str, Words]]:
-    """The project as Swarm shall see it, and each service's words. Raises UsageError for a word that is wrong."""
+def overlay(project: Project) -> tuple[Project, dict[str, SwarmExtensions]]:
+    """The project with x-swarm merged in, and each service's additional keys. Raises UsageError for an invalid one."""
     tree = project.tree
     fragment = tree.get("x-swarm")
     if fragment is not None:
@@ -33,19 +33,19 @@ def overlay(project: Project) -> tuple[Project, dict[str, Words]]:
         place = tree.at("x-swarm")
         del tree["x-swarm"]
         tree = merge_maps(tree, _mapping(fragment, place), "")
-    services, words = Map(position=tree.at("services")), {}
+    services, extensions = Map(position=tree.at("services")), {}
     for name, service in (tree.get("services") or Map()).items():
         place = tree["services"].at(name)
         if isinstance(service, Map) and "x-swarm" in service:
-            service, words[name] = _service(service)
+            service, extensions[name] = _service(service)
         services.put(name, service, place)
     changed = tree.copy()
     changed.put("services", services, tree.at("services"))
     name = fragment.get("name") if isinstance(fragment, Map) else None
-    return replace(project, tree=changed, name=str(name or project.name)), words
+    return replace(project, tree=changed, name=str(name or project.name)), extensions
 
 
-def _service(service: Map) -> tuple[Map, Words]:
+def _service(service: Map) -> tuple[Map, SwarmExtensions]:
     place = service.at("x-swarm")
     fragment = _mapping(service["x-swarm"], place).copy()
     taken = {word: fragment.pop(word, None) for word in _WORDS}
@@ -53,7 +53,7 @@ def _service(service: Map) -> tuple[Map, Words]:
     del base["x-swarm"]
     merged = merge_maps(base, fragment, "services.*")
     secret_env = taken["secret_env"]
-    return merged, Words(
+    return merged, SwarmExtensions(
         at=place,
         stateful=as_sequence(taken["stateful"]),
         secret_env=None if secret_env is None else _mapping(secret_env, place),
@@ -63,22 +63,22 @@ def _service(service: Map) -> tuple[Map, Words]:
 
 def _mapping(value: Any, place: Position) -> Map:
     if not isinstance(value, Map):
-        raise UsageError(f"{place}: x-swarm: expected a mapping")
+        raise UsageError("x-swarm: expected a mapping", where=place)
     return value
 
 
-def leave_out(service: Map, without: Map) -> tuple[Map, list[Diagnostic]]:
-    """The service (in normal form) less what `without` names, each with a note that gives the reason.
+def drop_keys(service: Map, without: Map) -> tuple[Map, list[Diagnostic]]:
+    """The service (in normal form) without the keys and items in `without`, and a note with the reason for each.
 
-    Raises UsageError for a key or an item that is not there and for one without a reason.
+    Raises UsageError for a missing key or item, and for one without a reason.
     """
     kept, notes = service.copy(), []
     for key, reason in without.items():
         place = without.at(key)
         if key not in kept:
-            raise UsageError(f"{place}: x-swarm.without names {key}, which the service does not have: take it out")
+            raise UsageError(f"x-swarm.without names {key}, which the service does not have: remove it", where=place)
         if isinstance(reason, Map):
-            kept[key] = _less(kept[key], key, reason)
+            kept[key] = _without_items(kept[key], key, reason)
             notes += [_note(reason.at(item), f"{key}.{item}", text) for item, text in reason.items()]
         else:
             del kept[key]
@@ -88,25 +88,25 @@ def leave_out(service: Map, without: Map) -> tuple[Map, list[Diagnostic]]:
 
 def _note(place: Position, key: str, reason: Any) -> Diagnostic:
     if not isinstance(reason, str) or not reason.strip():
-        raise UsageError(f"{place}: x-swarm.without: {key} needs a reason, as text")
+        raise UsageError(f"x-swarm.without: {key} needs a reason (a string)", where=place)
     return Diagnostic(place, key, Severity.NOTE, f"left out: {reason}")
 
 
-def _less(value: Any, key: str, reasons: Map) -> Any:
+def _without_items(value: Any, key: str, reasons: Map) -> Any:
     names = set(reasons)
     if isinstance(value, Map):
-        found = names & set(value)
-        kept: Map | Seq = value.without(found)
+        dropped = names & set(value)
+        kept: Map | Seq = value.without(dropped)
     elif isinstance(value, Seq):
-        found, kept = set(), Seq(value.position)
+        dropped, kept = set(), Seq(value.position)
         for item, place in value.located():
             name = str(item.get("source") or item.get("target")) if isinstance(item, Map) else str(item)
             if name in names:
-                found.add(name)
+                dropped.add(name)
             else:
                 kept.put(item, place)
     else:
-        raise UsageError(f"{reasons.position}: x-swarm.without: {key} has no items: give it one reason")
-    for name in names - found:
-        raise UsageError(f"{reasons.at(name)}: x-swarm.without: {key} has no item {name}: take it out")
+        raise UsageError(f"x-swarm.without: {key} has no items: give it one reason", where=reasons.position)
+    for name in names - dropped:
+        raise UsageError(f"x-swarm.without: {key} has no item {name}: remove it", where=reasons.at(name))
     return kept

@@ -1,21 +1,21 @@
-"""The table of docs/compose-to-swarm.md, from the list of rules."""
+"""The table in docs/compose-to-swarm.md, generated from the rules."""
 
 import re
 
 from openbalena.compose.normal.service import KEYS
-from openbalena.stack.rule import RULES
+from openbalena.stack.rules import RULES
 
 BEGIN, END = "<!-- rules: begin -->", "<!-- rules: end -->"
-# What the loader carries out before any rule sees the service.
+# Keys that the loader resolves before the rules are applied.
 _LOADED = {
     "env_file": ("kept", "read when the stack is compiled; its variables become `environment`"),
-    "extends": ("refused", "carried out when the stack is compiled"),
+    "extends": ("refused", "resolved when the stack is compiled"),
     "label_file": ("refused", "read when the stack is compiled; its labels become `labels`"),
 }
 
 
 def table() -> str:
-    """One line for each key of a service: what compiling makes of it, and what plain `docker stack deploy` does."""
+    """One line per service key: what the compiler does with it, and what plain `docker stack deploy` does."""
     lines = ["| key | compiled | in Swarm | plain `docker stack deploy` |", "|---|---|---|---|"]
     for key in sorted({*KEYS, *RULES}):
         if key in _LOADED:
@@ -29,5 +29,5 @@ def table() -> str:
 
 
 def with_table(text: str) -> str:
-    """`text` with the lines between the two marks replaced by the table."""
+    """`text` with the lines between the two markers replaced by the table."""
     return re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n{table()}\n{END}", text, flags=re.DOTALL)

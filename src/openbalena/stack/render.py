@@ -1,4 +1,4 @@
-"""A compiled stack as a directory that plain `docker stack deploy` takes."""
+"""Writes a compiled stack to a directory from which plain `docker stack deploy` can deploy it."""
 
 import shlex
 import shutil
@@ -7,51 +7,52 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from openbalena import files, placeholder
-from openbalena.errors import UsageError
-from openbalena.stack.checks import MAXIMUM_BYTES, MAXIMUM_OBJECT_NAME
+from openbalena.base import files, placeholder
+from openbalena.base.errors import UsageError
+from openbalena.base.limits import MAXIMUM_BYTES
+from openbalena.stack.checks import MAXIMUM_OBJECT_NAME
 from openbalena.stack.compiler import Compiled
 from openbalena.stack.content import ContentFile, object_name
 from openbalena.stack.emit import dump
 
 
 def stack_file(compiled: Compiled) -> str:
-    """The stack as text: marks of secrets become `${NAME}`, every other dollar sign `$$`."""
+    """The stack as text: placeholders of secrets become `${NAME}`, every other dollar sign `$$`."""
     return _text_and_variables(compiled, compiled.name)[0]
 
 
 def _text_and_variables(compiled: Compiled, stack: str) -> tuple[str, list[str]]:
     """The stack as text, and the secret variables that it names, sorted."""
     body = dump(_escaped(compiled.document) if compiled.interpolated else compiled.document)
-    variables = sorted(placeholder.names(body))
-    return _header(compiled, variables, stack) + placeholder.fill(body, lambda name: f"${{{name}}}"), variables
+    variables = sorted(placeholder.placeholders_in(body))
+    return _header(compiled, variables, stack) + placeholder.substitute(body, lambda name: f"${{{name}}}"), variables
 
 
 def render(compiled: Compiled, directory: Path, secrets: Mapping[str, str], stack: str = "") -> None:
     """Write the stack, its secrets and configs and `deploy.env` into `directory` (mode 700), replacing all of it.
 
-    It is meant to be deployed as `stack`, which is the project's name where nothing else is said: the names of its
-    secrets and configs have that and a hash of their content, so that new content is a new object.
+    It must be deployed as `stack` (by default the project's name): the names of its secrets and configs start with that
+    and end with a hash of their content, so that new content makes a new object.
 
-    The directory is made beside the old one and put in its place at the end, so a kill never leaves half of one; what
-    it does leave beside, the next call removes. Where `directory` is a symbolic link, what it points to is replaced:
-    that may be on another disk, for the secrets' sake. Raises UsageError for a file that is not there or too large, for
-    a secret without a value, for a name longer than the engine takes, and for a place that cannot be replaced.
+    The new directory is written next to the old one and replaces it at the end, so a kill never leaves a partial one;
+    the next call removes leftovers. If `directory` is a symbolic link, its target is replaced: it may be on another
+    disk, to protect the secrets. Raises UsageError for a file that is missing or too large, for a secret without a
+    value, for a name longer than the engine allows, and for a directory that cannot be replaced.
     """
     with suppress(RuntimeError):  # which Python 3.13 no longer raises
         directory = directory.resolve()
     if directory.is_symlink():
-        raise UsageError(f"{directory}: is a symbolic link that leads back to itself: remove it")
+        raise UsageError(f"{directory}: is a symbolic link to itself: remove it")
     if directory.is_mount():
-        raise UsageError(f"{directory}: is a mount point, which cannot be replaced: name a directory below it")
+        raise UsageError(f"{directory}: is a mount point, which cannot be replaced: choose a directory below it")
     if directory.exists() and not directory.is_dir():
-        raise UsageError(f"{directory}: is no directory: choose another place")
+        raise UsageError(f"{directory}: is not a directory: choose another path")
     if directory.exists() and any(directory.iterdir()) and not (directory / "stack.yml").exists():
-        raise UsageError(f"{directory}: is not empty and no rendered stack: choose another directory")
+        raise UsageError(f"{directory}: is not empty and not a rendered stack: choose another directory")
     directory.parent.mkdir(parents=True, exist_ok=True)
     made, old = (directory.with_name(f".{directory.name}.{state}") for state in ("new", "old"))
     for leftover in (made, old):
-        if leftover.is_symlink():  # of a version that took a link for the directory
+        if leftover.is_symlink():  # left by a version that replaced the link itself
             leftover.unlink()
         shutil.rmtree(leftover, ignore_errors=True)
     try:
@@ -80,9 +81,9 @@ def _fill(compiled: Compiled, directory: Path, secrets: Mapping[str, str], stack
 
 
 def _empty(document: Mapping[str, Any]) -> set[str]:
-    """Variables that are empty in some service: `docker stack` would take the deploying shell's value for them.
+    """Variables that are empty in some service: `docker stack` would use the deploying shell's value for them.
 
-    Not those that the docker command reads itself.
+    Variables that the docker command itself reads are left out.
     """
     environments = (service.get("environment", {}) for service in document["services"].values())
     empty = {key for environment in environments for key, value in environment.items() if value == ""}
@@ -90,7 +91,7 @@ def _empty(document: Mapping[str, Any]) -> set[str]:
 
 
 def _name(compiled: Compiled, content: ContentFile, data: bytes, stack: str) -> str:
-    """What the secret or config is called in the swarm: a name that the Compose file gives stays."""
+    """The name of the secret or config in the swarm: one set in the Compose file is kept."""
     if content.name != f"{compiled.name}_{content.key}":
         return content.name
     written = compiled.document[content.path.partition("/")[0]][content.key]
@@ -98,19 +99,19 @@ def _name(compiled: Compiled, content: ContentFile, data: bytes, stack: str) -> 
     if len(name) > MAXIMUM_OBJECT_NAME:
         raise UsageError(
             f"{content.key}: {name} is longer than the {MAXIMUM_OBJECT_NAME} characters that the engine allows: choose "
-            "a shorter name for it or for the project, or give it one with name:"
+            "a shorter name for it or for the project, or set one with name:"
         )
     return name
 
 
 def _content(content: ContentFile, secrets: Mapping[str, str]) -> bytes:
     if content.source is not None:
-        data = files.read(content.source)
+        data = files.read_text(content.source)
     else:
-        data = placeholder.fill(content.text or "", lambda name: _secret(name, secrets)).encode()
+        data = placeholder.substitute(content.text or "", lambda name: _secret(name, secrets)).encode()
     limit = MAXIMUM_BYTES[content.path.partition("/")[0]]
     if len(data) > limit:
-        raise UsageError(f"{content.key}: has {len(data)} bytes; Swarm holds at most {limit} in one of {content.path}")
+        raise UsageError(f"{content.key}: has {len(data)} bytes; Swarm allows at most {limit} in one of {content.path}")
     return data
 
 
@@ -122,20 +123,20 @@ def _secret(name: str, secrets: Mapping[str, str]) -> str:
 
 
 def _header(compiled: Compiled, variables: list[str], stack: str) -> str:
-    lines = [f"# The stack {stack}, compiled. Change the Compose file instead and compile again.\n"]
+    lines = [f"# The compiled stack {stack}. Do not edit it: change the Compose file and compile again.\n"]
     lines += [
         f"# Node label to set: docker node update --label-add {label}={value} NODE\n"
         for label, value in sorted(compiled.node_labels.items())
     ]
     if compiled.content_files:
-        lines.append(f"# Its secrets and configs are named for the stack {stack}: deploy it as that.\n")
+        lines.append(f"# The names of its secrets and configs contain the stack's name: deploy it as {stack}.\n")
     if variables or compiled.content_files or (compiled.interpolated and _empty(compiled.document)):
         lines.append("# Before the deploy: set -a; . ./deploy.env; set +a\n")
     return "".join(lines)
 
 
 def _escaped(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document with dollar signs doubled, but for the names of its own secrets and configs: variables are meant."""
+    """The document with dollar signs doubled, except in the names of its secrets and configs, which are variables."""
     escaped: dict[str, Any] = _doubled(document)
     for section in ("secrets", "configs"):
         for key, item in document.get(section, {}).items():

@@ -1,4 +1,4 @@
-"""The rules: one for each key of the Compose Specification. Compiler, validator and the docs' table read this list."""
+"""The type of the rules: one per service key of the Compose Specification."""
 
 import inspect
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from openbalena.stack.service import Service
 
 
 class Status(StrEnum):
-    """What Swarm makes of a key when we compile it."""
+    """What the compiler makes of a key."""
 
     SUPPORTED = "supported"
     TRANSLATED = "translated"
@@ -31,7 +31,7 @@ Apply = Callable[[Service, Any], None]
 
 @dataclass(frozen=True)
 class Rule:
-    """`key` of a service; `meaning` in Swarm; `instead`, what to write where plain `docker stack` loses the key."""
+    """`key` of a service; its `meaning` in Swarm; `instead`, what to write if plain `docker stack` does not keep it."""
 
     key: str
     status: Status
@@ -41,44 +41,40 @@ class Rule:
     apply: Apply
 
 
-# Filled by the modules of openbalena.stack.rules when they are imported.
-RULES: dict[str, Rule] = {}
+class Rules(dict[str, Rule]):
+    """Rules by key, each of which is registered by one of the methods."""
 
+    def rule(self, key: str, status: Status, native: Native, instead: str = "") -> Callable[[Apply], Apply]:
+        """Register a function as the rule of `key`; its docstring is the meaning and the reason."""
 
-def rule(key: str, status: Status, native: Native, instead: str = "") -> Callable[[Apply], Apply]:
-    """Register a function as the rule of `key`; its docstring is the meaning and the reason."""
+        def register(function: Apply) -> Apply:
+            meaning = " ".join((inspect.getdoc(function) or "").split())
+            self[key] = Rule(key, status, native, meaning, instead, function)
+            return function
 
-    def register(function: Apply) -> Apply:
-        meaning = " ".join((inspect.getdoc(function) or "").split())
-        RULES[key] = Rule(key, status, native, meaning, instead, function)
-        return function
+        return register
 
-    return register
+    def supported(self, key: str, meaning: str) -> None:
+        """Register `key` as one that is copied to the stack unchanged."""
 
+        def keep(service: Service, value: Any) -> None:
+            service.put(key, value, service.at(key))
 
-def supported(key: str, meaning: str) -> None:
-    """Register `key` as one that goes into the stack as it is."""
+        self[key] = Rule(key, Status.SUPPORTED, Native.KEPT, meaning, "", keep)
 
-    def keep(service: Service, value: Any) -> None:
-        service.put(key, value, service.at(key))
+    def impossible(self, key: str, native: Native, meaning: str, instead: str) -> None:
+        """Register `key` as one that Swarm does not support: an error, unless `x-swarm.without` gives a reason."""
 
-    RULES[key] = Rule(key, Status.SUPPORTED, Native.KEPT, meaning, "", keep)
+        def refuse(service: Service, value: Any) -> None:
+            if value not in (None, False, "", [], {}):
+                service.error(key, meaning, instead)
 
+        self[key] = Rule(key, Status.IMPOSSIBLE, native, meaning, instead, refuse)
 
-def impossible(key: str, native: Native, meaning: str, instead: str) -> None:
-    """Register `key` as one that Swarm cannot have: an error, unless `x-swarm.without` gives a reason."""
+    def irrelevant(self, key: str, native: Native, meaning: str, instead: str = "leave it out") -> None:
+        """Register `key` as one that has no effect in a cluster: left out, with a note."""
 
-    def refuse(service: Service, value: Any) -> None:
-        if value not in (None, False, "", [], {}):
-            service.error(key, meaning, instead)
+        def leave(service: Service, value: Any) -> None:
+            service.note(key, meaning, "")
 
-    RULES[key] = Rule(key, Status.IMPOSSIBLE, native, meaning, instead, refuse)
-
-
-def irrelevant(key: str, native: Native, meaning: str, instead: str = "leave it out") -> None:
-    """Register `key` as one that has nothing to say in a cluster: left out, with a note."""
-
-    def leave(service: Service, value: Any) -> None:
-        service.note(key, meaning, "")
-
-    RULES[key] = Rule(key, Status.IRRELEVANT, native, meaning, instead, leave)
+        self[key] = Rule(key, Status.IRRELEVANT, native, meaning, instead, leave)

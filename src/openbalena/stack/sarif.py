@@ -10,13 +10,13 @@ from openbalena.stack.diagnostic import Diagnostic
 
 def log(diagnostics: Iterable[Diagnostic]) -> dict[str, Any]:
     """A SARIF log of one run; paths below the working directory are relative to it."""
-    found = list(diagnostics)
-    rules = sorted({diagnostic.rule for diagnostic in found})
+    items = list(diagnostics)
+    rules = sorted({diagnostic.rule for diagnostic in items})
     driver = {"name": "openbalena stack validate", "version": __version__, "rules": [{"id": rule} for rule in rules]}
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
-        "runs": [{"tool": {"driver": driver}, "results": [_result(diagnostic, rules) for diagnostic in found]}],
+        "runs": [{"tool": {"driver": driver}, "results": [_result(diagnostic, rules) for diagnostic in items]}],
     }
 
 

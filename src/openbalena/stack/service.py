@@ -1,4 +1,4 @@
-"""One service on its way from Compose to Swarm: what the rules read, write and say."""
+"""One service on its way from Compose to Swarm: what the rules read and write, and their diagnostics."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ from openbalena.stack.diagnostic import Diagnostic, Severity
 class Service:
     """`source` is the service in Compose's normal form, `target` what goes into the stack.
 
-    `interpolated` is false where `${…}` stayed as written.
+    `interpolated` is false if `${…}` was kept as written.
     """
 
     name: str
@@ -24,7 +24,7 @@ class Service:
     diagnostics: list[Diagnostic] = field(default_factory=list)
 
     def at(self, key: str) -> Position:
-        """Where `key` is written."""
+        """Where `key` was written."""
         return self.source.where.get(key, self.position)
 
     def put(self, key: str, value: Any, position: Position) -> None:
@@ -32,11 +32,11 @@ class Service:
         self.target.put(key, value, position)
 
     def below(self, *keys: str) -> Map:
-        """The mapping at `keys` of the compiled service, made where it is missing (never changing the source's)."""
+        """The mapping at `keys` of the compiled service, created if missing (the source's is never modified)."""
         place = self.target
         for key in keys:
-            found = place.get(key)
-            changed = found.copy() if isinstance(found, Map) else Map(position=self.position)
+            value = place.get(key)
+            changed = value.copy() if isinstance(value, Map) else Map(position=self.position)
             place.put(key, changed, place.at(key))
             place = changed
         return place
@@ -54,11 +54,11 @@ class Service:
         self._say(Severity.ERROR, rule, meaning, instead, position)
 
     def warn(self, rule: str, meaning: str, instead: str, position: Position | None = None) -> None:
-        """Say that something is lost."""
+        """Report that something is lost."""
         self._say(Severity.WARNING, rule, meaning, instead, position)
 
     def note(self, rule: str, meaning: str, instead: str, position: Position | None = None) -> None:
-        """Say what was done."""
+        """Report what was changed."""
         self._say(Severity.NOTE, rule, meaning, instead, position)
 
     def _say(self, severity: Severity, rule: str, meaning: str, instead: str, position: Position | None) -> None:

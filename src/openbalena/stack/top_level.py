@@ -8,7 +8,7 @@ _LOCAL_DRIVERS = ("bridge", "host", "none", "null")
 
 
 def network(name: str, written: Map, diagnostics: list[Diagnostic]) -> Map:
-    """A network: external ones as they are; others are overlays, whatever Compose had, for tasks on many nodes."""
+    """A network: external ones are kept; others become overlays, as tasks run on several nodes."""
     kept = Map(position=written.position)
     for key in _NETWORK_KEYS:
         if key in written:
@@ -16,19 +16,21 @@ def network(name: str, written: Map, diagnostics: list[Diagnostic]) -> Map:
     if kept.get("driver") in _LOCAL_DRIVERS and not kept.get("external"):
         place = written.at("driver")
         diagnostics.append(
-            Diagnostic(place, "networks.driver", Severity.NOTE, f"{name} becomes an overlay: bridges end at the node")
+            Diagnostic(
+                place, "networks.driver", Severity.NOTE, f"{name} becomes an overlay: a bridge cannot span nodes"
+            )
         )
         kept.put("driver", "overlay", place)
         if kept.pop("driver_opts", None):
             diagnostics.append(
                 Diagnostic(written.at("driver_opts"), "networks.driver_opts", Severity.WARNING,
-                           "options of another driver mean nothing to an overlay", "write overlay options in x-swarm")
+                           "options of another driver do not apply to an overlay", "write overlay options in x-swarm")
             )  # fmt: skip
     for key in ("enable_ipv6", "enable_ipv4"):
         if key in written and not kept.get("external"):
             diagnostics.append(
                 Diagnostic(written.at(key), f"networks.{key}", Severity.WARNING, "`docker stack` refuses it",
-                           "make the network with `docker network create` and declare it external")
+                           "create the network with `docker network create` and declare it external")
             )  # fmt: skip
     ipam = written.get("ipam")
     if isinstance(ipam, Map) and not kept.get("external"):
@@ -46,7 +48,7 @@ def _ipam(ipam: Map, diagnostics: list[Diagnostic]) -> Map:
             if key != "subnet":
                 diagnostics.append(
                     Diagnostic(pool.at(key), f"networks.ipam.config.{key}", Severity.WARNING,
-                               "`docker stack deploy` refuses it", "Swarm gives out the addresses of the subnet")
+                               "`docker stack deploy` refuses it", "Swarm assigns the addresses of the subnet")
                 )  # fmt: skip
         if "subnet" in pool:
             pools.put(Map([("subnet", pool["subnet"])], pool.position), pool.position)
@@ -60,5 +62,5 @@ def _ipam(ipam: Map, diagnostics: list[Diagnostic]) -> Map:
 
 
 def volume(name: str, written: Map, diagnostics: list[Diagnostic]) -> Map:
-    """A volume, as it is; one that Compose calls external stays so."""
+    """A volume, unchanged; an external one remains external."""
     return written

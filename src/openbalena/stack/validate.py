@@ -1,61 +1,54 @@
-"""Validating stack files: the same rules as the compiler's, and what plain `docker stack deploy` does with each key."""
+"""Validates stack files: by the compiler's rules, and by what plain `docker stack deploy` does with each key."""
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from openbalena import compose
+from openbalena.base.errors import UsageError
 from openbalena.compose.tree import Map, Position
-from openbalena.errors import UsageError
-from openbalena.stack import native, together
+from openbalena.stack import cross_file, docker_stack_schema
 from openbalena.stack.compiler import analyse
 from openbalena.stack.diagnostic import Diagnostic, Severity
 
 
 def validate(files: Iterable[Path]) -> list[Diagnostic]:
-    """What Swarm does with each file, in the order of the files. Raises UsageError for a file that is not there.
+    """The diagnostics of each file, in the order of the files. Raises UsageError for a missing file.
 
-    A file with `x-swarm` is a source, compiled before it is deployed: there only what compiling says counts.
+    A file with `x-swarm` is a source that is compiled before it is deployed: it gets only the compiler's diagnostics.
     """
-    found: list[Diagnostic] = []
+    diagnostics: list[Diagnostic] = []
     stacks: list[compose.Project] = []
     for path in files:
         if not path.is_file():
-            raise UsageError(
-                f"{path}: {'is a directory: name its stack file' if path.is_dir() else 'there is no such file'}"
-            )
-        found += _file(path, stacks)
-    return [*found, *together.check(stacks)]
+            raise UsageError(f"{path}: {'is a directory: name its stack file' if path.is_dir() else 'no such file'}")
+        diagnostics += _file(path, stacks)
+    return [*diagnostics, *cross_file.cross_file_findings(stacks)]
 
 
 def _file(path: Path, stacks: list[compose.Project]) -> list[Diagnostic]:
     """One file's diagnostics; a stack file is added to `stacks`."""
-    said: list[Diagnostic] = []
+    diagnostics: list[Diagnostic] = []
     try:
         project = compose.load([path], environment={}, profiles=["*"], interpolate=False)
         source = _is_source(project.tree)
         if not source:
             stacks.append(project)
-        if not source:
-            said = native.check(project.written)
-        seen = {(item.position, item.rule) for item in said}
-        said += [
+            diagnostics = docker_stack_schema.schema_findings(project.written)
+        seen = {(item.position, item.rule) for item in diagnostics}
+        diagnostics += [
             item
             for item in analyse(project).diagnostics
             if (item.position, item.rule) not in seen and (source or item.severity is not Severity.NOTE)
         ]
     except UsageError as error:
-        said.append(_from_error(error, path))
-    return sorted(said, key=lambda item: item.position)
+        diagnostics.append(_from_error(error, path))
+    return sorted(diagnostics, key=lambda item: item.position)
 
 
 def _from_error(error: UsageError, path: Path) -> Diagnostic:
-    place, _, message = str(error).partition(": ")
-    file, _, rest = place.partition(":")
-    line, _, column = rest.partition(":")
-    if line.isdigit() and column.isdigit():
-        return Diagnostic(Position(file, int(line), int(column)), "syntax", Severity.ERROR, message)
-    return Diagnostic(Position(str(path), 1, 1), "syntax", Severity.ERROR, str(error))
+    position = Position(*error.where) if error.where else Position(str(path), 1, 1)
+    return Diagnostic(position, "syntax", Severity.ERROR, error.message)
 
 
 def _is_source(tree: Map) -> bool:
@@ -64,7 +57,7 @@ def _is_source(tree: Map) -> bool:
 
 
 def as_data(diagnostic: Diagnostic) -> dict[str, Any]:
-    """A diagnostic for programs."""
+    """A diagnostic for JSON output."""
     return {
         "file": diagnostic.position.file,
         "line": diagnostic.position.line,

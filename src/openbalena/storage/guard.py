@@ -1,8 +1,8 @@
-"""No service with data starts on an empty volume once its deployment has run: decided from what is remembered.
+"""Preventing a service with data from starting on an empty volume, using the record of where its data is.
 
-Two things are checked. That the node label still points to the node where the volume's service ran first costs nothing
-and needs no other node. Whether the volume there still has content only that node can say, so a one-shot task looks,
-and only for a service that does not run as it is to run: a running one has its volume.
+Two things are checked. Whether the node label is still on the node where the volume's service first ran can be read
+from the managers. Whether the volume there still has content only that node knows, so a one-shot task checks it, and
+only for a service that is not running as planned: a running one has its volume.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from openbalena.cluster import demand, job, labels
-from openbalena.cluster.engine import Engine
-from openbalena.cluster.placement import DATA_LABEL
-from openbalena.cluster.state import Cluster, Service
-from openbalena.errors import OperationError
+from openbalena.base.errors import OperationError
+from openbalena.docker.engine import Engine
 from openbalena.storage import nfs
-from openbalena.storage.record import Move, Place, Record, driver_options
+from openbalena.storage.record import Move, VolumeLocation, VolumeRegistry, driver_options
 from openbalena.storage.scripts import MARK
+from openbalena.swarm import job, placement, planned_services
+from openbalena.swarm.placement import DATA_LABEL
+from openbalena.swarm.state import Cluster, SwarmService
 
-# Seconds; a first deploy's image is pulled for it, and mount(2) gives a silent NFS server up after 180 (measured).
+# Seconds: the first deploy pulls an image for it, and mount(2) gives up on a silent NFS server after 180 (measured).
 _TIMEOUT = 240.0
-# Docker goes on with a volume of the name that is there, whatever options it is asked for with: so what is mounted as
-# one that is to be on NFS is compared with the export, which the same node has mounted just now (proc_pid_mounts(5)).
+# Docker uses an existing volume of the name whatever options are requested: so the mount of a volume that should be on
+# NFS is compared with that of the export, which the same task has mounted (proc_pid_mounts(5)).
 _LOOK = f"""
 mounted() {{
     while read -r device directory type options; do
@@ -45,127 +45,131 @@ done
 def require_data(
     engine: Engine,
     client: Any,
-    services: Iterable[Service],
+    services: Iterable[SwarmService],
     cluster: Cluster,
-    record: Record,
+    record: VolumeRegistry,
     on_nfs: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> None:
-    """Raise OperationError where one of `services` (what is to be deployed) would start without its data.
+    """Raise OperationError if one of `services` (the planned ones) would start without its data.
 
-    `on_nfs` are the volumes that are to be on an NFS server, each with its driver options; "" has those of the export.
+    `on_nfs` are the driver options of the volumes that should be on an NFS server, by name; "" has those of the export.
     """
     services = tuple(services)
-    wrong = [*misplaced(services, cluster, record), *shadowed(services, record, on_nfs)] or list(
-        _looked_at(engine, client, services, cluster, record, on_nfs)
+    problems = [*label_mismatches(services, cluster, record), *nfs_conflicts(services, record, on_nfs)] or list(
+        _inspect_volumes(engine, client, services, cluster, record, on_nfs)
     )
-    if wrong:
-        raise OperationError("nothing was deployed:\n  " + "\n  ".join(wrong))
+    if problems:
+        raise OperationError("nothing was deployed:\n  " + "\n  ".join(problems))
 
 
-def misplaced(services: Iterable[Service], cluster: Cluster, record: Record) -> Iterator[str]:
-    """A sentence for each volume whose label is not on the node that holds it, and for each move that must be ended."""
-    for volume in sorted({volume for service in services for volume in demand.data_volumes(service)}):
+def label_mismatches(services: Iterable[SwarmService], cluster: Cluster, record: VolumeRegistry) -> Iterator[str]:
+    """A message for each volume whose label is not on the node with its data, and for each interrupted move."""
+    for volume in sorted({volume for service in services for volume in planned_services.pinned_volumes(service)}):
         place = record.places.get(volume)
-        held = [node for node in labels.holders(cluster.nodes, DATA_LABEL + volume) if place]
-        if place is None or [node.id for node in held] == [place.node]:
+        holders = [node for node in placement.nodes_with_label(cluster.nodes, DATA_LABEL + volume) if place]
+        if place is None or [node.id for node in holders] == [place.node]:
             continue
         move = record.moves.get(volume)
         if move and place.node == move.target:
-            how = f"run ./open-balena.sh storage move {volume} {place.hostname}"
-            yield f"the move of volume {volume} was interrupted: {how}"
+            fix = f"run ./open-balena.sh storage move {volume} {place.hostname}"
+            yield f"the move of volume {volume} was interrupted: {fix}"
             continue
-        yield _sentence(volume, place, cluster, [node.hostname for node in held])
+        yield _misplaced_message(volume, place, cluster, [node.hostname for node in holders])
 
 
-def shadowed(services: Iterable[Service], record: Record, on_nfs: Collection[str]) -> Iterator[str]:
-    """A sentence for each volume that has local data and is to be on NFS, or the other way round."""
-    names = {volume: f"{service.stack}_{volume}" for service in services for volume in demand.data_volumes(service)}
+def nfs_conflicts(services: Iterable[SwarmService], record: VolumeRegistry, on_nfs: Collection[str]) -> Iterator[str]:
+    """A message for each volume with local data that should be on NFS, or the other way round."""
+    names = {
+        volume: f"{service.stack}_{volume}"
+        for service in services
+        for volume in planned_services.pinned_volumes(service)
+    }
     for volume in sorted(names):
         place = record.places.get(volume)
         if place and not place.nfs and volume in on_nfs:
             forget = f"run ./open-balena.sh storage forget {volume}"
-            yield nfs.hidden({volume: names[volume]}, place.hostname, "stop the stack (swarm-down)", forget)
+            yield nfs.hidden_data_error({volume: names[volume]}, place.hostname, "stop the stack (swarm-down)", forget)
         elif place and place.nfs and volume not in on_nfs:
             yield (
-                f"volume {volume} has its data on NFS, and the settings no longer put it there: set USE_NFS=true and "
-                f"NFS_VOLUMES as they were, or copy the data and run ./open-balena.sh storage forget {volume}"
+                f"volume {volume} has its data on NFS, but the settings no longer put it there: restore USE_NFS=true "
+                f"and NFS_VOLUMES, or copy the data and run ./open-balena.sh storage forget {volume}"
             )
 
 
-def _sentence(volume: str, place: Place, cluster: Cluster, held: list[str]) -> str:
+def _misplaced_message(volume: str, place: VolumeLocation, cluster: Cluster, holders: list[str]) -> str:
     label = DATA_LABEL + volume
-    where = f"is on {', '.join(held)}" if held else "is on no node"
+    location = f"is on {', '.join(holders)}" if holders else "is on no node"
     if cluster.node(place.node) is None:
-        return f"label {label} {where}, but {gone(volume, place)}"
-    text = f"volume {volume} has its data on {place.hostname}, but the label {label} {where} and it would start empty: "
-    steps = [f"`docker node update --label-rm {label} {name}`" for name in held if name != place.hostname]
+        return f"label {label} {location}, but {node_left_hint(volume, place)}"
+    text = f"volume {volume} has its data on {place.hostname}, but label {label} {location}: it would start empty: "
+    steps = [f"`docker node update --label-rm {label} {name}`" for name in holders if name != place.hostname]
     steps.append(f"`docker node update --label-add {label}=true {place.hostname}`")
     return f"{text}run {' and '.join(steps)}; to move the data, then run ./open-balena.sh storage move {volume} NODE"
 
 
-def gone(volume: str, place: Place) -> str:
-    """What to do where the node with the data is no longer in the swarm."""
+def node_left_hint(volume: str, place: VolumeLocation) -> str:
+    """The message about a volume whose node has left the swarm, with what to do."""
     return (
-        f"volume {volume} had its data on {place.hostname} ({place.node[:12]}), which left the swarm: bring the data "
-        "to the node that is to have it, or accept the loss; then run "
+        f"volume {volume} had its data on {place.hostname} ({place.node[:12]}), which left the swarm: restore the "
+        "data on the node that should have it, or accept the loss; then run "
         f"./open-balena.sh storage forget {volume}, and swarm-init if no node has the label"
     )
 
 
-def interrupted(record: Record) -> Iterator[tuple[str, Move]]:
-    """The moves that were interrupted before anything changed place: the source goes on being used."""
+def interrupted_moves(record: VolumeRegistry) -> Iterator[tuple[str, Move]]:
+    """The moves that were interrupted before the switch to the target: the source is still in use."""
     for volume, move in record.moves.items():
         place = record.places.get(volume)
         if place and place.node == move.source:
             yield volume, move
 
 
-def _looked_at(
+def _inspect_volumes(
     engine: Engine,
     client: Any,
-    services: Iterable[Service],
+    services: Iterable[SwarmService],
     cluster: Cluster,
-    record: Record,
+    record: VolumeRegistry,
     on_nfs: Mapping[str, Mapping[str, str]],
 ) -> Iterator[str]:
-    """A sentence for each volume that a service would start on and that is not what it should be."""
+    """A message for each volume that a service would start on and that is not the expected one."""
     jobs = [
         job.Job("look", node, next(iter(volumes.values())).image, _LOOK, _mounts(volumes, on_nfs))
-        for node, volumes in sorted(resting(services, cluster, record, on_nfs).items())
+        for node, volumes in sorted(idle_volumes(services, cluster, record, on_nfs).items())
     ]
-    for asked, outcome in zip(jobs, job.run(engine, client, jobs, _TIMEOUT), strict=True):
-        where = cluster.hostname(asked.node)
+    for inspection, outcome in zip(jobs, job.run_job(engine, client, jobs, _TIMEOUT), strict=True):
+        node = cluster.hostname(inspection.node)
         if not outcome.ok:
-            why = nfs.meaning(outcome) if outcome.error and on_nfs else job.failure(outcome)
-            raise OperationError(f"could not look at the volumes on {where}: {why}")
+            reason = nfs.explain_result(outcome) if outcome.error and on_nfs else job.error_text(outcome)
+            raise OperationError(f"could not inspect the volumes on {node}: {reason}")
         for line in outcome.lines:
-            volume, _, what = line.partition(" ")
-            if what == "other" or volume in record.places:
-                yield _WRONG[what].format(volume=volume, where=where)
+            volume, _, problem = line.partition(" ")
+            if problem == "other" or volume in record.places:
+                yield _WRONG[problem].format(volume=volume, node=node)
 
 
-def resting(
-    services: Iterable[Service], cluster: Cluster, record: Record, on_nfs: Mapping[str, Mapping[str, str]]
-) -> dict[str, dict[str, Service]]:
-    """By node, the volumes that nothing has open as it is to be, with the service that will."""
+def idle_volumes(
+    services: Iterable[SwarmService], cluster: Cluster, record: VolumeRegistry, on_nfs: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, SwarmService]]:
+    """By node id, the volumes that no running task uses with the planned options, each with its service."""
     running = {
         s.name: s for s in cluster.services if any(t.wanted and t.state == "running" for t in cluster.tasks_of(s))
     }
-    resting: dict[str, dict[str, Service]] = {}
+    resting: dict[str, dict[str, SwarmService]] = {}
     for service in services:
-        for volume in demand.data_volumes(service):
+        for volume in planned_services.pinned_volumes(service):
             now = running.get(service.name)
             if now and driver_options(now, volume) == dict(on_nfs.get(volume, {})):
                 continue
             if place := record.places.get(volume):
                 resting.setdefault(place.node, {})[volume] = service
             elif volume in on_nfs:
-                for node in labels.holders(cluster.nodes, DATA_LABEL + volume):
+                for node in placement.nodes_with_label(cluster.nodes, DATA_LABEL + volume):
                     resting.setdefault(node.id, {})[volume] = service
     return resting
 
 
-def _mounts(volumes: Mapping[str, Service], on_nfs: Mapping[str, Mapping[str, str]]) -> list[job.Mount]:
+def _mounts(volumes: Mapping[str, SwarmService], on_nfs: Mapping[str, Mapping[str, str]]) -> list[job.Mount]:
     stack = next(iter(volumes.values())).stack
     mounts = []
     for volume in sorted(volumes):
@@ -178,11 +182,11 @@ def _mounts(volumes: Mapping[str, Service], on_nfs: Mapping[str, Mapping[str, st
 
 
 _WRONG = {
-    "other": "{where} has a volume {volume} already that is not the one on NFS which the settings mean, and Docker "
-    "would go on using it: if nothing in it is missed, remove it there (`docker volume rm`, after swarm-down where it "
-    "is in use; what lies on a server stays there) and deploy again",
-    "empty": "volume {volume} on {where} is empty, although its service has run there before: restore it, or, if "
-    "nothing in it is missed, run ./open-balena.sh storage forget {volume}",
-    "left": "volume {volume} on {where} is what a move left there, complete or not: see ./open-balena.sh storage show, "
-    "and move the volume again",
+    "other": "{node} already has a volume {volume} that is not the one on NFS in the settings, and Docker would keep "
+    "using it: if its data is not needed, remove it there (`docker volume rm`, after swarm-down if it is in use; data "
+    "on an NFS server is kept) and deploy again",
+    "empty": "volume {volume} on {node} is empty, although its service has run there before: restore it, or, if its "
+    "data is not needed, run ./open-balena.sh storage forget {volume}",
+    "left": "volume {volume} on {node} is a leftover of a move (it may be incomplete): see ./open-balena.sh storage "
+    "show, and move the volume again",
 }

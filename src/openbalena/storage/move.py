@@ -1,40 +1,39 @@
-"""Moving a volume to another node: stop, copy, verify, remember, relabel, start; each step can be repeated.
+"""Moving a volume to another node: stop, copy, verify, record, relabel, start; each step can be repeated.
 
-The one step that decides is the swarm's record changing the volume's place, after the copy was verified. Before it the
-source is what counts and is only read; after it the target is. So a move that is interrupted anywhere is begun again or
-ended by the same command, and a deploy in between starts nothing on the wrong copy (`storage.guard`).
+The move is committed when the swarm's record of the volume's location changes, after the copy was verified. Before that
+the source is authoritative and only read; afterwards the target is. So the same command restarts or finishes a move
+that was interrupted anywhere, and a deploy in between starts nothing on the wrong copy (`storage.guard`).
 """
 
 from __future__ import annotations
 
-import time
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from openbalena.cluster import demand, encryption, job, labels, placement, state
-from openbalena.cluster.engine import Engine
-from openbalena.cluster.patience import answered
-from openbalena.cluster.placement import DATA_LABEL
-from openbalena.cluster.state import Cluster, Node, Service
-from openbalena.errors import OperationError, UsageError
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.polling import elapsed_reporter, poll
+from openbalena.docker.engine import Engine
+from openbalena.docker.retry import retry_until_leader
 from openbalena.storage import record, scripts
-from openbalena.storage.record import Move, Place, Record
+from openbalena.storage.record import Move, VolumeLocation, VolumeRegistry
+from openbalena.swarm import encryption, job, placement, planned_services, state
+from openbalena.swarm.placement import DATA_LABEL
+from openbalena.swarm.state import Cluster, Node, SwarmService
 
 # Seconds. The longest stop_grace_period is the VPN's, 150 s; the longest start_period of a service with data, 180 s.
 _STOP = 200.0
 _START = 300.0
 _SMALL = 60.0
 _INTERVAL = 0.5
-# Seconds between two words on a copy that goes on.
-_WORD = 5.0
 _DIRECTORY = "/openbalena-volume"
 Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Request:
-    """A volume by its name in the Compose file, a node by name or id, and the longest copy in seconds."""
+    """A volume (its name in the Compose file), the target node (name or id) and the copy's time limit in seconds."""
 
     volume: str
     node: str
@@ -43,7 +42,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Interruption:
-    """What a move stops for as long as it copies: services and nodes by name."""
+    """The services that a move stops while it copies, and the nodes, by name."""
 
     services: tuple[str, ...]
     volume: str
@@ -52,183 +51,183 @@ class Interruption:
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """What a move is about."""
+class _MovePlan:
+    """The volume, services and nodes of a move."""
 
     volume: str
     name: str
     stack: str
-    users: tuple[Service, ...]
-    source: Place
+    users: tuple[SwarmService, ...]
+    source: VolumeLocation
     target: Node
 
     @property
+    def services(self) -> str:
+        """The names of the services that use the volume, for messages."""
+        return ", ".join(service.short_name for service in self.users)
+
+    @property
     def image(self) -> str:
-        """The service's own image: the source has it, and the target needs it for the service to run there."""
+        """The service's own image: the source has it, and the target needs it anyway to run the service."""
         return self.users[0].image
 
 
-def run(engine: Engine, client: Any, stack: str, request: Request, report: Report) -> None:
-    """Move the volume, or go on with a move that was interrupted; `report` hears each step before it is done.
+def move_volume(engine: Engine, client: Any, stack: str, request: Request, report: Report) -> None:
+    """Move the volume, or resume an interrupted move; `report` is called before each step.
 
-    Needs the cluster's lock. Raises UsageError for a volume or node that is not there, OperationError for what fails:
-    before the step "remember" everything is as it was but that the services are stopped, and they are started again.
+    The caller must hold the cluster's lock. Raises UsageError if the volume or node does not exist, OperationError if a
+    step fails. If that is before the step "record", only the stopped services have changed, and they are started
+    again.
     """
-    cluster = state.read(client, stack)
-    known = record.note(client, stack, cluster)
-    parts = _parts(cluster, known, stack, request)
+    cluster = state.read_cluster(client, stack)
+    known = record.record_observed(client, stack, cluster)
+    parts = _plan(cluster, known, stack, request)
     move = known.moves.get(parts.volume)
     if move is None or move.target != parts.target.id:
         if parts.source.node == parts.target.id:
-            raise UsageError(f"storage move: volume {parts.volume} is on {parts.target.hostname} already")
+            raise UsageError(f"storage move: volume {parts.volume} is already on {parts.target.hostname}")
         replicas = {service.name: service.replicas or 0 for service in parts.users}
         move = Move(parts.source.node, parts.target.id, {**replicas, **(move.replicas if move else {})})
         known = known.with_move(parts.volume, move)
     if parts.source.node != parts.target.id:
         job.require_usable(cluster, (move.source, move.target))
-        record.write(client, stack, known)
+        record.write_registry(client, stack, known)
         try:
             _copy(engine, client, parts, request.timeout, report)
         except BaseException:
-            report(f"starting what uses {parts.volume} again where it was")
+            report(f"restarting {parts.services} on {parts.source.hostname}")
             _scale(engine, move.replicas)
-            record.write(client, stack, known.without_move(parts.volume))
+            record.write_registry(client, stack, known.without_move(parts.volume))
             raise
-        report(f"remembering that {parts.volume} is on {parts.target.hostname}")
-        known = known.with_place(parts.volume, Place(parts.target.id, parts.target.hostname))
-        record.write(client, stack, known)
+        report(f"recording that {parts.volume} is on {parts.target.hostname}")
+        known = known.with_place(parts.volume, VolumeLocation(parts.target.id, parts.target.hostname))
+        record.write_registry(client, stack, known)
     _finish(engine, client, parts, move, known, report)
 
 
-def interruption(cluster: Cluster, known: Record, stack: str, request: Request) -> Interruption | None:
-    """What the move would stop; None where nothing runs any more, as one that was interrupted goes on.
+def interruption(cluster: Cluster, known: VolumeRegistry, stack: str, request: Request) -> Interruption | None:
+    """What the move would stop; None if nothing is running any more, because an interrupted move is resumed.
 
     Raises UsageError as `run` does, and changes nothing.
     """
-    parts = _parts(cluster, known, stack, request)
-    working = tuple(service.short_name for service in parts.users if service.replicas)
-    if not working or parts.source.node == parts.target.id:
+    parts = _plan(cluster, known, stack, request)
+    running = tuple(service.short_name for service in parts.users if service.replicas)
+    if not running or parts.source.node == parts.target.id:
         return None
-    return Interruption(working, parts.volume, cluster.hostname(parts.source.node), parts.target.hostname)
+    return Interruption(running, parts.volume, cluster.hostname(parts.source.node), parts.target.hostname)
 
 
-def _parts(cluster: Cluster, known: Record, stack: str, request: Request) -> _Parts:
+def _plan(cluster: Cluster, known: VolumeRegistry, stack: str, request: Request) -> _MovePlan:
     volume = request.volume.removeprefix(f"{stack}_")
-    users = tuple(s for s in cluster.services if f"{stack}_{volume}" in s.volumes and volume in demand.data_volumes(s))
+    users = tuple(
+        s for s in cluster.services if f"{stack}_{volume}" in s.volumes and volume in planned_services.pinned_volumes(s)
+    )
     source = known.places.get(volume)
     if not users or source is None:
         names = ", ".join(sorted(known.places)) or "none"
         raise UsageError(
-            f"storage move {request.volume}: expected a volume of a deployed, pinned service (there are: {names})"
+            f"storage move {request.volume}: expected a volume of a deployed, pinned service (one of: {names})"
         )
     if source.nfs:
         label = DATA_LABEL + volume
         raise UsageError(
-            f"storage move: {volume} is on NFS, every node has it: run swarm-down, move the label {label} "
-            f"(`docker node update`), storage forget {volume}, swarm-up"
+            f"storage move: {volume} is on NFS, where every node can mount it: run swarm-down, move the label "
+            f"{label} (`docker node update`), then run storage forget {volume} and swarm-up"
         )
-    found = [node for node in cluster.nodes if request.node in (node.hostname, node.id)]
-    if len(found) != 1:
+    matches = [node for node in cluster.nodes if request.node in (node.hostname, node.id)]
+    if len(matches) != 1:
         names = ", ".join(node.hostname for node in cluster.nodes)
-        many = f"{len(found)} nodes are named {request.node}" if found else f"no node is named {request.node}"
-        raise UsageError(f"storage move: {many}: expected one of {names}, or a node's id")
-    target = found[0]
+        problem = f"{len(matches)} nodes are named {request.node}" if matches else f"no node is named {request.node}"
+        raise UsageError(f"storage move: {problem}: expected one of {names}, or a node id")
+    target = matches[0]
     for service in users:
-        other = [c for c in service.constraints if not placement.label_of(c).startswith(DATA_LABEL)]
-        if not placement.allows(target, other):
-            raise UsageError(f"storage move: {service.short_name} cannot run on {target.hostname}: {', '.join(other)}")
-        if more := [v for v in demand.data_volumes(service) if v != volume]:
+        unmet = [c for c in service.constraints if not placement.label_of(c).startswith(DATA_LABEL)]
+        if not placement.satisfies(target, unmet):
+            raise UsageError(f"storage move: {service.short_name} cannot run on {target.hostname}: {', '.join(unmet)}")
+        if more := [v for v in planned_services.pinned_volumes(service) if v != volume]:
             raise UsageError(
-                f"storage move: {service.short_name} has {', '.join(more)} too and cannot be in two places"
+                f"storage move: {service.short_name} also uses {', '.join(more)} and cannot run on two nodes"
             )
-    return _Parts(volume, f"{stack}_{volume}", stack, users, source, target)
+    return _MovePlan(volume, f"{stack}_{volume}", stack, users, source, target)
 
 
-def _copy(engine: Engine, client: Any, parts: _Parts, timeout: float, report: Report) -> None:
-    names = ", ".join(service.short_name for service in parts.users)
-    report(f"stopping {names}")
+def _copy(engine: Engine, client: Any, parts: _MovePlan, timeout: float, report: Report) -> None:
+    report(f"stopping {parts.services}")
     _scale(engine, {service.name: 0 for service in parts.users})
-    _until_stopped(client, parts)
+    _until_stopped(client, parts, report)
     report(f"copying {parts.volume} from {parts.source.hostname} to {parts.target.hostname}")
     network = f"openbalena-move-{parts.stack}"
     if not client.networks.list(names=[network]):
-        like = encryption.running(state.read(client, parts.stack).networks) == "true"
-        options = ("--driver", "overlay", *(("--opt", "encrypted") if like else ()))
+        encrypted = encryption.running(state.read_cluster(client, parts.stack).networks) == "true"
+        options = ("--driver", "overlay", *(("--opt", "encrypted") if encrypted else ()))
         engine.docker("network", "create", *options, "--label", f"{job.LABEL}=move", network)
     receive = _job(parts, "receive", parts.target.id, scripts.RECEIVE, network)
     send = _job(parts, "send", parts.source.node, scripts.send(receive.name), network, read_only=True)
     try:
-        job.start(engine, receive)
-        job.start(engine, send)
-        received = job.wait(engine, client, receive, timeout, goes_on(f"copying {parts.volume}", report))
+        job.start_job(engine, receive)
+        job.start_job(engine, send)
+        received = job.wait_for_job(
+            engine, client, receive, timeout, elapsed_reporter(f"copying {parts.volume}", report)
+        )
         if received.exit_code == scripts.OCCUPIED:
             raise OperationError(
-                f"volume {parts.name} on {parts.target.hostname} holds data already, which no move put there: "
-                f"look at it, and remove it with `docker volume rm {parts.name}` on {parts.target.hostname}"
+                f"volume {parts.name} on {parts.target.hostname} already has data that does not come from a move: "
+                f"inspect it, and remove it with `docker volume rm {parts.name}` on {parts.target.hostname}"
             )
-        sent = job.wait(engine, client, send, _SMALL)
+        sent = job.wait_for_job(engine, client, send, _SMALL)
         if not (received.ok and sent.ok):
-            words = "; ".join(job.failure(outcome) for outcome in (sent, received) if not outcome.ok)
-            raise OperationError(f"volume {parts.volume} was not copied and stays on {parts.source.hostname}: {words}")
+            errors = "; ".join(job.error_text(outcome) for outcome in (sent, received) if not outcome.ok)
+            raise OperationError(
+                f"volume {parts.volume} was not copied, it is still on {parts.source.hostname}: {errors}"
+            )
     finally:
-        job.remove(engine, receive)
-        job.remove(engine, send)
-    _remove_network(engine, network)
+        job.remove_job(engine, receive)
+        job.remove_job(engine, send)
+    # If the network is still in use after that, the next move uses it.
+    job.remove_network(engine, network)
 
 
-def goes_on(what: str, report: Report) -> Callable[[], None]:
-    """Says every few seconds how long `what` has taken; called as often as one likes."""
-    began = said = time.monotonic()
-
-    def look() -> None:
-        nonlocal said
-        now = time.monotonic()
-        if now - said >= _WORD:
-            said = now
-            report(f"{what}: {now - began:.0f} s so far")
-
-    return look
-
-
-def _finish(engine: Engine, client: Any, parts: _Parts, move: Move, known: Record, report: Report) -> None:
-    """What follows once the record says that the target has the data."""
-    cluster = state.read(client, parts.stack)
+def _finish(engine: Engine, client: Any, parts: _MovePlan, move: Move, known: VolumeRegistry, report: Report) -> None:
+    """The steps after the record says that the data is on the target."""
+    cluster = state.read_cluster(client, parts.stack)
     label = DATA_LABEL + parts.volume
     report(f"moving the label {label}")
     _run(engine, client, _job(parts, "take", parts.target.id, scripts.TAKE_INTO_USE))
-    for node in labels.holders(cluster.nodes, label):
+    for node in placement.nodes_with_label(cluster.nodes, label):
         if node.id != parts.target.id:
             engine.docker("node", "update", "--label-rm", label, node.id)
-    labels.add(client.api, parts.target.id, {label: "true"})
-    report(f"starting {', '.join(service.short_name for service in parts.users)} on {parts.target.hostname}")
+    placement.add_labels(client.api, parts.target.id, {label: "true"})
+    report(f"starting {parts.services} on {parts.target.hostname}")
     _scale(engine, move.replicas)
-    _until_running(client, parts, move)
+    _until_running(client, parts, move, report)
     old = cluster.node(move.source)
     if old and old.usable:
         report(
-            f"marking what stays on {old.hostname} as an old copy (`docker volume rm {parts.name}` there removes it)"
+            f"marking the volume on {old.hostname} as an old copy (`docker volume rm {parts.name}` there removes it)"
         )
         _run(engine, client, _job(parts, "old", old.id, scripts.MARK_AS_OLD))
-    record.write(client, parts.stack, known.without_move(parts.volume))
+    record.write_registry(client, parts.stack, known.without_move(parts.volume))
 
 
-def _job(parts: _Parts, purpose: str, node: str, script: str, network: str = "", *, read_only: bool = False) -> job.Job:
+def _job(
+    parts: _MovePlan, purpose: str, node: str, script: str, network: str = "", *, read_only: bool = False
+) -> job.Job:
     mount = job.Mount(parts.name, _DIRECTORY, parts.stack, read_only=read_only)
     return job.Job(purpose, node, parts.image, script, [mount], [network] if network else [])
 
 
-def _run(engine: Engine, client: Any, what: job.Job) -> None:
-    outcome = job.run(engine, client, [what], _SMALL)[0]
+def _run(engine: Engine, client: Any, task: job.Job) -> None:
+    outcome = job.run_job(engine, client, [task], _SMALL)[0]
     if not outcome.ok:
-        raise OperationError(f"the task {what.name} failed: {job.failure(outcome)}: run the same command again")
+        raise OperationError(f"task {task.name} failed: {job.error_text(outcome)}: run the same command again")
 
 
 def _scale(engine: Engine, replicas: dict[str, int] | Any) -> None:
     engine.docker("service", "scale", "--detach", *(f"{name}={count}" for name, count in replicas.items()))
 
 
-def _until_stopped(client: Any, parts: _Parts) -> None:
-    """Wait until no task of the services has the volume open any more."""
+def _until_stopped(client: Any, parts: _MovePlan, report: Report) -> None:
+    """Wait until no task of the services uses the volume."""
     ids = {service.id for service in parts.users}
     left = _wait(
         client,
@@ -239,44 +238,36 @@ def _until_stopped(client: Any, parts: _Parts) -> None:
             for task in cluster.tasks
             if task.service_id in ids and task.state in ("running", "starting", "preparing", "ready", "assigned")
         ],
+        elapsed_reporter(f"stopping {parts.services}", report),
     )
     if left:
-        raise OperationError(f"after {_STOP:g} s these tasks still use {parts.volume}: {', '.join(left)}")
+        raise OperationError(f"after {_STOP:g} s tasks still use {parts.volume}: {', '.join(left)}")
 
 
-def _until_running(client: Any, parts: _Parts, move: Move) -> None:
+def _until_running(client: Any, parts: _MovePlan, move: Move, report: Report) -> None:
     def missing(cluster: Cluster) -> list[str]:
-        found = []
+        waiting = []
         for service in parts.users:
             tasks = [t for t in cluster.tasks if t.service_id == service.id and t.wanted and t.state == "running"]
             if len([t for t in tasks if t.node_id == parts.target.id]) < move.replicas.get(service.name, 0):
-                found.append(service.short_name)
-        return found
+                waiting.append(service.short_name)
+        return waiting
 
-    if left := _wait(client, parts.stack, _START, missing):
+    if left := _wait(client, parts.stack, _START, missing, elapsed_reporter(f"starting {parts.services}", report)):
         raise OperationError(
-            f"the data is on {parts.target.hostname}, but {', '.join(left)} did not run there within {_START:g} s: "
-            "swarm-status says why; then run the same command again"
+            f"the data is on {parts.target.hostname}, but {', '.join(left)} did not start there within {_START:g} s: "
+            "fix the cause that swarm-status shows, then run the same command again"
         )
 
 
-def _wait(client: Any, stack: str, timeout: float, left: Callable[[Cluster], list[str]]) -> list[str]:
-    """What `left` still finds when there is nothing more, or at the end of `timeout` seconds."""
-    end = time.monotonic() + timeout
-    while True:
-        found = left(answered(lambda: state.read(client, stack)))
-        if not found or time.monotonic() >= end:
-            return found
-        time.sleep(_INTERVAL)
-
-
-def _remove_network(engine: Engine, network: str) -> None:
-    """Remove the network once its tasks have let go of it; one that stays is used by the next move."""
-    end = time.monotonic() + _SMALL / 2
-    while time.monotonic() < end:
-        try:
-            engine.docker("network", "rm", network)
-        except OperationError:
-            time.sleep(_INTERVAL)
-        else:
-            return
+def _wait(
+    client: Any, stack: str, timeout: float, left: Callable[[Cluster], list[str]], meanwhile: Callable[[], None]
+) -> list[str]:
+    """What `left` finds in the cluster once that is nothing, or after `timeout` seconds."""
+    return poll(
+        lambda: left(retry_until_leader(lambda: state.read_cluster(client, stack))),
+        operator.not_,
+        timeout,
+        _INTERVAL,
+        meanwhile,
+    )

@@ -1,8 +1,8 @@
-"""What the swarm remembers of a stack's volumes: the node where each one's service ran first, and unfinished moves.
+"""The swarm's record of a stack's volumes: the node where each volume's service first ran, and unfinished moves.
 
-Node labels say where a volume should be, and anybody may change them; a manager cannot list another node's volumes. So
-what was seen is kept in the labels of one swarm config, which no part of the stack is: it outlives `stack rm`, a node's
-death and a node's removal, every manager has it, and its labels change in one step that a newer version refuses
+Node labels say where a volume should be, but anybody may change them, and a manager cannot list another node's volumes.
+So observations are stored in the labels of one swarm config outside the stack: it survives `stack rm` and the loss or
+removal of a node, every manager has it, and an update of its labels is rejected if the config was changed meanwhile
 (Engine API, ConfigUpdate: only labels may change, under a version).
 """
 
@@ -13,17 +13,18 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from openbalena.cluster import demand
-from openbalena.cluster.state import Cluster, Service
+from openbalena.docker.object_labels import replace_labels
+from openbalena.swarm import planned_services
+from openbalena.swarm.state import Cluster, SwarmService
 
 _PLACE, _MOVE, _NFS, _LOGIN = "volume.", "move.", " nfs", "database.login"
-# Its service worked on the volume: a task that failed at its first start left nothing worth guarding.
+# States of a task that has used its volume: one that failed at its first start left no data to protect.
 _RAN = {"running", "shutdown"}
 
 
 @dataclass(frozen=True)
-class Place:
-    """The node that holds a volume, or uses it where it is on an NFS server; the name is for when the node is gone."""
+class VolumeLocation:
+    """The node that has a volume (uses it, if it is on NFS); the hostname is for nodes that left the swarm."""
 
     node: str
     hostname: str
@@ -32,7 +33,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Move:
-    """An unfinished move between two nodes (ids); `replicas` is what the stopped services had, by full name."""
+    """An unfinished move between two nodes (ids); `replicas` are those of the stopped services, by full name."""
 
     source: str
     target: str
@@ -40,11 +41,11 @@ class Move:
 
 
 @dataclass(frozen=True)
-class Record:
-    """Places and moves by volume, under its name in the Compose file; the one role that
-    the database lets in and the task that was asked, or ""."""
+class VolumeRegistry:
+    """Places and moves by the volume's name in the Compose file. `login` is the only role that the database accepts and
+    the task on which that was checked, or ""."""
 
-    places: Mapping[str, Place] = field(default_factory=dict)
+    places: Mapping[str, VolumeLocation] = field(default_factory=dict)
     moves: Mapping[str, Move] = field(default_factory=dict)
     login: str = ""
 
@@ -59,87 +60,80 @@ class Record:
         }
         return {**places, **moves, **({_LOGIN: self.login} if self.login else {})}
 
-    def with_place(self, volume: str, place: Place) -> Record:
-        """The same, with `volume` at `place`."""
+    def with_place(self, volume: str, place: VolumeLocation) -> VolumeRegistry:
+        """A copy with `volume` at `place`."""
         return replace(self, places={**self.places, volume: place})
 
-    def with_move(self, volume: str, move: Move) -> Record:
-        """The same, with a move begun."""
+    def with_move(self, volume: str, move: Move) -> VolumeRegistry:
+        """A copy with an unfinished move of `volume`."""
         return replace(self, moves={**self.moves, volume: move})
 
-    def without_move(self, volume: str) -> Record:
-        """The same, with the move of `volume` ended."""
+    def without_move(self, volume: str) -> VolumeRegistry:
+        """A copy without a move of `volume`."""
         return replace(self, moves={name: move for name, move in self.moves.items() if name != volume})
 
-    def without(self, volume: str) -> Record:
-        """The same, with nothing known of `volume`."""
+    def without(self, volume: str) -> VolumeRegistry:
+        """A copy without place and move of `volume`."""
         return self.without_place(volume).without_move(volume)
 
-    def without_place(self, volume: str) -> Record:
-        """The same, where `volume` may be anywhere; an unfinished move still says which services it stopped."""
+    def without_place(self, volume: str) -> VolumeRegistry:
+        """A copy without the place of `volume`; an unfinished move is kept, as it names the services it stopped."""
         return replace(self, places={name: place for name, place in self.places.items() if name != volume})
 
 
-def from_labels(labels: Mapping[str, str]) -> Record:
-    """The record that `labels` mean."""
+def from_labels(labels: Mapping[str, str]) -> VolumeRegistry:
+    """The record stored in `labels`."""
     places, moves = {}, {}
     for name, value in labels.items():
         if name.startswith(_PLACE):
             node, _, hostname = value.removesuffix(_NFS).partition(" ")
-            places[name.removeprefix(_PLACE)] = Place(node, hostname, value.endswith(_NFS))
+            places[name.removeprefix(_PLACE)] = VolumeLocation(node, hostname, value.endswith(_NFS))
         elif name.startswith(_MOVE):
             moves[name.removeprefix(_MOVE)] = Move(**json.loads(value))
-    return Record(places, moves, labels.get(_LOGIN, ""))
+    return VolumeRegistry(places, moves, labels.get(_LOGIN, ""))
 
 
 def config_name(stack: str) -> str:
-    """The config's name: not of the stack's own form, so no deploy takes it for an old version."""
+    """The config's name: not that of a versioned config, so that no deploy removes it as an old version."""
     return f"openbalena-volumes-{stack}"
 
 
-def read(client: Any, stack: str) -> Record:
-    """What is known of the stack's volumes; raises docker.errors.APIError."""
+def read_registry(client: Any, stack: str) -> VolumeRegistry:
+    """The record of the stack's volumes; empty if there is none. Raises docker.errors.APIError."""
     config = _find(client, stack)
-    return from_labels(config["Spec"].get("Labels") or {}) if config else Record()
+    return from_labels(config["Spec"].get("Labels") or {}) if config else VolumeRegistry()
 
 
-def write(client: Any, stack: str, record: Record) -> None:
-    """Keep `record`; raises docker.errors.APIError, also where another process wrote in between."""
+def write_registry(client: Any, stack: str, record: VolumeRegistry) -> None:
+    """Store `record`. Raises docker.errors.APIError, also if another process has changed it meanwhile."""
     config, labels = _find(client, stack), record.labels()
     if config is None:
         client.configs.create(name=config_name(stack), data=b"see this config's labels\n", labels=labels)
         return
-    api = client.api
-    # The SDK has no method for it.
-    answer = api._post_json(
-        api._url("/configs/{0}/update", config["ID"]),
-        data={**config["Spec"], "Labels": labels},
-        params={"version": config["Version"]["Index"]},
-    )
-    api._raise_for_status(answer)
+    replace_labels(client.api, "configs", config, labels)
 
 
-def seen(record: Record, cluster: Cluster) -> Record:
-    """`record` with the volumes it does not know yet, where the oldest known task of a running service had them."""
+def with_observed(record: VolumeRegistry, cluster: Cluster) -> VolumeRegistry:
+    """`record` with volumes that it lacks, each on the node of the oldest listed task of a running service."""
     for service in cluster.services:
-        for volume in demand.data_volumes(service):
+        for volume in planned_services.pinned_volumes(service):
             if volume not in record.places and (place := _first(service, volume, cluster)):
                 record = record.with_place(volume, place)
     return record
 
 
-def note(client: Any, stack: str, cluster: Cluster) -> Record:
-    """Remember what `cluster` shows, and return all that is known."""
-    before = read(client, stack)
-    after = seen(before, cluster)
+def record_observed(client: Any, stack: str, cluster: Cluster) -> VolumeRegistry:
+    """Add what `cluster` shows to the stored record, and return the record."""
+    before = read_registry(client, stack)
+    after = with_observed(before, cluster)
     if after != before:
-        write(client, stack, after)
+        write_registry(client, stack, after)
     return after
 
 
 def forget_node(client: Any, stack: str, nodes: Collection[str]) -> None:
-    """Forget the volumes on `nodes` (ids): they were removed. With the last one the config goes."""
-    known = read(client, stack)
+    """Drop the removed volumes on `nodes` (ids) from the record; the config is removed with the last place."""
+    known = read_registry(client, stack)
     for volume, place in known.places.items():
         if place.node in nodes:
             known = known.without(volume)
@@ -147,18 +141,18 @@ def forget_node(client: Any, stack: str, nodes: Collection[str]) -> None:
     if config and not known.places:
         client.api.remove_config(config["ID"])
     elif config:
-        write(client, stack, known)
+        write_registry(client, stack, known)
 
 
-def _first(service: Service, volume: str, cluster: Cluster) -> Place | None:
+def _first(service: SwarmService, volume: str, cluster: Cluster) -> VolumeLocation | None:
     ran = [task for task in cluster.tasks_of(service) if task.node_id and task.state in _RAN]
     if not ran:
         return None
     on_nfs = driver_options(service, volume).get("type") == "nfs"
-    return Place(ran[-1].node_id, cluster.hostname(ran[-1].node_id), on_nfs)
+    return VolumeLocation(ran[-1].node_id, cluster.hostname(ran[-1].node_id), on_nfs)
 
 
-def driver_options(service: Service, volume: str) -> dict[str, str]:
+def driver_options(service: SwarmService, volume: str) -> dict[str, str]:
     """The driver options of the service's mount of that volume (Engine API, Mount.VolumeOptions)."""
     for mount in service.template.get("ContainerSpec", {}).get("Mounts") or []:
         if mount.get("Source") == f"{service.stack}_{volume}":
@@ -168,5 +162,5 @@ def driver_options(service: Service, volume: str) -> dict[str, str]:
 
 
 def _find(client: Any, stack: str) -> dict[str, Any] | None:
-    found = client.api.configs(filters={"name": config_name(stack)})
-    return next((config for config in found if config["Spec"]["Name"] == config_name(stack)), None)
+    configs = client.api.configs(filters={"name": config_name(stack)})
+    return next((config for config in configs if config["Spec"]["Name"] == config_name(stack)), None)

@@ -1,16 +1,16 @@
-"""The shell scripts of a move: POSIX sh with what every image of a service has (Debian's base or busybox).
+"""The shell scripts of a move: POSIX sh and the commands that every service's image has (Debian's base or busybox).
 
-Bytes go over TCP by perl where it is there (Debian's perl-base is essential) and by busybox `nc` elsewhere. The stream
-is one line, the checksum of the source's manifest, and a tar archive. The manifest has every name, type, mode, owner,
-link target and the SHA-256 of every file.
+Data is sent over TCP with perl if the image has it (perl-base is essential in Debian), otherwise with busybox `nc`. The
+stream is one line with the checksum of the source's manifest, then a tar archive. The manifest has every name, type,
+mode, owner, link target and the SHA-256 of every file.
 """
 
-# Content that is not a service's live data bears this file: a copy that is not complete, or one that was moved away.
+# This file marks content that is not a service's live data: an incomplete copy, or one that was moved to another node.
 MARK = ".openbalena-move"
-# A service's exit code that says whose data is in the target volume already.
+# Exit code if the target volume already has live data.
 OCCUPIED = 3
 _PORT = 4711
-# Tries, one second apart, for the receiving task to start and be found by its name.
+# Attempts, one second apart, while the receiving task starts and its name becomes resolvable.
 _TRIES = 120
 
 _MANIFEST = f"""
@@ -27,7 +27,7 @@ manifest() {{
 with_perl() {{ perl -MIO::Socket::INET -e 1 2>/dev/null; }}
 """
 
-# `nc` fails before it reads anything where there is no connection, so it can be tried again.
+# Without a connection `nc` fails before it reads any input, so it can be retried.
 _SEND = f"""{_MANIFEST}
 send() {{
     if with_perl; then
@@ -61,25 +61,25 @@ cd /openbalena-volume
 [ ! -e /tmp/failed ] || {{ echo "the volume could not be read"; exit 1; }}
 """
 
-# Where the target is somebody's live data nothing is touched. `sync` before the end: what is there stays there.
+# Live data in the target is not touched. `sync` makes sure that the copy survives a crash of the node.
 RECEIVE = f"""{_MANIFEST}
 receive() {{
     if with_perl; then
         perl -MIO::Socket::INET -e '
             my $socket = IO::Socket::INET->new(LocalPort => {_PORT}, Listen => 1, ReuseAddr => 1, Timeout => {_TRIES})
                 or die "cannot listen: $@\\n";
-            my $connection = $socket->accept or die "nobody connected\\n";
+            my $connection = $socket->accept or die "no sender connected\\n";
             while (sysread($connection, my $data, 65536)) {{ print $data; }}'
     else
-        # An input that never ends: at its end nc would hang up, and the sender with it.
-        rm -f /tmp/silence
-        mkfifo /tmp/silence
-        nc -l -p {_PORT} <>/tmp/silence
+        # Input that never ends: at the end of its input nc would close the connection.
+        rm -f /tmp/no-input
+        mkfifo /tmp/no-input
+        nc -l -p {_PORT} <>/tmp/no-input
     fi
 }}
 cd /openbalena-volume
 if [ ! -e {MARK} ] && [ -n "$(find . -mindepth 1 -maxdepth 1 ! -name lost+found)" ]; then
-    echo "it holds data already"
+    echo "it already has data"
     exit {OCCUPIED}
 fi
 echo "a copy that is not in use" >{MARK}

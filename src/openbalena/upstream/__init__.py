@@ -1,1 +1,1 @@
-"""What openBalena's own Compose file gives its services, as facts that ours and its next version are compared with."""
+"""Facts about the services in openBalena's own Compose file, to compare with ours and with its next version."""

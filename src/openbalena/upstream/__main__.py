@@ -1,7 +1,7 @@
 """Compares a checkout of openBalena with the one this project was last compared with, service by service.
 
-The facts of that one stand in src/openbalena/upstream/upstream.yml, and tests compare our own definitions with them.
-The exit code is 0 where nothing differs, 1 where something does, 2 for wrong use.
+The facts of that one are in src/openbalena/upstream/upstream.yml; tests compare our own definitions with them.
+The exit code is 0 without differences, 1 with differences, 2 for wrong use.
 """
 
 import argparse
@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from openbalena.errors import UsageError
-from openbalena.files import write_atomic
+from openbalena.base.errors import UsageError
+from openbalena.base.files import write_atomic
 from openbalena.upstream import checkout
 from openbalena.upstream.facts import Facts, differences
 
@@ -54,18 +54,18 @@ def _known(file: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError) as error:
         raise UsageError(f"{file}: cannot be read: {error}") from None
     if not isinstance(known, dict) or {*known} != {"version", "services"}:
-        raise UsageError(f"{file}: expected what --update writes: a mapping with version and services")
+        raise UsageError(f"{file}: expected a file as written by --update: a mapping with version and services")
     return known
 
 
-def _changed(known: dict[str, Facts], found: dict[str, Facts]) -> dict[str, list[dict[str, str | None]]]:
+def _changed(known: dict[str, Facts], current: dict[str, Facts]) -> dict[str, list[dict[str, str | None]]]:
     services = {}
-    for name in sorted({*known, *found}):
-        state = "new" if name not in known else "gone" if name not in found else ""
+    for name in sorted({*known, *current}):
+        state = "new" if name not in known else "gone" if name not in current else ""
         changes = [{"fact": "service", "known": None, "now": state}] if state else []
         changes += [
             {"fact": fact, "known": before, "now": after}
-            for fact, (before, after) in differences(known.get(name, {}), found.get(name, {})).items()
+            for fact, (before, after) in differences(known.get(name, {}), current.get(name, {})).items()
             if state != "gone"
         ]
         if changes:
@@ -88,7 +88,9 @@ def _text(changed: dict[str, list[dict[str, str | None]]], now: str, before: str
             else:
                 lines.append(f"  changed  {fact}: {old} -> {new}")
     count = sum(map(len, changed.values()))
-    return "\n".join([*lines, f"open-balena {now} beside {before}: {count or 'no'} difference{'s' * (count != 1)}"])
+    return "\n".join(
+        [*lines, f"open-balena {now} compared with {before}: {count or 'no'} difference{'s' * (count != 1)}"]
+    )
 
 
 if __name__ == "__main__":

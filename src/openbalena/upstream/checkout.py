@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from openbalena import compose
+from openbalena.base.errors import UsageError
 from openbalena.compose import Map, Project
-from openbalena.errors import UsageError
 from openbalena.upstream.facts import Facts, facts
 
 DOMAIN = "<DNS_TLD>"
 
 
 def services(project: Project) -> dict[str, Facts]:
-    """The facts of every service that `project` has chosen. Raises UsageError.
+    """The facts of every enabled service of `project`. Raises UsageError.
 
-    Which files the services' environments come from is a fact; what stands in them is a user's, and is not read.
+    The names of environment files are facts; the files are a user's, and are not read.
     """
     written: Map = project.tree.get("services") or Map()
     return {
@@ -29,20 +29,20 @@ def services(project: Project) -> dict[str, Facts]:
 
 
 def read(directory: Path) -> dict[str, Facts]:
-    """The facts of every service of openBalena's checkout. Raises UsageError where `directory` is none."""
+    """The facts of every service in openBalena's checkout. Raises UsageError if `directory` is not a checkout."""
     project = compose.load([directory / "docker-compose.yml"], environment={}, profiles=["*"])
-    found = services(project)
+    by_service = services(project)
     for name, service in _without_files(project).services.items():
-        found[name] |= _build(service.get("build"))
-    # HAProxy's names are given to it at run time.
-    for alias in found.get("haproxy-sidecar", {}).get("environment.ALIASES", "").split(","):
-        if alias and "haproxy" in found:
-            found["haproxy"][f"aliases.{alias}.{DOMAIN}"] = "yes"
-    return found
+        by_service[name] |= _build(service.get("build"))
+    # HAProxy gets its aliases at run time.
+    for alias in by_service.get("haproxy-sidecar", {}).get("environment.ALIASES", "").split(","):
+        if alias and "haproxy" in by_service:
+            by_service["haproxy"][f"aliases.{alias}.{DOMAIN}"] = "yes"
+    return by_service
 
 
 def version(directory: Path) -> str:
-    """What the checkout's VERSION says, "" where it has none."""
+    """The content of the checkout's VERSION; "" if it has none."""
     file = directory / "VERSION"
     return file.read_text().strip() if file.is_file() else ""
 
@@ -60,7 +60,7 @@ def _files(written: Any, directory: Path) -> Facts:
 
 
 def _build(build: Mapping[str, Any] | None) -> Facts:
-    """The image that a build is based on, and a digest of each file that goes into it beside its Dockerfile."""
+    """The base image of a build, and a digest of each file in its context except the Dockerfile."""
     if not build:
         return {}
     context = Path(str(build["context"]))
@@ -69,7 +69,9 @@ def _build(build: Mapping[str, Any] | None) -> Facts:
         bases = re.findall(r"^FROM\s+(?:--\S+\s+)*(\S+)", dockerfile.read_text(), re.MULTILINE | re.IGNORECASE)
         contents = {path: path.read_bytes() for path in sorted(context.rglob("*")) if path.is_file()}
     except OSError as error:
-        raise UsageError(f"{dockerfile}: cannot be read: {error}: expected a whole checkout of open-balena") from None
+        raise UsageError(
+            f"{dockerfile}: cannot be read: {error}: expected a complete checkout of open-balena"
+        ) from None
     digests = {
         f"build.{path.relative_to(context)}": hashlib.sha256(content).hexdigest()
         for path, content in contents.items()

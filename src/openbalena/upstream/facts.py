@@ -1,4 +1,4 @@
-"""What a service is given, as flat facts: a name such as `environment.DB_HOST`, and its value as text."""
+"""A service's configuration as flat facts: a name such as `environment.DB_HOST`, and its value as text."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
@@ -6,24 +6,24 @@ from typing import Any
 
 Facts = dict[str, str]
 
-# What Docker takes where nothing is said (`docker run`, `docker service create`).
+# Docker's defaults (`docker run`, `docker service create`).
 _STOP = {"stop_grace_period": "10s"}
 _CHECK = {"interval": "30s", "timeout": "30s", "retries": "3", "start_period": "0s"}
-# How a cluster places and rolls a service, and which services run, openBalena's file says nothing of.
+# Not compared here: openBalena's file has no profiles, and checkout.py compares builds by their content.
 _LEFT_OUT = {"profiles", "build"}
 
 
 def facts(service: Mapping[str, Any]) -> Facts:
-    """The facts of a service in normal form, sorted by name: Docker's defaults are among them, its image's are not."""
-    found = dict(_STOP)
+    """The facts of a service in normal form, sorted by name, with Docker's defaults but not those of its image."""
+    result = dict(_STOP)
     for key, value in service.items():
         if key not in _LEFT_OUT and not key.startswith("x-"):
-            found |= _FORMS.get(key, _nested)(key, value)
-    return dict(sorted(found.items()))
+            result |= _FORMS.get(key, _nested)(key, value)
+    return dict(sorted(result.items()))
 
 
 def differences(before: Facts, after: Facts) -> dict[str, tuple[str | None, str | None]]:
-    """The facts that are not in both or not the same, by name; None where there is none."""
+    """The facts that differ, by name, as (before, after); None for a missing one."""
     names = sorted({*before, *after})
     return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
 
@@ -43,9 +43,9 @@ def _text(value: Any) -> str:
 
 
 def _words(name: str, value: Iterable[Any] | None) -> Facts:
-    """Of a script that stands in the file, its digest: it is somebody's text, and no fact is that long."""
-    words = " ".join(map(str, value or []))
-    return {name: f"sha256:{hashlib.sha256(words.encode()).hexdigest()}" if "\n" in words else words} if words else {}
+    """A command; an inline script as its digest, as it is others' text and too long for a fact."""
+    text = " ".join(map(str, value or []))
+    return {name: f"sha256:{hashlib.sha256(text.encode()).hexdigest()}" if "\n" in text else text} if text else {}
 
 
 def _image(name: str, value: str) -> Facts:
@@ -56,18 +56,18 @@ def _image(name: str, value: str) -> Facts:
 def _healthcheck(name: str, value: Mapping[str, Any]) -> Facts:
     if value.get("disable"):
         return {f"{name}.test": "NONE"}
-    said = _nested(name, {key: item for key, item in value.items() if key != "test"})
-    return {**_nested(name, _CHECK), **said, **_words(f"{name}.test", value.get("test"))}
+    written = _nested(name, {key: item for key, item in value.items() if key != "test"})
+    return {**_nested(name, _CHECK), **written, **_words(f"{name}.test", value.get("test"))}
 
 
 def _mounts(kind: str, value: Iterable[Mapping[str, Any]]) -> Facts:
-    """Volumes, secrets and configs are all files to the image: it may not change those that are read-only."""
-    found = {}
+    """Volumes, secrets and configs, which the image sees alike: as files, some of them read-only."""
+    mounts = {}
     for mount in value:
-        words = [str(mount.get("type") or kind.removesuffix("s")), str(mount.get("source", ""))]
-        words += ["read-only"] * bool(mount.get("read_only")) + ([f"{mount['mode']:04o}"] if "mode" in mount else [])
-        found[f"mounts.{mount['target']}"] = " ".join(word for word in words if word)
-    return found
+        parts = [str(mount.get("type") or kind.removesuffix("s")), str(mount.get("source", ""))]
+        parts += ["read-only"] * bool(mount.get("read_only")) + ([f"{mount['mode']:04o}"] if "mode" in mount else [])
+        mounts[f"mounts.{mount['target']}"] = " ".join(part for part in parts if part)
+    return mounts
 
 
 def _ports(name: str, value: Iterable[Mapping[str, Any]]) -> Facts:

@@ -5,22 +5,19 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from openbalena.verify.check import CheckError, Suspect, expect
 from openbalena.verify.target import Target
-from openbalena.verify.web import Web
+from openbalena.verify.web import Response, Web
 
-if TYPE_CHECKING:
-    import httpx
-
-# Logins, and uses of each: with round robin and two replicas each token is tried at both, whatever else is going on.
+# Logins, and uses of each: with round robin and two replicas each token is tried at both, even with other traffic.
 _LOGINS, _USES = 4, 4
 
-# Seconds: how long the api may be without device types, how often it is asked, and how often the wait is told of. Its
-# job contractSync fetches them at each fifth minute, not at its start (open-balena-api v49.0.12,
-# src/features/contracts); one minute more is for the download and the writing.
+# Seconds: how long the api may have no device types, how often it is polled, and how often the wait is reported. Its
+# job contractSync fetches them every fifth minute, not when it starts (open-balena-api v49.0.12,
+# src/features/contracts); the extra minute is for downloading and writing them.
 _SYNC, _LOOK, _TOLD = 360.0, 1.0, 5.0
 _CONTRACTS = "api.github.com/repos/balena-io/contracts"
 
@@ -32,10 +29,10 @@ def log_in(target: Target, address: str) -> str:
     if answer.status_code == 401:
         raise CheckError(
             f"login as {credentials['username']} refused at {address}",
-            "the api's password is not the one in .env: deploy again; each api task has to get the same",
+            "the api's password differs from the one in .env: deploy again; all api tasks must get the same one",
             Suspect("api", "SUPERUSER_PASSWORD"),
         )
-    todo = "sessions need the database and Redis: see the api's logs"
+    todo = "sessions require the database and Redis: see the api's logs"
     expect(answer, 200, f"login at {address}", todo, Suspect("api", "REDIS_HOST, DB_HOST"))
     return answer.text.strip().strip('"')
 
@@ -46,10 +43,10 @@ def login(target: Target) -> str:
         token = log_in(target, target.alternate(turn))
         for use in range(_USES):
             address = target.alternate(turn + use)
-            answer = ask(target, "GET", address, "/user/v1/whoami", token)
+            answer = query(target, "GET", address, "/user/v1/whoami", token)
             if answer.status_code == 401:
                 raise CheckError(
-                    f"a session begun at {target.alternate(turn)} was refused at {address}",
+                    f"a session started at {target.alternate(turn)} was refused at {address}",
                     "the api's tasks sign with different secrets: deploy again from one .env",
                     Suspect("api", "JSON_WEB_TOKEN_SECRET"),
                 )
@@ -61,14 +58,14 @@ def login(target: Target) -> str:
 
 
 def device_types(target: Target) -> str:
-    """The api has a device type: after a first deployment it has none for minutes."""
+    """The api has a device type; after a first deployment it has none for minutes."""
     _device_type(target, log_in(target, target.addresses[0]))
-    return "there are some, so fleets and devices can be made"
+    return "available, so fleets and devices can be created"
 
 
 @dataclass(frozen=True)
 class Application:
-    """A fleet that a check made for itself; `token` is the session that made it."""
+    """A fleet that a check created for itself; `token` is the session that created it."""
 
     id: int
     name: str
@@ -84,78 +81,78 @@ def application(target: Target) -> Iterator[Application]:
         "organization": _organization(target, token),
         "is_for__device_type": _device_type(target, token),
     }
-    answer = ask(target, "POST", target.addresses[0], "/v7/application", token, fields)
-    expect(answer, 201, "writing a fleet", "see the logs of the api and db", Suspect("api", "DB_HOST"))
+    answer = query(target, "POST", target.addresses[0], "/v7/application", token, fields)
+    expect(answer, 201, "creating a fleet", "see the logs of the api and db", Suspect("api", "DB_HOST"))
     made = Application(int(answer.json()["id"]), str(fields["app_name"]), token)
     try:
         yield made
     finally:
-        ask(target, "DELETE", target.addresses[0], f"/v7/application({made.id})", token)
+        query(target, "DELETE", target.addresses[0], f"/v7/application({made.id})", token)
 
 
 def resource(target: Target) -> str:
-    """What was written through one ingress address is read through every one."""
+    """Data written through one ingress address can be read through every other."""
     with application(target) as made:
         for turn in range(2 * len(target.addresses)):
             address = target.alternate(turn + 1)
             path = "/v7/application?$filter=" + quote(f"app_name eq '{made.name}'")
-            answer = ask(target, "GET", address, path, made.token)
+            answer = query(target, "GET", address, path, made.token)
             if [row["id"] for row in rows(answer)] != [made.id]:
                 raise CheckError(
-                    f"a fleet written at {target.addresses[0]} was not read at {address} ({answer.status_code})",
-                    "the api's tasks have to use one database",
+                    f"a fleet created at {target.addresses[0]} was not found at {address} ({answer.status_code})",
+                    "all tasks of the api must use the same database",
                     Suspect("api", "DB_HOST"),
                 )
     return f"written at {target.addresses[0]}, read at {', '.join(sorted(set(target.addresses)))}"
 
 
-def ask(
+def query(
     target: Target, method: str, address: str, path: str, token: str, fields: Mapping[str, object] | None = None
-) -> "httpx.Response":
-    """A request to the api in the session, or with the key, that `token` is."""
+) -> Response:
+    """A request to the api, authenticated with `token`: a session or an API key."""
     return Web(target).request(method, address, "api", path, json=fields, headers=bearer(token))
 
 
-def rows(answer: "httpx.Response") -> list[dict[str, Any]]:
-    """The resources that the api answers with; none where it refuses."""
+def rows(answer: Response) -> list[dict[str, Any]]:
+    """The resources in the api's response; none if it refused."""
     return list(answer.json()["d"]) if answer.status_code == 200 else []
 
 
 def bearer(token: str) -> dict[str, str]:
-    """The header that carries a session, an API key or a registry token."""
+    """The header with a session, an API key or a registry token."""
     return {"Authorization": f"Bearer {token}"}
 
 
 def _organization(target: Target, token: str) -> int:
-    found = _some(target, token, "organization")
-    if not found:
+    organizations = _some(target, token, "organization")
+    if not organizations:
         raise CheckError("the api has no organization", "see the api's logs", Suspect("api"))
-    return int(found[0]["id"])
+    return int(organizations[0]["id"])
 
 
 def _device_type(target: Target, token: str) -> int:
-    """A device type's id, waited for up to _SYNC seconds. Raises CheckError."""
-    begin = told = time.monotonic()
-    while not (found := _some(target, token, "device_type")):
+    """A device type's id; waits for one up to _SYNC seconds. Raises CheckError."""
+    begin = next_report = time.monotonic()
+    while not (device_types := _some(target, token, "device_type")):
         now = time.monotonic()
         if now - begin >= _SYNC:
             raise CheckError(
-                f"the api still has no device type {_SYNC:.0f} s on, so there can be no fleet and no device",
-                f"it fetches them from {_CONTRACTS} every five minutes: let the nodes it runs on reach api.github.com "
-                "at port 443; its log says `Failed to fetch contracts` where they do not",
+                f"the api still has no device type after {_SYNC:.0f} s, so no fleet or device can be created",
+                f"it fetches them from {_CONTRACTS} every five minutes: allow its nodes to reach api.github.com on "
+                "port 443; if they cannot, its log has `Failed to fetch contracts`",
                 Suspect("api"),
             )
-        if now >= told:
+        if now >= next_report:
             target.report(
                 f"the api has no device type yet: waiting, {now - begin:.0f} of at most {_SYNC:.0f} s, for it to fetch "
-                f"them from {_CONTRACTS}, which it does every five minutes"
+                f"them from {_CONTRACTS} (every five minutes)"
             )
-            told += _TOLD
+            next_report += _TOLD
         time.sleep(_LOOK)
-    return int(found[0]["id"])
+    return int(device_types[0]["id"])
 
 
 def _some(target: Target, token: str, kind: str) -> list[dict[str, Any]]:
     path = f"/v7/{kind}?$top=1&$select=id"
-    answer = ask(target, "GET", target.addresses[0], path, token)
+    answer = query(target, "GET", target.addresses[0], path, token)
     return rows(expect(answer, 200, f"asking for a {kind}", "see the api's logs", Suspect("api")))

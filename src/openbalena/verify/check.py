@@ -1,22 +1,19 @@
-"""What a check is, and running a list of them."""
+"""The type of a check, and running a list of them."""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from openbalena.verify.target import Target
-from openbalena.verify.web import UnreachableError
-
-if TYPE_CHECKING:
-    import httpx
+from openbalena.verify.web import Response, UnreachableError
 
 Outcome = Literal["ok", "FAIL", "skip"]
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """The service, and the variable or file it is handed, that is most likely at fault."""
+    """The service that is most likely at fault, and the variable or file that it gets."""
 
     service: str
     variable: str = ""
@@ -26,7 +23,7 @@ class Suspect:
 
 
 class CheckError(Exception):
-    """What a check asserts does not hold: `why` says what was seen, `todo` what to do about it."""
+    """A check failed: `why` says what was found, `todo` what to do about it."""
 
     def __init__(self, why: str, todo: str, suspect: Suspect | None = None) -> None:
         super().__init__(why)
@@ -37,8 +34,8 @@ class SkipCheckError(Exception):
     """The check does not apply here; the message is the reason."""
 
 
-def expect(answer: "httpx.Response", status: int, what: str, todo: str, suspect: Suspect) -> "httpx.Response":
-    """`answer`, which has to have `status`. Raises CheckError, which says that `what` answered something else."""
+def expect(answer: Response, status: int, what: str, todo: str, suspect: Suspect) -> Response:
+    """`answer`, if it has `status`. Raises CheckError otherwise, with the status that `what` answered."""
     if answer.status_code != status:
         raise CheckError(f"{what} answered {answer.status_code}", todo, suspect)
     return answer
@@ -46,9 +43,9 @@ def expect(answer: "httpx.Response", status: int, what: str, todo: str, suspect:
 
 @dataclass(frozen=True)
 class Check:
-    """`run` asserts what `asserts` says and returns a detail worth showing; raises CheckError or SkipCheckError.
+    """`run` checks what `asserts` says and returns a detail to show; raises CheckError or SkipCheckError.
 
-    `needs` names earlier checks without which this one could only repeat their failure.
+    `needs` names earlier checks; if one of them failed, this one could only repeat the failure.
     """
 
     name: str
@@ -72,11 +69,11 @@ class Result:
         """`ok    name  detail`, or `FAIL  name  why; what to do`; names are padded to `width`."""
         text = f"{self.outcome:<4}  {self.check.name:<{width}}  {self.detail}"
         if self.suspect:
-            text += f" [look at {self.suspect}]"
+            text += f" [see {self.suspect}]"
         return f"{text}; {self.todo}" if self.todo else text
 
     def record(self) -> dict[str, object]:
-        """The result for programs."""
+        """The result for JSON output."""
         return {
             "name": self.check.name,
             "asserts": self.check.asserts,
@@ -89,8 +86,8 @@ class Result:
         }
 
 
-def run(checks: Sequence[Check], target: Target, tell: Callable[[Result], None]) -> list[Result]:
-    """Run `checks` in order, handing each result to `tell` as it comes; returns them all."""
+def run_checks(checks: Sequence[Check], target: Target, tell: Callable[[Result], None]) -> list[Result]:
+    """Run `checks` in order, passing each result to `tell` at once; returns all results."""
     results: list[Result] = []
     not_ok: set[str] = set()
     for check in checks:
@@ -105,7 +102,7 @@ def run(checks: Sequence[Check], target: Target, tell: Callable[[Result], None])
 def _run(check: Check, target: Target, not_ok: set[str]) -> Result:
     broken = [name for name in check.needs if name in not_ok]
     if broken:
-        return Result(check, "skip", f"not tried, as it needs '{broken[0]}'")
+        return Result(check, "skip", f"not run, as it requires '{broken[0]}'")
     begin = time.monotonic()
     try:
         detail = check.run(target)
@@ -118,7 +115,7 @@ def _run(check: Check, target: Target, not_ok: set[str]) -> Result:
             check,
             "FAIL",
             str(error),
-            "see whether haproxy runs there and what stands in its logs",
+            "check that haproxy is running there, and see its logs",
             Suspect("haproxy"),
             time.monotonic() - begin,
         )

@@ -1,4 +1,4 @@
-"""The front door: answers, certificates, what is closed and what is open."""
+"""The front door: responses, certificates, and which paths are open or protected."""
 
 import socket
 import ssl
@@ -7,22 +7,21 @@ from datetime import UTC, datetime
 
 from cryptography import x509
 
-from openbalena.secrets.certificates import LIST_PATH
-from openbalena.secrets.expiry import WARNING
-from openbalena.secrets.hosts import HOSTS
+from openbalena.pki.certificates import HOSTS, LIST_PATH
+from openbalena.pki.expiry import WARNING
 from openbalena.verify.check import CheckError, SkipCheckError, Suspect, expect
 from openbalena.verify.target import Target
 from openbalena.verify.web import TIMEOUT, Web
 
-# RFC 5737: an address for documentation, so nobody's.
+# RFC 5737: an address reserved for documentation.
 _SPOOFED = "203.0.113.7"
 
-# The one path of cfssl that devices fetch without a password.
+# The only path of cfssl that devices fetch without a password.
 CRL_PATH = "/api/v1/cfssl/crl"
 
 
 def ping(target: Target) -> str:
-    """The api's /ping says OK over TLS at every ingress address."""
+    """The api's /ping answers OK over TLS at every ingress address."""
     for address in target.addresses:
         answer = Web(target).request("GET", address, "api", "/ping")
         if answer.status_code != 200 or answer.text.strip() != "OK":
@@ -45,34 +44,35 @@ def certificate(target: Target) -> str:
                     socket.create_connection((address, 443), TIMEOUT) as connection,
                     target.trust.wrap_socket(connection, server_hostname=host) as secure,
                 ):
-                    found = secure.getpeercert() or {}
+                    details = secure.getpeercert() or {}
             except ssl.SSLCertVerificationError as error:
                 raise CheckError(
                     f"{host} at {address}: {error.verify_message}",
-                    "deploy again, so that HAProxy gets the certificate that belongs to the CA",
+                    "deploy again, so that HAProxy gets the certificate issued by the CA",
                     Suspect("haproxy", "chain.pem"),
                 ) from None
             except OSError as error:
                 raise CheckError(
                     f"{host} at {address}: {error}",
-                    "see whether haproxy runs on that node and whether a firewall stands before port 443",
+                    "check that haproxy is running on that node and that no firewall blocks port 443",
                     Suspect("haproxy"),
                 ) from None
-            days.append(int((ssl.cert_time_to_seconds(str(found["notAfter"])) - time.time()) / 86400))
+            days.append(int((ssl.cert_time_to_seconds(str(details["notAfter"])) - time.time()) / 86400))
     left = min(days, default=0)
     todo = ": RENEW IT (pki renew, then pki sync)" if left <= WARNING.days else ""
-    return f"chain and names hold at {', '.join(target.addresses)}, {left} days left{todo}"
+    return f"chain and names are valid at {', '.join(target.addresses)}, {left} days left{todo}"
 
 
 def authority_closed(target: Target) -> str:
-    """Without the password `ca.` gives nothing but the revocation list, and without TLS it asks for no password."""
+    """Without the password `ca.` serves only the revocation list, and without TLS it does not ask for the password."""
     for address in target.addresses:
         _require_tls(target, address, "ca", "/api/v1/cfssl/info")
         for path in ("/", "/api/v1/cfssl/info", "/api/v1/cfssl/sign"):
             status = Web(target).request("POST", address, "ca", path, json={}).status_code
             if status not in (401, 403):
                 raise CheckError(
-                    f"ca.{target.dns_tld}{path} at {address} answers {status} without a password: anyone can sign",
+                    f"ca.{target.dns_tld}{path} at {address} answers {status} without a password: anyone can "
+                    "have certificates signed",
                     "set HAPROXY_PASSWORD and deploy again",
                     Suspect("haproxy", "HAPROXY_PASSWORD"),
                 )
@@ -88,25 +88,25 @@ def authority_closed(target: Target) -> str:
 
 
 def _require_list(target: Target, address: str) -> None:
-    """The revocation list is where certificates name it, over plain HTTP, in DER, and not outdated."""
+    """The revocation list is at the URL named in certificates, over plain HTTP, in DER, and has not expired."""
     answer = Web(target).request("GET", address, "ca", LIST_PATH, port=80)
     path = f"http://ca.{target.dns_tld}{LIST_PATH}"
-    said = f"{path} at {address} answers {answer.status_code}"
+    error = f"{path} at {address} answers {answer.status_code}"
     try:
         end = x509.load_der_x509_crl(answer.content).next_update_utc if answer.status_code == 200 else None
     except ValueError:
-        said, end = f"{path} at {address} is no list in DER", None
+        error, end = f"{path} at {address} is not a revocation list in DER", None
     if end is None or end < datetime.now(UTC):
         raise CheckError(
-            f"{path} at {address} ended on {end:%Y-%m-%d}" if end else said,
-            "clients that check for revoked certificates read it: see the logs of balena-ca, then deploy again, so "
+            f"{path} at {address} expired on {end:%Y-%m-%d}" if end else error,
+            "clients that check for revoked certificates need it: see the logs of balena-ca, then deploy again, so "
             "that HAProxy gets this version's configuration",
             Suspect("balena-ca"),
         )
 
 
 def statistics_closed(target: Target) -> str:
-    """HAProxy's statistics ask for a password, and without TLS they ask for none."""
+    """HAProxy's statistics require a password, and do not ask for it without TLS."""
     for address in target.addresses:
         _require_tls(target, address, "stats", "/")
         status = Web(target).request("GET", address, "stats", "/").status_code
@@ -120,45 +120,45 @@ def statistics_closed(target: Target) -> str:
 
 
 def _require_tls(target: Target, address: str, name: str, path: str) -> None:
-    """Port 80 neither answers nor asks for a password there: 401 would make clients send it in clear."""
+    """Port 80 neither serves that path nor asks for a password: 401 would make clients send it in clear text."""
     status = Web(target).request("GET", address, name, path, port=80).status_code
     if status != 403:
         raise CheckError(
             f"http://{name}.{target.dns_tld}{path} at {address} answers {status} instead of 403: a password or a "
-            "private key would be sent in clear",
+            "private key would be sent in clear text",
             "deploy again, so that HAProxy gets this version's configuration",
             Suspect("haproxy"),
         )
 
 
 def client_address(target: Target) -> str:
-    """The api sees our address, whatever X-Forwarded-For we send. Only the stand-in can say what it sees."""
+    """The api sees our address, whatever X-Forwarded-For we send. Only the stand-in reports what it sees."""
     seen, ours, hidden = "", "", target.values.get("INGRESS_MODE") == "mesh"
     for address in target.addresses:
         answer = Web(target).request("GET", address, "api", "/stand-in/client", headers={"X-Forwarded-For": _SPOOFED})
         if answer.status_code == 404:
-            raise SkipCheckError("only the lab's stand-in api says which client it sees")
+            raise SkipCheckError("only the lab's stand-in api reports which client it sees")
         expect(answer, 200, f"the api at {address}", "see the api's logs", Suspect("api"))
         seen, ours = str(answer.json()["client"]), _our_address(address)
         if seen == _SPOOFED:
             raise CheckError(
-                f"at {address} the api believed an X-Forwarded-For that came from outside",
-                "HAProxy has to replace that header",
+                f"at {address} the api trusted an X-Forwarded-For header from outside",
+                "HAProxy must replace that header",
                 Suspect("haproxy", "haproxy.cfg"),
             )
         if seen != ours and not hidden:
             raise CheckError(
-                f"at {address} the api took {seen} for the client, which is {ours}",
-                "TRUST_PROXY has to be the network that HAProxy speaks from, and HAProxy's ports in host mode",
+                f"at {address} the api sees the client as {seen}, expected {ours}",
+                "TRUST_PROXY must be the network from which HAProxy connects, and HAProxy's ports must be in host mode",
                 Suspect("api", "TRUST_PROXY"),
             )
     if seen != ours:
-        raise SkipCheckError(f"INGRESS_MODE=mesh hides it: the api sees {seen} for {ours}, and no forged header")
-    return f"the api sees {seen}, and no forged header"
+        raise SkipCheckError(f"INGRESS_MODE=mesh hides it: the api sees {seen} for {ours}, and ignores a forged header")
+    return f"the api sees {seen}, and ignores a forged header"
 
 
 def _our_address(address: str) -> str:
-    """Our end of a connection to `address`: connecting a datagram socket sends nothing."""
+    """The local address of a connection to `address`: connecting a datagram socket sends nothing."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect((address, 443))

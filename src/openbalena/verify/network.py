@@ -1,4 +1,4 @@
-"""Names and ports: what has to be right before any service can be asked."""
+"""Names and ports: the preconditions of every request to a service."""
 
 import contextlib
 import secrets
@@ -7,16 +7,16 @@ import ssl
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from openbalena.secrets.hosts import HOSTS
+from openbalena.pki.certificates import HOSTS
 from openbalena.verify.check import CheckError, SkipCheckError, Suspect
 from openbalena.verify.target import Target
 from openbalena.verify.web import TIMEOUT, Web
 
-# Beside the names that HAProxy's certificate is for: OpenVPN has a certificate of its own, OCSP goes over plain HTTP.
+# In addition to the names in HAProxy's certificate: OpenVPN has its own certificate, OCSP uses plain HTTP.
 _WITHOUT_TLS = ("cloudlink", "ocsp")
-# Community services' names, by the profile that runs them.
+# Host names of the community services, by profile.
 _OF_PROFILES = {"admin": ("admin", "postgrest", "remote"), "builder": ("builder", "helper")}
-_CLOSED = "see whether haproxy runs on that node, and whether a firewall stands before the port"
+_CLOSED = "check that haproxy is running on that node and that no firewall blocks the port"
 
 _REMOTE = 10000
 
@@ -25,12 +25,12 @@ _RESET_CLIENT, _RESET_SERVER = 7 << 3, 8 << 3
 
 
 def lookup(host: str) -> tuple[str, ...]:
-    """The addresses of `host`, of the families that this machine has itself. Raises OSError where it does not resolve.
+    """The addresses of `host`, of the address families that this machine has. Raises OSError if it does not resolve.
 
-    How long that takes at most is for the system's resolver to say (resolv.conf(5): timeout and attempts).
+    The system's resolver limits the time (resolv.conf(5): timeout and attempts).
     """
-    found = socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+    entries = socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    return tuple(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
 def host_names(profiles: Sequence[str]) -> list[str]:
@@ -39,38 +39,38 @@ def host_names(profiles: Sequence[str]) -> list[str]:
 
 
 def address(target: Target) -> str:
-    """It is known where port 443 answers."""
+    """The addresses at which port 443 should answer are known."""
     if not target.addresses:
         why = f"{target.host('api')} does not resolve" if target.looked_up else "no node is labelled for ingress"
-        raise CheckError(why, "make DNS records that point at the ingress nodes, or name these with --address")
-    said = f"what DNS says of {target.host('api')}" if target.looked_up else "named by --address or --lab"
-    return f"{', '.join(target.addresses)}: {said}"
+        raise CheckError(why, "create DNS records that point to the ingress nodes, or list these with --address")
+    source = f"the DNS records of {target.host('api')}" if target.looked_up else "from --address or --lab"
+    return f"{', '.join(target.addresses)}: {source}"
 
 
-def names(target: Target) -> str:
-    """Every host name resolves to the addresses of the api's, and to no other."""
+def resolve_names(target: Target) -> str:
+    """Every host name resolves only to addresses of the api's host name."""
     if not target.looked_up:
         raise SkipCheckError(
-            "DNS is not asked, as --address or --lab names the addresses: each request goes there under its host name"
+            "DNS is not used, as --address or --lab sets the addresses: each request goes there with its host name"
         )
-    wanted = host_names(target.profiles)
-    with ThreadPoolExecutor(len(wanted)) as pool:
-        found = list(pool.map(lambda name: _amiss(target.host(name), target.addresses), wanted))
-    wrong: dict[str, list[str]] = {}
-    for name, why in zip(wanted, found, strict=True):
-        if why:
-            wrong.setdefault(why, []).append(name)
-    if wrong:
-        said = "; ".join(f"{', '.join(hosts)}: {why}" for why, hosts in wrong.items())
+    hosts = host_names(target.profiles)
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        problems = list(pool.map(lambda name: _dns_problem(target.host(name), target.addresses), hosts))
+    by_problem: dict[str, list[str]] = {}
+    for name, problem in zip(hosts, problems, strict=True):
+        if problem:
+            by_problem.setdefault(problem, []).append(name)
+    if by_problem:
+        summary = "; ".join(f"{', '.join(names)}: {problem}" for problem, names in by_problem.items())
         raise CheckError(
-            f"below {target.dns_tld} {said}",
-            "make DNS records that point at the ingress nodes, or name these with --address",
+            f"names below {target.dns_tld}: {summary}",
+            "create DNS records that point to the ingress nodes, or list these with --address",
         )
-    return f"{', '.join(wanted)} below {target.dns_tld}"
+    return f"{', '.join(hosts)} below {target.dns_tld}"
 
 
 def port(number: int) -> Callable[[Target], str]:
-    """A check that port `number` is open at every address: HTTP is answered there, on 443 a connection accepted."""
+    """A check that port `number` is open at every address: that it answers HTTP, or on 443 accepts a connection."""
 
     def check(target: Target) -> str:
         for address in target.addresses:
@@ -84,28 +84,28 @@ def port(number: int) -> Callable[[Target], str]:
 
 
 def remote(target: Target) -> str:
-    """The remote service's own port is open at the one ingress node where it runs. It opens others when asked to."""
+    """The remote service's port is open at the ingress node where it runs. It opens further ports on demand."""
     if "admin" not in target.profiles:
-        raise SkipCheckError("the service remote runs with the profile admin alone")
+        raise SkipCheckError("the service remote runs only with the profile admin")
     for address in target.addresses:
         with contextlib.suppress(OSError), socket.create_connection((address, _REMOTE), TIMEOUT):
             return f"open at {address}"
     raise CheckError(
         f"closed at {', '.join(target.addresses)}",
-        "see whether remote runs, and whether a firewall stands before the ports 10000 to 10009",
+        "check that remote is running and that no firewall blocks the ports 10000 to 10009",
         Suspect("remote"),
     )
 
 
 def openvpn(target: Target) -> str:
-    """At every address what is not TLS on port 443 reaches the VPN, which answers a client's first packet."""
+    """At every address, traffic on port 443 that is not TLS reaches the VPN, which answers a client's first packet."""
     hello = bytes([_RESET_CLIENT]) + secrets.token_bytes(8) + bytes(5)  # our session; no packet acknowledged, packet 0
     for address in target.addresses:
         with _connect(address) as connection:
             answer = _ask(connection, len(hello).to_bytes(2) + hello, 3)
         if answer[2:] != bytes([_RESET_SERVER]):
             raise CheckError(
-                f"no OpenVPN answers at {address}:443",
+                f"OpenVPN does not answer at {address}:443",
                 "see the logs of vpn: a task is healthy only after it has registered with the api",
                 Suspect("vpn"),
             )
@@ -113,7 +113,7 @@ def openvpn(target: Target) -> str:
 
 
 def tunnel_closed(target: Target) -> str:
-    """At every address `tunnel.` speaks HTTP, and opens no way to a device for whoever says no session."""
+    """At every address `tunnel.` speaks HTTP, and does not connect clients without a session to a device."""
     host, device = target.host("tunnel"), f"{secrets.token_hex(16)}.balena:22222"
     request = f"CONNECT {device} HTTP/1.0\r\nHost: {device}\r\n\r\n".encode()
     for address in target.addresses:
@@ -127,18 +127,18 @@ def tunnel_closed(target: Target) -> str:
             raise CheckError(f"nothing answers behind {host} at {address}", "see the logs of vpn", Suspect("vpn"))
         if status.startswith("2"):
             raise CheckError(
-                f"{host} at {address} opens a way without a session", "see the logs of vpn", Suspect("vpn")
+                f"{host} at {address} connects to a device without a session", "see the logs of vpn", Suspect("vpn")
             )
     return f"refused without a session ({status})"
 
 
-def _amiss(host: str, addresses: Sequence[str]) -> str:
-    """What is wrong with the DNS records of `host`; "" where it leads to some of `addresses` and nowhere else."""
+def _dns_problem(host: str, addresses: Sequence[str]) -> str:
+    """What is wrong with the DNS records of `host`; "" if all of them are among `addresses`."""
     try:
-        elsewhere = [found for found in lookup(host) if found not in addresses]
+        elsewhere = [address for address in lookup(host) if address not in addresses]
     except OSError as error:
         return error.strerror or str(error)
-    return f"at {', '.join(elsewhere)}" if elsewhere else ""
+    return f"resolves to {', '.join(elsewhere)}" if elsewhere else ""
 
 
 def _connect(address: str) -> socket.socket:
@@ -149,7 +149,7 @@ def _connect(address: str) -> socket.socket:
 
 
 def _ask(connection: socket.socket, request: bytes, size: int) -> bytes:
-    """The first `size` bytes of what comes back; fewer where the other end closes or falls silent before."""
+    """The first `size` bytes of the response; fewer if the peer closes the connection or stops sending."""
     answer = b""
     try:
         connection.sendall(request)

@@ -1,14 +1,13 @@
 """Requests to a given ingress address under a given host name."""
 
+import base64
+import json
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from openbalena.verify.target import Target
-
-if TYPE_CHECKING:
-    import httpx
 
 # Seconds for connecting and for each read or write: HAProxy's own server timeouts are longer, and a healthy deployment
 # answers in well under one.
@@ -16,13 +15,31 @@ TIMEOUT = 15.0
 
 
 class UnreachableError(Exception):
-    """No HTTP answer at all: names the address, the host name and the error."""
+    """No HTTP response at all: names the address, the host name and the error."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """An HTTP response, read to its end. Names of `headers` are case-insensitive."""
+
+    status_code: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        """The content, which is UTF-8 in all that we ask for."""
+        return self.content.decode(errors="replace")
+
+    def json(self) -> Any:
+        """The content as JSON. Raises ValueError."""
+        return json.loads(self.content)
 
 
 @dataclass(frozen=True)
 class Web:
-    """Requests over the public ports. Every request opens a connection of its own: its server name is the one it asks
-    for, and HAProxy gives each to the next replica.
+    """Requests over the public ports. Each request opens a new connection: its SNI is the requested host name, and
+    HAProxy gives each connection to the next replica.
     """
 
     target: Target
@@ -39,43 +56,52 @@ class Web:
         headers: Mapping[str, str] | None = None,
         basic: tuple[str, str] | None = None,
         port: int = 443,
-    ) -> "httpx.Response":
-        """Ask `https://<name>.<DNS_TLD><path>` at `address` (plain HTTP on a port other than 443).
+    ) -> Response:
+        """Request `https://<name>.<DNS_TLD><path>` from `address` (plain HTTP on a port other than 443).
 
-        Redirects are not followed. Raises UnreachableError, also where the certificate does not hold.
+        Redirects are not followed. Raises UnreachableError, also if the certificate is not valid for that host name.
         """
         host = self.target.host(name)
         scheme = "https" if port == 443 else "http"
         bracketed = f"[{address}]" if ":" in address else address
-        return self._send(
+        authorization = {"Authorization": f"Basic {_base64(':'.join(basic))}"} if basic else {}
+        return _send(
             f"{method} {scheme}://{host}{path.partition('?')[0]} at {address}",
             self.target.trust,
+            host,
             method=method,
             url=f"{scheme}://{bracketed}:{port}{path}",
             json=json,
-            content=content,
-            headers={"Host": host, **(headers or {})},
-            auth=basic,
-            extensions={"sni_hostname": host},
+            body=content,
+            headers={"Host": host, **authorization, **(headers or {})},
         )
 
-    def outside(self, url: str) -> "httpx.Response":
-        """GET a URL that is not below the deployment's domain; raises UnreachableError.
+    def outside(self, url: str) -> Response:
+        """GET a URL outside the deployment's domain; raises UnreachableError.
 
-        The system's CAs are trusted there beside the deployment's own, as its services do.
+        The system's CAs are trusted there in addition to the deployment's own, as its services do.
         """
         trust = ssl.create_default_context()
         if self.target.authority:
             trust.load_verify_locations(cadata=self.target.authority)
-        # Without the query: of a store's URL it is a signature that lets whoever reads it in.
-        return self._send(f"GET {url.partition('?')[0]}", trust, method="GET", url=url)
+        # Without the query: in a store's URL it is a signature that grants access.
+        return _send(f"GET {url.partition('?')[0]}", trust, method="GET", url=url)
 
-    def _send(self, what: str, trust: ssl.SSLContext, **request: Any) -> "httpx.Response":
-        import httpx
 
-        limits = httpx.Limits(max_keepalive_connections=0)
-        try:
-            with httpx.Client(verify=trust, timeout=TIMEOUT, limits=limits, trust_env=False, http2=False) as client:
-                return client.request(**request)
-        except httpx.HTTPError as error:
-            raise UnreachableError(f"{what}: {str(error) or type(error).__name__}") from error
+def _send(name: str, trust: ssl.SSLContext, host: str | None = None, **request: Any) -> Response:
+    """Send one request; `name` is for errors, `host` replaces the URL's in SNI and in the check of the certificate."""
+    import urllib3
+
+    try:
+        # No assert_hostname: it would turn off `check_hostname` in `trust`, which others use too, and the TLS library
+        # already verifies the server name.
+        with urllib3.PoolManager(ssl_context=trust, server_hostname=host, retries=False, timeout=TIMEOUT) as pool:
+            response = pool.request(redirect=False, **request)
+        return Response(response.status, response.headers, response.data)
+    except urllib3.exceptions.HTTPError as error:
+        cause = error.__cause__ or error.__context__ or error
+        raise UnreachableError(f"{name}: {str(cause) or type(cause).__name__}") from error
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()

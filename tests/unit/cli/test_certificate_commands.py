@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from openbalena.cli.main import main
-from openbalena.secrets import certificates, pki
-from openbalena.secrets.certificates import Authority
-from openbalena.secrets.directory import STEP
-from openbalena.secrets.hosts import HOSTS
-from openbalena.secrets.keys import certificate_pem, key_pem, read_certificates, read_key
+from openbalena.pki import certificates, store
+from openbalena.pki.certificates import HOSTS, Authority
+from openbalena.pki.directory import ROTATION_JOURNAL
+from openbalena.pki.keys import certificate_pem, key_pem, read_certificates, read_key
 from openbalena.settings.variables import variables
 
 TLD = "example.com"
@@ -36,7 +35,7 @@ def project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 def own(tmp_path: Path) -> list[str]:
     """The options for a certificate of another CA."""
     directory = tmp_path / "own"
-    pki.ensure(directory, TLD)
+    store.ensure_files(directory, TLD)
     key, authority = key_pem(read_key(directory / "chain.pem")), directory / "ca-bundle.pem"
     chain = (directory / "chain.pem").read_bytes().replace(key, b"").replace(authority.read_bytes(), b"")
     (directory / "own.pem").write_bytes(chain + (directory / "server-ca-0.pem").read_bytes())
@@ -48,8 +47,8 @@ def own(tmp_path: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ([], "error: which certificate? Name --certificate and --key, or set HAPROXY_CRT and HAPROXY_KEY\n"),
-        (["--certificate", "own.pem"], "error: --certificate and --key go together: name both\n"),
+        ([], "error: no certificate given: use --certificate and --key, or set HAPROXY_CRT and HAPROXY_KEY\n"),
+        (["--certificate", "own.pem"], "error: --certificate and --key must be given together\n"),
     ],
 )
 def test_what_is_not_named_is_asked_for(
@@ -63,11 +62,11 @@ def test_there_and_back_leaves_the_settings_as_they_were(project: Path, own: lis
     env, where = (project / ".env").read_text(), ["--project-directory", str(project)]
     old, bundle = ((project / "pki" / name).read_bytes() for name in ("chain.pem", "ca-bundle.pem"))
     assert main(["pki", "import", *own, *where]) == 0
-    assert "\nROOT_CA=" in (project / ".env").read_text() and not pki.serves_own(project / "pki")
+    assert "\nROOT_CA=" in (project / ".env").read_text() and not store.serves_own(project / "pki")
     for _ in range(2):
         assert main(["pki", "import", "--remove", *where]) == 0
         assert (project / ".env").read_text() == env
-        assert pki.serves_own(project / "pki") and (project / "pki" / "chain.pem").read_bytes() != old
+        assert store.serves_own(project / "pki") and (project / "pki" / "chain.pem").read_bytes() != old
         assert (project / "pki" / "ca-bundle.pem").read_bytes() == bundle
 
 
@@ -82,7 +81,7 @@ def test_a_certificate_that_names_each_host_is_used_and_given_up_again(
     assert main(["pki", "import", *own, *where]) == 0
     assert main(["lint", *where]) == 0
     assert main(["pki", "import", "--remove", *where]) == 0
-    assert main(["lint", *where]) == 0 and pki.serves_own(project / "pki")
+    assert main(["lint", *where]) == 0 and store.serves_own(project / "pki")
 
 
 @pytest.mark.parametrize("command", [["custom-pki"], ["pki", "import"]])
@@ -92,7 +91,7 @@ def test_a_private_ca_that_was_not_given_is_asked_for(
     """The deployment would be down: no service trusts what HAProxy serves."""
     before = {path: path.read_bytes() for path in (project / ".env", project / "pki" / "chain.pem")}
     assert main([*command, *own[:4], "--project-directory", str(project)]) == 2
-    assert "no public CA that this machine knows issued it" in capsys.readouterr().err
+    assert "it was not issued by a public CA that this machine trusts" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -112,13 +111,13 @@ def test_a_file_that_is_no_pem_is_named(
 @pytest.mark.parametrize("words", [[], ["--remove"]])
 @pytest.mark.parametrize(
     ("broken", "said"),
-    [(STEP, "a step of the CA's rotation was cut off"), ("ca-0.pem", "ca-0.pem: not there: run ")],
+    [(ROTATION_JOURNAL, "a step of the CA rotation was interrupted"), ("ca-0.pem", "ca-0.pem: missing: run ")],
 )
 def test_nothing_is_written_beside_a_pki_that_is_not_whole(
     words: list[str], broken: str, said: str, project: Path, own: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if broken == STEP:
-        (project / "pki" / STEP).write_text("{}")
+    if broken == ROTATION_JOURNAL:
+        (project / "pki" / ROTATION_JOURNAL).write_text("{}")
     else:
         (project / "pki" / broken).unlink()
     with (project / ".env").open("a") as file:
@@ -143,7 +142,7 @@ def test_the_way_back_is_refused_where_something_else_would_win(
     assert "leave out the files" in capsys.readouterr().err
     monkeypatch.setenv("ROOT_CA", base64.b64encode((project / "pki" / "ca-0.pem").read_bytes()).decode())
     assert main(words) == 2
-    assert "environment variable ROOT_CA: unset it" in capsys.readouterr().err
+    assert "environment variable ROOT_CA takes precedence over .env: unset it" in capsys.readouterr().err
     monkeypatch.delenv("ROOT_CA")
     with (project / ".env").open("a") as file:
         file.write(f"ACME_EMAIL=me@example.com\nGANDI_API_TOKEN={TOKEN}\n")
@@ -186,7 +185,7 @@ def test_auto_pki_is_refused_beside_a_certificate_of_ones_own(
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", TOKEN)
     capsys.readouterr()
     assert main(["auto-pki", "--project-directory", str(project)]) == 2
-    assert "HAPROXY_CRT is set, for a certificate of your own" in capsys.readouterr().err
+    assert "HAPROXY_CRT (a custom certificate) and ACME_EMAIL" in capsys.readouterr().err
 
 
 def test_auto_pki_keeps_what_the_environment_says(

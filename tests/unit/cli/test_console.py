@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openbalena.cli.console import WIDTH, Console, columns, folded
-from openbalena.errors import UsageError
+from openbalena.base.errors import UsageError
+from openbalena.cli.console import WIDTH, Console, columns, wrap
 
 CELL = st.text(st.characters(codec="ascii", exclude_categories=("Cc", "Zs")), min_size=1)
 
@@ -60,7 +60,7 @@ def test_a_long_last_column_goes_on_below_itself():
 
 def test_folding_leaves_a_command_whole():
     command = "`docker node update --label-add openbalena.ingress=true NODE`"
-    assert folded(f"make a second node one: {command}, then point DNS at it-too", 30) == [
+    assert wrap(f"make a second node one: {command}, then point DNS at it-too", 30) == [
         "make a second node one:",
         f"{command},",
         "then point DNS at it-too",
@@ -73,7 +73,7 @@ def test_yes_agrees_without_a_question(capsys):
 
 
 def test_without_a_terminal_a_script_must_say_yes():
-    with pytest.raises(UsageError, match="Remove db-data.* say --yes"):
+    with pytest.raises(UsageError, match="Remove db-data.* pass --yes"):
         Console().confirm("Remove db-data?", yes=False)
 
 

@@ -12,9 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from openbalena.cli.main import main
-from openbalena.secrets import certificates, replace
-from openbalena.secrets.certificates import Authority
-from openbalena.secrets.keys import certificate_pem, key_pem, new_key, read_certificates, read_key
+from openbalena.pki import ca_rotation, certificates
+from openbalena.pki.certificates import Authority
+from openbalena.pki.keys import certificate_pem, key_pem, new_key, read_certificates, read_key
 from openbalena.settings.variables import variables
 
 COMMANDS = [["lint"], ["up"], ["update"], ["swarm-up"], ["swarm-up", "--dry-run"], ["stack", "render", "-o"]]
@@ -35,12 +35,12 @@ def run(directory: Path, command: list[str]) -> int:
 def another_domain(directory: Path) -> str:
     file = directory / ".env"
     file.write_text(file.read_text().replace("my.example.com", "other.example.com"))
-    return "not for the domain other.example.com, but for"
+    return "instead of the domain other.example.com: "
 
 
 def another_key(directory: Path) -> str:
     shutil.copy(directory / "pki" / "vpn.key", directory / "pki" / "api.key")
-    return "api.pem: does not belong to the key in api.key"
+    return "api.pem: does not match the key in api.key"
 
 
 def no_chain(directory: Path) -> str:
@@ -56,12 +56,12 @@ def ended(directory: Path) -> str:
         patch.setattr(certificates, "LEAF_LIFETIME", timedelta(minutes=30))
         leaf = certificates.server(read_key(pki / "vpn.key"), ["vpn.my.example.com"], "my.example.com", issuer)
     (pki / "vpn.pem").write_bytes(certificate_pem(leaf))
-    return "pki/vpn.pem: ended on 20"
+    return "pki/vpn.pem: expired on 20"
 
 
 def none(directory: Path) -> str:
     shutil.rmtree(directory / "pki")
-    return "pki/ca-bundle.pem: not there: run "
+    return "pki/ca-bundle.pem: missing: run "
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -83,20 +83,45 @@ def test_a_root_ca_of_hand_has_to_have_what_haproxy_s_certificate_leads_to(
     monkeypatch.setenv("ROOT_CA", b64encode((pki / "ca-0.pem").read_bytes()).decode())
     assert run(directory, command) == 0
     # The next one has to be in it before it issues.
-    replace.advance(pki, "my.example.com")
+    ca_rotation.advance_rotation(pki, "my.example.com")
     assert run(directory, command) == 2
     error = capsys.readouterr().err
-    assert "environment variable ROOT_CA: ROOT_CA has not CN=Root CA " in error and "of my.example.com" in error
+    assert "environment variable ROOT_CA: ROOT_CA lacks CN=Root CA " in error and "of my.example.com" in error
     monkeypatch.setenv("ROOT_CA", b64encode((pki / "ca-bundle.pem").read_bytes()).decode())
     for _ in range(4):
         assert run(directory, command) == 0
-        replace.advance(pki, "my.example.com")
+        ca_rotation.advance_rotation(pki, "my.example.com")
     monkeypatch.setenv("ROOT_CA", b64encode(b"-----BEGIN CERTIFICATE-----").decode())
     assert run(directory, command) == 2
-    assert (
-        "environment variable ROOT_CA: ROOT_CA cannot be this: expected base64 of PEM certificates"
-        in capsys.readouterr().err
-    )
+    assert "environment variable ROOT_CA: ROOT_CA: expected base64 of PEM certificates" in capsys.readouterr().err
+
+
+READING = [["lint"], ["swarm-up", "--dry-run"], ["stack", "render", "-o"], ["secrets", "show"], ["pki", "show"]]
+
+
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+@pytest.mark.parametrize("left", [None, b"BEGIN;"], ids=["of an earlier version", "of a killed command"])
+def test_a_command_that_reads_leaves_the_pki_as_it_is(directory: Path, command: list[str], left: bytes | None) -> None:
+    """balena-ca is nevertheless given a row for each certificate."""
+    rows = directory / "pki" / "issued.sql"
+    expected = rows.read_bytes()
+    rows.unlink()
+    if left is not None:
+        rows.write_bytes(left)
+    before = {path.name: path.read_bytes() for path in (directory / "pki").iterdir()}
+    assert run(directory, command) == 0
+    assert {path.name: path.read_bytes() for path in (directory / "pki").iterdir()} == before
+    if command[-1] == "-o":
+        assert (directory / "rendered" / "configs" / "ca-issued").read_bytes() == expected
+
+
+@pytest.mark.parametrize("command", [["config", "--yes"], ["pki", "renew", "--due"]], ids=" ".join)
+def test_a_command_that_writes_completes_the_pki_of_an_earlier_version(directory: Path, command: list[str]) -> None:
+    rows = directory / "pki" / "issued.sql"
+    expected = rows.read_bytes()
+    rows.unlink()
+    assert run(directory, command) == 0
+    assert rows.read_bytes() == expected
 
 
 def openvpn_s_authorities(directory: Path) -> tuple[bytes, bytes]:
@@ -158,8 +183,8 @@ def test_what_is_odd_in_the_settings_is_said_once_with_the_error(command, direct
         file.write("DNS_TLD=c.example.com\n")
     assert run(directory, command)
     said = capfd.readouterr().err
-    assert said.count(f"{directory}/.env:{lines + 1}: DNS_TLD is set on line ") == 1, said
-    assert "error: " not in said[: said.index("DNS_TLD is set on line ")]
+    assert said.count(f"{directory}/.env:{lines + 1}: DNS_TLD is also set on line ") == 1, said
+    assert "error: " not in said[: said.index("DNS_TLD is also set on line ")]
 
 
 def test_it_is_said_with_settings_that_are_wrong_too(directory, capsys):
@@ -167,7 +192,7 @@ def test_it_is_said_with_settings_that_are_wrong_too(directory, capsys):
         file.write("DNS_TLD=c.example.com\nUSE_NFS=maybe\n")
     assert run(directory, ["lint"]) == 2
     said = capsys.readouterr().err
-    assert said.count("DNS_TLD is set on line") == 1 and "USE_NFS cannot be 'maybe'" in said
+    assert said.count("DNS_TLD is also set on line") == 1 and "USE_NFS cannot be 'maybe'" in said
 
 
 def test_what_is_about_no_deployment_says_nothing_of_one(directory, capsys, monkeypatch):

@@ -94,7 +94,7 @@ def test_help_says_what_it_does(leaf: Leaf, capsys: pytest.CaptureFixture[str]) 
         main([*leaf.words, "--help"])
     usage, says, *_, last = capsys.readouterr().out.strip().split("\n\n")
     assert usage.startswith("usage: ") and not says.endswith(":") and "\n  " not in says
-    assert last.startswith("--lab and --project-directory DIR go with every command")
+    assert last.startswith("--lab and --project-directory DIR are valid for every command")
 
 
 @pytest.mark.parametrize("leaf", LEAVES, ids=str)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from openbalena.base.project import ROOT, Project
 from openbalena.cli.main import main
-from openbalena.invocation import as_typed, invocation, program
 from openbalena.lab import paths
-from openbalena.project import ROOT, Project
+from openbalena.operations.hints import as_typed, invocation, program
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Whatever command reads the settings tells that others can read them, and mends it."""
+"""Every command that reads the settings removes other users' access to them, and warns of it."""
 
 import os
 import shutil
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from openbalena.base.project import Project
 from openbalena.cli.main import main
-from openbalena.modes import mend
-from openbalena.project import Project
+from openbalena.operations.file_modes import restrict_modes
 
 DOMAIN = "my.example.com"
 
@@ -27,10 +27,10 @@ def project(made: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from openbalena.secrets import pki
+    from openbalena.pki import store
 
     directory = tmp_path_factory.mktemp("modes") / "pki"
-    pki.ensure(directory, DOMAIN)
+    store.ensure_files(directory, DOMAIN)
     return directory
 
 
@@ -42,7 +42,7 @@ KEYS = ("ca-0-key.pem", "server-ca-0-key.pem", "ocsp-key.pem", "api.key", "vpn.k
 
 
 @pytest.mark.parametrize("words", [["lint"], ["pki", "show"], ["stack", "render"], ["showenv"], ["stack", "validate"]])
-def test_what_others_can_read_is_closed_and_said(
+def test_access_of_others_is_removed_with_a_warning(
     words: list[str], project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (project / ".env").chmod(0o644)
@@ -52,15 +52,18 @@ def test_what_others_can_read_is_closed_and_said(
     capsys.readouterr()
     main([*words, *([str(project / "deploy" / "stack.yml")] if "validate" in words else [])] + at(project))
     said = capsys.readouterr().err
-    assert f"warning: {project / '.env'}: others could read it (mode 644): it is 600 now" in said
-    assert f"warning: {project / 'pki'}: others could read it (mode 755): it is 700 now" in said
-    assert f"warning: {project / 'deploy'}: others could read it (mode 755): it is 700 now" in said
-    assert f"{project / 'pki'}: others could read {', '.join(sorted(KEYS))}: they are 600 now" in said
+    assert f"warning: {project / '.env'} was accessible to other users (mode 644): changed its mode to 600" in said
+    assert f"warning: {project / 'pki'} was accessible to other users (mode 755): changed its mode to 700" in said
+    assert f"warning: {project / 'deploy'} was accessible to other users (mode 755): changed its mode to 700" in said
+    assert (
+        f"{project / 'pki'}: {', '.join(sorted(KEYS))} were accessible to other users: changed their mode to 600"
+        in said
+    )
     assert [mode(project / name) for name in (".env", "pki", "deploy")] == [0o600, 0o700, 0o700]
     assert {mode(project / "pki" / name) for name in KEYS} == {0o600}
     assert mode(project / "pki" / "ca-0.pem") == 0o644, "a public file stays as it is"
     main([*words, *([str(project / "deploy" / "stack.yml")] if "validate" in words else [])] + at(project))
-    assert "others could read" not in capsys.readouterr().err
+    assert "accessible to other users" not in capsys.readouterr().err
 
 
 def test_a_pki_elsewhere_is_mended_and_another_directory_left_alone(
@@ -91,14 +94,14 @@ def test_what_another_user_cannot_look_into_is_no_failure(made: Path) -> None:
             (directory / private).mkdir(exist_ok=True)
             (directory / private).chmod(0o700)
         (directory / ".env").touch(0o600)
-        assert mend(Project(directory)) == [], "all that is needed is imported now"
+        assert restrict_modes(Project(directory)) == [], "all that is needed is imported now"
         if (child := os.fork()) == 0:
             status = 1
             try:
                 os.setgroups([])
                 os.setgid(65534)
                 os.setuid(65534)
-                status = 0 if mend(Project(directory)) == [] else 2
+                status = 0 if restrict_modes(Project(directory)) == [] else 2
             finally:
                 os._exit(status)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

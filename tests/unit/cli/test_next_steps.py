@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from openbalena import settings
+from openbalena.base.project import ROOT, Project
 from openbalena.cli import next_steps
 from openbalena.cli.context import Context
 from openbalena.cli.main import main
-from openbalena.project import ROOT, Project
 
 HOST = {"DNS_TLD": "my.example.com", "SUPERUSER_EMAIL": "me@example.com"}
 API = "The api: https://api.my.example.com (user me@example.com). To log in with the balena CLI:"
@@ -53,7 +53,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def of(project: Project) -> list[str]:
-    return next_steps.of(settings.load(project), Context(project))
+    return next_steps.of(settings.read(project), Context(project))
 
 
 def exports(lines: list[str]) -> dict[str, str]:
@@ -69,7 +69,7 @@ def test_they_are_of_the_deployment(project: Project) -> None:
     assert exports(lines)["BALENARC_BALENA_URL"] == "my.example.com"
     assert exports(lines)["NODE_EXTRA_CA_CERTS"] == str(bundle) and bundle.read_text().count("BEGIN CERTIFICATE") == 2
     assert f"--project-directory {project.directory} showpass" in "\n".join(lines)
-    password = settings.load(project)["SUPERUSER_PASSWORD"]
+    password = settings.read(project)["SUPERUSER_PASSWORD"]
     assert password and password not in "\n".join(lines)
     assert (ROOT / "docs" / "first-device.md").exists()
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from openbalena import locks
+from openbalena.base import locks
+from openbalena.cli.argument_types import since
 from openbalena.cli.main import main
-from openbalena.cli.numbers import since
 
 
 @pytest.mark.parametrize(
@@ -22,10 +22,10 @@ from openbalena.cli.numbers import since
         (["logs", "--since", "2026-13-01"], "expected a time such as"),
         (["swarm-logs", "api", "--since", "5 minutes"], "expected a time such as"),
         (["logs", "--tail", "all"], "expected a number of lines, 0 or more, not 'all'"),
-        (["swarm-down", "--node", "root@node2"], "--node is for --volumes alone"),
+        (["swarm-down", "--node", "root@node2"], "--node requires --volumes"),
         (["stack", "validate", "/"], "/: is a directory: name its stack file"),
-        (["stack", "render", "-f", "/dev/zero"], "/dev/zero: is no regular file"),
-        (["stack", "render", "-f", "/dev/full"], "/dev/full: is no regular file"),
+        (["stack", "render", "-f", "/dev/zero"], "/dev/zero: is not a regular file"),
+        (["stack", "render", "-f", "/dev/full"], "/dev/full: is not a regular file"),
         (["stack", "render", "-f", "x" * 300], "cannot be read: File name too long"),
         (["lab", "up", "--managers", "１２"], "expected a number, 0 or more, not '１２'"),
         (["lab", "up", "--workers", "1_0"], "expected a number, 0 or more, not '1_0'"),
@@ -52,7 +52,7 @@ def test_a_file_where_the_rendered_directory_should_be(tmp_path: Path, capsys: p
     compose.write_text("services: {a: {image: 'a:1'}}\n")
     file.write_text("kept")
     assert main(["stack", "render", "-f", str(compose), "-o", str(file)]) == 2
-    assert f"{file}: is no directory" in capsys.readouterr().err
+    assert f"{file}: is not a directory" in capsys.readouterr().err
     assert file.read_text() == "kept"
 
 
@@ -60,7 +60,7 @@ def test_a_file_where_the_rendered_directory_should_be(tmp_path: Path, capsys: p
 def test_settings_in_a_pipe_are_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     os.mkfifo(tmp_path / ".env")
     assert main(["--project-directory", str(tmp_path), "showenv"]) == 2
-    assert ".env: is no regular file" in capsys.readouterr().err
+    assert ".env: is not a regular file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["config", "--dns-tld", "my.example.com", "--yes"], ["up"], ["showenv"]])
@@ -70,7 +70,7 @@ def test_settings_that_are_a_link_to_themselves(
     (tmp_path / ".env").symlink_to(".env")
     assert main(["--project-directory", str(tmp_path), *words]) == 2
     captured = capsys.readouterr()
-    assert f"{tmp_path}/.env: is a symbolic link that leads back to itself" in captured.err and captured.out == ""
+    assert f"{tmp_path}/.env: is a symbolic link to itself" in captured.err and captured.out == ""
     assert {path.name for path in tmp_path.iterdir()} - {locks.NAME} == {".env"}
 
 
@@ -93,7 +93,7 @@ def test_an_override_in_a_pipe_is_not_waited_for(tmp_path: Path, capsys: pytest.
     assert main(["config", "--dns-tld", "my.example.com", "--yes", *at]) == 0
     os.mkfifo(tmp_path / "docker-compose.override.yml")
     assert main(["lint", *at]) == 2
-    assert "docker-compose.override.yml: is no regular file" in capsys.readouterr().err
+    assert "docker-compose.override.yml: is not a regular file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["15m", "1h30m", "1.5h", "2026-11-23", "2026-11-23T10:00:00.5Z", "1700000000"])

@@ -8,12 +8,14 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
-from small_engine import SmallEngine, small_engine
+from fake_engine import FakeEngine, fake_engine
 
-from openbalena import deployment, images
+from openbalena import images
+from openbalena.base.project import Project
 from openbalena.cli.main import main
 from openbalena.lab import kernel
-from openbalena.project import Project
+from openbalena.operations import deployment
+from openbalena.operations.built_images import planned_builds
 from openbalena.settings.variables import variables
 
 BASE = "balena/open-balena-haproxy:4.3.18"
@@ -32,15 +34,15 @@ def directory(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 @pytest.fixture
-def engine(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallEngine]:
-    with TemporaryDirectory() as sockets, small_engine(Path(sockets)) as running:
+def engine(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
+    with TemporaryDirectory() as sockets, fake_engine(Path(sockets)) as running:
         monkeypatch.setenv("DOCKER_HOST", running.url)
         yield running
 
 
 def content_name(directory: Path) -> str:
     """What swarm-build calls the image of haproxy where the base image is there."""
-    planned = images.builds(deployment.load(Project(directory=directory), lab=False), lab=False)
+    planned = planned_builds(deployment.load(Project(directory=directory), lab=False), lab=False)
     (haproxy,) = images.tagged(planned, lambda name: f"id of {name}")
     return haproxy.image
 
@@ -56,7 +58,7 @@ def shown(capsys: pytest.CaptureFixture[str], directory: Path, *words: str) -> t
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_what_was_built_has_the_name_that_swarm_up_deploys(
-    command: list[str], directory: Path, engine: SmallEngine, capsys: pytest.CaptureFixture[str]
+    command: list[str], directory: Path, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = content_name(directory)
     engine.images |= {BASE, name}
@@ -71,7 +73,7 @@ def test_what_is_not_built_yet_is_a_placeholder(
     command: list[str],
     there: set[str],
     directory: Path,
-    engine: SmallEngine,
+    engine: FakeEngine,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     engine.images |= there
@@ -81,7 +83,7 @@ def test_what_is_not_built_yet_is_a_placeholder(
 
 
 def test_what_a_registry_has_need_not_be_at_the_engine(
-    directory: Path, engine: SmallEngine, capsys: pytest.CaptureFixture[str]
+    directory: Path, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with (directory / ".env").open("a") as file:
         file.write("IMAGE_PREFIX=registry.example.com/ob\nIMAGE_TAG=7\n")
@@ -99,7 +101,7 @@ def test_without_an_engine_it_goes_on_and_says_so(
 ) -> None:
     found, said = shown(capsys, directory, *command)
     assert found["haproxy"] == "openbalena/haproxy:latest"
-    assert PLACEHOLDER in said and "No engine could be asked: " in said
+    assert PLACEHOLDER in said and "No engine could be reached: " in said
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -112,12 +114,12 @@ def test_for_the_lab_the_stand_ins_are_shown(
 
 
 def test_the_directory_names_what_swarm_up_names_and_says_how_it_is_deployed(
-    directory: Path, engine: SmallEngine, capsys: pytest.CaptureFixture[str]
+    directory: Path, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engine.images |= {BASE, content_name(directory)}
     out = directory / "out"
     _, said = shown(capsys, directory, "stack", "render", "-o", str(out))
-    assert f"by hand: (set -a; . {out}/deploy.env; docker stack deploy --detach=true " in said
+    assert f"manually: (set -a; . {out}/deploy.env; docker stack deploy --detach=true " in said
     assert f"--resolve-image=never --compose-file {out}/stack.yml openbalena)" in said
     names = {
         body["name"].removeprefix("${").partition(":")[0]

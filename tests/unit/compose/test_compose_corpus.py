@@ -8,8 +8,8 @@ import corpus
 import oracle
 
 from openbalena import compose
-from openbalena.compose.consistency import check
-from openbalena.errors import UsageError
+from openbalena.base.errors import UsageError
+from openbalena.compose.consistency import check_consistency
 
 # docker-compose 2.26 does not know these yet; 2.40 loads them, and as we do.
 _TOO_NEW = re.compile('Additional property (provider|image|use_api_socket|models) is|unsupported env_file format "raw"')
@@ -20,7 +20,7 @@ def ours(case: corpus.Case) -> dict | str:
     try:
         environment = compose.environment(case.files[0].parent, {"PWD": str(case.files[0].parent), **case.environment})
         project = compose.load(case.files, environment=environment, profiles=["*"])
-        check(project)
+        check_consistency(project)
         return oracle.comparable(compose.plain(project.model), project.name)
     except UsageError as error:
         return str(error)

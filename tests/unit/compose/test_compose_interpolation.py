@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.interpolation import Interpolator, split
 from openbalena.compose.tree import Position
-from openbalena.errors import UsageError
 
 PLACE = Position("compose.yml", 7, 3)
 ENVIRONMENT = {"A": "aa", "E": ""}
@@ -46,17 +46,17 @@ def test_what_is_no_variable_is_refused_with_its_place(text: str) -> None:
 
 def test_nesting_has_an_end_before_pythons_stack() -> None:
     assert Interpolator({})("${A:-" * 100 + "x" + "}" * 100, PLACE) == "x"
-    with pytest.raises(UsageError, match="nested more than 100 times"):
+    with pytest.raises(UsageError, match="nested more than 100 levels deep"):
         Interpolator({})("${A:-" * 3000 + "x" + "}" * 3000, PLACE)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("${Z:?say $A}", "Z has to be set: say aa"),
-        ("${Z?}", "Z has to be set"),
-        ("${E:?no}", "E has to be set: no"),
-        ("${A:-${Z:?no}}", "Z has to be set: no"),
+        ("${Z:?say $A}", "Z must be set: say aa"),
+        ("${Z?}", "Z must be set"),
+        ("${E:?no}", "E must be set: no"),
+        ("${A:-${Z:?no}}", "Z must be set: no"),
     ],
 )
 def test_required_variables(text: str, message: str) -> None:

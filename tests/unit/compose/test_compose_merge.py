@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from openbalena import compose
-from openbalena.errors import UsageError
+from openbalena.base.errors import UsageError
 
 
 def service(project: compose.Project, name: str = "a") -> dict:
@@ -121,7 +121,7 @@ def test_include_has_its_own_directory_and_environment(tmp_path: Path, load) -> 
 
 def test_include_refuses_two_meanings_of_one_name(tmp_path: Path, load) -> None:
     (tmp_path / "sub.yml").write_text("services: {a: {image: y}}")
-    with pytest.raises(UsageError, match=r"services\.a is said differently"):
+    with pytest.raises(UsageError, match=r"services\.a is defined differently"):
         load("include: [sub.yml]\nservices: {a: {image: x}}")
 
 

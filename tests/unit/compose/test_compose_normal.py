@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from openbalena import compose
-from openbalena.errors import UsageError
+from openbalena.base.errors import UsageError
 
 
 def one(load, text: str, **options) -> dict:
@@ -72,7 +72,7 @@ def test_label_files_come_before_labels(load, tmp_path: Path) -> None:
 
 
 def test_a_missing_environment_file_is_refused(load) -> None:
-    with pytest.raises(UsageError, match=r"compose\.yml:1:.*there is no environment file"):
+    with pytest.raises(UsageError, match=r"compose\.yml:1:.*environment file not found"):
         one(load, "env_file: missing.env")
 
 
@@ -134,7 +134,7 @@ def test_what_is_no_name_is_refused(load, section: str, name: str) -> None:
 
 
 def test_a_config_has_no_driver(load) -> None:
-    with pytest.raises(UsageError, match=r"compose\.yml:2:\d+: a config has no key driver"):
+    with pytest.raises(UsageError, match=r"compose\.yml:2:\d+: unknown key driver in a config"):
         load("services: {a: {image: x, configs: [c]}}\nconfigs: {c: {driver: d}}").services  # noqa: B018
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from openbalena.base.errors import UsageError
 from openbalena.compose import plain
 from openbalena.compose.yaml_nodes import parse, scalar
-from openbalena.errors import UsageError
 
 
 @pytest.mark.parametrize(

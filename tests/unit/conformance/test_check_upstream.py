@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 
 Check = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -71,7 +71,7 @@ def check(tmp_path: Path) -> Check:
 def test_what_was_written_does_not_differ(check: Check, theirs: Path, tmp_path: Path) -> None:
     assert check("--update", theirs).returncode == 1
     again = check(theirs)
-    assert (again.returncode, again.stdout) == (0, "open-balena 1.0.0 beside 1.0.0: no differences\n")
+    assert (again.returncode, again.stdout) == (0, "open-balena 1.0.0 compared with 1.0.0: no differences\n")
     relative = check("open-balena")
     assert (relative.returncode, relative.stdout) == (0, again.stdout)
     facts = (tmp_path / "known.yml").read_text()
@@ -106,7 +106,7 @@ def test_what_is_new_gone_and_changed(check: Check, theirs: Path) -> None:
                            "  new      stop_grace_period: 10s"]  # fmt: skip
     assert lines[10].startswith("haproxy")
     assert lines[11].startswith("  changed  build.haproxy.cfg: ")
-    assert lines[12:] == ["old", "  the service is gone", "open-balena 2.0.0 beside 1.0.0: 10 differences"]
+    assert lines[12:] == ["old", "  the service is gone", "open-balena 2.0.0 compared with 1.0.0: 10 differences"]
     document = json.loads(check("--json", theirs).stdout)
     assert (document["version"], document["known"]) == ("2.0.0", "1.0.0")
     assert document["services"]["api"][0] == {"fact": "environment.HOST", "known": None, "now": "api"}
@@ -117,7 +117,7 @@ def test_wrong_use(check: Check, theirs: Path, tmp_path: Path) -> None:
     for words, said in (
         (["nowhere"], "docker-compose.yml: cannot be read: No such file"),
         ([], "the following arguments are required: DIR"),
-        ([theirs, "--known", theirs / "VERSION"], "VERSION: expected what --update writes"),
+        ([theirs, "--known", theirs / "VERSION"], "VERSION: expected a file as written by --update"),
     ):
         done = check(*words)
         assert (done.returncode, done.stdout) == (2, "")
@@ -125,4 +125,4 @@ def test_wrong_use(check: Check, theirs: Path, tmp_path: Path) -> None:
     (theirs / "src" / "haproxy" / "Dockerfile").unlink()
     done = check(theirs)
     assert done.returncode == 2
-    assert "expected a whole checkout of open-balena" in done.stderr
+    assert "expected a complete checkout of open-balena" in done.stderr

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from openbalena import compose, stack
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 from openbalena.upstream import __main__ as command
 from openbalena.upstream import checkout
 from openbalena.upstream.facts import Facts, differences, facts

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from openbalena import demo
-from openbalena.cluster.state import Cluster, Node, Service, Task
-from openbalena.errors import OperationError, UsageError
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.project import Project
 from openbalena.lab import state
-from openbalena.project import Project
+from openbalena.operations import demo
+from openbalena.swarm.state import Cluster, Node, SwarmService, Task
 
 
 def cluster(api: list[tuple[str, str]], registry: list[tuple[str, str]]) -> Cluster:
@@ -20,7 +20,7 @@ def cluster(api: list[tuple[str, str]], registry: list[tuple[str, str]]) -> Clus
         for number, (node, state) in enumerate(placed)
     ]
     nodes = tuple(Node(name, f"node{name}") for name in "12")
-    services = (Service("a", "ob_api", "ob"), Service("r", "ob_registry", "ob"))
+    services = (SwarmService("a", "ob_api", "ob"), SwarmService("r", "ob_registry", "ob"))
     return Cluster(nodes, services, tuple(tasks))
 
 
@@ -65,3 +65,15 @@ def test_guide_goes_on_with_the_kept_deployment(tmp_path: Path) -> None:
     lines = demo.Guide(Project(directory=tmp_path), "198.18.0.11").lines()
     assert any(f"--lab --project-directory {tmp_path} swarm-status" in line for line in lines)
     assert any(f"--resolve api.{demo.DNS_TLD}:443:198.18.0.11" in line for line in lines)
+
+
+def test_a_step_is_announced_and_named_when_it_fails() -> None:
+    lines: list[str] = []
+    steps = demo.Steps(lines.append)
+    assert steps.where == "before its first step"
+    with steps.step("Labelling the nodes (swarm-init)"):
+        pass
+    with pytest.raises(OperationError), steps.step("Deploying (swarm-up)"):
+        raise OperationError("no")
+    assert lines[0].endswith("] Labelling the nodes (swarm-init) …") and lines[1].endswith("] Deploying (swarm-up) …")
+    assert steps.where == "at 'Deploying (swarm-up)'"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from openbalena import compose, stack
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 
 HEADING = "## Privileges"
 DEFAULT = "Docker's"

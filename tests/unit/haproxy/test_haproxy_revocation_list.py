@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from front_door import TLD, FrontDoor
 from test_haproxy_routing import CRL, https
 
-from openbalena.secrets import certificates
+from openbalena.pki import certificates
 
 DER = "/crl.der"
 SOURCE = f"balena-ca:8888{CRL}"

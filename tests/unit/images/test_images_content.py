@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openbalena.errors import UsageError
+from openbalena.base.errors import UsageError
 from openbalena.images import content
 from openbalena.images.dockerignore import Ignore
 
@@ -23,7 +23,7 @@ def context(tmp_path: Path) -> Path:
 
 def tag(context: Path, **changed: object) -> str:
     given: dict[str, object] = {"dockerfile": "Dockerfile", "args": {"BASE": "b:1"}, "base": "sha256:1", **changed}
-    return content.tag(context, **given)  # type: ignore[arg-type]
+    return content.content_tag(context, **given)  # type: ignore[arg-type]
 
 
 def test_the_same_content_has_the_same_tag_wherever_and_whenever(context: Path) -> None:
@@ -50,6 +50,17 @@ def test_every_part_counts(context: Path, what: str) -> None:
     else:
         changed = {"args": {"BASE": "b:2"}} if what == "args" else {what: "x"}
     assert tag(context, **changed) != before
+
+
+@pytest.mark.parametrize(
+    ("mode", "runs"), [(0o700, True), (0o744, True), (0o755, True), (0o611, False), (0o666, False)]
+)
+def test_of_a_files_mode_the_owners_right_to_run_it_counts_alone(context: Path, mode: int, runs: bool) -> None:
+    tags = {}
+    for each in (0o644, 0o755, mode):
+        (context / "entry").chmod(each)
+        tags[each] = tag(context)
+    assert tags[mode] == tags[0o755 if runs else 0o644]
 
 
 def test_what_dockerignore_leaves_out_does_not_count(context: Path) -> None:
@@ -92,6 +103,12 @@ def test_a_context_that_is_not_there(tmp_path: Path) -> None:
         ("[ab].txt", "a.txt", True),
         ("[ab].txt", "c.txt", False),
         ("a.b", "axb", False),
+        # Cases that the matcher of the Docker SDK (docker.utils.build) decides otherwise than Docker.
+        ("docs", "Docs/file", False),
+        ("**/modules", "a/b/modules/file", True),
+        ("[^a].txt", "b.txt", True),
+        (r"a\*", "a*", True),
+        ("*", ".dockerignore", True),
     ],
 )
 def test_dockerignore(rules: str, path: str, excluded: bool) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from openbalena import compose, stack
-from openbalena.cluster.engine import Engine
+from openbalena.docker.engine import Engine
 from openbalena.images import names_registry, plan, tagged
 from openbalena.images.plan import Build
-from openbalena.images.spread import Node, missing
+from openbalena.images.spread import NodeImages, missing_builds
 
 FILE = """\
 services:
@@ -72,5 +72,5 @@ def test_a_prefix_that_names_a_registry(prefix: str, names: bool) -> None:
 
 
 def test_only_what_a_node_lacks_is_sent() -> None:
-    node = Node(Engine(), "node2", "n2", {"a:1": "sha256:a", "b:latest": "sha256:old"})
-    assert missing({"a:1": "sha256:a", "b:latest": "sha256:b", "c:1": "sha256:c"}, node) == ["b:latest", "c:1"]
+    node = NodeImages(Engine(), "node2", "n2", {"a:1": "sha256:a", "b:latest": "sha256:old"})
+    assert missing_builds({"a:1": "sha256:a", "b:latest": "sha256:b", "c:1": "sha256:c"}, node) == ["b:latest", "c:1"]

@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 
 SCRIPT = ROOT / "scripts" / "check-real-images"
 STEPS = ["config", "images", "deploy", "verify", "login", "fleet", "device", "release", "roll"]

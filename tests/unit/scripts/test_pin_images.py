@@ -14,7 +14,7 @@ import httpx
 import pytest
 from debian import program
 
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 
 # The second is the beginning of the first.
 TAG, SHORTER = "49.0.8", "49.0"
@@ -126,5 +126,5 @@ def test_what_cannot_be_asked_stays_and_is_named(checkout: Path, image: tuple[st
     missing = f"{image[0]}-missing"
     done = pin(checkout, missing)
     assert done.returncode == 1
-    assert f"error: {missing}: its registry did not say which digest it has" in done.stderr
+    assert f"error: {missing}: cannot get its digest from the registry" in done.stderr
     assert (checkout / "docker-compose.yml").read_text() == before

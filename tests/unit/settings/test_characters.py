@@ -11,10 +11,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from openbalena import settings
-from openbalena.dotenv import quote
-from openbalena.errors import UsageError
-from openbalena.project import Project
-from openbalena.settings.characters import PLACES, unfit
+from openbalena.base.errors import UsageError
+from openbalena.base.project import Project
+from openbalena.compose.dotenv import quote
+from openbalena.settings.characters import PLACES, unfit_value
 from openbalena.settings.types import TYPES
 from openbalena.settings.variables import variables
 
@@ -39,7 +39,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("name", "case"), CASES, ids=[f"{name} {case['value']}" for name, case in CASES])
 def test_table(tmp_path: Path, name: str, case: dict[str, Any]) -> None:
     (tmp_path / ".env").write_text(f"{name}={quote(case['value'])}\n")
-    values = settings.load(Project(directory=tmp_path))
+    values = settings.read(Project(directory=tmp_path))
     for mode in ("machine", "cluster"):
         if not case.get(mode):
             settings.require_intact(values, cluster=mode == "cluster")
@@ -47,7 +47,7 @@ def test_table(tmp_path: Path, name: str, case: dict[str, Any]) -> None:
         with pytest.raises(UsageError) as error:
             settings.require_intact(values, cluster=mode == "cluster")
         message = str(error.value)
-        assert message.startswith(f"{tmp_path}/.env:1: {name} holds ")
+        assert message.startswith(f"{tmp_path}/.env:1: {name} contains ")
         assert case["holds"] in message and "set another value" in message
         assert case["value"] not in message
         assert ("secrets rotate" in message) == variables()[name].token
@@ -81,4 +81,4 @@ def test_every_secret_of_the_images_has_its_places() -> None:
 
 def test_new_tokens_survive() -> None:
     every = dict.fromkeys(variables(), "0a1b2c3d4e5f60718293a4b5c6d7e8f9")
-    assert list(unfit(every, cluster=True)) == []
+    assert list(unfit_value(every, cluster=True)) == []

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from openbalena import dotenv
-from openbalena.errors import UsageError
+from openbalena.base.errors import UsageError
+from openbalena.compose import dotenv
 
 FILE = Path(".env")
 NAMES = st.from_regex(r"[A-Z_][A-Z0-9_]{0,20}", fullmatch=True)
@@ -107,7 +107,7 @@ def test_a_name_alone_is_inherited() -> None:
 def test_the_last_of_two_lines_counts() -> None:
     file = parse("A=1\nB=2\nA=3\n")
     assert file.values["A"] == "3"
-    assert file.warnings == [".env:3: A is set on line 1 too: the last line counts"]
+    assert file.warnings == [".env:3: A is also set on line 1: the last line wins"]
     file.set("A", "4")
     assert file.text == "A=1\nB=2\nA=4\n"
 
@@ -121,7 +121,7 @@ def test_the_last_of_two_lines_counts() -> None:
         ("A=1\n\nB='never closed\nC=2\n", 3, "no closing one"),
         ('A="x" hidden\n', 1, "text after the closing"),
         ("L='one\ntwo'\n!\n", 3, "expected NAME=value"),
-        ("A=" + "${hidden:-" * 3000 + "}" * 3000, 1, "too many within each other"),
+        ("A=" + "${hidden:-" * 3000 + "}" * 3000, 1, "too many nested ones"),
         ("A=${hidden\n", 1, "single quotes"),
         ("A=${NO:?hidden}\n", 1, "single quotes"),
     ],
@@ -199,7 +199,7 @@ def test_a_long_file_is_read_in_time_that_grows_with_its_length() -> None:
 
 def test_says_why_a_file_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
-        dotenv.read(tmp_path / ".env")
+        dotenv.read_file(tmp_path / ".env")
     (tmp_path / ".env").write_bytes(b"A=\xff")
     with pytest.raises(UsageError, match="UTF-8"):
-        dotenv.read(tmp_path / ".env")
+        dotenv.read_file(tmp_path / ".env")

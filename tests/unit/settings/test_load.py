@@ -10,10 +10,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from openbalena import placeholder, settings
-from openbalena.dotenv import quote
-from openbalena.errors import UsageError
-from openbalena.project import Project
+from openbalena import settings
+from openbalena.base import placeholder
+from openbalena.base.errors import UsageError
+from openbalena.base.project import Project
+from openbalena.compose.dotenv import quote
+from openbalena.settings.values import Value
 from openbalena.settings.variables import variables
 
 CERTIFICATE = base64.b64encode(b"-----BEGIN CERTIFICATE-----\n").decode()
@@ -33,12 +35,12 @@ def project(directory: Path, text: str = "") -> Project:
 
 def refusal(directory: Path, text: str) -> str:
     with pytest.raises(UsageError) as error:
-        settings.load(project(directory, text))
+        settings.read(project(directory, text))
     return str(error.value)
 
 
 def test_without_a_file_there_are_defaults(tmp_path: Path) -> None:
-    values = settings.load(Project(directory=tmp_path))
+    values = settings.read(Project(directory=tmp_path))
     assert values["STACK_NAME"] == "openbalena"
     assert values["PKI_DIR"] == str(tmp_path / "pki")
     assert values.get("DNS_TLD") is None
@@ -52,7 +54,7 @@ def test_environment_over_file_and_extra_over_both(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("IMAGE_TAG", "from-environment")
     monkeypatch.setenv("MY_OWN", "from-environment")
     monkeypatch.setenv("NOT_OURS", "x")
-    values = settings.load(project(tmp_path, "STACK_NAME=file\nIMAGE_TAG=file\nMY_OWN=file\n"), {"IMAGE_TAG": "extra"})
+    values = settings.read(project(tmp_path, "STACK_NAME=file\nIMAGE_TAG=file\nMY_OWN=file\n"), {"IMAGE_TAG": "extra"})
     assert (values["STACK_NAME"], values["IMAGE_TAG"], values["MY_OWN"]) == (
         "from-environment",
         "extra",
@@ -63,22 +65,22 @@ def test_environment_over_file_and_extra_over_both(tmp_path: Path, monkeypatch: 
 
 
 def test_an_empty_value_is_the_default_but_stays_empty_for_compose(tmp_path: Path) -> None:
-    values = settings.load(project(tmp_path, "STACK_NAME=\n"))
+    values = settings.read(project(tmp_path, "STACK_NAME=\n"))
     assert values["STACK_NAME"] == "openbalena"
     assert values.interpolation()["STACK_NAME"] == ""
 
 
 def test_secrets_are_marks_for_compose(tmp_path: Path) -> None:
-    values = settings.load(project(tmp_path, "DNS_TLD=my.example.com\nREGISTRY2_S3_KEY=0123456789abcdef\n"))
+    values = settings.read(project(tmp_path, "DNS_TLD=my.example.com\nREGISTRY2_S3_KEY=0123456789abcdef\n"))
     assert values.secrets == {"REGISTRY2_S3_KEY": "0123456789abcdef"}
-    assert values.interpolation()["REGISTRY2_S3_KEY"] == placeholder.mark("REGISTRY2_S3_KEY")
+    assert values.interpolation()["REGISTRY2_S3_KEY"] == placeholder.placeholder_for("REGISTRY2_S3_KEY")
     assert values["SUPERUSER_EMAIL"] == "admin@my.example.com"
 
 
 def test_haproxy_takes_over_upstreams_password(tmp_path: Path) -> None:
-    values = settings.load(project(tmp_path, "BALENA_DEVICE_UUID=0123456789abcdef\n"))
+    values = settings.read(project(tmp_path, "BALENA_DEVICE_UUID=0123456789abcdef\n"))
     assert values.secrets["HAPROXY_PASSWORD"] == "0123456789abcdef"
-    values = settings.load(project(tmp_path, "BALENA_DEVICE_UUID=0123456789abcdef\nHAPROXY_PASSWORD=abcdefghijk\n"))
+    values = settings.read(project(tmp_path, "BALENA_DEVICE_UUID=0123456789abcdef\nHAPROXY_PASSWORD=abcdefghijk\n"))
     assert values.secrets["HAPROXY_PASSWORD"] == "abcdefghijk"
 
 
@@ -94,13 +96,13 @@ def test_haproxy_takes_over_upstreams_password(tmp_path: Path) -> None:
     ],
 )
 def test_profiles_follow_from_the_settings(tmp_path: Path, text: str, profiles: list[str]) -> None:
-    assert settings.load(project(tmp_path, text)).profiles == profiles
+    assert settings.read(project(tmp_path, text)).profiles == profiles
 
 
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("DNS_TLD=https://my.example.com", 1, "no https://"),
+        ("DNS_TLD=https://my.example.com", 1, "without https://"),
         ("# x\nDNS_TLD='my example.com'", 2, "expected a domain"),
         ("DNS_TLD=example", 1, "expected a domain"),
         ("DNS_TLD=-a.example.com", 1, "expected a domain"),
@@ -109,7 +111,7 @@ def test_profiles_follow_from_the_settings(tmp_path: Path, text: str, profiles: 
         ("DNS_TLD=My.example.com", 1, "lower case"),
         ("DNS_TLD=10.0.0.1", 1, "expected a domain"),
         (f"DNS_TLD={'a' * 64}.example.com", 1, "at most 63"),
-        (f"DNS_TLD={'.'.join(['a' * 50] * 4)}.example.com", 1, "212 in all"),
+        (f"DNS_TLD={'.'.join(['a' * 50] * 4)}.example.com", 1, "212 in total"),
         ("SUPERUSER_EMAIL=admin", 1, "an e-mail address"),
         ("SUPERUSER_EMAIL='a b@c.de'", 1, "an e-mail address"),
         ("PRODUCTION_MODE=yes", 1, "true or false"),
@@ -133,14 +135,14 @@ def test_profiles_follow_from_the_settings(tmp_path: Path, text: str, profiles: 
         (
             f"ACME_EMAIL=a@b.c\nGANDI_API_TOKEN=abcdefgh\nHAPROXY_CRT={CERTIFICATE}\nHAPROXY_KEY={KEY}",
             3,
-            "and ACME_EMAIL, for one by ACME: expected one of them",
+            "are both set: expected one of them",
         ),
-        ("ROOT_CA='-----BEGIN CERTIFICATE-----'", 1, "base64 on one line"),
+        ("ROOT_CA='-----BEGIN CERTIFICATE-----'", 1, "base64, on a single line"),
         ("USE_NFS=true", 1, "USE_NFS is true without NFS_HOST"),
         (f"NFS_PORT={'1' * 5000}", 1, "from 1 to 65535"),
         ("SWARM_ADDRESS_POOL=10.0.0.0/8,0.0.0.0/0", 1, "not all addresses"),
-        ("PKI_DIR=~/pki", 1, "~ stands for no home directory"),
-        ("USE_NFS=true\nNFS_HOST=nfs.invalid", 2, "nfs.invalid stands for none"),
+        ("PKI_DIR=~/pki", 1, "without ~ (which is not expanded)"),
+        ("USE_NFS=true\nNFS_HOST=nfs.invalid", 2, "nfs.invalid means none"),
         ("NFS_PATH=openbalena", 1, "absolute path"),
         ("STACK_NAME=my stack", 1, "29 letters"),
         (f"STACK_NAME={'a' * 30}", 1, "29 letters"),
@@ -152,14 +154,14 @@ def test_profiles_follow_from_the_settings(tmp_path: Path, text: str, profiles: 
         ("SWARM_ADDRESS_POOL=10.0.0.1/8", 1, "IPv4 network"),
         ("TOKENS_MODE=none", 1, "auto or user"),
         ("SUPERUSER_PASSWORD=short", 1, "8 to 1000"),
-        ("PROFILES=ui", 1, "admin, builder"),
+        ("PROFILES=ui", 1, "admin, builder or"),
         ("DB_STATEMENT_TIMEOUT=180001", 1, "set API_START_PERIOD=181s or more"),
         ("DB_STATEMENT_TIMEOUT=1h", 1, "milliseconds from 1000"),
         ("API_START_PERIOD=180", 1, "a time like 180s"),
         ("API_START_PERIOD=0s", 1, "a time like 180s"),
         ("IMAGE_STORAGE_ACCESS_KEY=abcdefgh", 1, "without IMAGE_STORAGE_SECRET_KEY"),
         ("IMAGE_STORAGE_ENDPOINT=https://s3.example.com", 1, "without https://"),
-        ("IMAGE_STORAGE_PREFIX=/images", 1, "not / at its begin"),
+        ("IMAGE_STORAGE_PREFIX=/images", 1, "without / at the beginning"),
         ("API_WORKERS=0", 1, "from 1 to 99"),
         ("API_WORKERS=1; x", 1, "from 1 to 99"),
         ("API_MEMORY=2X", 1, "an amount of memory"),
@@ -196,31 +198,31 @@ def test_refuses(tmp_path: Path, text: str, line: int, words: str) -> None:
     ],
 )
 def test_accepts(tmp_path: Path, text: str) -> None:
-    settings.load(project(tmp_path, text + "\n"))
+    settings.read(project(tmp_path, text + "\n"))
 
 
 def test_warns_of_stale_profiles(tmp_path: Path) -> None:
     text = "EXTERNAL_POSTGRES=true\nEXTERNAL_POSTGRES_HOST=pg\nCOMPOSE_PROFILES=internal-postgres,internal-s3,mine\n"
-    values = settings.load(project(tmp_path, text))
+    values = settings.read(project(tmp_path, text))
     assert len(values.warnings) == 1
-    assert ".env:3: COMPOSE_PROFILES is not what the other settings make it (internal-postgres)" in values.warnings[0]
-    assert settings.load(project(tmp_path, text), {"COMPOSE_PROFILES": "acme"}).warnings == []
-    assert settings.load(project(tmp_path, text.replace("internal-postgres,", ""))).warnings == []
+    assert ".env:3: COMPOSE_PROFILES does not match the other settings (internal-postgres)" in values.warnings[0]
+    assert settings.read(project(tmp_path, text), {"COMPOSE_PROFILES": "acme"}).warnings == []
+    assert settings.read(project(tmp_path, text.replace("internal-postgres,", ""))).warnings == []
 
 
 def test_warns_of_a_name_that_is_almost_a_setting_s(tmp_path: Path) -> None:
     text = "SUPERUSER_EMIAL=a@b.c\nMY_OWN=x\nAPI_IMAGE=x\nHAPROXY_PASWORD=secret12\n"
-    warnings = settings.load(project(tmp_path, text)).warnings
+    warnings = settings.read(project(tmp_path, text)).warnings
     assert [warning.removeprefix(f"{tmp_path}/.env:") for warning in warnings] == [
-        "1: SUPERUSER_EMIAL is no setting: correct it if SUPERUSER_EMAIL was meant",
-        "4: HAPROXY_PASWORD is no setting: correct it if HAPROXY_PASSWORD was meant",
+        "1: unknown setting SUPERUSER_EMIAL; did you mean SUPERUSER_EMAIL?",
+        "4: unknown setting HAPROXY_PASWORD; did you mean HAPROXY_PASSWORD?",
     ]
 
 
 def test_tells_every_problem_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NFS_PORT", "x")
     message = refusal(tmp_path, "DNS_TLD=http://x\nPRODUCTION_MODE=1\n")
-    assert message.startswith("3 settings are wrong:\n")
+    assert message.startswith("3 settings are invalid:\n")
     assert "environment variable NFS_PORT: NFS_PORT cannot be 'x': expected a port" in message
 
 
@@ -240,7 +242,7 @@ def test_no_message_holds_a_secret(tmp_path: Path, values: dict[str, str]) -> No
     marked = {name: f"Zq{value}qZ" for name, value in values.items()}
     text = "".join(f"{name}={quote(value)}\n" for name, value in marked.items())
     try:
-        loaded = settings.load(project(tmp_path, f"EXTERNAL_POSTGRES=true\nEXTERNAL_S3=true\n{text}"))
+        loaded = settings.read(project(tmp_path, f"EXTERNAL_POSTGRES=true\nEXTERNAL_S3=true\n{text}"))
     except UsageError as error:
         shown = str(error)
     else:
@@ -252,7 +254,7 @@ def test_no_message_holds_a_secret(tmp_path: Path, values: dict[str, str]) -> No
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_message_about_a_malformed_line_holds_it(tmp_path: Path, text: str) -> None:
     try:
-        shown = str(settings.load(project(tmp_path, f"SUPERUSER_PASSWORD=Zq{text}qZ")).warnings)
+        shown = str(settings.read(project(tmp_path, f"SUPERUSER_PASSWORD=Zq{text}qZ")).warnings)
     except UsageError as error:
         shown = str(error)
     assert "Zq" not in shown and "qZ" not in shown
@@ -260,8 +262,23 @@ def test_no_message_about_a_malformed_line_holds_it(tmp_path: Path, text: str) -
 
 def test_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from openbalena import settings; from openbalena.project import Project; settings.load(Project());"
-        "print(sorted({'docker', 'rich', 'httpx', 'cryptography', 'pydantic'} & sys.modules.keys()))"
+        "import sys; from openbalena import settings; from openbalena.base.project import Project;"
+        "settings.read(Project());"
+        "print(sorted({'docker', 'urllib3', 'cryptography', 'pydantic'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_secret_that_begins_as_another_does_is_masked_whole() -> None:
+    values = settings.Settings(
+        {
+            "DB_PASSWORD": Value("password", ""),
+            "SUPERUSER_PASSWORD": Value("password-and-more", ""),
+            "COOKIE_SESSION_SECRET": Value("short", ""),
+            "DNS_TLD": Value("example.com", ""),
+        },
+        [],
+    )
+    said = "example.com: password-and-more, password, short"
+    assert values.masked(said) == "example.com: ********, ********, short"

@@ -1,6 +1,6 @@
 """docs/settings.md is what variables.yml says."""
 
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 from openbalena.settings.reference import markdown
 
 

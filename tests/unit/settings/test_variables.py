@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from openbalena.compose.interpolation import Variable as Reference
+from openbalena.base.project import ROOT
+from openbalena.compose.interpolation import VariableReference as Reference
 from openbalena.compose.interpolation import scan
-from openbalena.project import ROOT
-from openbalena.secrets import tokens
+from openbalena.pki import tokens
 from openbalena.settings.rules import malformed
 from openbalena.settings.types import TYPES
 from openbalena.settings.variables import variables
@@ -70,7 +70,7 @@ def test_a_description_makes_sense(name: str) -> None:
 
 
 def test_new_tokens_are_valid_and_only_what_is_missing() -> None:
-    made = tokens.missing({"COOKIE_SESSION_SECRET": "there"})
+    made = tokens.missing_tokens({"COOKIE_SESSION_SECRET": "there"})
     assert len(made) == 15
     assert "COOKIE_SESSION_SECRET" not in made
     assert len(set(made.values())) == 15

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from openbalena import compose
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 
 APPLICATION = "/usr/src/app"
 

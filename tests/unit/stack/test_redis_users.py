@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 
 # In the place of the image's entry: shows what it was called with, and which passwords it sees.
 _ENTRY = """#!/bin/sh

@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from openbalena import compose, stack
+from openbalena.base.errors import UsageError
 from openbalena.compose.yaml_nodes import parse
-from openbalena.errors import UsageError
-from openbalena.stack.rule import RULES, Status
+from openbalena.stack.rule import Status
+from openbalena.stack.rules import RULES
 from openbalena.stack.validate import validate
 
 MUTATIONS = int(os.environ.get("OPEN_BALENA_MUTATIONS", "20000"))

@@ -42,10 +42,10 @@ SPEC: dict[str, Any] = {
 
 
 def test_changes_in_words_without_a_secret() -> None:
-    changes = diff.services(DOCUMENT, {"web": SPEC, "old": SPEC}, "s", {"1": "s_default", "2": "s_old"})
+    changes = diff.changed_services(DOCUMENT, {"web": SPEC, "old": SPEC}, "s", {"1": "s_default", "2": "s_old"})
     assert changes == {
         "added": ["is new"],
-        "old": ["goes: the stack has it no more"],
+        "old": ["will be removed (no longer in the stack)"],
         "web": [
             "image: x:1 → x:2",
             "environment: + NEW",
@@ -95,7 +95,7 @@ def test_changes_of_volume_options_without_their_values() -> None:
             },
         },
     }
-    assert diff.services(document, {"web": spec}, "s", {"1": "s_default"})["web"] == [
+    assert diff.changed_services(document, {"web": spec}, "s", {"1": "s_default"})["web"] == [
         "volume options: - s_data device",
         "volume options: + s_data nocopy",
         "volume options: s_data o has another value",

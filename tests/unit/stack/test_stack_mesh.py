@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from openbalena import compose, stack
-from openbalena.project import ROOT, Project
+from openbalena.base.project import ROOT, Project
 
 
 def compiled(*, mesh: bool) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import pytest
 from networks_documented import documented
 
 from openbalena import compose, stack
-from openbalena.cluster.networks import unreachable
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
+from openbalena.swarm.networks import unreachable_services
 
 # Services behind HAProxy: each has to be found at one address.
 BEHIND = {"api", "registry", "vpn", "s3", "balena-ca", "ui", "postgrest", "remote", "builder", "delta", "helper"}
@@ -100,4 +100,4 @@ def test_no_service_of_ours_is_warned_of() -> None:
     project = compose.load([file], environment=values | required | {"DNS_TLD": "example.net"}, profiles=["*"])
     services = stack.compile(project).document["services"]
     assert services["postgrest"]["environment"]["PGRST_DB_URI"].endswith("@db:5432/resin")
-    assert list(unreachable({"services": services})) == []
+    assert list(unreachable_services({"services": services})) == []

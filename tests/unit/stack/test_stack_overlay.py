@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from openbalena import stack
-from openbalena.errors import UsageError
+from openbalena.base.errors import UsageError
 
 
 def test_the_fragment_merges_as_an_override_file_does(compiled: Any) -> None:
@@ -102,7 +102,7 @@ def test_without_leaves_out_and_says_why(compiled: Any) -> None:
         ("without: {volumes: {d: null}}", "needs a reason"),
         ("stateful: [x]", "names x, which the service does not mount"),
         ("secret_env: {target: /t, keys: [Z]}", "names Z, which the service's environment does not set"),
-        ("secret_env: {keys: [A]}", "takes target: and keys:"),
+        ("secret_env: {keys: [A]}", "expected target: and keys:"),
         ("secret_env: {target: /t, keys: [N]}", "has a line break"),
         ("5", "expected a mapping"),
     ],
@@ -130,5 +130,5 @@ def test_nested_variables_are_refused_outside_secret_env(compiled: Any) -> None:
             compiled(f"services: {{a: {{image: '{form}'}}}}", interpolate=False)
     for form in ("${A:-b-c}", "${A-b?c}", "${A:?none}", "${A}", "$A", "$$A", "${A:-a$|b}"):
         compiled(f"services: {{a: {{image: '{form}'}}}}", interpolate=False)
-    with pytest.raises(UsageError, match="starts no variable"):
+    with pytest.raises(UsageError, match="does not start a variable"):
         compiled("services: {a: {image: 'x$'}}", interpolate=False)

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openbalena import compose, stack
+from openbalena.base.errors import UsageError
 from openbalena.compose.normal.service import KEYS
-from openbalena.errors import UsageError
 
 VALID: dict[str, list[Any]] = {
     "command": ["run it", ["sh", "-c", "echo $$A"]],

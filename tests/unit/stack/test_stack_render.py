@@ -14,11 +14,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openbalena import files, placeholder, stack
-from openbalena.cluster import deploy
+from openbalena import stack
+from openbalena.base import files, placeholder
+from openbalena.base.errors import UsageError
 from openbalena.compose.yaml_nodes import parse
-from openbalena.errors import UsageError
 from openbalena.stack.emit import dump
+from openbalena.swarm import deploy
 
 TEXT = """
 name: p
@@ -33,7 +34,7 @@ services:
 secrets: {s: {file: ./key}}
 configs: {c: {content: "one $PLAIN\\n"}}
 """
-ENVIRONMENT = {"PLAIN": "it's $5", "TOKEN": placeholder.mark("TOKEN")}
+ENVIRONMENT = {"PLAIN": "it's $5", "TOKEN": placeholder.placeholder_for("TOKEN")}
 
 
 def rendered(compiled: Any, directory: Path, **secrets: str) -> Path:
@@ -107,7 +108,7 @@ def test_one_directory_s_objects_are_those_of_its_stack_alone(compiled: Any, tmp
     for name in ("prod", "staging"):
         stack.render(compiled(NAMED, environment={"COMPOSE_PROJECT_NAME": name}), tmp_path / name, {})
         found.append(names(docker, tmp_path / name))
-        assert f"are named for the stack {name}" in (tmp_path / name / "stack.yml").read_text()
+        assert f"deploy it as {name}." in (tmp_path / name / "stack.yml").read_text()
     assert set(found[0].values()) & set(found[1].values()) == {"of-mine"}
 
 
@@ -116,7 +117,7 @@ def test_a_stack_of_another_name_than_its_project(compiled: Any, tmp_path: Path,
     stack.render(compiled(NAMED), tmp_path / "out", {}, "prod")
     found = names(docker, tmp_path / "out")
     assert {name.partition("_")[0] for name in found.values()} == {"prod", "of-mine"}
-    exported = deploy.environment(tmp_path / "out", "prod")
+    exported = deploy.deploy_environment(tmp_path / "out", "prod")
     assert {found["key"], found["docker"], found["a-b"], found["a_b"]} <= set(exported.values())
 
 
@@ -186,7 +187,7 @@ def test_what_a_symbolic_link_points_to_is_replaced(compiled: Any, tmp_path: Pat
 
 def test_a_place_that_cannot_be_replaced_is_said(compiled: Any, tmp_path: Path) -> None:
     (tmp_path / "out").symlink_to("out")
-    with pytest.raises(UsageError, match="leads back to itself"):
+    with pytest.raises(UsageError, match="is a symbolic link to itself"):
         rendered(compiled, tmp_path)
     (tmp_path / "out").unlink()
     (tmp_path / "out").symlink_to("/dev")
@@ -197,13 +198,13 @@ def test_a_place_that_cannot_be_replaced_is_said(compiled: Any, tmp_path: Path) 
 def test_another_directory_is_not_replaced(compiled: Any, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("precious")
-    with pytest.raises(UsageError, match="no rendered stack"):
+    with pytest.raises(UsageError, match="not a rendered stack"):
         rendered(compiled, tmp_path)
 
 
 def test_a_secret_over_the_limit_is_refused(compiled: Any, tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"x" * (500 * 1024 + 1))
-    with pytest.raises(UsageError, match="has 512001 bytes; Swarm holds at most 512000"):
+    with pytest.raises(UsageError, match="has 512001 bytes; Swarm allows at most 512000"):
         stack.render(compiled(TEXT, environment=ENVIRONMENT), tmp_path / "out", {"TOKEN": "t"})
 
 
@@ -220,9 +221,32 @@ def test_go_yaml_reads_text_as_text(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["yes", "No", "on", "y", "12:30", "1:2.5", "2001-01-01", "1_0", "=", "<<", "~", "0o17", "0x1F", "1e3", ".5", "-1"],
+    [
+        "yes",
+        "No",
+        "on",
+        "OFF",
+        "y",
+        "Y",
+        "n",
+        "N",
+        "12:30",
+        "1:2.5",
+        "2001-01-01",
+        "1_0",
+        "=",
+        "<<",
+        "~",
+        "0o17",
+        "0x1F",
+        "1e3",
+        ".5",
+        "-1",
+    ],
 )
 def test_what_yaml_1_1_and_1_2_read_apart_is_quoted(text: str) -> None:
+    # Readers of YAML 1.1 other than PyYAML have booleans that it has not: y and n.
+    assert dump({text: text}) == f'"{text}": "{text}"\n'
     assert yaml.safe_load(dump({text: text})) == {text: text}
     assert parse(dump({"x": text}), "f")[0] == {"x": text}
 

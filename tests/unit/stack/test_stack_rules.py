@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 import yaml
 
-from openbalena import placeholder, stack
+from openbalena import stack
+from openbalena.base import placeholder
 from openbalena.compose.normal.service import KEYS
-from openbalena.stack.rule import RULES
+from openbalena.stack.rules import RULES
 
 
 def service(compiled: Any, text: str, more: str = "", **options: Any) -> dict[str, Any]:
@@ -180,7 +181,7 @@ def test_variables_of_names_are_those_of_nothing_else(compiled: Any, accepted: A
     ("written", "options"),
     [
         ("environment: {APP_CONFIG: ''}", {}),
-        (f"environment: {{A: '{placeholder.mark('APP_CONFIG')}'}}", {}),
+        (f"environment: {{A: '{placeholder.placeholder_for('APP_CONFIG')}'}}", {}),
         ("environment: [APP_CONFIG]", {"interpolate": False}),
         ("command: [a, '${APP_CONFIG:-x}']", {"interpolate": False}),
     ],
@@ -219,7 +220,7 @@ def test_content_from_two_places_is_an_error(
     result = compiled(f"services:\n  a: {{image: 'x:1', {kind}: [s]}}\n{kind}:\n  s: {{{written}}}\n")
     (error,) = result.diagnostics
     assert (str(error.severity), error.position.line) == ("error", 4)
-    assert error.rule.partition(".")[0] == kind and "its content comes from one place" in error.meaning
+    assert error.rule.partition(".")[0] == kind and "only one of them can define its content" in error.meaning
     assert result.document[kind] == {"s": kept}
     accepted(stack.stack_file(result))
 
@@ -244,10 +245,16 @@ def test_depends_on_is_said_once(compiled: Any) -> None:
 
 def test_compile_refuses_with_every_error_and_its_place(tmp_path: Any) -> None:
     from openbalena import compose
-    from openbalena.errors import UsageError
+    from openbalena.base.errors import UsageError
 
     path = tmp_path / "c.yml"
     path.write_text("services:\n  a:\n    image: x\n    pid: host\n    ipc: host\n")
     with pytest.raises(UsageError) as caught:
         stack.compile(compose.load([path], environment={}))
     assert [line.partition(": ")[0] for line in str(caught.value).splitlines()] == [f"{path}:5:5", f"{path}:4:5"]
+
+
+@pytest.mark.parametrize(("length", "refused"), [(63, False), (64, True)])
+def test_a_service_has_a_name_of_63_characters_at_most(compiled: Any, length: int, refused: bool) -> None:
+    result = compiled(f"services:\n  {'a' * length}: {{image: 'x:1'}}\n")
+    assert any("at most 63 characters" in item.meaning for item in result.diagnostics) is refused

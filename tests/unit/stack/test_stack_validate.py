@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from openbalena.errors import UsageError
+from openbalena.base.errors import UsageError
 from openbalena.stack import sarif
 from openbalena.stack.validate import as_data, validate
 
@@ -75,7 +75,7 @@ def test_variables_that_only_a_dotenv_file_sets(tmp_path: Path) -> None:
     (tmp_path / "stack.yml").write_text(text)
     (diagnostic,) = validate([tmp_path / "stack.yml"])
     assert (diagnostic.position.line, diagnostic.rule) == (3, "variables")
-    assert "B, TAG come from the deploying shell" in diagnostic.meaning
+    assert "B, TAG come from the shell" in diagnostic.meaning
 
 
 def test_variables_that_docker_mangles(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_source_with_x_swarm_is_judged_as_compiled() -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there is no such file"):
+    with pytest.raises(UsageError, match="no such file"):
         validate([tmp_path / "missing.yml"])
 
 
@@ -153,3 +153,11 @@ def test_exit_codes_and_output(tmp_path: Path, text: str | None, status: int) ->
                 assert json.loads(done.stdout)[0]["line"] == 2
             else:
                 assert done.stdout.startswith(f"{path}:2:1: name: ")
+
+
+def test_error_of_the_loader_keeps_its_place_in_a_file_with_a_colon(tmp_path: Path) -> None:
+    path = tmp_path / "a:b.yml"
+    path.write_text("services:\n  a: [x\n")
+    (error,) = validate([path])
+    assert (error.position, error.rule) == ((str(path), 3, 1), "syntax")
+    assert error.meaning.startswith("invalid YAML: "), "without the place"

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 from openbalena.settings.types import in_seconds
 
 STACK = yaml.safe_load((ROOT / "docker-stack.yml").read_text())["services"]

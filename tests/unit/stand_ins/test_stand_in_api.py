@@ -13,7 +13,7 @@ from typing import Self
 import pytest
 from test_stand_in_s3 import ACCESS, SECRET, Client, s3
 
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 
 sys.path.insert(0, str(ROOT / "lab" / "api"))
 sys.path.insert(0, str(ROOT / "lab" / "internet"))

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 
 sys.path.insert(0, str(ROOT / "lab" / "api"))
 from standin import odata  # noqa: E402
@@ -39,7 +39,7 @@ def test_a_filter(filtered: str, sql: str, values: list[str]) -> None:
 
 @pytest.mark.parametrize("filtered", ["password eq 'x'", "id gt 5", "slug eq 'a' and uuid eq 'b'", "1=1; DROP TABLE a"])
 def test_what_is_not_understood_is_refused(filtered: str) -> None:
-    with pytest.raises(ValueError, match="this stand-in reads"):
+    with pytest.raises(ValueError, match="this stand-in supports"):
         odata.condition(filtered, FIELDS)
 
 

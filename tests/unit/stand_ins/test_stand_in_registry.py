@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 
 _NAMES = ("REGISTRY2_S3_REGION_ENDPOINT", "REGISTRY2_S3_KEY", "REGISTRY2_S3_SECRET", "REGISTRY2_S3_BUCKET")
 _MORE = ("COMMON_REGION", "REGISTRY2_STORAGEPATH", "REGISTRY2_HOST", "REGISTRY2_SECRETKEY")

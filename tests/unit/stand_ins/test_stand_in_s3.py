@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 import httpx
 import pytest
 
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 
 ACCESS, SECRET = "access-key", "secret-key"
 _START = """

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 
 _RENDER = "from standin import render; print('\\n'.join(render.lines()))"
 

@@ -5,17 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from openbalena import deployment, images
+from openbalena.base.project import Project
 from openbalena.cli.main import main
-from openbalena.cluster.job import Outcome
-from openbalena.deployment import Deployment
-from openbalena.project import Project
+from openbalena.operations import deployment
+from openbalena.operations.built_images import planned_builds
+from openbalena.operations.deployment import Deployment
 from openbalena.settings.variables import variables
 from openbalena.storage import external
+from openbalena.swarm.job import JobResult
 
 
 def sentences(what: str, *lines: str, ok: bool = True, started: bool = True) -> list[tuple[bool, str]]:
-    found = external.judged(what, Outcome(ok, lines, "No such image", started=started))
+    found = external.store_findings(what, JobResult(ok, lines, "No such image", started=started))
     return [(finding.fatal, finding.text) for finding in found]
 
 
@@ -29,7 +30,7 @@ def test_what_answers_as_it_should_is_let_through() -> None:
     [
         ("130011|t|100", False, "PostgreSQL 13"),
         ("170004|f|100", True, "GRANT CREATE"),
-        ("hello", True, "not understood"),
+        ("hello", True, "unexpected answer"),
     ],
 )
 def test_postgres(answer: str, fatal: bool, word: str) -> None:
@@ -129,6 +130,6 @@ def test_what_is_external_is_not_deployed_and_what_is_not_is(
     assert loaded.compiled.document["services"].keys() & {"db", "s3"} == there
     assert set(loaded.compiled.stateful) & {"db-data", "s3-data"} == {f"{name}-data" for name in there}
     assert "api" in loaded.compiled.document["services"]
-    built = {what.service for what in images.builds(loaded, lab=True)}
+    built = {what.service for what in planned_builds(loaded, lab=True)}
     assert "db" in built, "with its client an external database is asked"
     assert ("s3" in built) == ("s3" in there)

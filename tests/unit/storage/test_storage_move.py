@@ -5,20 +5,21 @@ from dataclasses import replace
 
 import pytest
 
+from openbalena.base.errors import UsageError
 from openbalena.cli import storage
-from openbalena.cluster.state import Cluster, Node, Service
-from openbalena.errors import UsageError
+from openbalena.operations.volumes import move_question
 from openbalena.storage import move
 from openbalena.storage.move import Interruption, Request
-from openbalena.storage.record import Move, Place, Record
+from openbalena.storage.record import Move, VolumeLocation, VolumeRegistry
+from openbalena.swarm.state import Cluster, Node, SwarmService
 
 LABEL = "openbalena.data.db-data"
-DB = Service(
+DB = SwarmService(
     "s1", "ob_db", "ob", "db:1", constraints=(f"node.labels.{LABEL} == true",), volumes=("ob_db-data",), replicas=1
 )
 TWO_NODES = (Node("n1", "node1", labels={LABEL: "true"}), Node("n2", "node2"))
-ON_ONE = Record({"db-data": Place("n1", "node1")})
-DECIDED = Record({"db-data": Place("n2", "node2")}, {"db-data": Move("n1", "n2", {"ob_db": 1})})
+ON_ONE = VolumeRegistry({"db-data": VolumeLocation("n1", "node1")})
+DECIDED = VolumeRegistry({"db-data": VolumeLocation("n2", "node2")}, {"db-data": Move("n1", "n2", {"ob_db": 1})})
 STOPPED = replace(DB, replicas=0)
 STOPS = Interruption(("db",), "db-data", "node1", "node2")
 
@@ -38,7 +39,7 @@ STOPS = Interruption(("db",), "db-data", "node1", "node2")
     ],
 )
 def test_what_runs_and_would_be_stopped_is_asked_about(
-    service: Service, known: Record, stops: Interruption | None
+    service: SwarmService, known: VolumeRegistry, stops: Interruption | None
 ) -> None:
     cluster = Cluster(TWO_NODES, (service,))
     assert move.interruption(cluster, known, "ob", Request("ob_db-data", "node2", 60)) == stops
@@ -49,16 +50,16 @@ def test_a_move_that_cannot_be_is_refused_before_the_question() -> None:
         move.interruption(Cluster(TWO_NODES, (DB,)), ON_ONE, "ob", Request("db-data", "node9", 60))
 
 
-@pytest.mark.parametrize(("size", "said"), [(49 * 1024 * 1024, "49 MiB"), (None, "its size is not known")])
+@pytest.mark.parametrize(("size", "said"), [(49 * 1024 * 1024, "49 MiB"), (None, "size unknown")])
 def test_the_question_names_service_nodes_and_size(size: int | None, said: str) -> None:
-    text = storage.question(STOPS, size)
-    assert text.startswith("db will be stopped, and what needs it will fail or wait, until volume db-data")
+    text = move_question(STOPS, size)
+    assert text.startswith("db will be stopped, and services that need it will fail or wait, until volume db-data")
     assert f"({said})" in text and "from node1 to node2" in text and text.endswith(" Move it?")
 
 
 def test_several_services_are_spoken_of_as_such() -> None:
-    text = storage.question(replace(STOPS, services=("db", "report")), 1)
-    assert "db, report will be stopped, and what needs them" in text and "db, report are started" in text
+    text = move_question(replace(STOPS, services=("db", "report")), 1)
+    assert "db, report will be stopped, and services that need them" in text and "db, report are started" in text
 
 
 @pytest.mark.parametrize(("words", "yes"), [([], False), (["--yes"], True)])
@@ -66,12 +67,3 @@ def test_a_script_agrees_beforehand(words: list[str], yes: bool) -> None:
     parser = argparse.ArgumentParser()
     storage.configure(parser)
     assert parser.parse_args(["move", "db-data", "node2", *words]).yes is yes
-
-
-def test_a_long_copy_says_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, said = iter([0.0, 4.9, 5.0, 6.0, 10.2]), list[str]()
-    monkeypatch.setattr(move.time, "monotonic", lambda: next(clock))
-    look = move.goes_on("copying db-data", said.append)
-    for _ in range(4):
-        look()
-    assert said == ["copying db-data: 5 s so far", "copying db-data: 10 s so far"]

@@ -10,23 +10,23 @@ from pathlib import Path
 import pytest
 import yaml
 
-from openbalena.cluster.job import Mount, Outcome
-from openbalena.cluster.state import Cluster, Node, Service, Task
-from openbalena.errors import UsageError
+from openbalena.base.errors import UsageError
 from openbalena.storage import guard, nfs
-from openbalena.storage.record import Place, Record
+from openbalena.storage.record import VolumeLocation, VolumeRegistry
+from openbalena.swarm.job import JobResult, Mount
+from openbalena.swarm.state import Cluster, Node, SwarmService, Task
 
 SETTINGS = {"USE_NFS": "true", "NFS_HOST": "nfs.example.com", "NFS_PORT": "2049", "NFS_PATH": "/exports/ob/"}
-DB = Service("s1", "ob_db", "ob", "db:1", constraints=("node.labels.openbalena.data.db-data == true",))
+DB = SwarmService("s1", "ob_db", "ob", "db:1", constraints=("node.labels.openbalena.data.db-data == true",))
 STATEFUL = ("db-data", "redis-data", "s3-data")
 
 
 def test_all_volumes_with_data_go_there_unless_some_are_chosen() -> None:
-    assert nfs.chosen(SETTINGS, STATEFUL) == STATEFUL
-    assert nfs.chosen({**SETTINGS, "NFS_VOLUMES": "s3-data"}, STATEFUL) == ("s3-data",)
-    assert nfs.chosen({**SETTINGS, "USE_NFS": "false"}, STATEFUL) == ()
+    assert nfs.nfs_volumes(SETTINGS, STATEFUL) == STATEFUL
+    assert nfs.nfs_volumes({**SETTINGS, "NFS_VOLUMES": "s3-data"}, STATEFUL) == ("s3-data",)
+    assert nfs.nfs_volumes({**SETTINGS, "USE_NFS": "false"}, STATEFUL) == ()
     with pytest.raises(UsageError, match="certs-data: expected volumes"):
-        nfs.chosen({**SETTINGS, "NFS_VOLUMES": "s3-data,certs-data"}, STATEFUL)
+        nfs.nfs_volumes({**SETTINGS, "NFS_VOLUMES": "s3-data,certs-data"}, STATEFUL)
 
 
 @pytest.mark.parametrize("host", ["", "nfs.invalid"])
@@ -38,7 +38,7 @@ def test_no_server_is_refused(host: str) -> None:
 @pytest.mark.parametrize("host", ["nfs.example.com", "192.0.2.7", "2001:db8::7"])
 def test_a_volume_is_a_directory_of_the_export_with_safe_options(host: str) -> None:
     document = {"volumes": {"db-data": {}, "other": {}}}
-    made = nfs.apply(document, {**SETTINGS, "NFS_HOST": host}, ["db-data"])["volumes"]
+    made = nfs.with_nfs_volumes(document, {**SETTINGS, "NFS_HOST": host}, ["db-data"])["volumes"]
     assert made["other"] == {} and document["volumes"]["db-data"] == {}
     options = made["db-data"]["driver_opts"]
     assert options["device"] == ":/exports/ob/db-data" and f"addr={host}," in options["o"]
@@ -64,14 +64,14 @@ def test_a_mount_with_commas_stays_one_value() -> None:
         ("error resolving passed in network volume address: lookup nfs on 10.0.0.1:53: connection refused", "resolve"),
         ("the task openbalena-nfs-n1 did not end within 240 s (starting)", "firewall"),
         ("write db-data: sh: can't create db-data/.x: Read-only file system", "read-only"),
-        ("directory db-data: mkdir: Permission denied", "may not be written"),
+        ("directory db-data: mkdir: Permission denied", "is not writable"),
         ("squash db-data: 0 became 65534:65534", "no_root_squash"),
         ("chown db-data: chown: Operation not permitted", "no_root_squash"),
     ],
 )
 def test_what_goes_wrong_is_said_with_what_to_do(words: str, sentence: str) -> None:
-    assert sentence in nfs.meaning(Outcome(False, (), words, started=False))
-    assert sentence in nfs.meaning(Outcome(False, (words,), "task: non-zero exit (1)"))
+    assert sentence in nfs.explain_result(JobResult(False, (), words, started=False))
+    assert sentence in nfs.explain_result(JobResult(False, (words,), "task: non-zero exit (1)"))
 
 
 def test_where_docker_mounts_to_is_left_out() -> None:
@@ -83,7 +83,7 @@ def test_where_docker_mounts_to_is_left_out() -> None:
 
 
 def test_a_good_export_is_said_nothing_about() -> None:
-    assert nfs.meaning(Outcome(True, ())) == ""
+    assert nfs.explain_result(JobResult(True, ())) == ""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -123,26 +123,26 @@ def test_the_stack_has_the_chosen_volumes_on_the_server(tmp_path: Path, command:
 
 
 def test_local_data_is_not_hidden_and_data_on_nfs_not_left() -> None:
-    local, remote = (Record({"db-data": Place("n1", "node1", on_nfs)}) for on_nfs in (False, True))
-    (sentence,) = guard.shadowed([DB], local, ["db-data"])
+    local, remote = (VolumeRegistry({"db-data": VolumeLocation("n1", "node1", on_nfs)}) for on_nfs in (False, True))
+    (sentence,) = guard.nfs_conflicts([DB], local, ["db-data"])
     assert "would hide: db-data" in sentence and "`docker volume rm ob_db-data`" in sentence
     assert "storage forget db-data" in sentence
-    (sentence,) = guard.shadowed([DB], remote, [])
+    (sentence,) = guard.nfs_conflicts([DB], remote, [])
     assert "has its data on NFS" in sentence
-    assert not list(guard.shadowed([DB], local, [])) and not list(guard.shadowed([DB], remote, ["db-data"]))
+    assert not list(guard.nfs_conflicts([DB], local, [])) and not list(guard.nfs_conflicts([DB], remote, ["db-data"]))
 
 
 def test_a_volume_is_looked_at_unless_its_service_has_it_as_it_is_to_be() -> None:
-    wanted = nfs.wanted(SETTINGS, ["db-data"])
+    wanted = nfs.driver_options_by_volume(SETTINGS, ["db-data"])
     labelled = Node("n1", "node1", labels={"openbalena.data.db-data": "true"})
-    on_nfs, forgotten = Record({"db-data": Place("n1", "node1", True)}), Record()
+    on_nfs, forgotten = VolumeRegistry({"db-data": VolumeLocation("n1", "node1", True)}), VolumeRegistry()
     task = Task("t1", "s1", "n1")
 
-    def nodes(record: Record, options: dict[str, str], *tasks: Task) -> list[str]:
+    def nodes(record: VolumeRegistry, options: dict[str, str], *tasks: Task) -> list[str]:
         mount = {"Source": "ob_db-data", "VolumeOptions": {"DriverConfig": {"Options": options}}}
         deployed = replace(DB, template={"ContainerSpec": {"Mounts": [mount]}})
         cluster = Cluster((labelled,), (deployed,), tasks, this_node="n1")
-        return list(guard.resting([DB], cluster, record, wanted))
+        return list(guard.idle_volumes([DB], cluster, record, wanted))
 
     assert nodes(on_nfs, wanted["db-data"], task) == [], "it runs as it is to be"
     assert nodes(on_nfs, {**wanted["db-data"], "device": ":/other/db-data"}, task) == ["n1"], (

@@ -26,7 +26,7 @@ def target(deployment: local.Deployment, tmp_path: Path) -> Iterator[Target]:
     served = local.serve(deployment, ADDRESS, tmp_path)
     try:
         authority = next(served)
-    except OSError as error:
-        pytest.skip(f"port 443 of {ADDRESS} cannot be had: {error}")
+    except PermissionError as error:
+        pytest.skip(f"port 443 of {ADDRESS} is for root: {error}")
     yield Target(local.TLD, (ADDRESS, ADDRESS), authority, values)
     served.close()

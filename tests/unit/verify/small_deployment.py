@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import itertools
 import json
+import os
 import re
 import secrets
 import socket
@@ -32,7 +33,10 @@ TLD = "open.test"
 PASSWORD = "right"
 BUILDER = "builder-token"
 # A name outside of TLD, for the certificate: the server is asked there as a store of somebody else's.
-STORE = "127.0.0.77"
+# The loopback addresses are this process's alone, so that two runs of the tests can go side by side.
+_LOOPBACK = f"127.{os.getpid() >> 8 & 127}.{os.getpid() & 255}"
+STORE = f"{_LOOPBACK}.77"
+NOBODY, SILENT = f"{_LOOPBACK}.78", f"{_LOOPBACK}.79"
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Running checks: order, what needs what, and how a result reads."""
 
-from openbalena.verify import Check, CheckError, Result, SkipCheckError, Suspect, Target, run
+from openbalena.verify import Check, CheckError, Result, SkipCheckError, Suspect, Target, run_checks
 
 TARGET = Target("open.test", ("192.0.2.1", "192.0.2.2"), "", {})
 
@@ -19,7 +19,7 @@ def skips(_: Target) -> str:
 
 def outcomes(*checks: Check) -> list[str]:
     told: list[Result] = []
-    results = run(checks, TARGET, told.append)
+    results = run_checks(checks, TARGET, told.append)
     assert told == results
     return [result.outcome for result in results]
 
@@ -39,7 +39,7 @@ def test_what_needs_a_skipped_check_is_tried() -> None:
 
 def test_line() -> None:
     result = Result(Check("login", "", fails), "FAIL", "it is not", "make it so", Suspect("api", "TOKEN"))
-    assert result.line(8) == "FAIL  login     it is not [look at TOKEN of api]; make it so"
+    assert result.line(8) == "FAIL  login     it is not [see TOKEN of api]; make it so"
     assert Result(Check("login", "", passes), "ok", "fine").line() == "ok    login  fine"
 
 

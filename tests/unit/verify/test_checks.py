@@ -13,7 +13,7 @@ from openbalena.verify import Target, account, front, registry
 
 def failing(target: Target) -> dict[str, verify.Result]:
     """The checks that fail, by name; none may be forgotten by the runner."""
-    results = verify.run(verify.CHECKS, target, lambda _: None)
+    results = verify.run_checks(verify.CHECKS, target, lambda _: None)
     assert [result.check for result in results] == list(verify.CHECKS)
     return {result.check.name: result for result in results if result.outcome == "FAIL"}
 
@@ -24,14 +24,14 @@ def suspect(target: Target, name: str) -> str:
 
 
 def test_all_pass(target: Target) -> None:
-    results = verify.run(verify.CHECKS, target, lambda _: None)
+    results = verify.run_checks(verify.CHECKS, target, lambda _: None)
     assert {result.check.name: (result.outcome, result.detail) for result in results if result.outcome != "ok"} == {
         "dns": (
             "skip",
-            "DNS is not asked, as --address or --lab names the addresses: each request goes there under its host name",
+            "DNS is not used, as --address or --lab sets the addresses: each request goes there with its host name",
         ),
-        "port-10000": ("skip", "the service remote runs with the profile admin alone"),
-        "vpn": ("skip", "no openvpn program here: install it, or name one with --openvpn"),
+        "port-10000": ("skip", "the service remote runs only with the profile admin"),
+        "vpn": ("skip", "openvpn not found: install it, or set its path with --openvpn"),
     }
 
 
@@ -94,7 +94,7 @@ def test_device_types_that_do_not_come(
     deployment.syncs = 10_000
     found = failing(target)
     assert set(found) == {"device-types"}, "the others could only repeat it"
-    assert "let the nodes it runs on reach api.github.com at port 443" in found["device-types"].line()
+    assert "allow its nodes to reach api.github.com on port 443" in found["device-types"].line()
 
 
 def test_open_authority_and_statistics(target: Target, deployment: local.Deployment) -> None:
@@ -109,8 +109,8 @@ def test_open_authority_and_statistics(target: Target, deployment: local.Deploym
 
 def test_revocation_list_that_standard_clients_cannot_use(target: Target, deployment: local.Deployment) -> None:
     for content, words in (
-        (b'{"success":true,"result":"MAA="}', "is no list in DER"),
-        (local.revocation_list(timedelta(days=-1)), "ended on 2"),
+        (b'{"success":true,"result":"MAA="}', "is not a revocation list in DER"),
+        (local.revocation_list(timedelta(days=-1)), "expired on 2"),
     ):
         deployment.revocation_list = content
         found = failing(target)
@@ -127,19 +127,19 @@ def test_authority_and_statistics_that_take_a_password_in_clear(target: Target, 
 
 def test_believed_header(target: Target, deployment: local.Deployment) -> None:
     deployment.trusts_everybody = True
-    with pytest.raises(verify.CheckError, match="came from outside"):
+    with pytest.raises(verify.CheckError, match="X-Forwarded-For header from outside"):
         front.client_address(target)
 
 
 def test_address_that_the_mesh_hides(target: Target, deployment: local.Deployment) -> None:
     deployment.client = "10.0.0.3"
-    with pytest.raises(verify.CheckError, match="took 10.0.0.3 for the client"):
+    with pytest.raises(verify.CheckError, match="sees the client as 10.0.0.3"):
         front.client_address(target)
     behind = dataclasses.replace(target, values={**target.values, "INGRESS_MODE": "mesh"})
     with pytest.raises(verify.SkipCheckError, match="INGRESS_MODE=mesh hides it: the api sees 10.0.0.3"):
         front.client_address(behind)
     deployment.trusts_everybody = True
-    with pytest.raises(verify.CheckError, match="came from outside"):
+    with pytest.raises(verify.CheckError, match="X-Forwarded-For header from outside"):
         front.client_address(behind)
 
 
@@ -162,9 +162,9 @@ def test_another_name(target: Target) -> None:
 
 
 def test_nobody_there(target: Target) -> None:
-    found = failing(Target(target.dns_tld, ("127.0.0.78",), target.authority, target.values))
+    found = failing(Target(target.dns_tld, (local.NOBODY,), target.authority, target.values))
     assert set(found) == {"port-80", "port-443"}, "the others could only repeat it"
-    assert all("127.0.0.78" in result.detail and result.todo for result in found.values())
+    assert all(local.NOBODY in result.detail and result.todo for result in found.values())
 
 
 def test_requests_without_a_server_name_of_another_host(target: Target) -> None:

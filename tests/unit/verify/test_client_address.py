@@ -6,7 +6,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 
 sys.path.insert(0, str(ROOT / "lab" / "api"))
 from standin.client_address import client_address  # noqa: E402

@@ -9,7 +9,7 @@ import pytest
 import small_deployment as local
 
 from openbalena import verify
-from openbalena.project import ROOT
+from openbalena.base.project import ROOT
 from openbalena.settings.variables import variables
 from openbalena.verify import Target, network
 
@@ -17,14 +17,14 @@ CHECKS = {check.name: check for check in verify.CHECKS}
 
 
 def outcome(target: Target, name: str) -> verify.Result:
-    (result,) = verify.run([replace(CHECKS[name], needs=())], target, lambda _: None)
+    (result,) = verify.run_checks([replace(CHECKS[name], needs=())], target, lambda _: None)
     return result
 
 
 @pytest.fixture
 def records(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """What DNS says of the small deployment, for tests to change. An empty list: no such name."""
-    known = {f"{name}.{local.TLD}": ["127.0.0.77"] for name in network.host_names(["admin", "builder"])}
+    known = {f"{name}.{local.TLD}": [local.STORE] for name in network.host_names(["admin", "builder"])}
 
     def answer(host: str, port: int, **_: object) -> list[tuple]:
         if not known.get(host):
@@ -41,17 +41,17 @@ def found(records: dict[str, list[str]]) -> Target:
 
 
 def test_every_name_leads_to_the_deployment(found: Target) -> None:
-    assert outcome(found, "address").detail == "127.0.0.77: what DNS says of api.open.test"
+    assert outcome(found, "address").detail == f"{local.STORE}: the DNS records of api.open.test"
     result = outcome(found, "dns")
     assert (result.outcome, result.detail) == ("ok", f"{', '.join(network.host_names([]))} below open.test")
 
 
 def test_wrong_records_are_all_named(found: Target, records: dict[str, list[str]]) -> None:
     records["s3.open.test"] = records["tunnel.open.test"] = []
-    records["ca.open.test"] = ["127.0.0.77", "192.0.2.9"]
+    records["ca.open.test"] = [local.STORE, "192.0.2.9"]
     result = outcome(found, "dns")
     assert result.outcome == "FAIL"
-    assert result.detail == "below open.test ca: at 192.0.2.9; s3, tunnel: Name or service not known"
+    assert result.detail == "names below open.test: ca: resolves to 192.0.2.9; s3, tunnel: Name or service not known"
 
 
 def test_a_name_of_a_profile_that_runs_not_is_not_asked(found: Target, records: dict[str, list[str]]) -> None:
@@ -62,7 +62,7 @@ def test_a_name_of_a_profile_that_runs_not_is_not_asked(found: Target, records: 
 
 def test_without_an_address_nothing_else_is_tried(records: dict[str, list[str]]) -> None:
     records.clear()
-    results = verify.run(verify.CHECKS, Target(local.TLD, (), "", {}, looked_up=True), lambda _: None)
+    results = verify.run_checks(verify.CHECKS, Target(local.TLD, (), "", {}, looked_up=True), lambda _: None)
     assert {r.check.name for r in results if r.outcome == "FAIL"} == {"address", "dns"}
     assert not [r.check.name for r in results if r.outcome == "ok"]
 
@@ -86,7 +86,7 @@ def test_a_vpn_that_says_nothing(target: Target, deployment: local.Deployment) -
 
 @pytest.mark.parametrize(
     ("answer", "detail"),
-    [("HTTP/1.0 200 OK", "opens a way without a session"), ("", "nothing answers behind tunnel.open.test")],
+    [("HTTP/1.0 200 OK", "connects to a device without a session"), ("", "nothing answers behind tunnel.open.test")],
 )
 def test_a_tunnel_that_is_open_or_gone(answer: str, detail: str, target: Target, deployment: local.Deployment) -> None:
     deployment.tunnel_answer = answer
@@ -96,8 +96,8 @@ def test_a_tunnel_that_is_open_or_gone(answer: str, detail: str, target: Target,
 
 def test_the_remote_service_has_a_port_of_its_own_at_one_address(target: Target, tmp_path: Path) -> None:
     admin = replace(
-        target, values={**target.values, "COMPOSE_PROFILES": "admin"}, addresses=("127.0.0.78", "127.0.0.77")
+        target, values={**target.values, "COMPOSE_PROFILES": "admin"}, addresses=(local.NOBODY, local.STORE)
     )
     assert outcome(admin, "port-10000").outcome == "FAIL"
-    with socket.create_server(("127.0.0.77", 10000)):
-        assert outcome(admin, "port-10000").detail == "open at 127.0.0.77"
+    with socket.create_server((local.STORE, 10000)):
+        assert outcome(admin, "port-10000").detail == f"open at {local.STORE}"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from openbalena.errors import UsageError
-from openbalena.secrets import pki
-from openbalena.secrets.keys import certificate_pem, key_pem, read_certificates, read_key
+from openbalena.base.errors import UsageError
+from openbalena.pki import store
+from openbalena.pki.keys import certificate_pem, key_pem, read_certificates, read_key
 from openbalena.verify import Target, authority
 
 
@@ -25,7 +25,7 @@ def test_public_authority(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["not base64!", "abc", base64.b64encode(b"\xff").decode()])
 def test_root_ca_that_is_none(value: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="ROOT_CA: expected base64 of PEM"):
+    with pytest.raises(UsageError, match="ROOT_CA: expected base64-encoded PEM"):
         authority({"ROOT_CA": value}, tmp_path)
 
 
@@ -36,14 +36,14 @@ def test_missing_value_is_named() -> None:
 
 def test_a_server_has_to_send_what_stands_between_it_and_the_root(tmp_path: Path) -> None:
     """Most clients know the root alone; the bundle has the CA below it, too."""
-    pki.ensure(tmp_path / "pki", "open.test")
+    store.ensure_files(tmp_path / "pki", "open.test")
     bundle = (tmp_path / "pki" / "ca-bundle.pem").read_text()
     held = Target("open.test", (), bundle, {}).trust.get_ca_certs()
     assert [dict(pair[0] for pair in one["subject"])["commonName"] for one in held] == ["Root CA of open.test"]
 
 
 def test_a_chain_that_is_broken_is_found(tmp_path: Path) -> None:
-    pki.ensure(tmp_path / "pki", "open.test")
+    store.ensure_files(tmp_path / "pki", "open.test")
     first = read_certificates(tmp_path / "pki" / "chain.pem")[0]
     trust = Target("open.test", (), (tmp_path / "pki" / "ca-bundle.pem").read_text(), {}).trust
     alone = certificate_pem(first) + key_pem(read_key(tmp_path / "pki" / "chain.pem"))

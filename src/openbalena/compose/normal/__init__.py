@@ -4,21 +4,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from openbalena import dotenv, files
+from openbalena.base import files
+from openbalena.base.errors import UsageError
+from openbalena.compose import dotenv
 from openbalena.compose.merge import as_sequence
 from openbalena.compose.normal import resources, service
 from openbalena.compose.normal.scalars import mapping, text
 from openbalena.compose.paths import is_file
 from openbalena.compose.tree import Map, Position, Seq
 from openbalena.compose.unique import unique
-from openbalena.errors import UsageError
 
 SECTIONS = ("networks", "volumes", "secrets", "configs")
 _TOP = {"name", "version", "services", "include", "models", *SECTIONS}
 
 
 class Source(Protocol):
-    """What normal form needs to know of a project."""
+    """What normalisation needs from a project."""
 
     @property
     def environment(self) -> Mapping[str, str]: ...
@@ -30,10 +31,10 @@ class Source(Protocol):
 
 
 def model(tree: Map, source: Source) -> Map:
-    """The chosen services of `tree` in normal form, and the resources that they use."""
+    """The enabled services of `tree` in normal form, and the resources that they use."""
     for key in tree:
         if key not in _TOP and not key.startswith("x-"):
-            raise UsageError(f"{tree.at(key)}: a Compose file has no key {key} at its top")
+            raise UsageError(f"unknown top-level key {key}", where=tree.at(key))
     services, declared = Map(position=tree.at("services")), mapping(tree.get("services"), tree.at("services"))
     resources.require_names("services", declared)
     for name, written in declared.items():
@@ -71,7 +72,7 @@ def _service(written: Map, source: Source) -> Map:
 
 
 def _environment(normal: Map, source: Source) -> Map:
-    """env_file's variables, then `environment`'s; a key without a value takes the project environment's."""
+    """env_file's variables, then `environment`'s; a key without a value gets it from the project's environment."""
     environment = Map(position=normal.at("environment"))
     for item, place in as_sequence(normal.get("env_file"), normal.at("env_file")).located():
         for key, read in _file_variables(item, place, source.environment).items():
@@ -101,15 +102,15 @@ def _file_variables(item: Any, place: Position, environment: Mapping[str, str]) 
     path = Path(text(described.get("path"), place))
     if not is_file(path):
         if described.get("required", True):
-            raise UsageError(f"{place}: there is no environment file {path}")
+            raise UsageError(f"environment file not found: {path}", where=place)
         return {}
-    return _raw(path) if described.get("format") == "raw" else dotenv.read(path, environment).values
+    return _raw(path) if described.get("format") == "raw" else dotenv.read_file(path, environment).values
 
 
 def _raw(path: Path) -> dict[str, str]:
-    """`format: raw`: everything after the first `=` is the value, quotes and dollar signs included."""
+    """`format: raw`: everything after the first `=` is the value, including quotes and dollar signs."""
     try:
-        lines = files.read(path).decode().splitlines()
+        lines = files.read_text(path).decode().splitlines()
     except UnicodeError as error:
         raise UsageError(f"{path}: cannot be read: {error}") from None
     pairs = (line.lstrip().partition("=") for line in lines)
@@ -117,12 +118,12 @@ def _raw(path: Path) -> dict[str, str]:
 
 
 def _used(section: str, services: Map, described: Map) -> Map:
-    """The resources of `section` that some service uses, in their order; `default` is there unless another is said."""
+    """The resources of `section` that services use, in their order; the network `default` need not be declared."""
     used: dict[str, Position] = {}
     for normal in services.values():
         for name, place in _references(section, normal):
             if name not in described and not (section == "networks" and name == "default"):
-                raise UsageError(f"{place}: {section} has no {name}: declare it at the file's top")
+                raise UsageError(f"{section} has no {name}: declare it at the file's top level", where=place)
             used.setdefault(name, place)
     kept = Map(position=described.position)
     for name, value in described.items():
@@ -134,12 +135,12 @@ def _used(section: str, services: Map, described: Map) -> Map:
 
 
 def _references(section: str, normal: Map) -> list[tuple[str, Position]]:
-    found = []
+    built = []
     if section == "secrets" and "build" in normal:
-        found = [(item["source"], place) for item, place in normal["build"].get("secrets", Seq()).located()]
+        built = [(item["source"], place) for item, place in normal["build"].get("secrets", Seq()).located()]
     value = normal.get(section)
     if value is None:
-        return found
+        return built
     if section == "networks":
         return [(name, value.at(name)) for name in value]
     if section == "volumes":
@@ -148,27 +149,27 @@ def _references(section: str, normal: Map) -> list[tuple[str, Position]]:
             for mount, place in value.located()
             if mount["type"] == "volume" and mount.get("source") and "$" not in mount["source"]
         ]
-    return found + [(reference["source"], place) for reference, place in value.located()]
+    return built + [(reference["source"], place) for reference, place in value.located()]
 
 
 def _implied_dependencies(normal: Map) -> None:
-    """What a service shares with another starts after it, and is restarted with it (compose-go's normalization)."""
-    found: list[tuple[str, Position, bool]] = []
+    """A service that uses another's namespaces, links or volumes depends on it (compose-go's normalization)."""
+    implied: list[tuple[str, Position, bool]] = []
     for key in ("network_mode", "ipc", "pid", "uts", "cgroup"):
         kind, _, other = str(normal.get(key, "")).partition(":")
         if kind == "service":
-            found.append((other, normal.at(key), True))
+            implied.append((other, normal.at(key), True))
     for item, place in normal.get("links", Seq()).located():
-        found.append((item.partition(":")[0], place, True))
+        implied.append((item.partition(":")[0], place, True))
     for item, place in normal.get("volumes_from", Seq()).located():
         if not item.startswith("container:"):
-            found.append((item.partition(":")[0], place, False))
-    dependencies = normal.get("depends_on") or Map(position=found[0][1] if found else normal.position)
-    for name, place, restart in found:
+            implied.append((item.partition(":")[0], place, False))
+    dependencies = normal.get("depends_on") or Map(position=implied[0][1] if implied else normal.position)
+    for name, place, restart in implied:
         if name not in dependencies:
             described = Map([("condition", "service_started"), ("required", True)], place)
             if restart:
                 described["restart"] = True
             dependencies.put(name, described, place)
-    if found:
+    if implied:
         normal.put("depends_on", dependencies, dependencies.position)

@@ -27,7 +27,7 @@ _KEYS: dict[str, Normalise] = {
 
 
 def build(value: Any, position: Position) -> Map:
-    """A context alone becomes `context:`; the Dockerfile is `Dockerfile` unless another or its text is given."""
+    """A context alone becomes `context:`; the Dockerfile is `Dockerfile` unless another one or its content is given."""
     written = value if isinstance(value, Map) or value is None else Map([("context", value)], position)
     described = fields(_KEYS, "build")(written, position)
     described.setdefault("context", ".")

@@ -3,10 +3,10 @@
 import re
 from typing import Any
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.interpolation import split
 from openbalena.compose.normal.scalars import fields, integer, text, variable
 from openbalena.compose.tree import Map, Position, Seq
-from openbalena.errors import UsageError
 
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 _LONG = fields(
@@ -19,9 +19,9 @@ _LONG = fields(
 
 
 def normalise(value: Any, position: Position) -> Seq:
-    """Every port in long form, ranges expanded, `mode: ingress` and `protocol: tcp` where nothing else is said."""
+    """Every port in long form, with ranges expanded; defaults are `mode: ingress` and `protocol: tcp`."""
     if not isinstance(value, Seq):
-        raise UsageError(f"{position}: ports is a list")
+        raise UsageError("ports: expected a list", where=position)
     ports = Seq(value.position)
     for item, place in value.located():
         for port in _long(item, place) if isinstance(item, Map) else _short(text(item, place), place):
@@ -36,7 +36,7 @@ def _target(value: Any, place: Position) -> Any:
 def _long(item: Map, place: Position) -> list[Map]:
     port = _LONG(item, place)
     if "target" not in port:
-        raise UsageError(f"{place}: a port has to say its target, the port in the container")
+        raise UsageError("a port needs a target, the port in the container", where=place)
     port.setdefault("mode", "ingress")
     port.setdefault("protocol", "tcp")
     return [port]
@@ -54,7 +54,7 @@ def _short(written: str, place: Position) -> list[Map]:
     elif len(targets) == 1:
         pairs = [(targets[0], published)]
     else:
-        raise UsageError(f"{place}: {written}: the ranges of ports differ in length")
+        raise UsageError(f"{written}: the port ranges differ in length", where=place)
     return [_port(inside, outer, address, protocol.lower(), place) for inside, outer in pairs]
 
 
@@ -71,11 +71,11 @@ def _port(target: str, published: str | None, address: str, protocol: str, place
 
 
 def _parts(body: str, place: Position) -> tuple[str, str, str]:
-    """Address, published and target of a short form; an IPv6 address stands in brackets."""
+    """Address, published and target of a short form; an IPv6 address is in brackets."""
     if body.startswith("["):
         address, bracket, rest = body[1:].partition("]:")
         if not bracket:
-            raise UsageError(f"{place}: an IPv6 address is written [address]:published:target")
+            raise UsageError("expected [address]:published:target for an IPv6 address", where=place)
         parts = [address, *split(rest)]
     else:
         parts = split(body)
@@ -83,16 +83,16 @@ def _parts(body: str, place: Position) -> tuple[str, str, str]:
         parts = [":".join(parts[:-2]), *parts[-2:]]
     parts = [""] * (3 - len(parts)) + parts
     if len(parts) != 3 or not parts[2]:
-        raise UsageError(f"{place}: a port is written [[address:]published:]target[/protocol]")
+        raise UsageError("expected a port as [[address:]published:]target[/protocol]", where=place)
     return parts[0], parts[1], parts[2]
 
 
 def _numbers(ports: str, place: Position) -> list[str]:
-    """The ports of `N` or `N-M`; one with a variable in it stays as it is."""
+    """The ports of `N` or `N-M`; text with a variable is kept as is."""
     if variable(ports):
         return [ports]
     match = _RANGE.fullmatch(ports)
     first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not match or not 0 <= first <= last <= 65535:
-        raise UsageError(f"{place}: {ports} is no port and no range of ports from 1 to 65535")
+        raise UsageError(f"{ports}: expected a port or a range of ports from 1 to 65535", where=place)
     return [str(port) for port in range(first, last + 1)]

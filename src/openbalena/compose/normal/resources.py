@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.normal.scalars import (
     Normalise,
     NormaliseMap,
@@ -15,14 +16,13 @@ from openbalena.compose.normal.scalars import (
     values,
 )
 from openbalena.compose.tree import Map, Position
-from openbalena.errors import UsageError
 
 # compose-spec, schema/compose-spec.json, patternProperties; not dots alone: rendered files have these names.
 _NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._-]+")
 
 
 def _external(value: Any, position: Position) -> Any:
-    """`external: {name: x}` is the older way to write `external: true` and `name: x`."""
+    """`external: {name: x}` is the older form of `external: true` with `name: x`."""
     return value if isinstance(value, Map) else boolean(value, position)
 
 
@@ -53,16 +53,18 @@ _SECTIONS: dict[str, NormaliseMap] = {
 
 
 def section(name: str, value: Any, position: Position) -> Map:
-    """All of one section, `external` as a plain boolean."""
+    """One section, with `external` as a plain boolean."""
     require_names(name, mapping(value, position))
     return values(lambda item, place: _one(name, item, place))(mapping(value, position), position)
 
 
 def require_names(section_name: str, section: Map) -> None:
-    """Raise UsageError for a key of `section` that Compose takes for no name."""
+    """Raise UsageError for a key of `section` that is not a valid name in Compose."""
     for key in section:
         if not _NAME.fullmatch(key):
-            raise UsageError(f"{section.at(key)}: {section_name}: expected a name of letters, digits, `.`, `_` and `-`")
+            raise UsageError(
+                f"{section_name}: expected a name of letters, digits, `.`, `_` and `-`", where=section.at(key)
+            )
 
 
 def _one(section_name: str, value: Any, position: Position) -> Map:

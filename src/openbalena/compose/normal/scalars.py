@@ -5,9 +5,9 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.merge import as_mapping, as_sequence, named
 from openbalena.compose.tree import Map, Position, Seq
-from openbalena.errors import UsageError
 
 Normalise = Callable[[Any, Position], Any]
 NormaliseMap = Callable[[Any, Position], Map]
@@ -19,9 +19,9 @@ _TRUE, _FALSE = ("true", "y", "yes", "on", "1"), ("false", "n", "no", "off", "0"
 
 
 def expected(position: Position, what: str, value: Any) -> UsageError:
-    """The error for a value of the wrong kind; the value itself is not shown, it may be a secret."""
+    """The error for a value of the wrong kind; the value itself is not shown, as it may be a secret."""
     kind = {dict: "a mapping", list: "a list", Map: "a mapping", Seq: "a list", type(None): "nothing"}
-    return UsageError(f"{position}: expected {what}, found {kind.get(type(value), 'something else')}")
+    return UsageError(f"expected {what}, found {kind.get(type(value), 'something else')}", where=position)
 
 
 def text(value: Any, position: Position) -> str:
@@ -38,37 +38,37 @@ def text(value: Any, position: Position) -> str:
 
 
 def string(value: Any, position: Position) -> str:
-    """Text, and nothing that would only look like it: the specification wants quotes there."""
+    """Text, not a number or boolean that would be converted: the specification requires quotes there."""
     if not isinstance(value, str):
-        raise expected(position, "text (write quotes around it)", value)
+        raise expected(position, "a string (put it in quotes)", value)
     return value
 
 
 def duration(value: Any, position: Position) -> str:
-    """A time as it is written: numbers with h, m, s, ms, us or ns (Go's time.ParseDuration)."""
+    """A duration as written: numbers with h, m, s, ms, us or ns (Go's time.ParseDuration)."""
     written = string(value, position)
     if not variable(written) and not _DURATION.fullmatch(written):
-        raise UsageError(f"{position}: expected a time such as 90s or 1m30s")
+        raise UsageError("expected a duration such as 90s or 1m30s", where=position)
     return written
 
 
 def optional_text(value: Any, position: Position) -> str | None:
-    """Text, or None where nothing is written."""
+    """Text, or None if there is no value."""
     return None if value is None else text(value, position)
 
 
 def untouched(value: Any, position: Position) -> Any:
-    """The value as it is."""
+    """The value, unchanged."""
     return value
 
 
 def variable(value: Any) -> bool:
-    """Whether `value` still holds a `${…}`: it was loaded without interpolation."""
+    """Whether `value` still contains a `${…}`, because it was loaded without interpolation."""
     return isinstance(value, str) and "$" in value
 
 
 def integer(value: Any, position: Position) -> Any:
-    """A whole number, also one written as text; a text with a variable stays."""
+    """An integer, also one written as text; text with a variable is kept."""
     if variable(value) or (isinstance(value, int) and not isinstance(value, bool)):
         return value
     if isinstance(value, float) and value.is_integer():
@@ -76,39 +76,39 @@ def integer(value: Any, position: Position) -> Any:
     try:
         return int(text(value, position))
     except ValueError:
-        raise UsageError(f"{position}: expected a whole number") from None
+        raise UsageError("expected an integer", where=position) from None
 
 
 def number(value: Any, position: Position) -> Any:
-    """A number, also one written as text; a text with a variable stays."""
+    """A number, also one written as text; text with a variable is kept."""
     if variable(value) or (isinstance(value, (int, float)) and not isinstance(value, bool)):
         return value
     try:
         return float(text(value, position))
     except ValueError:
-        raise UsageError(f"{position}: expected a number") from None
+        raise UsageError("expected a number", where=position) from None
 
 
 def boolean(value: Any, position: Position) -> Any:
-    """true or false, also written as text; a text with a variable stays."""
+    """true or false, also written as text; text with a variable is kept."""
     if isinstance(value, bool) or variable(value):
         return value
     word = text(value, position).lower()
     if word not in (*_TRUE, *_FALSE):
-        raise UsageError(f"{position}: expected true or false")
+        raise UsageError("expected true or false", where=position)
     return word in _TRUE
 
 
 def size(value: Any, position: Position) -> str:
-    """An amount of memory as it is written: a number with b, k, m, g or t (docker/go-units, RAMInBytes); -1 is none."""
+    """An amount of memory: a number with b, k, m, g or t (docker/go-units, RAMInBytes); -1 means no limit."""
     written = text(value, position)
     if not variable(written) and not _SIZE.fullmatch(written) and written != "-1":
-        raise UsageError(f"{position}: expected a size such as 64m")
+        raise UsageError("expected a size such as 64m", where=position)
     return written
 
 
 def mapping(value: Any, position: Position) -> Map:
-    """A mapping; nothing counts as an empty one."""
+    """A mapping; empty if there is no value."""
     if value is None:
         return Map(position=position)
     if not isinstance(value, Map):
@@ -117,7 +117,7 @@ def mapping(value: Any, position: Position) -> Map:
 
 
 def one_or_many(value: Any, position: Position) -> Seq:
-    """A list of texts, also written as one text."""
+    """A list of texts, which may also be a single text."""
     if isinstance(value, Map):
         raise expected(position, "a list", value)
     return each(text)(as_sequence(value, position), position)
@@ -165,7 +165,7 @@ def fields(known: Mapping[str, Normalise], what: str) -> NormaliseMap:
             elif key.startswith("x-"):
                 result.put(key, element, place)
             else:
-                raise UsageError(f"{place}: {what} has no key {key}{_nearest(key, known)}")
+                raise UsageError(f"unknown key {key} in {what}{_nearest(key, known)}", where=place)
         return result
 
     return normalise
@@ -175,7 +175,7 @@ def _nearest(key: str, known: Iterable[str]) -> str:
     import difflib
 
     near = difflib.get_close_matches(key, known, n=1)
-    return f": did you mean {near[0]}?" if near else ""
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def key_values(value: Any, position: Position) -> Map:
@@ -186,27 +186,27 @@ def key_values(value: Any, position: Position) -> Map:
 
 
 def labels(value: Any, position: Position) -> Map:
-    """Labels: a key without a value has the empty one."""
+    """Labels: a key without a value gets an empty one."""
     return values(lambda item, place: "" if item is None else text(item, place))(as_mapping(value), position)
 
 
 def names(value: Any, position: Position) -> Map:
-    """A list of names as a mapping of each to None; a mapping as it is."""
+    """A list of names as a mapping of each to None; a mapping is returned unchanged."""
     if value is not None and not isinstance(value, (Map, Seq)):
         raise expected(position, "a list or a mapping", value)
     return named(value)
 
 
 def command(value: Any, position: Position) -> Any:
-    """A command as a list; one text is split as a shell would (no shell runs it)."""
+    """A command as a list; a single text is split as a shell would (no shell runs it)."""
     if value is None:
         return None
     if isinstance(value, Seq):
         return each(string)(value, position)
-    words = Seq(position)
+    arguments = Seq(position)
     try:
         for word in shlex.split(string(value, position)):
-            words.put(word, position)
+            arguments.put(word, position)
     except ValueError:
-        raise UsageError(f"{position}: a quote is not closed") from None
-    return words
+        raise UsageError("missing closing quote", where=position) from None
+    return arguments

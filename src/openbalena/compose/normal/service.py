@@ -1,4 +1,4 @@
-"""One service in normal form: the keys of the Compose Specification (05-services.md), each with its form."""
+"""One service in normal form: the keys of the Compose Specification (05-services.md) and the form of each."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def _depends_on(value: Any, position: Position) -> Map:
 
 
 def _extra_hosts(value: Any, position: Position) -> Seq:
-    """`host=address` lines; the older `host:address` is read as that."""
+    """`host=address` lines; the older `host:address` is converted."""
     lines = Seq(position)
     if isinstance(value, Map):
         for host, addresses in value.items():
@@ -65,10 +65,10 @@ def _healthcheck(value: Any, position: Position) -> Map:
 def _test(value: Any, position: Position) -> Seq:
     if isinstance(value, Seq):
         return each(text)(value, position)
-    words = Seq(position)
+    arguments = Seq(position)
     for word in ("CMD-SHELL", text(value, position)):
-        words.put(word, position)
-    return words
+        arguments.put(word, position)
+    return arguments
 
 
 def _network(value: Any, position: Position) -> Any:
@@ -85,7 +85,7 @@ def _networks(value: Any, position: Position) -> Map:
 
 
 def _devices(value: Any, position: Position) -> Seq:
-    """`{source, target, permissions}`; a name of a kind of device (CDI) has a source alone."""
+    """`{source, target, permissions}`; a CDI device name has only a source."""
     known: dict[str, Normalise] = {"source": text, "target": text, "permissions": text}
     devices = Seq(position)
     for item, place in each(untouched)(value, position).located():

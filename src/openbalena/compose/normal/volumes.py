@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.interpolation import split
 from openbalena.compose.normal.scalars import boolean, fields, integer, labels, text
 from openbalena.compose.tree import Map, Position, Seq
-from openbalena.errors import UsageError
 
 PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 _LONG = fields(
@@ -25,7 +25,7 @@ _LONG = fields(
 def normalise(value: Any, position: Position) -> Seq:
     """Every mount in long form."""
     if not isinstance(value, Seq):
-        raise UsageError(f"{position}: volumes is a list")
+        raise UsageError("volumes: expected a list", where=position)
     mounts = Seq(value.position)
     for item, place in value.located():
         mounts.put(_long(item, place) if isinstance(item, Map) else _short(text(item, place), place), place)
@@ -36,14 +36,14 @@ def _long(item: Map, place: Position) -> Map:
     mount = _LONG(item, place)
     for key in ("type", "target"):
         if key not in mount:
-            raise UsageError(f"{place}: a volume in long form has to say its {key}")
+            raise UsageError(f"a volume in long form needs a {key}", where=place)
     return mount
 
 
 def _short(written: str, place: Position) -> Map:
     parts = split(written)
     if len(parts) > 3 or not all(parts):
-        raise UsageError(f"{place}: a volume is written [source:]target[:options]")
+        raise UsageError("expected a volume as [source:]target[:options]", where=place)
     source = parts[0] if len(parts) > 1 else ""
     mount = Map(position=place)
     bind = source.startswith(("/", ".", "~"))
@@ -72,4 +72,4 @@ def _option(mount: Map, options: Map, option: str, place: Position) -> None:
         mount.put("bind", selinux, place)
     elif option in PROPAGATION and mount["type"] == "bind":
         options.put("propagation", option, place)
-    # Anything else is ignored, as Compose does, `cached` and `delegated` among it.
+    # Other options, such as `cached` and `delegated`, are ignored, as in Compose.

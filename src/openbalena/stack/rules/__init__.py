@@ -1,5 +1,10 @@
-"""The rules, in the order in which they run: what exists is kept first, then what others turn into it."""
+"""Every rule, in the order in which they run: `deploy` first, as rules below it add to what the service says there."""
 
-from openbalena.stack.rules import deploy, impossible, irrelevant, kept, mounts, network
+from collections.abc import Mapping
 
-__all__ = ["deploy", "impossible", "irrelevant", "kept", "mounts", "network"]
+from openbalena.stack.rule import Rule
+from openbalena.stack.rules import deploy, impossible, irrelevant, mounts, network, supported
+
+RULES: Mapping[str, Rule] = (
+    deploy.RULES | impossible.RULES | irrelevant.RULES | supported.RULES | mounts.RULES | network.RULES
+)

@@ -1,17 +1,19 @@
-"""`deploy`, and the Compose keys that Swarm has below it."""
+"""`deploy`, and the Compose keys that Swarm supports below it."""
 
 from typing import Any
 
 from openbalena.compose.tree import Map, Seq
-from openbalena.stack.rule import Native, Status, rule
+from openbalena.stack.rule import Native, Rules, Status
 from openbalena.stack.service import Service
+
+RULES = Rules()
 
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64", "386": "i686", "arm": "armv7l"}
 
 
-@rule("deploy", Status.SUPPORTED, Native.KEPT)
+@RULES.rule("deploy", Status.SUPPORTED, Native.KEPT)
 def deploy(service: Service, value: Map) -> None:
-    """Kept, but for reserved devices, which Swarm has only as generic_resources, and reserved pids."""
+    """Kept, except reserved devices, which Swarm supports only as generic_resources, and reserved pids."""
     target = value.copy()
     resources = value.get("resources")
     if isinstance(resources, Map) and isinstance(resources.get("reservations"), Map):
@@ -26,11 +28,11 @@ def deploy(service: Service, value: Map) -> None:
     service.put("deploy", target, service.at("deploy"))
 
 
-@rule("restart", Status.TRANSLATED, Native.KEPT, "write deploy.restart_policy.condition: none, on-failure or any")
+@RULES.rule("restart", Status.TRANSLATED, Native.KEPT, "write deploy.restart_policy.condition: none, on-failure or any")
 def restart(service: Service, value: str) -> None:
-    """Becomes deploy.restart_policy, unless that is there: `no` is none, on-failure[:n] is itself, others are any.
+    """Becomes deploy.restart_policy, unless that is set: `no` is none, on-failure[:n] is kept, others are any.
 
-    `docker stack deploy` takes `no` for no policy at all, and that means any.
+    `docker stack deploy` reads `no` as no policy at all, and that means any.
     """
     if "restart_policy" in service.target.get("deploy", {}):
         return
@@ -38,44 +40,44 @@ def restart(service: Service, value: str) -> None:
     place = service.at("restart")
     policy = service.below("deploy", "restart_policy")
     if condition not in ("no", "always", "unless-stopped", "on-failure") and "$" not in value:
-        service.error("restart", f"there is no policy {value}", "write no, always, on-failure or unless-stopped")
+        service.error("restart", f"unknown policy {value}", "write no, always, on-failure or unless-stopped")
     policy.put("condition", {"no": "none", "on-failure": "on-failure"}.get(condition, "any"), place)
     if attempts.isdigit():
         policy.put("max_attempts", int(attempts), place)
 
 
-@rule("scale", Status.TRANSLATED, Native.REFUSED, "write deploy.replicas")
+@RULES.rule("scale", Status.TRANSLATED, Native.REFUSED, "write deploy.replicas")
 def scale(service: Service, value: Any) -> None:
     """Becomes deploy.replicas."""
     service.below("deploy").put("replicas", value, service.at("scale"))
 
 
-@rule("mem_limit", Status.TRANSLATED, Native.REFUSED, "write deploy.resources.limits.memory")
+@RULES.rule("mem_limit", Status.TRANSLATED, Native.REFUSED, "write deploy.resources.limits.memory")
 def mem_limit(service: Service, value: Any) -> None:
     """Becomes deploy.resources.limits.memory."""
     _resource(service, "mem_limit", "limits", "memory", str(value))
 
 
-@rule("mem_reservation", Status.TRANSLATED, Native.REFUSED, "write deploy.resources.reservations.memory")
+@RULES.rule("mem_reservation", Status.TRANSLATED, Native.REFUSED, "write deploy.resources.reservations.memory")
 def mem_reservation(service: Service, value: Any) -> None:
     """Becomes deploy.resources.reservations.memory, which also decides where a task fits."""
     _resource(service, "mem_reservation", "reservations", "memory", str(value))
 
 
-@rule("cpus", Status.TRANSLATED, Native.REFUSED, "write deploy.resources.limits.cpus")
+@RULES.rule("cpus", Status.TRANSLATED, Native.REFUSED, "write deploy.resources.limits.cpus")
 def cpus(service: Service, value: Any) -> None:
     """Becomes deploy.resources.limits.cpus."""
     _resource(service, "cpus", "limits", "cpus", str(value))
 
 
-@rule("pids_limit", Status.TRANSLATED, Native.REFUSED, "write deploy.resources.limits.pids")
+@RULES.rule("pids_limit", Status.TRANSLATED, Native.REFUSED, "write deploy.resources.limits.pids")
 def pids_limit(service: Service, value: Any) -> None:
-    """Becomes deploy.resources.limits.pids; -1, without a limit, is Swarm's default."""
+    """Becomes deploy.resources.limits.pids; -1 (unlimited) is Swarm's default."""
     if value != -1:
         _resource(service, "pids_limit", "limits", "pids", value)
 
 
-@rule("platform", Status.TRANSLATED, Native.REFUSED, "write deploy.placement.constraints on node.platform.arch")
+@RULES.rule("platform", Status.TRANSLATED, Native.REFUSED, "write deploy.placement.constraints on node.platform.arch")
 def platform(service: Service, value: str) -> None:
     """Becomes a placement constraint on the node's operating system and architecture."""
     system, _, machine = value.partition("/")
@@ -86,7 +88,7 @@ def platform(service: Service, value: str) -> None:
 
 
 def add_constraint(service: Service, constraint: str, key: str) -> None:
-    """Add a placement constraint that `key` asks for, unless it is there."""
+    """Add a placement constraint that `key` requires, unless it is there."""
     placement = service.below("deploy", "placement")
     constraints = placement.get("constraints")
     if constraint in (constraints or ()):

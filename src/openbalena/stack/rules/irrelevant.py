@@ -1,35 +1,41 @@
-"""Keys that a cluster has no use for: left out, and said so."""
+"""Keys that have no effect in a cluster: left out, with a note."""
 
 from typing import Any
 
-from openbalena.stack.rule import Native, Status, irrelevant, rule
+from openbalena.stack.rule import Native, Rules, Status
 from openbalena.stack.service import Service
 
-DEPENDS_ON = "Swarm starts services in no order; each has to tolerate that another is not there"
+RULES = Rules()
+
+DEPENDS_ON = "Swarm starts services in no particular order; each must tolerate that another is unavailable"
 
 
-@rule("depends_on", Status.IRRELEVANT, Native.DROPPED, "let the program wait for what it needs")
+@RULES.rule("depends_on", Status.IRRELEVANT, Native.DROPPED, "let the program wait for what it needs")
 def depends_on(service: Service, value: Any) -> None:
-    """Left out: Swarm starts services in no order, so each has to wait for what it needs, as after any node's loss."""
+    """Left out: Swarm starts services in no particular order. Each must wait for what it needs."""
     service.note("depends_on", DEPENDS_ON, "")
 
 
-irrelevant("profiles", Native.REFUSED, "chosen when the stack is compiled: --profile NAME")
-irrelevant("container_name", Native.DROPPED, "each task's container has a name of its own; others reach the service's")
-irrelevant("expose", Native.DROPPED, "tasks on one overlay network reach all of each other's ports")
-irrelevant("attach", Native.REFUSED, "nothing attaches to a task")
-irrelevant("pull_policy", Native.REFUSED, "each node pulls when it has to")
-irrelevant("pull_refresh_after", Native.REFUSED, "each node pulls when it has to")
-irrelevant("develop", Native.REFUSED, "for work on one machine")
-irrelevant("annotations", Native.REFUSED, "Swarm has no annotations; labels are kept")
+RULES.irrelevant("profiles", Native.REFUSED, "chosen when the stack is compiled: --profile NAME")
+RULES.irrelevant(
+    "container_name", Native.DROPPED, "each task's container has its own name; other services use the service's name"
+)
+RULES.irrelevant("expose", Native.DROPPED, "tasks on the same overlay network reach all of each other's ports")
+RULES.irrelevant("attach", Native.REFUSED, "nothing attaches to a task")
+RULES.irrelevant("pull_policy", Native.REFUSED, "each node pulls when needed")
+RULES.irrelevant("pull_refresh_after", Native.REFUSED, "each node pulls when needed")
+RULES.irrelevant("develop", Native.REFUSED, "for development on a single machine")
+RULES.irrelevant("annotations", Native.REFUSED, "Swarm has no annotations; labels are kept")
 
 
-@rule("links", Status.IRRELEVANT, Native.DROPPED, "reach the service by its name, or give it `networks.<name>.aliases`")
+@RULES.rule(
+    "links", Status.IRRELEVANT, Native.DROPPED, "reach the service by its name, or give it `networks.<name>.aliases`"
+)
 def links(service: Service, value: list[str]) -> None:
-    """Left out: services on one network reach each other by name. A link's own name has to become a network alias."""
+    """Left out: services on the same network reach each other by name. A link's alias must become a network alias."""
     for link in value:
         name, _, alias = link.partition(":")
         if alias and alias != name:
-            service.warn("links", f"the name {alias} for {name} is lost", f"write it as a network alias of {name}")
+            service.warn("links", f"the alias {alias} for {name} is lost", f"write it as a network alias of {name}")
         else:
-            service.note("links", f"{name} is reached by its name on a common network", "")
+            service.note("links", f"{name} can be reached by name on a common network", "")

@@ -3,24 +3,26 @@
 from typing import Any
 
 from openbalena.compose.tree import Map, Position, Seq
-from openbalena.stack.rule import Native, Status, rule
+from openbalena.stack.rule import Native, Rules, Status
 from openbalena.stack.service import Service
 from openbalena.stack.size import in_bytes
 
-# runc's default device rules (libcontainer/specconv, AllowedDevices): each container has all but tun already.
+RULES = Rules()
+
+# runc's default device rules (libcontainer/specconv, AllowedDevices): every container already has all except tun.
 _IN_EVERY = {f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "console")}
 _ALLOWED = {"/dev/net/tun"}
 _MOUNT_KEYS = ("type", "source", "target", "read_only", "consistency")
 _OPTION_KEYS = {"bind": {"propagation"}, "volume": {"nocopy", "subpath"}, "tmpfs": {"size"}}
 
 
-@rule("volumes", Status.SUPPORTED, Native.KEPT)
+@RULES.rule("volumes", Status.SUPPORTED, Native.KEPT)
 def volumes(service: Service, value: Seq) -> None:
-    """Kept in long form. A local volume is a different one on each node; a bind mount's path has to be on each node."""
+    """Kept in long form. A local volume differs on each node; a bind mount's path must exist on each node."""
     for mount, place in value.located():
         kind = mount["type"]
         if kind not in ("bind", "volume", "tmpfs", "npipe", "cluster"):
-            service.error("volumes", f"Swarm mounts nothing of type {kind}", "mount a volume or a config", place)
+            service.error("volumes", f"Swarm has no mounts of type {kind}", "mount a volume or a config", place)
             continue
         service.append("volumes", _mount(service, mount, place), place)
 
@@ -44,9 +46,9 @@ def _mount(service: Service, mount: Map, place: Position) -> Map:
     return kept
 
 
-@rule("tmpfs", Status.TRANSLATED, Native.DROPPED, "write it as a volume of type tmpfs")
+@RULES.rule("tmpfs", Status.TRANSLATED, Native.DROPPED, "write it as a volume of type tmpfs")
 def tmpfs(service: Service, value: Seq) -> None:
-    """Becomes mounts of type tmpfs with their size. Swarm gives each mode 1777 and the options nosuid,nodev,noexec."""
+    """Becomes mounts of type tmpfs with their size, always with mode 1777 and the options nosuid,nodev,noexec."""
     for item, place in value.located():
         target, _, options = item.partition(":")
         mount = Map([("type", "tmpfs"), ("target", target)], place)
@@ -59,7 +61,7 @@ def tmpfs(service: Service, value: Seq) -> None:
         service.append("volumes", mount, place)
 
 
-@rule("shm_size", Status.TRANSLATED, Native.DROPPED, "mount a tmpfs of that size at /dev/shm")
+@RULES.rule("shm_size", Status.TRANSLATED, Native.DROPPED, "mount a tmpfs of that size at /dev/shm")
 def shm_size(service: Service, value: Any) -> None:
     """Becomes a tmpfs mount of that size at /dev/shm."""
     place = service.at("shm_size")
@@ -68,11 +70,13 @@ def shm_size(service: Service, value: Any) -> None:
     service.append("volumes", mount, place)
 
 
-@rule("devices", Status.TRANSLATED, Native.DROPPED, "bind-mount /dev/net/tun; other devices are beyond Swarm")
+@RULES.rule(
+    "devices", Status.TRANSLATED, Native.DROPPED, "bind-mount /dev/net/tun; Swarm does not support other devices"
+)
 def devices(service: Service, value: Seq) -> None:
-    """A device that the runtime's default rules allow becomes a bind mount; any other is refused.
+    """A device that the runtime's default rules allow becomes a bind mount; any other is an error.
 
-    Swarm has no devices. runc lets every container use 10:200, /dev/net/tun, which works with NET_ADMIN.
+    Swarm has no devices. runc allows every container to use 10:200, /dev/net/tun, which works with NET_ADMIN.
     """
     for device, place in value.located():
         source, target = str(device.get("source", "")), str(device.get("target") or device.get("source", ""))
@@ -80,11 +84,11 @@ def devices(service: Service, value: Seq) -> None:
             continue
         if source not in _ALLOWED:
             service.error(
-                "devices", f"Swarm has no devices, and the runtime allows no {source}",
-                "run it outside Swarm, or give the reason why it can go in x-swarm.without", place,
+                "devices", f"Swarm has no devices, and the runtime does not allow {source}",
+                "run it outside Swarm, or give the reason for leaving it out in x-swarm.without", place,
             )  # fmt: skip
             continue
         if "NET_ADMIN" not in service.source.get("cap_add", ()) and "ALL" not in service.source.get("cap_add", ()):
-            service.warn("devices", f"{source} is of use with NET_ADMIN only", "add it to cap_add", place)
+            service.warn("devices", f"{source} works only with NET_ADMIN", "add it to cap_add", place)
         mount = Map([("type", "bind"), ("source", source), ("target", target)], place)
         service.append("volumes", mount, place)

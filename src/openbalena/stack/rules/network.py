@@ -3,21 +3,23 @@
 from typing import Any
 
 from openbalena.compose.tree import Map, Position, Seq, plain
-from openbalena.stack.rule import Native, Status, rule
+from openbalena.stack.rule import Native, Rules, Status
 from openbalena.stack.service import Service
+
+RULES = Rules()
 
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - what Swarm does
 
 
-@rule("ports", Status.SUPPORTED, Native.KEPT, "write the long form, without host_ip")
+@RULES.rule("ports", Status.SUPPORTED, Native.KEPT, "write the long form, without host_ip")
 def ports(service: Service, value: Seq) -> None:
-    """Kept in long form. Swarm publishes on every address of a node; one that is meant for one address is refused."""
+    """Kept in long form. Swarm publishes on every address of a node; a port for one address is an error."""
     for port, place in value.located():
         kept = Map(position=place)
         if str(port.get("host_ip", "")) not in _EVERYWHERE:
             service.error(
                 "ports.host_ip", f"Swarm would publish {port['target']} on every address of the nodes",
-                "leave the port unpublished and put a proxy before it, or drop the address", place,
+                "do not publish the port and put a proxy in front of it, or remove the address", place,
             )  # fmt: skip
         for key in ("target", "published", "protocol", "mode"):
             value = _number(service, port[key], place) if key == "published" and key in port else port.get(key)
@@ -32,13 +34,13 @@ def _number(service: Service, published: Any, place: Position) -> Any:
         return int(text)
     if "$" in text:
         return published
-    service.error("ports.published", f"Swarm chooses no port from {text}", "write one port", place)
+    service.error("ports.published", f"Swarm does not choose a port from {text}", "write one port", place)
     return None
 
 
-@rule("networks", Status.SUPPORTED, Native.KEPT)
+@RULES.rule("networks", Status.SUPPORTED, Native.KEPT)
 def networks(service: Service, value: Map) -> None:
-    """Kept with aliases and driver options. Swarm gives the addresses: a task moves, and its address with it."""
+    """Kept with aliases and driver options. Swarm assigns the addresses, which change when a task moves."""
     attached = Map(position=service.at("networks"))
     for name, options in value.items():
         attached.put(name, _attachment(service, options), value.at(name))
@@ -55,7 +57,7 @@ def _attachment(service: Service, options: Map | None) -> Map | None:
         if key in ("aliases", "driver_opts"):
             kept.put(key, value, place)
         elif key in ("ipv4_address", "ipv6_address", "link_local_ips", "mac_address"):
-            service.error(f"networks.{key}", "Swarm gives tasks their addresses", "reach the service by name", place)
+            service.error(f"networks.{key}", "Swarm assigns the addresses of tasks", "reach the service by name", place)
         else:
             service.warn(f"networks.{key}", "`docker stack deploy` cannot send it", "leave it out", place)
     return kept or None

@@ -1,0 +1,50 @@
+"""Numbers and times on the command line, checked while it is parsed."""
+
+import argparse
+import math
+import re
+from contextlib import suppress
+from datetime import datetime
+
+# What docker accepts (moby, api/types/time/timestamp.go): a Go duration, seconds since 1970, a date, or date and time.
+_DURATION = re.compile(r"(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+|\d+(\.\d+)?")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d(:\d\d){0,2}(\.\d+)?)?(Z|[+-]\d\d:\d\d)?")
+
+
+def seconds(text: str) -> float:
+    """A time to wait in seconds, above 0. Raises argparse.ArgumentTypeError, which results in exit code 2."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"expected seconds above 0, not {text!r}")
+    return value
+
+
+def whole(text: str) -> int:
+    """A number, 0 or more, in ASCII digits: int() accepts those of every script. Raises as `seconds` does."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"expected a number, 0 or more, not {text!r}")
+    return int(text)
+
+
+# Log lines of each service if --tail is not given.
+DEFAULT_LINES = 100
+
+
+def lines(text: str) -> int:
+    """A number of lines, 0 or more. Raises as `seconds` does."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"expected a number of lines, 0 or more, not {text!r}")
+    return int(text)
+
+
+def since(text: str) -> str:
+    """A time or a duration before now, as docker parses it. Raises as `seconds` does."""
+    if _DURATION.fullmatch(text):
+        return text
+    with suppress(ValueError):
+        if _DATE.fullmatch(text) and datetime.fromisoformat(text.removesuffix("Z")):
+            return text
+    raise argparse.ArgumentTypeError(f"expected a time such as 2026-11-23T10:00:00 or 15m, not {text!r}")

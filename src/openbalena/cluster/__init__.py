@@ -1,1 +1,0 @@
-"""The cluster: read it (state), decide (preflight, convergence, problems, labels), act (deploy, down, lock)."""

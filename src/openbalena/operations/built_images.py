@@ -1,0 +1,55 @@
+"""The deployment with the names that its built images have, and with what the swarm decides."""
+
+from openbalena import compose, images, stack
+from openbalena.docker.engine import Engine
+from openbalena.images import Build
+from openbalena.images import build as builder
+from openbalena.operations import deployment as deployments
+from openbalena.operations.deployment import Deployment
+from openbalena.operations.workspace import Workspace
+from openbalena.settings import Settings
+from openbalena.swarm import encryption
+from openbalena.swarm.state import Cluster
+
+# The profile that db belongs to.
+_WITH_CLIENT = "internal-postgres"
+
+
+def planned_builds(deployment: Deployment, *, lab: bool) -> list[Build]:
+    """The images to build for a deployment, not tagged yet (see `tagged`). Raises UsageError as compose.load does."""
+    project, settings = deployment.project, deployment.settings
+    files, values = project.compose_files(lab=lab), settings.interpolation()
+    compiled, profiles = deployment.compiled, settings.profiles
+    if lab and _WITH_CLIENT not in profiles:
+        # An external database is checked with the client in db's image (storage.external), which the lab must build.
+        profiles = [*profiles, _WITH_CLIENT]
+        compiled = stack.compile(compose.load(files, environment=values, profiles=profiles))
+    written = compose.load(files, environment=values, profiles=profiles, interpolate=False)
+    prefix = images.LAB_PREFIX if lab else settings["IMAGE_PREFIX"]
+    return images.plan(compiled, written, prefix=prefix, tag=settings["IMAGE_TAG"])
+
+
+def with_built_images(
+    deployment: Deployment, workspace: Workspace, engine: Engine, cluster: Cluster
+) -> tuple[Deployment, frozenset[str]]:
+    """The deployment with content tags for the built images and the swarm's settings; and the images that no registry
+    has, only the nodes."""
+    builds = images.tagged(planned_builds(deployment, lab=workspace.lab), builder.base_ids(engine, pull=False))
+    extra = {build.variable: build.image for build in builds} | swarm_settings(cluster)
+    local = not in_registry(deployment.settings, workspace)
+    built = frozenset(build.image for build in builds) if local else frozenset[str]()
+    return deployments.load(workspace.project, lab=workspace.lab, extra=extra), built
+
+
+def in_registry(settings: Settings, workspace: Workspace) -> bool:
+    """Whether nodes pull the built images from a registry."""
+    return not workspace.lab and images.names_registry(settings["IMAGE_PREFIX"])
+
+
+def swarm_settings(cluster: Cluster) -> dict[str, str]:
+    """The settings that the swarm, and the deployment that runs there, decide."""
+    found = {
+        "SWARM_ADDRESS_POOL": ",".join(cluster.address_pool),
+        "SWARM_ENCRYPTED": encryption.running(cluster.networks),
+    }
+    return {name: value for name, value in found.items() if value}

@@ -1,0 +1,71 @@
+"""swarm-status: reads the cluster, judges every service and collects what should be known about it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from openbalena import settings
+from openbalena.operations import deployment as deployments
+from openbalena.operations.manager import manager_client
+from openbalena.operations.workspace import Workspace
+from openbalena.pki import expiry
+from openbalena.settings import Settings
+from openbalena.swarm import encryption, nodes, single_points, state, task_errors
+from openbalena.swarm.convergence import Phase, Progress, cluster_progress
+from openbalena.swarm.single_points import SinglePoint
+from openbalena.swarm.state import Cluster
+from openbalena.swarm.task_errors import Problem
+
+_ORDER = {Phase.FAILED: 0, Phase.WORKING: 1, Phase.CONVERGED: 2}
+
+
+@dataclass(frozen=True)
+class ClusterStatus:
+    """One reading of the cluster. `progress` is sorted: failed services first, then updating, then converged ones.
+
+    `encryption` are lines about the networks; `single_points` are the single points of failure.
+    """
+
+    settings: Settings
+    cluster: Cluster
+    progress: tuple[Progress, ...]
+    problems: tuple[Problem, ...]
+    single_points: tuple[SinglePoint, ...]
+    encryption: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def stack(self) -> str:
+        """The stack's name."""
+        return self.settings["STACK_NAME"]
+
+    @property
+    def converged(self) -> bool:
+        """Whether the stack is deployed and every service runs as defined."""
+        return bool(self.progress) and all(item.phase is Phase.CONVERGED for item in self.progress)
+
+
+@contextmanager
+def status_reader(workspace: Workspace) -> Iterator[Callable[[], ClusterStatus]]:
+    """A function that reads the cluster again with each call. Raises OperationError as `manager_client` does."""
+    values = settings.read(workspace.project)
+    lab_settings = deployments.lab_encryption(values, lab=workspace.lab)
+    encrypted = lab_settings.get("SWARM_ENCRYPTED", values["SWARM_ENCRYPTED"])
+    expiring = expiry.warnings(Path(values["PKI_DIR"]))
+    with manager_client(workspace) as (_, client):
+        yield lambda: _judge(state.read_cluster(client, values["STACK_NAME"]), values, encrypted, expiring)
+
+
+def _judge(cluster: Cluster, values: Settings, encrypted: str, expiring: list[str]) -> ClusterStatus:
+    progress = sorted(cluster_progress(cluster), key=lambda item: (_ORDER[item.phase], item.service.name))
+    kept = encryption.unencrypted_networks_warning(cluster.networks, encrypted)
+    return ClusterStatus(
+        settings=values,
+        cluster=cluster,
+        progress=tuple(progress),
+        problems=tuple(task_errors.unfinished_problems(cluster, progress)),
+        single_points=tuple(single_points.find_single_points(cluster)),
+        encryption=tuple(encryption.described(cluster.networks, encrypted)),
+        warnings=(*nodes.node_warnings(cluster.nodes), *([kept] if kept else []), *expiring),
+    )

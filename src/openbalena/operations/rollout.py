@@ -1,0 +1,198 @@
+"""The rollout of a checked deployment: what must run first, then the whole stack, then what may be removed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from openbalena import stack as stacks
+from openbalena.base.errors import OperationError
+from openbalena.base.project import Project
+from openbalena.docker.engine import Engine
+from openbalena.operations.deployment import Deployment
+from openbalena.operations.reporter import Reporter
+from openbalena.pki import tokens
+from openbalena.pki.database_login import Login, in_use
+from openbalena.storage import database, record
+from openbalena.swarm import (
+    deploy,
+    deploy_retry,
+    networks,
+    planned_services,
+    report,
+    rollout_order,
+    scale,
+    service_update,
+    state,
+    watch,
+)
+from openbalena.swarm.state import Cluster
+from openbalena.swarm.watch import DeployOutcome
+
+Document = dict[str, Any]
+
+
+def with_manual_scaling(
+    client: Any, deployment: Deployment, cluster: Cluster
+) -> tuple[Document, dict[str, tuple[int, int]]]:
+    """The stack document with the manually set numbers of tasks, and those: (running, defined) by service."""
+    moves = record.read_registry(client, deployment.settings["STACK_NAME"]).moves
+    stopped_by_moves = {name for move in moves.values() for name in move.replicas}
+    return scale.keep_manual_replicas(deployment.compiled.document, cluster, stopped_by_moves)
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One rollout of `deployment`, under the cluster's lock. `resolve` as for submit_stack; `timeout` in seconds."""
+
+    project: Project
+    reporter: Reporter
+    engine: Engine
+    client: Any
+    deployment: Deployment
+    resolve: bool
+    timeout: float
+
+    @property
+    def stack(self) -> str:
+        """The stack's name."""
+        return self.deployment.settings["STACK_NAME"]
+
+    def run(self, *, wait: bool) -> int | None:
+        """Every step in order; returns the number of converged services, None without `wait`.
+
+        Raises OperationError with the errors of the services that do not run.
+        """
+        before = state.read_cluster(self.client, self.stack)
+        document, scaled = with_manual_scaling(self.client, self.deployment, before)
+        self._report_scaling(scaled)
+        login = self._new_login(before, document)
+        known = networks.network_names(self.client)
+        # With new networks the whole stack is deployed twice: see swarm.networks.
+        bridging = networks.intermediate_document(document, self.stack, before, known)
+        first = bridging or document
+        single_api = rollout_order.one_api(before, first)
+        self._render(single_api or first)
+        self._start_internal_services(before, document)
+        self._create_login(before, login)
+        self._create_tables(single_api, first)
+        self._update_token_verifiers(before)
+        self._attach_new_networks(bridging, document)
+        self._move_between_networks(before, document, known)
+        self.reporter.progress(f"deploying {self.stack} from {self.project.rendered} …")
+        if not wait:
+            self._submit()
+            return None
+        outcome = self._deploy_all()
+        self._close_previous_login(login)
+        self._prune()
+        return len(outcome.progress)
+
+    def _report_scaling(self, scaled: Mapping[str, tuple[int, int]]) -> None:
+        for name, (running, defined) in scaled.items():
+            self.reporter.progress(
+                f"keeping {name} at {running} replicas (scaled manually; the definition says {defined})"
+            )
+
+    def _new_login(self, before: Cluster, document: Document) -> Login | None:
+        """The settings' database login, if the api does not run with it yet or a different one can log in too."""
+        login = in_use(self.deployment.settings) if database.SERVICE in document["services"] else None
+        if login and database.is_settled(before, record.read_registry(self.client, self.stack), login):
+            return None
+        return login
+
+    def _start_internal_services(self, before: Cluster, document: Document) -> None:
+        """A database or object store that was external so far must run before the services that use it restart."""
+        if returning := rollout_order.newly_internal(before, planned_services.planned_services(document, self.stack)):
+            self._update_first(returning, "other services need it")
+
+    def _create_login(self, before: Cluster, login: Login | None) -> None:
+        if not login:
+            return
+        if not database.has_converged(before, database.SERVICE):
+            self._update_first([database.SERVICE], "the api's login is created in it")
+        self._database.ensure(login, alone=service_update.find_service(before, "api") is None)
+
+    def _create_tables(self, single_api: Document | None, document: Document) -> None:
+        """Deploy one task of a new api alone (`single_api`, which is rendered): see staged.one_api."""
+        if not single_api:
+            return
+        self.reporter.progress(
+            "starting api with one task first: it creates the tables of an empty database, which a second task must "
+            "not do at the same time …"
+        )
+        self._deploy_all()
+        self._render(document)
+
+    def _update_token_verifiers(self, before: Cluster) -> None:
+        directory = self.project.rendered
+        versions = rollout_order.versions(deploy.read_rendered(directory), directory, self.stack)
+        for name in rollout_order.services_to_roll_first(
+            before, versions, tokens.overlapping(self.deployment.settings)
+        ):
+            self._update_first([name], "it verifies tokens that other services present")
+
+    def _attach_new_networks(self, bridging: Document | None, document: Document) -> None:
+        """Deploy what has both old and new networks (`bridging`, which is rendered), if networks change."""
+        if bridging is None:
+            return
+        self.reporter.progress("attaching new networks first, and keeping the old ones until every service has both …")
+        self._deploy_all()
+        self._render(document)
+
+    def _move_between_networks(self, before: Cluster, document: Document, known: Mapping[str, str]) -> None:
+        if moved := networks.services_changing_networks(document, self.stack, before, known):
+            self._update_first(moved, "a service's name cannot be resolved while its networks change")
+
+    def _close_previous_login(self, login: Login | None) -> None:
+        if login:
+            self._database.ensure(login, alone=True)
+
+    def _prune(self) -> None:
+        for name in deploy.remove_unused(self.client, self.stack):
+            self.reporter.progress(f"removed {name} (no longer in use)")
+
+    @property
+    def _database(self) -> database.Database:
+        return database.Database(self.engine, self.client, self.stack)
+
+    def _render(self, document: Document) -> None:
+        compiled = replace(self.deployment.compiled, document=document)
+        stacks.render(compiled, self.project.rendered, self.deployment.settings.secrets, self.stack)
+
+    def _submit(self, only: Sequence[str] = ()) -> None:
+        """Hand what is rendered to Docker, or of it the services in `only`."""
+        deploy.submit_stack(self.engine, self.project.rendered, self.stack, resolve=self.resolve, only=only)
+
+    def _update_first(self, names: Sequence[str], why: str) -> None:
+        """Deploy these services of what is rendered, and wait until they run."""
+
+        def attempt() -> None:
+            self._submit(names)
+            for name in names:
+                service_update.wait_until_converged(
+                    self.client, self.stack, name, self.timeout, self.reporter.follow_tasks()
+                )
+
+        self.reporter.progress(f"updating {', '.join(names)} first: {why} …")
+        deploy_retry.retry_transient(self.client, self.stack, attempt, self.reporter.progress)
+
+    def _deploy_all(self) -> DeployOutcome:
+        """Deploy what is rendered and wait until every service runs; raises OperationError with the errors."""
+
+        def attempt() -> DeployOutcome:
+            known = watch.preexisting_task_ids(state.read_cluster(self.client, self.stack))
+            self._submit()
+            follow = self.reporter.follow_tasks()
+            outcome = watch.wait_until_converged(self.client, self.stack, self.timeout, known, follow)
+            record.record_observed(self.client, self.stack, outcome.cluster)
+            if outcome.reason:
+                raise OperationError(report.failure_report(outcome, self.engine, self.deployment.settings.masked))
+            return outcome
+
+        with self.reporter.interruptible(
+            f"Stopped waiting. Swarm continues to deploy {self.stack}: ./open-balena.sh swarm-status shows its "
+            "progress, ./open-balena.sh swarm-up waits again"
+        ):
+            return deploy_retry.retry_transient(self.client, self.stack, attempt, self.reporter.progress)

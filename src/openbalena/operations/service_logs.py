@@ -1,0 +1,120 @@
+"""swarm-logs: a service's log from all its tasks, and what is missing from it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from openbalena import settings
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.docker import logs
+from openbalena.docker.engine import Engine
+from openbalena.operations.manager import manager_client
+from openbalena.operations.reporter import Reporter
+from openbalena.operations.workspace import Workspace
+from openbalena.swarm import state
+from openbalena.swarm.state import Cluster, SwarmService
+
+# The states of a task that has, or had, a container (swarmkit api/types.proto, TaskState).
+_HAS_LOG = {"starting", "running", "complete", "shutdown", "failed"}
+
+
+@dataclass(frozen=True)
+class LogOptions:
+    """`tail` is the number of lines of each task; `since` a time or duration as Docker reads it, "" for all lines."""
+
+    service: str
+    tail: int
+    since: str = ""
+
+    @property
+    def arguments(self) -> list[str]:
+        """The options of `docker service logs`."""
+        since = ["--since", self.since] if self.since else []
+        return ["--no-trunc", "--timestamps", "--tail", str(self.tail), *since]
+
+
+@dataclass(frozen=True)
+class LogResult:
+    """`lines` in the order they were written. `truncated` are the tasks with exactly `tail` lines: there may be more.
+
+    `missing` says for which nodes lines are missing, and why. `failure` is set if tasks were asked and none answered.
+    """
+
+    lines: tuple[str, ...]
+    missing: tuple[str, ...]
+    truncated: tuple[str, ...]
+    failure: str
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A service's tasks whose logs can be read, and for the others by id, why not."""
+
+    cluster: Cluster
+    service: SwarmService
+    readable: tuple[str, ...]
+    unreadable: Mapping[str, str]
+
+
+def list_services(workspace: Workspace) -> list[str]:
+    """The stack's services. Raises OperationError if it is not deployed."""
+    _, cluster = _read_cluster(workspace)
+    return [service.short_name for service in cluster.services]
+
+
+def read_logs(options: LogOptions, workspace: Workspace) -> LogResult:
+    """The lines that the service's tasks have now. Raises UsageError for a service that the stack does not have."""
+    engine, cluster = _read_cluster(workspace)
+    source = _find(options.service, cluster)
+    lines, failed = logs.of_tasks(engine, source.readable, *options.arguments)
+    missing = tuple(_missing(source, {**source.unreadable, **failed}))
+    failure = f"{source.service.short_name}: no task returned its log"
+    all_failed = bool(failed) and len(failed) == len(source.readable)
+    truncated = tuple(logs.cut(lines, options.tail))
+    return LogResult(tuple(lines), missing, truncated, failure if all_failed else "")
+
+
+def follow_logs(options: LogOptions, workspace: Workspace, reporter: Reporter) -> Iterator[str]:
+    """The lines in the order they arrive, without end. Raises as `read_logs` does, before the first line."""
+    engine, cluster = _read_cluster(workspace)
+    source = _find(options.service, cluster)
+    for warning in _missing(source, source.unreadable):
+        reporter.warn(warning)
+    arguments = ("service", "logs", *options.arguments, "--follow", source.service.name)
+    return logs.stream(engine, *arguments, silence=None)
+
+
+def _read_cluster(workspace: Workspace) -> tuple[Engine, Cluster]:
+    stack = settings.read(workspace.project)["STACK_NAME"]
+    with manager_client(workspace) as (engine, client):
+        cluster = state.read_cluster(client, stack)
+    if not cluster.services:
+        raise OperationError(f"the stack {stack} is not deployed: run ./open-balena.sh swarm-up")
+    return engine, cluster
+
+
+def _find(name: str, cluster: Cluster) -> _Source:
+    """`name` is the service's short or full one."""
+    stack = cluster.services[0].stack
+    service = next((item for item in cluster.services if item.short_name == name.removeprefix(f"{stack}_")), None)
+    if service is None:
+        names = ", ".join(item.short_name for item in cluster.services)
+        raise UsageError(f"no service {name} in stack {stack}; it has: {names}")
+    readable, unreadable = [], dict[str, str]()
+    for task in cluster.tasks_of(service):
+        node = cluster.node(task.node_id)
+        if node is None or node.lost:
+            unreadable[task.id] = "not reachable"
+        elif task.state in _HAS_LOG:
+            readable.append(task.id)
+    return _Source(cluster, service, tuple(readable), unreadable)
+
+
+def _missing(source: _Source, reasons: Mapping[str, str]) -> Iterator[str]:
+    """A warning for each node and reason that lines are missing for; `reasons` by task."""
+    tasks: dict[tuple[str, str], list[str]] = {}
+    for task in source.cluster.tasks_of(source.service):
+        if task.id in reasons and task.node_id:
+            name = f"{source.service.short_name}.{task.slot}" if task.slot else source.service.short_name
+            tasks.setdefault((source.cluster.hostname(task.node_id), reasons[task.id]), []).append(name)
+    for (node, reason), names in sorted(tasks.items()):
+        yield f"no lines from {node} ({', '.join(sorted(set(names)))}): {reason}"

@@ -1,0 +1,57 @@
+"""The lock on a deployment's settings and PKI."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from openbalena.base import locks
+from openbalena.base.errors import OperationError
+from openbalena.base.files import half_made
+from openbalena.pki.directory import remove_temporary
+
+
+@contextmanager
+def exclusive_lock(directory: Path) -> Iterator[None]:
+    """Keep other commands away from the settings and PKI in `directory`: two would make two sets of tokens.
+
+    The lock ends with the process. Temporary files that killed commands left, with secrets in them, are removed. Raises
+    OperationError if the lock is taken.
+    """
+    with _locked(directory, fcntl.LOCK_EX, "changing or deploying"):
+        with suppress(OSError):  # where it cannot be removed, what the command does is told of that or does not need it
+            _clear(directory)
+        yield
+
+
+def shared_lock(directory: Path) -> AbstractContextManager[None]:
+    """As `exclusive_lock`, but shared with other readers: a deploy reads one state of the settings and the PKI."""
+    return _locked(directory, fcntl.LOCK_SH, "changing")
+
+
+@contextmanager
+def _locked(directory: Path, how: int, what: str) -> Iterator[None]:
+    with ExitStack() as held:
+        try:
+            held.enter_context(locks.locked(directory, how))
+        except BlockingIOError:
+            raise OperationError(
+                f"{directory}: another command is {what} the settings there: wait until it has finished"
+            ) from None
+        except OSError as error:
+            raise OperationError(f"{directory / locks.NAME}: cannot be opened: {error.strerror}") from None
+        yield
+
+
+def _clear(directory: Path) -> None:
+    """Nobody else writes there: every command that does has the lock."""
+    linked = Path(os.path.realpath(directory / ".env"))  # unlike Path.resolve it bears a link to itself
+    places = {directory: [".env", ".deployed"]}
+    if linked.name.startswith(".") and linked.parent.is_dir():  # under another name a backup may look like one
+        places.setdefault(linked.parent, []).append(linked.name)
+    for place, names in places.items():
+        for path in list(half_made(place, names)):
+            path.unlink()
+    if (directory / "pki").is_dir():
+        remove_temporary(directory / "pki")

@@ -1,0 +1,84 @@
+"""List the deployment's certificates, and what limits or endangers them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from openbalena import settings
+from openbalena.base.errors import UsageError
+from openbalena.machine.served_certificate import Served
+from openbalena.operations.reporter import Reporter
+from openbalena.operations.served_certificate import served_certificate
+from openbalena.operations.workspace import Workspace
+from openbalena.pki import expiry
+from openbalena.pki.certificates import permitted
+from openbalena.pki.consistency import pki_problems
+from openbalena.pki.expiry import CertificateInfo
+from openbalena.pki.keys import read_certificates
+from openbalena.pki.phases import RotationPhase, current_phase
+from openbalena.pki.store import serves_own
+
+_MACHINE_USE = "HAProxy on this machine: every public name"
+
+
+@dataclass(frozen=True)
+class ListedCertificate:
+    """One certificate: `file` is its full place, `name` the short one, `use` what it is for."""
+
+    file: str
+    name: str
+    use: str
+    certificate: CertificateInfo
+
+
+@dataclass(frozen=True)
+class ShowCertificatesResult:
+    """`machine` is what HAProxy on this machine serves; `own_certificate` whether chain.pem is of the private CA."""
+
+    domain: str
+    directory: Path
+    certificates: tuple[ListedCertificate, ...]
+    phase: RotationPhase
+    machine: Served | None
+    own_certificate: bool
+
+
+@dataclass(frozen=True)
+class CertificateLimits:
+    """The CA certificate that issues, None if there is none yet; `domains` are those that it may issue for.
+
+    `domains` is None if its names are not constrained.
+    """
+
+    issuer: Path | None
+    domains: Sequence[str] | None
+
+
+def show_certificates(workspace: Workspace, reporter: Reporter) -> ShowCertificatesResult:
+    """Read every certificate. Raises UsageError if there is none, or for a damaged file."""
+    values = settings.read_configured(workspace.project)
+    directory = Path(values["PKI_DIR"])
+    certificates = expiry.list_certificates(directory)
+    if not certificates:
+        raise UsageError(f"{directory}: no certificate found: run ./open-balena.sh config")
+    machine = served_certificate(workspace, values, reporter)
+    listed = [ListedCertificate(str(item.path), item.path.name, item.use, item) for item in certificates]
+    if machine:
+        place = f"{machine.volume}:{machine.held.path}"
+        listed.insert(0, ListedCertificate(place, machine.volume, _MACHINE_USE, machine.held))
+    return ShowCertificatesResult(
+        values["DNS_TLD"], directory, tuple(listed), current_phase(directory), machine, serves_own(directory)
+    )
+
+
+def certificate_limits(directory: Path) -> CertificateLimits:
+    """For which names the server CA in `directory` may issue."""
+    issuer = directory / "server-ca-0.pem"
+    if not issuer.exists():
+        return CertificateLimits(None, None)
+    return CertificateLimits(issuer, permitted(read_certificates(issuer)[0]))
+
+
+def certificate_warnings(directory: Path, domain: str) -> list[str]:
+    """What is wrong with the files in `directory`, and which certificates expire soon."""
+    return [*pki_problems(directory, domain, ended=False), *expiry.warnings(directory)]

@@ -1,0 +1,1 @@
+"""Tokens and certificates: makes missing ones, keeps existing ones."""

@@ -1,0 +1,129 @@
+"""When the deployment's certificates expire, and the warnings beforehand."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from openbalena.base.errors import UsageError
+from openbalena.pki.consistency import AUTHORITIES, RETIRED_FILES
+from openbalena.pki.keys import read_certificates
+from openbalena.pki.phases import RotationPhase, current_phase
+from openbalena.pki.store import serves_own
+
+# Long enough for a weekly timer to fail three times.
+WARNING = timedelta(days=30)
+# A new root must reach every device first, including those that are switched on only a few times a year.
+AUTHORITY_WARNING = timedelta(days=365)
+
+# In the order in which their expiry is noticed.
+USES = {
+    "chain.pem": "HAProxy: every public name",
+    "vpn.pem": "the VPN server",
+    "api.pem": "the api's registry tokens",
+    "ocsp.pem": "OCSP responses",
+    "server-ca-0.pem": "issues the four above",
+    "ca-0.pem": "the root that devices trust",
+    "server-ca-next.pem": "will issue the four above",
+    "ca-next.pem": "the new root: trusted, issues nothing yet",
+    "ca-cross.pem": "lets clients that trust only the old root trust the new one",
+    "server-ca-previous.pem": "issued the four above",
+    "ca-previous.pem": "the old root: still trusted",
+    "server-ca-retired.pem": "issued the four above",
+    "ca-retired.pem": "the old root: no longer trusted",
+}
+
+
+@dataclass(frozen=True)
+class CertificateInfo:
+    """The leaf certificate of a file. `end` is the earliest in the file, since an intermediate may expire first."""
+
+    path: Path
+    names: tuple[str, ...]
+    issuer: str
+    start: datetime
+    end: datetime
+
+    @property
+    def use(self) -> str:
+        """What it is for."""
+        return USES[self.path.name]
+
+    def days(self, now: datetime) -> int:
+        """Whole days left at `now`; negative if it has expired."""
+        return (self.end - now).days
+
+
+def list_certificates(directory: Path) -> list[CertificateInfo]:
+    """The certificates that exist in `directory`. Raises UsageError for a damaged file."""
+    existing = [directory / name for name in USES if (directory / name).exists()]
+    return [held_in(path, read_certificates(path)) for path in existing]
+
+
+def warnings(directory: Path, now: datetime | None = None) -> list[str]:
+    """A message for each certificate in `directory` that is `due`: when it expires, and what to do.
+
+    For a damaged file only the message about that file: a warning must not fail the command that prints it.
+    """
+    at = now or datetime.now(UTC)
+    try:
+        return [_message(item, at) for item in due(list_certificates(directory), at)]
+    except UsageError as error:
+        return [str(error)]
+
+
+def due(items: Iterable[CertificateInfo], now: datetime) -> list[CertificateInfo]:
+    """Those of `items` that have expired or will within WARNING (AUTHORITY_WARNING for the current CA).
+
+    Not those of a CA that no longer issues, since its rotation already replaces it.
+    """
+    return [item for item in items if item.end - now <= _warning_period(item.path.name)]
+
+
+def _warning_period(file: str) -> timedelta:
+    if file in RETIRED_FILES:
+        return timedelta.min
+    return AUTHORITY_WARNING if file in AUTHORITIES else WARNING
+
+
+def held_in(path: Path, certificates: Sequence[x509.Certificate]) -> CertificateInfo:
+    """The expiry of `path`, which contains `certificates`, leaf first."""
+    own = certificates[0]
+    return CertificateInfo(
+        path,
+        tuple(certificate_names(own)),
+        _common_name(own.issuer),
+        max(certificate.not_valid_before_utc for certificate in certificates),
+        min(certificate.not_valid_after_utc for certificate in certificates),
+    )
+
+
+def certificate_names(certificate: x509.Certificate) -> list[str]:
+    """The DNS names in the certificate; the subject's common name if there are none, as in a CA certificate."""
+    try:
+        alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return [_common_name(certificate.subject)]
+    return alternatives.get_values_for_type(x509.DNSName)
+
+
+def _common_name(name: x509.Name) -> str:
+    attributes = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(attributes[0].value) if attributes else name.rfc4514_string()
+
+
+def _message(item: CertificateInfo, now: datetime) -> str:
+    days = item.days(now)
+    when = f"expires in {days} days, on {item.end:%Y-%m-%d}" if item.end > now else f"expired on {item.end:%Y-%m-%d}"
+    if item.path.name in AUTHORITIES:
+        todo = "run ./open-balena.sh secrets rotate CA before then (docs/certificates.md)"
+        if (now_in := current_phase(item.path.parent)) is RotationPhase.TRUSTED:
+            todo = f"its rotation is in {now_in.text}: continue with ./open-balena.sh secrets rotate CA"
+    elif item.path.name == "chain.pem" and not serves_own(item.path.parent):
+        todo = "get a new one and run ./open-balena.sh pki import, or pki sync if cert-manager gets it"
+    else:
+        todo = "run ./open-balena.sh pki renew"
+    return f"{item.path} ({item.use}) {when}: {todo}"

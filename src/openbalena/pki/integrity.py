@@ -1,0 +1,155 @@
+"""Check that the files of the PKI are intact: not damaged by a bad disk, nor files of another deployment."""
+
+import binascii
+import re
+from base64 import b64decode
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_ssh_private_key,
+    load_ssh_public_key,
+)
+
+from openbalena.base.errors import UsageError
+from openbalena.base.files import read_text
+from openbalena.pki.directory import FILES
+from openbalena.pki.keys import issued, read_certificates
+
+_DH_PARAMETERS = re.compile(
+    rb"-----BEGIN (X9\.42 )?DH PARAMETERS-----\s([A-Za-z0-9+/=\s]+)-----END (?:\1)?DH PARAMETERS-----"
+)
+# A correct clock cannot show an earlier time.
+_WRITTEN = datetime(2026, 11, 1, tzinfo=UTC)
+_REGENERATE = "delete it and run ./open-balena.sh config to regenerate it"
+
+
+def require_clock() -> None:
+    """Raise UsageError if the clock is behind the date of this code: a CA created now would expire years early."""
+    now = datetime.now(UTC)
+    if now < _WRITTEN:
+        raise UsageError(
+            f"this machine's clock shows {now:%Y-%m-%d %H:%M} UTC, which is in the past: set it (timedatectl) before "
+            "creating certificates"
+        )
+
+
+def irregular_files(directory: Path) -> Iterator[str]:
+    """Files that cannot be read, such as directories or pipes of their names."""
+    for name in sorted(FILES):
+        path = directory / name
+        if path.is_symlink() or path.exists():
+            try:
+                read_text(path)
+            except UsageError as error:
+                yield f"{error}: restore the right file"
+
+
+def chain(directory: Path, name: str) -> Iterator[str]:
+    """Check that each certificate in `name` was issued by the next, up to a root of the bundle.
+
+    If another CA issued the first, only clients may know its root, as with a public CA. A certificate without its
+    issuers is enough for the VPN, whose clients know both CAs.
+    """
+    path = directory / name
+    if not path.exists():
+        return
+    certificates, bundle = read_certificates(path), directory / "ca-bundle.pem"
+    remedy = f"{_REGENERATE} (pki import if it is a custom certificate)" if name == "chain.pem" else _REGENERATE
+    for number, (certificate, issuer) in enumerate(zip(certificates, certificates[1:], strict=False), 1):
+        if not issued(certificate, issuer):
+            yield f"{path}: its certificate {number} was not issued by the next one: {remedy}"
+            return
+    if name == "vpn.pem" and len(certificates) == 1:
+        return
+    trusted = read_certificates(bundle) if bundle.exists() else []
+    roots = [each for each in trusted if each.subject == each.issuer]
+    ours = any(issued(certificates[0], each) for each in trusted)
+    if ours and not any(issued(certificates[-1], root) for root in roots):
+        yield f"{path}: the certificates after the first do not lead to a root of {bundle.name}: {remedy}"
+
+
+def partial_files(path: Path, certificates: list[x509.Certificate]) -> Iterator[str]:
+    """Check that all `certificates` of `path` are already valid; with a slow clock, new ones would be expired."""
+    now, start = datetime.now(UTC), max(each.not_valid_before_utc for each in certificates)
+    if start > now:
+        yield (
+            f"{path}: is not valid before {start:%Y-%m-%d %H:%M} UTC, and this machine's clock shows "
+            f"{now:%Y-%m-%d %H:%M}: set the clock (timedatectl), or restore the right file"
+        )
+
+
+def dh_parameters(directory: Path) -> Iterator[str]:
+    """Check the Diffie-Hellman parameters, without which OpenVPN does not start."""
+    path = directory / "dhparam.pem"
+    if not path.exists():
+        return
+    if not _are_dh_parameters(read_text(path)):
+        yield f"{path}: expected Diffie-Hellman parameters in PEM format (-----BEGIN DH PARAMETERS-----): {_REGENERATE}"
+
+
+def _are_dh_parameters(pem: bytes) -> bool:
+    """Parsed here because cryptography has deprecated its own parser and warns whenever it is used."""
+    block = _DH_PARAMETERS.search(pem)
+    try:
+        der = b64decode(b"".join(block[2].split()), validate=True) if block else b""
+    except binascii.Error:
+        return False
+    # A SEQUENCE of up to 64 KiB with the length that its header states (PKCS #3, section 9; X.690, 8.1.3).
+    short = len(der) > 2 and der[1] < 0x80
+    start = 2 if short else 2 + (der[1] & 0x7F) if len(der) > 4 else 0
+    size = der[1] if short else int.from_bytes(der[2:start])
+    return len(der) > start > 0 and der[0] == 0x30 and len(der) == start + size
+
+
+def devices_key(directory: Path) -> Iterator[str]:
+    """Check the SSH key for devices: each half, and that they match. One half may be stored elsewhere."""
+    private, public = directory / "devices.rsa.key", directory / "devices.rsa.key.pub"
+    opened = _public_half(read_text(private)) if private.exists() else b""
+    if opened is None:
+        yield (
+            f"{private}: expected a private key in PEM or OpenSSH format: restore it from a backup (devices know its "
+            "public key), or delete it and lose SSH access to devices that know no other key"
+        )
+        return
+    if not public.exists():
+        return
+    lines = [line for line in read_text(public).splitlines() if line.strip() and not line.startswith(b"#")]
+    keys = [_ssh_key(line) for line in lines]
+    if not keys or None in keys:
+        yield f"{public}: expected public keys in OpenSSH format: {_REGENERATE} from {private.name}"
+    elif opened and opened not in keys:
+        yield (
+            f"{public}: is not the public half of {private.name}: restore the right file, or delete it to regenerate "
+            "it from that key"
+        )
+
+
+def _public_half(pem: bytes) -> bytes | None:
+    """The public half of a private key; empty if it is encrypted, None if it is not a key."""
+    for load in (load_pem_private_key, load_ssh_private_key):
+        try:
+            return load(pem, password=None).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+        except TypeError:  # "Password was not given but private key is encrypted"
+            return b""
+        except (ValueError, UnsupportedAlgorithm):
+            continue
+    return None
+
+
+def _ssh_key(line: bytes) -> bytes | None:
+    """The key in a line, without comment and options; None if there is none."""
+    fields = line.split()
+    for kind, key in zip(fields, fields[1:], strict=False):
+        try:
+            load_ssh_public_key(kind + b" " + key)
+        except (ValueError, UnsupportedAlgorithm):
+            continue
+        return kind + b" " + key
+    return None

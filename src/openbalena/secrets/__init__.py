@@ -1,1 +1,0 @@
-"""Tokens and certificates: makes what is missing, keeps what is there."""

@@ -1,0 +1,12 @@
+"""The NFS settings as options of a mount."""
+
+# The value of NFS_HOST if there is no server.
+INVALID = "nfs.invalid"
+# nfs(5): `hard` waits for an unavailable server instead of losing writes; 4.1 is the first version with sessions, by
+# which a write that is retransmitted after a lost reply happens once (RFC 8881, 2.10).
+_OPTIONS = "nfsvers=4.1,rw,hard,timeo=600,retrans=2"
+
+
+def mount_options(host: str, port: str) -> str:
+    """The mount options for the export of `host` (nfs(5)), as Docker's `local` driver expects them."""
+    return f"addr={host},port={port},{_OPTIONS}"

@@ -1,0 +1,90 @@
+"""Keys that Swarm supports as Compose does, and those that need a different form."""
+
+from typing import Any
+
+from openbalena.compose.tree import Map, Seq
+from openbalena.stack.rule import Native, Rules, Status
+from openbalena.stack.service import Service
+
+RULES = Rules()
+
+RULES.supported("image", "each node pulls it, unless it has it already")
+RULES.supported("command", "the task's arguments")
+RULES.supported("entrypoint", "the task's command")
+RULES.supported("labels", "labels of the container; `deploy.labels` are the service's")
+RULES.supported("hostname", "may contain templates such as {{.Node.Hostname}}")
+RULES.supported("user", "as in Compose")
+RULES.supported("working_dir", "as in Compose")
+RULES.supported("stdin_open", "as in Compose")
+RULES.supported("read_only", "as in Compose")
+RULES.supported("init", "as in Compose")
+RULES.supported("isolation", "Windows only")
+RULES.supported("credential_spec", "Windows only")
+RULES.supported("cap_add", "supported since Engine 20.10")
+RULES.supported("cap_drop", "supported since Engine 20.10")
+RULES.supported("sysctls", "supported since Engine 20.10")
+RULES.supported("ulimits", "supported since Engine 20.10")
+RULES.supported("extra_hosts", "supported since Engine 20.10")
+RULES.supported("dns", "as in Compose")
+RULES.supported("dns_search", "as in Compose")
+RULES.supported("logging", "as in Compose, on the node of the task")
+RULES.supported("stop_grace_period", "counts from SIGTERM; the default is 10 s")
+RULES.supported("stop_signal", "as in Compose")
+
+
+@RULES.rule("environment", Status.SUPPORTED, Native.KEPT)
+def environment(service: Service, value: Map) -> None:
+    """Kept; the nodes do not read .env. A variable that is not set is left out.
+
+    If a variable is empty or has no value in the file, `docker stack deploy` uses the deploying shell's value. The
+    deploy.env of a rendered directory sets the empty ones to the empty string.
+    """
+    unset = [key for key, text in value.items() if text is None] if service.interpolated else []
+    for key in unset:
+        service.note("environment", f"{key} is not set, so the tasks do not have it", "", value.at(key))
+    service.put("environment", value.without(unset), service.at("environment"))
+
+
+@RULES.rule("tty", Status.SUPPORTED, Native.KEPT)
+def tty(service: Service, value: Any) -> None:
+    """Kept. `docker service logs` then refuses to show anything without --raw."""
+    if value:
+        service.put("tty", value, service.at("tty"))
+        service.warn("tty", "`docker service logs` refuses a service with a terminal without --raw", "leave tty out")
+
+
+@RULES.rule("healthcheck", Status.SUPPORTED, Native.KEPT)
+def healthcheck(service: Service, value: Map) -> None:
+    """Kept; DNS lists a task only while it is healthy. start_interval requires Engine 25 (API 1.44)."""
+    service.put("healthcheck", value, service.at("healthcheck"))
+
+
+@RULES.rule("secrets", Status.SUPPORTED, Native.KEPT)
+def secrets(service: Service, value: Seq) -> None:
+    """Kept: the content is deployed as a Swarm secret; `content`, `environment` and `file` become files."""
+    _references(service, "secrets", value)
+
+
+@RULES.rule("configs", Status.SUPPORTED, Native.KEPT)
+def configs(service: Service, value: Seq) -> None:
+    """Kept: the content is deployed as a Swarm config; `content`, `environment` and `file` become files."""
+    _references(service, "configs", value)
+
+
+def _references(service: Service, key: str, value: Seq) -> None:
+    service.put(key, value, service.at(key))
+    for reference in value:
+        if isinstance(reference.get("mode"), str):
+            # docker/cli 28.2, cli/compose/loader/interpolate.go: toInt
+            message = "`docker stack` reads a variable's value as decimal: 0400 becomes 0620"
+            service.warn(f"{key}.mode", message, "write the mode without a variable", reference.at("mode"))
+
+
+@RULES.rule("build", Status.TRANSLATED, Native.DROPPED, "build the image first, name it with `image:`, and push it")
+def build(service: Service, value: Map) -> None:
+    """Becomes `image`: a cluster does not build, so the image is built first and distributed to every node."""
+    service.build = value
+    if not service.source.get("image"):
+        name = f"{service.project}-{service.name}"
+        service.put("image", name, service.at("build"))
+        service.note("build", f"the image {name} must be on every node", "build and push it, and name it with image:")

@@ -1,0 +1,232 @@
+"""Jobs: shell scripts that run once on a given node, for what a manager cannot read or do remotely.
+
+A job is a service with one task that is not restarted (docs.docker.com/reference/cli/docker/service/create,
+`--restart-condition none`), pinned by `node.id`. It has its own label and is not part of the stack, so that `--prune`
+does not remove it and a deploy does not wait for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from openbalena.base.errors import OperationError
+from openbalena.base.polling import poll
+from openbalena.docker import logs
+from openbalena.docker.engine import Engine
+from openbalena.docker.retry import retry_until_leader
+from openbalena.swarm import task_errors
+from openbalena.swarm.nodes import status_text
+from openbalena.swarm.state import Cluster, Task, task_from
+
+LABEL = "openbalena.job"
+_UNLABELLED = ("openbalena-check-postgres", "openbalena-check-s3")
+_INTERVAL = 0.5
+_LOG_LINES = 200
+# Seconds in which a finished task's log should reach the manager.
+_LOG_TIMEOUT = 10.0
+# Seconds in which the tasks of removed jobs release their network.
+_NETWORK_TIMEOUT = 30.0
+# Seconds for which starting a task may fail repeatedly: the executor retries errors that it considers temporary, such
+# as an unresolved name, without a limit (swarmkit, agent/exec, Temporary).
+_START_TIMEOUT = 20.0
+# Printed as the last line, to recognise a log that is not complete yet.
+_END = "openbalena-job-end"
+_DONE = {"complete", "failed", "rejected", "shutdown", "orphaned"}
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A volume (by its full name) and its mount point. If the volume does not exist, it is created with the label of
+    `stack` and the local driver's `options`. A volume without a name is removed with its task.
+    """
+
+    volume: str
+    target: str
+    stack: str
+    read_only: bool = True
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """The value for `docker service create --mount`: comma-separated (RFC 4180); fields with a comma are quoted."""
+        fields = ["type=volume", f"target={self.target}", "volume-nocopy=true"]
+        fields += [f"source={self.volume}"] if self.volume else []
+        fields += ["readonly"] if self.read_only else []
+        fields.append(f"volume-label=com.docker.stack.namespace={self.stack}")
+        fields += ["volume-driver=local"] if self.options else []
+        fields += [f"volume-opt={name}={value}" for name, value in self.options.items()]
+        return ",".join(f'"{field}"' if "," in field else field for field in fields)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A `script` that /bin/sh of `image` runs as root on the node with id `node`. `purpose` is one word."""
+
+    purpose: str
+    node: str
+    image: str
+    script: str
+    mounts: Sequence[Mount] = ()
+    networks: Sequence[str] = ()
+    secrets: Sequence[str] = ()
+    capabilities: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        """The service's name: a node runs one job of a purpose at a time, so one that a killed run left is replaced."""
+        return f"openbalena-{self.purpose}-{self.node[:12]}"
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """A job's result: `ok` means exit code 0, `lines` is its output, `error` the Engine's error.
+
+    `started` is false if the node could not start it (for example, no such image).
+    """
+
+    ok: bool
+    lines: tuple[str, ...]
+    error: str = ""
+    exit_code: int = 0
+    started: bool = True
+
+
+def start_job(engine: Engine, job: Job) -> None:
+    """Create the job's service. Raises OperationError with the Engine's error."""
+    remove_job(engine, job)
+    arguments = ["service", "create", "--detach", "--quiet", "--name", job.name, "--label", f"{LABEL}={job.purpose}"]
+    arguments += ["--constraint", f"node.id=={job.node}", "--restart-condition", "none", "--no-healthcheck"]
+    arguments += ["--user", "0:0", "--endpoint-mode", "dnsrr", "--with-registry-auth", "--no-resolve-image"]
+    arguments += ["--stop-grace-period", "1s", "--entrypoint", "/bin/sh"]
+    for mount in job.mounts:
+        arguments += ["--mount", mount.text()]
+    for secret in job.secrets:
+        arguments += ["--secret", f"source={secret},target={secret},mode=0400"]
+    for network in job.networks:
+        arguments += ["--network", network]
+    for capability in job.capabilities:
+        arguments += ["--cap-add", capability]
+    # In a subshell, so that an `exit` in the script does not skip the last line.
+    script = f"( {job.script}\n)\ncode=$?\necho {_END}\nexit $code"
+    engine.docker(*arguments, job.image, "-c", script)
+
+
+def wait_for_job(
+    engine: Engine, client: Any, job: Job, timeout: float, meanwhile: Callable[[], None] = lambda: None
+) -> JobResult:
+    """The result of a started job; one that cannot be started or does not end within `timeout` seconds has failed.
+
+    `meanwhile` is called before each check.
+    """
+    end, failing = time.monotonic() + timeout, 0.0
+    while True:
+        meanwhile()
+        task = retry_until_leader(lambda: _newest(client, job))
+        if task is not None and task_errors.for_error(task.error).transient and time.monotonic() < end:
+            start_job(engine, job)
+        elif task is not None and task.state in _DONE:
+            started = task.state not in ("rejected", "orphaned")
+            lines = _log(engine, task) if started else ()
+            return JobResult(task.state == "complete", lines, task.error, task.exit_code, started)
+        now = time.monotonic()
+        failing = (failing or now) if task is not None and task.error else 0.0
+        if task is not None and failing and now - failing >= _START_TIMEOUT:
+            return JobResult(False, (), task.error, started=False)
+        if now >= end:
+            state = f"{task.state}{': ' + task.error if task.error else ''}" if task else "no task yet"
+            error = f"task {job.name} did not end within {timeout:g} s ({state})"
+            return JobResult(False, (), error, started=task is not None and task.state == "running")
+        time.sleep(_INTERVAL)
+
+
+def run_job(engine: Engine, client: Any, jobs: Sequence[Job], timeout: float) -> list[JobResult]:
+    """Run jobs in parallel and remove them; returns their results in order. Raises OperationError, see `start`."""
+    try:
+        for job in jobs:
+            start_job(engine, job)
+        return [wait_for_job(engine, client, job, timeout) for job in jobs]
+    finally:
+        for job in jobs:
+            remove_job(engine, job)
+
+
+def remove_job(engine: Engine, job: Job) -> None:
+    """Remove the job's service, if it exists."""
+    with suppress(OperationError):
+        engine.docker("service", "rm", job.name)
+
+
+def remove_network(engine: Engine, name: str) -> None:
+    """Remove a network that only jobs use. It is in use until their tasks have ended, so this is retried for 30 s.
+
+    A network that is still in use after that is left.
+    """
+
+    def removed() -> bool:
+        try:
+            engine.docker("network", "rm", name)
+        except OperationError:
+            return False
+        return True
+
+    poll(removed, bool, _NETWORK_TIMEOUT, _INTERVAL)
+
+
+def remove_jobs(client: Any) -> None:
+    """Remove all jobs, including ended ones (their mounts are in use), and the secrets that were created for them.
+
+    Raises docker.errors.APIError.
+    """
+    for service in client.services.list(filters={"label": LABEL}):
+        service.remove()
+    for secret in client.secrets.list():
+        labels = secret.attrs["Spec"].get("Labels") or {}
+        # By name, those that an earlier version of this tool created without a label.
+        if LABEL in labels or secret.name in _UNLABELLED:
+            secret.remove()
+
+
+@contextmanager
+def create_job_secret(client: Any, name: str, content: str) -> Iterator[None]:
+    """A Swarm secret for the time a job needs it; an unused one that a killed run left is replaced."""
+    for old in client.secrets.list(filters={"name": name}):
+        if old.name == name:
+            old.remove()
+    created = client.secrets.create(name=name, data=content.encode(), labels={LABEL: name})
+    try:
+        yield
+    finally:
+        created.remove()
+
+
+def error_text(outcome: JobResult) -> str:
+    """A failed job's last lines of output, or the Engine's error if it printed nothing."""
+    return "; ".join(line for line in outcome.lines[-5:] if line.strip()) or outcome.error or "no output"
+
+
+def require_usable(cluster: Cluster, node_ids: Iterable[str]) -> None:
+    """Raise OperationError if one of the nodes cannot run a task because it is down, drained or paused."""
+    for node_id in node_ids:
+        node = cluster.node(node_id)
+        if node is None:
+            raise OperationError(f"node {cluster.hostname(node_id)} is no longer in the swarm: join it again")
+        if not node.usable:
+            update = f"`docker node update --availability active {node.hostname}`"
+            advice = update if node.state == "ready" else "start it, or its Docker Engine"
+            raise OperationError(f"node {node.hostname} is {status_text(node)}; it must be ready and active: {advice}")
+
+
+def _newest(client: Any, job: Job) -> Task | None:
+    tasks = [task_from(raw) for raw in client.api.tasks(filters={"service": job.name})]
+    return max(tasks, key=lambda task: task.created, default=None)
+
+
+def _log(engine: Engine, task: Task) -> tuple[str, ...]:
+    """The task's output without the end line; incomplete if the rest does not arrive in time."""
+    lines = poll(
+        lambda: logs.last_lines(engine, task.id, _LOG_LINES), lambda lines: _END in lines, _LOG_TIMEOUT, _INTERVAL
+    )
+    return tuple(line for line in lines if line != _END)

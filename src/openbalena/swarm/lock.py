@@ -1,0 +1,134 @@
+"""The lock that allows one change of the cluster at a time: a swarm config whose labels name the owner.
+
+Names of configs are unique and the managers agree on who created it first, so the lock works between machines too.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from openbalena.base.errors import OperationError
+from openbalena.base.locks import exists
+from openbalena.swarm import job
+
+NAME = "openbalena-deploy-lock"
+_PROC = Path("/proc")
+
+
+@contextmanager
+def acquire(client: Any, purpose: str, take_over: str = "") -> Iterator[None]:
+    """Hold the cluster's lock. Raises OperationError that names the owner, and since when it holds the lock.
+
+    A stale lock, whose process has ended, is taken over if the process ran on this machine: that cannot be known for
+    others. A stale lock of another machine is taken over if the user gives its full id as `take_over`, so that a newer
+    lock is never taken over by mistake.
+    """
+    identifier = _acquire(client, purpose, take_over)
+    try:
+        # Jobs run only under the lock, so existing ones were left by a killed run.
+        job.remove_jobs(client)
+        yield
+    finally:
+        _remove(client, identifier)
+
+
+def owner_labels(purpose: str, now: datetime) -> dict[str, str]:
+    """The labels of a lock that this process holds."""
+    pid = os.getpid()
+    return {
+        "owner": f"{getpass.getuser()}@{socket.gethostname()}",
+        "purpose": purpose,
+        "since": now.isoformat(timespec="seconds"),
+        "machine": _machine(),
+        "pid": str(pid),
+        "started": _started(pid) or "",
+    }
+
+
+def is_stale(labels: Mapping[str, str]) -> bool:
+    """Whether the lock's process ran on this machine and has ended (a later one with its pid started later)."""
+    if labels.get("machine") != _machine() or not labels.get("pid", "").isdigit():
+        return False
+    pid = int(labels["pid"])
+    now = _started(pid)
+    if now is None or not labels.get("started"):
+        return not exists(pid)
+    return now != labels["started"]
+
+
+def age(since: str, now: datetime) -> str:
+    """How long ago `since` (ISO 8601) was: `45 s`, `12 min`, `3 h`."""
+    try:
+        seconds = int((now - datetime.fromisoformat(since)).total_seconds())
+    except (TypeError, ValueError):
+        return "an unknown time"
+    if seconds < 120:
+        return f"{max(seconds, 0)} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
+
+
+def _acquire(client: Any, purpose: str, take_over: str) -> str:
+    import docker
+
+    # Retried after a stale lock was removed, or if the lock was released in between.
+    for _ in range(3):
+        labels = owner_labels(purpose, datetime.now(UTC))
+        try:
+            # A config must not be empty; the labels have all the information.
+            created = client.configs.create(name=NAME, data=labels["owner"].encode(), labels=labels)
+            return str(created.id)
+        except docker.errors.APIError as error:
+            if error.status_code != 409:
+                raise
+        current = client.configs.list(filters={"name": NAME})
+        holder = next((config for config in current if config.name == NAME), None)
+        if holder is None:
+            continue
+        theirs = holder.attrs["Spec"].get("Labels") or {}
+        if take_over != holder.id and not is_stale(theirs):
+            raise OperationError(
+                f"{theirs.get('owner', 'someone')} has been running {theirs.get('purpose', 'a deployment')} "
+                f"(process {theirs.get('pid', '?')}) for {age(theirs.get('since', ''), datetime.now(UTC))}: wait until "
+                f"it has finished. If that process no longer exists, add --take-over {holder.id}"
+            )
+        # By id, since a lock that another process acquires meanwhile has another id.
+        _remove(client, holder.id)
+    raise OperationError(f"could not get the lock {NAME} (others keep taking it): try again")
+
+
+def _remove(client: Any, identifier: str) -> None:
+    import docker
+
+    try:
+        client.api.remove_config(identifier)
+    except docker.errors.NotFound:
+        return
+
+
+def _machine() -> str:
+    """An id of this boot of this machine; containers count as machines, since they see other processes."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return socket.gethostname()
+
+
+def _started(pid: int) -> str | None:
+    """The process's start time in clock ticks since boot (proc(5), stat field 22), "" if it has ended; None if it is
+    not visible, which does not mean that it has ended (proc(5), hidepid)."""
+    try:
+        stat = (_PROC / str(pid) / "stat").read_text()
+    except OSError:
+        return None
+    # The second field, the program's name, may contain spaces and parentheses.
+    fields = stat.rpartition(")")[2].split()
+    # A process that has ended is listed until its parent waits for it, in a container perhaps forever.
+    return "" if fields[0] in "ZX" else fields[19]

@@ -1,0 +1,90 @@
+"""Creating a swarm, and the commands with which other machines join it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from openbalena.base.errors import OperationError
+from openbalena.docker.engine import Engine
+
+_INIT = 120
+# Docker's default address pool (docs.docker.com/reference/cli/docker/swarm/init).
+_DEFAULT_POOL = "10.0.0.0/8"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `docker swarm init`; empty means Docker's default. The default data path port is 4789 (RFC 7348)."""
+
+    advertise_addr: str = ""
+    data_path_port: int = 0
+    address_pools: Sequence[str] = ()
+
+
+def swarm_state(client: Any) -> dict[str, Any]:
+    """The `Swarm` part of the engine's info."""
+    swarm: dict[str, Any] = client.info()["Swarm"]
+    return swarm
+
+
+def init_swarm(engine: Engine, options: Options) -> None:
+    """Make this engine the first manager of a new swarm. Raises OperationError with Docker's error and what to do."""
+    arguments = ["swarm", "init"]
+    if options.advertise_addr:
+        arguments += ["--advertise-addr", options.advertise_addr]
+    if options.data_path_port:
+        arguments += ["--data-path-port", str(options.data_path_port)]
+    for pool in options.address_pools:
+        arguments += ["--default-addr-pool", pool]
+    try:
+        engine.docker(*arguments, timeout=_INIT)
+    except OperationError as error:
+        if "could not choose an IP address" in str(error):
+            raise OperationError(
+                f"{engine.name} has several addresses: specify the one by which other nodes reach it with "
+                "--advertise-addr ADDRESS (`ip -brief address` lists them)"
+            ) from error
+        raise
+
+
+def option_differences(swarm: dict[str, Any], options: Options) -> list[str]:
+    """The `options` that differ from the existing swarm `swarm` and that Docker cannot change later."""
+    cluster = swarm.get("Cluster") or {}
+    texts = []
+    pools = list(cluster.get("DefaultAddrPool") or [_DEFAULT_POOL])
+    if options.address_pools and list(options.address_pools) != pools:
+        texts.append(f"--default-addr-pool is {', '.join(pools)}")
+    port = cluster.get("DataPathPort") or 4789
+    if options.data_path_port and options.data_path_port != port:
+        texts.append(f"--data-path-port is {port}")
+    address = swarm.get("NodeAddr", "")
+    if options.advertise_addr and options.advertise_addr not in (address, f"{address}:2377"):
+        texts.append(f"--advertise-addr is {address}")
+    return texts
+
+
+def join_commands(client: Any) -> dict[str, str]:
+    """The commands that join a machine to the swarm, by role (manager, worker)."""
+    tokens = client.api.inspect_swarm()["JoinTokens"]
+    swarm = swarm_state(client)
+    remotes = {item["NodeID"]: item["Addr"] for item in swarm.get("RemoteManagers") or []}
+    address = remotes.get(swarm["NodeID"]) or f"{swarm['NodeAddr']}:2377"
+    return {role.lower(): f"docker swarm join --token {token} {address}" for role, token in sorted(tokens.items())}
+
+
+def require_manager(client: Any, engine: Engine) -> None:
+    """Raise OperationError unless the engine behind `client` is a manager of a swarm that has a leader."""
+    swarm = client.info()["Swarm"]
+    state = swarm.get("LocalNodeState")
+    if state == "inactive":
+        raise OperationError(f"{engine.name} is not in a swarm: run ./open-balena.sh swarm-init")
+    if state == "locked":
+        raise OperationError(f"{engine.name}: the swarm is locked: run `docker swarm unlock`")
+    if swarm.get("Error") or state == "error":
+        raise OperationError(f"{engine.name}: the swarm does not answer: {swarm.get('Error') or 'no leader'}")
+    if not swarm.get("ControlAvailable"):
+        managers = ", ".join(item["Addr"].rpartition(":")[0] for item in swarm.get("RemoteManagers") or [])
+        where = f" (managers: {managers})" if managers else ""
+        raise OperationError(f"{engine.name} is a worker: run this on a manager, or set DOCKER_HOST to one{where}")

@@ -1,0 +1,41 @@
+"""Which of the swarm's nodes are lost, and whether the managers would survive the loss of one more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from openbalena.swarm.state import Node
+
+
+def lost_first(nodes: Sequence[Node]) -> list[Node]:
+    """The nodes, lost ones first, otherwise in the same order."""
+    return sorted(nodes, key=lambda node: not node.lost)
+
+
+def status_text(node: Node) -> str:
+    """A node's state for a message, such as `ready`, `unreachable` or `down, unreachable, drain`.
+
+    `ready` is omitted for an unreachable manager: it is the state when the others last reached it.
+    """
+    unreachable = node.reachability == "unreachable"
+    state = "" if unreachable and node.state == "ready" else node.state
+    availability = "" if node.availability == "active" else node.availability
+    return ", ".join(filter(None, (state, "unreachable" if unreachable else "", availability)))
+
+
+def node_warnings(nodes: Sequence[Node]) -> list[str]:
+    """A warning for each lost node, and one if the managers would lose their majority with one more manager.
+
+    Raft needs more than half of all managers, including lost ones (docs.docker.com/engine/swarm/raft).
+    """
+    texts = [f"{node.role} {node.hostname} ({node.address}) is {status_text(node)}" for node in nodes if node.lost]
+    managers = [node for node in nodes if node.role == "manager"]
+    # A node whose state is still unknown after an election may well be up: the managers reach it.
+    up = [node for node in managers if node.reachability != "unreachable" and node.state != "down"]
+    majority = len(managers) // 2 + 1
+    if len(managers) > 1 and len(up) - 1 < majority:
+        texts.append(
+            f"{len(up)} of {len(managers)} managers are up and {majority} must be: if one more is lost, the swarm "
+            "cannot be changed and tasks are no longer restarted"
+        )
+    return texts

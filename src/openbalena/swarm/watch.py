@@ -1,0 +1,88 @@
+"""Watching a deploy until the stack has converged, has failed, or the time limit is reached."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from openbalena.docker.retry import retry_until_leader
+from openbalena.swarm import state, task_errors
+from openbalena.swarm.convergence import Phase, Progress, cluster_progress
+from openbalena.swarm.state import Cluster
+
+_INTERVAL = 1.0
+# Seconds. A task without a health check counts as running at once; one that crashes on start does so within this time
+# (docker/cli waits as long before it reports that a service is verified).
+STABILITY_WINDOW = 5.0
+# Seconds until a permanent error fails the deploy: until then a missing image may still be copied.
+PERMANENT_ERROR_GRACE = 30.0
+
+
+@dataclass(frozen=True)
+class DeployOutcome:
+    """How the watch ended: `reason` is empty if every service has converged."""
+
+    cluster: Cluster
+    progress: list[Progress]
+    problems: list[task_errors.Problem]
+    reason: str = ""
+
+
+@dataclass
+class Watch:
+    """Decides from snapshots and times alone; `timeout` is in seconds.
+
+    `known` are the ids of tasks that existed when the deploy began: their failures do not count, and the stability
+    of those that are still running is not checked.
+    """
+
+    timeout: float
+    started: float
+    known: frozenset[str] = frozenset()
+    _settled_since: float = 0.0
+    _settling: frozenset[str] = frozenset()
+    _hopeless_since: dict[str, float] = field(default_factory=dict)
+
+    def observe(self, cluster: Cluster, now: float) -> DeployOutcome | None:
+        """The outcome; None as long as the watch continues."""
+        progress = cluster_progress(cluster)
+        errors = task_errors.unfinished_problems(cluster, progress, self.known)
+        if progress and all(item.phase is Phase.CONVERGED for item in progress):
+            fresh = frozenset().union(*(item.task_ids for item in progress)) - self.known
+            if fresh != self._settling or not self._settled_since:
+                self._settling, self._settled_since = fresh, now
+            if not fresh or now - self._settled_since >= STABILITY_WINDOW:
+                return DeployOutcome(cluster, progress, [])
+        else:
+            self._settled_since = 0.0
+        failed = [item.service.short_name for item in progress if item.phase is Phase.FAILED]
+        if failed and all(item.phase is not Phase.WORKING or item.detail != "rolling back" for item in progress):
+            return DeployOutcome(cluster, progress, errors, f"the update of {', '.join(failed)} failed")
+        hopeless = {problem.error for problem in errors if not problem.recoverable}
+        self._hopeless_since = {error: self._hopeless_since.get(error, now) for error in hopeless}
+        if any(now - since >= PERMANENT_ERROR_GRACE for since in self._hopeless_since.values()):
+            return DeployOutcome(cluster, progress, errors, "a permanent error")
+        if now - self.started >= self.timeout:
+            return DeployOutcome(cluster, progress, errors, f"not converged within {self.timeout:g} s")
+        return None
+
+
+def preexisting_task_ids(cluster: Cluster) -> frozenset[str]:
+    """The ids of the tasks that are running or have failed, for a Watch of the next deploy."""
+    return frozenset(task.id for task in cluster.tasks if task.failed or task.state == "running")
+
+
+def wait_until_converged(
+    client: Any, stack: str, timeout: float, known: frozenset[str], report: Callable[[list[Progress]], None]
+) -> DeployOutcome:
+    """Read the stack once a second and pass its progress to `report`; `timeout` is in seconds."""
+    watch = Watch(timeout, time.monotonic(), known)
+    while True:
+        cluster = retry_until_leader(lambda: state.read_cluster(client, stack))
+        report(cluster_progress(cluster))
+        outcome = watch.observe(cluster, time.monotonic())
+        if outcome is not None:
+            return outcome
+        time.sleep(_INTERVAL)

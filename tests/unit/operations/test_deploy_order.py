@@ -1,0 +1,305 @@
+"""The order of a deploy's steps: nothing is changed before every check has passed, and settings are stored first.
+
+What the steps do is tested where they are; here each only leaves its name.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from openbalena.base.errors import OperationError
+from openbalena.base.project import Project
+from openbalena.cli.main import main
+from openbalena.docker.engine import Engine
+from openbalena.operations import deploy as deploys
+from openbalena.operations import deployment as deployments
+from openbalena.operations import rollout as rollouts
+from openbalena.operations.deploy import DeployOptions, deploy
+from openbalena.operations.deploy_checks import DeployChecks
+from openbalena.operations.deployment import Deployment
+from openbalena.operations.rollout import Rollout
+from openbalena.operations.workspace import Workspace
+from openbalena.pki.database_login import Login
+from openbalena.settings.variables import variables
+from openbalena.swarm.convergence import Progress
+from openbalena.swarm.preflight import DeployPlan, Finding
+from openbalena.swarm.state import Cluster, SwarmService
+
+CHECKS = ["check settings", "preflight", "lock", "check nodes", "check data", "check external services"]
+CHANGES = ["store settings", "roll out", "unlock"]
+WITH_DATA = SwarmService(id="s", name="openbalena_db", stack="openbalena", volumes=("openbalena_db-data",))
+
+
+class Steps(list[str]):
+    """The names of what was done, in order."""
+
+    def step(self, name: str, result: Any = None, error: str = "") -> Callable[..., Any]:
+        """A function that leaves `name` and returns `result`, or raises OperationError."""
+
+        def done(*args: Any, **words: Any) -> Any:
+            self.append(name)
+            if error:
+                raise OperationError(error)
+            return result
+
+        return done
+
+
+class Listener:
+    """A Reporter that agrees to everything or to nothing, and keeps what it heard."""
+
+    def __init__(self, *, agrees: bool = True) -> None:
+        self.agrees = agrees
+        self.heard: list[str] = []
+
+    def progress(self, text: str) -> None:
+        self.heard.append(text)
+
+    def warn(self, text: str) -> None:
+        self.heard.append(f"warning: {text}")
+
+    def confirm(self, question: str) -> bool:
+        self.heard.append(question)
+        return self.agrees
+
+    def interruptible(self, message: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def follow_tasks(self) -> Callable[[list[Progress]], None]:
+        return lambda progress: None
+
+    def follow_containers(self) -> Callable[[Sequence[Any]], None]:
+        return lambda services: None
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    directory = tmp_path_factory.mktemp("deployment")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in variables():
+            patch.delenv(name, raising=False)
+        assert main(["--project-directory", str(directory), "config", "--dns-tld", "my.example.com", "--yes"]) == 0
+    return Workspace(Project(directory=directory), lab=False)
+
+
+@pytest.fixture
+def steps(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Steps:
+    """The deploy's own steps, each in place of what it would do."""
+    for name in variables():
+        monkeypatch.delenv(name, raising=False)
+    found = Steps()
+
+    @contextmanager
+    def held(*args: Any) -> Iterator[None]:
+        found.append("lock")
+        try:
+            yield
+        finally:
+            found.append("unlock")
+
+    def with_built_images(deployment: Deployment, *args: Any) -> tuple[Deployment, frozenset[str]]:
+        return deployment, frozenset()
+
+    monkeypatch.setattr(deploys, "manager_client", lambda workspace: nullcontext((Engine(), object())))
+    monkeypatch.setattr(deploys.settings_sync, "require_compatible_settings", found.step("check settings"))
+    monkeypatch.setattr(deploys.state, "read_cluster", lambda client, stack: Cluster((), (), ()))
+    monkeypatch.setattr(deploys, "with_built_images", with_built_images)
+    monkeypatch.setattr(deploys, "plan_deploy", lambda *args: DeployPlan(()))
+    monkeypatch.setattr(deploys.preflight, "preflight_findings", found.step("preflight", []))
+    monkeypatch.setattr(deploys.lock, "acquire", held)
+    monkeypatch.setattr(DeployChecks, "require_capable_nodes", found.step("check nodes"))
+    monkeypatch.setattr(DeployChecks, "require_data", found.step("check data"))
+    monkeypatch.setattr(DeployChecks, "require_external_services", found.step("check external services"))
+    monkeypatch.setattr(deploys.settings_sync, "upload", found.step("store settings"))
+    monkeypatch.setattr(Rollout, "run", found.step("roll out", 3))
+    return found
+
+
+def test_every_check_comes_before_every_change(steps: Steps, workspace: Workspace) -> None:
+    result = deploy(DeployOptions(timeout=1), workspace, Listener())
+    assert steps == CHECKS + CHANGES
+    assert result.converged == 3 and result.settings["DNS_TLD"] == "my.example.com"
+
+
+FAILING = {
+    "check settings": (deploys.settings_sync, "require_compatible_settings"),
+    "check nodes": (DeployChecks, "require_capable_nodes"),
+    "check data": (DeployChecks, "require_data"),
+    "check external services": (DeployChecks, "require_external_services"),
+    "store settings": (deploys.settings_sync, "upload"),
+}
+
+
+@pytest.mark.parametrize("failing", FAILING)
+def test_after_a_step_that_fails_comes_nothing_but_the_unlocking(
+    failing: str, steps: Steps, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(*FAILING[failing], steps.step(failing, error="not now"))
+    with pytest.raises(OperationError, match="not now"):
+        deploy(DeployOptions(timeout=1), workspace, Listener())
+    expected = [*CHECKS, "store settings"][: [*CHECKS, "store settings"].index(failing) + 1]
+    assert steps == [*expected, *(["unlock"] if "lock" in expected else [])]
+
+
+def test_every_fatal_finding_is_named_and_nothing_is_locked(
+    steps: Steps, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    findings = [Finding("no label"), Finding("an old image", fatal=False), Finding("no port")]
+    monkeypatch.setattr(deploys.preflight, "preflight_findings", steps.step("preflight", findings))
+    listener = Listener()
+    with pytest.raises(OperationError, match="nothing was deployed:\n  no label\n  no port$"):
+        deploy(DeployOptions(timeout=1), workspace, listener)
+    assert steps == ["check settings", "preflight"] and "warning: an old image" in listener.heard
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_a_service_with_data_is_removed_after_a_question_alone(
+    agrees: bool, steps: Steps, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deploys.planned_services, "services_to_prune", lambda *args: [WITH_DATA])
+    listener = Listener(agrees=agrees)
+    if agrees:
+        deploy(DeployOptions(timeout=1), workspace, listener)
+        assert steps == CHECKS + CHANGES
+    else:
+        with pytest.raises(OperationError, match="nothing was deployed"):
+            deploy(DeployOptions(timeout=1), workspace, listener)
+        assert steps == ["check settings", "preflight"], "the lock is not held while the question is open"
+    assert any(text.startswith("db (volume") and "no longer in the settings" in text for text in listener.heard)
+
+
+@pytest.mark.parametrize(("wait", "rollouts_made"), [(True, 2), (False, 1)])
+def test_a_previous_token_is_removed_by_a_second_deploy_once_the_first_has_converged(
+    wait: bool, rollouts_made: int, steps: Steps, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rotated = iter([["REDIS_PASSWORD"]])
+    monkeypatch.setattr(deploys.tokens, "drop_previous_tokens", lambda project: next(rotated))
+    listener = Listener()
+    deploy(DeployOptions(timeout=1, wait=wait), workspace, listener)
+    assert steps == (CHECKS + CHANGES) * rollouts_made
+    assert any("no service uses the previous REDIS_PASSWORD" in text for text in listener.heard) is wait
+
+
+BEFORE = Cluster((), (), ())
+LOGIN = Login("api-1", "secret")
+
+
+@pytest.fixture
+def rollout(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> tuple[Rollout, Steps]:
+    """A rollout in which every step is due, of a cluster that does as it is told."""
+    steps = Steps()
+    deployment = deployments.load(workspace.project, lab=False)
+    document = {"name": "whole", "services": {"db": {}}}
+
+    def submit(*args: Any, only: Sequence[str], **words: Any) -> None:
+        steps.append(f"submit {', '.join(only) or 'all'}")
+
+    def render(compiled: Any, *args: Any) -> None:
+        steps.append(f"render {compiled.document['name']}")
+
+    def ensure(self: Any, login: Login, *, alone: bool) -> None:
+        assert login is LOGIN
+        steps.append("close other logins" if alone else "create login")
+
+    def waited(client: Any, stack: str, name: str, *args: Any) -> None:
+        steps.append(f"wait for {name}")
+
+    outcome = SimpleNamespace(progress=[1, 2], cluster=BEFORE, reason="")
+    patches: list[tuple[Any, str, Any]] = [
+        (rollouts.state, "read_cluster", lambda *args: BEFORE),
+        (rollouts, "with_manual_scaling", lambda *args: (document, {"web": (3, 2)})),
+        (rollouts, "in_use", lambda settings: LOGIN),
+        (rollouts.record, "read_registry", lambda *args: None),
+        (rollouts.record, "record_observed", steps.step("record volumes")),
+        (rollouts.database, "is_settled", lambda *args: False),
+        (rollouts.database, "has_converged", lambda *args: False),
+        (rollouts.database.Database, "ensure", ensure),
+        (rollouts.service_update, "find_service", lambda *args: object()),
+        (
+            rollouts.service_update,
+            "wait_until_converged",
+            lambda client, stack, name, *args: steps.append(f"wait for {name}"),
+        ),
+        (rollouts.networks, "network_names", lambda client: {}),
+        (rollouts.networks, "intermediate_document", lambda *args: {**document, "name": "both networks"}),
+        (rollouts.networks, "services_changing_networks", lambda *args: ["s3"]),
+        (rollouts.rollout_order, "one_api", lambda *args: {**document, "name": "one api"}),
+        (rollouts.rollout_order, "newly_internal", lambda *args: ["redis"]),
+        (rollouts.rollout_order, "versions", lambda *args: {}),
+        (rollouts.rollout_order, "services_to_roll_first", lambda *args: ["vpn", "api"]),
+        (rollouts.planned_services, "planned_services", lambda *args: ()),
+        (rollouts.deploy, "read_rendered", lambda directory: {}),
+        (rollouts.deploy, "submit_stack", submit),
+        (rollouts.deploy, "remove_unused", steps.step("prune", ["ob_api-env-1"])),
+        (rollouts.stacks, "render", render),
+        (rollouts.watch, "wait_until_converged", steps.step("wait for all", outcome)),
+    ]
+    for owner, name, value in patches:
+        monkeypatch.setattr(owner, name, value)
+    made = Rollout(workspace.project, Listener(), Engine(), object(), deployment, resolve=False, timeout=1)
+    return made, steps
+
+
+BEGUN = [
+    "render one api",
+    *("submit redis", "wait for redis"),
+    *("submit db", "wait for db", "create login"),
+    *("submit all", "wait for all", "record volumes", "render both networks"),
+    *("submit vpn", "wait for vpn", "submit api", "wait for api"),
+    *("submit all", "wait for all", "record volumes", "render whole"),
+    *("submit s3", "wait for s3"),
+]
+WHOLE = ["submit all", "wait for all", "record volumes", "close other logins", "prune"]
+
+
+def test_what_others_need_runs_first_and_what_is_unused_goes_last(rollout: tuple[Rollout, Steps]) -> None:
+    made, steps = rollout
+    assert made.run(wait=True) == 2
+    assert steps == BEGUN + WHOLE
+
+
+def test_without_waiting_nothing_is_removed(rollout: tuple[Rollout, Steps]) -> None:
+    made, steps = rollout
+    assert made.run(wait=False) is None
+    assert steps == [*BEGUN, "submit all"]
+
+
+def test_an_update_of_nothing_special_is_one_deploy(
+    rollout: tuple[Rollout, Steps], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, steps = rollout
+    for owner, name, value in (
+        (rollouts.database, "is_settled", True),
+        (rollouts.networks, "intermediate_document", None),
+        (rollouts.networks, "services_changing_networks", []),
+        (rollouts.rollout_order, "one_api", None),
+        (rollouts.rollout_order, "newly_internal", []),
+        (rollouts.rollout_order, "services_to_roll_first", []),
+    ):
+        monkeypatch.setattr(owner, name, lambda *args, value=value: value)
+    assert made.run(wait=True) == 2
+    assert steps == ["render whole", "submit all", "wait for all", "record volumes", "prune"]
+
+
+def test_nothing_is_removed_where_a_service_does_not_run(
+    rollout: tuple[Rollout, Steps], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, steps = rollout
+    monkeypatch.setattr(rollouts.rollout_order, "one_api", lambda *args: None)
+    monkeypatch.setattr(rollouts.networks, "intermediate_document", lambda *args: None)
+    failed = SimpleNamespace(progress=[], problems=[], cluster=BEFORE, reason="api crashes")
+    monkeypatch.setattr(rollouts.watch, "wait_until_converged", steps.step("wait for all", failed))
+    with pytest.raises(OperationError, match="the deployment failed: api crashes"):
+        made.run(wait=True)
+    assert steps[-1] == "record volumes" and "prune" not in steps and "close other logins" not in steps
+
+
+@pytest.fixture(autouse=True)
+def no_output(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """An operation prints nothing."""
+    yield
+    captured = capfd.readouterr()
+    assert captured.out == "" and captured.err == ""

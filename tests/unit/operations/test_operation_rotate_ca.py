@@ -1,0 +1,183 @@
+"""secrets rotate CA on the fake engine: what is asked and refused before a phase begins, and what begins it."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_engine import FakeEngine
+from fake_swarm import Row, stack_service
+
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.project import Project
+from openbalena.cli.context import Context
+from openbalena.cli.main import main
+from openbalena.cli.reporter import ConsoleReporter
+from openbalena.operations.endpoints import Endpoints
+from openbalena.operations.rotate_ca import RotateCaOptions, RotateCaOutcome, rotate_ca
+from openbalena.operations.workspace import Workspace
+from openbalena.pki import archive, ca_rotation
+from openbalena.pki.phases import RotationPhase, current_phase
+from openbalena.settings.variables import variables
+from openbalena.stack.content import object_name
+from openbalena.swarm import certificate_rollout, deployed_pki, settings_store
+
+DOMAIN, STACK = "my.example.com", "openbalena"
+SERVICES = {
+    "api": ["ca-bundle", "api-certificate"],
+    "vpn": ["ca-bundle", "vpn-certificate"],
+    "balena-ca": ["ca-certificate", "server-ca-certificate", "ocsp-certificate"],
+    "haproxy-certs": ["haproxy-chain"],
+}
+SECRETS = ("haproxy-chain",)
+
+
+@dataclass(frozen=True)
+class Answers(ConsoleReporter):
+    """Answers every question as `answer` does, and keeps the questions."""
+
+    answer: Callable[[], bool] = lambda: True
+    questions: list[str] = field(default_factory=list)
+
+    def confirm(self, question: str) -> bool:
+        self.questions.append(question)
+        return self.answer()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("made")
+    assert main(["--project-directory", str(directory), "config", "--dns-tld", DOMAIN, "--yes"]) == 0
+    return directory
+
+
+@pytest.fixture
+def project(made: Path, tmp_path: Path, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A configured project, and an engine that is a manager of a swarm."""
+    for name in variables():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DOCKER_HOST", fake.url)
+    fake.swarm.node("node1", "manager", **{"openbalena.ingress": "true"})
+    return Project(Path(shutil.copytree(made, tmp_path / "project")))
+
+
+def deploy(fake: FakeEngine, project: Project) -> None:
+    """Services with the files that the project has now, in place of those before."""
+    for service in list(fake.swarm.services.values()):
+        fake.swarm.remove("services", service["ID"])
+    with fake.engine.client() as client:
+        for name, keys in SERVICES.items():
+            used: dict[str, list[Any]] = {"configs": [], "secrets": []}
+            for key in keys:
+                kind = "secrets" if key in SECRETS else "configs"
+                content = (project.pki / deployed_pki.FILES[key]).read_bytes()
+                called = object_name(STACK, key, content)
+                if not any(item["Spec"]["Name"] == called for item in getattr(fake.swarm, kind).values()):
+                    getattr(client, kind).create(name=called, data=content)
+                used[kind].append(fake.swarm.named(kind, called))
+            fake.swarm.create("services", stack_service(name, STACK, **used))
+
+
+def files(project: Project) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in project.pki.iterdir()}
+
+
+def rotate(project: Project, reporter: Answers | None = None, **options: Any) -> Any:
+    return rotate_ca(RotateCaOptions(**options), Workspace(project, lab=False), reporter or Answers(Context(project)))
+
+
+def test_a_phase_begins_when_the_user_agrees(project: Project, fake: FakeEngine) -> None:
+    deploy(fake, project)
+    answers = Answers(Context(project))
+    result = rotate(project, answers)
+    assert (result.outcome, result.phase) == (RotateCaOutcome.ADVANCED, RotationPhase.TRUSTED)
+    assert current_phase(project.pki) is RotationPhase.TRUSTED and len(answers.questions) == 1
+    assert result.services == ("api", "vpn"), "those that trust the CA; no certificate is issued yet"
+
+
+def test_nothing_changes_if_the_user_does_not_agree(project: Project, fake: FakeEngine) -> None:
+    deploy(fake, project)
+    before, requests = files(project), list(fake.swarm.asked)
+    result = rotate(project, Answers(Context(project), answer=lambda: False))
+    assert (result.outcome, result.phase) == (RotateCaOutcome.DECLINED, RotationPhase.NONE)
+    assert files(project) == before and fake.swarm.asked == requests
+
+
+def test_an_interrupted_step_is_completed_without_a_cluster(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(directory: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ca_rotation, "finish_step", killed)
+        ca_rotation.advance_rotation(project.pki, DOMAIN)
+    answers = Answers(Context(project))
+    result = rotate(project, answers)
+    assert (result.outcome, result.phase, answers.questions) == (RotateCaOutcome.COMPLETED, RotationPhase.TRUSTED, [])
+
+
+def test_the_cluster_must_have_the_present_phase(project: Project, fake: FakeEngine) -> None:
+    deploy(fake, project)
+    ca_rotation.advance_rotation(project.pki, DOMAIN)
+    before, answers = files(project), Answers(Context(project))
+    with pytest.raises(OperationError, match=r"does not have this machine's ca-bundle\.pem yet.*swarm-up"):
+        rotate(project, answers)
+    assert files(project) == before and answers.questions == []
+
+
+def test_every_task_must_run_as_deployed(project: Project, fake: FakeEngine) -> None:
+    fake.swarm.fates[f"{STACK}_vpn"] = [[Row(0, "preparing")]]
+    deploy(fake, project)
+    before = files(project)
+    with pytest.raises(OperationError, match="not all tasks of vpn run as they were deployed"):
+        rotate(project)
+    assert files(project) == before
+
+
+@pytest.mark.parametrize(("least", "begins"), [(10**6, False), (-(10**6), True)])
+def test_without_a_question_a_phase_must_have_lasted(
+    project: Project, fake: FakeEngine, least: int, begins: bool
+) -> None:
+    ca_rotation.advance_rotation(project.pki, DOMAIN)
+    deploy(fake, project)
+    before = files(project)
+    if begins:
+        assert rotate(project, unattended=True, after_days=least).phase is RotationPhase.ISSUING
+        return
+    with pytest.raises(OperationError, match=r"nothing was changed: phase 1 has lasted .* --after-days"):
+        rotate(project, unattended=True, after_days=least)
+    assert files(project) == before
+
+
+def test_only_the_last_phase_can_be_reverted(project: Project, fake: FakeEngine) -> None:
+    deploy(fake, project)
+    with pytest.raises(UsageError, match="only phase 3 can be reverted"):
+        rotate(project, back=True)
+
+
+def test_an_engine_without_the_stack_is_refused(project: Project) -> None:
+    with pytest.raises(UsageError, match=f"not a manager of a swarm that runs {STACK}"):
+        rotate(project)
+
+
+def test_a_deploy_of_another_machine_during_the_question_is_noticed(project: Project, fake: FakeEngine) -> None:
+    deploy(fake, project)
+    before = files(project)
+
+    def agree_later() -> bool:
+        marks = {**archive.fingerprints(project.pki, {}), "tokens": "others", "later": ""}
+        with fake.engine.client() as client:
+            settings_store.save(client, STACK, b"others", marks, "anna@laptop")
+        return True
+
+    with pytest.raises(OperationError, match="anna@laptop deployed this stack"):
+        rotate(project, Answers(Context(project), answer=agree_later))
+    assert files(project) == before
+
+
+def test_endpoints_tell_a_different_certificate_from_no_answer() -> None:
+    names = {"10.0.0.1": "one", "10.0.0.2": "two", "10.0.0.3": "three"}
+    endpoints = Endpoints(names, {"10.0.0.2": certificate_rollout.SERVES_OTHER_CERTIFICATE, "10.0.0.3": "timed out"})
+    assert endpoints.serving() == ["one (10.0.0.1) serves it."]
+    assert (endpoints.other, endpoints.unreachable) == (["10.0.0.2"], ["10.0.0.3"])

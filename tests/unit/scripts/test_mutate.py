@@ -1,0 +1,100 @@
+"""What scripts/mutate breaks, and with which tests it looks whether that is noticed."""
+
+import subprocess
+import sys
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openbalena.base.project import ROOT
+
+SCRIPT = ROOT / "scripts" / "mutate"
+
+
+@pytest.fixture(scope="module")
+def mutate() -> Any:
+    """The script as a module."""
+    # A file of compiled code beside it would be named like the script, and be taken for one.
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        spec = spec_from_loader("mutate", SourceFileLoader("mutate", str(SCRIPT)))
+        assert spec is not None and spec.loader is not None
+        module = module_from_spec(spec)
+        sys.modules["mutate"] = module
+        spec.loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = before
+    return module
+
+
+def test_annotations_and_imports_for_the_type_checker_are_left_alone(mutate: Any) -> None:
+    code = "if TYPE_CHECKING:\n    import x\ndef f(a: int | None = 1) -> int | None:\n    b: int | None = a | 2\n"
+    spans = mutate.spans_without_effect(code)
+    lines = code.splitlines()
+    texts = [lines[first[0] - 1][first[1] : last[1]] for first, last in spans if first[0] == last[0]]
+    assert sorted(texts) == ["int | None"] * 3
+    assert ((1, 0), (2, 12)) in spans
+
+
+UNNOTICED = """
+_TIMEOUT = 120.0
+_TRIES = 3
+@cache
+def f(a, b):
+    for x in zip(a, b, strict=True):
+        reporter.warn(f"{len(x) + 1} of them")
+        g(f"{len(x) + 2}")
+    raise OperationError(f"{1 + 3} more")
+"""
+
+
+def test_messages_times_and_assertions_are_left_alone(mutate: Any) -> None:
+    lines = UNNOTICED.splitlines()
+    texts = [lines[first[0] - 1][first[1] : last[1]] for first, last in mutate.spans_without_effect(UNNOTICED)]
+    assert sorted(texts) == sorted(["120.0", "cache", "True", 'f"{len(x) + 1} of them"', 'f"{1 + 3} more"'])
+
+
+def test_a_test_named_after_a_module_tests_it(mutate: Any) -> None:
+    module = Path("src/openbalena/operations/teardown.py")
+    assert mutate.named_after(Path("tests/unit/operations/test_teardown.py"), module)
+    assert not mutate.named_after(Path("tests/unit/swarm/test_swarm_teardown.py"), module)
+    assert not mutate.named_after(Path("tests/unit/operations/test_other.py"), module)
+
+
+def test_a_module_is_tested_by_the_tests_that_import_it(mutate: Any) -> None:
+    tests = mutate.tests_of(Path("src/openbalena/base/errors.py"))
+    assert Path("tests/unit/scripts/test_mutate.py") not in tests and tests
+    own = mutate.tests_of(Path("src/openbalena/base/project.py"))
+    assert Path("tests/unit/scripts/test_mutate.py") in own
+
+
+def test_a_module_that_no_test_imports_is_tested_by_those_of_its_importers(mutate: Any, tmp_path: Path) -> None:
+    for path, text in {
+        "src/openbalena/deep.py": "",
+        "src/openbalena/user.py": "from openbalena import deep",
+        "src/openbalena/other.py": "",
+        "tests/unit/test_user.py": "from openbalena.user import x",
+        "tests/unit/test_other.py": "import openbalena.other",
+    }.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    before, mutate.ROOT = mutate.ROOT, tmp_path
+    for cached in (mutate.sources, mutate.unit_tests, mutate.imported, mutate.tests_of):
+        cached.cache_clear()
+    try:
+        assert mutate.tests_of(Path("src/openbalena/deep.py")) == (Path("tests/unit/test_user.py"),)
+        assert mutate.tests_of(Path("src/openbalena/other.py")) == (Path("tests/unit/test_other.py"),)
+    finally:
+        mutate.ROOT = before
+        for cached in (mutate.sources, mutate.unit_tests, mutate.imported, mutate.tests_of):
+            cached.cache_clear()
+
+
+def test_a_package_that_is_not_there_is_an_error() -> None:
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "none"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1 and done.stderr == "error: src/openbalena/none: no such package\n"

@@ -1,0 +1,131 @@
+"""Encrypted overlay networks: what is kept, which nodes are tried, and what their answers mean."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from cluster_builders import cluster, node, service, task
+
+from openbalena.stack import with_encryption
+from openbalena.swarm import encryption
+from openbalena.swarm.job import JobResult
+
+PLAIN, ENCRYPTED = {"ob_default": False}, {"ob_default": True}
+MIXED = {"ob_default": False, "ob_own": True}
+
+
+@pytest.mark.parametrize(
+    ("networks", "setting", "deployed", "kept"),
+    [
+        ({}, "true", "", ""),
+        ({}, "false", "", ""),
+        (PLAIN, "false", "false", ""),
+        (ENCRYPTED, "true", "true", ""),
+        (PLAIN, "true", "false", "SWARM_ENCRYPTED is true, but these overlay networks of the running deployment "
+         "are unencrypted: ob_default."),
+        (ENCRYPTED, "false", "true", "SWARM_ENCRYPTED is false, but these overlay networks of the running deployment "
+         "are encrypted: ob_default."),
+        # What is added beside a plain network asks no more of the nodes than that one.
+        (MIXED, "true", "false", "are unencrypted: ob_default."),
+    ],
+)  # fmt: skip
+def test_a_running_deployment_keeps_what_it_has(
+    networks: dict[str, bool], setting: str, deployed: str, kept: str
+) -> None:
+    assert encryption.running(networks) == deployed
+    said = encryption.unencrypted_networks_warning(networks, setting)
+    assert kept in said and bool(kept) == bool(said)
+    assert not said or "swarm-down, which keeps the volumes, and then swarm-up" in said
+
+
+@pytest.mark.parametrize(
+    ("networks", "setting", "tried"),
+    [
+        ({}, "true", ["node1", "node2", "node3"]),
+        ({}, "false", []),
+        (PLAIN, "false", []),
+        # node1 has a task of the stack, which runs; node3 joined later.
+        (ENCRYPTED, "true", ["node2", "node3"]),
+    ],
+)
+def test_which_nodes_are_tried(networks: dict[str, bool], setting: str, tried: list[str]) -> None:
+    found = cluster([service()], [task(1), task(2, node_id="n2", state="pending")], networks=networks)
+    assert [each.hostname for each in encryption.nodes_to_check(found, setting, [service()])] == tried
+
+
+def test_a_node_that_no_service_may_use_is_not_tried() -> None:
+    found = cluster([], [])
+    bound = [service(constraints=("node.hostname == node2",)), service("db", constraints=("node.labels.x == y",))]
+    assert [each.hostname for each in encryption.nodes_to_check(found, "true", bound)] == ["node2"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "fatal", "words"),
+    [
+        (JobResult(False, ("Error: Requested AEAD algorithm not found.",), "task: non-zero exit (3)", 3), True,
+         "node1 has no ESP (IPsec) with AES-GCM in its kernel (Error: Requested AEAD algorithm not found.)"),
+        (JobResult(False, (), "task: non-zero exit (4)", 4), True, "could not be checked: vpn:1 has no `ip` command"),
+        (JobResult(False, ("RTNETLINK answers: Operation not permitted",), "", 5), True, "not be checked: RTNETLINK"),
+        (JobResult(False, (), "could not install mangle rule: no such match", started=False), True,
+         "could not be checked: could not install mangle rule: no such match (Docker needs the iptables matches"),
+        (JobResult(False, (), "the task did not end within 600 s"), True, "could not be checked"),
+        (None, False, "could not be checked: it is ready, drain"),
+    ],
+)  # fmt: skip
+def test_what_a_node_that_cannot_or_does_not_say_means(outcome: JobResult | None, fatal: bool, words: str) -> None:
+    (found,) = encryption.encryption_findings(node(1, availability="drain"), outcome, "vpn:1")
+    assert found.fatal is fatal and words in found.text, found
+    assert not fatal or "SWARM_ENCRYPTED=false" in found.text
+
+
+def test_a_node_that_can_is_not_mentioned() -> None:
+    assert not list(encryption.encryption_findings(node(1), JobResult(True, ()), "vpn:1"))
+
+
+@pytest.mark.parametrize(
+    ("version", "program", "code"),
+    [
+        ("iproute2-6.1.0", "true", 0),
+        ("iproute2-6.1.0", "echo 'RTNETLINK answers: Protocol not supported' >&2; exit 2", 3),
+        ("iproute2-6.1.0", "echo 'RTNETLINK answers: Operation not permitted' >&2; exit 2", 5),
+        ("BusyBox", "echo 'Usage: ip [OPTIONS]' >&2; exit 1", 4),
+        ("", "", 4),
+    ],
+)
+def test_the_script_tells_what_the_kernel_lacks_from_what_could_not_be_asked(
+    version: str, program: str, code: int, tmp_path: Path
+) -> None:
+    if program:
+        answer = f"if [ $1 = -Version ]; then echo ip utility, {version}; exit; fi"
+        (tmp_path / "ip").write_text(f"#!/bin/sh\n{answer}\n{program}\n")
+        (tmp_path / "ip").chmod(0o755)
+    script = encryption.check_script("")
+    done = subprocess.run(["/bin/sh", "-c", script], env={"PATH": str(tmp_path)}, capture_output=True)
+    assert done.returncode == code, done
+
+
+OPTIONS = {"driver_opts": {"encrypted": "true"}}
+
+
+@pytest.mark.parametrize(
+    ("networks", "expected"),
+    [
+        (None, {"default": OPTIONS}),
+        ({"default": {"driver": "overlay", "attachable": True}},
+         {"default": {"driver": "overlay", "attachable": True, **OPTIONS}}),
+        ({"own": {"driver_opts": {"com.docker.network.driver.mtu": "1400"}}},
+         {"own": {"driver_opts": {"com.docker.network.driver.mtu": "1400", "encrypted": "true"}}, "default": OPTIONS}),
+        ({"theirs": {"external": True}, "wide": {"driver": "macvlan"}},
+         {"theirs": {"external": True}, "wide": {"driver": "macvlan"}, "default": OPTIONS}),
+    ],
+)  # fmt: skip
+def test_every_overlay_that_the_stack_makes_is_encrypted(
+    networks: dict[str, object] | None, expected: dict[str, object]
+) -> None:
+    document = {"services": {"a": {"image": "a"}}, **({"networks": networks} if networks else {})}
+    assert with_encryption(document)["networks"] == expected
+
+
+def test_no_default_network_is_made_where_no_service_is_on_it() -> None:
+    document = {"services": {"a": {"networks": {"own": None}}}, "networks": {"own": {}}}
+    assert with_encryption(document)["networks"] == {"own": OPTIONS}

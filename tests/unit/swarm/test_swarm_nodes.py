@@ -1,0 +1,79 @@
+"""Lost nodes are said first, and how near the swarm is to losing its majority."""
+
+from typing import Any
+
+import pytest
+from cluster_builders import cluster, node
+
+from openbalena.base.errors import OperationError
+from openbalena.cli import swarm_status
+from openbalena.cli.main import main
+from openbalena.swarm import job, nodes, single_points
+
+LOST: dict[str, Any] = {"reachability": "unreachable"}
+
+
+def test_nothing_to_say_of_three_managers_and_a_worker() -> None:
+    assert nodes.node_warnings([node(1), node(2), node(3), node(4, role="worker")]) == []
+
+
+def test_a_dead_manager_comes_first_and_is_named_even_while_its_state_is_ready() -> None:
+    there = [node(1), node(2), node(3, address="10.1.1.3", **LOST)]
+    assert [n.hostname for n in nodes.lost_first(there)] == ["node3", "node1", "node2"]
+    first, second = nodes.node_warnings(there)
+    assert first == "manager node3 (10.1.1.3) is unreachable"
+    assert "2 of 3 managers are up" in second
+    assert "if one more is lost, the swarm cannot be changed" in second
+
+
+def test_to_a_new_leader_all_are_unknown_and_the_majority_is_there() -> None:
+    assert nodes.node_warnings([node(1), node(2, state="unknown"), node(3, state="unknown")]) == [
+        "manager node2 () is unknown",
+        "manager node3 () is unknown",
+    ]
+
+
+def test_a_dead_worker_is_named_and_no_majority_is_near() -> None:
+    there = [node(1), node(2), node(3), node(4, role="worker", state="down", availability="drain")]
+    (text,) = nodes.node_warnings(there)
+    assert "worker node4" in text
+    assert "down, drain" in text
+    assert nodes.lost_first(there)[0].hostname == "node4"
+
+
+@pytest.mark.parametrize(
+    ("managers", "lost", "near"),
+    [(1, 0, False), (2, 0, True), (3, 0, False), (3, 1, True), (4, 0, False), (4, 1, True), (5, 2, True)],
+)
+def test_one_more_loss_ends_the_majority(managers: int, lost: int, near: bool) -> None:
+    there = [node(number, **(LOST if number <= lost else {})) for number in range(1, managers + 1)]
+    assert len(nodes.node_warnings(there)) == lost + near
+
+
+def test_an_unreachable_manager_makes_the_others_single_points() -> None:
+    (point,) = single_points.find_single_points(cluster([], [], [node(1), node(2), node(3, **LOST)]))
+    assert point.what == "any of the managers node1, node2"
+
+
+def test_documents_are_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["swarm-status", "--watch", "--json"]) == 2
+    assert "--json: not allowed with argument --watch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_only_a_terminal_is_cleared(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal, raising=False)
+    assert ("\x1b" in swarm_status._top()) is terminal
+
+
+@pytest.mark.parametrize(
+    ("fields", "advice"),
+    [
+        ({"state": "down"}, "start it, or its Docker Engine"),
+        ({"availability": "drain"}, "`docker node update --availability active node1`"),
+    ],
+)
+def test_a_node_that_no_task_can_be_asked_of_is_refused_with_what_helps(fields: dict[str, str], advice: str) -> None:
+    with pytest.raises(OperationError, match=f"it must be ready and active: {advice}$"):
+        job.require_usable(cluster([], [], [node(1, **fields)]), ["n1"])
+    job.require_usable(cluster([], [], [node(1)]), ["n1"])

@@ -1,0 +1,198 @@
+"""What keeps a deployment from starting, found beforehand."""
+
+from typing import Any
+
+import pytest
+from cluster_builders import cluster, node, service
+
+from openbalena.base.errors import OperationError
+from openbalena.swarm import placement
+from openbalena.swarm.preflight import DeployPlan, Finding, preflight_findings
+from openbalena.swarm.state import Cluster, PublishedPort
+
+DATA = "openbalena.data.db-data"
+PINNED = (f"node.labels.{DATA} == true",)
+
+
+def texts(plan: DeployPlan, there: Cluster) -> list[str]:
+    return [finding.text for finding in preflight_findings(plan, there)]
+
+
+def nodes(*fields: dict[str, Any]) -> Cluster:
+    return cluster([], [], [node(number + 1, **described) for number, described in enumerate(fields)])
+
+
+def test_nothing_to_say_of_a_cluster_that_fits() -> None:
+    plan = DeployPlan((service("db", constraints=PINNED, image="db:1"),), (DATA,), {"db:1"}, {"node1": set()})
+    assert preflight_findings(plan, nodes({"labels": {DATA: "true"}})) == []
+
+
+@pytest.mark.parametrize(
+    ("replicas", "workers", "order", "limit", "fine"),
+    [
+        (2, "1", "start-first", "200", True),
+        (2, "1", "start-first", "199", False),
+        (2, "1", "stop-first", "140", True),
+        (4, "1", "start-first", "300", False),
+        (2, "2", "start-first", "379", False),
+        (2, "2", "start-first", "380", True),
+    ],
+)
+def test_connections_of_the_api(replicas: int, workers: str, order: str, limit: str, *, fine: bool) -> None:
+    services = (service("api", replicas=replicas, update_order=order), service("db"))
+    found = texts(DeployPlan(services, settings={"API_WORKERS": workers, "DB_MAX_CONNECTIONS": limit}), nodes({}))
+    assert (found == []) is fine
+    if not fine:
+        assert f"allows {limit} connections" in found[0] and f"API_WORKERS={workers}" in found[0]
+    assert (
+        texts(DeployPlan(services[:1], settings={"API_WORKERS": workers, "DB_MAX_CONNECTIONS": limit}), nodes({})) == []
+    )
+
+
+@pytest.mark.parametrize(("version", "fine"), [("24.0.9", False), ("20.10.24+dfsg1", False), ("25.0.0", True)])
+def test_engine_version(version: str, fine: bool) -> None:
+    assert (texts(DeployPlan(()), nodes({"engine_version": version})) == []) is fine
+
+
+def test_an_old_engine_on_a_drained_node_does_no_harm() -> None:
+    assert texts(DeployPlan(()), nodes({}, {"engine_version": "20.10.5", "availability": "drain"})) == []
+
+
+def test_a_label_that_no_node_has() -> None:
+    (text,) = texts(DeployPlan((service("db", constraints=PINNED),), (DATA,)), nodes({}))
+    assert f"{DATA}=true" in text and "swarm-init" in text
+
+
+def test_a_data_label_on_two_nodes_names_both() -> None:
+    there = nodes({"labels": {DATA: "true"}}, {"labels": {DATA: "true"}}, {})
+    (text,) = texts(DeployPlan((service("db", constraints=PINNED),), (DATA,)), there)
+    assert "node1, node2" in text and "--label-rm" in text
+
+
+def test_a_data_label_on_a_node_that_is_down() -> None:
+    (text,) = texts(DeployPlan((), (DATA,)), nodes({}, {"labels": {DATA: "true"}, "state": "down"}))
+    assert "node2 (down): bring it back" in text
+
+
+def test_after_a_change_of_leader_a_node_is_unknown_and_not_lost() -> None:
+    (text,) = texts(DeployPlan((), (DATA,)), nodes({"labels": {DATA: "true"}, "state": "unknown"}))
+    assert "not known yet: try again" in text
+    assert "bring" not in text
+
+
+def test_constraints_that_no_node_fulfils() -> None:
+    plan = DeployPlan((service("x", constraints=("node.role == worker",)),))
+    assert "no usable node" in texts(plan, nodes({}))[0]
+
+
+def test_an_image_built_for_another_architecture() -> None:
+    plan = DeployPlan((service("api", image="api:c-1"),), built={"api:c-1"}, absent={"node1": (), "node2": ()})
+    (text,) = texts(plan, nodes({}, {"architecture": "aarch64"}))
+    assert "node2 (aarch64)" in text
+
+
+def test_registry_images_may_meet_any_architecture() -> None:
+    assert texts(DeployPlan((service("api", image="api:1"),)), nodes({}, {"architecture": "aarch64"})) == []
+
+
+def test_a_port_that_another_stack_publishes() -> None:
+    ours = service("haproxy", ports=(PublishedPort(443, 443, mode="host"),))
+    other = service("web", ports=(PublishedPort(443, 8443, mode="host"),))
+    there = cluster([], [], others=(other,))
+    assert "443/tcp of haproxy is already published by ob_web" in texts(DeployPlan((ours,)), there)[0]
+
+
+def test_udp_and_tcp_do_not_meet() -> None:
+    ours = service("haproxy", ports=(PublishedPort(443, 443, "tcp"),))
+    there = cluster([], [], others=(service("dns", ports=(PublishedPort(443, 443, "udp"),)),))
+    assert texts(DeployPlan((ours,)), there) == []
+
+
+def test_a_port_taken_on_a_node_counts_only_where_a_task_may_run() -> None:
+    ours = service("haproxy", ports=(PublishedPort(80, 80, mode="host"),), constraints=("node.hostname == node1",))
+    assert texts(DeployPlan((ours,), taken={"node2": {80}}), nodes({}, {})) == []
+    assert "in use on node node1" in texts(DeployPlan((ours,), taken={"node1": {80}}), nodes({}, {}))[0]
+
+
+def test_a_port_of_the_mesh_is_taken_by_a_program_on_any_node() -> None:
+    ours = service("haproxy", ports=(PublishedPort(80, 80, mode="ingress"),), constraints=("node.hostname == node1",))
+    assert "in use on node node2" in texts(DeployPlan((ours,), taken={"node2": {80}}), nodes({}, {}))[0]
+
+
+@pytest.mark.parametrize(("runs", "planned"), [("dnsrr", "vip"), ("vip", "dnsrr")])
+def test_a_running_service_cannot_change_its_endpoint_mode(runs: str, planned: str) -> None:
+    plan = DeployPlan((service("api", endpoint_mode=planned), service("new", endpoint_mode=planned)))
+    there = cluster([service("api", endpoint_mode=runs)], [])
+    (text,) = texts(plan, there)
+    assert text.startswith(f"api: endpoint_mode is {runs} and would be {planned}") and "swarm-down" in text
+    assert texts(plan, cluster([service("api", endpoint_mode=planned)], [])) == []
+
+
+def test_a_running_stack_cannot_change_its_domain() -> None:
+    plan = DeployPlan((service("api", domain="new.example.com"), service("redis")))
+    (text,) = texts(plan, cluster([service("api", domain="old.example.com"), service("redis")], []))
+    assert "under the domain old.example.com" in text and "to new.example.com" in text and "swarm-down" in text
+    assert texts(plan, cluster([service("redis")], [])) == []
+    assert texts(plan, cluster([service("api", domain="new.example.com")], [])) == []
+
+
+def test_two_services_with_one_port() -> None:
+    first, second = (service(name, ports=(PublishedPort(80, 80),)) for name in ("a", "b"))
+    assert "services a and b both publish port 80/tcp" in texts(DeployPlan((first, second)), nodes({}))[0]
+
+
+def test_an_image_that_a_node_lacks_is_fatal_and_one_that_could_not_be_checked_is_not() -> None:
+    plan = DeployPlan((service("api", image="api:c-1"),), built={"api:c-1"}, absent={"node1": {"api:c-1"}})
+    (finding,) = preflight_findings(plan, nodes({}, {}))
+    assert finding.fatal and "not on node1" in finding.text
+    plan = DeployPlan(plan.services, built=plan.built, absent={"node1": ()})
+    assert preflight_findings(plan, nodes({}, {})) == [
+        Finding(
+            "image api:c-1 was built here; could not check whether node2 has it (swarm-build --node copies it there)",
+            fatal=False,
+        )
+    ]
+
+
+def test_fatal_findings_come_first() -> None:
+    plan = DeployPlan((service("api", image="api:c-1"),), built={"api:c-1"}, absent={})
+    found = preflight_findings(plan, nodes({}, {"engine_version": "24.0.1"}))
+    assert [finding.fatal for finding in found] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("constraint", "fits"),
+    [
+        ("node.labels.openbalena.ingress == true", True),
+        ("node.labels.openbalena.ingress==true", True),
+        ("node.labels.openbalena.ingress != true", False),
+        ("node.labels.absent != true", True),
+        ("node.role == MANAGER", True),
+        ("node.hostname == node2", False),
+        ("node.platform.arch == x86_64", True),
+        ("engine.labels.disk == ssd", True),
+        ("node.ip == 10.0.0.1", False),
+        ("nonsense", False),
+    ],
+)
+def test_constraints(constraint: str, fits: bool) -> None:
+    there = node(1, labels={"openbalena.ingress": "true"}, engine_labels={"disk": "ssd"})
+    assert placement.satisfies(there, [constraint]) is fits
+
+
+def test_labels_are_asked_for_once_and_in_order() -> None:
+    there = [node(1, labels={"openbalena.ingress": "true"})]
+    wanted = ["openbalena.data.b", "openbalena.ingress", "openbalena.data.a", "openbalena.data.b"]
+    assert placement.missing_labels(there, wanted) == ["openbalena.data.b", "openbalena.data.a"]
+
+
+def test_ingress_may_be_on_several_nodes_and_data_may_not() -> None:
+    two = [node(1, labels={"openbalena.ingress": "true", DATA: "true"}), node(2, labels={"openbalena.ingress": "true"})]
+    assert placement.missing_labels(two, ["openbalena.ingress", DATA]) == []
+    two[1] = node(2, labels={DATA: "true"})
+    with pytest.raises(OperationError, match=r"2 nodes \(node1, node2\)"):
+        placement.missing_labels(two, [DATA])
+
+
+def test_a_label_with_another_value_is_not_set() -> None:
+    assert placement.missing_labels([node(1, labels={DATA: "false"})], [DATA]) == [DATA]

@@ -1,0 +1,108 @@
+"""Who checks a token gets its new value before who shows it."""
+
+import pytest
+
+from openbalena.stack.content import object_name
+from openbalena.swarm import scale
+from openbalena.swarm.rollout_order import newly_internal, one_api, services_to_roll_first
+from openbalena.swarm.state import Cluster, SwarmService
+
+
+def cluster(**services: str) -> Cluster:
+    return Cluster(
+        (),
+        tuple(
+            SwarmService(
+                name,
+                f"ob_{name}",
+                "ob",
+                secrets=("ob_api-key-000000000000", object_name("ob", f"{name}-env", version.encode())),
+            )
+            for name, version in services.items()
+        ),
+    )
+
+
+def wanted(**versions: str) -> dict[str, str]:
+    return {name: object_name("ob", f"{name}-env", version.encode()) for name, version in versions.items()}
+
+
+RUNS = cluster(api="1", registry="1", s3="1", vpn="1", haproxy="1")
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "alone"),
+    [
+        (cluster(), 2, True),
+        (cluster(), 5, True),
+        (cluster(registry="1"), 2, True),
+        (cluster(), 1, False),
+        (cluster(api="1"), 2, False),
+        (RUNS, 2, False),
+    ],
+)
+def test_one_api_first_where_there_is_none(there: Cluster, asked: int, *, alone: bool) -> None:
+    document = {"services": {"api": {"deploy": {"replicas": asked}}, "vpn": {"deploy": {"replicas": 2}}}}
+    scaled, _ = scale.keep_manual_replicas(document, there)
+    few = one_api(there, scaled)
+    assert (few is not None) is alone
+    if few:
+        assert few["services"]["api"]["deploy"]["replicas"] == 1
+        assert few["services"]["vpn"] == scaled["services"]["vpn"]
+        # The deploy behind it, or one after that was killed, does not take the one for a number set by hand.
+        labels = few["services"]["api"]["deploy"]["labels"]
+        begun = Cluster((), (SwarmService("", "ob_api", "ob", replicas=1, labels=labels),))
+        again, kept = scale.keep_manual_replicas(document, begun)
+        assert again["services"]["api"]["deploy"]["replicas"] == asked and not kept
+
+
+def test_without_an_api_there_is_nothing_to_stage() -> None:
+    assert one_api(cluster(), {"services": {"web": {"deploy": {"replicas": 2}}}}) is None
+    assert one_api(cluster(), {"services": {"api": {}}}) is None
+
+
+def test_a_token_of_one_service_needs_no_order() -> None:
+    assert services_to_roll_first(RUNS, wanted(api="1", registry="2", s3="1", vpn="1")) == []
+    assert services_to_roll_first(RUNS, wanted(api="2", registry="1", s3="1", vpn="1")) == []
+
+
+def test_the_api_before_the_vpn_and_the_store_before_all() -> None:
+    assert services_to_roll_first(RUNS, wanted(api="2", registry="1", s3="1", vpn="2")) == ["api"]
+    assert services_to_roll_first(RUNS, wanted(api="2", registry="2", s3="2", vpn="1")) == ["s3", "api"]
+    assert services_to_roll_first(RUNS, wanted(api="2", registry="1", s3="2", vpn="1")) == ["s3"]
+
+
+WITH_REDIS = cluster(api="1", redis="1", registry="1", s3="1", vpn="1")
+
+
+def test_redis_first_where_it_accepts_both_passwords_and_the_api_first_where_it_had_none() -> None:
+    rotated = wanted(api="2", redis="2", registry="1", s3="1", vpn="1")
+    assert services_to_roll_first(WITH_REDIS, rotated, ["REDIS_PASSWORD"]) == ["redis"]
+    assert services_to_roll_first(WITH_REDIS, wanted(api="1", redis="2", registry="1", s3="1", vpn="1")) == [], (
+        "the old one is removed"
+    )
+    given = wanted(api="2", redis="2", registry="2", s3="1", vpn="1")
+    assert services_to_roll_first(WITH_REDIS, given) == ["api"], "config made the passwords after a deploy without them"
+    assert services_to_roll_first(cluster(api="1", registry="1", s3="1", vpn="1"), given) == ["api"], (
+        "a version before had none"
+    )
+
+
+def test_what_does_not_run_yet_is_not_waited_for() -> None:
+    assert services_to_roll_first(cluster(), wanted(api="1", registry="1", s3="1", vpn="1")) == []
+    assert services_to_roll_first(cluster(api="1"), wanted(api="2", vpn="1")) == []
+
+
+def test_a_database_that_the_stack_gets_back_goes_first() -> None:
+    api, s3, db = (SwarmService("", f"ob_{name}", "ob") for name in ("api", "s3", "db"))
+    assert newly_internal(cluster(api="1", s3="1"), [api, s3, db]) == ["db"]
+    assert newly_internal(cluster(), [api, s3, db]) == [], "a first deploy starts all at once"
+
+
+def test_what_is_new_and_no_other_service_waits_for_starts_with_the_rest() -> None:
+    constraint = "node.labels.openbalena.data.{}-data == true"
+    new = [
+        SwarmService("", f"ob_{name}", "ob", constraints=(constraint.format(name),))
+        for name in ("cert-manager", "builder")
+    ]
+    assert newly_internal(cluster(api="1", s3="1"), new) == []

@@ -1,0 +1,117 @@
+"""When a watch ends, and how."""
+
+from cluster_builders import OLD, cluster, service, task
+from fake_engine import FakeEngine
+from fake_swarm import Row, stack_service
+
+from openbalena.swarm.watch import PERMANENT_ERROR_GRACE, STABILITY_WINDOW, Watch, wait_until_converged
+
+API = service()
+
+
+def test_new_tasks_have_to_stay_up_for_a_while() -> None:
+    watch = Watch(timeout=600, started=0)
+    there = cluster([API], [task(1)])
+    assert watch.observe(there, 10) is None
+    assert watch.observe(there, 10 + STABILITY_WINDOW - 0.1) is None
+    outcome = watch.observe(there, 10 + STABILITY_WINDOW)
+    assert outcome is not None and not outcome.reason
+
+
+def test_a_task_that_crashes_meanwhile_starts_the_wait_anew() -> None:
+    watch = Watch(timeout=600, started=0)
+    assert watch.observe(cluster([API], [task(1)]), 1) is None
+    assert watch.observe(cluster([API], [task(1, state="failed", desired="shutdown", error="x")]), 3) is None
+    assert watch.observe(cluster([API], [task(2)]), 4) is None
+    assert watch.observe(cluster([API], [task(2)]), 1 + STABILITY_WINDOW) is None
+    assert watch.observe(cluster([API], [task(2)]), 4 + STABILITY_WINDOW) is not None
+
+
+def test_another_set_of_tasks_starts_the_wait_anew() -> None:
+    """A task that replaces a crashed one between two looks: at both the service has converged."""
+    watch = Watch(timeout=600, started=0)
+    assert watch.observe(cluster([API], [task(1)]), 1) is None
+    crashed = task(1, state="failed", desired="shutdown", error="x")
+    assert watch.observe(cluster([API], [crashed, task(2)]), 3) is None
+    assert watch.observe(cluster([API], [crashed, task(2)]), 1 + STABILITY_WINDOW) is None
+    assert watch.observe(cluster([API], [crashed, task(2)]), 3 + STABILITY_WINDOW) is not None
+
+
+def test_a_moment_of_not_running_starts_the_wait_anew() -> None:
+    watch = Watch(timeout=600, started=0)
+    assert watch.observe(cluster([API], [task(1)]), 1) is None
+    assert watch.observe(cluster([service(update_state="updating")], [task(1)]), 3) is None
+    assert watch.observe(cluster([API], [task(1)]), 4) is None
+    assert watch.observe(cluster([API], [task(1)]), 1 + STABILITY_WINDOW) is None
+
+
+def test_tasks_that_ran_before_the_deploy_need_no_wait() -> None:
+    watch = Watch(timeout=600, started=0, known=frozenset({"t1"}))
+    outcome = watch.observe(cluster([API], [task(1)]), 0.1)
+    assert outcome is not None and not outcome.reason
+
+
+def test_a_stack_without_services_has_not_converged() -> None:
+    assert Watch(timeout=600, started=0).observe(cluster([], []), 1) is None
+
+
+def test_the_time_limit() -> None:
+    watch = Watch(timeout=20, started=100)
+    there = cluster([API], [task(1, state="starting")])
+    assert watch.observe(there, 119.9) is None
+    outcome = watch.observe(there, 120)
+    assert outcome is not None and "20 s" in outcome.reason
+
+
+def test_a_rollback_ends_the_watch_when_it_is_done() -> None:
+    watch = Watch(timeout=600, started=0)
+    going = service(update_state="rollback_started")
+    assert watch.observe(cluster([going], [task(1, spec=OLD)]), 5) is None
+    outcome = watch.observe(cluster([service(update_state="rollback_completed")], [task(1)]), 9)
+    assert outcome is not None and "update of api failed" in outcome.reason
+
+
+def test_an_error_that_waiting_does_not_heal_ends_the_watch_early_but_not_at_once() -> None:
+    watch = Watch(timeout=600, started=0)
+    there = cluster([API], [task(1, state="pending", error="no suitable node (insufficient resources on 3 nodes)")])
+    assert watch.observe(there, 1) is None
+    assert watch.observe(there, PERMANENT_ERROR_GRACE) is None
+    outcome = watch.observe(there, 1 + PERMANENT_ERROR_GRACE)
+    assert outcome is not None and "permanent error" in outcome.reason
+
+
+def test_such_an_error_that_went_away_does_not_end_it() -> None:
+    watch = Watch(timeout=600, started=0)
+    stuck = cluster([API], [task(1, state="pending", error="no suitable node (insufficient resources on 3 nodes)")])
+    free = cluster([API], [task(1, state="starting")])
+    assert watch.observe(stuck, 1) is None
+    assert watch.observe(free, 20) is None
+    assert watch.observe(stuck, 30) is None
+    assert watch.observe(stuck, 1 + PERMANENT_ERROR_GRACE) is None
+
+
+def test_failures_from_before_the_deploy_are_not_its_own() -> None:
+    watch = Watch(timeout=5, started=0, known=frozenset({"t1"}))
+    failed = task(1, state="failed", desired="shutdown", error="task: non-zero exit (1)")
+    outcome = watch.observe(cluster([API], [failed, task(2, state="starting")]), 6)
+    assert outcome is not None and outcome.problems == []
+
+
+def test_a_stack_is_watched_until_its_tasks_have_stayed_up(fake: FakeEngine) -> None:
+    fake.swarm.node("node1", "manager")
+    crash = [Row(0, "preparing"), Row(3, "running"), Row(6, "failed", "task: non-zero exit (1)", 1)]
+    fake.swarm.fates["ob_api"] = [crash, [Row(0, "running")]]
+    fake.swarm.create("services", stack_service("api"))
+    began = fake.swarm.clock.now
+    with fake.engine.client() as client:
+        outcome = wait_until_converged(client, "ob", 60, frozenset(), lambda progress: None)
+    assert not outcome.reason and fake.swarm.clock.now - began == 6 + STABILITY_WINDOW
+
+
+def test_a_task_that_no_node_may_run_ends_the_watch_early(fake: FakeEngine) -> None:
+    fake.swarm.node("node1", "manager")
+    fake.swarm.create("services", stack_service("api", constraints=["node.labels.x == true"]))
+    began = fake.swarm.clock.now
+    with fake.engine.client() as client:
+        outcome = wait_until_converged(client, "ob", 600, frozenset(), lambda progress: None)
+    assert outcome.reason == "a permanent error" and fake.swarm.clock.now - began == PERMANENT_ERROR_GRACE
