@@ -190,7 +190,10 @@ def test_up_on_a_running_lab_repairs_only_what_is_missing(own_lab: OwnLab) -> No
     assert "joining node2" in own_lab.run("up").stderr
     assert own_lab.status()["node2"]["swarm"] == "ready"
     refused = own_lab.run("up", "--managers", "3", code=2).stderr
-    assert f"{paths.VARIABLE}={own_lab.directory} " in refused and "open-balena.sh lab down first" in refused
+    assert (
+        f"{paths.VARIABLE}={own_lab.directory} " in refused
+        and "open-balena.sh lab down before starting another" in refused
+    )
 
 
 def test_shell_runs_a_command_on_the_node(own_lab: OwnLab) -> None:

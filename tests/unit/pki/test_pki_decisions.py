@@ -371,8 +371,9 @@ ROOT = Authority(certificates.root_ca(ROOT_KEY, DOMAIN), ROOT_KEY)
 
 
 def test_a_root_and_the_ca_below_it() -> None:
-    server_ca = certificates.server_ca(KEY, DOMAIN, ROOT, " 1f2e")
-    for found, length in ((ROOT.certificate, None), (server_ca, 0)):
+    root = Authority(certificates.root_ca(ROOT_KEY, DOMAIN), ROOT_KEY)
+    server_ca = certificates.server_ca(KEY, DOMAIN, root, " 1f2e")
+    for found, length in ((root.certificate, None), (server_ca, 0)):
         basic = found.extensions.get_extension_for_class(x509.BasicConstraints)
         assert basic.critical and (basic.value.ca, basic.value.path_length) == (True, length)
         usage = found.extensions.get_extension_for_class(x509.KeyUsage)
@@ -381,10 +382,10 @@ def test_a_root_and_the_ca_below_it() -> None:
         assert not usage.value.content_commitment
         age = datetime.now(UTC) - found.not_valid_before_utc
         assert timedelta(minutes=59) < age < timedelta(minutes=65)
-    assert certificates.permitted(server_ca) == [DOMAIN] and certificates.permitted(ROOT.certificate) is None
+    assert certificates.permitted(server_ca) == [DOMAIN] and certificates.permitted(root.certificate) is None
     assert server_ca.extensions.get_extension_for_class(x509.NameConstraints).critical
-    assert ROOT.certificate.not_valid_after_utc - ROOT.certificate.not_valid_before_utc == timedelta(days=3650)
-    assert server_ca.not_valid_after_utc <= ROOT.certificate.not_valid_after_utc
+    assert root.certificate.not_valid_after_utc - root.certificate.not_valid_before_utc == timedelta(days=3650)
+    assert server_ca.not_valid_after_utc <= root.certificate.not_valid_after_utc
     (name,) = server_ca.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     assert name.value == f"Server CA 1f2e of {DOMAIN}"
 
