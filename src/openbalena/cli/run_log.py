@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 from openbalena.base.errors import UsageError
@@ -39,7 +39,7 @@ class RunLog:
                 self._open()
         if self._file is None:
             return
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+        now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
         lines = [f"{now} {line}\n" for line in _CONTROL.sub("", self._masked(text)).splitlines() if line.strip()]
         with suppress(OSError):
             os.write(self._file, "".join(lines).encode("utf-8", "backslashreplace"))
@@ -55,7 +55,7 @@ class RunLog:
         directory.mkdir(mode=0o700, exist_ok=True)
         for old in sorted(directory.glob("*.log"))[: -KEPT + 1]:
             old.unlink(missing_ok=True)
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
         path = directory / f"{stamp}-{self._command}-{os.getpid()}.log"
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
         self.path = path
