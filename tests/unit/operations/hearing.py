@@ -15,22 +15,26 @@ from openbalena.swarm.convergence import Progress
 
 
 class Listener:
-    """Agrees to everything or to nothing, and keeps what it heard."""
+    """A Reporter that agrees to everything or to nothing, and keeps what it heard: of each kind, and all in order."""
 
     def __init__(self, *, agrees: bool = True) -> None:
         self.agrees = agrees
         self.told: list[str] = []
         self.warnings: list[str] = []
         self.questions: list[str] = []
+        self.heard: list[str] = []
 
     def progress(self, text: str) -> None:
         self.told.append(text)
+        self.heard.append(text)
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
+        self.heard.append(f"warning: {text}")
 
     def confirm(self, question: str) -> bool:
         self.questions.append(question)
+        self.heard.append(question)
         return self.agrees
 
     def interruptible(self, message: str) -> AbstractContextManager[None]:

@@ -4,11 +4,12 @@ What the steps do is tested where they are; here each only leaves its name.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hearing import Listener
 
 from openbalena.base.errors import OperationError
 from openbalena.base.project import Project
@@ -24,7 +25,6 @@ from openbalena.operations.rollout import Rollout
 from openbalena.operations.workspace import Workspace
 from openbalena.pki.database_login import Login
 from openbalena.settings.variables import variables
-from openbalena.swarm.convergence import Progress
 from openbalena.swarm.preflight import DeployPlan, Finding
 from openbalena.swarm.state import Cluster, SwarmService
 
@@ -46,33 +46,6 @@ class Steps(list[str]):
             return result
 
         return done
-
-
-class Listener:
-    """A Reporter that agrees to everything or to nothing, and keeps what it heard."""
-
-    def __init__(self, *, agrees: bool = True) -> None:
-        self.agrees = agrees
-        self.heard: list[str] = []
-
-    def progress(self, text: str) -> None:
-        self.heard.append(text)
-
-    def warn(self, text: str) -> None:
-        self.heard.append(f"warning: {text}")
-
-    def confirm(self, question: str) -> bool:
-        self.heard.append(question)
-        return self.agrees
-
-    def interruptible(self, message: str) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def follow_tasks(self) -> Callable[[list[Progress]], None]:
-        return lambda progress: None
-
-    def follow_containers(self) -> Callable[[Sequence[Any]], None]:
-        return lambda services: None
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """pki sync on the fake engine: what is refused, and in which order a cluster gets a certificate."""
 
-import shutil
 from base64 import b64encode
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,6 @@ from openbalena.cli.reporter import ConsoleReporter
 from openbalena.operations.pki_sync import SyncCertificateOptions, SyncCertificateResult, sync_certificate
 from openbalena.operations.workspace import Workspace
 from openbalena.pki import renew
-from openbalena.settings.variables import variables
 from openbalena.stack.content import object_name
 
 DOMAIN, STACK = "my.example.com", "openbalena"
@@ -35,21 +33,12 @@ class Heard(ConsoleReporter):
         self.warnings.append(text)
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("made")
-    assert main(["--project-directory", str(directory), "config", "--dns-tld", DOMAIN, "--yes"]) == 0
-    return directory
-
-
 @pytest.fixture
-def project(made: Path, tmp_path: Path, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A configured project, and a manager on which nothing answers on port 443."""
-    for name in variables():
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("DOCKER_HOST", fake.url)
-    fake.swarm.node("node1", "manager", **{"openbalena.ingress": "true"})["Status"]["Addr"] = UNUSED
-    return Project(Path(shutil.copytree(made, tmp_path / "project")))
+def project(project: Project, fake: FakeEngine) -> Project:
+    """The manager is one on which nothing answers on port 443."""
+    (node,) = fake.swarm.nodes.values()
+    node["Status"]["Addr"] = UNUSED
+    return project
 
 
 def deploy(fake: FakeEngine, project: Project, *, trusted: bytes | None = None) -> None:

@@ -1,6 +1,5 @@
 """secrets rotate CA on the fake engine: what is asked and refused before a phase begins, and what begins it."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,14 +12,12 @@ from fake_swarm import Row, stack_service
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.project import Project
 from openbalena.cli.context import Context
-from openbalena.cli.main import main
 from openbalena.cli.reporter import ConsoleReporter
 from openbalena.operations.endpoints import Endpoints
 from openbalena.operations.rotate_ca import RotateCaOptions, RotateCaOutcome, rotate_ca
 from openbalena.operations.workspace import Workspace
 from openbalena.pki import archive, ca_rotation
 from openbalena.pki.phases import RotationPhase, current_phase
-from openbalena.settings.variables import variables
 from openbalena.stack.content import object_name
 from openbalena.swarm import certificate_rollout, deployed_pki, settings_store
 
@@ -44,23 +41,6 @@ class Answers(ConsoleReporter):
     def confirm(self, question: str) -> bool:
         self.questions.append(question)
         return self.answer()
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("made")
-    assert main(["--project-directory", str(directory), "config", "--dns-tld", DOMAIN, "--yes"]) == 0
-    return directory
-
-
-@pytest.fixture
-def project(made: Path, tmp_path: Path, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A configured project, and an engine that is a manager of a swarm."""
-    for name in variables():
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("DOCKER_HOST", fake.url)
-    fake.swarm.node("node1", "manager", **{"openbalena.ingress": "true"})
-    return Project(Path(shutil.copytree(made, tmp_path / "project")))
 
 
 def deploy(fake: FakeEngine, project: Project) -> None:
