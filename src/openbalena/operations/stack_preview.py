@@ -58,7 +58,7 @@ class StackPreview:
 def preview_stack(options: PreviewOptions, workspace: Workspace) -> StackPreview:
     """The deployment with content tags if an engine has the images, with their plain names otherwise.
 
-    Raises UsageError as deployment.load_deployment does.
+    Raises UsageError as operations.deployment.load does.
     """
     extra = {"COMPOSE_PROFILES": ",".join(options.profiles)} if options.profiles else {}
     deployment = deployments.load(workspace.project, lab=workspace.lab, extra=extra)
