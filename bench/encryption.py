@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path += [str(ROOT / "src"), str(ROOT / "tests" / "uml"), str(ROOT / "tests" / "shared")]
+sys.path += [str(ROOT / "src"), str(ROOT / "tests" / "shared")]
 
 import second_node  # noqa: E402
 import uml_machine  # noqa: E402

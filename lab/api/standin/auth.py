@@ -7,7 +7,7 @@ from typing import Any
 import jwt
 import redis
 
-from standin.settings import Settings
+from .settings import Settings
 
 
 class Sessions:

@@ -8,7 +8,7 @@ import time
 
 import redis
 
-from standin.settings import Settings
+from .settings import Settings
 
 # Seconds; the real clients retry every 200 ms, without limit.
 _PATIENCE, _PAUSE = 5.0, 0.2

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from standin.database import Database
+from .database import Database
 
 _CA_DAYS, _DAYS = 3650, 365
 _SHA256 = hashes.SHA256()

@@ -11,8 +11,8 @@ import socket
 import socketserver
 import urllib.error
 
-from standin.api import Api
-from standin.clients import Clients
+from .api import Api
+from .clients import Clients
 
 PORT = 3128
 _TARGET = re.compile(rb"CONNECT ([0-9a-f]{32}|[0-9a-f]{62})\.[a-z0-9.-]+:(\d{1,5}) HTTP/1\.[01]\r\n")

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,6 @@ import pytest
 from hypothesis import settings
 
 from openbalena import compose, stack
-
-# The corpus and the programs from Debian are told of beside the loader's tests.
-sys.path.append(str(Path(__file__).parents[1] / "compose"))
 
 Compile = Callable[..., stack.Compiled]
 

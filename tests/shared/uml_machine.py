@@ -92,7 +92,7 @@ def booted(directory: Path) -> Iterator[Machine]:
         (directory / name).mkdir(parents=True)
     modules = next((kernel.parents[1] / "lib/uml/modules").iterdir())
     subprocess.run(["cp", "-a", modules, directory / "added/usr/lib/modules/"], check=True, timeout=60)
-    (directory / "added/uml-init").write_bytes((Path(__file__).parent / "init").read_bytes())
+    (directory / "added/uml-init").write_bytes((Path(__file__).parents[1] / "uml" / "init").read_bytes())
     (directory / "added/uml-init").chmod(0o755)
     with (directory / "disk").open("wb") as disk:
         disk.truncate(DISK)

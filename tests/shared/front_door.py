@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import socketserver
+import ssl
 import struct
 import subprocess
 import threading
@@ -14,11 +15,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = ROOT / "images" / "haproxy" / "haproxy.cfg"
 TLD = "test.example"
 PASSWORD = "correct horse"
 STATISTICS_PASSWORD = "battery staple"
+CRL = "/api/v1/cfssl/crl"
 # Host name and port of each server in the configuration, as the stubs see them.
 HTTP_SERVICES = (
     *("api:80", "registry:80", "registry:81", "vpn:80", "s3:80", "s3:43697", "balena-ca:8888", "balena-ca:8889"),
@@ -244,3 +246,12 @@ def exchange(
     connection.request(method, path, headers=sent)
     response = connection.getresponse()
     return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+
+
+def https(front_door: FrontDoor, chain: Path, name: str, port: str = "443") -> http.client.HTTPSConnection:
+    context = ssl.create_default_context(cafile=str(chain))
+    connection = http.client.HTTPSConnection(name, front_door.ports[port], context=context)
+    # Well below the 5 s that HAProxy waits for a client's first bytes: a rule in the wrong place costs them each time.
+    plain = socket.create_connection(("127.0.0.1", front_door.ports[port]), timeout=3)
+    connection.sock = context.wrap_socket(plain, server_hostname=name)
+    return connection
