@@ -38,7 +38,8 @@ def wait(connection: "redis.Redis[bytes]") -> None:
             print(f"Redis error {error}", flush=True)
             time.sleep(_PAUSE)
         else:
-            return attempt.disconnect()
+            attempt.disconnect()
+            return
 
 
 def _connection(values: Settings, name: str | None) -> "redis.Redis[bytes]":
