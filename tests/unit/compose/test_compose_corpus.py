@@ -3,6 +3,7 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import corpus
 import oracle
@@ -15,7 +16,7 @@ from openbalena.compose.consistency import check_consistency
 _TOO_NEW = re.compile('Additional property (provider|image|use_api_socket|models) is|unsupported env_file format "raw"')
 
 
-def ours(case: corpus.Case) -> dict | str:
+def ours(case: corpus.Case) -> dict[str, Any] | str:
     """The project as we load it, or our error."""
     try:
         environment = compose.environment(case.files[0].parent, {"PWD": str(case.files[0].parent), **case.environment})
@@ -40,7 +41,7 @@ def test_loading_equals_docker_compose(cases: list[corpus.Case], docker_compose:
     assert not wrong, "\n".join(wrong)
 
 
-def difference(mine: dict, theirs: dict) -> str:
+def difference(mine: dict[str, Any], theirs: dict[str, Any]) -> str:
     """The first services or resources that differ."""
     other = oracle.comparable(theirs, theirs["name"])
     return "; ".join(
