@@ -57,7 +57,7 @@ def deploy(fake: FakeEngine, project: Project) -> None:
                 if not any(item["Spec"]["Name"] == called for item in getattr(fake.swarm, kind).values()):
                     getattr(client, kind).create(name=called, data=content)
                 used[kind].append(fake.swarm.named(kind, called))
-            fake.swarm.create("services", stack_service(name, STACK, **used))
+            fake.swarm.create("services", stack_service(name, STACK, secrets=used["secrets"], configs=used["configs"]))
 
 
 def files(project: Project) -> dict[str, bytes]:

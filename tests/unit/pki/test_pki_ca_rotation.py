@@ -48,20 +48,20 @@ def go(directory: Path, steps: int) -> Path:
 
 
 def test_a_step_that_is_completed_leaves_no_copy_of_the_keys(at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    modes = set()
-    kept = ca_rotation.shutil.rmtree
+    modes: set[int] = set()
+    kept = shutil.rmtree
 
     def killed(directory: Path, **_: object) -> None:
         """Nothing is removed, as by a run that is killed after its step was written."""
         modes.update(path.stat().st_mode & 0o077 for path in directory.glob("chain.pem"))
 
     go(at, 1)
-    monkeypatch.setattr(ca_rotation.shutil, "rmtree", killed)
+    monkeypatch.setattr(shutil, "rmtree", killed)
     monkeypatch.setattr(ca_rotation, "finish_step", lambda _: None)
     go(at, 1)
     assert (at / STAGE / "ca-0-key.pem").exists() and modes == {0}
     monkeypatch.undo()
-    assert ca_rotation.shutil.rmtree is kept
+    assert shutil.rmtree is kept
     ca_rotation.finish_step(at)
     assert not (at / STAGE).exists()
 

@@ -23,7 +23,11 @@ def copy(old: str, new: str) -> Callable[[Path], object]:
 
 
 def remove(*names: str) -> Callable[[Path], object]:
-    return lambda pki: [(pki / name).unlink() for name in names]
+    def removed(pki: Path) -> None:
+        for name in names:
+            (pki / name).unlink()
+
+    return removed
 
 
 def write(name: str, text: str) -> Callable[[Path], object]:

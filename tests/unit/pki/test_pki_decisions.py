@@ -9,6 +9,7 @@ import tarfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -262,7 +263,7 @@ def test_a_previous_value_is_kept_until_it_is_removed(tmp_path: Path, monkeypatc
 
 @pytest.mark.parametrize("case", DH_CASES, ids=lambda case: case["case"])
 @pytest.mark.parametrize("kind", ["", "X9.42 "])
-def test_parameters_of_diffie_hellman(case: dict[str, str], kind: str, tmp_path: Path) -> None:
+def test_parameters_of_diffie_hellman(case: dict[str, Any], kind: str, tmp_path: Path) -> None:
     body = base64.b64encode(bytes.fromhex(case["der"])).decode()
     (tmp_path / "dhparam.pem").write_text(
         f"-----BEGIN {kind}DH PARAMETERS-----\n{body}\n-----END {kind}DH PARAMETERS-----\n"

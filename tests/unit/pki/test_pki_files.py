@@ -49,7 +49,7 @@ def test_modes(made: Path) -> None:
     [("chain.pem", "sslserver"), ("vpn.pem", "sslserver"), ("api.pem", "sslserver"), ("ocsp.pem", "any")],
 )
 def test_openssl_verifies_the_chain(made: Path, file: str, purpose: str) -> None:
-    command = ["openssl", "verify", "-x509_strict", "-purpose", purpose, "-CAfile", made / "ca-0.pem"]
+    command: list[str | Path] = ["openssl", "verify", "-x509_strict", "-purpose", purpose, "-CAfile", made / "ca-0.pem"]
     assert run(*command, "-untrusted", made / "server-ca-0.pem", made / file).endswith(": OK\n")
     assert run("openssl", "verify", "-x509_strict", "-CAfile", made / "ca-bundle.pem", made / file).endswith(": OK\n")
 
@@ -117,9 +117,10 @@ def test_the_server_ca_may_issue_for_the_domain_alone(made: Path, tmp_path: Path
     key = new_key()
     issued = certificates.server(key, [name], DOMAIN, phases.authority(made, "server-ca-0"))
     (tmp_path / "own.pem").write_bytes(certificate_pem(issued) + key_pem(key))
+    command: list[str | Path] = ["openssl", "verify", "-x509_strict", "-purpose", "sslserver"]
+    command += ["-CAfile", made / "ca-0.pem", "-untrusted", made / "server-ca-0.pem", tmp_path / "own.pem"]
     done = subprocess.run(
-        ["openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", made / "ca-0.pem"]
-        + ["-untrusted", made / "server-ca-0.pem", tmp_path / "own.pem"],
+        command,
         capture_output=True,
         text=True,
         timeout=30,

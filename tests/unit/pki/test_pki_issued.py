@@ -34,7 +34,8 @@ def told(directory: Path) -> list[tuple[str, str]]:
 
 
 def cfssl(directory: Path, command: str, *words: str) -> subprocess.CompletedProcess[str]:
-    arguments = [sys.executable, "-B", LAB / "cfssl", command, "-db-config", LAB / "sqlite.json", *words]
+    arguments: list[str | Path] = [sys.executable, "-B", LAB / "cfssl", command]
+    arguments += ["-db-config", LAB / "sqlite.json", *words]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(LAB)}
     return subprocess.run(
         arguments, cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=30

@@ -50,7 +50,8 @@ def test_the_server_certificate_is_new_and_the_ca_is_not(copied: Path) -> None:
     assert old and new and key_pem(old) != key_pem(new)
     leaf = copied.parent / "leaf.pem"
     leaf.write_bytes((copied / "chain.pem").read_bytes())
-    verified = ["openssl", "verify", "-CAfile", copied / "ca-0.pem", "-untrusted", copied / "server-ca-0.pem", leaf]
+    verified: list[str | Path] = ["openssl", "verify", "-CAfile", copied / "ca-0.pem"]
+    verified += ["-untrusted", copied / "server-ca-0.pem", leaf]
     assert subprocess.run(verified, capture_output=True, text=True, check=True).stdout.strip().endswith("OK")
     store.check_files(copied, DOMAIN)
     assert store.serves_own(copied)

@@ -1,7 +1,7 @@
 """When a service counts as converged."""
 
 import pytest
-from cluster_builders import OLD, cluster, node, service, task
+from cluster_builders import OLD, TEMPLATE, cluster, node, service, task
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,7 +66,7 @@ def test_converged_means_enough_wanted_running_tasks_of_the_present_spec(
 ) -> None:
     api = service(replicas=replicas)
     tasks = [
-        task(i, state=state, desired="running" if keep else "shutdown", **({} if new else {"spec": OLD}))
+        task(i, state=state, desired="running" if keep else "shutdown", spec=TEMPLATE if new else OLD)
         for i, (state, keep, new) in enumerate(states)
     ]
     enough = sum(state == "running" and keep and new for state, keep, new in states) >= replicas

@@ -199,7 +199,9 @@ def test_a_lock_of_this_process_is_alive_and_one_of_a_gone_process_dead() -> Non
     assert lock.is_stale({**mine, "pid": str(child), "started": "1"})
     assert lock.is_stale({**mine, "started": "1"}), "another process has the pid now"
     with subprocess.Popen(["sleep", "60"]) as ended:
-        theirs = {**mine, "pid": str(ended.pid), "started": lock._started(ended.pid)}
+        started = lock._started(ended.pid)
+        assert started
+        theirs = {**mine, "pid": str(ended.pid), "started": started}
         assert not lock.is_stale(theirs)
         ended.kill()
         os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)

@@ -9,10 +9,10 @@ import pytest
 from cluster_builders import cluster, node, service, task
 
 from openbalena.base.errors import OperationError
-from openbalena.swarm import ports
+from openbalena.swarm import job
 from openbalena.swarm.job import JobResult
 from openbalena.swarm.ports import Question, check_ports, port_findings, port_questions, script
-from openbalena.swarm.state import Cluster, PublishedPort, SwarmService
+from openbalena.swarm.state import Cluster, PublishedPort, SwarmService, Task
 
 HTTPS = PublishedPort(443, 443, mode="host")
 INGRESS = ("node.labels.openbalena.ingress == true",)
@@ -24,7 +24,7 @@ ONE_OF_THEM = service("front", replicas=1, ports=(PublishedPort(8088, 80, mode="
 FIRST = {"n1": "80/tcp, 443/tcp", "n2": "80/tcp, 443/tcp"}
 
 
-def on(*nodes: str, of: str = "haproxy", **fields: str) -> list[object]:
+def on(*nodes: str, of: str = "haproxy", **fields: str) -> list[Task]:
     return [task(number, of, node_id=name, **fields) for number, name in enumerate(nodes)]
 
 
@@ -193,6 +193,6 @@ def test_a_swarm_that_takes_no_task_is_a_warning(monkeypatch: pytest.MonkeyPatch
     def refuse(*args: object) -> list[JobResult]:
         raise OperationError("network host not found")
 
-    monkeypatch.setattr(ports.job, "run_job", refuse)
+    monkeypatch.setattr(job, "run_job", refuse)
     (found,) = check_ports(None, None, [ASKED])  # type: ignore[arg-type]
     assert not found.fatal and "network host not found" in found.text

@@ -52,7 +52,11 @@ def test_what_is_read_of_a_node() -> None:
 
 
 def test_what_the_engine_leaves_out_of_a_service() -> None:
-    raw = {"ID": "s", "Spec": {"Name": "web", "Mode": {"Replicated": {}}, "Labels": None}, "Endpoint": None}
+    raw: dict[str, Any] = {
+        "ID": "s",
+        "Spec": {"Name": "web", "Mode": {"Replicated": {}}, "Labels": None},
+        "Endpoint": None,
+    }
     assert state.service_from(raw) == SwarmService("s", "web", replicas=0)
 
 
@@ -64,7 +68,7 @@ def test_what_is_read_of_a_service() -> None:
         "Configs": [{"ConfigName": "ob_env-1"}],
         "Secrets": None,
     }
-    spec = {
+    spec: dict[str, Any] = {
         "Name": "ob_web",
         "Labels": {state.STACK_LABEL: "ob"},
         "TaskTemplate": {"ContainerSpec": container, "Placement": None},
