@@ -64,7 +64,7 @@ def test_compiling_a_compiled_stack_changes_nothing(projects: dict[str, compose.
 
 
 def _comparable(compiled: stack.Compiled) -> dict[str, Any]:
-    document = yaml.safe_load(yaml.safe_dump(dict(compiled.document)))
+    document: dict[str, Any] = yaml.safe_load(yaml.safe_dump(dict(compiled.document)))
     for section in ("secrets", "configs"):
         for described in document.get(section, {}).values():
             described.pop("file", None)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -37,7 +38,7 @@ def test_no_server_is_refused(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["nfs.example.com", "192.0.2.7", "2001:db8::7"])
 def test_a_volume_is_a_directory_of_the_export_with_safe_options(host: str) -> None:
-    document = {"volumes": {"db-data": {}, "other": {}}}
+    document: dict[str, Any] = {"volumes": {"db-data": {}, "other": {}}}
     made = nfs.with_nfs_volumes(document, {**SETTINGS, "NFS_HOST": host}, ["db-data"])["volumes"]
     assert made["other"] == {} and document["volumes"]["db-data"] == {}
     options = made["db-data"]["driver_opts"]

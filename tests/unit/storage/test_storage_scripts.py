@@ -53,7 +53,7 @@ def volumes(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def listing(directory: Path) -> dict[str, tuple[object, ...]]:
-    found = {}
+    found: dict[str, tuple[object, ...]] = {}
     for path in sorted(directory.rglob("*")):
         status = path.lstat()
         content = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else None
