@@ -68,7 +68,7 @@ def servers(deployed: Project, tmp_path_factory: pytest.TempPathFactory) -> Iter
         address = next(node.address for node in state.read_cluster(client, "").nodes if node.hostname == "node3")
     certificate, key = issued(tmp_path_factory.mktemp("store"), deployed.pki, address)
     found = images(node3)
-    environment = {"ACCESS": ACCESS, "SECRET": SECRET, "CRT": certificate, "KEY": key}
+    environment: dict[str, str | bytes] = {"ACCESS": ACCESS, "SECRET": SECRET, "CRT": certificate, "KEY": key}
     words = []
     for name, value in environment.items():
         text = value if isinstance(value, str) else base64.b64encode(value).decode()

@@ -107,7 +107,7 @@ class _Raw(socketserver.BaseRequestHandler):
         self.request.sendall(self.server.label.encode())  # type: ignore[attr-defined]
 
 
-def _serve(server: socketserver.BaseServer, **attributes: object) -> socketserver.BaseServer:
+def _serve(server: socketserver.TCPServer, **attributes: object) -> socketserver.TCPServer:
     for name, value in attributes.items():
         setattr(server, name, value)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -156,7 +156,7 @@ class FrontDoor:
     client_connections: int = 0
     answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
-    stubs: dict[str, socketserver.BaseServer] = field(default_factory=dict)
+    stubs: dict[str, socketserver.TCPServer] = field(default_factory=dict)
 
     def __enter__(self) -> "FrontDoor":
         self.runs.set()
@@ -167,11 +167,11 @@ class FrontDoor:
                 self.listen(label, SECOND, requests)
         for label in RAW_SERVICES:
             self.stubs[label] = _serve(_Threads((ADDRESS, 0), _Raw), label=label, received=[])
-            self.ports[label] = int(self.stubs[label].server_address[1])
+            self.ports[label] = int(self.stubs[label].socket.getsockname()[1])
         dns = _serve(socketserver.ThreadingUDPServer(("127.0.0.1", 0), _Dns), asked=[])
         self.stubs["dns"] = dns
         self.ports |= {name: free_port() for name in ("80", "443", "1936")}
-        self.ports |= {"dns": int(dns.server_address[1])}
+        self.ports |= {"dns": int(dns.socket.getsockname()[1])}
         configuration = self.directory / "haproxy.cfg"
         configuration.write_text(adapt(CONFIGURATION.read_text(), self.ports))
         environment = {
@@ -209,7 +209,7 @@ class FrontDoor:
     def refuse(self, stub: str) -> None:
         """That task's port is closed from now on; what is under way there is ended."""
         # First of all, since a connection that comes while the loop ends would be accepted and then reset.
-        self.stubs[stub].socket.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
+        self.stubs[stub].socket.shutdown(socket.SHUT_RDWR)
         self.stubs[stub].shutdown()
         self.stubs[stub].server_close()
 

@@ -61,7 +61,7 @@ def _resource(value: Any, name: str, project: str) -> dict[str, Any]:
 
 
 def _service(service: Mapping[str, Any]) -> dict[str, Any]:
-    kept = _value(service, "")
+    kept: dict[str, Any] = _value(service, "")
     for key in ("secrets", "configs"):
         for reference in kept.get(key, ()):
             if reference.get("target") in (f"/run/secrets/{reference['source']}", f"/{reference['source']}"):

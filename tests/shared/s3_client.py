@@ -20,7 +20,7 @@ class Client:
         self.secret = SECRET
         self.http = httpx.Client(timeout=10)
 
-    def request(self, method: str, path: str, body: bytes = b"", **options: str) -> httpx.Response:
+    def request(self, method: str, path: str, body: bytes = b"", /, **options: str) -> httpx.Response:
         """`options` are query parameters, headers where they begin with a capital letter."""
         query = {name: value for name, value in options.items() if name[0].islower()}
         content = hashlib.sha256(body).hexdigest()

@@ -16,12 +16,13 @@ import secrets
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from cryptography import x509
@@ -99,7 +100,7 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Nothing."""
 
-    def _api(self, path: str, query: dict[str, list[str]], body: bytes, replica: int) -> tuple:
+    def _api(self, path: str, query: dict[str, list[str]], body: bytes, replica: int) -> tuple[Any, ...]:
         secret = self.deployment.session_secrets[replica]
         bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if path == "/ping":
@@ -142,7 +143,7 @@ class Handler(BaseHTTPRequestHandler):
             return 200, {"d": [{"is_connected_to_vpn": self.deployment.vpn_reports}]}
         return 404, b"Not Found"
 
-    def _registry2(self, path: str, query: dict[str, list[str]], body: bytes, replica: int) -> tuple:
+    def _registry2(self, path: str, query: dict[str, list[str]], body: bytes, replica: int) -> tuple[Any, ...]:
         repository = path.removeprefix("/v2/").partition("/blobs")[0].partition("/manifests")[0]
         if self.headers.get("Authorization") != f"Bearer for-{repository}":
             challenge = f'Bearer realm="https://api.{TLD}/auth/v1/token"'
@@ -167,19 +168,19 @@ class Handler(BaseHTTPRequestHandler):
             return 307, b"", {"Location": f"{store.store}/{reference}?X-Amz-Signature=lets-in"}
         return (200, store.blobs[reference]) if reference in store.blobs else (404, b"")
 
-    def _127(self, path: str, query: dict[str, list[str]], *_: object) -> tuple:
+    def _127(self, path: str, query: dict[str, list[str]], *_: object) -> tuple[Any, ...]:
         """A store that is asked under its address."""
         signed = query.get("X-Amz-Signature") == ["lets-in"]
         return (200, self.deployment.blobs[path.rpartition("/")[2]]) if signed else (403, b"")
 
-    def _ca(self, path: str, *_: object) -> tuple:
+    def _ca(self, path: str, *_: object) -> tuple[Any, ...]:
         if path == "/crl.der":
             return 200, self.deployment.revocation_list
         if not isinstance(self.server, Secure) and not self.deployment.asks_in_clear:
             return 403, b""
         return (200, b"") if path.endswith("/crl") or not self.deployment.guarded else (401, b"")
 
-    def _stats(self, *_: object) -> tuple:
+    def _stats(self, *_: object) -> tuple[Any, ...]:
         if not isinstance(self.server, Secure) and not self.deployment.asks_in_clear:
             return 403, b""
         return (401, b"") if self.deployment.guarded else (200, b"")
@@ -191,7 +192,8 @@ class Secure(ThreadingHTTPServer):
     context: ssl.SSLContext
     deployment: Deployment
 
-    def finish_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:
+    def finish_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any) -> None:
+        assert isinstance(request, socket.socket)  # the other is a datagram
         with contextlib.suppress(OSError):
             if request.recv(1, socket.MSG_PEEK) == b"\x16":
                 with self.context.wrap_socket(request, server_side=True) as secure:
@@ -202,7 +204,7 @@ class Secure(ThreadingHTTPServer):
                 request.sendall(b"\0\x1a" + bytes([8 << 3]) + secrets.token_bytes(8) + b"\1" + bytes(4) + session)
 
 
-def serve(deployment: Deployment, address: str, directory: Path) -> Iterator[str]:
+def serve(deployment: Deployment, address: str, directory: Path) -> Generator[str, None, None]:
     """Serve `deployment` at `address`:443 (and at 80, without TLS); yields the PEM of its CA."""
     authority, chain = certificates(directory)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
