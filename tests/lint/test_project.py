@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 from messages import ROOT
 
@@ -15,7 +16,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 def test_the_version_is_in_one_place() -> None:
     assert "version" not in PROJECT["project"] and PROJECT["project"]["dynamic"] == ["version"]
     assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "openbalena.__version__"}
-    command = [sys.executable, ROOT / "src" / "openbalena" / "__main__.py", "--version"]
+    command: list[str | Path] = [sys.executable, ROOT / "src" / "openbalena" / "__main__.py", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == f"open-balena.sh {__version__}\n"
 
