@@ -16,6 +16,7 @@ from swarm_project import COMPOSE, Result, Small
 from waiting import BOUND, eventually
 
 from openbalena.base.errors import OperationError
+from openbalena.base.names import LOCK_CONFIG
 from openbalena.lab import Endpoint, network, node
 from openbalena.operations.engines import default_engine
 from openbalena.swarm import deploy, job, lock, placement, state
@@ -318,7 +319,7 @@ def test_a_lock_of_another_machine_stays(lab: Endpoint) -> None:
     engine = default_engine(True)
     with engine.client() as client:
         labels = {**lock.owner_labels("swarm-up", datetime.now(UTC)), "machine": "elsewhere", "owner": "ann@desk"}
-        made = client.configs.create(name=lock.NAME, data=b"x", labels=labels)
+        made = client.configs.create(name=LOCK_CONFIG, data=b"x", labels=labels)
         try:
             with (
                 pytest.raises(OperationError, match="ann@desk has been running swarm-up"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from openbalena.base.errors import OperationError
+from openbalena.base.names import full_name
 from openbalena.certificates import cert_manager
 from openbalena.docker import logs
 from openbalena.swarm import encrypted_read, job, service_update, state
@@ -53,7 +54,7 @@ def request_renewal(engine: Engine, client: Any, stack: str) -> None:
     outcome = job.run_job(engine, client, [removal], _JOB_TIMEOUT)[0]
     if not outcome.ok:
         raise OperationError(f"cannot remove /certs/.ready of {_SERVICE}: {job.error_text(outcome)}")
-    arguments = ["service", "update", "--force", "--detach=false", "--quiet", f"{stack}_{_SERVICE}"]
+    arguments = ["service", "update", "--force", "--detach=false", "--quiet", full_name(stack, _SERVICE)]
     engine.docker(*arguments, timeout=_UPDATE_TIMEOUT)
 
 
@@ -67,4 +68,4 @@ def last_words(engine: Engine, client: Any, settings: Settings) -> str:
 
 
 def _mount(stack: str, *, read_only: bool = True) -> job.Mount:
-    return job.Mount(f"{stack}_certs-data", "/certs", stack, read_only)
+    return job.Mount(full_name(stack, "certs-data"), "/certs", stack, read_only)

@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from openbalena.base.names import OUR_LABELS
 from openbalena.cli import next_steps
 from openbalena.cli.console import WIDTH, wrap
 from openbalena.cli.context import Context
@@ -118,7 +119,7 @@ def _services(console: "Console", status: "ClusterStatus") -> None:
 
 def _node_row(node: "Node", state: str) -> tuple[str, ...]:
     role = f"{node.role}, leader" if node.leader else node.role
-    labels = sorted(label.removeprefix("openbalena.") for label, value in node.labels.items() if value == "true")
+    labels = sorted(label.removeprefix(OUR_LABELS) for label, value in node.labels.items() if value == "true")
     return (node.hostname, role, state, node.address, node.engine_version, ", ".join(labels))
 
 

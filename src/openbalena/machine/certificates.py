@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from openbalena.base.names import full_name
 from openbalena.machine import health, volumes
 from openbalena.machine.containers import Container, ContainerPhase, read_containers
 from openbalena.machine.deployment import Standalone
@@ -41,7 +42,7 @@ def install(standalone: Standalone) -> bool:
 
     A certificate put there manually is kept if neither the settings nor the project's PKI specify another.
     """
-    volume = f"{standalone.name}_certs-data"
+    volume = full_name(standalone.name, "certs-data")
     with standalone.engine.client() as client:
         if not volumes.existing_volumes(client, [volume]):
             return False

@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.names import COMPOSE_VOLUME_LABEL, PROJECT_LABEL, full_name
 from openbalena.base.project import Project
 from openbalena.compose import dotenv
 from openbalena.compose.tree import plain
-from openbalena.machine.containers import PROJECT_LABEL
 from openbalena.machine.deployment import Standalone
 from openbalena.stack.emit import dump
 from openbalena.storage import nfs
@@ -30,7 +30,7 @@ def declared_volumes(standalone: Standalone) -> dict[str, tuple[str, Options]]:
     for name, definition in plain(standalone.definitions.model.get("volumes") or {}).items():
         definition = definition or {}
         if not definition.get("external"):
-            full = str(definition.get("name") or f"{standalone.name}_{name}")
+            full = str(definition.get("name") or full_name(standalone.name, name))
             volumes[name] = full, definition.get("driver_opts") or {}
     return volumes
 
@@ -113,7 +113,7 @@ def prepare_volumes(standalone: Standalone) -> None:
         for name in names:
             full, options = wanted[name]
             # Compose treats a volume with these labels as its own. Creating one that exists changes nothing.
-            labels = {PROJECT_LABEL: standalone.name, "com.docker.compose.volume": name}
+            labels = {PROJECT_LABEL: standalone.name, COMPOSE_VOLUME_LABEL: name}
             client.api.create_volume(full, driver="local", driver_opts=dict(options), labels=labels)
 
 

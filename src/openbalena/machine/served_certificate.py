@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from openbalena.base.names import full_name
 from openbalena.base.project import Project
 from openbalena.docker.engine import Engine
 from openbalena.machine import volumes
@@ -54,4 +55,4 @@ def find_served_certificate(project: Project, settings: Settings, engine: Engine
         path = entry.target or CHAIN
         certificates = certificates_in(volumes.directory_content(client, haproxy.id, path), path)
     chain = b"".join(map(certificate_pem, certificates))
-    return Served(f"{project_name}_certs-data", entry.target, held_in(Path(CHAIN), certificates), chain)
+    return Served(full_name(project_name, "certs-data"), entry.target, held_in(Path(CHAIN), certificates), chain)

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from openbalena import stack
+from openbalena.base.names import STACK_LABEL, short_name
 from openbalena.docker.engine import Engine
 from openbalena.operations import deployment as deployments
 from openbalena.operations.built_images import with_built_images
@@ -28,9 +29,9 @@ def diff_stack(workspace: Workspace) -> dict[str, list[str]]:
         # swarm-up keeps a manually set number of tasks.
         scaled, _ = scale.keep_manual_replicas(deployment.compiled.document, cluster)
         planned = _interpolated(engine, deployment, scaled)
-        services = client.api.services(filters={"label": f"{state.STACK_LABEL}={name}"})
+        services = client.api.services(filters={"label": f"{STACK_LABEL}={name}"})
         known = networks.network_names(client)
-    running = {item["Spec"]["Name"].removeprefix(f"{name}_"): item["Spec"] for item in services}
+    running = {short_name(name, item["Spec"]["Name"]): item["Spec"] for item in services}
     return {service: lines for service, lines in diff.changed_services(planned, running, name, known).items() if lines}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from openbalena import settings, verify
 from openbalena.base.errors import UsageError
 from openbalena.base.files import read_text
+from openbalena.base.names import INGRESS_LABEL
 from openbalena.operations.engines import default_engine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
@@ -89,7 +90,7 @@ def _lab_addresses(stack: str) -> tuple[str, ...]:
     with default_engine(lab=True).client() as client:
         cluster = state.read_cluster(client, stack)
     if cluster.services:
-        return tuple(node.address for node in placement.nodes_with_label(cluster.nodes, placement.INGRESS_LABEL))
+        return tuple(node.address for node in placement.nodes_with_label(cluster.nodes, INGRESS_LABEL))
     endpoint = lab.endpoint()
     return tuple(node.address for node in endpoint.nodes if endpoint.host == f"unix://{node.socket}")
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from openbalena.base.errors import UsageError
+from openbalena.base.names import data_label
 from openbalena.compose.project import Project
 from openbalena.compose.tree import Map, Position, plain
 from openbalena.stack import uninterpolated
@@ -123,7 +124,7 @@ class _Compilation:
         mounts = service.target.get("volumes", ())
         if not any(mount["type"] == "volume" and mount.get("source") == name for mount in mounts):
             raise UsageError(f"x-swarm.stateful names {name}, which the service does not mount", where=place)
-        add_constraint(service, f"node.labels.openbalena.data.{name} == true", "x-swarm")
+        add_constraint(service, f"node.labels.{data_label(name)} == true", "x-swarm")
         deploy = service.target.get("deploy", {})
         if deploy.get("mode") == "global" or deploy.get("replicas", 1) != 1:
             key, one = ("mode", "replicated") if deploy.get("mode") == "global" else ("replicas", "1")

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from openbalena.base.names import STACK_LABELS, full_name
+
 _DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
 _NANOSECONDS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 # Lists whose order does not matter.
@@ -164,7 +166,7 @@ def _actual(spec: Mapping[str, Any], networks: Mapping[str, str]) -> Values:
 
 
 def _own(labels: Mapping[str, str] | None) -> dict[str, str]:
-    return {key: value for key, value in (labels or {}).items() if not key.startswith("com.docker.stack.")}
+    return {key: value for key, value in (labels or {}).items() if not key.startswith(STACK_LABELS)}
 
 
 def _capability(name: str) -> str:
@@ -230,4 +232,4 @@ def _wanted_content(kind: str, service: Values, document: Mapping[str, Any], sta
 
 def _object_name(kind: str, key: str, document: Mapping[str, Any], stack: str) -> str:
     described = document.get(kind, {}).get(key) or {}
-    return str(described.get("name") or (key if described.get("external") else f"{stack}_{key}"))
+    return str(described.get("name") or (key if described.get("external") else full_name(stack, key)))

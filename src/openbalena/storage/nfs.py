@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from openbalena.base.errors import UsageError
+from openbalena.base.names import nfs_check_file
 from openbalena.settings.nfs import INVALID, mount_options
 from openbalena.swarm.job import JobResult
 
@@ -82,7 +83,7 @@ def hidden_data_error(volumes: Mapping[str, str], where: str, stop: str, again: 
 def check_script(names: Collection[str], node: str) -> str:
     """A script that creates the volumes' directories in the export and tests writing, chown and reading in each."""
     directories = " ".join(shlex.quote(name) for name in sorted(names))
-    file = shlex.quote(f".openbalena-check-{node}")
+    file = shlex.quote(nfs_check_file(node))
     return f"""
 cd {DIRECTORY}
 for name in {directories}; do

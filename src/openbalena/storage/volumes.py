@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from openbalena.base.errors import OperationError
+from openbalena.base.names import MOVE_MARK, short_name
 from openbalena.docker.engine import Engine
 from openbalena.storage import nfs
 from openbalena.storage.record import VolumeRegistry, driver_options
-from openbalena.storage.scripts import MARK
 from openbalena.swarm import job, planned_services
 from openbalena.swarm.nodes import status_text
 from openbalena.swarm.state import Cluster
@@ -24,7 +24,7 @@ _QUESTION_TIMEOUT = 30.0
 # POSIX `du -k`: units of 1,024 bytes.
 _SIZES = f"""
 for volume in /openbalena-volumes/*; do
-    [ ! -e "$volume/{MARK}" ] || echo "${{volume##*/}} left"
+    [ ! -e "$volume/{MOVE_MARK}" ] || echo "${{volume##*/}} left"
     echo "${{volume##*/}} $(du -sk "$volume" | cut -f1)"
 done
 """
@@ -49,11 +49,10 @@ def located(cluster: Cluster, record: VolumeRegistry) -> list[Volume]:
     """The volumes on the nodes where running tasks use them, and pinned ones on the node in the record."""
     volumes: dict[tuple[str, str], Volume] = {}
     for service in cluster.services:
-        prefix = f"{service.stack}_"
         pinned = planned_services.pinned_volumes(service)
         nodes = {task.node_id for task in cluster.tasks_of(service) if task.wanted and task.state == "running"}
         for name in filter(None, service.volumes):
-            volume = name.removeprefix(prefix)
+            volume = short_name(service.stack, name)
             place = record.places.get(volume)
             for node in {place.node} if place else nodes:
                 before = volumes.get((volume, node))

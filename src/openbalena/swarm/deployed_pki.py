@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from openbalena.stack.content import object_name
+from openbalena.base.names import object_name
 from openbalena.swarm import convergence, object_names, state
 
 # Secret or config in docker-compose.yml to the PKI's file. A CA's key changes together with its certificate.

@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from openbalena.swarm import object_names, scale, service_update
+from openbalena.base.names import REPLICAS_LABEL, object_key
+from openbalena.swarm import object_names, service_update
 from openbalena.swarm.state import Cluster, SwarmService
 
 # s3 verifies the keys of api and registry, the api those of vpn, builder and delta.
@@ -43,7 +44,7 @@ def one_api(cluster: Cluster, document: Mapping[str, Any]) -> dict[str, Any] | N
     few = copy.deepcopy(dict(document))
     deploy = few["services"]["api"]["deploy"]
     # With the label of the defined number, this number would look like manual scaling.
-    deploy.update(replicas=1, labels={**deploy.get("labels", {}), scale.LABEL: "1"})
+    deploy.update(replicas=1, labels={**deploy.get("labels", {}), REPLICAS_LABEL: "1"})
     return few
 
 
@@ -51,7 +52,7 @@ def versions(document: Mapping[str, Any], directory: Path, stack: str) -> dict[s
     """The names of the secrets with variables (`<service>-env`) by service, for the stack rendered in `directory`."""
     secrets = {}
     for name in object_names.versioned_name(document, directory, stack).values():
-        key = object_names.key_of(name, stack)
+        key = object_key(name, stack)
         if key.endswith("-env"):
             secrets[key.removesuffix("-env")] = name
     return secrets

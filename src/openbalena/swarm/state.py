@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-STACK_LABEL = "com.docker.stack.namespace"
+from openbalena.base.names import STACK_LABEL, short_name
 
 # Desired states of a task that should be running (swarmkit, api/types.proto, TaskState).
 _WANTED = {"running", "ready", "accepted", "assigned"}
@@ -87,7 +87,7 @@ class SwarmService:
     @property
     def short_name(self) -> str:
         """The name in the Compose file: without the stack's prefix."""
-        return self.name.removeprefix(f"{self.stack}_") if self.stack else self.name
+        return short_name(self.stack, self.name) if self.stack else self.name
 
 
 @dataclass(frozen=True)

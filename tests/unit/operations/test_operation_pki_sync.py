@@ -9,6 +9,7 @@ from fake_engine import FakeEngine
 from fake_swarm import stack_service
 
 from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.names import object_name
 from openbalena.base.project import Project
 from openbalena.cli.context import Context
 from openbalena.cli.main import main
@@ -16,7 +17,6 @@ from openbalena.cli.reporter import ConsoleReporter
 from openbalena.operations.pki_sync import SyncCertificateOptions, SyncCertificateResult, sync_certificate
 from openbalena.operations.workspace import Workspace
 from openbalena.pki import renew
-from openbalena.stack.content import object_name
 
 DOMAIN, STACK = "my.example.com", "openbalena"
 # A loopback address on which nothing listens.

@@ -10,6 +10,7 @@ from fake_engine import FakeEngine
 from fake_swarm import Row, stack_service
 
 from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.names import object_name
 from openbalena.base.project import Project
 from openbalena.cli.context import Context
 from openbalena.cli.reporter import ConsoleReporter
@@ -18,7 +19,6 @@ from openbalena.operations.rotate_ca import RotateCaOptions, RotateCaOutcome, ro
 from openbalena.operations.workspace import Workspace
 from openbalena.pki import archive, ca_rotation
 from openbalena.pki.phases import RotationPhase, current_phase
-from openbalena.stack.content import object_name
 from openbalena.swarm import certificate_rollout, deployed_pki, settings_store
 
 DOMAIN, STACK = "my.example.com", "openbalena"

@@ -6,10 +6,10 @@ import pytest
 from fake_engine import FakeEngine
 from fake_swarm import stack_service
 
+from openbalena.base.names import STACK_LABEL
 from openbalena.cli.main import main
 from openbalena.settings.variables import variables
 from openbalena.swarm import settings_store
-from openbalena.swarm.state import STACK_LABEL
 
 LABEL = {STACK_LABEL: "ob"}
 MARKS = {"ca": "a", "former": "", "tokens": "t", "later": ""}

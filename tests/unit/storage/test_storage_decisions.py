@@ -7,11 +7,11 @@ from fake_engine import FakeEngine
 from fake_swarm import Row, stack_service
 
 from openbalena.base.errors import OperationError
+from openbalena.base.names import STACK_LABEL, volume_registry
 from openbalena.pki import database_login
 from openbalena.pki.database_login import Login
 from openbalena.storage import database, external, record
 from openbalena.storage.record import VolumeLocation, VolumeRegistry
-from openbalena.swarm import state
 from openbalena.swarm.job import JobResult
 
 LOGIN = Login("openbalena_b", "secret")
@@ -21,9 +21,7 @@ LOGIN = Login("openbalena_b", "secret")
 def deployed(fake: FakeEngine) -> FakeEngine:
     """A database in a network, on one of two nodes."""
     fake.swarm.node("node1", "manager")
-    network = fake.swarm.create_network(
-        {"Name": "ob_default", "Driver": "overlay", "Labels": {state.STACK_LABEL: "ob"}}
-    )
+    network = fake.swarm.create_network({"Name": "ob_default", "Driver": "overlay", "Labels": {STACK_LABEL: "ob"}})
     spec = stack_service("db")
     spec["TaskTemplate"]["Networks"] = [{"Target": network}]
     fake.swarm.create("services", spec)
@@ -168,7 +166,7 @@ def test_the_record_of_removed_nodes_is_dropped_and_with_the_last_place_itself(f
         assert record.read_registry(client, "ob") == VolumeRegistry({"b": PLACES["b"]})
         record.forget_node(client, "ob", {"n2"})
         assert record.read_registry(client, "ob") == VolumeRegistry()
-        assert [each["Spec"]["Name"] for each in fake.swarm.configs.values()] == [record.config_name("ob2")]
+        assert [each["Spec"]["Name"] for each in fake.swarm.configs.values()] == [volume_registry("ob2")]
         record.forget_node(client, "ob", {"n2"})
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from openbalena.base.names import MOVE_MARK
 from openbalena.storage import scripts
 
 
@@ -58,7 +59,7 @@ def listing(directory: Path) -> dict[str, tuple[object, ...]]:
         status = path.lstat()
         content = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else None
         found[str(path.relative_to(directory))] = (status.st_mode, status.st_uid, status.st_gid, content)
-    found.pop(scripts.MARK, None)
+    found.pop(MOVE_MARK, None)
     return found
 
 
@@ -68,12 +69,12 @@ def test_everything_arrives_and_the_source_is_as_it_was(volumes: tuple[Path, Pat
     received, sent, said = copy(source, target)
     assert (received, sent) == (0, 0), said
     assert listing(target) == before == listing(source)
-    assert (target / scripts.MARK).exists(), "not in use before the swarm remembers it"
+    assert (target / MOVE_MARK).exists(), "not in use before the swarm remembers it"
 
 
 def test_a_copy_that_was_cut_off_is_begun_anew(volumes: tuple[Path, Path]) -> None:
     source, target = volumes
-    (target / scripts.MARK).write_text("")
+    (target / MOVE_MARK).write_text("")
     (target / "half").write_text("of a file")
     assert copy(source, target)[:2] == (0, 0)
     assert listing(target) == listing(source)
@@ -105,4 +106,4 @@ def test_what_differs_is_found(volumes: tuple[Path, Path], old: str, new: str) -
     assert script.count(old) == 1
     received, _, _ = copy(source, target, script.replace(old, new))
     assert received not in (0, scripts.OCCUPIED)
-    assert (target / scripts.MARK).exists()
+    assert (target / MOVE_MARK).exists()

@@ -8,6 +8,7 @@ import yaml
 from fake_engine import FakeEngine
 from fake_swarm import Row
 
+from openbalena.base.names import JOB_LABEL
 from openbalena.swarm import job
 
 CASES = yaml.safe_load(Path(__file__).with_name("jobs.yml").read_text(encoding="utf-8"))
@@ -57,7 +58,7 @@ def test_a_job_is_created_on_its_node_with_what_it_mounts(fake: FakeEngine) -> N
     (service,), (task,) = fake.swarm.services.values(), fake.swarm.tasks.values()
     template = service["Spec"]["TaskTemplate"]
     assert task["NodeID"] == "id-node2" and template["RestartPolicy"]["Condition"] == "none"
-    assert service["Spec"]["Labels"] == {job.LABEL: "look"}
+    assert service["Spec"]["Labels"] == {JOB_LABEL: "look"}
     container = template["ContainerSpec"]
     assert container["Mounts"] == [
         {

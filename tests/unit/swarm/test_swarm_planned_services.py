@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openbalena.base.errors import OperationError
-from openbalena.stack.content import object_name
+from openbalena.base.names import object_key, object_name
 from openbalena.swarm import deploy, object_names
 from openbalena.swarm.planned_services import pinned_volumes, planned_services, services_to_prune
 from openbalena.swarm.single_points import find_single_points
@@ -88,8 +88,8 @@ def test_external_secrets_keep_their_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["api-env", "ca-0123456789ab"])
 def test_the_key_is_read_back_from_a_name(key: str) -> None:
     name = object_name("ob", key, b"x")
-    assert object_names.key_of(name, "ob") == key
-    assert object_names.key_of(name, "other") == ""
+    assert object_key(name, "ob") == key
+    assert object_key(name, "other") == ""
 
 
 def test_a_version_is_found_by_its_whole_key() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from openbalena.stack.content import object_name
+from openbalena.base.names import object_name
 from openbalena.swarm import scale
 from openbalena.swarm.rollout_order import newly_internal, one_api, services_to_roll_first
 from openbalena.swarm.state import Cluster, SwarmService

@@ -8,7 +8,7 @@ from fake_engine import FakeEngine
 from fake_swarm import RefusedError, Row, stack_service
 
 from openbalena.base.errors import OperationError
-from openbalena.stack.content import object_name
+from openbalena.base.names import STACK_LABEL, object_name
 from openbalena.swarm import certificate_rollout, service_update, state
 
 OLD, NEW = b"old chain", b"new chain"
@@ -41,7 +41,7 @@ def test_a_replaced_secret_is_the_new_one_by_name_and_by_id(fake: FakeEngine) ->
         {**before[0], "SecretID": new["ID"], "SecretName": "ob_haproxy-chain-new"},
         before[1],
     ]
-    assert new["Spec"]["Labels"] == {state.STACK_LABEL: "ob"}
+    assert new["Spec"]["Labels"] == {STACK_LABEL: "ob"}
 
 
 def test_everything_else_of_a_definition_is_kept(fake: FakeEngine) -> None:

@@ -9,6 +9,7 @@ from cluster_builders import cluster, node, service, task
 from fake_engine import FakeEngine
 from fake_swarm import stack_service
 
+from openbalena.base.names import STACK_LABEL
 from openbalena.swarm import nodes, state
 from openbalena.swarm.state import Node, PublishedPort, SwarmService, Task
 
@@ -70,7 +71,7 @@ def test_what_is_read_of_a_service() -> None:
     }
     spec: dict[str, Any] = {
         "Name": "ob_web",
-        "Labels": {state.STACK_LABEL: "ob"},
+        "Labels": {STACK_LABEL: "ob"},
         "TaskTemplate": {"ContainerSpec": container, "Placement": None},
         "Mode": {"Replicated": {"Replicas": 3}},
         "UpdateConfig": {"Order": "start-first"},
@@ -91,7 +92,7 @@ def test_what_is_read_of_a_service() -> None:
         ports=(PublishedPort(1, 2, "tcp", ""),),
         volumes=("ob_data", ""),
         configs=("ob_env-1",),
-        labels={state.STACK_LABEL: "ob"},
+        labels={STACK_LABEL: "ob"},
         template=spec["TaskTemplate"],
     )
     exposed = {"Ports": [{"PublishedPort": 30000, "TargetPort": 2, "Protocol": "udp", "PublishMode": "host"}]}
@@ -126,14 +127,14 @@ def test_a_swarm_is_read_for_one_stack(fake: FakeEngine) -> None:
         fake.swarm.node(name, role)
     for spec in (stack_service("web"), stack_service("api"), stack_service("api", "other")):
         fake.swarm.create("services", spec)
-    label = {state.STACK_LABEL: "ob"}
+    label = {STACK_LABEL: "ob"}
     for name, driver, options in (
         ("ob_plain", "overlay", None),
         ("ob_closed", "overlay", {"encrypted": ""}),
         ("ob_bridge", "bridge", {"encrypted": ""}),
     ):
         fake.swarm.create_network({"Name": name, "Driver": driver, "Options": options, "Labels": label})
-    fake.swarm.create_network({"Name": "other_net", "Driver": "overlay", "Labels": {state.STACK_LABEL: "other"}})
+    fake.swarm.create_network({"Name": "other_net", "Driver": "overlay", "Labels": {STACK_LABEL: "other"}})
     with fake.engine.client() as client:
         found = state.read_cluster(client, "ob")
     assert [each.hostname for each in found.nodes] == ["node1", "node2"]
