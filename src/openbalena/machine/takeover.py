@@ -114,10 +114,10 @@ def adopt(directory: Path, pki: Mapping[str, bytes], dns_tld: str) -> None:
         secret = "key" in name_.split(".", 1)[0] or name_.endswith("key") or name_ == "chain.pem"
         write_atomic(half_made / name_, content, 0o600 if secret else 0o644)
     for name_ in _REPLACEABLE:
-        if any(message.startswith(f"{half_made / name_}:") for message in pki_problems(half_made, dns_tld)):
+        if str(half_made / name_) in {problem.key for problem in pki_problems(half_made, dns_tld)}:
             (half_made / name_).unlink()
     if wrong := pki_problems(half_made, dns_tld):
-        raise UsageError("\n".join(wrong))
+        raise UsageError("\n".join(map(str, wrong)))
     if directory.exists():
         directory.rmdir()  # empty, as the caller has checked
     half_made.rename(directory)

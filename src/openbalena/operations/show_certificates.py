@@ -81,4 +81,4 @@ def certificate_limits(directory: Path) -> CertificateLimits:
 
 def certificate_warnings(directory: Path, domain: str) -> list[str]:
     """What is wrong with the files in `directory`, and which certificates expire soon."""
-    return [*pki_problems(directory, domain, ended=False), *expiry.warnings(directory)]
+    return [*map(str, pki_problems(directory, domain, ended=False)), *expiry.warnings(directory)]

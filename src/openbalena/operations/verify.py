@@ -49,7 +49,7 @@ def verify_deployment(
     target = verification_target(options, workspace, reporter.progress)
     values = settings.read(workspace.project)
     directory = Path(values["PKI_DIR"])
-    inconsistent = pki_problems(directory, target.dns_tld, ended=False)
+    inconsistent = map(str, pki_problems(directory, target.dns_tld, ended=False))
     for warning in [*values.warnings, *inconsistent, *expiry.warnings(directory)]:
         reporter.warn(warning)
     return VerifyResult(tuple(verify.run_checks(verify.CHECKS, target, finished)))

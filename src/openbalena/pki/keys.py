@@ -18,6 +18,7 @@ PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 KEY_MODE = 0o600
+_RESTORE = "restore the right file"
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
@@ -61,7 +62,8 @@ def read_key(path: Path) -> PrivateKey:
     """The unencrypted PEM key in `path`; other PEM blocks are ignored. Raises UsageError with the file's name."""
     key = key_in(read_text(path))
     if key is None:
-        raise UsageError(f"{path}: expected an unencrypted EC or RSA private key in PEM format: restore the right file")
+        what = f"{path}: expected an unencrypted EC or RSA private key in PEM format"
+        raise UsageError(what, _RESTORE, key=str(path))
     return key
 
 
@@ -84,10 +86,10 @@ def certificates_in(pem: bytes, path: str) -> list[x509.Certificate]:
     try:
         certificates = x509.load_pem_x509_certificates(pem)
     except ValueError:
-        raise UsageError(f"{path}: expected certificates in PEM format: restore the right file") from None
+        raise UsageError(f"{path}: expected certificates in PEM format", _RESTORE, key=path) from None
     # The parser ignores a truncated certificate at the end.
     if len(certificates) != pem.count(b"-----BEGIN CERTIFICATE-----"):
-        raise UsageError(f"{path}: its last certificate is truncated: restore the right file")
+        raise UsageError(f"{path}: its last certificate is truncated", _RESTORE, key=path)
     return certificates
 
 

@@ -51,7 +51,7 @@ def require(directory: Path, dns_tld: str) -> None:
     if missing:
         raise UsageError(f"{directory / missing[0]}: missing: run ./open-balena.sh config")
     if wrong := pki_problems(directory, dns_tld, ended=False):
-        raise UsageError("\n".join(wrong))
+        raise UsageError("\n".join(map(str, wrong)))
 
 
 def _issuing(directory: Path, dns_tld: str) -> dict[str, Callable[[], bytes]]:

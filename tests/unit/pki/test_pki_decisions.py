@@ -290,7 +290,7 @@ def test_a_certificate_that_ended_is_a_problem_unless_it_is_renewed_now(
     ended(monkeypatch)
     issue(copied, "api.pem")
     (problem,) = consistency.pki_problems(copied, DOMAIN)
-    assert problem.startswith(f"{copied / 'api.pem'}: expired on")
+    assert str(problem).startswith(f"{copied / 'api.pem'}: expired on")
     assert consistency.pki_problems(copied, DOMAIN, ended=False) == []
 
 
@@ -314,10 +314,12 @@ def test_a_ca_that_ended_is_a_problem_unless_its_successor_is_trusted(
         monkeypatch.setattr(consistency, "RETIRED_FILES", ("ca-next.pem", "server-ca-next.pem"))
     for always in (True, False):
         found = [
-            each for each in consistency.pki_problems(copied, DOMAIN, ended=always) if f"{stem}.pem: expired" in each
+            each
+            for each in consistency.pki_problems(copied, DOMAIN, ended=always)
+            if f"{stem}.pem: expired" in each.what
         ]
         assert bool(found) is (always or not rotating)
-        assert all(("secrets rotate CA" in each) is rotating for each in found)
+        assert all(("secrets rotate CA" in each.hint) is rotating for each in found)
 
 
 def test_what_a_retired_ca_issued_may_have_ended(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,7 +327,7 @@ def test_what_a_retired_ca_issued_may_have_ended(copied: Path, monkeypatch: pyte
     for name in directory.authority_files("0"):
         shutil.copy(copied / name, copied / name.replace("-0", "-retired"))
     found = consistency.pki_problems(copied, DOMAIN)
-    assert found and not any("-retired.pem: expired" in each for each in found)
+    assert found and not any("-retired.pem: expired" in each.what for each in found)
 
 
 def test_a_certificate_of_tomorrow_means_a_slow_clock(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
