@@ -134,10 +134,12 @@ def check_server(standalone: Standalone, image: str, names: Collection[str], tim
             client.api.start(made)
             code = client.api.wait(made, timeout=timeout)["StatusCode"]
             return JobResult(code == 0, tuple(client.api.logs(made).decode(errors="replace").splitlines()), "", code)
-        except docker.errors.APIError as error:
-            return JobResult(False, (), str(error.explanation), started=False)
+        except docker.errors.APIError as refusal:
+            return JobResult(False, (), str(refusal.explanation), started=False)
         except requests.exceptions.Timeout:
-            return JobResult(False, (), f"the mount did not complete within {timeout:g} s", started=False)
+            return JobResult(
+                False, (), f"the mount did not complete within {timeout:g} s", started=False, timed_out=True
+            )
         finally:
             client.api.remove_container(made, v=True, force=True)
 

@@ -41,11 +41,11 @@ def require_compatible_settings(client: Any, project: Project, settings: Setting
 def reject_unsaved_tokens(project: Project, settings: Settings) -> None:
     """Raise UsageError for a token of the environment that differs from `.env`, which is what would be stored."""
     for name, variable in variables().items():
-        source = settings.sources.get(name, "")
-        if variable.token and source.startswith("environment variable "):
+        if variable.token and name in settings.exported:
             raise UsageError(
-                f"{source}: {name} differs from {project.env_file}, and the cluster would get a token that is saved "
-                "nowhere: unset it, or (if .env has none) run ./open-balena.sh config, which writes it there"
+                f"{settings.sources[name]}: {name} differs from {project.env_file}, and the cluster would get a token "
+                "that is saved nowhere: unset it, or (if .env has none) run ./open-balena.sh config, which writes it "
+                "there"
             )
 
 

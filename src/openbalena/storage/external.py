@@ -23,6 +23,8 @@ OLDEST_POSTGRES = 15
 # The buckets that api and registry use in docker-compose.yml (WEBRESOURCES_S3_BUCKET, REGISTRY2_S3_BUCKET).
 BUCKETS = ("registry-data", "web-resources")
 _POSTGRES, _S3 = CHECK_SECRETS
+# Exit code of a script if the image has no program for the check; psql and curl do not use it.
+_NO_CLIENT = 120
 _QUERY = (
     "SELECT current_setting('server_version_num'), has_schema_privilege('public', 'CREATE'), "
     "current_setting('max_connections')"
@@ -58,7 +60,7 @@ def postgres_script(settings: Mapping[str, str]) -> str:
         option: settings[f"EXTERNAL_POSTGRES_{option.upper()}"] for option in ("host", "port", "database", "user")
     }
     return (
-        f"command -v psql >/dev/null || {{ echo cannot: no psql; exit 0; }}\n"
+        f"command -v psql >/dev/null || {{ echo no psql; exit {_NO_CLIENT}; }}\n"
         f"export PGPASSFILE=/run/secrets/{_POSTGRES} PGCONNECT_TIMEOUT=10\n"
         f"psql -XAtq --no-password -h {shlex.quote(options['host'])} -p {options['port']} "
         f"-U {shlex.quote(options['user'])} -d {shlex.quote(options['database'])} -c {shlex.quote(_QUERY)} 2>&1"
@@ -73,7 +75,7 @@ def store_script(settings: Mapping[str, str]) -> str:
     options = f"-sS --head -o /dev/null --max-time 30 --cacert /tmp/trusted.pem -K /run/secrets/{_S3}"
     region = shlex.quote(f"aws:amz:{settings['EXTERNAL_S3_REGION']}:s3")
     lines = [
-        "curl --help all 2>/dev/null | grep -q aws-sigv4 || { echo cannot: no curl with --aws-sigv4; exit 0; }",
+        f"curl --help all 2>/dev/null | grep -q aws-sigv4 || {{ echo no curl with --aws-sigv4; exit {_NO_CLIENT}; }}",
         trust,
     ]
     for bucket in BUCKETS:
@@ -94,7 +96,7 @@ def store_findings(what: str, outcome: job.JobResult) -> Iterator[Finding]:
     """The findings that follow from a task's result."""
     # curl prints the error first, then where to read about it.
     error = next((line for line in outcome.lines if "curl: " in line), "") or job.error_text(outcome)
-    if not outcome.started or any(line.startswith("cannot:") for line in outcome.lines):
+    if not outcome.started or outcome.exit_code == _NO_CLIENT:
         # The store's client comes with an image that is deployed anyway: the user cannot choose another for the check.
         replaceable = what == "EXTERNAL_POSTGRES"
         yield Finding(f"{what} could not be checked: {error}{_DB_IMAGE_HINT * replaceable}", fatal=replaceable)

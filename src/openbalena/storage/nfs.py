@@ -108,6 +108,7 @@ _SQUASH = (
     "the server changes the owner of files: export the directory with no_root_squash (exports(5)) and without "
     "all_squash or an id mapping"
 )
+_NO_ANSWER = "no answer: does a firewall between the node and NFS_HOST block NFS_PORT?"
 # Errors of mount(2), Docker's local driver and the shell, the most specific first.
 _MEANINGS = (
     (
@@ -120,10 +121,7 @@ _MEANINGS = (
     (r"resolv|no such host|lookup ", "the node cannot resolve NFS_HOST"),
     (r"connection refused", "nothing listens on NFS_HOST at NFS_PORT: is the NFS server running there?"),
     (r"no route|unreachable", "there is no route from the node to NFS_HOST"),
-    (
-        r"timed out|timeout|did not end within",
-        "no answer: does a firewall between the node and NFS_HOST block NFS_PORT?",
-    ),
+    (r"timed out|timeout", _NO_ANSWER),
     (
         r"no such file or directory",
         "the server has no such directory: does it export NFS_PATH (`exportfs -v` there)?",
@@ -138,13 +136,13 @@ def explain_result(outcome: JobResult) -> str:
     if outcome.ok:
         return ""
     error = outcome.lines[-1] if outcome.lines else outcome.error
-    return explain(error or "the task printed nothing")
+    return explain(error or "the task printed nothing", timed_out=outcome.timed_out)
 
 
-def explain(error: str) -> str:
+def explain(error: str, *, timed_out: bool = False) -> str:
     """What the error of a mount or a check means, followed by the error without the directory that Docker mounts to."""
     error = _DOCKERS.sub("", error).strip()
     for pattern, meaning in _MEANINGS:
-        if re.search(pattern, error, re.IGNORECASE):
+        if re.search(pattern, error, re.IGNORECASE) or (timed_out and meaning == _NO_ANSWER):
             return f"{meaning} ({error})"
     return error

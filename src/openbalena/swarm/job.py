@@ -83,7 +83,8 @@ class Job:
 class JobResult:
     """A job's result: `ok` means exit code 0, `lines` is its output, `error` the Engine's error.
 
-    `started` is false if the node could not start it (for example, no such image).
+    `started` is false if the node could not start it (for example, no such image), `timed_out` true if it did not end
+    in time.
     """
 
     ok: bool
@@ -91,6 +92,7 @@ class JobResult:
     error: str = ""
     exit_code: int = 0
     started: bool = True
+    timed_out: bool = False
 
 
 def start_job(engine: Engine, job: Job) -> None:
@@ -138,7 +140,8 @@ def wait_for_job(
         if now >= end:
             state = f"{task.state}{': ' + task.error if task.error else ''}" if task else "no task yet"
             error = f"task {job.name} did not end within {timeout:g} s ({state})"
-            return JobResult(False, (), error, started=task is not None and task.state == "running")
+            running = task is not None and task.state == "running"
+            return JobResult(False, (), error, started=running, timed_out=True)
         time.sleep(_INTERVAL)
 
 

@@ -93,10 +93,6 @@ TABLE = (
         recoverable=False,
     ),
     _hint(
-        r"ended with exit code 0",
-        "Its program exited, or was stopped because it failed its health check: see its logs.",
-    ),
-    _hint(
         r"non-zero exit",
         "The program exited with an error: see its logs.",
     ),
@@ -139,10 +135,18 @@ TABLE = (
 )
 
 UNKNOWN = Hint(re.compile(""), "See the service's logs: swarm-logs SERVICE.")
+_ENDED = _hint("", "Its program exited, or was stopped because it failed its health check: see its logs.")
+
+
+def for_task(task: Task) -> Hint:
+    """The advice for a failed task, by its error if it has one, otherwise by its state."""
+    if not task.error:
+        return _ENDED if task.state == "complete" else UNKNOWN
+    return for_error(normalise_error(task.error))
 
 
 def for_error(error: str) -> Hint:
-    """The advice for a task's error; UNKNOWN if the table has none."""
+    """The advice for an error of the Engine; UNKNOWN if the table has none."""
     return next((advice for advice in TABLE if advice.pattern.search(error)), UNKNOWN)
 
 
@@ -185,7 +189,7 @@ def group(cluster: Cluster, tasks: Iterable[Task]) -> list[Problem]:
             groups.setdefault(normalise_error(error_of(task)), []).append(task)
     problems = []
     for error, members in groups.items():
-        task_advice = for_error(error)
+        task_advice = for_task(members[0])
         problems.append(
             Problem(
                 error=error,

@@ -63,7 +63,6 @@ def test_a_mount_with_commas_stays_one_value() -> None:
         ("failed to mount local volume: mount :/x:/y: connection timed out", "firewall"),
         ("error resolving passed in network volume address: lookup nfs: no such host", "cannot resolve"),
         ("error resolving passed in network volume address: lookup nfs on 10.0.0.1:53: connection refused", "resolve"),
-        ("the task openbalena-nfs-n1 did not end within 240 s (starting)", "firewall"),
         ("write db-data: sh: can't create db-data/.x: Read-only file system", "read-only"),
         ("directory db-data: mkdir: Permission denied", "is not writable"),
         ("squash db-data: 0 became 65534:65534", "no_root_squash"),
@@ -73,6 +72,19 @@ def test_a_mount_with_commas_stays_one_value() -> None:
 def test_what_goes_wrong_is_said_with_what_to_do(words: str, sentence: str) -> None:
     assert sentence in nfs.explain_result(JobResult(False, (), words, started=False))
     assert sentence in nfs.explain_result(JobResult(False, (words,), "task: non-zero exit (1)"))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("task openbalena-nfs-n1 did not end within 240 s (starting)", "firewall"),
+        ("the mount did not complete within 240 s", "firewall"),
+        ("task openbalena-nfs-n1 did not end within 240 s (starting: mount :/x:/y: no such device)", "no NFS client"),
+    ],
+)
+def test_a_mount_that_never_answers_is_a_firewall_unless_the_node_says_more(words: str, sentence: str) -> None:
+    assert sentence in nfs.explain_result(JobResult(False, (), words, started=False, timed_out=True))
+    assert "firewall" not in nfs.explain_result(JobResult(False, (), words, started=False))
 
 
 def test_where_docker_mounts_to_is_left_out() -> None:

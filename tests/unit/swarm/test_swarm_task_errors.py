@@ -29,7 +29,6 @@ HEX = "0123456789abcdef"
         ("task: non-zero exit (137): dockerexec: unhealthy container", "health check", True),
         ("task: non-zero exit (137)", "memory", True),
         ("task: non-zero exit (1)", "see its logs", True),
-        ("ended with exit code 0", "see its logs", True),
         ("invalid mount config for type \"bind\": bind source path does not exist: /delta-rsync", "create it", False),
         ("failed to mount local volume: mount :/x:/y, data: addr=10.0.0.1: permission denied", "NFS server", True),
         ("failed to create task for container: exec: \"nope\": executable file not found in $PATH",
@@ -40,6 +39,13 @@ HEX = "0123456789abcdef"
 def test_each_error_has_its_sentence(error: str, says: str, recoverable: bool) -> None:
     found = task_errors.for_error(error)
     assert says in found.hint and found.recoverable is recoverable
+
+
+@pytest.mark.parametrize(("state", "says"), [("complete", "health check"), ("failed", "swarm-logs SERVICE")])
+def test_a_task_without_an_error_is_explained_by_its_state(state: str, says: str) -> None:
+    ended = task(1, state=state)
+    (problem,) = group(cluster([service()], [ended]), [ended])
+    assert says in problem.hint
 
 
 # As an engine 28.5 said it.
