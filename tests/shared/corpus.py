@@ -1,14 +1,57 @@
-"""The corpus of public Compose files: which files make a project, and what has to be set for it."""
+"""The corpus of public Compose files: what belongs to it, where its files are, and which projects they make.
 
+corpus.tsv has facts about the files, none of the files: scripts/corpus fetches them. Projects are tested only where all
+files of their repository are here, because they read each other; `summary` counts the rest.
+"""
+
+import csv
+import hashlib
 import os
-import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
-DIRECTORY = Path(os.environ.get("OPEN_BALENA_CORPUS", Path(__file__).resolve().parents[3] / "shared" / "corpus"))
-_ROW = re.compile(r"\| `([^/`]+)/([^`]+)` \|.*\| ([^|]*) \|$")
-# Variables whose value has to be a number; the rest take any.
-_VALUES = {"ROUTER": "router", "SITES_RULE": "Host(`a.test`)", "DOMAIN": "a.test"}
+from debian import CACHE
+
+MANIFEST = Path(__file__).with_name("corpus.tsv")
+MADE = CACHE / "corpus"
+BESIDE = Path(__file__).resolve().parents[3] / "shared" / "corpus"
+
+
+class CorruptFileError(Exception):
+    """A file of the corpus that has another checksum than the manifest."""
+
+
+@dataclass(frozen=True)
+class File:
+    """One row of the manifest; its head describes the fields."""
+
+    repository: str
+    commit: str
+    path: str
+    sha256: str
+    licence: str
+    kind: str
+    onto: tuple[str, ...]
+    needs: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """Where the file is in a tree of all repositories."""
+        return f"{self.repository}/{self.path}"
+
+    @property
+    def is_project(self) -> bool:
+        """Whether it is tested, not just read by others."""
+        return self.kind in ("project", "invalid")
+
+    def verify(self, content: bytes, origin: object) -> bytes:
+        """The content, if it is what the manifest says. Raises CorruptFileError."""
+        found = hashlib.sha256(content).hexdigest()
+        if found != self.sha256:
+            raise CorruptFileError(f"{origin}: the checksum is {found}, expected {self.sha256}")
+        return content
 
 
 @dataclass(frozen=True)
@@ -21,35 +64,76 @@ class Case:
     invalid: bool = False
 
 
-def restore(target: Path) -> list[Case]:
-    """Restore the repositories' trees below `target` and return every project of the corpus, in its order."""
-    rows = []
-    for line in (DIRECTORY / "README.md").read_text().splitlines():
-        match = _ROW.match(line)
-        if not match:
-            continue
-        repository, flat, features = match.groups()
-        path = target / repository / flat.replace("__", "/")
+@cache
+def manifest() -> tuple[File, ...]:
+    """All files of the corpus, in the order of their projects."""
+    lines = [line for line in MANIFEST.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    return tuple(map(_file, csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)))
+
+
+def _file(row: dict[str, str]) -> File:
+    onto, needs = ("" if row[key] == "-" else row[key] for key in ("onto", "needs"))
+    pairs = (pair.partition("=") for pair in needs.split())
+    facts = {**row, "onto": tuple(onto.split()), "needs": {name: value for name, _, value in pairs}}
+    return File(**facts)  # type: ignore[arg-type]
+
+
+def directories() -> list[Path]:
+    """Where files are looked for: OPEN_BALENA_CORPUS; else beside the checkout, then where scripts/corpus puts them."""
+    chosen = os.environ.get("OPEN_BALENA_CORPUS")
+    return [Path(chosen)] if chosen else [BESIDE, MADE]
+
+
+def located(file: File, places: Sequence[Path]) -> Path | None:
+    """The file in the first place that has it: as OWNER/NAME/PATH, or as OWNER+NAME/PATH with `__` for each slash."""
+    flat = f"{file.repository.replace('/', '+')}/{file.path.replace('/', '__')}"
+    candidates = (place / name for place in places for name in (file.name, flat))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def missing(places: Sequence[Path]) -> list[File]:
+    """The files that none of the places has."""
+    return [file for file in manifest() if located(file, places) is None]
+
+
+def here(places: Sequence[Path]) -> list[File]:
+    """The files of the repositories of which no file is missing."""
+    incomplete = {file.repository for file in missing(places)}
+    return [file for file in manifest() if file.repository not in incomplete]
+
+
+def summary(places: Sequence[Path]) -> str:
+    """How much is here and how much is not, in one line."""
+    files, absent = manifest(), missing(places)
+    projects = sum(file.is_project for file in files)
+    left = projects - sum(file.is_project for file in here(places))
+    counts = f"{len(files) - len(absent)} of {len(files)} files here; {len(absent)} missing"
+    return f"corpus: {counts}, {left} of {projects} projects not tested (scripts/corpus fetches them)"
+
+
+def restore(target: Path, places: Sequence[Path]) -> list[Case]:
+    """Copy the complete repositories below `target` and return their projects. Raises CorruptFileError."""
+    files = here(places)
+    for file in files:
+        found = located(file, places)
+        assert found is not None, f"{file.name} has just been deleted"
+        content = file.verify(found.read_bytes(), found)
+        path = target / file.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes((DIRECTORY / repository / flat).read_bytes())
-        if not features.startswith("(environment file)"):
-            rows.append((path, target / repository, features))
-        elif path.name in ("default.env", "example.env"):
-            (path.parent / ".env").write_bytes(path.read_bytes())
-    needs = {path: re.findall(r"`(\w+)`", features.partition("; needs ")[2]) for path, _, features in rows}
-    return [_case(path, root, features, needs) for path, root, features in rows]
+        path.write_bytes(content)
+        if file.kind == "defaults":
+            path.with_name(".env").write_bytes(content)
+    return list(_cases(target, {file.name: file for file in files}))
 
 
-def _case(path: Path, root: Path, features: str, needs: dict[Path, list[str]]) -> Case:
-    base = re.match(r"(?:override of|merged with) ([^;:]+)", features)
-    files = []
-    for name in re.findall(r"[\w./-]+\.ya?ml", base.group(1)) if base else ():
-        beside = path.parent / name
-        files.append(beside if beside.exists() and beside != path else root / name)
-    files.append(path)
-    return Case(
-        name=str(path.relative_to(root.parent)),
-        files=tuple(files),
-        environment={name: _VALUES.get(name, "value") for file in files for name in needs.get(file, ())},
-        invalid="INVALID ON PURPOSE" in features,
-    )
+def _cases(target: Path, files: dict[str, File]) -> Iterator[Case]:
+    for file in files.values():
+        if not file.is_project:
+            continue
+        merged = [*(files[f"{file.repository}/{path}"] for path in file.onto), file]
+        yield Case(
+            name=file.name,
+            files=tuple(target / each.name for each in merged),
+            environment={name: value for each in merged for name, value in each.needs.items()},
+            invalid=file.kind == "invalid",
+        )

@@ -8,6 +8,8 @@ from typing import Any
 
 import debian
 import pytest
+from corpus_cases import cases as cases
+from corpus_cases import pytest_generate_tests as pytest_generate_tests
 from hypothesis import settings
 
 from openbalena import compose, stack

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import corpus
 import pytest
 import yaml
 
@@ -20,14 +19,6 @@ from openbalena.stack.validate import validate
 
 MUTATIONS = int(os.environ.get("OPEN_BALENA_MUTATIONS", "20000"))
 SEED = 20261123
-
-
-@pytest.fixture(scope="module")
-def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    if not corpus.DIRECTORY.is_dir():
-        pytest.skip(f"the corpus is not at {corpus.DIRECTORY} (OPEN_BALENA_CORPUS names another place)")
-    restored: list[Any] = corpus.restore(tmp_path_factory.mktemp("corpus"))
-    return restored
 
 
 @pytest.fixture(scope="module")
