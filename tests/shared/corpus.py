@@ -16,7 +16,7 @@ from debian import CACHE
 
 MANIFEST = Path(__file__).with_name("corpus.tsv")
 MADE = CACHE / "corpus"
-BESIDE = Path(__file__).resolve().parents[3] / "shared" / "corpus"
+ADJACENT = Path(__file__).resolve().parents[3] / "shared" / "corpus"
 
 
 class CorruptFileError(Exception):
@@ -79,9 +79,9 @@ def _file(row: dict[str, str]) -> File:
 
 
 def directories() -> list[Path]:
-    """Where files are looked for: OPEN_BALENA_CORPUS; else beside the checkout, then where scripts/corpus puts them."""
+    """Where files are looked for: OPEN_BALENA_CORPUS, or else next to the checkout, then in the cache."""
     chosen = os.environ.get("OPEN_BALENA_CORPUS")
-    return [Path(chosen)] if chosen else [BESIDE, MADE]
+    return [Path(chosen)] if chosen else [ADJACENT, MADE]
 
 
 def located(file: File, places: Sequence[Path]) -> Path | None:

@@ -325,7 +325,7 @@ def test_tests_fail_on_a_damaged_file(clone: Path, host: Host) -> None:
     assert "passed" not in out
 
 
-def test_tests_use_a_corpus_beside_the_checkout(clone: Path) -> None:
+def test_tests_use_a_corpus_next_to_the_checkout(clone: Path) -> None:
     for name, content in FILES.items():
         path = clone.parent / "shared" / "corpus" / flat(name)
         path.parent.mkdir(parents=True, exist_ok=True)
