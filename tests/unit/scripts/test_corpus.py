@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -239,6 +240,19 @@ def test_what_a_kill_left_of_a_file_is_overwritten(clone: Path, host: Host) -> N
     part = directory / "p/two/compose.yml.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"serv")
+    assert make(clone, "--url", host.url)[0] == 0
+    assert made(clone) == FILES
+
+
+def test_a_write_that_fails_half_way_leaves_no_file(clone: Path, host: Host) -> None:
+    done = subprocess.run(
+        command(clone, "--url", host.url), env=environment(clone), capture_output=True, text=True, timeout=120,
+        check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8, 8)),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "1 of 4 files here; 3 missing" in done.stdout
+    assert "File too large" in done.stderr
+    assert {*made(clone)} & {*FILES} == {"o/one/default.env"}
     assert make(clone, "--url", host.url)[0] == 0
     assert made(clone) == FILES
 
