@@ -108,11 +108,11 @@ def _diff(args: argparse.Namespace, context: Context) -> int:
 
     changes = diff_stack(context.workspace)
     if args.json:
-        context.console.json(changes)
+        context.console.json({service: list(map(str, found)) for service, found in changes.items()})
         return 0
-    for service, lines in changes.items():
-        for line in lines:
-            context.console.say(f"{service}: {line}")
+    for service, found in changes.items():
+        for change in found:
+            context.console.say(f"{service}: {change}")
     if not changes:
         context.console.say("no changes")
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,22 +35,25 @@ class Watch:
     """Decides from snapshots and times alone; `timeout` is in seconds.
 
     `known` are the ids of tasks that existed when the deploy began: their failures do not count, and the stability
-    of those that are still running is not checked.
+    of those that are still running is not checked. `only` limits the watch to these services (full names).
     """
 
     timeout: float
     started: float
     known: frozenset[str] = frozenset()
+    only: Collection[str] = ()
     _settled_since: float = 0.0
     _settling: frozenset[str] = frozenset()
     _hopeless_since: dict[str, float] = field(default_factory=dict)
 
     def observe(self, cluster: Cluster, now: float) -> DeployOutcome | None:
         """The outcome; None as long as the watch continues."""
-        progress = cluster_progress(cluster)
+        progress = cluster_progress(cluster, self.only)
         errors = task_errors.unfinished_problems(cluster, progress, self.known)
         if progress and all(item.phase is Phase.CONVERGED for item in progress):
-            fresh = frozenset().union(*(item.task_ids for item in progress)) - self.known
+            # Swarm itself has monitored the tasks of an update that it completed (UpdateConfig.Monitor).
+            unmonitored = [item.task_ids for item in progress if item.service.update_state != "completed"]
+            fresh = frozenset().union(*unmonitored) - self.known
             if fresh != self._settling or not self._settled_since:
                 self._settling, self._settled_since = fresh, now
             if not fresh or now - self._settled_since >= STABILITY_WINDOW:
@@ -75,13 +78,18 @@ def preexisting_task_ids(cluster: Cluster) -> frozenset[str]:
 
 
 def wait_until_converged(
-    client: Any, stack: str, timeout: float, known: frozenset[str], report: Callable[[list[Progress]], None]
+    client: Any,
+    stack: str,
+    timeout: float,
+    known: frozenset[str],
+    report: Callable[[list[Progress]], None],
+    only: Collection[str] = (),
 ) -> DeployOutcome:
-    """Read the stack once a second and pass its progress to `report`; `timeout` is in seconds."""
-    watch = Watch(timeout, time.monotonic(), known)
+    """Read the stack once a second and pass its progress to `report`; arguments as for Watch."""
+    watch = Watch(timeout, time.monotonic(), known, only)
     while True:
         cluster = retry_until_leader(lambda: state.read_cluster(client, stack))
-        report(cluster_progress(cluster))
+        report(cluster_progress(cluster, only))
         outcome = watch.observe(cluster, time.monotonic())
         if outcome is not None:
             return outcome

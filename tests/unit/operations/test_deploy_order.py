@@ -183,25 +183,23 @@ def rollout(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> tuple[Roll
         assert login is LOGIN
         steps.append("close other logins" if alone else "create login")
 
-    def waited(client: Any, stack: str, name: str, *args: Any) -> None:
-        steps.append(f"wait for {name}")
-
     outcome = SimpleNamespace(progress=[1, 2], cluster=BEFORE, reason="")
+
+    def waited(*args: Any) -> Any:
+        steps.append(f"wait for {', '.join(name.partition('_')[2] for name in args[-1]) or 'all'}")
+        return outcome
+
     patches: list[tuple[Any, str, Any]] = [
         (state, "read_cluster", lambda *args: BEFORE),
         (rollouts, "with_manual_scaling", lambda *args: (document, {"web": (3, 2)})),
         (rollouts, "in_use", lambda settings: LOGIN),
         (record, "read_registry", lambda *args: None),
-        (record, "record_observed", steps.step("record volumes")),
+        (record, "record_observed", steps.step("record")),
         (database, "is_settled", lambda *args: False),
         (database, "has_converged", lambda *args: False),
         (database.Database, "ensure", ensure),
         (service_update, "find_service", lambda *args: object()),
-        (
-            service_update,
-            "wait_until_converged",
-            lambda client, stack, name, *args: steps.append(f"wait for {name}"),
-        ),
+        (rollouts, "rendered_changes", lambda *args: {}),
         (networks, "network_names", lambda client: {}),
         (networks, "intermediate_document", lambda *args: {**document, "name": "both networks"}),
         (networks, "services_changing_networks", lambda *args: ["s3"]),
@@ -210,11 +208,11 @@ def rollout(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> tuple[Roll
         (rollout_order, "versions", lambda *args: {}),
         (rollout_order, "services_to_roll_first", lambda *args: ["vpn", "api"]),
         (planned_services, "planned_services", lambda *args: ()),
-        (stack_deploy, "read_rendered", lambda directory: {}),
+        (stack_deploy, "read_rendered", lambda directory: document),
         (stack_deploy, "submit_stack", submit),
         (stack_deploy, "remove_unused", steps.step("prune", ["ob_api-env-1"])),
         (stacks, "render", render),
-        (watch, "wait_until_converged", steps.step("wait for all", outcome)),
+        (watch, "wait_until_converged", waited),
     ]
     for owner, name, value in patches:
         monkeypatch.setattr(owner, name, value)
@@ -224,14 +222,14 @@ def rollout(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> tuple[Roll
 
 BEGUN = [
     "render one api",
-    *("submit redis", "wait for redis"),
-    *("submit db", "wait for db", "create login"),
-    *("submit all", "wait for all", "record volumes", "render both networks"),
-    *("submit vpn", "wait for vpn", "submit api", "wait for api"),
-    *("submit all", "wait for all", "record volumes", "render whole"),
-    *("submit s3", "wait for s3"),
+    *("submit redis", "wait for redis", "record"),
+    *("submit db", "wait for db", "record", "create login"),
+    *("submit all", "wait for all", "record", "render both networks"),
+    *("submit vpn", "wait for vpn", "record", "submit api", "wait for api", "record"),
+    *("submit all", "wait for all", "record", "render whole"),
+    *("submit s3", "wait for s3", "record"),
 ]
-WHOLE = ["submit all", "wait for all", "record volumes", "close other logins", "prune"]
+WHOLE = ["submit all", "wait for all", "record", "close other logins", "prune"]
 
 
 def test_what_others_need_runs_first_and_what_is_unused_goes_last(rollout: tuple[Rollout, Steps]) -> None:
@@ -260,7 +258,7 @@ def test_an_update_of_nothing_special_is_one_deploy(
     ):
         monkeypatch.setattr(owner, name, lambda *args, value=value: value)
     assert made.run(wait=True) == 2
-    assert steps == ["render whole", "submit all", "wait for all", "record volumes", "prune"]
+    assert steps == ["render whole", "submit all", "wait for all", "record", "prune"]
 
 
 def test_nothing_is_removed_where_a_service_does_not_run(
@@ -273,7 +271,7 @@ def test_nothing_is_removed_where_a_service_does_not_run(
     monkeypatch.setattr(watch, "wait_until_converged", steps.step("wait for all", failed))
     with pytest.raises(OperationError, match="the deployment failed: api crashes"):
         made.run(wait=True)
-    assert steps[-1] == "record volumes" and "prune" not in steps and "close other logins" not in steps
+    assert steps[-1] == "record" and "prune" not in steps and "close other logins" not in steps
 
 
 @pytest.fixture(autouse=True)

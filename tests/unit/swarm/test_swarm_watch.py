@@ -108,6 +108,30 @@ def test_a_stack_is_watched_until_its_tasks_have_stayed_up(fake: FakeEngine) -> 
     assert not outcome.reason and fake.swarm.clock.now - began == 6 + STABILITY_WINDOW
 
 
+def test_tasks_that_swarm_has_monitored_itself_are_not_watched_again() -> None:
+    watch = Watch(timeout=600, started=0)
+    outcome = watch.observe(cluster([service(update_state="completed")], [task(1)]), 1)
+    assert outcome is not None and not outcome.reason
+
+
+def test_only_the_named_services_are_watched(fake: FakeEngine) -> None:
+    fake.swarm.node("node1", "manager")
+    fake.swarm.create("services", stack_service("api"))
+    fake.swarm.create("services", stack_service("db", constraints=["node.labels.x == true"]))
+    seen: list[list[str]] = []
+    with fake.engine.client() as client:
+        outcome = wait_until_converged(
+            client,
+            "ob",
+            60,
+            frozenset(),
+            lambda progress: seen.append([item.service.short_name for item in progress]),
+            ["ob_api"],
+        )
+    assert not outcome.reason and [item.service.short_name for item in outcome.progress] == ["api"]
+    assert all(names == ["api"] for names in seen)
+
+
 def test_a_task_that_no_node_may_run_ends_the_watch_early(fake: FakeEngine) -> None:
     fake.swarm.node("node1", "manager")
     fake.swarm.create("services", stack_service("api", constraints=["node.labels.x == true"]))
