@@ -41,9 +41,9 @@ class Stage:
 def stages(changes: Mapping[str, Sequence[Change]], running: Collection[str], data: Collection[str]) -> list[Stage]:
     """What is deployed before the whole stack: all services that change except those of the last group.
 
-    Services with `data` are stopped before their new task starts, so one at a time; the api, for which clients wait
-    then, is next, and the entry point of all traffic is the last. New services start with the api, which may need
-    them. Nothing if the stack has no `running` service yet. The services are named as in the Compose file.
+    Services with `data` are stopped before their new task starts, so one at a time; then all that start the new task
+    first, and new services, which these may need; the entry point of all traffic is the last. Nothing if the stack has
+    no `running` service yet. The services are named as in the Compose file.
     """
     if not running:
         return []
@@ -52,10 +52,8 @@ def stages(changes: Mapping[str, Sequence[Change]], running: Collection[str], da
     stateful = sorted(
         replaced & {*data}, key=lambda name: (WITH_DATA.index(name) if name in WITH_DATA else len(WITH_DATA), name)
     )
-    others = replaced - {*stateful, FRONT}
     groups = [Stage((name,), "it is stopped while it is replaced") for name in stateful]
-    groups += [Stage(tuple(sorted((others & {"api"}) | new)), "the other services use it")]
-    groups += [Stage(tuple(sorted(others - {"api"})), f"{FRONT} forwards to them")]
+    groups += [Stage(tuple(sorted((replaced - {*stateful, FRONT}) | new)), f"{FRONT} forwards to them")]
     groups += [Stage(tuple(replaced & {FRONT}), "")]
     return [stage for stage in groups if stage.services][:-1]
 

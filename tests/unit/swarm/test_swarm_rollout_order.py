@@ -121,11 +121,11 @@ STAGES: dict[str, tuple[dict[str, list[Change]], list[str]]] = {
     "one with data after the other": ({"s3": ROLLS, "redis": ROLLS, "db": ROLLS}, ["db", "redis"]),
     "others with data by name": ({"z": ROLLS, "a": ROLLS, "s3": ROLLS, "api": ROLLS}, ["s3", "a", "z"]),
     "haproxy last": ({"haproxy": ROLLS, "vpn": ROLLS, "registry": ROLLS}, ["registry vpn"]),
-    "new services with the api": ({"api": ROLLS, "web": NEW, "vpn": ROLLS}, ["api web"]),
-    "new services before the others": ({"web": NEW, "vpn": ROLLS}, ["web"]),
+    "new services with the others": ({"haproxy": ROLLS, "web": NEW, "vpn": ROLLS}, ["vpn web"]),
+    "new services alone": ({"web": NEW, "vpn": NEW, "db": ROLLS}, ["db"]),
     "all": (
         dict.fromkeys(("api", "db", "haproxy", "redis", "registry", "s3", "vpn"), ROLLS),
-        ["db", "redis", "s3", "api", "registry vpn"],
+        ["db", "redis", "s3", "api registry vpn"],
     ),
 }
 
