@@ -51,9 +51,9 @@ class Watch:
         progress = cluster_progress(cluster, self.only)
         errors = task_errors.unfinished_problems(cluster, progress, self.known)
         if progress and all(item.phase is Phase.CONVERGED for item in progress):
-            # Swarm itself has monitored the tasks of an update that it completed (UpdateConfig.Monitor).
-            unmonitored = [item.task_ids for item in progress if item.service.update_state != "completed"]
-            fresh = frozenset().union(*unmonitored) - self.known
+            # The next services need not wait: Swarm has monitored the tasks of a completed update (UpdateConfig.Monitor).
+            watched = [p.task_ids for p in progress if not self.only or p.service.update_state != "completed"]
+            fresh = frozenset().union(*watched) - self.known
             if fresh != self._settling or not self._settled_since:
                 self._settling, self._settled_since = fresh, now
             if not fresh or now - self._settled_since >= STABILITY_WINDOW:

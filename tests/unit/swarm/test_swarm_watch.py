@@ -1,5 +1,6 @@
 """When a watch ends, and how."""
 
+import pytest
 from cluster_builders import OLD, cluster, service, task
 from fake_engine import FakeEngine
 from fake_swarm import Row, stack_service
@@ -108,10 +109,11 @@ def test_a_stack_is_watched_until_its_tasks_have_stayed_up(fake: FakeEngine) -> 
     assert not outcome.reason and fake.swarm.clock.now - began == 6 + STABILITY_WINDOW
 
 
-def test_tasks_that_swarm_has_monitored_itself_are_not_watched_again() -> None:
-    watch = Watch(timeout=600, started=0)
+@pytest.mark.parametrize(("only", "ends"), [((), False), (("ob_api",), True)])
+def test_the_next_stage_does_not_wait_for_tasks_that_swarm_has_monitored(only: tuple[str, ...], *, ends: bool) -> None:
+    watch = Watch(timeout=600, started=0, only=only)
     outcome = watch.observe(cluster([service(update_state="completed")], [task(1)]), 1)
-    assert outcome is not None and not outcome.reason
+    assert (outcome is not None and not outcome.reason) is ends
 
 
 def test_only_the_named_services_are_watched(fake: FakeEngine) -> None:
