@@ -39,7 +39,9 @@ def test_each_error_is_reported_once_and_each_unfinished_service_with_its_log(fa
     by_name = {each.short_name: each for each in found.services}
     crashed = [each for each in found.tasks_of(by_name["api"]) if each.failed][0]
     starting = [each for each in found.tasks_of(by_name["vpn"]) if each.state == "starting"][0]
-    crash, unplaced = (task_errors.for_error(text).hint for text in (CRASH.error, "scheduling constraints not satisfied"))
+    crash, unplaced = (
+        task_errors.for_error(text).hint for text in (CRASH.error, "scheduling constraints not satisfied")
+    )
     # fmt: off
     assert failure_report(outcome_of(found), fake.engine, lambda line: line.replace("secret", "…")).splitlines() == [
         "the deployment failed: a permanent error",

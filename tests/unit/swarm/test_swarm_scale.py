@@ -59,3 +59,23 @@ def test_a_global_service_has_no_number() -> None:
 def test_without_a_label_or_after_an_interrupted_move_the_definition_counts() -> None:
     assert number(scale.keep_manual_replicas(document(2), deployed(2, 5, label=False))[0]) == 2
     assert number(scale.keep_manual_replicas(document(2), deployed(2, 0), {"ob_api"})[0]) == 2
+
+
+def test_a_service_that_is_left_as_defined_does_not_end_the_search() -> None:
+    """One of each kind that has no number to keep, in front of one that has."""
+    pinned = ("node.labels.openbalena.data.x == true",)
+    running = tuple(
+        SwarmService(name, f"ob_{name}", "ob", labels={scale.LABEL: "1"}, **fields)  # type: ignore[arg-type]
+        for name, fields in {
+            "data": {"replicas": 2, "constraints": pinned},
+            "moved": {"replicas": 0},
+            "was-global": {"replicas": None},
+            "scaled": {"replicas": 3},
+        }.items()
+    )
+    names = ["front", "data", "moved", "new", "was-global", "scaled"]
+    stack = {"services": {name: {"deploy": {"mode": "global"} if name == "front" else {}} for name in names}}
+    changed, kept = scale.keep_manual_replicas(stack, Cluster((), running), {"ob_moved"})
+    assert kept == {"scaled": (3, 1)}
+    assert [name for name in names if "replicas" in changed["services"][name]["deploy"]] == ["scaled"]
+    assert [name for name in names if "labels" in changed["services"][name]["deploy"]] == names[1:]

@@ -12,7 +12,8 @@ LOST = {"reachability": "unreachable"}
 
 @pytest.mark.parametrize(
     ("up", "lost", "majority"),
-    [(0, 1, 0), (1, 0, 1), (2, 0, 2), (3, 0, 0), (2, 1, 2), (4, 0, 0), (3, 1, 3), (5, 0, 0), (4, 1, 0), (3, 2, 3), (1, 2, 2)],
+    [(0, 1, 0), (1, 0, 1), (2, 0, 2), (3, 0, 0), (2, 1, 2), (4, 0, 0), (3, 1, 3), (5, 0, 0), (4, 1, 0), (3, 2, 3),
+     (1, 2, 2)],
 )  # fmt: skip
 def test_managers_are_a_single_point_if_one_more_loss_ends_their_majority(up: int, lost: int, majority: int) -> None:
     managers = [node(number, **(LOST if number > up else {})) for number in range(1, up + lost + 1)]

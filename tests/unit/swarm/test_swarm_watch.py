@@ -5,7 +5,13 @@ from cluster_builders import OLD, cluster, service, task
 from fake_engine import FakeEngine
 from fake_swarm import Row, stack_service
 
-from openbalena.swarm.watch import PERMANENT_ERROR_GRACE, STABILITY_WINDOW, Watch, wait_until_converged
+from openbalena.swarm.watch import (
+    PERMANENT_ERROR_GRACE,
+    STABILITY_WINDOW,
+    Watch,
+    preexisting_task_ids,
+    wait_until_converged,
+)
 
 API = service()
 
@@ -96,6 +102,17 @@ def test_failures_from_before_the_deploy_are_not_its_own() -> None:
     failed = task(1, state="failed", desired="shutdown", error="task: non-zero exit (1)")
     outcome = watch.observe(cluster([API], [failed, task(2, state="starting")]), 6)
     assert outcome is not None and outcome.problems == []
+
+
+@pytest.mark.parametrize(
+    ("state", "known"),
+    [("running", True), ("failed", True), ("rejected", True), ("complete", True), ("orphaned", True)]
+    + [("starting", False), ("pending", False), ("preparing", False), ("shutdown", False)],
+)
+def test_which_tasks_are_older_than_a_deploy(state: str, *, known: bool) -> None:
+    """Those that have started; others may still be the deploy's own, as after a retry."""
+    found = cluster([API], [task(1, state=state), task(2, state="preparing")])
+    assert preexisting_task_ids(found) == ({"t1"} if known else set())
 
 
 def test_a_stack_is_watched_until_its_tasks_have_stayed_up(fake: FakeEngine) -> None:
