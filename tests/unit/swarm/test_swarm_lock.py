@@ -67,7 +67,8 @@ def test_a_lock_without_a_label_is_not_stale(label: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "state", "stale"),
-    [("sleep", "S", False), ("sleep", "R", False), ("a) Z (b c", "S", False), ("sleep", "Z", True), ("sleep", "X", True)],
+    [("sleep", "S", False), ("sleep", "R", False), ("a) Z (b c", "S", False), ("sleep", "Z", True),
+     ("sleep", "X", True)],
 )  # fmt: skip
 def test_the_state_of_a_process_is_behind_its_name(
     name: str, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, stale: bool
