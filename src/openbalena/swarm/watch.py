@@ -51,15 +51,15 @@ class Watch:
         progress = cluster_progress(cluster, self.only)
         errors = task_errors.unfinished_problems(cluster, progress, self.known)
         if progress and all(item.phase is Phase.CONVERGED for item in progress):
-            # The next services need not wait: Swarm has monitored the tasks of a completed update (UpdateConfig.Monitor).
+            # The next stage need not wait: Swarm has monitored the tasks of a completed update (UpdateConfig.Monitor).
             watched = [p.task_ids for p in progress if not self.only or p.service.update_state != "completed"]
             fresh = frozenset().union(*watched) - self.known
-            if fresh != self._settling or not self._settled_since:
+            if fresh != self._settling:
                 self._settling, self._settled_since = fresh, now
             if not fresh or now - self._settled_since >= STABILITY_WINDOW:
                 return DeployOutcome(cluster, progress, [])
         else:
-            self._settled_since = 0.0
+            self._settling = frozenset()
         failed = [item.service.short_name for item in progress if item.phase is Phase.FAILED]
         if failed and all(item.phase is not Phase.WORKING or item.detail != "rolling back" for item in progress):
             return DeployOutcome(cluster, progress, errors, f"the update of {', '.join(failed)} failed")

@@ -11,7 +11,6 @@ from cluster_builders import cluster, node, service, task
 from fake_engine import FakeEngine
 
 from openbalena.base.errors import OperationError
-from openbalena.swarm import job
 from openbalena.swarm.job import JobResult
 from openbalena.swarm.ports import Question, check_ports, port_findings, port_questions, script
 from openbalena.swarm.state import Cluster, PublishedPort, SwarmService, Task
@@ -195,7 +194,7 @@ def test_a_swarm_that_takes_no_task_is_a_warning(monkeypatch: pytest.MonkeyPatch
     def refuse(*args: object) -> list[JobResult]:
         raise OperationError("network host not found")
 
-    monkeypatch.setattr(ports.job, "run_job", refuse)
+    monkeypatch.setattr(job, "run_job", refuse)
     other = Question(node(1), "haproxy:1", {("tcp", 22): "ssh"})
     found = check_ports(None, None, [ASKED, other])  # type: ignore[arg-type]
     assert [(each.fatal, each.text) for each in found] == [
