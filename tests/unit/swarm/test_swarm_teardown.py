@@ -151,6 +151,9 @@ def test_an_engine_that_cannot_be_asked_for_volumes_is_named(fake: FakeEngine) -
 def test_the_nodes_behind_one_that_does_not_answer_are_asked_for_volumes(fake: FakeEngine) -> None:
     fake.volumes = {"ob_a": LABEL}
     gone = replace(fake.engine, name="gone", host="unix:///nonexistent/engine.sock")
+    fake.swarm.create("services", stack_service("api", constraints=["node.role == worker"]))
+    with fake.engine.client() as client:
+        assert [len(name) for name in teardown.remaining_objects(client, "ob")["task"]] == [12]
     (found,), (silent,) = teardown.stack_volumes([gone, fake.engine], "ob")
     assert silent.startswith("gone cannot be reached")
     # A machine that has left the swarm has no node id.
