@@ -157,6 +157,34 @@ def run(text: str, path: str = "") -> "subprocess.CompletedProcess[str]":
     )  # fmt: skip
 
 
+def test_a_port_in_use_is_looked_for_three_times_in_four_seconds() -> None:
+    text = script([("tcp", 443)])
+    assert "[ $tries -lt 3 ]" in text and "sleep 2\n" in text and "tries=1\n" in text
+
+
+def test_a_service_that_has_more_tasks_than_it_shall_have_gets_none() -> None:
+    tasks = on("n1", "n2", of="front")
+    assert port_questions([ONE_OF_THEM], cluster([ONE_OF_THEM], tasks, NODES)) == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("protocol", "asked"), [("sctp", True), ("tcp", False), ("udp", True)])
+def test_a_port_of_the_stack_is_that_of_one_protocol(protocol: str, *, asked: bool) -> None:
+    there = service("front", replicas=None, ports=(PublishedPort(443, 80, protocol, "host"),))
+    found = cluster([there], on("n1", of="front"), NODES[:1])  # type: ignore[arg-type]
+    assert bool(port_questions([service("haproxy", replicas=None, ports=(HTTPS,))], found)) is asked
+
+
+def test_questions_are_sorted_by_node_and_have_the_first_service_s_image() -> None:
+    first = service("a", image="a:1", constraints=("node.hostname == node3",), ports=(HTTPS,))
+    second = service("b", image="b:1", replicas=None, ports=(PublishedPort(80, 80, mode="host"), PublishedPort(0, 1)))
+    found = port_questions([first, second], cluster([], [], NODES))
+    assert [(each.node.id, each.image, each.named) for each in found] == [
+        ("n1", "b:1", "80/tcp"),
+        ("n2", "b:1", "80/tcp"),
+        ("n3", "a:1", "80/tcp, 443/tcp"),
+    ]
+
+
 ASKED = Question(node(2), "haproxy:1", {("tcp", 80): "haproxy", ("tcp", 443): "haproxy"})
 
 
