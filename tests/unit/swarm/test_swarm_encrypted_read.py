@@ -66,7 +66,7 @@ def sealed(spec: dict[str, Any], content: bytes) -> str:
     recipient = x509.load_pem_x509_certificate(pem[0].encode())
     # The clocks of the nodes differ, and a certificate is used at once.
     now, key = datetime.now(UTC), recipient.public_key()
-    assert recipient.not_valid_before_utc < now - timedelta(minutes=50)
+    assert now - timedelta(minutes=70) < recipient.not_valid_before_utc < now - timedelta(minutes=50)
     assert now + timedelta(minutes=50) < recipient.not_valid_after_utc < now + timedelta(minutes=70)
     assert isinstance(key, rsa.RSAPublicKey) and key.key_size == 2048
     builder = pkcs7.PKCS7EnvelopeBuilder().set_data(content).add_recipient(recipient)
