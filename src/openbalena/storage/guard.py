@@ -139,7 +139,7 @@ def _inspect_volumes(
     for inspection, outcome in zip(jobs, job.run_job(engine, client, jobs, _TIMEOUT), strict=True):
         node = cluster.hostname(inspection.node)
         if not outcome.ok:
-            reason = nfs.explain_result(outcome) if outcome.error and on_nfs else job.error_text(outcome)
+            reason = nfs.explain_result(outcome) if on_nfs else job.error_text(outcome)
             raise OperationError(f"could not inspect the volumes on {node}: {reason}")
         for line in outcome.lines:
             volume, _, problem = line.partition(" ")
