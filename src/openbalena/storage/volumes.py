@@ -33,7 +33,7 @@ done
 @dataclass(frozen=True)
 class Volume:
     """One volume on one node. `volume` is its name in the Compose file, `name` that in Docker; `size` is in bytes, None
-    if it could not be measured; `pinned`: whether a node label pins its services there."""
+    if it could not be measured; `pinned`: whether a node label pins one of its services there."""
 
     volume: str
     name: str
@@ -57,8 +57,9 @@ def located(cluster: Cluster, record: VolumeRegistry) -> list[Volume]:
             for node in {place.node} if place else nodes:
                 before = volumes.get((volume, node))
                 users = (*(before.services if before else ()), service.short_name)
+                label = volume in pinned or (before is not None and before.pinned)
                 volumes[volume, node] = Volume(
-                    volume, name, _name(cluster, record, volume, node), node, None, volume in pinned, users
+                    volume, name, _name(cluster, record, volume, node), node, None, label, users
                 )
     known = {volume for volume, _ in volumes}
     for volume, place in record.places.items():
@@ -136,10 +137,11 @@ def _distant(volume: Volume, outcome: job.JobResult | None) -> Volume:
 
 
 def _measured(volume: Volume, outcome: job.JobResult | None, cluster: Cluster) -> Volume:
+    if not volume.name:
+        return replace(volume, remark="its service is not deployed")
     if outcome is None:
         node = cluster.node(volume.node_id)
-        state = f"node is {status_text(node)}" if node else "node left the swarm"
-        return replace(volume, remark=state if volume.name else "its service is not deployed")
+        return replace(volume, remark=f"node is {status_text(node)}" if node else "node left the swarm")
     if not outcome.ok:
         raise OperationError(f"could not measure the volumes on {volume.node}: {job.error_text(outcome)}")
     left = "left" in _answers(volume, outcome.lines)

@@ -68,7 +68,11 @@ def test_each_volume_between_nfs_and_a_node_has_its_message() -> None:
 
 
 def test_interrupted_moves_of_several_volumes() -> None:
-    places = {"a": VolumeLocation("n2", "node2"), "b": VolumeLocation("n1", "node1"), "d": VolumeLocation("n1", "node1")}
+    places = {
+        "a": VolumeLocation("n2", "node2"),
+        "b": VolumeLocation("n1", "node1"),
+        "d": VolumeLocation("n1", "node1"),
+    }
     moves = {name: Move("n1", "n2", {}) for name in NAMES}
     assert [volume for volume, _ in guard.interrupted_moves(VolumeRegistry(places, moves))] == ["b", "d"]
 

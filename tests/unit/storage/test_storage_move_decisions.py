@@ -190,6 +190,6 @@ def test_volumes_are_listed_where_they_are() -> None:
     found = volumes.located(Cluster((ONE, TWO), (DB, cache), tasks), known)
     assert [(each.volume, each.name, each.node, each.pinned, each.services) for each in found] == [
         ("cache", "ob_cache", "node1", False, ("web",)),
-        ("db-data", "ob_db-data", "its name then", False, ("db", "web")),
+        ("db-data", "ob_db-data", "its name then", True, ("db", "web")),
         ("gone", "", "node9", True, ()),
     ]
