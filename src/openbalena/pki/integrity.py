@@ -108,11 +108,12 @@ def _are_dh_parameters(pem: bytes) -> bool:
         der = b64decode(b"".join(block[2].split()), validate=True) if block else b""
     except binascii.Error:
         return False
-    # A SEQUENCE of up to 64 KiB with the length that its header states (PKCS #3, section 9; X.690, 8.1.3).
-    short = len(der) > 2 and der[1] < 0x80
-    start = 2 if short else 2 + (der[1] & 0x7F) if len(der) > 4 else 0
-    size = der[1] if short else int.from_bytes(der[2:start])
-    return len(der) > start > 0 and der[0] == 0x30 and len(der) == start + size
+    # A SEQUENCE with the length that its header states (PKCS #3, section 9; X.690, 8.1.3).
+    start, size = 2, int.from_bytes(der[1:2])
+    if size >= 0x80:
+        start += size & 0x7F
+        size = int.from_bytes(der[2:start])
+    return bool(size) and der[:1] == b"\x30" and len(der) == start + size
 
 
 def devices_key(directory: Path) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from openbalena.base.errors import OperationError, UsageError
@@ -111,11 +112,11 @@ def packed(directory_: Path) -> dict[str, int]:
 def test_what_is_packed(tmp_path: Path) -> None:
     pki = tmp_path / "pki"
     (pki / "folder").mkdir(parents=True)
-    for name in (".env", "other.yml", "pki/b.pem", "pki/a.key", "pki/.hidden", "pki/es\x1bcape"):
+    for name in (".env", "other.yml", "pki/b.pem", "pki/-a.key", "pki/.hidden", "pki/es\x1bcape"):
         (tmp_path / name).write_text(name)
-        (tmp_path / name).chmod(0o640)
-    assert packed(tmp_path) == {".env": 0o640, "pki/a.key": 0o640, "pki/b.pem": 0o640}
-    assert list(packed(tmp_path)) == [".env", "pki/a.key", "pki/b.pem"]
+        (tmp_path / name).chmod(0o641)
+    assert packed(tmp_path) == {".env": 0o641, "pki/-a.key": 0o641, "pki/b.pem": 0o641}
+    assert list(packed(tmp_path)) == [".env", "pki/-a.key", "pki/b.pem"]
     (tmp_path / "docker-compose.override.yml").write_text("x")
     assert "docker-compose.override.yml" in packed(tmp_path)
 
@@ -131,6 +132,20 @@ def test_the_largest_archive_is_what_a_secret_holds(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(archive, "LIMIT", size - 1)
     with pytest.raises(OperationError, match="large"):
         archive.pack_archive(tmp_path, tmp_path / "pki")
+
+
+def test_an_archive_does_not_say_when_it_was_made(tmp_path: Path) -> None:
+    (tmp_path / "pki").mkdir()
+    assert archive.pack_archive(tmp_path, tmp_path / "pki")[4:8] == bytes(4), "RFC 1952, 2.3: MTIME"
+
+
+DAMAGED = gzip.compress(bytes(1024))[:10] + b"\xff" * 20
+
+
+@pytest.mark.parametrize("data", [b"", b"x", gzip.compress(b"x" * 1024), gzip.compress(b"x")[:-4], DAMAGED])
+def test_what_is_no_archive_is_refused(data: bytes, tmp_path: Path) -> None:
+    with pytest.raises(OperationError, match="cannot be read"):
+        archive.unpack_archive(data, tmp_path)
 
 
 def archived(*names: str, kind: bytes = tarfile.REGTYPE, mode: int = 0o666) -> bytes:
@@ -149,11 +164,14 @@ def archived(*names: str, kind: bytes = tarfile.REGTYPE, mode: int = 0o666) -> b
         (".env", tarfile.REGTYPE, True),
         ("docker-compose.override.yml", tarfile.REGTYPE, True),
         ("pki/api.key", tarfile.REGTYPE, True),
+        ("pki/-a.key", tarfile.REGTYPE, True),
         ("pki/.hidden", tarfile.REGTYPE, False),
         ("pki/es\x1bcape", tarfile.REGTYPE, False),
         ("pki/a/b", tarfile.REGTYPE, False),
         ("pki/../x", tarfile.REGTYPE, False),
         ("x", tarfile.REGTYPE, False),
+        ("a/x", tarfile.REGTYPE, False),
+        ("q/x", tarfile.REGTYPE, False),
         ("/pki/x", tarfile.REGTYPE, False),
         ("pki/api.key", tarfile.DIRTYPE, False),
         ("pki/api.key", tarfile.LNKTYPE, False),
@@ -172,7 +190,9 @@ def test_what_is_unpacked(name: str, kind: bytes, *, fits: bool, tmp_path: Path)
 def test_settings_are_unpacked_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     monkeypatch.setattr(archive, "write_atomic", lambda path, content, mode: written.append(path.name))
+    tmp_path.chmod(0o755)
     names = archive.unpack_archive(archived("docker-compose.override.yml", "pki/b", ".env", "pki/a"), tmp_path)
+    assert tmp_path.stat().st_mode & 0o777 == 0o755, "it is the user's"
     assert set(written[:2]) == {"a", "b"} and set(written[2:]) == {".env", "docker-compose.override.yml"}
     assert names == [".env", "docker-compose.override.yml", "pki/a", "pki/b"]
     assert (tmp_path / "pki").stat().st_mode & 0o777 == 0o700
@@ -264,7 +284,7 @@ def test_a_previous_value_is_kept_until_it_is_removed(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize("case", DH_CASES, ids=lambda case: case["case"])
 @pytest.mark.parametrize("kind", ["", "X9.42 "])
 def test_parameters_of_diffie_hellman(case: dict[str, Any], kind: str, tmp_path: Path) -> None:
-    body = base64.b64encode(bytes.fromhex(case["der"])).decode()
+    body = base64.b64encode(bytes.fromhex(case["der"]) + bytes(case.get("zeros", 0))).decode()
     (tmp_path / "dhparam.pem").write_text(
         f"-----BEGIN {kind}DH PARAMETERS-----\n{body}\n-----END {kind}DH PARAMETERS-----\n"
     )
@@ -409,6 +429,54 @@ def test_a_servers_certificate_and_the_responders() -> None:
     (access,) = server.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
     assert access.access_location.value == f"http://ocsp.{DOMAIN}"
     assert ocsp.extensions.get_extension_for_class(x509.OCSPNoCheck)
+
+
+CRITICAL = {"basicConstraints", "keyUsage", "nameConstraints"}
+
+
+def test_only_what_every_client_must_understand_is_critical() -> None:
+    """RFC 5280, 4.2.1.9, 4.2.1.3 and 4.2.1.10; a client rejects a certificate with another one that it lacks."""
+    authority = Authority(certificates.server_ca(KEY, DOMAIN, ROOT), KEY)
+    issued = [
+        *(ROOT.certificate, authority.certificate, certificates.cross(ROOT.certificate, ROOT_KEY.public_key(), ROOT)),
+        *(certificates.server(KEY, [f"api.{DOMAIN}"], DOMAIN, authority), certificates.ocsp(KEY, DOMAIN, authority)),
+    ]
+    for each in issued:
+        for extension in each.extensions:
+            assert extension.critical is (extension.oid._name in CRITICAL), (each.subject, extension)
+
+
+def test_a_cross_certificate_has_the_name_and_key_of_one_root_and_the_end_of_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = Authority(certificates.root_ca(KEY, DOMAIN, " 1f2e"), KEY)
+    monkeypatch.setattr(certificates, "CA_LIFETIME", timedelta(days=9999))
+    found = certificates.cross(ROOT.certificate, ROOT_KEY.public_key(), other)
+    assert found.subject == ROOT.certificate.subject and found.issuer == other.certificate.subject
+    assert found.public_key() == ROOT_KEY.public_key()
+    assert found.not_valid_after_utc == other.certificate.not_valid_after_utc, "no certificate outlives its issuer"
+    basic = found.extensions.get_extension_for_class(x509.BasicConstraints).value
+    assert (basic.ca, basic.path_length) == (True, None)
+
+
+def test_the_names_of_the_cas_of_a_long_domain() -> None:
+    domain = f"{'a' * 60}.com"
+    root = Authority(certificates.root_ca(KEY, domain, " 1f2e"), KEY)
+    found = [root.certificate, certificates.server_ca(KEY, domain, root, " 1f2e")]
+    names = [each.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value for each in found]
+    assert names == ["Root CA 1f2e", "Server CA 1f2e"]
+    assert certificates.permitted(found[1]) == [domain]
+
+
+def test_a_key_that_can_encipher_may() -> None:
+    """TLS 1.2 with an RSA key exchange needs it; an EC key cannot (RFC 8422, 5.3)."""
+    server = certificates.server(rsa.generate_private_key(65537, 2048), [f"api.{DOMAIN}"], DOMAIN, ROOT)
+    usage = server.extensions.get_extension_for_class(x509.KeyUsage).value
+    assert usage.key_encipherment and usage.digital_signature and not usage.key_cert_sign
+
+
+def test_the_name_that_stands_for_any_device() -> None:
+    assert certificates.DEVICES == "00000000000000000000000000000000.devices"
 
 
 @pytest.mark.parametrize(("length", "named"), [(64, True), (65, False)])

@@ -41,7 +41,8 @@ def test_modes(made: Path) -> None:
     assert private == {
         *("ca-0-key.pem", "server-ca-0-key.pem", "ocsp-key.pem", "api.key", "vpn.key", "chain.pem", "devices.rsa.key"),
     }
-    assert {name for name in private if (made / name).stat().st_mode & 0o777 != 0o600} == set()
+    modes = {path.name: path.stat().st_mode & 0o777 for path in made.iterdir()}
+    assert modes == {name: 0o600 if name in private else 0o644 for name in modes}
 
 
 @pytest.mark.parametrize(

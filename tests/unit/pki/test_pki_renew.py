@@ -64,6 +64,8 @@ def test_what_is_due_is_renewed_with_the_key_it_had(ending: Path) -> None:
     store.check_files(ending, DOMAIN)
     assert not expiry.warnings(ending)
     assert (ending / "ca-bundle.pem").read_bytes() in (ending / "vpn.pem").read_bytes()
+    modes = {name: (ending / name).stat().st_mode & 0o777 for name in ("chain.pem", "api.pem", "vpn.pem", "ocsp.pem")}
+    assert modes == {"chain.pem": 0o600, "api.pem": 0o644, "vpn.pem": 0o644, "ocsp.pem": 0o644}
 
 
 def test_what_has_ended_is_renewed(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:

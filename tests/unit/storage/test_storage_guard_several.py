@@ -78,7 +78,7 @@ def test_interrupted_moves_of_several_volumes() -> None:
 
 
 def test_a_volume_in_use_hides_no_idle_one() -> None:
-    """The first is in use, the second has no running task, the third has no recorded place, the fourth is new on NFS."""
+    """The first is in use, the second has no running task, the third no recorded place, the fourth is new on NFS."""
     tasks = (Task("t1", "id-a", "n1"), Task("t2", "id-b", "n1", state="failed"))
     cluster = Cluster((node(1, "d"), node(2, "b", "d")), SERVICES, tasks)
     known = VolumeRegistry({"a": VolumeLocation("n1", "node1"), "b": VolumeLocation("n1", "node1")})
@@ -133,7 +133,7 @@ def test_the_export_is_mounted_beside_volumes_on_nfs_only(fake: FakeEngine) -> N
     assert deployed(fake, "a", "b", on_nfs={"a": OPTIONS, "": export}) == ""
     mounted = [
         [
-            (mount["Source"] if "Source" in mount else "", mount["Target"], mount.get("ReadOnly", False))
+            (mount.get("Source", ""), mount["Target"], mount.get("ReadOnly", False))
             for mount in spec["TaskTemplate"]["ContainerSpec"]["Mounts"]
         ]
         for spec in fake.swarm.created
