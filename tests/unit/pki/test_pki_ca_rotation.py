@@ -110,6 +110,9 @@ def test_each_phase_changes_what_it_must_and_convinces_whom_it_should(at: Path) 
             new = new or (at / "ca-next.pem").read_text()
         store.check_files(at, DOMAIN)
         trusted.append((at / "ca-bundle.pem").read_text())
+        modes = {path.name: path.stat().st_mode & 0o777 for path in at.iterdir()}
+        keys_in = {path.name for path in at.iterdir() if b"PRIVATE KEY" in path.read_bytes()}
+        assert modes == {name: 0o600 if name in keys_in else 0o644 for name in modes}
         assert store.serves_own(at)
         assert b64encode(trusted[-1].encode()).decode() == store.public_values(at)["ROOT_CA"]
         for server, host in servers(at):
@@ -122,7 +125,6 @@ def test_each_phase_changes_what_it_must_and_convinces_whom_it_should(at: Path) 
     assert old in trusted[2] and new in trusted[2] and old not in trusted[3] and new in trusted[3]
     assert {name: (at / name).read_bytes() for name in signing} == signing
     assert not [name for name in contents(at) if name[0] == "." or "retired" in name or "previous" in name]
-    assert all(path.stat().st_mode & 0o77 == 0 for path in at.iterdir() if b"PRIVATE KEY" in path.read_bytes())
     assert {read_certificates(at / name)[0].issuer for name in ("chain.pem", "vpn.pem", "api.pem", "ocsp.pem")} == {
         read_certificates(at / "server-ca-0.pem")[0].subject
     }
