@@ -141,7 +141,7 @@ def _plan(cluster: Cluster, known: VolumeRegistry, stack: str, request: Request)
         names = ", ".join(node.hostname for node in cluster.nodes)
         problem = f"{len(matches)} nodes are named {request.node}" if matches else f"no node is named {request.node}"
         raise UsageError(f"storage move: {problem}: expected one of {names}, or a node id")
-    target = matches[0]
+    (target,) = matches
     for service in users:
         unmet = [c for c in service.constraints if not placement.label_of(c).startswith(DATA_LABEL)]
         if not placement.satisfies(target, unmet):
