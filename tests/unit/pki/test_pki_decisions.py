@@ -284,6 +284,11 @@ def test_a_previous_value_is_kept_until_it_is_removed(tmp_path: Path, monkeypatc
     assert tokens.drop_previous_tokens(project) == []
     tokens.rotate_tokens(project, "REDIS_PASSWORD")
     assert "REDIS_PASSWORD_PREVIOUS=old" in project.env_file.read_text()
+    assert project.env_file.stat().st_mode & 0o777 == 0o600
+    assert tokens.overlapping({"REDIS_PASSWORD": "new"}) == []
+    tokens.write_tokens(project, {"COOKIE_SESSION_SECRET": "old"})
+    tokens.rotate_tokens(project, "COOKIE_SESSION_SECRET")
+    assert "=old" not in project.env_file.read_text().replace("REDIS_PASSWORD_PREVIOUS=old", ""), "one value only"
     assert tokens.drop_previous_tokens(project) == ["REDIS_PASSWORD"] and "=old" not in project.env_file.read_text()
 
 
