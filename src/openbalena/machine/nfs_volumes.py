@@ -103,7 +103,6 @@ def prepare_volumes(standalone: Standalone) -> None:
 
     Raises UsageError if nfs-setup has not run with these settings, OperationError like `require_free`.
     """
-    nfs.require_server(standalone.settings, "nfs-setup")
     wanted, file = declared_volumes(standalone), standalone.project.nfs_file
     names = nfs.nfs_volumes(standalone.settings, wanted)
     if names and (not file.exists() or file.read_text(encoding="utf-8") != override_text(standalone.settings, names)):

@@ -62,7 +62,6 @@ def preview_stack(options: PreviewOptions, workspace: Workspace) -> StackPreview
     """
     extra = {"COMPOSE_PROFILES": ",".join(options.profiles)} if options.profiles else {}
     deployment = deployments.load(workspace.project, lab=workspace.lab, extra=extra)
-    nfs.require_server(deployment.settings)
     nfs_volumes = nfs.nfs_volumes(deployment.settings, deployment.compiled.stateful)
     builds = planned_builds(deployment, lab=workspace.lab)
     pushed = in_registry(deployment.settings, workspace)

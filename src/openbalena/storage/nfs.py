@@ -9,19 +9,11 @@ from typing import Any
 
 from openbalena.base.errors import UsageError
 from openbalena.base.names import nfs_check_file
-from openbalena.settings.nfs import INVALID, mount_options
+from openbalena.settings.nfs import mount_options
 from openbalena.swarm.job import JobResult
 
 # Where a check mounts the export itself.
 DIRECTORY = "/openbalena-export"
-
-
-def require_server(settings: Mapping[str, str], command: str = "swarm-nfs-setup") -> None:
-    """Raise UsageError if USE_NFS is true and no server is set; `command` is the one to run for that."""
-    if settings.get("USE_NFS") == "true" and settings.get("NFS_HOST", INVALID) in ("", INVALID):
-        raise UsageError(
-            f"NFS_HOST: USE_NFS=true needs the name of the NFS server: run ./open-balena.sh {command} --nfs-host HOST"
-        )
 
 
 def nfs_volumes(settings: Mapping[str, str], stateful: Collection[str]) -> tuple[str, ...]:

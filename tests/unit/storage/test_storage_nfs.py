@@ -30,19 +30,6 @@ def test_all_volumes_with_data_go_there_unless_some_are_chosen() -> None:
         nfs.nfs_volumes({**SETTINGS, "NFS_VOLUMES": "s3-data,certs-data"}, STATEFUL)
 
 
-SERVERS = yaml.safe_load(Path(__file__).with_name("nfs_server.yml").read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize("case", SERVERS, ids=lambda case: case["case"])
-def test_no_server_is_refused(case: dict[str, str]) -> None:
-    settings = {name: value for name, value in case.items() if name in ("USE_NFS", "NFS_HOST")}
-    if case["refused"]:
-        with pytest.raises(UsageError, match="^NFS_HOST: USE_NFS=true needs .* swarm-up --nfs-host HOST$"):
-            nfs.require_server(settings, "swarm-up")
-    else:
-        nfs.require_server(settings)
-
-
 @pytest.mark.parametrize("host", ["nfs.example.com", "192.0.2.7", "2001:db8::7"])
 def test_a_volume_is_a_directory_of_the_export_with_safe_options(host: str) -> None:
     document: dict[str, Any] = {"volumes": {"db-data": {}, "other": {}}}
