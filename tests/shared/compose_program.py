@@ -4,6 +4,7 @@ The Docker Engine API that the same commands use is the fake engine's (fake_engi
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_engine import FakeEngine
@@ -78,7 +79,7 @@ def workspace_of(
     return Workspace(Project(directory=directory, root=directory), lab=False), program
 
 
-def add_container(fake: FakeEngine, service: str, **state: object) -> None:
+def add_container(fake: FakeEngine, service: str, **state: Any) -> None:
     """A container of the deployment's; without `state` it runs and has no health check."""
     labels = {PROJECT_LABEL: NAME, "com.docker.compose.service": service}
     fake.container(f"{NAME}-{service}-1", labels, **state)

@@ -183,12 +183,12 @@ def test_what_does_not_fit_is_refused_with_nothing_changed(
     (tmp_path / "largest").write_bytes(b"x" * 2**20)
     (tmp_path / "ours").write_bytes((workspace.project.pki / "ca-bundle.pem").read_bytes())
     asked, environment, said = REFUSED[case]
-    given = [each and (others / each if (others / each).exists() else tmp_path / each) for each in asked.files]
+    chain, key, ca = (each and (others / each if (others / each).exists() else tmp_path / each) for each in asked.files)
     for name, value in environment.items():
         monkeypatch.setenv(name, b64encode((tmp_path / value).read_bytes()).decode() if name == "ROOT_CA" else value)
     before = files(workspace)
     with pytest.raises(UsageError, match=re.escape(said)):
-        import_certificate(ImportCertificateOptions(*given, remove=asked.remove), workspace, Listener())
+        import_certificate(ImportCertificateOptions(chain, key, ca, asked.remove), workspace, Listener())
     assert files(workspace) == before
 
 

@@ -44,7 +44,12 @@ def test_the_lab_s_engine_gets_the_stand_ins_base(workspace: Workspace, monkeypa
     asked: list[object] = []
     there, made = Engine("the lab"), load_machine(workspace)
     monkeypatch.setattr(machines.base, "ensure_base_image", asked.append)
-    monkeypatch.setattr(machines, "default_engine", lambda lab: asked.append(lab) or there)
+
+    def engine(lab: bool) -> Engine:
+        asked.append(lab)
+        return there
+
+    monkeypatch.setattr(machines, "default_engine", engine)
     (workspace.project.root / "lab").mkdir()
     (workspace.project.root / "lab" / "docker-compose.yml").write_text("services: {}\n")
     ensure_lab_base(made)

@@ -35,7 +35,12 @@ DNS = ("192.0.2.1", "192.0.2.2")
 def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names that are looked up: each has two addresses."""
     names: list[str] = []
-    monkeypatch.setattr(operation, "lookup", lambda host: names.append(host) or DNS)
+
+    def lookup(host: str) -> tuple[str, ...]:
+        names.append(host)
+        return DNS
+
+    monkeypatch.setattr(operation, "lookup", lookup)
     return names
 
 
@@ -56,18 +61,18 @@ def skipped(target: Target) -> str:
     raise SkipCheckError("not here")
 
 
+def reporting(target: Target) -> str:
+    target.report(f"checking {target.addresses[0]}")
+    return "fine"
+
+
 def check(name: str, run: Callable[[Target], str]) -> verify.Check:
     return verify.Check(name, f"{name} asserts", run)
 
 
 def test_each_check_is_told_of_as_it_ends(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     listener = Listener()
-
-    def good(target: Target) -> str:
-        target.report(f"checking {target.addresses[0]}")
-        return "fine"
-
-    checks = (check("a", good), check("b", failing), check("c", skipped))
+    checks = (check("a", reporting), check("b", failing), check("c", skipped))
     monkeypatch.setattr(verify, "CHECKS", checks)
     told: list[str] = []
     result = verify_deployment(VerifyOptions(), workspace, listener, lambda one: told.append(one.check.name))
@@ -87,14 +92,14 @@ def test_it_passes_unless_a_check_failed(outcomes: list[Any], passed: bool) -> N
 
 def test_warnings_come_before_the_checks(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     listener = Listener()
-    monkeypatch.setattr(verify, "CHECKS", (check("a", lambda target: target.report("checking") or ""),))
+    monkeypatch.setattr(verify, "CHECKS", (check("a", reporting),))
     monkeypatch.setattr(operation.expiry, "warnings", lambda directory: [f"{directory.name} expires"])
     key, other = (workspace.project.pki / name for name in ("api.key", "vpn.key"))
     key.write_bytes(other.read_bytes())
     with workspace.project.env_file.open("a") as file:
         file.write("SUPERUSER_EMAL=x\n")
     verify_deployment(VerifyOptions(), workspace, listener, lambda one: None)
-    assert len(listener.heard) >= 4 and listener.heard[-1] == "checking" and listener.told == ["checking"]
+    assert len(listener.heard) >= 4 and listener.told == listener.heard[-1:] == ["checking 192.0.2.1"]
     assert "SUPERUSER_EMAL" in listener.warnings[0] and "api.key" in "".join(listener.warnings[1:-1])
     assert listener.warnings[-1] == "pki expires"
 
@@ -178,7 +183,12 @@ def test_expired_certificates_do_not_count_as_inconsistent(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
-    monkeypatch.setattr(operation, "pki_problems", lambda directory, domain, *, ended: asked.append(ended) or [])
+
+    def problems(directory: Path, domain: str, *, ended: bool) -> list[str]:
+        asked.append(ended)
+        return []
+
+    monkeypatch.setattr(operation, "pki_problems", problems)
     monkeypatch.setattr(verify, "CHECKS", ())
     assert verify_deployment(VerifyOptions(), workspace, Listener(), lambda one: None).checks == ()
     assert asked == [False]
