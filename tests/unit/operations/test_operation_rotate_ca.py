@@ -1,5 +1,6 @@
 """secrets rotate CA on the fake engine: what is asked and refused before a phase begins, and what begins it."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from openbalena.base.names import object_name
 from openbalena.base.project import Project
 from openbalena.cli.context import Context
 from openbalena.cli.reporter import ConsoleReporter
+from openbalena.operations import rotate_ca as rotation
 from openbalena.operations.endpoints import Endpoints
 from openbalena.operations.rotate_ca import RotateCaOptions, RotateCaOutcome, rotate_ca
 from openbalena.operations.workspace import Workspace
@@ -161,3 +163,61 @@ def test_endpoints_tell_a_different_certificate_from_no_answer() -> None:
     endpoints = Endpoints(names, {"10.0.0.2": certificate_rollout.SERVES_OTHER_CERTIFICATE, "10.0.0.3": "timed out"})
     assert endpoints.serving() == ["one (10.0.0.1) serves it."]
     assert (endpoints.other, endpoints.unreachable) == (["10.0.0.2"], ["10.0.0.3"])
+
+
+def reached(project: Project, fake: FakeEngine, phase: RotationPhase) -> None:
+    """The cluster has this phase."""
+    for _ in range(phase):
+        ca_rotation.advance_rotation(project.pki, DOMAIN)
+    deploy(fake, project)
+
+
+@pytest.mark.parametrize("phase", [RotationPhase.NONE, RotationPhase.TRUSTED, RotationPhase.DROPPED])
+def test_the_question_is_the_phase_s_and_says_how_long_it_has_lasted(
+    phase: RotationPhase, project: Project, fake: FakeEngine
+) -> None:
+    reached(project, fake, phase)
+    answers = Answers(Context(project), answer=lambda: False)
+    assert rotate(project, answers).phase is phase
+    (question,) = answers.questions
+    assert question.endswith(rotation._QUESTIONS[phase])
+    lasted = re.match(rf"Phase {phase.value} has lasted -?\d+ days; {rotation.ADVISED_DAYS} are advised\. ", question)
+    assert bool(lasted) is (phase is not RotationPhase.NONE)
+
+
+def test_the_last_phase_is_reverted_at_once_even_unattended(project: Project, fake: FakeEngine) -> None:
+    reached(project, fake, RotationPhase.DROPPED)
+    answers = Answers(Context(project))
+    result = rotate(project, answers, back=True, unattended=True, after_days=10**6)
+    assert (result.outcome, result.phase) == (RotateCaOutcome.ADVANCED, RotationPhase.ISSUING)
+    assert answers.questions[0].endswith(rotation._BACK)
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_the_new_ca_s_certificate_must_be_served_before_the_old_ca_is_dropped(
+    other: bool, project: Project, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached(project, fake, RotationPhase.ISSUING)
+    asked: list[bytes] = []
+
+    def serving(names: Any, host: str, chain: bytes, timeout: float) -> dict[str, str]:
+        asked.append(chain)
+        return dict.fromkeys(names, certificate_rollout.SERVES_OTHER_CERTIFICATE) if other else {}
+
+    monkeypatch.setattr(certificate_rollout, "tasks_not_serving", serving)
+    answers, before = Answers(Context(project)), files(project)
+    if other:
+        with pytest.raises(OperationError):
+            rotate(project, answers)
+        assert files(project) == before and answers.questions == []
+    else:
+        assert rotate(project, answers).phase is RotationPhase.DROPPED
+    assert asked == [before["chain.pem"]]
+
+
+def test_without_a_question_as_many_days_are_enough_as_it_must_have_lasted() -> None:
+    rotation.require_age(1, 7, 7)
+    with pytest.raises(OperationError, match="phase 1 has lasted 6 days.* begins after 7.*--after-days 6 "):
+        rotation.require_age(1, 6, 7)
+    with pytest.raises(OperationError, match="--after-days 0 "):
+        rotation.require_age(1, -1, 7)
