@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from fake_engine import FakeEngine
 
+from openbalena.base.names import PROJECT_LABEL
 from openbalena.base.project import Project
-from openbalena.machine.containers import PROJECT_LABEL
 from openbalena.operations.workspace import Workspace
 from openbalena.pki import tokens
 from openbalena.settings.variables import variables

@@ -14,6 +14,7 @@ from openbalena.lab import kernel
 from openbalena.operations import cluster_status
 from openbalena.operations.cluster_status import ClusterStatus, status_reader
 from openbalena.operations.workspace import Workspace
+from openbalena.pki import expiry
 from openbalena.swarm.convergence import Phase
 
 LABELS = {"com.docker.stack.namespace": "ob"}
@@ -71,7 +72,7 @@ def test_networks_that_are_not_as_the_settings_say(
     options = {"encrypted": ""} if encrypted else {}
     fake.swarm.create_network({"Name": "ob_default", "Driver": "overlay", "Labels": LABELS, "Options": options})
     fake.swarm.create("services", stack_service("a"))
-    monkeypatch.setattr(cluster_status.expiry, "warnings", lambda directory: [f"{directory} expires"])
+    monkeypatch.setattr(expiry, "warnings", lambda directory: [f"{directory} expires"])
     found = read(workspace)
     assert found.warnings[-1] == f"{workspace.project.pki} expires"
     assert len([text for text in found.warnings[:-1] if "SWARM_ENCRYPTED" in text]) == warned

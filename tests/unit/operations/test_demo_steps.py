@@ -1,6 +1,7 @@
 """demo: the order of its steps, what ends it, and what is removed in the end."""
 
 import re
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,9 @@ from openbalena import verify
 from openbalena.base.errors import OperationError
 from openbalena.base.project import Project
 from openbalena.compose import dotenv
-from openbalena.operations import demo
+from openbalena.lab import lifecycle
+from openbalena.operations import demo, upstream_images
+from openbalena.operations import deployment as deployment_module
 from openbalena.operations.demo import DemoOptions, DemoResult, Steps, deploy_demo, end_demo
 from openbalena.operations.workspace import Workspace
 from openbalena.swarm.state import Cluster, Node, SwarmService, Task
@@ -67,8 +70,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Demo:
         return SimpleNamespace(passed=all(each.outcome == "ok" for each in found.checks))
 
     for owner, name, value in (
-        (demo.lifecycle, "up", step("lab up")),
-        (demo.lifecycle, "down", step("lab down")),
+        (lifecycle, "up", step("lab up")),
+        (lifecycle, "down", step("lab down")),
         (demo, "configure", step("config")),
         (demo, "initialise_swarm", step("swarm-init")),
         (demo, "build_images", build),
@@ -119,9 +122,9 @@ def test_openbalena_s_own_images_are_named_in_its_settings(
         return {"API_IMAGE": "original/api:1", "DB_IMAGE": "original/db:1"}
 
     engines = {False: SimpleNamespace(name="here"), True: SimpleNamespace(nodes=("node1", "node2"))}
-    monkeypatch.setattr(demo.deployment, "load", lambda project, lab: f"that without the lab's files: {not lab}")
+    monkeypatch.setattr(deployment_module, "load", lambda project, lab: f"that without the lab's files: {not lab}")
     monkeypatch.setattr(demo, "default_engine", lambda lab: engines[lab])
-    monkeypatch.setattr(demo.upstream_images, "copy_to", copy)
+    monkeypatch.setattr(upstream_images, "copy_to", copy)
     deployed(run, workspace, real_images=True)
     assert run.done[2] == "copy that without the lab's files: True from here to ['node1', 'node2']"
     values = dotenv.read_file(workspace.project.env_file).values
@@ -132,7 +135,7 @@ def test_openbalena_s_own_images_are_named_in_its_settings(
     def fail(*args: Any) -> None:
         raise OperationError("api:1 cannot be pulled")
 
-    monkeypatch.setattr(demo.upstream_images, "copy_to", fail)
+    monkeypatch.setattr(upstream_images, "copy_to", fail)
     with pytest.raises(
         OperationError, match=r"^api:1 cannot be pulled\. Without --real-images the demo uses stand-ins\.$"
     ):
@@ -151,7 +154,7 @@ def test_a_lab_that_is_not_removed_is_named(run: Demo, workspace: Workspace, mon
     def down() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(demo.lifecycle, "down", down)
+    monkeypatch.setattr(lifecycle, "down", down)
     listener = Listener()
     with pytest.raises(KeyboardInterrupt):
         end_demo(workspace, listener, run.steps, keep=False)
@@ -161,6 +164,6 @@ def test_a_lab_that_is_not_removed_is_named(run: Demo, workspace: Workspace, mon
 
 def test_seconds_since_its_start_are_shown() -> None:
     said: list[str] = []
-    steps = Steps(said.append, _started=demo.time.monotonic() - 75.2)
+    steps = Steps(said.append, _started=time.monotonic() - 75.2)
     steps.announce("text")
     assert re.fullmatch(r"\[  7[5-9] s\] text", said[0])

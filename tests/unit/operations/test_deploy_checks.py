@@ -8,9 +8,11 @@ from hearing import Listener
 
 from openbalena.base.errors import OperationError
 from openbalena.docker.engine import Engine
-from openbalena.operations import deploy_checks
+from openbalena.operations import deploy_checks, other_mode
 from openbalena.operations.deploy_checks import DeployChecks, plan_deploy, require_none_fatal
+from openbalena.storage import external, guard, record
 from openbalena.storage.record import Move, VolumeLocation, VolumeRegistry
+from openbalena.swarm import encryption, mesh, node_probe, ports
 from openbalena.swarm.preflight import DeployPlan, Finding
 from openbalena.swarm.state import Cluster, SwarmService
 
@@ -42,17 +44,17 @@ class Findings:
 def checks(monkeypatch: pytest.MonkeyPatch) -> Findings:
     found = Findings()
     for owner, name, label in (
-        (deploy_checks.mesh, "check_ip_vs", "ip_vs"),
-        (deploy_checks.encryption, "check_encryption", "encryption"),
-        (deploy_checks.ports, "check_ports", "ports"),
-        (deploy_checks.guard, "require_data", "data"),
-        (deploy_checks.other_mode, "check_other_mode", "other mode"),
-        (deploy_checks.external, "check_external", "external"),
+        (mesh, "check_ip_vs", "ip_vs"),
+        (encryption, "check_encryption", "encryption"),
+        (ports, "check_ports", "ports"),
+        (guard, "require_data", "data"),
+        (other_mode, "check_other_mode", "other mode"),
+        (external, "check_external", "external"),
     ):
         monkeypatch.setattr(owner, name, found.check(label))
-    monkeypatch.setattr(deploy_checks.encryption, "nodes_to_check", lambda *args: [])
-    monkeypatch.setattr(deploy_checks.ports, "port_questions", lambda *args: [])
-    monkeypatch.setattr(deploy_checks.record, "record_observed", lambda *args: VolumeRegistry({}))
+    monkeypatch.setattr(encryption, "nodes_to_check", lambda *args: [])
+    monkeypatch.setattr(ports, "port_questions", lambda *args: [])
+    monkeypatch.setattr(record, "record_observed", lambda *args: VolumeRegistry({}))
     return found
 
 
@@ -77,8 +79,8 @@ def test_every_node_is_asked_what_only_it_knows(checks: Findings, monkeypatch: p
         return NODES
 
     questions = [SimpleNamespace(named=f"port {port}", node=node) for port, node in zip((80, 443), NODES, strict=True)]
-    monkeypatch.setattr(deploy_checks.encryption, "nodes_to_check", nodes)
-    monkeypatch.setattr(deploy_checks.ports, "port_questions", lambda *args: questions)
+    monkeypatch.setattr(encryption, "nodes_to_check", nodes)
+    monkeypatch.setattr(ports, "port_questions", lambda *args: questions)
     listener = Listener()
     made(listener, INGRESS_MODE="mesh").require_capable_nodes()
     assert checks.names == ["ip_vs", "encryption", "ports"] and asked == [("true", (SERVICE,))]
@@ -95,10 +97,8 @@ def test_every_node_is_asked_what_only_it_knows(checks: Findings, monkeypatch: p
 def test_no_node_is_asked_more_once_one_cannot_be_used(
     failing: str, checks: Findings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deploy_checks.encryption, "nodes_to_check", lambda *args: NODES)
-    monkeypatch.setattr(
-        deploy_checks.ports, "port_questions", lambda *args: [SimpleNamespace(named="port 80", node=NODES[0])]
-    )
+    monkeypatch.setattr(encryption, "nodes_to_check", lambda *args: NODES)
+    monkeypatch.setattr(ports, "port_questions", lambda *args: [SimpleNamespace(named="port 80", node=NODES[0])])
     checks.found[failing] = [Finding("no module")]
     with pytest.raises(OperationError, match="^nothing was deployed:\n  no module$"):
         made(Listener(), INGRESS_MODE="mesh").require_capable_nodes()
@@ -108,12 +108,12 @@ def test_no_node_is_asked_more_once_one_cannot_be_used(
 def test_data_is_looked_for_where_it_is_recorded(checks: Findings, monkeypatch: pytest.MonkeyPatch) -> None:
     known = VolumeRegistry({"db-data": VolumeLocation("id-node1", "node1")})
     known = known.with_move("db-data", Move("id-node1", "id-node2", {"ob_db": 1}))
-    monkeypatch.setattr(deploy_checks.record, "record_observed", lambda *args: known)
+    monkeypatch.setattr(record, "record_observed", lambda *args: known)
     listener = Listener()
     made(listener).require_data()
     assert checks.names == ["data", "other mode"]
     assert checks.done[0][1][4:] == (known, {}) and checks.done[1][1][2:] == (("db-data",), known)
-    monkeypatch.setattr(deploy_checks.guard, "interrupted_moves", lambda known: known.moves.items())
+    monkeypatch.setattr(guard, "interrupted_moves", lambda known: known.moves.items())
     made(listener := Listener()).require_data()
     assert len(listener.warnings) == 1 and "run ./open-balena.sh storage move db-data" in listener.warnings[0]
     checks.found["other mode"] = [Finding("data of a Compose deployment")]
@@ -154,12 +154,12 @@ def test_the_plan_has_what_the_reachable_nodes_say(nodes: tuple[Engine, ...], mo
 
     document = {"services": {"api": {"image": "api:7"}}}
     monkeypatch.setattr(deploy_checks, "with_manual_scaling", lambda *args: (document, {}))
-    monkeypatch.setattr(deploy_checks.node_probe, "missing_images", probe)
-    monkeypatch.setattr(deploy_checks.node_probe, "taken_ports", probe)
+    monkeypatch.setattr(node_probe, "missing_images", probe)
+    monkeypatch.setattr(node_probe, "taken_ports", probe)
     deployment: Any = SimpleNamespace(settings=SETTINGS, compiled=SimpleNamespace(node_labels=()))
     engine, other = Engine(nodes=nodes), SwarmService(id="o", name="x_y", stack="x")
     plan = plan_deploy(engine, object(), deployment, Cluster((), (SERVICE,), (), others=(other,)), frozenset({"c"}))
     assert [(service.name, service.image) for service in plan.services] == [("ob_api", "api:7")]
-    assert plan.built == {"c"} and plan.absent == plan.taken == {"found"} and plan.settings is SETTINGS
+    assert plan.built == {"c"} and {*plan.absent} == {*plan.taken} == {"found"} and plan.settings is SETTINGS
     reachable = nodes or (engine,)
     assert asked == [(reachable, {"c"}), (reachable, plan.services, (SERVICE, other))]

@@ -12,6 +12,7 @@ from openbalena.base.project import Project
 from openbalena.operations import endpoints
 from openbalena.operations.endpoints import Endpoints, cluster_endpoints, machine_endpoints, warn_of_unreachable
 from openbalena.operations.workspace import Workspace
+from openbalena.swarm import certificate_rollout
 from openbalena.swarm.certificate_rollout import SERVES_OTHER_CERTIFICATE
 
 NAMES = {"192.0.2.1": "node1", "192.0.2.2": "node2", "192.0.2.3": "node3"}
@@ -27,7 +28,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         found.append((list(addresses), host, chain, timeout))
         return {}
 
-    monkeypatch.setattr(endpoints.certificate_rollout, "tasks_not_serving", not_serving)
+    monkeypatch.setattr(certificate_rollout, "tasks_not_serving", not_serving)
     return found
 
 

@@ -12,11 +12,12 @@ from hearing import Listener
 
 from openbalena.base.errors import OperationError
 from openbalena.base.project import Project
-from openbalena.operations import fetch_settings as fetches
+from openbalena.operations import settings_sync
 from openbalena.operations.fetch_settings import FetchSettingsOptions, fetch_settings
 from openbalena.operations.settings_lock import exclusive_lock
 from openbalena.operations.workspace import Workspace
 from openbalena.pki.archive import pack_archive
+from openbalena.swarm import lock
 
 SUFFIX = re.compile(r"\.\d{8}-\d{6}")
 
@@ -40,7 +41,7 @@ def cluster(project: Project, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch)
         found.asked.append(stack)
         return found.packed
 
-    monkeypatch.setattr(fetches.settings_sync, "download", download)
+    monkeypatch.setattr(settings_sync, "download", download)
     return found
 
 
@@ -134,7 +135,7 @@ def test_a_stale_lock_of_the_cluster_is_passed_on(
         taken.append((purpose, take_over))
         yield
 
-    monkeypatch.setattr(fetches.lock, "acquire", acquire)
-    monkeypatch.setattr(fetches.settings_sync, "download", lambda *args: cluster.packed)
+    monkeypatch.setattr(lock, "acquire", acquire)
+    monkeypatch.setattr(settings_sync, "download", lambda *args: cluster.packed)
     fetch_settings(FetchSettingsOptions(take_over="x7"), workspace, Listener())
     assert taken == [("config --from-cluster", "x7")]

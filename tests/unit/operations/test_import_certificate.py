@@ -13,7 +13,6 @@ from hearing import Listener
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.project import Project
 from openbalena.compose import dotenv
-from openbalena.operations import import_certificate as imports
 from openbalena.operations.import_certificate import (
     ImportCertificateOptions,
     ImportCertificateResult,
@@ -21,7 +20,7 @@ from openbalena.operations.import_certificate import (
 )
 from openbalena.operations.settings_lock import exclusive_lock
 from openbalena.operations.workspace import Workspace
-from openbalena.pki import store
+from openbalena.pki import custom_certificate, store
 from openbalena.pki.keys import certificate_pem, read_certificates
 
 DOMAIN = "my.example.com"
@@ -93,7 +92,7 @@ def test_an_env_that_is_a_link_stays_one(workspace: Workspace, options: ImportCe
 def test_of_a_public_ca_no_root_is_written(
     workspace: Workspace, options: ImportCertificateOptions, others: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(imports.custom_certificate, "public_roots", lambda: read_certificates(others / "ca-bundle.pem"))
+    monkeypatch.setattr(custom_certificate, "public_roots", lambda: read_certificates(others / "ca-bundle.pem"))
     without = ImportCertificateOptions(options.certificate, options.key)
     assert import_certificate(without, workspace, Listener()).custom
     assert set(in_env(workspace)) == {"HAPROXY_CRT", "HAPROXY_KEY"}
@@ -107,13 +106,13 @@ def test_a_ca_that_is_in_use_is_passed_on_and_so_are_warnings(
     workspace: Workspace, options: ImportCertificateOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[str, Any]] = []
-    validated = imports.custom_certificate.validate
+    validated = custom_certificate.validate
 
     def validate(*args: Any, **words: Any) -> Any:
         seen.append({**words, "domain": args[3], "names": args[4]})
         return replace(validated(*args, **words), warnings=("it expires soon",))
 
-    monkeypatch.setattr(imports.custom_certificate, "validate", validate)
+    monkeypatch.setattr(custom_certificate, "validate", validate)
     in_use = (workspace.project.pki / "ca-bundle.pem").read_bytes()
     with workspace.project.env_file.open("a") as file:
         file.write(f"ROOT_CA={b64encode(in_use).decode()}\n")

@@ -11,6 +11,7 @@ from hearing import Listener
 
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.compose import dotenv
+from openbalena.machine import build, nfs_volumes
 from openbalena.operations import machine_nfs
 from openbalena.operations.machine_nfs import NfsOptions, NfsResult, set_up_nfs
 from openbalena.operations.workspace import Workspace
@@ -54,10 +55,10 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
         steps.checked = args
         return steps.result
 
-    monkeypatch.setattr(machine_nfs.nfs_volumes, "require_unused_volumes", require)
+    monkeypatch.setattr(nfs_volumes, "require_unused_volumes", require)
     monkeypatch.setattr(machine_nfs, "ensure_lab_base", lambda standalone: steps.done.append("base"))
-    monkeypatch.setattr(machine_nfs.build, "any_image", image)
-    monkeypatch.setattr(machine_nfs.nfs_volumes, "check_server", check)
+    monkeypatch.setattr(build, "any_image", image)
+    monkeypatch.setattr(nfs_volumes, "check_server", check)
     return steps
 
 
@@ -103,7 +104,7 @@ def test_a_volume_that_would_be_hidden_is_refused_before_the_export_is_tried(
     def require(standalone: Any, wanted: dict[str, Any]) -> None:
         raise OperationError("nothing was changed")
 
-    monkeypatch.setattr(machine_nfs.nfs_volumes, "require_unused_volumes", require)
+    monkeypatch.setattr(nfs_volumes, "require_unused_volumes", require)
     with pytest.raises(OperationError, match="nothing was changed"):
         set_up(workspace)
     assert steps.done == [] and unchanged(workspace)

@@ -9,8 +9,8 @@ from fake_engine import FakeEngine
 from hearing import Listener
 
 from openbalena.base.errors import OperationError, UsageError
+from openbalena.machine import certificates
 from openbalena.machine.containers import ContainerPhase
-from openbalena.operations import machine_services
 from openbalena.operations.machine_services import (
     HealthyResult,
     LogsOptions,
@@ -117,7 +117,7 @@ def test_services_are_restarted_with_those_that_depend_on_their_certificates(
         assert restarted is not None
         return restarted
 
-    monkeypatch.setattr(machine_services.certificates, "recreate_stale_services", recreate)
+    monkeypatch.setattr(certificates, "recreate_stale_services", recreate)
     result = restart_services(RestartOptions(services), workspace, Listener())
     assert result == HealthyResult(NAME, waited, every)
     assert program.done == [" ".join(["restart", *services]), *(["recreate"] if restarted is not None else [])]

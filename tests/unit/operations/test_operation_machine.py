@@ -9,6 +9,7 @@ from fake_engine import FakeEngine
 
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.docker.engine import Engine
+from openbalena.lab import base
 from openbalena.operations import machine as machines
 from openbalena.operations.machine import ensure_lab_base, load_machine
 from openbalena.operations.workspace import Workspace
@@ -43,7 +44,7 @@ def test_other_settings_take_precedence_and_nfs_can_be_left_out(workspace: Works
 def test_the_lab_s_engine_gets_the_stand_ins_base(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
     there, made = Engine("the lab"), load_machine(workspace)
-    monkeypatch.setattr(machines.base, "ensure_base_image", asked.append)
+    monkeypatch.setattr(base, "ensure_base_image", asked.append)
 
     def engine(lab: bool) -> Engine:
         asked.append(lab)

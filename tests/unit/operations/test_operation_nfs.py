@@ -13,6 +13,7 @@ from fake_swarm import Row, stack_service
 from hearing import Listener
 
 from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.names import LOCK_CONFIG
 from openbalena.base.project import Project
 from openbalena.compose import dotenv
 from openbalena.operations.nfs import NodeCheck, SwarmNfsOptions, set_up_swarm_nfs
@@ -180,7 +181,7 @@ def test_data_of_a_stack_that_runs_counts_although_it_is_not_recorded(workspace:
 def test_it_needs_the_cluster_s_lock(workspace: Workspace, fake: FakeEngine) -> None:
     labels = {**lock.owner_labels("swarm-up", datetime.now(UTC)), "machine": "another"}
     with fake.engine.client() as client:
-        identifier = client.configs.create(name=lock.NAME, data=b"x", labels=labels).id
+        identifier = client.configs.create(name=LOCK_CONFIG, data=b"x", labels=labels).id
     with pytest.raises(OperationError, match="swarm-up"):
         set_up(workspace)
     assert jobs(fake) == [] and written(workspace).get("USE_NFS") != "true"

@@ -25,6 +25,7 @@ from openbalena.operations.verify import (
     verify_deployment,
 )
 from openbalena.operations.workspace import Workspace
+from openbalena.pki import expiry
 from openbalena.verify import CheckError, SkipCheckError, Target
 
 DOMAIN = "my.example.com"
@@ -93,7 +94,7 @@ def test_it_passes_unless_a_check_failed(outcomes: list[Any], passed: bool) -> N
 def test_warnings_come_before_the_checks(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     listener = Listener()
     monkeypatch.setattr(verify, "CHECKS", (check("a", reporting),))
-    monkeypatch.setattr(operation.expiry, "warnings", lambda directory: [f"{directory.name} expires"])
+    monkeypatch.setattr(expiry, "warnings", lambda directory: [f"{directory.name} expires"])
     key, other = (workspace.project.pki / name for name in ("api.key", "vpn.key"))
     key.write_bytes(other.read_bytes())
     with workspace.project.env_file.open("a") as file:

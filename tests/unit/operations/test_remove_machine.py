@@ -8,7 +8,7 @@ from fake_engine import FakeEngine
 from hearing import Listener
 
 from openbalena.base.errors import OperationError
-from openbalena.machine.containers import PROJECT_LABEL
+from openbalena.base.names import PROJECT_LABEL
 from openbalena.operations.remove_machine import destroy, remove_containers
 from openbalena.operations.workspace import Workspace
 

@@ -20,6 +20,7 @@ from openbalena.operations.show_certificates import (
     show_certificates,
 )
 from openbalena.operations.workspace import Workspace
+from openbalena.pki import expiry
 from openbalena.pki.expiry import list_certificates
 from openbalena.pki.phases import RotationPhase
 
@@ -106,7 +107,7 @@ def test_warnings_name_what_is_wrong_and_then_what_expires(
         return ["wrong"]
 
     monkeypatch.setattr(operation, "pki_problems", problems)
-    monkeypatch.setattr(operation.expiry, "warnings", lambda directory: [f"{directory.name} expires"])
+    monkeypatch.setattr(expiry, "warnings", lambda directory: [f"{directory.name} expires"])
     assert certificate_warnings(workspace.project.pki, DOMAIN) == ["wrong", "pki expires"]
     assert asked == [(workspace.project.pki, DOMAIN, False)], "what has expired is a warning, not a problem"
 

@@ -8,12 +8,17 @@ from compose_program import NAME, ComposeProgram, add_container, workspace_of
 from fake_engine import FakeEngine
 from hearing import Listener
 
+from openbalena import settings
 from openbalena.base.errors import OperationError, UsageError
+from openbalena.machine import build as build_module
+from openbalena.machine import certificates, database, nfs_volumes, orphans, ports, takeover
 from openbalena.machine.deployment import Standalone
+from openbalena.operations import other_mode
 from openbalena.operations import start_machine as starts
 from openbalena.operations.machine_services import HealthyResult
 from openbalena.operations.start_machine import StartOptions, StartResult, start_machine
 from openbalena.operations.workspace import Workspace
+from openbalena.pki import store, tokens
 from openbalena.pki.database_login import Login
 
 SERVICES = ("api", "db")
@@ -55,25 +60,25 @@ def machine(fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         return ""
 
     for owner, name, value in (
-        (starts.store, "require", step("certificates")),
-        (starts.settings, "require_intact", step("tokens")),
-        (starts.database, "require_enough_connections", step("connections")),
-        (starts.ports, "require_free_ports", step("ports")),
-        (starts.other_mode, "require_no_other_mode", step("other mode")),
-        (starts.nfs_volumes, "prepare_volumes", step("nfs")),
-        (starts.takeover, "require_same_identity", step("identity")),
+        (store, "require", step("certificates")),
+        (settings, "require_intact", step("tokens")),
+        (database, "require_enough_connections", step("connections")),
+        (ports, "require_free_ports", step("ports")),
+        (other_mode, "require_no_other_mode", step("other mode")),
+        (nfs_volumes, "prepare_volumes", step("nfs")),
+        (takeover, "require_same_identity", step("identity")),
         (starts, "ensure_lab_base", step("lab base")),
-        (starts.build, "ensure_images", build),
-        (starts.orphans, "remove_orphans", step("orphans", ["redis"])),
-        (starts.takeover, "seed_balena_ca", step("seed", True)),
-        (starts.certificates, "install", step("install")),
+        (build_module, "ensure_images", build),
+        (orphans, "remove_orphans", step("orphans", ["redis"])),
+        (takeover, "seed_balena_ca", step("seed", True)),
+        (certificates, "install", step("install")),
         (starts, "in_use", lambda values: LOGIN),
-        (starts.database, "start_database", step("database")),
-        (starts.database, "ensure_login", ensure_login),
-        (starts.takeover, "mark_adopted", step("adopted")),
+        (database, "start_database", step("database")),
+        (database, "ensure_login", ensure_login),
+        (takeover, "mark_adopted", step("adopted")),
         (starts, "fetch_certificate", fetch),
-        (starts.certificates, "recreate_stale_services", step("trust")),
-        (starts.tokens, "drop_previous_tokens", step("previous tokens")),
+        (certificates, "recreate_stale_services", step("trust")),
+        (tokens, "drop_previous_tokens", step("previous tokens")),
     ):
         monkeypatch.setattr(owner, name, value)
     return workspace, program
@@ -105,20 +110,20 @@ def test_every_check_comes_before_every_change(workspace: Workspace, program: Co
 
 
 FAILING = {
-    "certificates": (starts.store, "require"),
-    "tokens": (starts.settings, "require_intact"),
-    "connections": (starts.database, "require_enough_connections"),
-    "ports": (starts.ports, "require_free_ports"),
-    "other mode": (starts.other_mode, "require_no_other_mode"),
-    "nfs": (starts.nfs_volumes, "prepare_volumes"),
-    "identity": (starts.takeover, "require_same_identity"),
-    "build": (starts.build, "ensure_images"),
-    "orphans": (starts.orphans, "remove_orphans"),
-    "install": (starts.certificates, "install"),
-    "database": (starts.database, "start_database"),
-    "adopted": (starts.takeover, "mark_adopted"),
+    "certificates": (store, "require"),
+    "tokens": (settings, "require_intact"),
+    "connections": (database, "require_enough_connections"),
+    "ports": (ports, "require_free_ports"),
+    "other mode": (other_mode, "require_no_other_mode"),
+    "nfs": (nfs_volumes, "prepare_volumes"),
+    "identity": (takeover, "require_same_identity"),
+    "build": (build_module, "ensure_images"),
+    "orphans": (orphans, "remove_orphans"),
+    "install": (certificates, "install"),
+    "database": (database, "start_database"),
+    "adopted": (takeover, "mark_adopted"),
     "acme": (starts, "fetch_certificate"),
-    "trust": (starts.certificates, "recreate_stale_services"),
+    "trust": (certificates, "recreate_stale_services"),
 }
 
 
@@ -196,8 +201,8 @@ def test_a_database_elsewhere_or_without_a_login_of_the_api_s_is_left(
 def test_nothing_is_reported_of_what_was_not_done(
     workspace: Workspace, program: ComposeProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(starts.orphans, "remove_orphans", lambda standalone: [])
-    monkeypatch.setattr(starts.takeover, "seed_balena_ca", lambda standalone: False)
+    monkeypatch.setattr(orphans, "remove_orphans", lambda standalone: [])
+    monkeypatch.setattr(takeover, "seed_balena_ca", lambda standalone: False)
     monkeypatch.setattr(starts, "in_use", lambda values: None)
     lines = ["Container one-api-1 Started", "  WARN a", "time=1", "level=warning b", "some Error", "an error"]
     program.answer("up", *lines)
@@ -220,8 +225,8 @@ def test_the_certificates_of_the_settings_are_checked_and_warnings_passed_on(
 ) -> None:
     checked: list[tuple[Path, str]] = []
     intact: list[bool] = []
-    monkeypatch.setattr(starts.store, "require", lambda *args: checked.append(args))
-    monkeypatch.setattr(starts.settings, "require_intact", lambda values, cluster: intact.append(cluster))
+    monkeypatch.setattr(store, "require", lambda *args: checked.append(args))
+    monkeypatch.setattr(settings, "require_intact", lambda values, cluster: intact.append(cluster))
     with workspace.project.env_file.open("a") as file:
         file.write("SUPERUSER_EMAL=x\n")
     listener = Listener()

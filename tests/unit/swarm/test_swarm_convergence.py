@@ -88,7 +88,7 @@ def test_progress_names_the_tasks_that_count() -> None:
     api = service(replicas=2)
     there = cluster([api, service("db")], [task(1), task(2, spec=OLD), task(3, node_id="gone"), task(4, node_id="n2")])
     (first, second) = cluster_progress(there)
-    assert (first.running, first.wanted, first.task_ids) == (2, 2, {"t1", "t4"})
+    assert (first.running, first.wanted, first.task_ids) == (2, 2, frozenset({"t1", "t4"}))
     assert (second.service.short_name, second.running) == ("db", 0)
 
 

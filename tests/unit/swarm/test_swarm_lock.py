@@ -11,11 +11,12 @@ from fake_engine import FakeEngine
 from fake_swarm import RefusedError
 
 from openbalena.base.errors import OperationError
+from openbalena.base.names import LOCK_CONFIG
 from openbalena.swarm import lock
 
 NOW = datetime(2026, 11, 23, 10, 0, 0, 700_000, tzinfo=UTC)
 TAKEN = RefusedError(409, "rpc error: code = AlreadyExists")
-OTHER = f"{lock.NAME}-mine"
+OTHER = f"{LOCK_CONFIG}-mine"
 
 
 def test_the_labels_of_a_lock_name_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +92,7 @@ def test_a_lock_that_was_released_meanwhile_is_tried_three_times(
     with fake.engine.client() as client:
         if acquired:
             with lock.acquire(client, "swarm-up"):
-                assert [item["Spec"]["Name"] for item in fake.swarm.configs.values()] == [lock.NAME]
+                assert [item["Spec"]["Name"] for item in fake.swarm.configs.values()] == [LOCK_CONFIG]
         else:
             with pytest.raises(OperationError, match="could not get the lock"), lock.acquire(client, "swarm-up"):
                 pass
@@ -118,7 +119,7 @@ def test_another_refusal_is_not_taken_for_a_lock(fake: FakeEngine, status: int) 
 
 def test_a_lock_without_labels_is_somebodys(fake: FakeEngine) -> None:
     with fake.engine.client() as client:
-        held = client.configs.create(name=lock.NAME, data=b"x").id
+        held = client.configs.create(name=LOCK_CONFIG, data=b"x").id
         fake.swarm.configs[held]["Spec"]["Labels"] = None
         with pytest.raises(OperationError) as refused, lock.acquire(client, "swarm-up"):
             pass

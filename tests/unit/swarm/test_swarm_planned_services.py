@@ -174,7 +174,7 @@ def test_only_objects_with_a_file_and_a_variable_are_named(tmp_path: Path) -> No
     "name", ["ob_a-0123456789a", "ob_a-0123456789abc", "ob_a-0123456789AB", "a-0123456789ab", "ob_a"]
 )
 def test_other_names_have_no_key(name: str) -> None:
-    assert object_names.key_of(name, "ob") == ""
+    assert object_key(name, "ob") == ""
     assert list(object_names.unused_objects({"1": name, "2": "ob_a-0123456789ab"}, "ob", set())) == ["2"]
 
 

@@ -11,6 +11,7 @@ from cluster_builders import cluster, node, service, task
 from fake_engine import FakeEngine
 
 from openbalena.base.errors import OperationError
+from openbalena.swarm import job
 from openbalena.swarm.job import JobResult
 from openbalena.swarm.ports import Question, check_ports, port_findings, port_questions, script
 from openbalena.swarm.state import Cluster, PublishedPort, SwarmService, Task
@@ -164,13 +165,13 @@ def test_a_port_in_use_is_looked_for_three_times_in_four_seconds() -> None:
 
 def test_a_service_that_has_more_tasks_than_it_shall_have_gets_none() -> None:
     tasks = on("n1", "n2", of="front")
-    assert port_questions([ONE_OF_THEM], cluster([ONE_OF_THEM], tasks, NODES)) == []  # type: ignore[arg-type]
+    assert port_questions([ONE_OF_THEM], cluster([ONE_OF_THEM], tasks, NODES)) == []
 
 
 @pytest.mark.parametrize(("protocol", "asked"), [("sctp", True), ("tcp", False), ("udp", True)])
 def test_a_port_of_the_stack_is_that_of_one_protocol(protocol: str, *, asked: bool) -> None:
     there = service("front", replicas=None, ports=(PublishedPort(443, 80, protocol, "host"),))
-    found = cluster([there], on("n1", of="front"), NODES[:1])  # type: ignore[arg-type]
+    found = cluster([there], on("n1", of="front"), NODES[:1])
     assert bool(port_questions([service("haproxy", replicas=None, ports=(HTTPS,))], found)) is asked
 
 

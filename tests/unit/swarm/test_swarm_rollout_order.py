@@ -4,10 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from openbalena.base.names import object_name
-from openbalena.stack.diff import Change
+from openbalena.base.names import REPLICAS_LABEL, object_name
 from openbalena.swarm import scale
-from openbalena.swarm.rollout_order import newly_internal, one_api, services_to_roll_first, stages
 from openbalena.swarm.rollout_order import newly_internal, one_api, services_to_roll_first, versions
 from openbalena.swarm.state import Cluster, SwarmService
 
@@ -135,7 +133,7 @@ def test_only_several_new_tasks_of_the_api_are_staged(replicas: int, *, staged: 
     document = {"services": {"api": {"deploy": {"replicas": replicas, "labels": {"own": "x"}}}}}
     few = one_api(cluster(), document)
     assert (few is not None) is staged
-    assert not few or few["services"]["api"]["deploy"] == {"replicas": 1, "labels": {"own": "x", scale.LABEL: "1"}}
+    assert not few or few["services"]["api"]["deploy"] == {"replicas": 1, "labels": {"own": "x", REPLICAS_LABEL: "1"}}
     assert document["services"]["api"]["deploy"]["replicas"] == replicas
 
 

@@ -65,7 +65,7 @@ def test_a_service_that_is_left_as_defined_does_not_end_the_search() -> None:
     """One of each kind that has no number to keep, in front of one that has."""
     pinned = ("node.labels.openbalena.data.x == true",)
     running = tuple(
-        SwarmService(name, f"ob_{name}", "ob", labels={scale.LABEL: "1"}, **fields)  # type: ignore[arg-type]
+        SwarmService(name, f"ob_{name}", "ob", labels={REPLICAS_LABEL: "1"}, **fields)  # type: ignore[arg-type]
         for name, fields in {
             "data": {"replicas": 2, "constraints": pinned},
             "moved": {"replicas": 0},
