@@ -59,7 +59,7 @@ def fate(key: str, target: dict[str, Any], diagnostics: list[stack.Diagnostic]) 
 def main() -> int:
     """Exit code 2 unless the corpus is complete."""
     sys.path.append(str(ROOT / "tests" / "shared"))
-    import corpus
+    import compose_corpus as corpus
 
     places = corpus.directories()
     if corpus.missing(places):

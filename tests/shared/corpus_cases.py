@@ -3,7 +3,7 @@
 A conftest.py that imports both names provides it.
 """
 
-import corpus
+import compose_corpus as corpus
 import pytest
 
 

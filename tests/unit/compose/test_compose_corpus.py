@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import corpus
+import compose_corpus as corpus
 import oracle
 import pytest
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-import corpus
+import compose_corpus as corpus
 import pytest
 
 from openbalena.base.project import ROOT
@@ -90,7 +90,7 @@ def clone(tmp_path: Path) -> Path:
     """A checkout with what makes and reads the corpus, and a manifest of four files."""
     shared = tmp_path / "clone" / "tests" / "shared"
     shared.mkdir(parents=True)
-    for name in ("corpus.py", "corpus_cases.py", "debian.py"):
+    for name in ("compose_corpus.py", "corpus_cases.py", "debian.py"):
         shutil.copy(ROOT / "tests" / "shared" / name, shared)
     (tmp_path / "clone" / "scripts").mkdir()
     shutil.copy(ROOT / "scripts" / "corpus", tmp_path / "clone" / "scripts")
@@ -353,7 +353,7 @@ def test_tests_use_a_corpus_next_to_the_checkout(clone: Path) -> None:
 def test_projects_are_restored_with_what_they_are_merged_onto(clone: Path, tmp_path: Path, host: Host) -> None:
     make(clone, "--url", host.url, tmp_path / "made")
     code = (
-        "import corpus, pathlib, sys\n"
+        "import compose_corpus as corpus, pathlib, sys\n"
         "for case in corpus.restore(pathlib.Path(sys.argv[1]), [pathlib.Path(sys.argv[2])]):\n"
         "    print(case.name, *(file.relative_to(sys.argv[1]) for file in case.files), case.environment)\n"
     )
