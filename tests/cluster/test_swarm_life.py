@@ -155,7 +155,7 @@ def test_a_service_with_data_is_replaced_before_the_others_and_stops_them_if_it_
         override.write_text(both.format(2, ""))
         result = small.run("swarm-up")
         assert result.code == 0
-        assert "store: environment: + ORDER" in result.err and "updating store first: " in result.err
+        assert "web: environment: + ORDER" in result.err and "updating store first: " in result.err
         with default_engine(True).client() as client:
             found = state.read_cluster(client, "small")
         replaced = {name: tasks(small, name) - before[name] for name in before}

@@ -187,7 +187,7 @@ def test_on_one_machine_the_certificate_is_only_looked_for(
     names: dict[str, str], failures: dict[str, str], failure: str, warned: int,
     project: Project, cluster: Cluster, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    machine = SimpleNamespace(chain=b"chain", volume="one_certs-data")
+    machine: Any = SimpleNamespace(chain=b"chain", volume="one_certs-data")
     asked: list[bytes] = []
 
     def endpoints(workspace: Any, values: Any, chain: bytes) -> Endpoints:
@@ -198,7 +198,7 @@ def test_on_one_machine_the_certificate_is_only_looked_for(
     monkeypatch.setattr(pki_sync, "machine_endpoints", endpoints)
     listener = Listener()
     result = sync(project, listener)
-    assert (result.machine is None) is (machine is None) and not result.changed and asked == [b"chain"] and cluster.done == []
+    assert result.machine is machine and not result.changed and asked == [b"chain"] and cluster.done == []
     assert result.failure.startswith(failure) and bool(result.failure) is bool(failure)
     assert len(listener.heard) == warned and all(DOMAIN in text or "timed out" in text for text in listener.warnings)
 
