@@ -127,7 +127,7 @@ def check(settings: dict[str, str], **changed: str) -> list[tuple[bool, str]]:
         node = state.read_cluster(client, "").this_node
         found = external.check_external(engine, client, {"API_WORKERS": "1", **settings, **changed}, {}, node, 1)
         assert not [secret for secret in client.secrets.list() if "openbalena-check" in secret.name]
-    return [(finding.fatal, finding.text) for finding in found]
+    return [(finding.fatal, str(finding)) for finding in found]
 
 
 def test_a_database_is_asked_for_with_its_credentials(servers: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

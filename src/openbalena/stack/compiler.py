@@ -118,7 +118,7 @@ class _Compilation:
         for key in (content.key, content.path.partition("/")[2]):
             if key in declared:
                 clash = f"x-swarm.secret_env creates a secret {content.key} in the file {content.path}"
-                raise UsageError(f"secrets.{key}: {clash}: choose another name for this one", where=declared.at(key))
+                raise UsageError(f"secrets.{key}: {clash}", "choose another name for this one", where=declared.at(key))
 
     def _pin(self, service: Service, name: str, place: Position) -> None:
         mounts = service.target.get("volumes", ())

@@ -181,7 +181,7 @@ def test_connections_are_counted_if_the_query_succeeded(
 def test_the_error_of_curl_is_told_and_not_its_advice() -> None:
     lines = ("registry-data curl: (60) SSL certificate problem", "More details here: https://curl.se")
     (finding,) = external.store_findings("EXTERNAL_S3", JobResult(False, lines))
-    assert finding.fatal and "(60)" in finding.text and "More details" not in finding.text
+    assert finding.fatal and "(60)" in str(finding) and "More details" not in str(finding)
 
 
 PLACES = {

@@ -18,7 +18,7 @@ from openbalena.swarm.job import JobResult
 def sentences(what: str, *lines: str, code: int = 0, started: bool = True) -> list[tuple[bool, str]]:
     ok = started and not code
     found = external.store_findings(what, JobResult(ok, lines, "No such image", code, started))
-    return [(finding.fatal, finding.text) for finding in found]
+    return [(finding.fatal, str(finding)) for finding in found]
 
 
 def test_what_answers_as_it_should_is_let_through() -> None:
@@ -46,7 +46,7 @@ def test_postgres(answer: str, fatal: bool, word: str) -> None:
 def test_too_few_connections_are_a_warning(answer: str, tasks: int, found: int) -> None:
     told = list(external.too_few_connections(answer, {"API_WORKERS": "1"}, tasks))
     assert [finding.fatal for finding in told] == [False] * found
-    assert all("raise max_connections on the server" in finding.text for finding in told)
+    assert all("raise max_connections on the server" in str(finding) for finding in told)
 
 
 def test_a_refusal_is_passed_on_in_the_client_s_own_words() -> None:

@@ -78,8 +78,8 @@ def test_a_node_that_no_service_may_use_is_not_tried() -> None:
 )  # fmt: skip
 def test_what_a_node_that_cannot_or_does_not_say_means(outcome: JobResult | None, fatal: bool, words: str) -> None:
     (found,) = encryption.encryption_findings(node(1, availability="drain"), outcome, "vpn:1")
-    assert found.fatal is fatal and words in found.text, found
-    assert not fatal or "SWARM_ENCRYPTED=false" in found.text
+    assert found.fatal is fatal and words in str(found), found
+    assert not fatal or "SWARM_ENCRYPTED=false" in str(found)
 
 
 @pytest.mark.parametrize(

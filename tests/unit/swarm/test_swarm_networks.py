@@ -189,7 +189,7 @@ def test_a_service_that_names_one_out_of_its_reach_is_warned_of(value: str, nets
     found = list(unreachable_services(stack))
     assert [finding.fatal for finding in found] == [False] * warned
     if warned:
-        assert "service backup" in found[0].text and "`networks: [default, data]`" in found[0].text
+        assert "service backup" in str(found[0]) and "`networks: [default, data]`" in str(found[0])
 
 
 def test_names_of_networks_by_id(fake: FakeEngine) -> None:

@@ -16,7 +16,7 @@ PINNED = (f"node.labels.{DATA} == true",)
 
 
 def texts(plan: DeployPlan, there: Cluster) -> list[str]:
-    return [finding.text for finding in preflight_findings(plan, there)]
+    return [str(finding) for finding in preflight_findings(plan, there)]
 
 
 def nodes(*fields: dict[str, Any]) -> Cluster:
@@ -145,7 +145,7 @@ def test_two_services_with_one_port() -> None:
 def test_an_image_that_a_node_lacks_is_fatal_and_one_that_could_not_be_checked_is_not() -> None:
     plan = DeployPlan((service("api", image="api:c-1"),), built={"api:c-1"}, absent={"node1": {"api:c-1"}})
     (finding,) = preflight_findings(plan, nodes({}, {}))
-    assert finding.fatal and "not on node1" in finding.text
+    assert finding.fatal and "not on node1" in str(finding)
     plan = DeployPlan(plan.services, built=plan.built, absent={"node1": ()})
     assert preflight_findings(plan, nodes({}, {})) == [
         Finding(
