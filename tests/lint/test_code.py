@@ -101,3 +101,16 @@ def test_git_takes_no_secret_that_a_kill_left_beside_its_file(name: str, tmp_pat
     for path in (name, Path(half_made).name, ".pki.adopting/ca-0-key.pem"):
         done = subprocess.run(["git", "check-ignore", "--no-index", path], cwd=ROOT, capture_output=True, check=False)
         assert done.returncode == 0, path
+
+
+# Modules that look for Docker's own words in an error, since the Engine has no code for it.
+DOCKERS_WORDS = {"docker/retry.py", "swarm/membership.py", "machine/deployment.py"}
+READS_AN_ERROR = re.compile(r"in str\((error|problem|finding)\)|(str\((error|problem|finding)\)|error\.args.*)\.\w+\(")
+
+
+def test_no_module_reads_the_text_of_an_error() -> None:
+    """Errors and problems have fields for whoever decides by them (base.errors)."""
+    source = ROOT / "src" / "openbalena"
+    found = {str(path.relative_to(source)) for path in sources("*.py") if path.is_relative_to(source)
+             and READS_AN_ERROR.search(path.read_text())}  # fmt: skip
+    assert found == DOCKERS_WORDS

@@ -61,11 +61,8 @@ def _only_in(full: Compiled, default: Compiled) -> dict[str, Any]:
 
 
 def _on_nfs(name: str) -> dict[str, Any]:
-    options = nfs.mount_options(f"${{NFS_HOST:-{nfs.INVALID}}}", "${NFS_PORT:-2049}")
-    return {
-        "driver": "local",
-        "driver_opts": {"type": "nfs", "o": options, "device": f":${{NFS_PATH:-/openbalena}}/{name}"},
-    }
+    host, path = f"${{NFS_HOST:-{nfs.INVALID}}}", f"${{NFS_PATH:-/openbalena}}/{name}"
+    return {"driver": "local", "driver_opts": nfs.driver_options(host, "${NFS_PORT:-2049}", path)}
 
 
 def _text(title: str, compiled: Compiled | None, document: dict[str, Any] | Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from openbalena.base.errors import UsageError
 from openbalena.base.names import nfs_check_file
-from openbalena.settings.nfs import mount_options
+from openbalena.settings import nfs as export
 from openbalena.swarm.job import JobResult
 
 # Where a check mounts the export itself.
@@ -35,11 +35,8 @@ def nfs_volumes(settings: Mapping[str, str], stateful: Collection[str]) -> tuple
 def driver_options(settings: Mapping[str, str], directory: str = "") -> dict[str, str]:
     """The options of Docker's `local` driver for a directory of the export, or for the export itself."""
     path = settings["NFS_PATH"].rstrip("/")
-    return {
-        "type": "nfs",
-        "o": mount_options(settings["NFS_HOST"], settings["NFS_PORT"]),
-        "device": f":{path}/{directory}" if directory else f":{path or '/'}",
-    }
+    exported = f"{path}/{directory}" if directory else path or "/"
+    return export.driver_options(settings["NFS_HOST"], settings["NFS_PORT"], exported)
 
 
 def driver_options_by_volume(settings: Mapping[str, str], names: Collection[str]) -> dict[str, dict[str, str]]:

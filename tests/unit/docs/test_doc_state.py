@@ -115,6 +115,11 @@ def test_only_one_module_gives_names() -> None:
     assert {(path.name, text) for path, text in strings() if text.startswith(DOCKERS) and path != NAMES} == set()
 
 
+def test_the_definitions_use_labels_that_we_give() -> None:
+    labels = re.findall(r"node\.labels\.(openbalena\.[\w.-]+)", (ROOT / "docker-compose.yml").read_text())
+    assert set(labels) == {names.INGRESS_LABEL}, "labels of volumes come from x-swarm.stateful"
+
+
 def test_each_volume_and_network_of_the_definitions_is_in_the_page() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     volumes, networks = (

@@ -149,7 +149,7 @@ def test_an_answer_without_lines_is_not_taken_for_a_good_one() -> None:
 def test_each_bucket_has_its_finding(codes: tuple[str, str], found: list[str]) -> None:
     lines = tuple(f"{bucket} {code}" for bucket, code in zip(external.BUCKETS, codes, strict=True))
     findings = list(external.store_findings("EXTERNAL_S3", JobResult(True, lines)))
-    assert [each.text.split()[2] for each in findings] == found and all(each.fatal for each in findings)
+    assert [str(each).split()[2] for each in findings] == found and all(each.fatal for each in findings)
 
 
 @pytest.mark.parametrize(

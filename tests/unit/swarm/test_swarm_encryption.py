@@ -87,8 +87,8 @@ def test_what_a_node_that_cannot_or_does_not_say_means(outcome: JobResult | None
 )
 def test_the_exit_code_of_the_script_is_the_cause(code: int, cause: str) -> None:
     (found,) = encryption.encryption_findings(node(1), JobResult(False, ("x",), "", code), "vpn:1")
-    assert cause in found.text and ("has no ESP" in found.text) is (code == 3)
-    assert ("no `ip` command" in found.text) is (code == 4)
+    assert cause in str(found) and ("has no ESP" in str(found)) is (code == 3)
+    assert ("no `ip` command" in str(found)) is (code == 4)
 
 
 @pytest.mark.parametrize("setting", ["", "false", "no", "yes", "true"])
@@ -164,7 +164,7 @@ def test_the_network_of_the_check_is_encrypted_and_replaces_one_that_was_left(fa
     ]
     with fake.engine.client() as client:
         found = encryption.check_encryption(fake.engine, client, machines, [service(image="a:1")])
-    assert ["no `ip` command" in found[0].text, "has no ESP" in found[1].text] == [True, True]
+    assert ["no `ip` command" in str(found[0]), "has no ESP" in str(found[1])] == [True, True]
     assert seen[0]["Options"] == {"encrypted": ""} and seen[0]["Labels"] == {"openbalena.job": "encryption"}
     assert seen[0]["Id"] not in left and len(fake.swarm.networks) == 3
     scripts = [spec["TaskTemplate"]["ContainerSpec"]["Args"][1] for spec in fake.swarm.created]

@@ -211,7 +211,7 @@ def test_hosts_that_a_service_cannot_reach_whatever_their_order(name: str, other
     nets = {"a": ["default"], "m": ["two", "one"], "open": None, "both": ["default", "one"], "z": None}
     services: dict[str, Any] = {each: {"networks": nets_} for each, nets_ in nets.items()}
     services[name]["environment"] = {"A": 5432, "HOST": f"tcp://{other}:1"}
-    found = [(each.fatal, each.text) for each in unreachable_services({"services": services})]
+    found = [(each.fatal, str(each)) for each in unreachable_services({"services": services})]
     assert found == [
         (False, f"service {name}: its environment refers to m, with which it shares no network: add "
                 "`networks: [default, one]` (m is on one or two)")

@@ -223,6 +223,31 @@ def test_a_swarm_that_takes_no_task_is_a_warning(monkeypatch: pytest.MonkeyPatch
     def refuse(*args: object) -> list[JobResult]:
         raise OperationError("network host not found")
 
-    monkeypatch.setattr(ports.job, "run_job", refuse)
-    (found,) = check_ports(None, None, [ASKED])  # type: ignore[arg-type]
-    assert not found.fatal and "network host not found" in str(found)
+    monkeypatch.setattr(job, "run_job", refuse)
+    other = Question(node(1), "haproxy:1", {("tcp", 22): "ssh"})
+    found = check_ports(None, None, [ASKED, other])  # type: ignore[arg-type]
+    assert [(each.fatal, str(each)) for each in found] == [
+        (False, "node node2: port 80/tcp, 443/tcp could not be checked: network host not found"),
+        (False, "node node1: port 22/tcp could not be checked: network host not found"),
+    ]
+
+
+def test_each_node_is_checked_by_a_task_in_its_network(fake: FakeEngine) -> None:
+    fake.swarm.node("node1", "manager")
+    fake.swarm.node("node2")
+    asked = [
+        Question(replace(node(number), id=f"id-node{number}"), f"haproxy:{number}", {("tcp", 400 + number): "haproxy"})
+        for number in (1, 2)
+    ]
+    fake.swarm.logs = {
+        "openbalena-ports-id-node1": ["looked", "openbalena-job-end"],
+        "openbalena-ports-id-node2": [f"taken tcp {402:04X}", "looked", "openbalena-job-end"],
+    }
+    with fake.engine.client() as client:
+        (found,) = check_ports(fake.engine, client, asked)
+    assert found.fatal and str(found).startswith("port 402/tcp of haproxy is in use on node node2")
+    for number, spec in enumerate(fake.swarm.created, 1):
+        template = spec["TaskTemplate"]
+        assert template["ContainerSpec"]["Image"] == f"haproxy:{number}"
+        assert f"{400 + number:04X}" in template["ContainerSpec"]["Args"][1]
+        assert template["Networks"] == [{"Target": "host"}]

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from openbalena.base.names import REPLICAS_LABEL, object_name
+from openbalena.stack.diff import Change
 from openbalena.swarm import scale
-from openbalena.swarm.rollout_order import newly_internal, one_api, services_to_roll_first, versions
+from openbalena.swarm.rollout_order import newly_internal, one_api, services_to_roll_first, stages, versions
 from openbalena.swarm.state import Cluster, SwarmService
 
 
@@ -141,3 +142,36 @@ def test_both_internal_services_may_be_new_and_no_other() -> None:
     planned = [SwarmService("", f"ob_{name}", "ob") for name in ("a", "db", "s3", "redis", "z")]
     assert newly_internal(cluster(api="1"), planned) == ["db", "s3"]
     assert newly_internal(cluster(db="1", s3="1"), planned) == []
+
+
+ROLLS, KEEPS, NEW = [Change("image", "1 → 2")], [Change("replicas", "1 → 2")], [Change("", "is new")]
+STAGES: dict[str, tuple[dict[str, list[Change]], list[str]]] = {
+    "no change": ({}, []),
+    "one service": ({"api": ROLLS}, []),
+    "one service with data": ({"db": ROLLS}, []),
+    "only haproxy": ({"haproxy": ROLLS}, []),
+    "only new services": ({"tasks": NEW, "web": NEW}, []),
+    "changes that keep the tasks": ({"db": KEEPS, "api": KEEPS, "vpn": KEEPS}, []),
+    "data, then what uses it": ({"api": ROLLS, "db": ROLLS}, ["db"]),
+    "one with data after the other": ({"s3": ROLLS, "redis": ROLLS, "db": ROLLS}, ["db", "redis"]),
+    "others with data by name": ({"z": ROLLS, "a": ROLLS, "s3": ROLLS, "api": ROLLS}, ["s3", "a", "z"]),
+    "haproxy last": ({"haproxy": ROLLS, "vpn": ROLLS, "registry": ROLLS}, ["registry vpn"]),
+    "new services with the others": ({"haproxy": ROLLS, "web": NEW, "vpn": ROLLS}, ["vpn web"]),
+    "new services alone": ({"web": NEW, "vpn": NEW, "db": ROLLS}, ["db"]),
+    "all": (
+        dict.fromkeys(("api", "db", "haproxy", "redis", "registry", "s3", "vpn"), ROLLS),
+        ["db", "redis", "s3", "api registry vpn"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "expected"), STAGES.values(), ids=STAGES)
+def test_services_are_replaced_in_stages(changes: dict[str, list[Change]], expected: list[str]) -> None:
+    running = ["a", "api", "db", "haproxy", "redis", "registry", "s3", "vpn", "z"]
+    found = stages(changes, running, ["a", "db", "redis", "s3", "z"])
+    assert [" ".join(stage.services) for stage in found] == expected
+    assert all(stage.why for stage in found)
+
+
+def test_a_first_deploy_has_no_stages() -> None:
+    assert stages({"db": NEW, "api": NEW, "haproxy": NEW}, [], ["db"]) == []

@@ -189,3 +189,28 @@ def test_a_task_that_no_node_may_run_ends_the_watch_early(fake: FakeEngine) -> N
     with fake.engine.client() as client:
         outcome = wait_until_converged(client, "ob", 600, frozenset(), lambda progress: None)
     assert outcome.reason == "a permanent error" and fake.swarm.clock.now - began == PERMANENT_ERROR_GRACE
+
+
+@pytest.mark.parametrize(("only", "ends"), [((), False), (("ob_api",), True)])
+def test_the_next_stage_does_not_wait_for_tasks_that_swarm_has_monitored(only: tuple[str, ...], *, ends: bool) -> None:
+    watch = Watch(timeout=600, started=0, only=only)
+    outcome = watch.observe(cluster([service(update_state="completed")], [task(1)]), 1)
+    assert (outcome is not None and not outcome.reason) is ends
+
+
+def test_only_the_named_services_are_watched(fake: FakeEngine) -> None:
+    fake.swarm.node("node1", "manager")
+    fake.swarm.create("services", stack_service("api"))
+    fake.swarm.create("services", stack_service("db", constraints=["node.labels.x == true"]))
+    seen: list[list[str]] = []
+    with fake.engine.client() as client:
+        outcome = wait_until_converged(
+            client,
+            "ob",
+            60,
+            frozenset(),
+            lambda progress: seen.append([item.service.short_name for item in progress]),
+            ["ob_api"],
+        )
+    assert not outcome.reason and [item.service.short_name for item in outcome.progress] == ["api"]
+    assert all(names == ["api"] for names in seen)
