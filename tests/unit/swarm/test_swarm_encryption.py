@@ -143,6 +143,15 @@ def test_the_script_tells_what_the_kernel_lacks_from_what_could_not_be_asked(
     assert done.returncode == code, done
 
 
+@pytest.mark.parametrize("address", ["10.9.0.1", "fd00::1"])
+def test_the_script_passes_the_whole_command_to_ip(address: str, tmp_path: Path) -> None:
+    program = f"[ $1 != -Version ] || {{ echo iproute2; exit; }}; printf '%s\\n' \"$@\" >{tmp_path}/arguments"
+    (tmp_path / "ip").write_text(f"#!/bin/sh\n{program}\n")
+    (tmp_path / "ip").chmod(0o755)
+    subprocess.run(["/bin/sh", "-c", encryption.check_script(address)], env={"PATH": str(tmp_path)}, check=True)
+    assert ["ip", *(tmp_path / "arguments").read_text().splitlines()] == encryption.state_command(address)
+
+
 def test_the_network_of_the_check_is_encrypted_and_replaces_one_that_was_left(fake: FakeEngine) -> None:
     """The nodes are checked at once, each with its own command, and in their order."""
     for name in ("node1", "node2"):
