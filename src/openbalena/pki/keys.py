@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from base64 import b32encode, urlsafe_b64encode
 from pathlib import Path
 from typing import TypeAlias
@@ -19,6 +20,7 @@ PublicKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 KEY_MODE = 0o600
 _RESTORE = "restore the right file"
+_KEY_BLOCK = re.compile(rb"(?ms)^-----BEGIN [^\n]*PRIVATE KEY.*?^-----END[^\n]*")
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
@@ -106,12 +108,8 @@ def write_key(path: Path, key: PrivateKey) -> None:
 
 def _key_block(pem: bytes) -> bytes:
     """The private key block of `pem`, which may also contain `EC PARAMETERS` and certificates."""
-    lines = pem.splitlines(keepends=True)
-    start = next((n for n, line in enumerate(lines) if line.startswith(b"-----BEGIN") and b"PRIVATE KEY" in line), None)
-    if start is None:
-        return b""
-    end = next((n for n in range(start, len(lines)) if lines[n].startswith(b"-----END")), len(lines) - 1)
-    return b"".join(lines[start : end + 1])
+    found = _KEY_BLOCK.search(pem)
+    return found[0] if found else b""
 
 
 def key_id(key: ec.EllipticCurvePublicKey) -> str:

@@ -1,5 +1,6 @@
 """The CA is replaced: what each phase changes, whom servers' certificates convince in it, and what a kill leaves."""
 
+import re
 import shutil
 import ssl
 import time
@@ -135,6 +136,9 @@ def test_the_two_roots_have_different_names(at: Path) -> None:
     for stem in ("ca", "server-ca"):
         names = {read_certificates(at / f"{stem}-{kind}.pem")[0].subject for kind in ("0", "next")}
         assert len(names) == 2
+        words = {"ca": "Root", "server-ca": "Server"}[stem]
+        (name,) = read_certificates(at / f"{stem}-next.pem")[0].subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+        assert re.fullmatch(rf"{words} CA [0-9a-f]{{8}} of {re.escape(DOMAIN)}", str(name.value))
 
 
 def test_another_rotation_may_follow(at: Path) -> None:

@@ -162,3 +162,20 @@ def test_the_wrong_link_of_a_chain_is_numbered(rest: tuple[str, ...], number: in
     text = str(problem)
     assert f"{name}: its certificate {number} was not issued by the next one: delete it and run" in text
     assert text.endswith("(pki import if it is a custom certificate)") is (name == "chain.pem")
+
+
+def test_the_first_file_of_an_incomplete_ca_says_what_is_missing(copied: Path) -> None:
+    ca_rotation.advance_rotation(copied, DOMAIN)
+    for name in ("server-ca-next-key.pem", "ca-next.pem"):
+        (copied / name).unlink()
+    assert problems(copied) == [
+        f"{name}: missing, although ca-next-key.pem exists: restore it from a backup"
+        for name in ("ca-next.pem", "server-ca-next-key.pem")
+    ]
+
+
+@pytest.mark.parametrize("body", ["MAMCAQ", "MAMC=AQU", "MAMCAQU=\nMAMCAQU="])
+def test_parameters_are_base64_without_errors(body: str, copied: Path) -> None:
+    """Without validation the decoder would skip what is wrong."""
+    (copied / "dhparam.pem").write_text(f"-----BEGIN DH PARAMETERS-----\n{body}\n-----END DH PARAMETERS-----\n")
+    assert [text.partition(":")[0] for text in problems(copied)] == ["dhparam.pem"]

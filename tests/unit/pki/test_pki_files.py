@@ -184,6 +184,8 @@ def test_kid_and_key_set_by_an_independent_reckoning(made: Path) -> None:
     x, y = (base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (der[-64:-32], der[-32:]))
     expected = {"kty": "EC", "crv": "P-256", "x": x, "y": y, "use": "sig", "alg": "ES256", "kid": kid}
     assert json.loads((made / "api.jwks.json").read_text()) == {"keys": [expected]}
+    # The very bytes, since services are rolled when a file changes.
+    assert (made / "api.jwks.json").read_text() == json.dumps({"keys": [expected]}, indent=2) + "\n"
 
 
 def test_dh_parameters_are_the_group_of_rfc_7919(made: Path) -> None:

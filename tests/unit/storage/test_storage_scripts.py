@@ -22,6 +22,7 @@ def start(script: str, volume: Path, port: int) -> "subprocess.Popen[str]":
     """A side of the copy with its own scratch directory, as the container has."""
     scratch = volume.parent / f"{volume.name}-tmp"
     scratch.mkdir(exist_ok=True)
+    assert "4711" in script and ("1 .. 120" in script or "Timeout => 120" in script), "what is replaced here"
     text = script.replace("/tmp", str(scratch)).replace("/openbalena-volume", str(volume))
     text = text.replace("4711", str(port)).replace("1 .. 120", "1 .. 10").replace("Timeout => 120", "Timeout => 10")
     return subprocess.Popen(["sh", "-c", text], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

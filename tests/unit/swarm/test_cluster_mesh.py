@@ -1,9 +1,7 @@
 """What the nodes' answers about ip_vs mean."""
 
-from cluster_builders import cluster, node
-
-from openbalena.swarm import mesh
 import pytest
+from cluster_builders import cluster, node
 from fake_engine import FakeEngine
 from fake_swarm import Row
 
