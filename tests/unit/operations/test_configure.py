@@ -164,7 +164,7 @@ def test_a_custom_certificate_is_served_or_refused_before_anything_is_written(
     assert key is not None
     pem = {"HAPROXY_CRT": certificate_pem(*certificates), "HAPROXY_KEY": key_pem(key)}
     pem["ROOT_CA"] = (other / "ca-bundle.pem").read_bytes()
-    answers = {name: b64encode(content).decode() for name, content in pem.items()}
+    answers: dict[str, Any] = {name: b64encode(content).decode() for name, content in pem.items()}
     with pytest.raises(UsageError, match="this certificate cannot be used:"):
         configured(workspace, DNS_TLD="another.example.com", **answers)
     assert not workspace.project.env_file.exists() and not workspace.project.pki.exists()

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_engine import FakeEngine
@@ -39,7 +40,7 @@ def workspace(project: Project, tmp_path: Path) -> Workspace:
     return Workspace(replace(project, root=tmp_path / "root"), lab=False)
 
 
-def initialised(workspace: Workspace, listener: Listener | None = None, **options: int) -> InitialiseResult:
+def initialised(workspace: Workspace, listener: Listener | None = None, **options: Any) -> InitialiseResult:
     return initialise_swarm(membership.Options(**options), workspace, listener or Listener())
 
 

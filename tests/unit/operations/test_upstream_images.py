@@ -7,6 +7,7 @@ import pytest
 
 from openbalena.base.errors import OperationError
 from openbalena.docker.engine import Engine
+from openbalena.images import build, spread
 from openbalena.operations import upstream_images
 
 SERVICES = {
@@ -51,16 +52,14 @@ def docker(monkeypatch: pytest.MonkeyPatch) -> Docker:
     monkeypatch.setattr(Engine, "docker", lambda engine, *words, **options: found.run(*words))
     monkeypatch.setattr(upstream_images, "planned_builds", lambda deployment, lab: [] if lab else [haproxy])
     monkeypatch.setattr(upstream_images, "tagged", lambda builds, base_id: builds)
-    monkeypatch.setattr(
-        upstream_images.build, "build", lambda engine, what, report: found.done.append(f"build {what.service}")
-    )
-    monkeypatch.setattr(upstream_images.build, "image_id", lambda engine, name: "id" if name in found.there else "")
-    monkeypatch.setattr(upstream_images.spread, "transfer", found.transfer)
+    monkeypatch.setattr(build, "build", lambda engine, what, report: found.done.append(f"build {what.service}"))
+    monkeypatch.setattr(build, "image_id", lambda engine, name: "id" if name in found.there else "")
+    monkeypatch.setattr(spread, "transfer", found.transfer)
     return found
 
 
 def copied(told: list[str]) -> dict[str, str]:
-    document = {"services": {name: {} for name in SERVICES if name != "tunnel"}}
+    document: dict[str, Any] = {"services": {name: {} for name in SERVICES if name != "tunnel"}}
     deployment: Any = SimpleNamespace(
         compose=SimpleNamespace(services=SERVICES), compiled=SimpleNamespace(document=document)
     )
