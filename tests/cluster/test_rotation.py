@@ -20,8 +20,6 @@ from openbalena.base.files import write_atomic
 from openbalena.base.names import LOCK_CONFIG
 from openbalena.base.project import Project
 from openbalena.cli.console import Console
-from openbalena.cli.context import Context
-from openbalena.cli.reporter import ConsoleReporter
 from openbalena.compose import dotenv
 from openbalena.docker import engine, logs
 from openbalena.operations.engines import default_engine
@@ -314,9 +312,7 @@ def test_no_phase_begins_where_another_machine_deployed_while_it_was_asked_for(
         monkeypatch.setattr(Console, "confirm", agreed_later)
         try:
             with pytest.raises(OperationError, match="anna@laptop deployed this stack with different tokens"):
-                rotate_ca(
-                    RotateCaOptions(), Workspace(deployed, lab=True), ConsoleReporter(Context(deployed, lab=True))
-                )
+                rotate_ca(RotateCaOptions(), Workspace(deployed, lab=True), Console())
         finally:
             for secret in client.secrets.list(filters={"label": "openbalena.settings.owner=anna@laptop"}):
                 secret.remove()

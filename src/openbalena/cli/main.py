@@ -11,14 +11,13 @@ from openbalena import __version__
 from openbalena.base import placeholder
 from openbalena.base.errors import OpenBalenaError, UsageError
 from openbalena.base.project import Project
-from openbalena.cli.commands import BY_NAME, Command
-from openbalena.cli.console import Console
-from openbalena.cli.context import Context
-from openbalena.cli.dispatch import DIRECTORY_OPTION, command_parser, run_command
+from openbalena.cli.commands import BY_NAME, DIRECTORY_OPTION, Command
+from openbalena.cli.console import Console, Context
 from openbalena.cli.help import overview, unknown
-from openbalena.cli.run_log import RunLog
+from openbalena.cli.options import command_parser, run_command
 from openbalena.operations import file_modes
 from openbalena.operations.hints import as_typed
+from openbalena.operations.run_log import RunLog
 
 # 128 + signal, as shells report it.
 INTERRUPTED = 130
@@ -153,8 +152,7 @@ def _call(command: Command, rest: Sequence[str], options: GlobalOptions) -> int:
     log = RunLog(project, command.name) if command.is_logged(args) else None
     context = Context(project, options.lab, Console(worded, log.write) if log else Console(worded))
     try:
-        for sentence in file_modes.restrict_modes(project):
-            context.console.warn(sentence)
+        context.console.warn(*file_modes.restrict_modes(project))
         return run_command(command, args, context)
     except OpenBalenaError as error:
         if log and log.path is None and isinstance(error, UsageError):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from openbalena import settings
@@ -14,7 +14,7 @@ from openbalena.settings import Settings
 from openbalena.swarm import encryption, nodes, single_points, state, task_errors
 from openbalena.swarm.convergence import Phase, Progress, cluster_progress
 from openbalena.swarm.single_points import SinglePoint
-from openbalena.swarm.state import Cluster
+from openbalena.swarm.state import Cluster, Node, SwarmService, Task
 from openbalena.swarm.task_errors import Problem
 
 _ORDER = {Phase.FAILED: 0, Phase.WORKING: 1, Phase.CONVERGED: 2}
@@ -45,6 +45,42 @@ class ClusterStatus:
         """Whether the stack is deployed and every service runs as defined."""
         return bool(self.progress) and all(item.phase is Phase.CONVERGED for item in self.progress)
 
+    @property
+    def nodes(self) -> list[Node]:
+        """The swarm's nodes, lost ones first."""
+        return nodes.lost_first(self.cluster.nodes)
+
+    @property
+    def tasks(self) -> list[tuple[SwarmService, Task]]:
+        """Every task, also those that have ended, with its service; in the order of `progress`."""
+        services = (item.service for item in self.progress)
+        return [(service, task) for service in services for task in self.cluster.tasks_of(service)]
+
+    def record(self) -> dict[str, object]:
+        """The reading for programs."""
+        cluster = self.cluster
+        return {
+            "stack": self.stack,
+            "converged": self.converged,
+            "warnings": self.warnings,
+            "nodes": [asdict(node) for node in self.nodes],
+            "services": [_service_record(item) for item in self.progress],
+            "networks": [{"name": name, "encrypted": encrypted} for name, encrypted in cluster.networks.items()],
+            "tasks": [
+                {
+                    "id": task.id,
+                    "node": cluster.hostname(task.node_id),
+                    "state": task.state,
+                    "desired": task.desired,
+                    "error": task.error,
+                    "service": service.short_name,
+                }
+                for service, task in self.tasks
+            ],
+            "problems": [_problem_record(problem) for problem in self.problems],
+            "single_points_of_failure": [asdict(point) for point in self.single_points],
+        }
+
 
 @contextmanager
 def status_reader(workspace: Workspace) -> Iterator[Callable[[], ClusterStatus]]:
@@ -69,3 +105,25 @@ def _judge(cluster: Cluster, values: Settings, encrypted: str, expiring: list[st
         encryption=tuple(encryption.described(cluster.networks, encrypted)),
         warnings=(*nodes.node_warnings(cluster.nodes), *([kept] if kept else []), *expiring),
     )
+
+
+def _service_record(item: Progress) -> dict[str, object]:
+    return {
+        "name": item.service.short_name,
+        "state": item.phase.value,
+        "detail": item.detail,
+        "running": item.running,
+        "wanted": item.wanted,
+        "image": item.service.image,
+        "ports": [asdict(port) for port in item.service.ports],
+    }
+
+
+def _problem_record(problem: Problem) -> dict[str, object]:
+    return {
+        "error": problem.error,
+        "count": problem.count,
+        "services": problem.services,
+        "nodes": problem.nodes,
+        "advice": problem.hint,
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.docker.logs import cut
@@ -78,6 +78,25 @@ class StatusResult:
     def healthy(self) -> bool:
         """Whether every service is."""
         return all(service.phase is ContainerPhase.READY for service in self.services)
+
+    @property
+    def worst_first(self) -> list[ComposeService]:
+        """The services, failing ones first."""
+        order = list(ContainerPhase)
+        return sorted(self.services, key=lambda service: (-order.index(service.phase), service.name))
+
+    def record(self) -> dict[str, object]:
+        """The state for programs."""
+        services = [
+            {
+                "service": service.name,
+                "state": service.phase.value,
+                "detail": service.detail,
+                "containers": [{**asdict(each), "phase": each.phase.value} for each in service.containers],
+            }
+            for service in self.services
+        ]
+        return {"project": self.name, "healthy": self.healthy, "services": services}
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,15 @@ class SwarmService:
         """The name in the Compose file: without the stack's prefix."""
         return short_name(self.stack, self.name) if self.stack else self.name
 
+    @property
+    def port_ranges(self) -> list[tuple[int, int]]:
+        """The published ports in ascending order, neighbours as one range: first and last."""
+        ranges: list[tuple[int, int]] = []
+        for port in sorted({port.published for port in self.ports}):
+            first = ranges.pop()[0] if ranges and port == ranges[-1][1] + 1 else port
+            ranges.append((first, port))
+        return ranges
+
 
 @dataclass(frozen=True)
 class Task:

@@ -23,11 +23,11 @@ def test_streams(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("result\n", "step\nwarning: beware\n")
 
 
-def test_who_leaves_a_wait_is_told_what_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(KeyboardInterrupt), Console().waiting("It goes on; status shows it"):
+def test_who_leaves_a_wait_is_told_what_goes_on(capsys):
+    with pytest.raises(KeyboardInterrupt), Console().interruptible("It goes on; status shows it"):
         raise KeyboardInterrupt
     assert capsys.readouterr() == ("", "\nIt goes on; status shows it\n")
-    with Console().waiting("It goes on"):
+    with Console().interruptible("It goes on"):
         pass
     assert capsys.readouterr() == ("", "")
 
@@ -67,14 +67,14 @@ def test_folding_leaves_a_command_whole() -> None:
     ]
 
 
-def test_yes_agrees_without_a_question(capsys: pytest.CaptureFixture[str]) -> None:
-    assert Console().confirm("Remove db-data?", yes=True)
+def test_yes_agrees_without_a_question(capsys):
+    assert Console().agreeing().confirm("Remove db-data?")
     assert capsys.readouterr() == ("", "")
 
 
 def test_without_a_terminal_a_script_must_say_yes() -> None:
     with pytest.raises(UsageError, match="Remove db-data.* pass --yes"):
-        Console().confirm("Remove db-data?", yes=False)
+        Console().confirm("Remove db-data?")
 
 
 @pytest.mark.parametrize(("typed", "agreed"), [("y", True), ("Yes", True), ("n", False), ("", False), ("yep", False)])
@@ -84,6 +84,6 @@ def test_at_a_terminal_only_yes_agrees(typed: str, agreed: bool, monkeypatch: py
         monkeypatch.setattr(sys, "stdin", stdin)
         monkeypatch.setattr(sys, "stderr", stderr)
         os.write(ours, typed.encode() + b"\n")
-        assert Console().confirm("Remove db-data?", yes=False) is agreed
+        assert Console().confirm("Remove db-data?") is agreed
         monkeypatch.undo()
     os.close(ours)

@@ -18,9 +18,11 @@ from openbalena.base.project import Project
 from openbalena.cli import main as entry
 from openbalena.cli.commands import BY_NAME, COMMANDS, GROUPS, Command
 from openbalena.cli.context import Context
+from openbalena.cli.commands import PROGRAM as LAUNCHER
 from openbalena.cli.help import INSTEAD, distance, unknown
-from openbalena.cli.help import PROGRAM as LAUNCHER
 from openbalena.cli.main import main, split_global_options
+from openbalena.cli.options import command as declare
+from openbalena.cli.options import option
 
 STANDALONE = {
     *("help", "lint", "verify", "config", "up", "down", "restart", "destroy", "auto-pki", "custom-pki", "nfs-setup"),
@@ -34,12 +36,12 @@ UPSTREAM = {"deploy": "up", "pki-custom": "custom-pki", "clean": "destroy", "wai
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Puts a command `try` in the table whose `run` is the function that it is called with."""
+def command(monkeypatch):
+    """Puts a command `try` in the table whose function is the one that it is called with."""
 
     def install(run: Run) -> None:
         module = types.ModuleType("openbalena.cli.try_it")
-        vars(module).update(configure=lambda parser: parser.add_argument("words", nargs="*"), run=run)
+        setattr(module, "try", declare(option("words", nargs="*"), help_text="Try it.")(run))
         monkeypatch.setitem(sys.modules, module.__name__, module)
         monkeypatch.setitem(BY_NAME, "try", Command("try", "lab", "try it", "try_it"))
 

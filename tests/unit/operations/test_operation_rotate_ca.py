@@ -2,19 +2,18 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_engine import FakeEngine
 from fake_swarm import Row, stack_service
+from openbalena.cli.context import Context
 
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.names import object_name
 from openbalena.base.project import Project
-from openbalena.cli.context import Context
-from openbalena.cli.reporter import ConsoleReporter
+from openbalena.cli.console import Console
 from openbalena.operations import rotate_ca as rotation
 from openbalena.operations.endpoints import Endpoints
 from openbalena.operations.rotate_ca import RotateCaOptions, RotateCaOutcome, rotate_ca
@@ -33,12 +32,13 @@ SERVICES = {
 SECRETS = ("haproxy-chain",)
 
 
-@dataclass(frozen=True)
-class Answers(ConsoleReporter):
+class Answers(Console):
     """Answers every question as `answer` does, and keeps the questions."""
 
-    answer: Callable[[], bool] = lambda: True
-    questions: list[str] = field(default_factory=list)
+    def __init__(self, answer: Callable[[], bool] = lambda: True) -> None:
+        super().__init__()
+        self.answer = answer
+        self.questions: list[str] = []
 
     def confirm(self, question: str) -> bool:
         self.questions.append(question)
@@ -67,12 +67,12 @@ def files(project: Project) -> dict[str, bytes]:
 
 
 def rotate(project: Project, reporter: Answers | None = None, **options: Any) -> Any:
-    return rotate_ca(RotateCaOptions(**options), Workspace(project, lab=False), reporter or Answers(Context(project)))
+    return rotate_ca(RotateCaOptions(**options), Workspace(project, lab=False), reporter or Answers())
 
 
 def test_a_phase_begins_when_the_user_agrees(project: Project, fake: FakeEngine) -> None:
     deploy(fake, project)
-    answers = Answers(Context(project))
+    answers = Answers()
     result = rotate(project, answers)
     assert (result.outcome, result.phase) == (RotateCaOutcome.ADVANCED, RotationPhase.TRUSTED)
     assert current_phase(project.pki) is RotationPhase.TRUSTED and len(answers.questions) == 1
@@ -82,7 +82,7 @@ def test_a_phase_begins_when_the_user_agrees(project: Project, fake: FakeEngine)
 def test_nothing_changes_if_the_user_does_not_agree(project: Project, fake: FakeEngine) -> None:
     deploy(fake, project)
     before, requests = files(project), list(fake.swarm.asked)
-    result = rotate(project, Answers(Context(project), answer=lambda: False))
+    result = rotate(project, Answers(lambda: False))
     assert (result.outcome, result.phase) == (RotateCaOutcome.DECLINED, RotationPhase.NONE)
     assert files(project) == before and fake.swarm.asked == requests
 
@@ -94,7 +94,7 @@ def test_an_interrupted_step_is_completed_without_a_cluster(project: Project, mo
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(ca_rotation, "finish_step", killed)
         ca_rotation.advance_rotation(project.pki, DOMAIN)
-    answers = Answers(Context(project))
+    answers = Answers()
     result = rotate(project, answers)
     assert (result.outcome, result.phase, answers.questions) == (RotateCaOutcome.COMPLETED, RotationPhase.TRUSTED, [])
 
@@ -102,7 +102,7 @@ def test_an_interrupted_step_is_completed_without_a_cluster(project: Project, mo
 def test_the_cluster_must_have_the_present_phase(project: Project, fake: FakeEngine) -> None:
     deploy(fake, project)
     ca_rotation.advance_rotation(project.pki, DOMAIN)
-    before, answers = files(project), Answers(Context(project))
+    before, answers = files(project), Answers()
     with pytest.raises(OperationError, match=r"does not have this machine's ca-bundle\.pem yet.*swarm-up"):
         rotate(project, answers)
     assert files(project) == before and answers.questions == []
@@ -154,7 +154,7 @@ def test_a_deploy_of_another_machine_during_the_question_is_noticed(project: Pro
         return True
 
     with pytest.raises(OperationError, match="anna@laptop deployed this stack"):
-        rotate(project, Answers(Context(project), answer=agree_later))
+        rotate(project, Answers(agree_later))
     assert files(project) == before
 
 

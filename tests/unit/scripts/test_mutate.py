@@ -74,6 +74,13 @@ def test_a_module_is_tested_by_the_tests_that_import_it(mutate: Any) -> None:
     assert Path("tests/unit/scripts/test_mutate.py") in own
 
 
+def test_a_module_of_the_command_line_is_tested_by_the_tests_that_call_its_commands(mutate: Any) -> None:
+    assert set(mutate.commands_of("certificates")) == {"pki", "auto-pki", "custom-pki", "self-signed"}
+    test = Path("tests/unit/cli/test_pki_here.py")
+    assert mutate.calls(test, Path("src/openbalena/cli/certificates.py"))
+    assert not mutate.calls(test, Path("src/openbalena/operations/renew.py"))
+
+
 def test_a_module_that_no_test_imports_is_tested_by_those_of_its_importers(mutate: Any, tmp_path: Path) -> None:
     for path, text in {
         "src/openbalena/deep.py": "",

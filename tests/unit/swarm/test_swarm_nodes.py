@@ -6,7 +6,7 @@ import pytest
 from cluster_builders import cluster, node
 
 from openbalena.base.errors import OperationError
-from openbalena.cli import swarm_status
+from openbalena.cli import status
 from openbalena.cli.main import main
 from openbalena.swarm import job, nodes, single_points
 
@@ -84,7 +84,7 @@ def test_documents_are_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("terminal", [True, False])
 def test_only_a_terminal_is_cleared(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: terminal, raising=False)
-    assert ("\x1b" in swarm_status._top()) is terminal
+    assert ("\x1b" in status._top()) is terminal
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ import pytest
 
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.project import Project
-from openbalena.cli import commands, main, run_log
+from openbalena.cli import commands, main
 from openbalena.cli.commands import BY_NAME
-from openbalena.cli.context import Context
+from openbalena.cli.console import Context
+from openbalena.operations import run_log
 
 SECRET = "correct-horse-battery-staple"
 

@@ -1,19 +1,29 @@
-"""A deployment's progress on stderr: one line per service, rewritten at a terminal, a line per change elsewhere."""
+"""The progress of services on stderr: a line for each change, for a stack's at a terminal one line per service."""
 
 import shutil
 import sys
+from collections.abc import Callable, Sequence
+from enum import Enum
 
-from openbalena.cli.context import Context
+from openbalena.machine.containers import ComposeService, ContainerPhase
 from openbalena.swarm.convergence import Phase, Progress
 
-_MARKS = {Phase.CONVERGED: "ok", Phase.WORKING: "..", Phase.FAILED: "!!"}
+_MARKS: dict[Enum, str] = {
+    Phase.CONVERGED: "ok",
+    Phase.WORKING: "..",
+    Phase.FAILED: "!!",
+    ContainerPhase.READY: "ok",
+    ContainerPhase.STARTING: "..",
+    ContainerPhase.STOPPED: "!!",
+    ContainerPhase.FAILING: "!!",
+}
 
 
 class TaskDisplay:
-    """Called with each reading of the cluster; prints only what changed."""
+    """Called with each reading of the cluster; gives `write` only what changed."""
 
-    def __init__(self, context: Context) -> None:
-        self._console = context.console
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
         self._live = sys.stderr.isatty()
         self._shown: list[str] = []
         self._printed: dict[str, tuple[object, set[str]]] = {}
@@ -32,7 +42,7 @@ class TaskDisplay:
             return
         # Back to the first of our lines (ECMA-48: CPL, then ED), then all of them again.
         up = f"\x1b[{len(self._shown)}F\x1b[J" if self._shown else ""
-        self._console.progress(up + "\n".join(lines))
+        self._write(up + "\n".join(lines))
         self._shown = lines
 
     def _print(self, item: Progress) -> None:
@@ -42,8 +52,24 @@ class TaskDisplay:
         if before != count:
             printed = set()
         if line not in printed:
-            self._console.progress(line)
+            self._write(line)
         self._printed[item.service.name] = (count, printed | {line})
+
+
+class ContainerDisplay:
+    """Called with each reading of one machine's services; gives `write` what changed."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._shown: dict[str, str] = {}
+
+    def __call__(self, seen: Sequence[ComposeService]) -> None:
+        """Show each service whose state changed."""
+        for service in seen:
+            line = f"  {_MARKS[service.phase]}  {service.name:<16} {service.detail}"
+            if self._shown.get(service.name) != line:
+                self._shown[service.name] = line
+                self._write(line)
 
 
 def _line(item: Progress) -> str:

@@ -9,9 +9,9 @@ import pytest
 
 from openbalena import settings
 from openbalena.base.project import ROOT, Project
-from openbalena.cli import next_steps
-from openbalena.cli.context import Context
 from openbalena.cli.main import main
+from openbalena.operations.next_steps import next_step_lines, next_steps
+from openbalena.operations.workspace import Workspace
 
 HOST = {"DNS_TLD": "my.example.com", "SUPERUSER_EMAIL": "me@example.com"}
 API = "The api: https://api.my.example.com (user me@example.com). To log in with the balena CLI:"
@@ -42,7 +42,7 @@ NEXT = "Next: ./open-balena.sh verify, which checks it from outside; then a firs
     ids=["a public CA", "our own CA", "a private CA of the user's, and the web interface"],
 )
 def test_the_lines(authority: Path | None, profiles: list[str], expected: list[str]) -> None:
-    said = next_steps.lines(HOST, profiles, tool="./open-balena.sh", authority=authority, guide="docs/first-device.md")
+    said = next_step_lines(HOST, profiles, tool="./open-balena.sh", authority=authority, guide="docs/first-device.md")
     assert said == expected
 
 
@@ -53,7 +53,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def of(project: Project) -> list[str]:
-    return next_steps.of(settings.read(project), Context(project))
+    return next_steps(settings.read(project), Workspace(project, lab=False))
 
 
 def exports(lines: list[str]) -> dict[str, str]:

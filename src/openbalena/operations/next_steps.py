@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from openbalena.base.errors import UsageError
 from openbalena.operations.hints import invocation
+from openbalena.operations.workspace import Workspace
 
 if TYPE_CHECKING:
-    from openbalena.cli.context import Context
     from openbalena.settings import Settings
 
 _GUIDE = Path("docs", "first-device.md")
@@ -17,7 +17,7 @@ _GUIDE = Path("docs", "first-device.md")
 _WRITTEN = "openbalena-ca.pem"
 
 
-def of(values: "Settings", context: "Context") -> list[str]:
+def next_steps(values: "Settings", workspace: Workspace) -> list[str]:
     """The lines for this deployment; none if this machine does not know its domain or certificates."""
     if not values.get("DNS_TLD"):
         return []
@@ -25,17 +25,17 @@ def of(values: "Settings", context: "Context") -> list[str]:
         authority = _authority(values, Path(values["PKI_DIR"]))
     except UsageError:  # a damaged file: commands that use it report that, and a missing hint is not an error
         return []
-    root = context.project.root
-    return lines(
+    root = workspace.project.root
+    return next_step_lines(
         values,
         values.profiles,
-        tool=invocation(context.project, lab=context.lab),
+        tool=invocation(workspace.project, lab=workspace.lab),
         authority=authority,
         guide=str(_GUIDE if root == Path.cwd() else root / _GUIDE),
     )
 
 
-def lines(
+def next_step_lines(
     values: Mapping[str, str], profiles: list[str], *, tool: str, authority: Path | None, guide: str
 ) -> list[str]:
     """Text and, indented, shell commands; instead of the password, the command that prints it.
