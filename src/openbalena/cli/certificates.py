@@ -20,7 +20,7 @@ from openbalena.cli.options import JSON, command, flag, group, option, take_over
 from openbalena.cli.outcomes import START_OPTIONS, TIMEOUT, add_missing_settings, show_configured, show_healthy, start
 
 if TYPE_CHECKING:
-    from openbalena.machine.served_certificate import Served
+    from openbalena.certificates.served import Served
     from openbalena.operations.import_certificate import ImportCertificateResult
     from openbalena.operations.renew import MachineRenewal, RenewResult
 

@@ -127,7 +127,7 @@ def _diff(args: Namespace, context: Context) -> None:
     gc.disable()
     changes = diff_stack(context.workspace)
     if args.json:
-        context.console.json(changes)
+        context.console.json({service: list(map(str, found)) for service, found in changes.items()})
     else:
-        lines = [f"{service}: {line}" for service, changed in changes.items() for line in changed]
+        lines = [f"{service}: {change}" for service, found in changes.items() for change in found]
         context.console.say(*(lines or ["no changes"]))

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from openbalena.base.errors import OperationError, UsageError
+from openbalena.certificates import CERT_MANAGER, machine_volume
 from openbalena.docker.logs import cut
-from openbalena.machine import certificates, containers, health
+from openbalena.machine import containers, health
 from openbalena.machine.containers import ComposeService, ContainerPhase
 from openbalena.machine.deployment import Standalone
 from openbalena.machine.report import not_healthy_text
@@ -134,8 +135,8 @@ def restart_services(options: RestartOptions, workspace: Workspace, reporter: Re
     services = list(options.services)
     require_services(standalone, services)
     run_compose(standalone, reporter, "restart", *services)
-    if not services or certificates.CERT_MANAGER in services:
-        restarted = certificates.recreate_stale_services(standalone, reporter.progress)
+    if not services or CERT_MANAGER in services:
+        restarted = machine_volume.recreate_stale_services(standalone, reporter.progress)
         services = sorted({*services, *restarted}) if services else []
     return wait_until_healthy(standalone, options.timeout, reporter, services)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from openbalena import settings
 from openbalena.base.errors import UsageError
-from openbalena.machine.served_certificate import Served
+from openbalena.certificates.served import Served
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.served_certificate import served_certificate
 from openbalena.operations.workspace import Workspace

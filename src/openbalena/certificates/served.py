@@ -7,9 +7,9 @@ from pathlib import Path
 
 from openbalena.base.names import full_name
 from openbalena.base.project import Project
+from openbalena.certificates import CHAIN
 from openbalena.docker.engine import Engine
 from openbalena.machine import volumes
-from openbalena.machine.certificates import CHAIN
 from openbalena.machine.containers import read_containers
 from openbalena.machine.deployment import compose_project_name
 from openbalena.pki.expiry import CertificateInfo, held_in
@@ -21,7 +21,7 @@ from openbalena.settings import Settings
 class Served:
     """`held` is the certificate, `chain` the same with its issuers (PEM), `volume` the volume that contains it.
 
-    `target` is the target of the link in the volume, "" if it is a regular file (see certificates.py).
+    `target` is the target of the link in the volume, "" if it is a regular file (see machine_volume.py).
     """
 
     volume: str

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from openbalena.base.names import full_name
+from openbalena.certificates import CERT_MANAGER, CHAIN, READY
 from openbalena.machine import health, volumes
 from openbalena.machine.containers import Container, ContainerPhase, read_containers
 from openbalena.machine.deployment import Standalone
@@ -22,8 +23,6 @@ from openbalena.machine.volumes import FileInfo
 from openbalena.pki import store
 from openbalena.settings import Settings
 
-CERT_MANAGER = "cert-manager"
-CHAIN, READY = "/certs/export/chain.pem", "/certs/.ready"
 # The services that connect to others by HAProxy's public names.
 _TRUSTING = ("api", "registry", "s3", "vpn")
 # The services that exit when .ready changes.
