@@ -16,6 +16,7 @@ from openbalena.base.errors import OpenBalenaError
 from openbalena.cli.argument_types import whole
 from openbalena.cli.console import Context
 from openbalena.cli.options import JSON, command, flag, group, option
+from openbalena.lab import paths, state
 from openbalena.operations.hints import program
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def _up(args: Namespace, context: Context) -> None:
 
 @lab.action("status", "show the lab's nodes", JSON)
 def _status(args: Namespace, context: Context) -> None:
-    from openbalena.lab import paths, state, status
+    from openbalena.lab import status
 
     if not args.json:
         _show_nodes(context)
@@ -51,7 +52,7 @@ def _status(args: Namespace, context: Context) -> None:
 
 
 def _show_nodes(context: Context) -> None:
-    from openbalena.lab import paths, status
+    from openbalena.lab import status
 
     head = ("NODE", "ADDRESS", "ENGINE", "SWARM", "MANAGER", "INGRESS")
     rows = [
@@ -69,7 +70,7 @@ def _show_nodes(context: Context) -> None:
     "shell", "open a shell on a node, or run a command there", _NODE, option("words", nargs=REMAINDER, metavar="CMD")
 )
 def _shell(args: Namespace, _: Context) -> int:
-    from openbalena.lab import node, state
+    from openbalena.lab import node
 
     return node.shell(state.require().node(args.node), args.words)
 

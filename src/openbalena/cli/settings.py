@@ -1,10 +1,11 @@
 """The settings: config writes them, showenv and showpass print them, lint checks them and the definitions."""
 
+import argparse
 from argparse import Namespace
 
 from openbalena.base.errors import UsageError
 from openbalena.cli.console import Context
-from openbalena.cli.options import command, flag, option, take_over
+from openbalena.cli.options import command, flag, take_over
 from openbalena.cli.outcomes import show_configured
 from openbalena.cli.prompts import ask, at_terminal
 from openbalena.compose import dotenv
@@ -13,15 +14,18 @@ from openbalena.settings.values import MASK
 from openbalena.settings.variables import variables
 
 
+def _add_variables(parser: argparse._ActionsContainer) -> None:
+    """An option for every variable that is asked for; read when `config` is called, not with the other commands."""
+    for variable in variables().values():
+        if variable.option:
+            parser.add_argument(variable.option, dest=variable.name, metavar="VALUE", help=variable.help)
+
+
 @command(
     flag("--yes", "do not prompt; accept every change"),
     flag("--from-cluster", "fetch the settings and the PKI of the stack that runs on the swarm"),
     take_over("(--from-cluster) "),
-    *(
-        option(variable.option, dest=variable.name, metavar="VALUE", help=variable.help)
-        for variable in variables().values()
-        if variable.option
-    ),
+    _add_variables,
 )
 def config(args: Namespace, context: Context) -> int:
     """Write .env with everything a deployment needs, and create its certificates.

@@ -8,6 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from openbalena.base import files
 from openbalena.cli.console import Context
 from openbalena.cli.options import JSON, flag, group, one_of, option
 
@@ -86,7 +87,6 @@ def _write(args: Namespace, context: Context, compiled: Compiled, secrets: Mappi
 
 
 def _write_committed(context: Context) -> None:
-    from openbalena.base import files
     from openbalena.stack.generated import generated_files
 
     for name, text in generated_files(context.project.root).items():

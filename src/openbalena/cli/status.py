@@ -15,12 +15,9 @@ from openbalena.operations.next_steps import next_steps
 if TYPE_CHECKING:
     from openbalena.machine.containers import ComposeService
     from openbalena.operations.cluster_status import ClusterStatus
-    from openbalena.swarm.convergence import Progress
-    from openbalena.swarm.state import Cluster, Node
 
 # Seconds.
 _REFRESH = 2.0
-_LONGEST_ERROR = 100
 
 
 _STATUS_HELP = """\
@@ -86,12 +83,12 @@ def _show(status: ClusterStatus, context: Context, *, as_json: bool = False) -> 
         console.json(status.record())
         return
     _show_problems(status, console)
-    console.table([("NODE", "ROLE", "STATE", "ADDRESS", "ENGINE", "LABELS"), *map(_node_row, status.nodes)])
-    console.say("")
+    _show_table(console, ("NODE", "ROLE", "STATE", "ADDRESS", "ENGINE", "LABELS"), status.node_rows)
     if not status.progress:
         console.say(f"The stack {status.stack} is not deployed: run {context.program} swarm-up.")
         return
-    _show_services(status, console)
+    _show_table(console, ("SERVICE", "TASKS", "STATE", "NODES", "PORTS", "IMAGE"), status.service_rows)
+    _show_table(console, ("SERVICE", "TASK", "NODE", "STATE", "ERROR"), status.task_rows)
     for line in status.encryption:
         console.say(*wrap(line, WIDTH))
     if status.single_points:
@@ -110,36 +107,6 @@ def _show_problems(status: ClusterStatus, console: Console) -> None:
         console.say("")
 
 
-def _show_services(status: ClusterStatus, console: Console) -> None:
-    cluster = status.cluster
-    head = ("SERVICE", "TASKS", "STATE", "NODES", "PORTS", "IMAGE")
-    console.table([head, *(_service_row(item, cluster) for item in status.progress)])
+def _show_table(console: Console, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    console.table([head, *rows])
     console.say("")
-    rows = [
-        (service.short_name, task.id[:12], cluster.hostname(task.node_id), task.state, task.error[:_LONGEST_ERROR])
-        for service, task in status.tasks
-        if task.wanted
-    ]
-    console.table([("SERVICE", "TASK", "NODE", "STATE", "ERROR"), *rows])
-    console.say("")
-
-
-def _node_row(node: Node) -> tuple[str, ...]:
-    from openbalena.swarm.nodes import status_text
-
-    role = f"{node.role}, leader" if node.leader else node.role
-    labels = sorted(label.removeprefix("openbalena.") for label, value in node.labels.items() if value == "true")
-    return (node.hostname, role, status_text(node), node.address, node.engine_version, ", ".join(labels))
-
-
-def _service_row(item: Progress, cluster: Cluster) -> tuple[str, ...]:
-    nodes = sorted({cluster.hostname(t.node_id) for t in cluster.tasks_of(item.service) if t.id in item.task_ids})
-    ports = [str(first) if first == last else f"{first}-{last}" for first, last in item.service.port_ranges]
-    return (
-        item.service.short_name,
-        f"{item.running}/{item.wanted}",
-        item.phase.value,
-        ",".join(nodes) or "-",
-        ",".join(ports) or "-",
-        item.service.image.partition("@")[0],
-    )

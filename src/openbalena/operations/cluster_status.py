@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from openbalena import settings
 from openbalena.operations import deployment as deployments
@@ -17,6 +18,8 @@ from openbalena.swarm.single_points import SinglePoint
 from openbalena.swarm.state import Cluster, Node, SwarmService, Task
 from openbalena.swarm.task_errors import Problem
 
+# Characters of an error in a table.
+_ERROR = 100
 _ORDER = {Phase.FAILED: 0, Phase.WORKING: 1, Phase.CONVERGED: 2}
 
 
@@ -56,7 +59,51 @@ class ClusterStatus:
         services = (item.service for item in self.progress)
         return [(service, task) for service in services for task in self.cluster.tasks_of(service)]
 
-    def record(self) -> dict[str, object]:
+    @property
+    def node_rows(self) -> list[tuple[str, ...]]:
+        """Name, role, state, address, engine and labels of each node, lost ones first."""
+        return [
+            (
+                node.hostname,
+                f"{node.role}, leader" if node.leader else node.role,
+                nodes.status_text(node),
+                node.address,
+                node.engine_version,
+                ", ".join(sorted(name.removeprefix("openbalena.") for name, on in node.labels.items() if on == "true")),
+            )
+            for node in self.nodes
+        ]
+
+    @property
+    def service_rows(self) -> list[tuple[str, ...]]:
+        """Name, running tasks of those wanted, state, nodes, ports and image of each service."""
+        return [
+            (
+                item.service.short_name,
+                f"{item.running}/{item.wanted}",
+                item.phase.value,
+                ",".join(self._hostnames(item)) or "-",
+                ",".join(f"{a}-{b}" if a < b else str(a) for a, b in item.service.port_ranges) or "-",
+                item.service.image.partition("@")[0],
+            )
+            for item in self.progress
+        ]
+
+    def _hostnames(self, item: Progress) -> list[str]:
+        """The nodes of the tasks that `item` counts."""
+        tasks = self.cluster.tasks_of(item.service)
+        return sorted({self.cluster.hostname(task.node_id) for task in tasks if task.id in item.task_ids})
+
+    @property
+    def task_rows(self) -> list[tuple[str, ...]]:
+        """Service, id, node, state and the error's beginning of each task that should be running."""
+        return [
+            (service.short_name, task.id[:12], self.cluster.hostname(task.node_id), task.state, task.error[:_ERROR])
+            for service, task in self.tasks
+            if task.wanted
+        ]
+
+    def record(self) -> dict[str, Any]:
         """The reading for programs."""
         cluster = self.cluster
         return {

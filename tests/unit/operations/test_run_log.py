@@ -7,7 +7,7 @@ import pytest
 
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.project import Project
-from openbalena.cli import commands, main
+from openbalena.cli import commands, main, options
 from openbalena.cli.commands import BY_NAME
 from openbalena.cli.console import Context
 from openbalena.operations import run_log
@@ -32,7 +32,7 @@ def run(monkeypatch: pytest.MonkeyPatch, project: Project, error: Exception | No
             raise error
         return 0
 
-    monkeypatch.setattr(main, "run_command", lambda command, args, context: body(args, context))
+    monkeypatch.setattr(options, "run_command", lambda command, args, context: body(args, context))
     return main.main(["--project-directory", str(project.directory), "swarm-down", "--yes"])
 
 
