@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 
+from openbalena import settings
 from openbalena.base.errors import OperationError
 from openbalena.cli.console import Context
 from openbalena.cli.options import command, flag, option, take_over
@@ -68,8 +69,6 @@ def swarm_nfs_setup(args: Namespace, context: Context) -> None:
 
 def _answers(args: Namespace, context: Context) -> dict[str, str]:
     """The settings that options and, at a terminal, replies give."""
-    from openbalena import settings
-
     given = {"USE_NFS": "true", **{name: getattr(args, name) for name in _SETTINGS if getattr(args, name) is not None}}
     if not args.yes and at_terminal():
         given |= ask(given, settings.read_unchecked(context.project), _SETTINGS)

@@ -7,6 +7,7 @@ Checks that write (a fleet, a device, an image) remove the fleet and the device;
 
 from __future__ import annotations
 
+import ipaddress
 from argparse import ArgumentTypeError, Namespace
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 def _address(text: str) -> str:
     """Raises argparse.ArgumentTypeError, which ends in exit code 2."""
-    import ipaddress
-
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:

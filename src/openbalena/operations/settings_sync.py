@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openbalena import settings
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.files import write_atomic
 from openbalena.base.project import Project
@@ -99,8 +100,6 @@ def restore(packed: bytes, project: Project) -> list[str]:
 
     Raises OperationError if the settings name another directory for the PKI.
     """
-    from openbalena import settings
-
     names = archive.unpack_archive(packed, project.directory)
     values = settings.read(project)
     if Path(values["PKI_DIR"]) != project.pki:

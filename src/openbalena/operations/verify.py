@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from openbalena import settings, verify
+from openbalena import lab, settings, verify
 from openbalena.base.errors import UsageError
 from openbalena.base.files import read_text
 from openbalena.base.names import INGRESS_LABEL
@@ -84,7 +84,6 @@ def public_addresses(workspace: Workspace, host: str) -> tuple[str, ...]:
 
 def _lab_addresses(stack: str) -> tuple[str, ...]:
     """The ingress nodes, or without a stack the one node that docker compose acts on."""
-    from openbalena import lab
     from openbalena.swarm import placement, state
 
     with default_engine(lab=True).client() as client:
@@ -102,8 +101,6 @@ def _openvpn_program(name: str | None, workspace: Workspace) -> Path | None:
             raise UsageError(f"--openvpn {name}: no such program")
         return Path(program)
     if workspace.lab:
-        from openbalena import lab
-
         return lab.endpoint().cli.parent / "openvpn"
     program = shutil.which("openvpn")
     return Path(program) if program else None

@@ -6,7 +6,7 @@ from typing import Any
 
 from openbalena import compose
 from openbalena.settings import nfs
-from openbalena.stack.compiler import Compiled, compile  # noqa: A004 - the contract's word
+from openbalena.stack.compiler import Compiled, compile, node_labels  # noqa: A004 - the contract's word
 from openbalena.stack.emit import dump
 from openbalena.stack.reference import with_table
 
@@ -72,6 +72,4 @@ def _text(title: str, compiled: Compiled | None, document: dict[str, Any] | Any)
 
 
 def _labels(document: dict[str, Any]) -> set[str]:
-    from openbalena.stack.compiler import node_labels
-
     return {f"{label}={value}" for label, value in node_labels(document["services"]).items()}
