@@ -23,7 +23,7 @@ def test_streams(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("result\n", "step\nwarning: beware\n")
 
 
-def test_who_leaves_a_wait_is_told_what_goes_on(capsys):
+def test_who_leaves_a_wait_is_told_what_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(KeyboardInterrupt), Console().interruptible("It goes on; status shows it"):
         raise KeyboardInterrupt
     assert capsys.readouterr() == ("", "\nIt goes on; status shows it\n")
@@ -67,7 +67,7 @@ def test_folding_leaves_a_command_whole() -> None:
     ]
 
 
-def test_yes_agrees_without_a_question(capsys):
+def test_yes_agrees_without_a_question(capsys: pytest.CaptureFixture[str]) -> None:
     assert Console().agreeing().confirm("Remove db-data?")
     assert capsys.readouterr() == ("", "")
 

@@ -17,8 +17,8 @@ from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.project import Project
 from openbalena.cli import main as entry
 from openbalena.cli.commands import BY_NAME, COMMANDS, GROUPS, Command
-from openbalena.cli.context import Context
 from openbalena.cli.commands import PROGRAM as LAUNCHER
+from openbalena.cli.console import Context
 from openbalena.cli.help import INSTEAD, distance, unknown
 from openbalena.cli.main import main, split_global_options
 from openbalena.cli.options import command as declare
@@ -36,7 +36,7 @@ UPSTREAM = {"deploy": "up", "pki-custom": "custom-pki", "clean": "destroy", "wai
 
 
 @pytest.fixture
-def command(monkeypatch):
+def command(monkeypatch: pytest.MonkeyPatch) -> Install:
     """Puts a command `try` in the table whose function is the one that it is called with."""
 
     def install(run: Run) -> None:

@@ -9,7 +9,7 @@ from fake_engine import FakeEngine
 from hearing import Listener
 
 from openbalena.base.errors import OperationError, UsageError
-from openbalena.machine import certificates
+from openbalena.certificates import machine_volume as certificates
 from openbalena.machine.containers import ContainerPhase
 from openbalena.operations.machine_services import (
     HealthyResult,

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from fake_engine import FakeEngine
 from fake_swarm import Row, stack_service
-from openbalena.cli.context import Context
 
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.names import object_name
@@ -177,7 +176,7 @@ def test_the_question_is_the_phase_s_and_says_how_long_it_has_lasted(
     phase: RotationPhase, project: Project, fake: FakeEngine
 ) -> None:
     reached(project, fake, phase)
-    answers = Answers(Context(project), answer=lambda: False)
+    answers = Answers(answer=lambda: False)
     assert rotate(project, answers).phase is phase
     (question,) = answers.questions
     assert question.endswith(rotation._QUESTIONS[phase])
@@ -187,7 +186,7 @@ def test_the_question_is_the_phase_s_and_says_how_long_it_has_lasted(
 
 def test_the_last_phase_is_reverted_at_once_even_unattended(project: Project, fake: FakeEngine) -> None:
     reached(project, fake, RotationPhase.DROPPED)
-    answers = Answers(Context(project))
+    answers = Answers()
     result = rotate(project, answers, back=True, unattended=True, after_days=10**6)
     assert (result.outcome, result.phase) == (RotateCaOutcome.ADVANCED, RotationPhase.ISSUING)
     assert answers.questions[0].endswith(rotation._BACK)
@@ -205,7 +204,7 @@ def test_the_new_ca_s_certificate_must_be_served_before_the_old_ca_is_dropped(
         return dict.fromkeys(names, certificate_rollout.SERVES_OTHER_CERTIFICATE) if other else {}
 
     monkeypatch.setattr(certificate_rollout, "tasks_not_serving", serving)
-    answers, before = Answers(Context(project)), files(project)
+    answers, before = Answers(), files(project)
     if other:
         with pytest.raises(OperationError):
             rotate(project, answers)

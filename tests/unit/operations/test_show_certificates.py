@@ -14,7 +14,6 @@ from openbalena.operations import show_certificates as operation
 from openbalena.operations.engines import installed_engine
 from openbalena.operations.served_certificate import served_certificate
 from openbalena.operations.show_certificates import (
-    CertificateLimits,
     certificate_limits,
     certificate_warnings,
     show_certificates,
@@ -92,9 +91,9 @@ def test_without_a_certificate_config_is_named(workspace: Workspace) -> None:
 
 
 def test_the_domains_that_the_server_ca_may_issue_for(workspace: Workspace, tmp_path: Path) -> None:
-    assert certificate_limits(tmp_path) == CertificateLimits(None, None)
-    found = certificate_limits(workspace.project.pki)
-    assert found.issuer == workspace.project.pki / "server-ca-0.pem" and DOMAIN in (found.domains or ())
+    assert certificate_limits(tmp_path, DOMAIN) == ""
+    found = certificate_limits(workspace.project.pki, DOMAIN)
+    assert found == f"server-ca-0.pem may issue only for {DOMAIN} and its subdomains."
 
 
 def test_warnings_name_what_is_wrong_and_then_what_expires(

@@ -10,8 +10,9 @@ from hearing import Listener
 
 from openbalena import settings
 from openbalena.base.errors import OperationError, UsageError
+from openbalena.certificates import machine_volume as certificates
 from openbalena.machine import build as build_module
-from openbalena.machine import certificates, database, nfs_volumes, orphans, ports, takeover
+from openbalena.machine import database, nfs_volumes, orphans, ports, takeover
 from openbalena.machine.deployment import Standalone
 from openbalena.operations import other_mode
 from openbalena.operations import start_machine as starts
