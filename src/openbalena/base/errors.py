@@ -1,7 +1,7 @@
 """The errors of commands, and problems that are found without being raised: fields, so that no code parses a message.
 
-`what` says what was found, and where; `hint` what was expected or what to do about it; `key` is what it is about, so
-that code can tell: the path of a file. The command line prints only `str()`, never a traceback.
+`what` says what was found, and where; `hint` what to do about it; `key` is what it is about, so that code can tell: the
+path of a file, or the name of a setting. The command line prints only `str()`, never a traceback.
 """
 
 from dataclasses import dataclass

@@ -97,7 +97,7 @@ def read(project: Project, extra: Mapping[str, str] | None = None) -> Settings:
     message never contains a secret.
     """
     settings = read_unchecked(project, extra)
-    if errors := setting_problems(settings, settings.sources, project.env_file):
+    if errors := list(map(str, setting_problems(settings, settings.sources, project.env_file))):
         raise UsageError("\n".join([f"{len(errors)} settings are invalid:", *errors] if len(errors) > 1 else errors))
     settings.warnings += _damaged(settings, cluster=True)
     if "COMPOSE_PROFILES" not in (extra or {}):
