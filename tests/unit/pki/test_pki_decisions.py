@@ -258,6 +258,7 @@ def test_which_tokens_are_made(values: dict[str, str], made: set[str]) -> None:
         ("COOKIE_SESSION_SECRET", {"COOKIE_SESSION_SECRET": "0123456789abcdef"}, "0123456789abcdef", "current value"),
         ("COOKIE_SESSION_SECRET", {"COOKIE_SESSION_SECRET": "old"}, "0123456789abcdef", ""),
         ("COOKIE_SESSION_SECRET", {"COOKIE_SESSION_SECRET": "old"}, "a\nb", "environment variable"),
+        ("COOKIE_SESSION_SECRET", {"COOKIE_SESSION_SECRET": "old"}, "0123456789abc$ef", "is lost in a cluster"),
     ],
 )
 def test_what_a_token_may_become(
