@@ -101,7 +101,7 @@ def _show(status: ClusterStatus, context: Context, *, as_json: bool = False) -> 
 def _show_problems(status: ClusterStatus, console: Console) -> None:
     for problem in status.problems:
         where = f" on {', '.join(problem.nodes)}" if problem.nodes else ""
-        console.say(f"{', '.join(problem.services)}{where}, {problem.count} times: {problem.error}")
+        console.say(f"{', '.join(problem.services)}{where}, {problem.times}: {problem.error}")
         console.say(textwrap.indent("\n".join(wrap(problem.hint, WIDTH - 2)), "  "))
     if status.problems:
         console.say("")

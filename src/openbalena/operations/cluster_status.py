@@ -147,7 +147,7 @@ def _judge(cluster: Cluster, values: Settings, encrypted: str, expiring: list[st
         settings=values,
         cluster=cluster,
         progress=tuple(progress),
-        problems=tuple(task_errors.unfinished_problems(cluster, progress)),
+        problems=tuple(task_errors.current_problems(cluster, progress)),
         single_points=tuple(single_points.find_single_points(cluster)),
         encryption=tuple(encryption.described(cluster.networks, encrypted)),
         warnings=(*nodes.node_warnings(cluster.nodes), *([kept] if kept else []), *expiring),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 
 from openbalena.swarm.convergence import Phase, Progress
 from openbalena.swarm.state import Cluster, Task
@@ -167,6 +168,11 @@ class Problem:
     recoverable: bool
     transient: bool
 
+    @property
+    def times(self) -> str:
+        """How often it occurred, for a reader."""
+        return "once" if self.count == 1 else f"{self.count} times"
+
 
 def normalise_error(error: str) -> str:
     """An error without ids and with single spaces, so that equal errors compare equal."""
@@ -209,3 +215,21 @@ def unfinished_problems(cluster: Cluster, progress: Iterable[Progress], known: C
     """The problems of services that have not converged, without tasks in `known`, which had failed before."""
     unfinished = {item.service.id for item in progress if item.phase is not Phase.CONVERGED}
     return group(cluster, (t for t in cluster.tasks if t.service_id in unfinished and t.id not in known))
+
+
+def current_problems(cluster: Cluster, progress: Iterable[Progress]) -> list[Problem]:
+    """The problems of services that have not converged, without failures after which a task of the same slot runs.
+
+    Swarm keeps failed tasks for days. The failures of an update that was rolled back or paused are all kept, since they
+    are the reason.
+    """
+    news = []
+    for item in progress:
+        slots: dict[object, list[Task]] = {}
+        for task in cluster.tasks_of(item.service):
+            slots.setdefault(task.slot or task.node_id, []).append(task)
+        for tasks in slots.values():
+            # Newest first.
+            ended = tasks if item.phase is Phase.FAILED else takewhile(lambda task: task.state != "running", tasks)
+            news += list(ended) if item.phase is not Phase.CONVERGED else []
+    return group(cluster, news)
