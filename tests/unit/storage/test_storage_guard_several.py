@@ -1,6 +1,7 @@
 """Several volumes before a deploy: each has its own message, and one that is as it should be hides no other."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -84,6 +85,16 @@ def test_a_volume_in_use_hides_no_idle_one() -> None:
     known = VolumeRegistry({"a": VolumeLocation("n1", "node1"), "b": VolumeLocation("n1", "node1")})
     found = guard.idle_volumes(SERVICES, cluster, known, {"d": OPTIONS})
     assert {node_id: list(volumes) for node_id, volumes in found.items()} == {"n1": ["b", "d"], "n2": ["d"]}
+
+
+def test_one_volume_of_a_running_service_is_to_move_to_nfs() -> None:
+    """The first is mounted as planned, the second is still local."""
+    constraints = tuple(f"node.labels.openbalena.data.{name} == true" for name in ("a", "b"))
+    both = replace(SERVICES[0], constraints=constraints, volumes=("ob_a", "ob_b"))
+    known = VolumeRegistry(dict.fromkeys(("a", "b"), VolumeLocation("n1", "node1")))
+    cluster = Cluster((node(1, "a", "b"),), (both,), (Task("t1", "id-a", "n1"),))
+    assert guard.idle_volumes([both], cluster, known, {}) == {}
+    assert guard.idle_volumes([both], cluster, known, {"b": OPTIONS}) == {"n1": {"b": both}}
 
 
 def deployed(fake: FakeEngine, *recorded: str, on_nfs: Mapping[str, Any]) -> str:
