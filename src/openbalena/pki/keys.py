@@ -1,4 +1,4 @@
-"""Private keys and certificates: generating, reading and writing them."""
+"""Private keys and certificates: generating, reading and writing them, and whose they are."""
 
 import hashlib
 import json
@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
 
 from openbalena.base.errors import UsageError
 from openbalena.base.files import read_text, write_atomic
@@ -110,6 +111,21 @@ def _key_block(pem: bytes) -> bytes:
     """The private key block of `pem`, which may also contain `EC PARAMETERS` and certificates."""
     found = _KEY_BLOCK.search(pem)
     return found[0] if found else b""
+
+
+def certificate_names(certificate: x509.Certificate) -> list[str]:
+    """The DNS names in the certificate; the subject's common name if there are none, as in a CA certificate."""
+    try:
+        alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return [common_name(certificate.subject)]
+    return alternatives.get_values_for_type(x509.DNSName)
+
+
+def common_name(name: x509.Name) -> str:
+    """The name's common name; the whole name where it has none."""
+    attributes = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(attributes[0].value) if attributes else name.rfc4514_string()
 
 
 def key_id(key: ec.EllipticCurvePublicKey) -> str:
