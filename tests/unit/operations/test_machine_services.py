@@ -157,6 +157,7 @@ def test_the_status_names_each_service_and_the_orphans(workspace: Workspace, fak
     ("options", "asked"),
     [
         (LogsOptions(), f"{LOGS} 100"),
+        (LogsOptions(tail=1), f"{LOGS} 1"),
         (LogsOptions(("db", "api"), tail=7), f"{LOGS} 7 db api"),
         (LogsOptions(since="10m"), f"{LOGS} 100 --since 10m"),
         (LogsOptions(("api",), since="10m", follow=True), f"{LOGS} 100 --since 10m --follow api"),

@@ -131,3 +131,11 @@ def test_an_engine_is_installed_where_one_is_named_or_has_its_socket_or_data(
         found = installed_engine(lab=False)
         assert (found is not None) is bool(variable or here)
         assert found is None or bool(found.host) is not bool(variable)
+
+
+def test_a_lab_is_an_engine_once_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = SimpleNamespace()
+    monkeypatch.setattr("openbalena.operations.engines.default_engine", lambda asked: lab if asked else None)
+    for made in (None, SimpleNamespace()):
+        monkeypatch.setattr("openbalena.lab.state.load_lab", lambda made=made: made)
+        assert installed_engine(lab=True) is (lab if made else None)
