@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from openbalena.pki import ca_rotation, ocsp_records, phases, store
+from openbalena.pki import ca_rotation, expiry, ocsp_records, phases, store
 from openbalena.pki.directory import ROTATION_JOURNAL, STAGE
 from openbalena.pki.keys import read_certificates
 from openbalena.pki.phases import RotationPhase
@@ -103,3 +103,16 @@ def test_the_files_decide_the_phase(slots: tuple[str, ...], phase: int, tmp_path
         (tmp_path / f"ca-{slot}.pem").write_text("x")
     assert phases.current_phase(tmp_path) == phase
     assert phases.current_phase(tmp_path).text.startswith(f"phase {phase} of 3: " if phase else "no CA rotation")
+
+
+def test_the_warning_about_a_ca_says_whether_its_rotation_has_begun(copied: Path) -> None:
+    end = read_certificates(copied / "ca-0.pem")[0].not_valid_after_utc
+
+    def warning() -> str:
+        (found,) = (text for text in expiry.warnings(copied, end) if text.startswith(f"{copied / 'ca-0.pem'} "))
+        return found.partition(f": {'its' if 'its rotation' in found else 'run'} ")[2]
+
+    assert warning() == "./open-balena.sh secrets rotate CA before then (docs/certificates.md)"
+    ca_rotation.advance_rotation(copied, DOMAIN)
+    text = phases.RotationPhase.TRUSTED.text
+    assert warning() == f"rotation is in {text}: continue with ./open-balena.sh secrets rotate CA"
