@@ -37,7 +37,7 @@ def restore_own_certificate(directory: Path, dns_tld: str) -> bool:
 
     Raises UsageError like `renew`.
     """
-    _renewable(directory, dns_tld, only_due=True)
+    require(directory, dns_tld)
     if serves_own(directory):
         return False
     write_atomic(directory / "chain.pem", _issuing(directory, dns_tld)["chain.pem"](), KEY_MODE)

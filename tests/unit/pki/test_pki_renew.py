@@ -178,3 +178,15 @@ def test_everything_that_can_end_is_listed(made: Path) -> None:
     assert found["chain.pem"].names == (DOMAIN, f"*.{DOMAIN}", f"*.devices.{DOMAIN}")
     assert 820 < found["chain.pem"].days(datetime.now(UTC)) <= 825
     assert read_key(made / "api.key")
+
+
+def test_our_own_certificate_takes_the_place_of_a_custom_one(copied: Path, tmp_path: Path) -> None:
+    before = contents(copied)
+    assert renew.restore_own_certificate(copied, DOMAIN) is False and not changed(before, copied)
+    store.ensure_files(tmp_path / "other", DOMAIN)
+    shutil.copy(tmp_path / "other" / "chain.pem", copied / "chain.pem")
+    assert renew.restore_own_certificate(copied, DOMAIN) is True
+    assert store.serves_own(copied) and changed(before, copied) == {"chain.pem", "issued.sql"}
+    assert (copied / "chain.pem").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(UsageError, match=r"instead of the domain other\.org"):
+        renew.restore_own_certificate(copied, "other.org")
