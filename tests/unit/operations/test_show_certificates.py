@@ -134,7 +134,7 @@ def test_an_engine_is_installed_where_one_is_named_or_has_its_socket_or_data(
 
 
 def test_a_lab_is_an_engine_once_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    lab = SimpleNamespace()
+    lab: Any = SimpleNamespace()
     monkeypatch.setattr("openbalena.operations.engines.default_engine", lambda asked: lab if asked else None)
     for made in (None, SimpleNamespace()):
         monkeypatch.setattr("openbalena.lab.state.load_lab", lambda made=made: made)
