@@ -15,10 +15,11 @@ import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path += [str(ROOT / "src"), str(ROOT / "tests" / "uml"), str(ROOT / "tests" / "shared")]
+sys.path += [str(ROOT / "src"), str(ROOT / "tests" / "shared")]
 
 import second_node  # noqa: E402
 import uml_machine  # noqa: E402
@@ -58,7 +59,7 @@ def measure(machine: uml_machine.Machine, second: second_node.Second, runs: int)
         f"{REQUESTS} small requests": loop.format(REQUESTS, get.format("{0}", "small")),
     }
     for network in NETWORKS:
-        answer(lambda name=network: machine.engine.docker("exec", f"client-{name}", *get.format(name, "large").split()))
+        answer(partial(machine.engine.docker, "exec", f"client-{network}", *get.format(network, "large").split()))
     times: dict[str, dict[str, list[float]]] = {transfer: {name: [] for name in NETWORKS} for transfer in scripts}
     for _ in range(runs):
         for transfer, script in scripts.items():

@@ -18,6 +18,7 @@ from pathlib import Path
 import acme
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 CERTS = Path("/certs")
 PRIVATE, PUBLIC, EXPORT = CERTS / "private", CERTS / "public", CERTS / "export"
@@ -72,7 +73,10 @@ def link(path: Path, target: Path) -> None:
 
 def token_key(tld: str) -> None:
     """Write the api's libtrust key ID, without a newline, and the JWKS with which the registry verifies tokens."""
-    key = serialization.load_pem_private_key((PRIVATE / f"api.{tld}.key").read_bytes(), None).public_key()
+    private = serialization.load_pem_private_key((PRIVATE / f"api.{tld}.key").read_bytes(), None)
+    if not isinstance(private, ec.EllipticCurvePrivateKey):
+        raise SystemExit(f"cert-manager: api.{tld}.key: expected an EC key")
+    key = private.public_key()
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     text = base64.b32encode(hashlib.sha256(der).digest()[:30]).decode()
     kid = ":".join(text[at : at + 4] for at in range(0, len(text), 4))

@@ -139,7 +139,8 @@ def _make(environment: Path, lock: Path, descriptors: tuple[int, ...]) -> None:
         pip = [python, "-I", "-m", "pip", "--disable-pip-version-check", "--no-input", "--retries", "2"]
         # Only wheels: pip would download and run a source distribution's build dependencies without checking hashes.
         install = ["install", "--quiet", "--only-binary", ":all:", "--require-hashes", "--requirement", str(lock)]
-        _run([*pip, *install], new, descriptors)
+        # The lock names all that is needed; the development lock leaves out what parts that are not used would need.
+        _run([*pip, *install, "--no-deps"], new, descriptors)
         (site,) = new.glob("lib/python3.*/site-packages")
         (site / "openbalena.pth").write_text("../../../../src\n")
         for script in (new / "bin").iterdir():

@@ -11,6 +11,7 @@ import acceptance
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from deployed_clients import Load
 from deployed_project import running, tool
 from lab_target import lab_target
@@ -85,7 +86,9 @@ def issues(project: Project) -> None:
     issued = x509.load_pem_x509_certificate(answer["result"]["certificate"].encode())
     issued.verify_directly_issued_by(issuer)
     listed = Web(to).request("GET", to.addresses[0], "ca", CRL_PATH).json()["result"]
-    assert x509.load_der_x509_crl(base64.b64decode(listed)).is_signature_valid(issuer.public_key())
+    key = issuer.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    assert x509.load_der_x509_crl(base64.b64decode(listed)).is_signature_valid(key)
     # HAProxy keeps a list for some seconds, which may be the former CA's.
     eventually("openssl takes the list for both", lambda: taken(project, issued), 15)
 
@@ -102,7 +105,7 @@ def taken(project: Project, issued: x509.Certificate) -> bool:
         pem = [each.public_bytes(serialization.Encoding.PEM) for each in (served, issued)]
         for file, content in zip(files, (fetched.content, *pem), strict=True):
             file.write_bytes(content)
-        words = ["openssl", "verify", "-crl_check", "-CAfile", project.pki / "ca-0.pem"]
+        words: list[str | Path] = ["openssl", "verify", "-crl_check", "-CAfile", project.pki / "ca-0.pem"]
         words += ["-untrusted", project.pki / "server-ca-0.pem", "-CRLfile", *files]
         return subprocess.run(words, capture_output=True, timeout=30, check=False).returncode == 0
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from waiting import BOUND, eventually
@@ -47,10 +47,10 @@ class OwnLab:
     def status(self) -> dict[str, dict[str, Any]]:
         return {node["name"]: node for node in json.loads(self.run("status", "--json").stdout)["nodes"]}
 
-    def docker(self, node: str, *words: str, **options: Any) -> str:
+    def docker(self, node: str, *words: str, stdin: IO[bytes] | None = None) -> str:
         host = f"unix://{self.directory / 'run' / node / 'docker.sock'}"
-        command = [self.directory / "bin" / "docker", "--host", host, *words]
-        result = subprocess.run(command, capture_output=True, timeout=BOUND, env=self.environment, **options)
+        command: list[str | Path] = [self.directory / "bin" / "docker", "--host", host, *words]
+        result = subprocess.run(command, capture_output=True, timeout=BOUND, env=self.environment, stdin=stdin)
         assert result.returncode == 0, result.stderr.decode()
         return result.stdout.decode()
 

@@ -63,7 +63,8 @@ def responder_says(to: Target, project: Project, name: str) -> str:
         ["openssl", "x509", "-noout", "-ocsp_uri", "-in", own], capture_output=True, text=True, check=True
     )
     assert named.stdout == f"http://{to.host('ocsp')}\n"
-    words = ["-issuer", issuer, "-CAfile", project.pki / "ca-bundle.pem", "-cert", own, "-timeout", "20"]
+    words: list[str | Path] = ["-issuer", issuer, "-CAfile", project.pki / "ca-bundle.pem"]
+    words += ["-cert", own, "-timeout", "20"]
     place = ["-url", f"http://{to.addresses[0]}/", "-header", f"Host={to.host('ocsp')}"]
     done = subprocess.run(["openssl", "ocsp", *words, *place], capture_output=True, text=True, check=False)
     return done.stdout + done.stderr

@@ -17,17 +17,16 @@ from waiting import eventually
 from openbalena import verify
 from openbalena.base.errors import OperationError
 from openbalena.base.files import write_atomic
+from openbalena.base.names import LOCK_CONFIG
 from openbalena.base.project import Project
 from openbalena.cli.console import Console
-from openbalena.cli.context import Context
-from openbalena.cli.reporter import ConsoleReporter
 from openbalena.compose import dotenv
 from openbalena.docker import engine, logs
 from openbalena.operations.engines import default_engine
 from openbalena.operations.rotate_ca import RotateCaOptions, rotate_ca
 from openbalena.operations.workspace import Workspace
 from openbalena.pki import archive, database_login
-from openbalena.swarm import lock, service_update, settings_store, state
+from openbalena.swarm import service_update, settings_store, state
 from openbalena.verify import account
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -269,8 +268,8 @@ def left(deployed: Project) -> Iterator[str]:
     """The id of a lock that a deploy from another machine left."""
     labels = {"owner": "anna@laptop", "purpose": "swarm-up", "since": "2026-11-23T10:00:00+00:00", "pid": "77"}
     with default_engine(lab=True).client() as client:
-        yield client.configs.create(name=lock.NAME, data=b"x", labels={**labels, "machine": "another"}).id
-        for config in client.configs.list(filters={"name": lock.NAME}):
+        yield client.configs.create(name=LOCK_CONFIG, data=b"x", labels={**labels, "machine": "another"}).id
+        for config in client.configs.list(filters={"name": LOCK_CONFIG}):
             config.remove()
 
 
@@ -284,7 +283,7 @@ def test_a_lock_that_another_machine_left_is_named_and_taken_over(deployed: Proj
     done = tool(deployed, "swarm-up", "--take-over", left)
     assert done.returncode == 0, done.stderr
     assert running() == before
-    assert lock.NAME not in default_engine(lab=True).docker("config", "ls")
+    assert LOCK_CONFIG not in default_engine(lab=True).docker("config", "ls")
 
 
 def test_the_settings_are_fetched_beside_no_deploy(deployed: Project, left: str, tmp_path: Path) -> None:
@@ -313,9 +312,7 @@ def test_no_phase_begins_where_another_machine_deployed_while_it_was_asked_for(
         monkeypatch.setattr(Console, "confirm", agreed_later)
         try:
             with pytest.raises(OperationError, match="anna@laptop deployed this stack with different tokens"):
-                rotate_ca(
-                    RotateCaOptions(), Workspace(deployed, lab=True), ConsoleReporter(Context(deployed, lab=True))
-                )
+                rotate_ca(RotateCaOptions(), Workspace(deployed, lab=True), Console())
         finally:
             for secret in client.secrets.list(filters={"label": "openbalena.settings.owner=anna@laptop"}):
                 secret.remove()

@@ -14,8 +14,8 @@ from openbalena import compose, stack
 from openbalena.docker import engine as engines
 from openbalena.lab import Endpoint
 from openbalena.operations.engines import default_engine
-from openbalena.stack import diff
-from openbalena.swarm import deploy, networks
+from openbalena.operations.stack_diff import rendered_changes
+from openbalena.swarm import deploy
 
 pytestmark = pytest.mark.cluster
 CASES = yaml.safe_load(Path(__file__).with_name("stack_cases.yml").read_text())
@@ -54,19 +54,10 @@ def test_the_engine_has_what_was_promised(
             if not matches(found := look(service, path.replace("SpecName", name), client), named(wanted, name))
         }
         assert not wrong
-        assert not any(changes(engine, client, tmp_path / "out", name).values())
+        assert not rendered_changes(engine, client, tmp_path / "out", name)
     finally:
         engine.docker("stack", "rm", name, timeout=BOUND)
         gone(engine, name)
-
-
-def changes(engine: engines.Engine, client: Any, directory: Path, name: str) -> dict[str, list[str]]:
-    """What deploying the rendered directory again would change."""
-    arguments = ("stack", "config", "--compose-file", str(directory / "stack.yml"))
-    document = yaml.safe_load(engine.docker(*arguments, env=deploy.deploy_environment(directory, name)))
-    raw = client.api.services(filters={"label": f"com.docker.stack.namespace={name}"})
-    running = {item["Spec"]["Name"].removeprefix(f"{name}_"): item["Spec"] for item in raw}
-    return diff.changed_services(document, running, name, networks.network_names(client))
 
 
 def gone(engine: engines.Engine, name: str) -> None:

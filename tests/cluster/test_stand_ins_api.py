@@ -5,6 +5,7 @@ import json
 import re
 import secrets
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from waiting import answer, eventually
@@ -26,6 +27,9 @@ _QUEUE = "device-online-state:expired:Q"
 
 class World:
     """A network with a database, a Redis and the outside, and the apis that a test starts there."""
+
+    db: str
+    redis: str
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -163,7 +167,7 @@ def test_the_definitions_hold_the_workers_of_many_cpus_to_their_memory(world: Wo
     required = dict.fromkeys(re.findall(r"\${(\w+):\?", definitions.read_text()), "x")
     ours = compose.plain(compose.load([definitions], environment=required).services["api"])
     limit = ours["deploy"]["resources"]["limits"]["memory"]
-    real = {"STAND_IN_CPUS": "8", "STAND_IN_WORKER_MEMORY": "380"}
+    real: dict[str, Any] = {"STAND_IN_CPUS": "8", "STAND_IN_WORKER_MEMORY": "380"}
     by_default = world.api("--memory", limit, **real)
     world.says(by_default, "Worker 1")
     assert json.loads(world.docker("inspect", "--format", "{{json .State.OOMKilled}}", by_default))

@@ -7,7 +7,7 @@ from interrupted_move import interrupt
 from swarm_project import Small
 from waiting import eventually
 
-from openbalena.docker import engine as engines
+from openbalena.base.errors import OperationError
 from openbalena.lab import lifecycle
 from openbalena.operations.engines import default_engine
 from openbalena.swarm import state
@@ -51,7 +51,7 @@ def remove_volume(node: str) -> None:
     def removed() -> bool:
         try:
             engine.docker("volume", "rm", "small_store-data")
-        except engines.OperationError as error:
+        except OperationError as error:
             return "no such volume" in str(error)
         return True
 

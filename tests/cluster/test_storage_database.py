@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 def place(project: Project) -> str:
     """The node that has the database's volume."""
     shown = json.loads(tool(project, "storage", "show", "--json").stdout)["volumes"]
-    return next(volume["node"] for volume in shown if volume["volume"] == "db-data")
+    return str(next(volume["node"] for volume in shown if volume["volume"] == "db-data"))
 
 
 def sql(node: str, statement: str) -> str:

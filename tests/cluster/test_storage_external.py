@@ -68,7 +68,7 @@ def servers(deployed: Project, tmp_path_factory: pytest.TempPathFactory) -> Iter
         address = next(node.address for node in state.read_cluster(client, "").nodes if node.hostname == "node3")
     certificate, key = issued(tmp_path_factory.mktemp("store"), deployed.pki, address)
     found = images(node3)
-    environment = {"ACCESS": ACCESS, "SECRET": SECRET, "CRT": certificate, "KEY": key}
+    environment: dict[str, str | bytes] = {"ACCESS": ACCESS, "SECRET": SECRET, "CRT": certificate, "KEY": key}
     words = []
     for name, value in environment.items():
         text = value if isinstance(value, str) else base64.b64encode(value).decode()
@@ -127,7 +127,7 @@ def check(settings: dict[str, str], **changed: str) -> list[tuple[bool, str]]:
         node = state.read_cluster(client, "").this_node
         found = external.check_external(engine, client, {"API_WORKERS": "1", **settings, **changed}, {}, node, 1)
         assert not [secret for secret in client.secrets.list() if "openbalena-check" in secret.name]
-    return [(finding.fatal, finding.text) for finding in found]
+    return [(finding.fatal, str(finding)) for finding in found]
 
 
 def test_a_database_is_asked_for_with_its_credentials(servers: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

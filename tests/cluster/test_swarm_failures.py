@@ -15,7 +15,8 @@ import pytest
 from swarm_project import COMPOSE, Result, Small
 from waiting import BOUND, eventually
 
-from openbalena.docker import engine as engines
+from openbalena.base.errors import OperationError
+from openbalena.base.names import LOCK_CONFIG
 from openbalena.lab import Endpoint, network, node
 from openbalena.operations.engines import default_engine
 from openbalena.swarm import deploy, job, lock, placement, state
@@ -271,7 +272,7 @@ def test_of_many_at_once_exactly_one_has_the_lock(lab: Endpoint) -> None:
                     time.sleep(0.02)
                     with guard:
                         held -= 1
-            except engines.OperationError:
+            except OperationError:
                 time.sleep(0.01)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -303,7 +304,7 @@ with default_engine(True).client() as client, lock.acquire(client, "swarm-up"):
     try:
         assert process.stdout is not None and process.stdout.readline() == "held\n"
         with default_engine(True).client() as client:
-            with pytest.raises(engines.OperationError, match=f"process {process.pid}"), lock.acquire(client, "test"):
+            with pytest.raises(OperationError, match=f"process {process.pid}"), lock.acquire(client, "test"):
                 pass
             process.kill()
             process.wait()
@@ -318,10 +319,10 @@ def test_a_lock_of_another_machine_stays(lab: Endpoint) -> None:
     engine = default_engine(True)
     with engine.client() as client:
         labels = {**lock.owner_labels("swarm-up", datetime.now(UTC)), "machine": "elsewhere", "owner": "ann@desk"}
-        made = client.configs.create(name=lock.NAME, data=b"x", labels=labels)
+        made = client.configs.create(name=LOCK_CONFIG, data=b"x", labels=labels)
         try:
             with (
-                pytest.raises(engines.OperationError, match="ann@desk has been running swarm-up"),
+                pytest.raises(OperationError, match="ann@desk has been running swarm-up"),
                 lock.acquire(client, "test"),
             ):
                 pass

@@ -143,6 +143,30 @@ def test_the_users_override_is_deployed_and_goes_with_its_file(small: Small) -> 
     assert tasks(small, "web") == web
 
 
+def test_a_service_with_data_is_replaced_before_the_others_and_stops_them_if_it_fails(small: Small) -> None:
+    before = {name: tasks(small, name) for name in ("store", "web", "front")}
+    override = small.project.override_file
+    both = "services: {{store: {{environment: {{ORDER: {0}}}{1}}}, web: {{environment: {{ORDER: {0}}}}}}}\n"
+    try:
+        override.write_text(both.format(1, ", command: [sh, -c, 'echo no disk; exit 3']"))
+        failed = small.run("swarm-up")
+        assert failed.code == 1 and "the update of store failed" in failed.error and "| no disk" in failed.error
+        assert tasks(small, "web") == before["web"], "what comes after it has not been deployed"
+        override.write_text(both.format(2, ""))
+        result = small.run("swarm-up")
+        assert result.code == 0
+        assert "web: environment: + ORDER" in result.err and "updating store first: " in result.err
+        with default_engine(True).client() as client:
+            found = state.read_cluster(client, "small")
+        replaced = {name: tasks(small, name) - before[name] for name in before}
+        made = {task.id: task.created for task in found.tasks}
+        assert replaced["store"] and replaced["web"] and not replaced["front"]
+        assert max(made[task] for task in replaced["store"]) < min(made[task] for task in replaced["web"])
+    finally:
+        override.unlink(missing_ok=True)
+        assert small.run("swarm-up").code == 0
+
+
 def test_a_rebuilt_image_rolls_what_uses_it(small: Small) -> None:
     web = tasks(small, "web")
     (small.directory / "lab" / "web" / "root" / "marker").write_text(uuid4().hex)  # no run before has built it

@@ -1,6 +1,7 @@
 """A network without a way out: device types from a directory, their OS images in the deployment's own store."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 from machine import DNS_TLD, Machine
@@ -27,7 +28,7 @@ IMAGE = "/export/web-resources/images/generic-amd64/6.0.0"
 
 def in_node(machine: Machine, script: str) -> None:
     """Run a script on the machine itself, which is the lab's first node."""
-    command = [ROOT / "open-balena.sh", "lab", "shell", machine.lab.nodes[0].name, "sh", "-c", script]
+    command: list[str | Path] = [ROOT / "open-balena.sh", "lab", "shell", machine.lab.nodes[0].name, "sh", "-c", script]
     subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=60)
 
 

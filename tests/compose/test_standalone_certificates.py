@@ -228,9 +228,9 @@ def test_gandi_and_back_to_the_private_ca(
     (machine.directory / ".env").write_text("".join(kept))
     machine.run("custom-pki", "--remove")
     green(machine)
-    before = containers(machine)
+    running = containers(machine)
     done = machine.run("restart", "cert-manager")
     assert set(machine.status().values()) == {"ready"}, "it waits for what cert-manager's .ready stops"
-    assert anew(machine, before) == WATCHING | {"cert-manager"}
+    assert anew(machine, running) == WATCHING | {"cert-manager"}
     assert done.stdout == "api, cert-manager, s3, vpn: healthy.\n"
     green(machine)

@@ -16,7 +16,7 @@ from machine import DNS_TLD, Machine, environment
 from waiting import eventually
 
 from openbalena import settings
-from openbalena.machine.volumes import HOLDER_LABEL
+from openbalena.base.names import HOLDER_LABEL
 from openbalena.pki import database_login
 from openbalena.verify.account import bearer, device_types, log_in
 from openbalena.verify.web import Web

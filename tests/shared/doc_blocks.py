@@ -57,7 +57,8 @@ def blocks(page: str) -> list[Block]:
 
 def _parts(page: str) -> Iterator[tuple[int, str, str]]:
     """First line, language and text of each fenced block, `mark` for a comment; prose comes as language ""."""
-    language, start, held = "", 0, []
+    language, start = "", 0
+    held: list[str] = []
     for number, line in enumerate(page.splitlines(), 1):
         if language:
             if line == "```":

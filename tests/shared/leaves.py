@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from openbalena.cli.commands import COMMANDS
-from openbalena.cli.dispatch import command_parser
+from openbalena.cli.options import command_parser
 
 
 @dataclass(frozen=True)

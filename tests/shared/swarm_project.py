@@ -17,8 +17,8 @@ from output import assert_plain
 from openbalena.base.errors import OpenBalenaError
 from openbalena.base.project import Project
 from openbalena.cli.commands import BY_NAME
-from openbalena.cli.context import Context
-from openbalena.cli.dispatch import command_parser, run_command
+from openbalena.cli.console import Context
+from openbalena.cli.options import command_parser, run_command
 from openbalena.operations.engines import default_engine
 from openbalena.pki import store, tokens
 

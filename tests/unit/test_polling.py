@@ -1,8 +1,9 @@
 """Waiting for a state: until when, how often, and what is reported meanwhile."""
 
+import time
+
 import pytest
 
-from openbalena.base import polling
 from openbalena.base.polling import elapsed_reporter, poll
 
 
@@ -12,8 +13,8 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
         self.slept: list[float] = []
-        monkeypatch.setattr(polling.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(polling.time, "sleep", self._sleep)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "sleep", self._sleep)
 
     def _sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -40,7 +41,7 @@ def test_without_time_it_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_long_wait_is_reported_every_five_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, reports = iter([0.0, 4.9, 5.0, 6.0, 10.2]), list[str]()
-    monkeypatch.setattr(polling.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     report_elapsed = elapsed_reporter("copying db-data", reports.append)
     for _ in range(4):
         report_elapsed()

@@ -6,14 +6,14 @@ import time
 
 import psycopg2
 
-from standin import connections, contracts, image_store, settings, workers
-from standin.api import Api
-from standin.auth import Sessions
-from standin.devices import Devices
-from standin.heartbeat import Heartbeats
-from standin.migrations import ModelExistsError
-from standin.server import Server
-from standin.store import Store
+from . import connections, contracts, image_store, settings, workers
+from .api import Api
+from .auth import Sessions
+from .devices import Devices
+from .heartbeat import Heartbeats
+from .migrations import ModelExistsError
+from .server import Server
+from .store import Store
 
 
 def serve() -> None:

@@ -4,14 +4,14 @@ import re
 import secrets
 import socket
 
-from standin import odata, relations
-from standin.auth import Sessions, registry_token
-from standin.client import Client
-from standin.client_address import client_address
-from standin.devices import Devices, equal
-from standin.server import Request, Response, Route
-from standin.settings import Settings
-from standin.store import Row, Store
+from . import odata, relations
+from .auth import Sessions, registry_token
+from .client import Client
+from .client_address import client_address
+from .devices import Devices, equal
+from .server import Request, Response, Route
+from .settings import Settings
+from .store import Row, Store
 
 _VERSION = r"/v\d+"
 _SCOPE = re.compile(r"repository:(?P<name>[a-z0-9_.-]+(?:/[a-z0-9_.-]+)+):(?P<actions>[a-z,]+)")

@@ -7,7 +7,7 @@ from typing import Any
 import jwt
 import redis
 
-from standin.settings import Settings
+from .settings import Settings
 
 
 class Sessions:
@@ -24,7 +24,8 @@ class Sessions:
         session = secrets.token_hex(16)
         self._redis.set(f"session:{session}", user["id"], ex=self._lifetime)
         claims = {"id": user["id"], "username": user["username"], "email": user["email"], "jti": session}
-        return jwt.encode({**claims, "iat": now, "exp": now + self._lifetime}, self._secret, algorithm="HS256")
+        token: str = jwt.encode({**claims, "iat": now, "exp": now + self._lifetime}, self._secret, algorithm="HS256")
+        return token
 
     def user(self, token: str) -> dict[str, Any] | None:
         """The claims of a JWT that is valid and whose session still exists."""
@@ -48,6 +49,7 @@ def registry_token(settings: Settings, subject: str, access: list[dict[str, Any]
         "jti": secrets.token_hex(16),
         "access": access,
     }
-    return jwt.encode(
+    token: str = jwt.encode(
         claims, settings.token_key, algorithm=settings.token_algorithm, headers={"kid": settings.token_kid}
     )
+    return token

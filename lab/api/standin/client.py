@@ -6,11 +6,11 @@ permissions (there is one user), expiry of keys, releases, logs, and everything 
 
 import secrets
 
-from standin import odata
-from standin.auth import Sessions
-from standin.server import Request, Response, Route
-from standin.settings import Settings
-from standin.store import Store
+from . import odata
+from .auth import Sessions
+from .server import Request, Response, Route
+from .settings import Settings
+from .store import Store
 
 _UNAUTHORIZED = Response(401, "Unauthorized")
 # The questions of `config generate`; only their format is that of the real ones.

@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Sequence
 
-from standin.settings import Network
+from .settings import Network
 
 
 def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:

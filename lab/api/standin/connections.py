@@ -8,7 +8,7 @@ import time
 
 import redis
 
-from standin.settings import Settings
+from .settings import Settings
 
 # Seconds; the real clients retry every 200 ms, without limit.
 _PATIENCE, _PAUSE = 5.0, 0.2
@@ -38,7 +38,8 @@ def wait(connection: "redis.Redis[bytes]") -> None:
             print(f"Redis error {error}", flush=True)
             time.sleep(_PAUSE)
         else:
-            return attempt.disconnect()
+            attempt.disconnect()
+            return
 
 
 def _connection(values: Settings, name: str | None) -> "redis.Redis[bytes]":

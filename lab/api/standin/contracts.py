@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from standin import outside
+from . import outside
 
 if TYPE_CHECKING:
-    from standin.store import Store
+    from .store import Store
 
 # os.tmpdir(), as in the real api; files that were put there manually are also read.
 DIRECTORY = Path(tempfile.gettempdir(), "contracts")

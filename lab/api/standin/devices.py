@@ -4,9 +4,9 @@ import json
 import secrets
 from typing import Any
 
-from standin.heartbeat import Heartbeats
-from standin.server import Request, Response, Route
-from standin.store import Row, Store
+from .heartbeat import Heartbeats
+from .server import Request, Response, Route
+from .store import Row, Store
 
 _UNAUTHORIZED = Response(401, "Unauthorized")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import redis
 
-from standin.store import Store
+from .store import Store
 
 _NAMESPACE = "device-online-state"
 _QUEUE = f"{_NAMESPACE}:expired"

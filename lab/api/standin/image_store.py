@@ -19,11 +19,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
-from standin import outside
-from standin.settings import ImageStore
+from . import outside
+from .settings import ImageStore
 
 if TYPE_CHECKING:
-    from standin.store import Store
+    from .store import Store
 
 # The AWS SDK for JavaScript 2: three retries, after 100 ms and then twice as long each time.
 _ATTEMPTS = 4

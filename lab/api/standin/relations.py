@@ -1,7 +1,7 @@
 """Related rows in OData responses: a list if `$expand` asks for it, otherwise `{"__id": id}`."""
 
-from standin.odata import expanded
-from standin.store import Row, Store
+from .odata import expanded
+from .store import Row, Store
 
 _Query = dict[str, list[str]]
 

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg2
 import psycopg2.extras
 
-from standin import migrations
-from standin.pool import Pool
+from . import migrations
+from .pool import Pool
 
 Row = dict[str, Any]
 

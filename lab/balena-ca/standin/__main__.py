@@ -4,6 +4,6 @@ import os
 import sys
 from pathlib import Path
 
-from standin import authority
+from . import authority
 
 authority.make(Path(), os.environ["TLD"] or sys.exit("balena-ca: DNS_TLD is not set"))

@@ -5,16 +5,17 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from standin.database import Database
+from .database import Database
 
 _CA_DAYS, _DAYS = 3650, 365
 _SHA256 = hashes.SHA256()
 _NONE, _PEM, _DER = serialization.NoEncryption(), serialization.Encoding.PEM, serialization.Encoding.DER
 
-_Pair = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
+_Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+_Pair = tuple[x509.Certificate, _Key]
 
 
 def pem(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -50,6 +51,8 @@ def load(certificate_file: Path, key_file: Path) -> _Pair:
         raise SystemExit(f"balena-ca: {certificate_file} or {key_file} cannot be read: {error}") from None
     if certificate.public_key() != key.public_key():
         raise SystemExit(f"balena-ca: {key_file} does not match {certificate_file}")
+    if not isinstance(key, _Key):
+        raise SystemExit(f"balena-ca: {key_file}: expected an EC or RSA key")
     return certificate, key
 
 
@@ -61,12 +64,12 @@ def make(directory: Path, tld: str) -> None:
     if not (directory / "server-ca-0.pem").exists():
         root, root_key = load(directory / "ca-0.pem", directory / "ca-0-key.pem")
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _ca(_builder(_name(f"Server CA of {tld}"), root.subject, key, _CA_DAYS, root.public_key()))
+        builder = _ca(_builder(_name(f"Server CA of {tld}"), root.subject, key, _CA_DAYS, root_key.public_key()))
         _write(directory, "server-ca-0", builder.sign(root_key, _SHA256), key)
     if not (directory / "ocsp.pem").exists():
         server, server_key = load(directory / "server-ca-0.pem", directory / "server-ca-0-key.pem")
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(_name(f"ocsp.{tld}"), server.subject, key, _CA_DAYS, server.public_key())
+        builder = _builder(_name(f"ocsp.{tld}"), server.subject, key, _CA_DAYS, server_key.public_key())
         builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), critical=False)
         _write(directory, "ocsp", builder.sign(server_key, _SHA256), key)
 
@@ -88,7 +91,7 @@ def _builder(
     issuer: x509.Name,
     key: ec.EllipticCurvePrivateKey,
     days: int,
-    signer: ec.EllipticCurvePublicKey,
+    signer: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     # Key identifiers as Go's x509 adds them, in which cfssl is written (RFC 5280, 4.2.1.1 and 4.2.1.2).
@@ -118,7 +121,7 @@ class Authority:
         subject = _name(common_name)
         names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts or [common_name]])
         certificate = (
-            _builder(subject, self.server.subject, key, _DAYS, self.server.public_key())
+            _builder(subject, self.server.subject, key, _DAYS, self._server_key.public_key())
             .add_extension(names, critical=False)
             .add_extension(_usage(server=True), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -132,7 +135,7 @@ class Authority:
         now = datetime.now(UTC)
         builder = x509.CertificateRevocationListBuilder().issuer_name(self.server.subject)
         # Like Go's CreateCRL, which cfssl uses (cloudflare/cfssl v1.6.5, crl/crl.go): no number, but the issuer's key.
-        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.server.public_key())
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._server_key.public_key())
         builder = builder.add_extension(identifier, critical=False)
         builder = builder.last_update(now).next_update(now + lifetime)
         return builder.sign(self._server_key, _SHA256).public_bytes(_DER)

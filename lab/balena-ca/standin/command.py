@@ -8,10 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from standin import responder
-from standin.authority import Authority
-from standin.database import Database
-from standin.server import Cfssl, Ocsp, serve
+from . import responder
+from .authority import Authority
+from .database import Database
+from .server import Cfssl, Ocsp, serve
 
 
 def main() -> None:

@@ -9,8 +9,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
-from standin.authority import load
-from standin.database import Database
+from .authority import load
+from .database import Database
 
 _DER = serialization.Encoding.DER
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import ocsp
 
-from standin.authority import Authority
+from .authority import Authority
 
 _MAX_BODY = 1 << 20
 

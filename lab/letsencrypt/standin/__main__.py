@@ -19,9 +19,9 @@ import time
 import urllib.request
 from pathlib import Path
 
-from standin import tls
-from standin.dns import Dns
-from standin.providers import Providers
+from . import tls
+from .dns import Dns
+from .providers import Providers
 
 _STATE = Path("/run/letsencrypt")
 _MANAGEMENT = 15000

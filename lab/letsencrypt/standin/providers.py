@@ -9,7 +9,7 @@ import re
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from standin.dns import Dns
+from .dns import Dns
 
 _GANDI = re.compile(r"/v5/livedns/domains/([\w.-]+)/records/([\w.-]+)/TXT")
 _CLOUDFLARE = re.compile(r"/client/v4/zones/([\w.-]+)/dns_records(?:/(\w+))?")

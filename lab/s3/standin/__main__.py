@@ -9,9 +9,9 @@ import sys
 import threading
 from pathlib import Path
 
-from standin.server import Server
-from standin.signature import Keys
-from standin.store import Store
+from .server import Server
+from .signature import Keys
+from .store import Store
 
 # docs.min.io: environment variables of the root user.
 _SHORTEST_USER, _SHORTEST_PASSWORD = 3, 8

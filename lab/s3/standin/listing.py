@@ -5,7 +5,7 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 
-from standin.store import Item, Store
+from .store import Item, Store
 
 _PAGE = 1000
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from standin import signature
-from standin.errors import S3Error
-from standin.listing import element, list_objects, list_parts, list_uploads, moment
-from standin.store import Store, sync
+from . import signature
+from .errors import S3Error
+from .listing import element, list_objects, list_parts, list_uploads, moment
+from .store import Store, sync
 
 _CHUNK = 1 << 20
 _MAX_DOCUMENT = 1 << 20

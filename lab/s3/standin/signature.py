@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from email.message import Message
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from standin.errors import S3Error
+from .errors import S3Error
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _SKEW = timedelta(minutes=15)

@@ -9,10 +9,10 @@ import sys
 import threading
 import time
 
-from standin import tunnel
-from standin.api import Api
-from standin.clients import Clients
-from standin.worker import Worker
+from . import tunnel
+from .api import Api
+from .clients import Clients
+from .worker import Worker
 
 # src/utils/config.ts of open-balena-vpn v12.3.105, requiredVar.
 _REQUIRED = ("BALENA_API_HOST", "VPN_SERVICE_API_KEY", "VPN_BASE_SUBNET")

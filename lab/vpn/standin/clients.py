@@ -8,8 +8,8 @@ import threading
 import urllib.error
 from pathlib import Path
 
-from standin.api import Api
-from standin.hook import SOCKET
+from .api import Api
+from .hook import SOCKET
 
 _UUID = re.compile("[0-9a-f]{32}|[0-9a-f]{62}")
 

@@ -11,8 +11,8 @@ import socket
 import socketserver
 import urllib.error
 
-from standin.api import Api
-from standin.clients import Clients
+from .api import Api
+from .clients import Clients
 
 PORT = 3128
 _TARGET = re.compile(rb"CONNECT ([0-9a-f]{32}|[0-9a-f]{62})\.[a-z0-9.-]+:(\d{1,5}) HTTP/1\.[01]\r\n")
@@ -72,9 +72,9 @@ class _Handler(socketserver.BaseRequestHandler):
         except urllib.error.HTTPError as error:
             if error.code != 401:
                 raise
-            password = task = None
+            password, task = "", None
         except ValueError:
-            password = task = None
+            password, task = "", None
         if not password:
             return None, b"HTTP/1.0 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n"
         here = self.server.clients.connected.get(target[1].decode())
@@ -92,11 +92,12 @@ class _Handler(socketserver.BaseRequestHandler):
 def _relay(one: socket.socket, other: socket.socket) -> None:
     """Pass bytes both ways until either end closes."""
     with selectors.DefaultSelector() as selector:
-        selector.register(one, selectors.EVENT_READ, other)
-        selector.register(other, selectors.EVENT_READ, one)
+        selector.register(one, selectors.EVENT_READ, (one, other))
+        selector.register(other, selectors.EVENT_READ, (other, one))
         while True:
             for key, _ in selector.select():
-                data = key.fileobj.recv(65536)
+                sender, receiver = key.data
+                data = sender.recv(65536)
                 if not data:
                     return
-                key.data.sendall(data)
+                receiver.sendall(data)

@@ -30,10 +30,10 @@ def read_text(path: Path) -> bytes:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UsageError(f"{path}: cannot be read: {error.strerror}", key=str(path)) from None
     if stat.S_ISDIR(kind):
-        raise UsageError(f"{path}: is a directory, expected a regular file")
-    raise UsageError(f"{path}: is not a regular file")
+        raise UsageError(f"{path}: is a directory, expected a regular file", key=str(path))
+    raise UsageError(f"{path}: is not a regular file", key=str(path))
 
 
 def write_atomic(path: Path, content: bytes | str, mode: int = 0o644) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from cryptography import x509
+
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.files import write_atomic
 from openbalena.pki.custom_certificate import validate
@@ -24,8 +26,6 @@ READ, _SHOWN = 60, 15
 
 def renewal_due(chain: bytes, now: datetime) -> bool:
     """Whether cert-manager would replace `chain` (PEM, leaf certificate first) if it were started."""
-    from cryptography import x509
-
     return not chain or x509.load_pem_x509_certificate(chain).not_valid_after_utc - now < _DUE
 
 

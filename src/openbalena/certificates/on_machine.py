@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from openbalena.certificates import cert_manager
+from openbalena.certificates import CERT_MANAGER, CHAIN, READY, cert_manager
 from openbalena.machine import volumes
-from openbalena.machine.certificates import CERT_MANAGER, CHAIN, READY
 from openbalena.machine.containers import Container, read_containers
 from openbalena.machine.deployment import Standalone
 

@@ -22,10 +22,10 @@ def seconds(text: str) -> float:
     return value
 
 
-def whole(text: str) -> int:
+def whole(text: str, what: str = "a number") -> int:
     """A number, 0 or more, in ASCII digits: int() accepts those of every script. Raises as `seconds` does."""
     if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"expected a number, 0 or more, not {text!r}")
+        raise argparse.ArgumentTypeError(f"expected {what}, 0 or more, not {text!r}")
     return int(text)
 
 
@@ -35,9 +35,7 @@ DEFAULT_LINES = 100
 
 def lines(text: str) -> int:
     """A number of lines, 0 or more. Raises as `seconds` does."""
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"expected a number of lines, 0 or more, not {text!r}")
-    return int(text)
+    return whole(text, "a number of lines")
 
 
 def since(text: str) -> str:

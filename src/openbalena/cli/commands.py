@@ -1,7 +1,13 @@
 """The table of commands. A command's module is imported only when that command is called."""
 
-import argparse
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+PROGRAM = "./open-balena.sh"
+DIRECTORY_OPTION = "--project-directory"
 
 GROUPS = {
     "standalone": "One machine, Docker Compose",
@@ -15,8 +21,8 @@ GROUPS = {
 class Command:
     """One command.
 
-    `summary` is its line in `help`. `module` is the name below openbalena.cli; it has `configure(parser)` and
-    `run(args, context) -> int`, or, if it serves several commands, `configure_ENTRY` and `run_ENTRY` for each `entry`.
+    `summary` is its line in `help`. `module` is the one below openbalena.cli that declares it, by its name with `_` for
+    each `-` (see options.command).
     """
 
     name: str
@@ -24,53 +30,45 @@ class Command:
     summary: str
     module: str
     aliases: tuple[str, ...] = ()
-    entry: str = ""
 
-    def is_logged(self, args: argparse.Namespace) -> bool:
+    def is_logged(self, args: "Namespace") -> bool:
         """Whether this call may change something, and so leaves a log: see run_log."""
         reading = getattr(args, "action", "") == "show" or getattr(args, "dry_run", False)
         return self.group != "lab" and self.name not in _READING and not reading
 
 
 COMMANDS = (
-    Command("config", "standalone", "write .env, from options or by prompting for what is needed", "config"),
-    Command(
-        "up", "standalone", "build and start the services, wait until they are healthy", "up", ("deploy",), entry="up"
-    ),
-    Command("wait", "standalone", "wait until the services are healthy", "up", entry="wait"),
+    Command("config", "standalone", "write .env, from options or by prompting for what is needed", "settings"),
+    Command("up", "standalone", "build and start the services, wait until they are healthy", "machine", ("deploy",)),
+    Command("wait", "standalone", "wait until the services are healthy", "machine"),
     Command("verify", "standalone", "check a running deployment over its public ports", "verify"),
     Command("status", "standalone", "show the services and their health", "status"),
-    Command("logs", "standalone", "show the services' logs", "logs"),
-    Command("restart", "standalone", "restart the services, or those named", "lifecycle", entry="restart"),
-    Command("update", "standalone", "pull newer images, build and start what changed", "up", entry="update"),
-    Command("stop", "standalone", "stop the services and keep their containers", "lifecycle", entry="stop"),
-    Command("down", "standalone", "remove the containers and networks and keep the volumes", "lifecycle", entry="down"),
+    Command("logs", "standalone", "show the services' logs", "machine"),
+    Command("restart", "standalone", "restart the services, or those named", "machine"),
+    Command("update", "standalone", "pull newer images, build and start what changed", "machine"),
+    Command("stop", "standalone", "stop the services and keep their containers", "machine"),
+    Command("down", "standalone", "remove the containers and networks and keep the volumes", "machine"),
+    Command("destroy", "standalone", "remove containers, networks and volumes, after asking", "machine", ("clean",)),
+    Command("lint", "standalone", "check the settings and the service definitions", "settings"),
+    Command("showenv", "standalone", "print the effective settings", "settings"),
+    Command("showpass", "standalone", "print the superuser's password", "settings"),
     Command(
-        "destroy",
-        "standalone",
-        "remove containers, networks and volumes, after asking",
-        "lifecycle",
-        ("clean",),
-        entry="destroy",
+        "auto-pki", "standalone", "get and renew a certificate from Let's Encrypt by DNS challenge", "certificates"
     ),
-    Command("lint", "standalone", "check the settings and the service definitions", "lint"),
-    Command("showenv", "standalone", "print the effective settings", "showenv"),
-    Command("showpass", "standalone", "print the superuser's password", "showpass"),
-    Command("auto-pki", "standalone", "get and renew a certificate from Let's Encrypt by DNS challenge", "auto_pki"),
-    Command("custom-pki", "standalone", "use a custom certificate", "custom_pki", ("pki-custom",)),
-    Command("self-signed", "standalone", "print the private CA, or make this machine trust it", "self_signed"),
-    Command("nfs-setup", "standalone", "put the volumes on an NFS server", "nfs_setup"),
-    Command("swarm-init", "cluster", "make this node a manager, label it, print the join commands", "swarm_init"),
-    Command("swarm-build", "cluster", "build the images and distribute them to every node", "swarm_build"),
-    Command("swarm-up", "cluster", "deploy the stack and wait until every service runs", "swarm_up"),
-    Command("swarm-status", "cluster", "show nodes, services, tasks and problems", "swarm_status"),
-    Command("swarm-logs", "cluster", "show a service's logs from all its tasks", "swarm_logs"),
-    Command("swarm-down", "cluster", "remove the stack; volumes are kept unless --volumes is given", "swarm_down"),
-    Command("swarm-nfs-setup", "cluster", "put the stack's volumes on an NFS server", "swarm_nfs_setup"),
+    Command("custom-pki", "standalone", "use a custom certificate", "certificates", ("pki-custom",)),
+    Command("self-signed", "standalone", "print the private CA, or make this machine trust it", "certificates"),
+    Command("nfs-setup", "standalone", "put the volumes on an NFS server", "nfs"),
+    Command("swarm-init", "cluster", "make this node a manager, label it, print the join commands", "swarm"),
+    Command("swarm-build", "cluster", "build the images and distribute them to every node", "swarm"),
+    Command("swarm-up", "cluster", "deploy the stack and wait until every service runs", "swarm"),
+    Command("swarm-status", "cluster", "show nodes, services, tasks and problems", "status"),
+    Command("swarm-logs", "cluster", "show a service's logs from all its tasks", "swarm"),
+    Command("swarm-down", "cluster", "remove the stack; volumes are kept unless --volumes is given", "swarm"),
+    Command("swarm-nfs-setup", "cluster", "put the stack's volumes on an NFS server", "nfs"),
     Command("stack", "cluster", "compile, render and validate stack files", "stack"),
     Command("lab", "lab", "start, show, break and remove a cluster of real engines on this machine", "lab"),
-    Command("demo", "lab", "start the lab, deploy on it and verify the deployment", "demo"),
-    Command("pki", "operations", "show, renew and replace certificates", "pki"),
+    Command("demo", "lab", "start the lab, deploy on it and verify the deployment", "lab"),
+    Command("pki", "operations", "show, renew and replace certificates", "certificates"),
     Command("secrets", "operations", "show and rotate tokens, replace the CA", "secrets"),
     Command("storage", "operations", "show where volumes are, and move them between nodes", "storage"),
 )

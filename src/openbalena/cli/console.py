@@ -1,13 +1,25 @@
 """What the user sees: results on stdout, progress and warnings on stderr, questions only at a terminal."""
 
+from __future__ import annotations
+
+import copy
 import json
 import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from openbalena.base.errors import UsageError
+from openbalena.base.project import Project
+from openbalena.operations.hints import invocation
+from openbalena.operations.workspace import Workspace
+
+if TYPE_CHECKING:
+    from openbalena.machine.containers import ComposeService
+    from openbalena.swarm.convergence import Progress
 
 # Characters to a line: what most terminals show unbroken.
 WIDTH = 100
@@ -17,6 +29,7 @@ _NARROWEST = 30
 class Console:
     """The user's terminal, pipe or log file. Plain text: every line can be searched and read aloud.
 
+    Implements operations.reporter.Reporter; `yes` is the option --yes.
     `worded` rewrites messages for this user; results are printed as they are. `warned` are the warnings so far.
     `log` is given every message that is not a result (see run_log).
     """
@@ -25,21 +38,23 @@ class Console:
         self._worded = worded
         self._log = log
         self.warned: set[str] = set()
+        self.yes = False
 
-    def say(self, text: str) -> None:
-        """A line of the result."""
-        print(text, flush=True)
+    def say(self, *lines: str) -> None:
+        """Lines of the result."""
+        for line in lines:
+            print(line, flush=True)
 
-    def progress(self, text: str) -> None:
+    def progress(self, *lines: str) -> None:
         """What is happening now, or what is being waited for."""
-        text = self._worded(text)
-        self._log(text)
-        print(text, file=sys.stderr, flush=True)
+        for line in map(self._worded, lines):
+            self._log(line)
+            print(line, file=sys.stderr, flush=True)
 
-    def warn(self, text: str) -> None:
+    def warn(self, *texts: str) -> None:
         """What the user should know or change, although the command continues."""
-        self.warned.add(text)
-        self.progress(f"warning: {text}")
+        self.warned.update(texts)
+        self.progress(*(f"warning: {text}" for text in texts))
 
     def error(self, text: str) -> None:
         """Why the command failed."""
@@ -47,33 +62,69 @@ class Console:
 
     def table(self, rows: Iterable[Sequence[object]]) -> None:
         """Rows of equal length as left-aligned columns two spaces apart; a head is just the first row."""
-        for line in columns(rows):
-            self.say(line)
+        self.say(*columns(rows))
 
     def json(self, value: object) -> None:
         """The result for programs."""
         self.say(json.dumps(value, indent=2, ensure_ascii=False))
 
     @contextmanager
-    def waiting(self, instead: str) -> Iterator[None]:
-        """A wait that the user may leave with Ctrl-C; `instead` then says what continues, and how to come back."""
+    def interruptible(self, message: str) -> Iterator[None]:
+        """A wait that the user may leave with Ctrl-C; `message` then says what continues, and how to come back."""
         try:
             yield
         except KeyboardInterrupt:
-            self.progress(f"\n{instead}")
+            self.progress(f"\n{message}")
             raise
 
-    def confirm(self, question: str, *, yes: bool) -> bool:
-        """Whether the user agrees; `yes` (the option --yes) agrees beforehand.
+    def agreeing(self) -> Console:
+        """The same console, on which the user has agreed to everything."""
+        agreeing = copy.copy(self)
+        agreeing.yes = True
+        return agreeing
+
+    def confirm(self, question: str) -> bool:
+        """Whether the user agrees, now or beforehand by --yes (`yes`).
 
         Raises UsageError if there is no terminal: a script must pass --yes.
         """
-        if yes:
+        if self.yes:
             return True
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageError(f"{question} Cannot prompt without a terminal: pass --yes")
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    def follow_tasks(self) -> Callable[[list[Progress]], None]:
+        """See progress.TaskDisplay."""
+        from openbalena.cli.progress import TaskDisplay
+
+        return TaskDisplay(self.progress)
+
+    def follow_containers(self) -> Callable[[Sequence[ComposeService]], None]:
+        """See progress.ContainerDisplay."""
+        from openbalena.cli.progress import ContainerDisplay
+
+        return ContainerDisplay(self.progress)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a command gets besides its options; `lab`: the cluster is the local one (`--lab`, or OPEN_BALENA_LAB=1)."""
+
+    project: Project = field(default_factory=Project)
+    lab: bool = False
+    console: Console = field(default_factory=Console)
+
+    @property
+    def workspace(self) -> Workspace:
+        """What an operation works on."""
+        return Workspace(self.project, self.lab)
+
+    @property
+    def program(self) -> str:
+        """How the user calls this program for the same deployment."""
+        return invocation(self.project, lab=self.lab)
 
 
 def columns(rows: Iterable[Sequence[object]]) -> list[str]:

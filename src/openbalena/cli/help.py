@@ -2,10 +2,9 @@
 
 import difflib
 
-from openbalena.cli.commands import BY_NAME, COMMANDS, GROUPS
+from openbalena.cli.commands import BY_NAME, COMMANDS, GROUPS, PROGRAM
 from openbalena.cli.console import columns
 
-PROGRAM = "./open-balena.sh"
 OPTIONS = (
     ("--lab", "act on the local cluster (or OPEN_BALENA_LAB=1)"),
     ("--project-directory DIR", "where .env, pki and overrides are (default: the checkout)"),

@@ -4,77 +4,152 @@ Each node is a Docker Engine in its own network namespace; everything is below o
 (OPEN_BALENA_LAB_DIR, by default /var/lib/open-balena-lab) and needs root.
 """
 
-import argparse
+from __future__ import annotations
 
+import signal
+from argparse import REMAINDER, Namespace
+from dataclasses import asdict, replace
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from openbalena.base.errors import OpenBalenaError
 from openbalena.cli.argument_types import whole
-from openbalena.cli.context import Context
+from openbalena.cli.console import Context
+from openbalena.cli.options import JSON, command, flag, group, option
+from openbalena.lab import paths, state
 from openbalena.operations.hints import program
 
+if TYPE_CHECKING:
+    from openbalena.operations.demo import DemoResult
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the actions of `lab`."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="up|status|shell|kill|start|down")
-    up = actions.add_parser("up", help="start the lab, or repair what is missing")
-    up.add_argument("--managers", type=whole, metavar="N", help="number of managers (default: 3)")
-    up.add_argument("--workers", type=whole, metavar="N", help="number of workers (default: 0)")
-    status = actions.add_parser("status", help="show the lab's nodes")
-    status.add_argument("--json", action="store_true", help="print one JSON document")
-    shell = actions.add_parser("shell", help="open a shell on a node, or run a command there")
-    shell.add_argument("node", metavar="NODE")
-    shell.add_argument("words", nargs=argparse.REMAINDER, metavar="CMD")
-    for action, text in (
-        ("kill", "disconnect and kill a node, as a power failure would"),
-        ("start", "start a killed node again"),
-    ):
-        actions.add_parser(action, help=text).add_argument("node", metavar="NODE")
-    down = actions.add_parser("down", help="remove the lab; its cache of root file systems and images is kept")
-    down.add_argument("--purge", action="store_true", help="delete the cache too")
+_NODE = option("node", metavar="NODE")
+
+lab = group(__doc__)
 
 
-def run(args: argparse.Namespace, context: Context) -> int:
-    """Run the action; returns the exit status."""
-    from openbalena.lab import lifecycle, node, state
+@lab.action(
+    "up",
+    "start the lab, or repair what is missing",
+    option("--managers", type=whole, metavar="N", help="number of managers (default: 3)"),
+    option("--workers", type=whole, metavar="N", help="number of workers (default: 0)"),
+)
+def _up(args: Namespace, context: Context) -> None:
+    from openbalena.lab import lifecycle
 
-    if args.action == "up":
-        lifecycle.up(args.managers, args.workers)
-        return _show(context, as_json=False)
-    if args.action == "status":
-        return _show(context, as_json=args.json)
-    if args.action == "shell":
-        return node.shell(state.require().node(args.node), args.words)
-    if args.action == "kill":
-        lifecycle.kill(args.node)
-        again = f"{program(context.project, lab=True)} lab start {args.node}"
-        context.console.say(f"{args.node} is down; to restart it, run {again}")
-    elif args.action == "start":
-        lifecycle.start_node(args.node)
-        context.console.say(f"{args.node} is up again.")
-    else:
-        lifecycle.down(purge=args.purge)
-        context.console.say("The lab is down." if not args.purge else "The lab and its cache were removed.")
-    return 0
+    lifecycle.up(args.managers, args.workers)
+    _show_nodes(context)
 
 
-def _show(context: Context, *, as_json: bool) -> int:
-    from dataclasses import asdict
+@lab.action("status", "show the lab's nodes", JSON)
+def _status(args: Namespace, context: Context) -> None:
+    from openbalena.lab import status
 
-    from openbalena.lab import paths, state, status
+    if not args.json:
+        _show_nodes(context)
+        return
+    nodes, subnet = [asdict(node) for node in status.read_status()], state.require().subnet
+    context.console.json({"subnet": subnet, "context": paths.context_name(), "nodes": nodes})
 
-    nodes = status.read_status()
-    if as_json:
-        lab = state.require()
-        context.console.json(
-            {"subnet": lab.subnet, "context": paths.context_name(), "nodes": [asdict(node) for node in nodes]}
-        )
-        return 0
+
+def _show_nodes(context: Context) -> None:
+    from openbalena.lab import status
+
     head = ("NODE", "ADDRESS", "ENGINE", "SWARM", "MANAGER", "INGRESS")
     rows = [
         (n.name, n.address, "up" if n.running else "down", n.swarm, n.manager or "-", "yes" if n.ingress else "-")
-        for n in nodes
+        for n in status.read_status()
     ]
     context.console.table([head, *rows])
     context.console.say(
         f"Use it with --lab, OPEN_BALENA_LAB=1, or docker --context {paths.context_name()} "
         f"(a docker binary: {paths.directory() / 'bin' / 'docker'})."
     )
-    return 0
+
+
+@lab.action(
+    "shell", "open a shell on a node, or run a command there", _NODE, option("words", nargs=REMAINDER, metavar="CMD")
+)
+def _shell(args: Namespace, _: Context) -> int:
+    from openbalena.lab import node
+
+    return node.shell(state.require().node(args.node), args.words)
+
+
+@lab.action("kill", "disconnect and kill a node, as a power failure would", _NODE)
+def _kill(args: Namespace, context: Context) -> None:
+    from openbalena.lab import lifecycle
+
+    lifecycle.kill(args.node)
+    again = f"{program(context.project, lab=True)} lab start {args.node}"
+    context.console.say(f"{args.node} is down; to restart it, run {again}")
+
+
+@lab.action("start", "start a killed node again", _NODE)
+def _start(args: Namespace, context: Context) -> None:
+    from openbalena.lab import lifecycle
+
+    lifecycle.start_node(args.node)
+    context.console.say(f"{args.node} is up again.")
+
+
+@lab.action(
+    "down", "remove the lab; its cache of root file systems and images is kept", flag("--purge", "delete the cache too")
+)
+def _down(args: Namespace, context: Context) -> None:
+    from openbalena.lab import lifecycle
+
+    lifecycle.down(purge=args.purge)
+    context.console.say("The lab is down." if not args.purge else "The lab and its cache were removed.")
+
+
+_DEMO_HELP = """\
+A whole openBalena on this machine: three real Docker Engines, a swarm, the stack on it, and every check.
+
+It needs root on Linux, access to Debian's packages (not to an image registry), and takes less than 10 minutes the first
+time, less than 3 after that. The api, VPN, registry and the others are stand-ins built from Debian packages unless
+--real-images is given. At the end everything is removed unless --keep is given.
+"""
+
+
+@command(
+    flag("--keep", "leave the lab and the deployment running"),
+    flag(
+        "--real-images",
+        "use openBalena's own images, not stand-ins; this machine's Docker must have them or be able to pull them",
+    ),
+    help_text=_DEMO_HELP,
+)
+def demo(args: Namespace, context: Context) -> int:
+    """Exit code 1 if a step fails or is interrupted."""
+    from openbalena.operations.demo import DemoOptions, Steps, deploy_demo, end_demo, prepare_demo
+
+    workspace = prepare_demo()
+    ours = replace(context, project=workspace.project, lab=True)
+
+    reporter, steps = context.console.agreeing(), Steps(context.console.say)
+    signal.signal(signal.SIGTERM, _interrupt)
+    status = 1
+    try:
+        _show_demo(deploy_demo(DemoOptions(args.real_images), workspace, reporter, steps), ours, keep=args.keep)
+        status = 0
+    except (OpenBalenaError, OSError, KeyboardInterrupt) as error:
+        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+        context.console.progress(f"The demo failed {steps.where}: {reason}")
+    finally:
+        end_demo(workspace, reporter, steps, keep=args.keep)
+    return status
+
+
+def _show_demo(result: DemoResult, context: Context, *, keep: bool) -> None:
+    from openbalena.operations.demo import Guide
+
+    console = context.console
+    console.table([("SERVICE", "NODES"), *result.placement])
+    if keep:
+        console.say("Next steps:", *Guide(context.project, result.address).lines())
+    else:
+        console.say(f"To explore it, run {program(context.project, lab=True)} demo --keep")
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt

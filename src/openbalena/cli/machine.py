@@ -1,82 +1,95 @@
-"""What the commands for one machine share: the options of a start, and printing what an operation did."""
+"""The containers of this machine's deployment: start, wait, restart, stop, remove, and their logs."""
 
-from __future__ import annotations
+from argparse import Namespace
+from contextlib import suppress
 
-import argparse
-from typing import TYPE_CHECKING
+from openbalena.cli.argument_types import DEFAULT_LINES
+from openbalena.cli.console import Context
+from openbalena.cli.options import YES, command, log_lines, option
+from openbalena.cli.outcomes import START_OPTIONS, TIMEOUT, add_missing_settings, show_healthy, start
 
-from openbalena.base.errors import OperationError
-from openbalena.cli import next_steps
-from openbalena.cli.argument_types import seconds
-from openbalena.cli.context import Context
-from openbalena.cli.reporter import ConsoleReporter
+_START_HELP = """\
+Build and start the services, and wait until every service is healthy.
 
-if TYPE_CHECKING:
-    from openbalena.operations.configure import ConfigureResult
-    from openbalena.operations.machine_services import HealthyResult
+`up` first writes what .env lacks (as `config --yes`), adopts the volumes of an existing deployment, and removes
+containers of services that are no longer in the settings. `update` pulls newer images first. `wait` only waits.
+"""
+_STOP_HELP = "Stop, restart or remove the containers of this machine's deployment."
+_SERVICES = option("services", nargs="*", metavar="SERVICE", help="services (default: all)")
+
+
+@command(*START_OPTIONS, help_text=_START_HELP)
+def up(args: Namespace, context: Context) -> None:
+    """Exit code 1 if a service is not healthy in time or there is no certificate by ACME; log lines show why."""
+    _start(args, context, pull=False)
+
+
+@command(*START_OPTIONS, help_text=_START_HELP)
+def update(args: Namespace, context: Context) -> None:
+    """As `up`."""
+    _start(args, context, pull=True)
+
+
+def _start(args: Namespace, context: Context, *, pull: bool) -> None:
     from openbalena.operations.start_machine import StartOptions
 
-# Seconds.
-_TIMEOUT = 600.0
+    add_missing_settings(context)
+    start(StartOptions(args.timeout, wait=not args.no_wait, pull=pull), context)
 
 
-def add_timeout_option(parser: argparse.ArgumentParser) -> None:
-    """How long to wait for the services."""
-    parser.add_argument(
-        "--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT, help="how long to wait (default: 600)"
-    )
+@command(TIMEOUT, help_text=_START_HELP)
+def wait(args: Namespace, context: Context) -> None:
+    """Exit code 1 if a service is not healthy in time; its last log lines show why."""
+    from openbalena.operations.machine_services import WaitOptions, wait_for_services
+
+    show_healthy(wait_for_services(WaitOptions(args.timeout), context.workspace, context.console), context)
 
 
-def add_start_options(parser: argparse.ArgumentParser) -> None:
-    """Whether to wait for the services, and how long."""
-    add_timeout_option(parser)
-    parser.add_argument("--no-wait", action="store_true", help="do not wait until the services are healthy")
+@command(_SERVICES, help_text=_STOP_HELP)
+def stop(args: Namespace, context: Context) -> None:
+    """Keep the containers."""
+    from openbalena.operations.machine_services import StopOptions, stop_services
+
+    result = stop_services(StopOptions(tuple(args.services)), context.workspace, context.console)
+    context.console.say(f"{', '.join(result.services) or result.name}: stopped; `up` starts them again.")
 
 
-def add_missing_settings(context: Context) -> None:
-    """Write what `.env` lacks, and print what was written."""
-    from openbalena.operations import configure
+@command(_SERVICES, TIMEOUT, help_text=_STOP_HELP)
+def restart(args: Namespace, context: Context) -> None:
+    """Exit code 1 if a service is not healthy in time."""
+    from openbalena.operations.machine_services import RestartOptions, restart_services
 
-    added = configure.add_missing_settings(context.workspace, ConsoleReporter(context, yes=True))
-    if added:
-        show_configured(added, context)
-
-
-def start(options: StartOptions, context: Context) -> None:
-    """Start the services, and print the result and how to use them.
-
-    Raises OperationError, as `start_machine` does, also if there is no certificate by ACME.
-    """
-    from openbalena.operations.start_machine import start_machine
-
-    result = start_machine(options, context.workspace, ConsoleReporter(context))
-    if result.healthy is None:
-        context.console.say(f"{result.name} was started; run `status` to follow it.")
-        return
-    show_healthy(result.healthy, context)
-    if result.certificate_error:
-        raise OperationError(result.certificate_error)
-    for line in next_steps.of(result.settings, context):
-        context.console.say(line)
+    options = RestartOptions(tuple(args.services), args.timeout)
+    show_healthy(restart_services(options, context.workspace, context.console), context)
 
 
-def show_healthy(result: HealthyResult, context: Context) -> None:
-    """Print which services are healthy, or how many if these are all."""
-    if result.every:
-        context.console.say(f"{result.name} is running: {len(result.services)} services are healthy.")
-    else:
-        context.console.say(f"{', '.join(result.services)}: healthy.")
+@command(help_text=_STOP_HELP)
+def down(_: Namespace, context: Context) -> None:
+    """Keep the volumes."""
+    from openbalena.operations.remove_machine import remove_containers
+
+    name = remove_containers(context.workspace, context.console)
+    context.console.say(f"Removed {name}. Its volumes are kept: `up` reuses them, `destroy` deletes them.")
 
 
-def show_configured(result: ConfigureResult, context: Context) -> None:
-    """Print what was written."""
-    say, volumes = context.console.say, result.compose_project
-    if result.adopted_certificates:
-        say(f"Adopted the certificates in the volumes {volumes}_*")
-    if result.adopted_tokens:
-        say(f"Adopted tokens from the volume {volumes}_resin-data: {', '.join(result.adopted_tokens)}")
-    say(f"{result.env_file}: {'written' if result.written else 'unchanged'}")
-    if result.generated_tokens:
-        say(f"Generated tokens: {', '.join(result.generated_tokens)}")
-    say(f"Certificates: {result.pki_directory}")
-    say(f"Profiles: {', '.join(result.profiles) or 'none'}")
+@command(YES, help_text=_STOP_HELP)
+def destroy(_: Namespace, context: Context) -> None:
+    """Exit code 1 if the user does not agree."""
+    from openbalena.operations.remove_machine import destroy
+
+    result = destroy(context.workspace, context.console)
+    context.console.say(f"Removed {result.removed}. {' and '.join(map(str, result.kept))} are kept.")
+
+
+@command(
+    option("services", nargs="*", metavar="SERVICE", help="services to show (default: all)"), *log_lines("service")
+)
+def logs(args: Namespace, context: Context) -> None:
+    """Show the logs of all services of this machine, or of the named ones."""
+    from openbalena.operations.machine_services import LogsOptions, stream_logs
+
+    tail = DEFAULT_LINES if args.tail is None else args.tail
+    options = LogsOptions(tuple(args.services), tail, args.since or "", args.follow, warn_if_cut=args.tail is None)
+    with suppress(KeyboardInterrupt):  # which then ends it with exit code 0
+        for line in stream_logs(options, context.workspace, context.console):
+            context.console.say(line)

@@ -1,6 +1,5 @@
 """The entry point: global options, the command's name, and a message and an exit code for each failure."""
 
-import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -11,30 +10,17 @@ from openbalena import __version__
 from openbalena.base import placeholder
 from openbalena.base.errors import OpenBalenaError, UsageError
 from openbalena.base.project import Project
-from openbalena.cli.commands import BY_NAME, Command
-from openbalena.cli.console import Console
-from openbalena.cli.context import Context
-from openbalena.cli.dispatch import DIRECTORY_OPTION, command_parser, run_command
+from openbalena.base.unexpected import explain
+from openbalena.cli.commands import BY_NAME, DIRECTORY_OPTION, Command
+from openbalena.cli.console import Console, Context
 from openbalena.cli.help import overview, unknown
-from openbalena.cli.run_log import RunLog
 from openbalena.operations import file_modes
 from openbalena.operations.hints import as_typed
+from openbalena.operations.run_log import RunLog
 
 # 128 + signal, as shells report it.
 INTERRUPTED = 130
 BROKEN_PIPE = 141
-ADVICE = {
-    errno.ENOSPC: "free some space, then rerun the command",
-    errno.EDQUOT: "free some space, then rerun the command",
-    errno.EACCES: "run the command as the owner, or with sudo",
-    errno.EPERM: "run the command as the owner, or with sudo",
-    errno.EISDIR: "replace it with a file",
-    errno.ENOTDIR: "a component of the path is a file: use another path",
-    errno.ELOOP: "symbolic links form a loop: use the path of the file itself",
-    errno.ENAMETOOLONG: "choose a shorter name",
-    errno.EIO: "the disk or file server failed: see dmesg, then rerun the command",
-    errno.EROFS: "make it writable, or choose another directory with --project-directory",
-}
 
 
 @dataclass
@@ -63,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("OPEN_BALENA_DEBUG") == "1":
             raise
-        print(f"error: {_explain(error)}", file=sys.stderr)
+        print(f"error: {explain(error)}", file=sys.stderr)
         try:
             sys.stdout.flush()
         except OSError:
@@ -74,22 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _give_up_stdout() -> None:
     """Nothing can be written there: Python would report that again when it closes it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _explain(error: Exception) -> str:
-    """The message for an error no command expects: a full disk, another user's file, a broken environment, a bug."""
-    if isinstance(error, ModuleNotFoundError) and _damaged(str(error.name)):
-        # The launcher treats an environment without this file as incomplete.
-        Path(sys.prefix, "requirements.lock").unlink(missing_ok=True)
-        return f"{sys.prefix} lacks {error.name}: rerun the command, which will recreate it"
-    if isinstance(error, OSError) and error.errno in ADVICE:
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}: {ADVICE[error.errno]}"
-    return (
-        f"{type(error).__name__}: {error}\n"
-        "This is a bug in openBalena's command line: please report it with the command and its output with\n"
-        "OPEN_BALENA_DEBUG=1."
-    )
 
 
 def _run(argv: list[str]) -> int:
@@ -109,14 +79,6 @@ def _run(argv: list[str]) -> int:
     if command is None:
         raise UsageError(unknown(name))
     return _call(command, rest, options)
-
-
-def _damaged(module: str) -> bool:
-    """Whether `module` was installed and is missing now; a name that was never installed is a bug of ours."""
-    from importlib import metadata
-
-    installed = metadata.packages_distributions()
-    return not installed or module.partition(".")[0] in installed
 
 
 def split_global_options(argv: Sequence[str]) -> tuple[GlobalOptions, list[str]]:
@@ -143,6 +105,8 @@ def split_global_options(argv: Sequence[str]) -> tuple[GlobalOptions, list[str]]
 
 
 def _call(command: Command, rest: Sequence[str], options: GlobalOptions) -> int:
+    from openbalena.cli.options import command_parser, run_command  # not for `help`: it imports argparse
+
     args = command_parser(command).parse_args(rest)
     project = _project(options.directory)
 
@@ -153,8 +117,7 @@ def _call(command: Command, rest: Sequence[str], options: GlobalOptions) -> int:
     log = RunLog(project, command.name) if command.is_logged(args) else None
     context = Context(project, options.lab, Console(worded, log.write) if log else Console(worded))
     try:
-        for sentence in file_modes.restrict_modes(project):
-            context.console.warn(sentence)
+        context.console.warn(*file_modes.restrict_modes(project))
         return run_command(command, args, context)
     except OpenBalenaError as error:
         if log and log.path is None and isinstance(error, UsageError):
@@ -173,16 +136,9 @@ def _call(command: Command, rest: Sequence[str], options: GlobalOptions) -> int:
 
 def _warn_of_settings(context: Context) -> None:
     """Warn of what the command has not warned of yet: it may be why the command fails."""
-    from openbalena import settings
+    from openbalena.operations.show_settings import settings_warnings
 
-    try:
-        found = settings.read(context.project).warnings
-    except UsageError:
-        try:
-            found = settings.read_unchecked(context.project).warnings
-        except UsageError:
-            return  # the command itself has reported what is wrong with the file
-    for sentence in found:
+    for sentence in settings_warnings(context.workspace):
         if sentence not in context.console.warned:
             context.console.warn(sentence)
 

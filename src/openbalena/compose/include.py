@@ -63,8 +63,8 @@ def _join(tree: Map, included: Map) -> Map:
         for name, value in theirs.items():
             if name in merged and plain(merged[name]) != plain(value):
                 raise UsageError(
-                    f"{section}.{name} is defined differently in the included file, at {theirs.at(name)}:"
-                    " rename one, or list both files in the path of one include",
+                    f"{section}.{name} is defined differently in the included file, at {theirs.at(name)}",
+                    "rename one, or list both files in the path of one include",
                     where=merged.at(name),
                 )
             merged.put(name, value, theirs.at(name))

@@ -79,10 +79,12 @@ class _Builder:
         if isinstance(event, yaml.AliasEvent):
             value = self.anchors.get(str(event.anchor), self)
             if value is self:
-                raise UsageError(f"undefined anchor {event.anchor}: define it before this", where=self.position(event))
+                raise UsageError(
+                    f"undefined anchor {event.anchor}", "define it before this", where=self.position(event)
+                )
             if value is _OPEN:
                 raise UsageError(
-                    f"the anchor {event.anchor} contains itself: remove the alias", where=self.position(event)
+                    f"the anchor {event.anchor} contains itself", "remove the alias", where=self.position(event)
                 )
             return value
         if event.anchor:

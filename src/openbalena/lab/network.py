@@ -14,7 +14,7 @@ from openbalena.base.errors import OperationError
 from openbalena.lab import host, paths
 from openbalena.lab.state import Lab, LabNode
 
-RANGE = ipaddress.ip_network(
+RANGE = ipaddress.IPv4Network(
     "198.18.0.0/15"
 )  # for testing network devices, not routed on the Internet (RFC 2544, appendix C.2.2)
 NAMESPACES = Path("/run/netns")

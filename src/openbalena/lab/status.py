@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from openbalena.base.names import INGRESS_LABEL
 from openbalena.lab import state, swarm
 from openbalena.lab.endpoint import accepts
-from openbalena.swarm.placement import INGRESS_LABEL
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import docker
 from docker.errors import APIError
 
 from openbalena.base.errors import OperationError
+from openbalena.base.names import INGRESS_LABEL
 from openbalena.lab.endpoint import accepts
 from openbalena.lab.host import say
 from openbalena.lab.state import Lab, LabNode
 from openbalena.swarm import placement
-from openbalena.swarm.placement import INGRESS_LABEL
 
 _INGRESS_NODES = 2
 _JOIN_BOUND = 60.0  # seconds for one join; 1 to 2 s is typical

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-PROJECT_LABEL = "com.docker.compose.project"
-_SERVICE_LABEL = "com.docker.compose.service"
-_ONE_OFF_LABEL = "com.docker.compose.oneoff"
+from openbalena.base.names import COMPOSE_ONE_OFF_LABEL, COMPOSE_SERVICE_LABEL, PROJECT_LABEL
 
 
 class ContainerPhase(Enum):
@@ -89,10 +87,10 @@ def read_containers(client: Any, project: str) -> list[Container]:
     containers = []
     for listed in client.api.containers(all=True, filters={"label": f"{PROJECT_LABEL}={project}"}):
         labels = listed["Labels"]
-        if labels.get(_ONE_OFF_LABEL) == "True" or _SERVICE_LABEL not in labels:
+        if labels.get(COMPOSE_ONE_OFF_LABEL) == "True" or COMPOSE_SERVICE_LABEL not in labels:
             continue
         try:
-            containers.append(_container(labels[_SERVICE_LABEL], client.api.inspect_container(listed["Id"])))
+            containers.append(_container(labels[COMPOSE_SERVICE_LABEL], client.api.inspect_container(listed["Id"])))
         except docker.errors.NotFound:
             continue
     return sorted(containers, key=lambda item: (item.service, item.name))

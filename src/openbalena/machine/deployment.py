@@ -71,7 +71,8 @@ class Standalone:
                     "Free the port: `docker ps` or `ss -ltnp` shows what uses it; if it is the openBalena stack, run "
                     "swarm-down"
                 )
-            raise OperationError("\n  ".join([f"`docker compose {args[0]}` failed:", *output])) from None
+            command = args[2] if args[0] == "--profile" else args[0]
+            raise OperationError("\n  ".join([f"`docker compose {command}` failed:", *output])) from None
 
 
 def load_deployment(

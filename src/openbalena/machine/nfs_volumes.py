@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.names import COMPOSE_VOLUME_LABEL, PROJECT_LABEL, full_name
 from openbalena.base.project import Project
 from openbalena.compose import dotenv
 from openbalena.compose.tree import plain
-from openbalena.machine.containers import PROJECT_LABEL
 from openbalena.machine.deployment import Standalone
 from openbalena.stack.emit import dump
 from openbalena.storage import nfs
@@ -30,7 +30,7 @@ def declared_volumes(standalone: Standalone) -> dict[str, tuple[str, Options]]:
     for name, definition in plain(standalone.definitions.model.get("volumes") or {}).items():
         definition = definition or {}
         if not definition.get("external"):
-            full = str(definition.get("name") or f"{standalone.name}_{name}")
+            full = str(definition.get("name") or full_name(standalone.name, name))
             volumes[name] = full, definition.get("driver_opts") or {}
     return volumes
 
@@ -103,7 +103,6 @@ def prepare_volumes(standalone: Standalone) -> None:
 
     Raises UsageError if nfs-setup has not run with these settings, OperationError like `require_free`.
     """
-    nfs.require_server(standalone.settings, "nfs-setup")
     wanted, file = declared_volumes(standalone), standalone.project.nfs_file
     names = nfs.nfs_volumes(standalone.settings, wanted)
     if names and (not file.exists() or file.read_text(encoding="utf-8") != override_text(standalone.settings, names)):
@@ -113,7 +112,7 @@ def prepare_volumes(standalone: Standalone) -> None:
         for name in names:
             full, options = wanted[name]
             # Compose treats a volume with these labels as its own. Creating one that exists changes nothing.
-            labels = {PROJECT_LABEL: standalone.name, "com.docker.compose.volume": name}
+            labels = {PROJECT_LABEL: standalone.name, COMPOSE_VOLUME_LABEL: name}
             client.api.create_volume(full, driver="local", driver_opts=dict(options), labels=labels)
 
 
@@ -134,10 +133,12 @@ def check_server(standalone: Standalone, image: str, names: Collection[str], tim
             client.api.start(made)
             code = client.api.wait(made, timeout=timeout)["StatusCode"]
             return JobResult(code == 0, tuple(client.api.logs(made).decode(errors="replace").splitlines()), "", code)
-        except docker.errors.APIError as error:
-            return JobResult(False, (), str(error.explanation), started=False)
+        except docker.errors.APIError as refusal:
+            return JobResult(False, (), str(refusal.explanation), started=False)
         except requests.exceptions.Timeout:
-            return JobResult(False, (), f"the mount did not complete within {timeout:g} s", started=False)
+            return JobResult(
+                False, (), f"the mount did not complete within {timeout:g} s", started=False, timed_out=True
+            )
         finally:
             client.api.remove_container(made, v=True, force=True)
 

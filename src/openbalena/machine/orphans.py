@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from openbalena.base.errors import OperationError
-from openbalena.machine.containers import PROJECT_LABEL, read_containers
+from openbalena.base.names import PROJECT_LABEL
+from openbalena.machine.containers import read_containers
 from openbalena.machine.deployment import Standalone
 from openbalena.machine.volumes import remove_leftover_containers
 

@@ -13,10 +13,9 @@ from typing import Any
 
 from openbalena import compose
 from openbalena.base.errors import OperationError
-from openbalena.machine.containers import PROJECT_LABEL
+from openbalena.base.names import PROJECT_LABEL, SWARM_SERVICE_LABEL
 from openbalena.machine.deployment import Standalone
 
-_SWARM_LABEL = "com.docker.swarm.service.name"
 # The state of a listening socket in /proc/net/{tcp,udp} (Linux, tcp_states.h).
 _WAITING = {"tcp": "0A", "udp": "07"}
 
@@ -133,7 +132,7 @@ def _bound(container: Mapping[str, Any]) -> Iterator[HostPort]:
 
 def _who(container: Mapping[str, Any]) -> str:
     labels, name = container.get("Labels") or {}, container["Names"][0].lstrip("/")
-    if service := labels.get(_SWARM_LABEL):
+    if service := labels.get(SWARM_SERVICE_LABEL):
         return f"Swarm service {service}"
     project = labels.get(PROJECT_LABEL)
     return f"container {name}" + (f" of Compose project {project}" if project else "")

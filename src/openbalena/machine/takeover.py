@@ -17,6 +17,7 @@ from typing import Any
 
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.files import private_directory, write_atomic
+from openbalena.base.names import ADOPTED_MARK, COMPOSE_SERVICE_LABEL, PROJECT_LABEL, full_name, short_name
 from openbalena.base.project import Project
 from openbalena.docker.engine import Engine
 from openbalena.machine import volumes
@@ -27,8 +28,6 @@ from openbalena.settings.variables import variables
 
 # Where each volume is mounted, as in the services (docker-compose.yml).
 _MOUNTS = {"resin-data": "/balena", "certs-data": "/certs", "pki-data": "/pki"}
-# Marks volumes whose tokens and certificates have been adopted: from then on `.env` takes precedence.
-_MARK = ".open-balena"
 _CA = ("ca-0.pem", "ca-0-key.pem", "server-ca-0.pem", "server-ca-0-key.pem", "ocsp.pem", "ocsp-key.pem")
 # Files that are regenerated, for the same key, if those in the volume do not match.
 _REPLACEABLE = ("api.pem", "vpn.pem", "ocsp.pem", "ca-bundle.pem", "chain.pem", "dhparam.pem")
@@ -115,10 +114,10 @@ def adopt(directory: Path, pki: Mapping[str, bytes], dns_tld: str) -> None:
         secret = "key" in name_.split(".", 1)[0] or name_.endswith("key") or name_ == "chain.pem"
         write_atomic(half_made / name_, content, 0o600 if secret else 0o644)
     for name_ in _REPLACEABLE:
-        if any(message.startswith(f"{half_made / name_}:") for message in pki_problems(half_made, dns_tld)):
+        if str(half_made / name_) in {problem.key for problem in pki_problems(half_made, dns_tld)}:
             (half_made / name_).unlink()
     if wrong := pki_problems(half_made, dns_tld):
-        raise UsageError("\n".join(wrong))
+        raise UsageError("\n".join(map(str, wrong)))
     if directory.exists():
         directory.rmdir()  # empty, as the caller has checked
     half_made.rename(directory)
@@ -177,9 +176,7 @@ def seed_balena_ca(standalone: Standalone) -> bool:
             pass
         (holder,) = client.api.containers(
             all=True,
-            filters={
-                "label": [f"com.docker.compose.project={standalone.name}", "com.docker.compose.service=balena-ca"]
-            },
+            filters={"label": [f"{PROJECT_LABEL}={standalone.name}", f"{COMPOSE_SERVICE_LABEL}=balena-ca"]},
         )
         modes = {name_: 0o600 if "key" in name_ else 0o644 for name_ in _CA}
         volumes.write_file(
@@ -190,10 +187,10 @@ def seed_balena_ca(standalone: Standalone) -> bool:
 
 def mark_adopted(standalone: Standalone) -> None:
     """Mark the volumes as adopted: from now on the project's tokens apply, also after a rotation."""
-    volume = f"{standalone.name}_resin-data"
+    volume = full_name(standalone.name, "resin-data")
     mark = json.dumps(is_deployed(standalone.settings)).encode()
     with standalone.engine.client() as client, volumes.volume_container(client, {volume: "/balena"}) as holder:
-        volumes.write_file(client, holder, "/balena", {_MARK: (mark, 0o600)})
+        volumes.write_file(client, holder, "/balena", {ADOPTED_MARK: (mark, 0o600)})
 
 
 def is_deployed(values: Mapping[str, str]) -> dict[str, str]:
@@ -221,12 +218,12 @@ def _noted(mark: bytes | None) -> dict[str, str]:
 
 
 def _read(client: Any, project: str, dns_tld: str) -> Found:
-    there = volumes.existing_volumes(client, [f"{project}_{volume}" for volume in _MOUNTS])
+    there = volumes.existing_volumes(client, [full_name(project, volume) for volume in _MOUNTS])
     if not there:
         return Found(project)
-    mine, mark = f"/balena/{dns_tld}.env", f"/balena/{_MARK}"
+    mine, mark = f"/balena/{dns_tld}.env", f"/balena/{ADOPTED_MARK}"
     needed = {mine, mark, *_places(dns_tld).values()}
-    mounts = {volume: _MOUNTS[volume.removeprefix(f"{project}_")] for volume in there}
+    mounts = {volume: _MOUNTS[short_name(project, volume)] for volume in there}
     files = volumes.read_file(client, mounts, needed.__contains__)
     shared = {path for path in files if posixpath.dirname(path) == "/balena" and path.endswith(".env")}
     if shared and mine not in shared:

@@ -14,14 +14,12 @@ from secrets import token_hex
 from typing import Any
 
 from openbalena.base.errors import OperationError
+from openbalena.base.names import HOLDER_IMAGE, HOLDER_LABEL
 
 # Bytes; files with certificates or tokens are a few KiB.
 _MAX_BYTES = 2**20
 # The size of an archive's end marker in bytes, and the maximum number of links to follow.
 _END, _LINKS = 2 * tarfile.BLOCKSIZE, 8
-_IMAGE = "openbalena/empty"
-# The label of containers that `holder` creates: a leftover one would keep its volumes from being removed.
-HOLDER_LABEL = "openbalena.volume-holder"
 
 
 def existing_volumes(client: Any, names: list[str]) -> list[str]:
@@ -118,18 +116,21 @@ def volume_container(client: Any, mounts: Mapping[str, str]) -> Iterator[str]:
         pass
     # A random tag, so that concurrent calls do not remove each other's image.
     tag = token_hex(8)
-    client.api.import_image_from_data(empty.getvalue(), repository=_IMAGE, tag=tag)
+    client.api.import_image_from_data(empty.getvalue(), repository=HOLDER_IMAGE, tag=tag)
     try:
         binds = {volume: {"bind": directory, "mode": "rw"} for volume, directory in mounts.items()}
         made = client.api.create_container(
-            f"{_IMAGE}:{tag}", ["-"], host_config=client.api.create_host_config(binds=binds), labels=[HOLDER_LABEL]
+            f"{HOLDER_IMAGE}:{tag}",
+            ["-"],
+            host_config=client.api.create_host_config(binds=binds),
+            labels=[HOLDER_LABEL],
         )
         try:
             yield str(made["Id"])
         finally:
             client.api.remove_container(made["Id"], force=True)
     finally:
-        client.api.remove_image(f"{_IMAGE}:{tag}")
+        client.api.remove_image(f"{HOLDER_IMAGE}:{tag}")
 
 
 def remove_leftover_containers(client: Any, volume: str) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from openbalena import settings, verify
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.files import private_directory, write_atomic
+from openbalena.base.names import INGRESS_LABEL
 from openbalena.base.project import Project
 from openbalena.lab import lifecycle, paths, state
 from openbalena.lab.host import require_root
@@ -29,7 +30,6 @@ from openbalena.operations.workspace import Workspace
 from openbalena.settings.variables import variables
 from openbalena.swarm import membership, placement
 from openbalena.swarm import state as cluster_state
-from openbalena.swarm.placement import INGRESS_LABEL
 from openbalena.swarm.state import Cluster
 
 # RFC 6761, section 6.2: never a real domain.

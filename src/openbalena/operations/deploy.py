@@ -100,7 +100,6 @@ def _read_deployment(workspace: Workspace, reporter: Reporter) -> tuple[Deployme
     deployment = deployments.load(workspace.project, lab=workspace.lab)
     for warning in deployment.settings.warnings:
         reporter.warn(warning)
-    nfs.require_server(deployment.settings)
     return deployment, nfs.nfs_volumes(deployment.settings, deployment.compiled.stateful)
 
 

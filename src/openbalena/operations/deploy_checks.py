@@ -39,8 +39,8 @@ def require_none_fatal(findings: Iterable[Finding], reporter: Reporter) -> None:
     findings = list(findings)
     for finding in findings:
         if not finding.fatal:
-            reporter.warn(finding.text)
-    if fatal := [finding.text for finding in findings if finding.fatal]:
+            reporter.warn(str(finding))
+    if fatal := [str(finding) for finding in findings if finding.fatal]:
         raise OperationError("nothing was deployed:\n  " + "\n  ".join(fatal))
 
 

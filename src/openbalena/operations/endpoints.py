@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openbalena.base.errors import UsageError
+from openbalena.base.names import INGRESS_LABEL
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.verify import public_addresses
 from openbalena.operations.workspace import Workspace
@@ -55,13 +56,9 @@ class Endpoints:
 def cluster_endpoints(client: Any, settings: Settings, chain: bytes) -> Endpoints:
     """What the ingress nodes serve, of which `chain` (PEM) is expected. Raises UsageError if no node has the label."""
     nodes = state.read_cluster(client, settings["STACK_NAME"]).nodes
-    names = {
-        node.address: node.hostname
-        for node in placement.nodes_with_label(nodes, placement.INGRESS_LABEL)
-        if node.usable
-    }
+    names = {node.address: node.hostname for node in placement.nodes_with_label(nodes, INGRESS_LABEL) if node.usable}
     if not names:
-        raise UsageError(f"no node has the label {placement.INGRESS_LABEL}=true: run ./open-balena.sh swarm-init")
+        raise UsageError(f"no node has the label {INGRESS_LABEL}=true: run ./open-balena.sh swarm-init")
     failures = certificate_rollout.tasks_not_serving(names, f"api.{settings['DNS_TLD']}", chain, _RELOAD_TIMEOUT)
     return Endpoints(names, failures, settings["INGRESS_MODE"] == "mesh")
 

@@ -122,7 +122,8 @@ def _read_given(options: ImportCertificateOptions, values: Settings) -> tuple[by
         authority = _read_pem(options.ca) if options.ca else b""
         return _read_pem(options.certificate), _read_pem(options.key), authority
     certificate, key, authority = store.custom_certificate(values)
-    if not (certificate and key):
+    # The settings refuse one of the two without the other.
+    if not certificate:
         raise UsageError("no certificate given: use --certificate and --key, or set HAPROXY_CRT and HAPROXY_KEY")
     return certificate, key, authority
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openbalena.base.errors import OperationError
+from openbalena.base.names import DATA_LABEL, INGRESS_LABEL
 from openbalena.docker.engine import Engine
 from openbalena.operations import deployment as deployments
 from openbalena.operations.engines import default_engine
@@ -13,7 +14,7 @@ from openbalena.operations.workspace import Workspace
 from openbalena.storage import guard, record
 from openbalena.swarm import membership, placement, state
 from openbalena.swarm.membership import require_manager
-from openbalena.swarm.placement import DATA_LABEL, INGRESS_LABEL, managed_labels
+from openbalena.swarm.placement import managed_labels
 from openbalena.swarm.state import Cluster
 
 

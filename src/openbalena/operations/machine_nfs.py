@@ -40,7 +40,6 @@ def set_up_nfs(options: NfsOptions, workspace: Workspace, reporter: Reporter) ->
     volume would be hidden, or the user does not agree.
     """
     standalone = load_machine(workspace, options.settings, nfs=False)
-    nfs.require_server(standalone.settings, "nfs-setup")
     volumes = nfs.nfs_volumes(standalone.settings, nfs_volumes.declared_volumes(standalone))
     confirm_database_on_nfs(volumes, reporter)
     nfs_volumes.require_unused_volumes(standalone, nfs_volumes.volumes_on_server(standalone, volumes))

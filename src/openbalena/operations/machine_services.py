@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from openbalena.base.errors import OperationError, UsageError
+from openbalena.certificates import CERT_MANAGER, machine_volume
 from openbalena.docker.logs import cut
-from openbalena.machine import certificates, containers, health
+from openbalena.machine import containers, health
 from openbalena.machine.containers import ComposeService, ContainerPhase
 from openbalena.machine.deployment import Standalone
 from openbalena.machine.report import not_healthy_text
@@ -79,6 +80,25 @@ class StatusResult:
         """Whether every service is."""
         return all(service.phase is ContainerPhase.READY for service in self.services)
 
+    @property
+    def worst_first(self) -> list[ComposeService]:
+        """The services, failing ones first."""
+        order = list(ContainerPhase)
+        return sorted(self.services, key=lambda service: (-order.index(service.phase), service.name))
+
+    def record(self) -> dict[str, object]:
+        """The state for programs."""
+        services = [
+            {
+                "service": service.name,
+                "state": service.phase.value,
+                "detail": service.detail,
+                "containers": [{**asdict(each), "phase": each.phase.value} for each in service.containers],
+            }
+            for service in self.services
+        ]
+        return {"project": self.name, "healthy": self.healthy, "services": services}
+
 
 @dataclass(frozen=True)
 class LogsOptions:
@@ -115,8 +135,8 @@ def restart_services(options: RestartOptions, workspace: Workspace, reporter: Re
     services = list(options.services)
     require_services(standalone, services)
     run_compose(standalone, reporter, "restart", *services)
-    if not services or certificates.CERT_MANAGER in services:
-        restarted = certificates.recreate_stale_services(standalone, reporter.progress)
+    if not services or CERT_MANAGER in services:
+        restarted = machine_volume.recreate_stale_services(standalone, reporter.progress)
         services = sorted({*services, *restarted}) if services else []
     return wait_until_healthy(standalone, options.timeout, reporter, services)
 

@@ -62,7 +62,6 @@ def set_up_swarm_nfs(options: SwarmNfsOptions, workspace: Workspace, reporter: R
     """
     project = workspace.project
     deployment = deployments.load(project, lab=workspace.lab, extra=options.settings)
-    nfs.require_server(deployment.settings)
     volumes = nfs.nfs_volumes(deployment.settings, deployment.compiled.stateful)
     confirm_database_on_nfs(volumes, reporter)
     with manager_client(workspace) as (engine, client), lock.acquire(client, "swarm-nfs-setup", options.take_over):

@@ -9,15 +9,13 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from openbalena.base.errors import OperationError
+from openbalena.base.names import COMPOSE_VOLUME_LABEL, PROJECT_LABEL, STACK_LABEL, full_name
 from openbalena.docker.engine import Engine
 from openbalena.machine import nfs_volumes, volumes
-from openbalena.machine.containers import PROJECT_LABEL
 from openbalena.machine.deployment import Standalone
 from openbalena.storage.record import VolumeRegistry
 from openbalena.swarm.preflight import Finding
-from openbalena.swarm.state import STACK_LABEL
 
-_VOLUME_LABEL = "com.docker.compose.volume"
 # Where the images write `<domain>.env`, which identifies a deployment.
 _SHARED, _SEEN_AT = "resin-data", "/balena"
 
@@ -45,11 +43,11 @@ def _compose(client: Any, settings: Mapping[str, str], fresh: Collection[str]) -
     projects: dict[str, dict[str, str]] = {}
     for item in listed:
         labels = item["Labels"] or {}
-        if PROJECT_LABEL in labels and _VOLUME_LABEL in labels:
-            projects.setdefault(labels[PROJECT_LABEL], {})[labels[_VOLUME_LABEL]] = item["Name"]
+        if PROJECT_LABEL in labels and COMPOSE_VOLUME_LABEL in labels:
+            projects.setdefault(labels[PROJECT_LABEL], {})[labels[COMPOSE_VOLUME_LABEL]] = item["Name"]
     stack, domain = settings["STACK_NAME"], settings["DNS_TLD"]
     for project, named in sorted(projects.items()):
-        left = sorted(named[name] for name in fresh if name in named and f"{stack}_{name}" not in there)
+        left = sorted(named[name] for name in fresh if name in named and full_name(stack, name) not in there)
         if left and _SHARED in named and f"{_SEEN_AT}/{domain}.env" in _files(client, named[_SHARED]):
             yield Finding(
                 f"{client.info()['Name']} has the data of {domain} in volumes of the Compose deployment {project}: "
@@ -74,9 +72,9 @@ def require_no_other_mode(standalone: Standalone) -> None:
         there = {item["Name"] for item in listed}
         of_stack = {item["Name"] for item in listed if (item["Labels"] or {}).get(STACK_LABEL) == stack}
         left = sorted(
-            f"{stack}_{name}"
+            full_name(stack, name)
             for name, (full, _) in nfs_volumes.declared_volumes(standalone).items()
-            if f"{stack}_{name}" in of_stack and full not in there
+            if full_name(stack, name) in of_stack and full not in there
         )
         if left:
             raise OperationError(

@@ -24,8 +24,8 @@ from openbalena.settings import Settings
 from openbalena.swarm import certificate_rollout, deploy, deploy_retry, deployed_pki, lock, service_update, state
 
 if TYPE_CHECKING:
+    from openbalena.certificates.served import Served
     from openbalena.docker.engine import Engine
-    from openbalena.machine.served_certificate import Served
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from openbalena import settings
 from openbalena.base.errors import OpenBalenaError, OperationError
+from openbalena.certificates import CERT_MANAGER
 from openbalena.certificates.cert_manager import renewal_due
-from openbalena.machine.certificates import CERT_MANAGER
 from openbalena.operations.machine_services import HealthyResult, RestartOptions, restart_services
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.served_certificate import served_certificate
@@ -20,7 +20,7 @@ from openbalena.pki import renew, store
 from openbalena.settings import Settings
 
 if TYPE_CHECKING:
-    from openbalena.machine.served_certificate import Served
+    from openbalena.certificates.served import Served
 
 
 @dataclass(frozen=True)

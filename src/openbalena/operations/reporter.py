@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 class Reporter(Protocol):
     """Progress, warnings and questions of an operation; its results are what it returns."""
 
-    def progress(self, text: str) -> None:
+    def progress(self, text: str, /) -> None:
         """Report what is happening now, or what is being waited for."""
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: str, /) -> None:
         """Report what the user should know or change, although the operation continues."""
 
-    def confirm(self, question: str) -> bool:
+    def confirm(self, question: str, /) -> bool:
         """Return whether the user agrees. Raises UsageError without a terminal, unless `--yes` was given."""
 
-    def interruptible(self, message: str) -> AbstractContextManager[None]:
+    def interruptible(self, message: str, /) -> AbstractContextManager[None]:
         """A wait that the user may leave with Ctrl-C; `message` then says what continues and how to come back."""
 
     def follow_tasks(self) -> Callable[[list[Progress]], None]:

@@ -8,10 +8,12 @@ from typing import Any
 
 from openbalena import stack as stacks
 from openbalena.base.errors import OperationError
+from openbalena.base.names import full_name
 from openbalena.base.project import Project
 from openbalena.docker.engine import Engine
 from openbalena.operations.deployment import Deployment
 from openbalena.operations.reporter import Reporter
+from openbalena.operations.stack_diff import rendered_changes
 from openbalena.pki import tokens
 from openbalena.pki.database_login import Login, in_use
 from openbalena.storage import database, record
@@ -27,10 +29,13 @@ from openbalena.swarm import (
     state,
     watch,
 )
+from openbalena.swarm.rollout_order import Stage
 from openbalena.swarm.state import Cluster
 from openbalena.swarm.watch import DeployOutcome
 
 Document = dict[str, Any]
+# How many changes of a service are reported; `stack diff` shows all of them.
+_SHOWN = 5
 
 
 def with_manual_scaling(
@@ -74,6 +79,7 @@ class Rollout:
         first = bridging or document
         single_api = rollout_order.one_api(before, first)
         self._render(single_api or first)
+        self._report_changes(before)
         self._start_internal_services(before, document)
         self._create_login(before, login)
         self._create_tables(single_api, first)
@@ -94,6 +100,18 @@ class Rollout:
             self.reporter.progress(
                 f"keeping {name} at {running} replicas (scaled manually; the definition says {defined})"
             )
+
+    def _report_changes(self, before: Cluster) -> None:
+        """Report which services of a running stack change, and what of them."""
+        if not before.services:
+            return
+        changes = rendered_changes(self.engine, self.client, self.project.rendered, self.stack)
+        running = [service.short_name for service in before.services]
+        replaced = rollout_order.tasks_replaced(changes, running)
+        for name, found in changes.items():
+            kept = "" if name in replaced or name not in running else " (its tasks keep running)"
+            more = f"; {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+            self.reporter.progress(f"{name}{kept}: {'; '.join(map(str, found[:_SHOWN]))}{more}")
 
     def _new_login(self, before: Cluster, document: Document) -> Login | None:
         """The settings' database login, if the api does not run with it yet or a different one can log in too."""
@@ -166,33 +184,54 @@ class Rollout:
         deploy.submit_stack(self.engine, self.project.rendered, self.stack, resolve=self.resolve, only=only)
 
     def _update_first(self, names: Sequence[str], why: str) -> None:
-        """Deploy these services of what is rendered, and wait until they run."""
-
-        def attempt() -> None:
-            self._submit(names)
-            for name in names:
-                service_update.wait_until_converged(
-                    self.client, self.stack, name, self.timeout, self.reporter.follow_tasks()
-                )
-
+        """Deploy these services of what is rendered, and wait until they run; raises OperationError with the errors."""
         self.reporter.progress(f"updating {', '.join(names)} first: {why} …")
-        deploy_retry.retry_transient(self.client, self.stack, attempt, self.reporter.progress)
+        stopped = (
+            f"Stopped waiting. Swarm continues to update {', '.join(names)}. The rest of {self.stack} was not "
+            "deployed: run ./open-balena.sh swarm-up again"
+        )
+        self._submit_and_wait(names, stopped)
 
     def _deploy_all(self) -> DeployOutcome:
-        """Deploy what is rendered and wait until every service runs; raises OperationError with the errors."""
+        """Deploy what is rendered and wait until every service runs; raises OperationError with the errors.
+
+        Services that change are deployed in stages, so that a part of the stack that others use is replaced alone.
+        """
+        for stage in self._stages():
+            self._update_first(stage.services, stage.why)
+        stopped = (
+            f"Stopped waiting. Swarm continues to deploy {self.stack}: ./open-balena.sh swarm-status shows its "
+            "progress, ./open-balena.sh swarm-up waits again"
+        )
+        return self._submit_and_wait((), stopped)
+
+    def _stages(self) -> list[Stage]:
+        """What of the rendered stack is deployed before the rest of it."""
+        running = [service.short_name for service in state.read_cluster(self.client, self.stack).services]
+        document = deploy.read_rendered(self.project.rendered)
+        planned = planned_services.planned_services(document, self.stack)
+        data = [service.short_name for service in planned if planned_services.pinned_volumes(service)]
+        changes = rendered_changes(self.engine, self.client, self.project.rendered, self.stack)
+        return rollout_order.stages(
+            {name: found for name, found in changes.items() if name in document["services"]}, running, data
+        )
+
+    def _submit_and_wait(self, only: Sequence[str], stopped: str) -> DeployOutcome:
+        """Deploy what is rendered, or of it the services in `only`, and wait until they run.
+
+        `stopped` is shown if the user stops waiting. Raises OperationError with the errors.
+        """
+        names = [full_name(self.stack, name) for name in only]
 
         def attempt() -> DeployOutcome:
             known = watch.preexisting_task_ids(state.read_cluster(self.client, self.stack))
-            self._submit()
+            self._submit(only)
             follow = self.reporter.follow_tasks()
-            outcome = watch.wait_until_converged(self.client, self.stack, self.timeout, known, follow)
+            outcome = watch.wait_until_converged(self.client, self.stack, self.timeout, known, follow, names)
             record.record_observed(self.client, self.stack, outcome.cluster)
             if outcome.reason:
                 raise OperationError(report.failure_report(outcome, self.engine, self.deployment.settings.masked))
             return outcome
 
-        with self.reporter.interruptible(
-            f"Stopped waiting. Swarm continues to deploy {self.stack}: ./open-balena.sh swarm-status shows its "
-            "progress, ./open-balena.sh swarm-up waits again"
-        ):
+        with self.reporter.interruptible(stopped):
             return deploy_retry.retry_transient(self.client, self.stack, attempt, self.reporter.progress)

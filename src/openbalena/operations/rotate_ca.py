@@ -86,7 +86,7 @@ def rotate_ca(options: RotateCaOptions, workspace: Workspace, reporter: Reporter
             return RotateCaResult(RotateCaOutcome.COMPLETED, directory, current_phase(directory))
         # An old CA that has expired meanwhile is what the next phase remedies.
         if wrong := pki_problems(directory, values["DNS_TLD"], ended=False):
-            raise UsageError("\n".join(wrong))
+            raise UsageError("\n".join(map(str, wrong)))
         return _advance(options, workspace, reporter, values)
 
 

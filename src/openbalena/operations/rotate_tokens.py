@@ -87,7 +87,7 @@ def replace_database_login(project: Project, settings: Settings, *, lab: bool, t
             "DB_PASSWORD: the database is external (EXTERNAL_POSTGRES): change its user's password there, and then "
             "EXTERNAL_POSTGRES_PASSWORD"
         )
-    if settings.sources.get(_DB_VARIABLE, "").startswith("environment variable "):
+    if _DB_VARIABLE in settings.exported:
         raise UsageError("environment variable DB_PASSWORD: unset it: the new password is generated")
     following = database_login.successor(database_login.in_use(settings), tokens.new_value(project, _DB_VARIABLE))
     engine = default_engine(lab)

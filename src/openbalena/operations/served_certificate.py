@@ -1,8 +1,8 @@
 """The certificate that HAProxy serves on this machine: it is in a volume, and pki/chain.pem is for a cluster."""
 
 from openbalena.base.errors import OperationError
-from openbalena.machine import served_certificate as served
-from openbalena.machine.served_certificate import Served
+from openbalena.certificates import served
+from openbalena.certificates.served import Served
 from openbalena.operations.engines import installed_engine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace

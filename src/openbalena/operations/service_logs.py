@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from openbalena import settings
 from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.names import short_name
 from openbalena.docker import logs
 from openbalena.docker.engine import Engine
 from openbalena.operations.manager import manager_client
@@ -95,7 +96,7 @@ def _read_cluster(workspace: Workspace) -> tuple[Engine, Cluster]:
 def _find(name: str, cluster: Cluster) -> _Source:
     """`name` is the service's short or full one."""
     stack = cluster.services[0].stack
-    service = next((item for item in cluster.services if item.short_name == name.removeprefix(f"{stack}_")), None)
+    service = next((item for item in cluster.services if item.short_name == short_name(stack, name)), None)
     if service is None:
         names = ", ".join(item.short_name for item in cluster.services)
         raise UsageError(f"no service {name} in stack {stack}; it has: {names}")

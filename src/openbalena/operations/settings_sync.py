@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openbalena import settings
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.files import write_atomic
 from openbalena.base.project import Project
@@ -41,11 +42,11 @@ def require_compatible_settings(client: Any, project: Project, settings: Setting
 def reject_unsaved_tokens(project: Project, settings: Settings) -> None:
     """Raise UsageError for a token of the environment that differs from `.env`, which is what would be stored."""
     for name, variable in variables().items():
-        source = settings.sources.get(name, "")
-        if variable.token and source.startswith("environment variable "):
+        if variable.token and name in settings.exported:
             raise UsageError(
-                f"{source}: {name} differs from {project.env_file}, and the cluster would get a token that is saved "
-                "nowhere: unset it, or (if .env has none) run ./open-balena.sh config, which writes it there"
+                f"{settings.sources[name]}: {name} differs from {project.env_file}, and the cluster would get a token "
+                "that is saved nowhere: unset it, or (if .env has none) run ./open-balena.sh config, which writes it "
+                "there"
             )
 
 
@@ -99,8 +100,6 @@ def restore(packed: bytes, project: Project) -> list[str]:
 
     Raises OperationError if the settings name another directory for the PKI.
     """
-    from openbalena import settings
-
     names = archive.unpack_archive(packed, project.directory)
     values = settings.read(project)
     if Path(values["PKI_DIR"]) != project.pki:

@@ -1,12 +1,12 @@
 """List the deployment's certificates, and what limits or endangers them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from openbalena import settings
 from openbalena.base.errors import UsageError
-from openbalena.machine.served_certificate import Served
+from openbalena.certificates.served import Served
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.served_certificate import served_certificate
 from openbalena.operations.workspace import Workspace
@@ -30,6 +30,24 @@ class ListedCertificate:
     use: str
     certificate: CertificateInfo
 
+    def row(self, now: datetime) -> tuple[object, ...]:
+        """As `pki show` lists it: name, use, names, issuer, last day, days left."""
+        held = self.certificate
+        return (self.name, self.use, ", ".join(held.names), held.issuer, f"{held.end:%Y-%m-%d}", held.days(now))
+
+    def record(self, now: datetime) -> dict[str, object]:
+        """The same for programs."""
+        held = self.certificate
+        return {
+            "file": self.file,
+            "use": self.use,
+            "names": held.names,
+            "issuer": held.issuer,
+            "not_before": held.start.isoformat(),
+            "not_after": held.end.isoformat(),
+            "days_left": held.days(now),
+        }
+
 
 @dataclass(frozen=True)
 class ShowCertificatesResult:
@@ -41,17 +59,6 @@ class ShowCertificatesResult:
     phase: RotationPhase
     machine: Served | None
     own_certificate: bool
-
-
-@dataclass(frozen=True)
-class CertificateLimits:
-    """The CA certificate that issues, None if there is none yet; `domains` are those that it may issue for.
-
-    `domains` is None if its names are not constrained.
-    """
-
-    issuer: Path | None
-    domains: Sequence[str] | None
 
 
 def show_certificates(workspace: Workspace, reporter: Reporter) -> ShowCertificatesResult:
@@ -71,14 +78,21 @@ def show_certificates(workspace: Workspace, reporter: Reporter) -> ShowCertifica
     )
 
 
-def certificate_limits(directory: Path) -> CertificateLimits:
-    """For which names the server CA in `directory` may issue."""
+def certificate_limits(directory: Path, domain: str) -> str:
+    """For which names the server CA in `directory` may issue; "" if there is none yet."""
     issuer = directory / "server-ca-0.pem"
     if not issuer.exists():
-        return CertificateLimits(None, None)
-    return CertificateLimits(issuer, permitted(read_certificates(issuer)[0]))
+        return ""
+    domains = permitted(read_certificates(issuer)[0])
+    if domains is None:
+        return (
+            f"{issuer.name} may issue for any name (it was created before name constraints were introduced): "
+            "anyone who gets its key, or HAPROXY_PASSWORD, can impersonate any site wherever the root is trusted. "
+            f"secrets rotate CA creates one that may issue only for {domain}"
+        )
+    return f"{issuer.name} may issue only for {', '.join(domains)} and its subdomains."
 
 
 def certificate_warnings(directory: Path, domain: str) -> list[str]:
     """What is wrong with the files in `directory`, and which certificates expire soon."""
-    return [*pki_problems(directory, domain, ended=False), *expiry.warnings(directory)]
+    return [*map(str, pki_problems(directory, domain, ended=False)), *expiry.warnings(directory)]

@@ -1,5 +1,7 @@
 """The settings in force, and the superuser's password."""
 
+from collections.abc import Sequence
+
 from openbalena import settings
 from openbalena.base.errors import UsageError
 from openbalena.operations.reporter import Reporter
@@ -19,6 +21,16 @@ def settings_in_force(workspace: Workspace, reporter: Reporter, *, reveal: bool)
     order = {name: position for position, name in enumerate(described)}
     names = sorted((name for name in values if values[name]), key=lambda name: (order.get(name, len(order)), name))
     return {name: MASK if name in hidden else values[name] for name in names}
+
+
+def settings_warnings(workspace: Workspace) -> Sequence[str]:
+    """What should be known of the settings, as far as they can be read."""
+    for read in (settings.read, settings.read_unchecked):
+        try:
+            return read(workspace.project).warnings
+        except UsageError:
+            continue  # the command itself has reported what is wrong with the file
+    return ()
 
 
 def superuser_password(workspace: Workspace) -> str:

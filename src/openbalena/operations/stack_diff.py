@@ -1,5 +1,7 @@
 """stack diff: what a deploy would change."""
 
+from __future__ import annotations
+
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -8,41 +10,37 @@ from typing import Any
 import yaml
 
 from openbalena import stack
+from openbalena.base.names import STACK_LABEL, short_name
 from openbalena.docker.engine import Engine
 from openbalena.operations import deployment as deployments
 from openbalena.operations.built_images import with_built_images
-from openbalena.operations.deployment import Deployment
 from openbalena.operations.manager import manager_client
 from openbalena.operations.workspace import Workspace
 from openbalena.stack import diff
+from openbalena.stack.diff import Change
 from openbalena.swarm import deploy, networks, scale, state
 
 
-def diff_stack(workspace: Workspace) -> dict[str, list[str]]:
+def diff_stack(workspace: Workspace) -> dict[str, list[Change]]:
     """Service to its changes, of the services that a deploy would change; secrets by name only."""
     deployment = deployments.load(workspace.project, lab=workspace.lab)
     name = deployment.settings["STACK_NAME"]
-    with manager_client(workspace) as (engine, client):
+    with manager_client(workspace) as (engine, client), tempfile.TemporaryDirectory() as scratch:
         cluster = state.read_cluster(client, name)
         deployment, _ = with_built_images(deployment, workspace, engine, cluster)
         # swarm-up keeps a manually set number of tasks.
         scaled, _ = scale.keep_manual_replicas(deployment.compiled.document, cluster)
-        planned = _interpolated(engine, deployment, scaled)
-        services = client.api.services(filters={"label": f"{state.STACK_LABEL}={name}"})
-        known = networks.network_names(client)
-    running = {item["Spec"]["Name"].removeprefix(f"{name}_"): item["Spec"] for item in services}
-    return {service: lines for service, lines in diff.changed_services(planned, running, name, known).items() if lines}
-
-
-def _interpolated(engine: Engine, deployment: Deployment, document: dict[str, Any]) -> dict[str, Any]:
-    """The stack document as `docker stack deploy` would read it."""
-    name = deployment.settings["STACK_NAME"]
-    with tempfile.TemporaryDirectory() as scratch:
+        compiled = replace(deployment.compiled, document=scaled)
         directory = Path(scratch) / "stack"
-        compiled = replace(deployment.compiled, document=document)
         stack.render(compiled, directory, deployment.settings.secrets, name)
-        arguments = ("stack", "config", "--compose-file", str(directory / "stack.yml"))
-        found: dict[str, Any] = yaml.safe_load(
-            engine.docker(*arguments, env=deploy.deploy_environment(directory, name))
-        )
-    return found
+        return rendered_changes(engine, client, directory, name)
+
+
+def rendered_changes(engine: Engine, client: Any, directory: Path, name: str) -> dict[str, list[Change]]:
+    """Service to its changes, of the services that deploying the stack `name` rendered in `directory` would change."""
+    arguments = ("stack", "config", "--compose-file", str(directory / "stack.yml"))
+    document = yaml.safe_load(engine.docker(*arguments, env=deploy.deploy_environment(directory, name)))
+    services = client.api.services(filters={"label": f"{STACK_LABEL}={name}"})
+    running = {short_name(name, item["Spec"]["Name"]): item["Spec"] for item in services}
+    changes = diff.changed_services(document, running, name, networks.network_names(client))
+    return {service: found for service, found in changes.items() if found}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from openbalena import images
+from openbalena.base import placeholder
 from openbalena.base.errors import OperationError
 from openbalena.docker.engine import Engine
 from openbalena.images import Build
@@ -17,6 +18,8 @@ from openbalena.operations.built_images import in_registry, planned_builds, swar
 from openbalena.operations.deployment import Deployment
 from openbalena.operations.engines import default_engine
 from openbalena.operations.workspace import Workspace
+from openbalena.settings.values import MASK
+from openbalena.stack.emit import dump
 from openbalena.storage import nfs
 from openbalena.swarm import state
 
@@ -54,6 +57,11 @@ class StackPreview:
             f"content. Do not deploy this over a running stack. {self.reason}"
         )
 
+    @property
+    def masked_text(self) -> str:
+        """The stack file with a mask in place of every secret."""
+        return dump(_masked(self.deployment.compiled.document)).rstrip()
+
 
 def preview_stack(options: PreviewOptions, workspace: Workspace) -> StackPreview:
     """The deployment with content tags if an engine has the images, with their plain names otherwise.
@@ -62,7 +70,6 @@ def preview_stack(options: PreviewOptions, workspace: Workspace) -> StackPreview
     """
     extra = {"COMPOSE_PROFILES": ",".join(options.profiles)} if options.profiles else {}
     deployment = deployments.load(workspace.project, lab=workspace.lab, extra=extra)
-    nfs.require_server(deployment.settings)
     nfs_volumes = nfs.nfs_volumes(deployment.settings, deployment.compiled.stateful)
     builds = planned_builds(deployment, lab=workspace.lab)
     pushed = in_registry(deployment.settings, workspace)
@@ -120,3 +127,11 @@ def _swarm_settings(engine: Engine, stack: str) -> dict[str, str]:
     with engine.client() as client:
         manager = client.info()["Swarm"].get("ControlAvailable")
         return swarm_settings(state.read_cluster(client, stack)) if manager else {}
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _masked(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_masked(item) for item in value]
+    return placeholder.substitute(value, lambda _: MASK) if isinstance(value, str) else value

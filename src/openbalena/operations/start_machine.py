@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openbalena import settings
-from openbalena.machine import build, certificates, database, nfs_volumes, orphans, ports, takeover
+from openbalena.certificates import machine_volume
+from openbalena.machine import build, database, nfs_volumes, orphans, ports, takeover
 from openbalena.machine.deployment import Standalone
 from openbalena.operations import other_mode
 from openbalena.operations.acme_certificate import fetch_certificate
@@ -65,7 +66,7 @@ def start_machine(options: StartOptions, workspace: Workspace, reporter: Reporte
     if not options.wait:
         return StartResult(built.name, built.settings)
     certificate_error = fetch_certificate(built, reporter, retry=options.retry_certificate)
-    certificates.recreate_stale_services(built, reporter.progress)
+    machine_volume.recreate_stale_services(built, reporter.progress)
     healthy = wait_until_healthy(built, options.timeout, reporter)
     if database.SERVICE in built.services and (login := in_use(built.settings)):
         database.ensure_login(built, login, alone=True)
@@ -104,7 +105,7 @@ def _prepare_volumes(standalone: Standalone, reporter: Reporter) -> None:
         reporter.progress(f"removed {name}, which is no longer in the definitions or settings; its volumes are kept")
     if takeover.seed_balena_ca(standalone):
         reporter.progress("copied the private CA of the project's pki directory to balena-ca")
-    certificates.install(standalone)
+    machine_volume.install(standalone)
     if database.SERVICE in standalone.services and (login := in_use(standalone.settings)):
         reporter.progress("creating the api's login in the database")
         database.start_database(standalone, reporter.progress)

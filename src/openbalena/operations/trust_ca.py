@@ -9,6 +9,7 @@ from openbalena import settings, verify
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.files import write_atomic
 from openbalena.operations.workspace import Workspace
+from openbalena.pki.keys import certificate_pem, roots
 
 # Where a distribution's own program looks for further CAs: update-ca-certificates(8) of Debian, update-ca-trust(8) of
 # Fedora and its derivatives.
@@ -34,8 +35,6 @@ def read_private_ca(workspace: Workspace) -> str:
 def trust_private_ca(workspace: Workspace) -> tuple[str, ...]:
     """Add the CAs of `read_private_ca` to this machine's; returns their subjects. Raises OperationError, too, if it
     cannot."""
-    from openbalena.pki.keys import certificate_pem, roots
-
     found = roots(read_private_ca(workspace))
     domain = settings.read_configured(workspace.project)["DNS_TLD"]
     _install(f"open-balena-{domain}", [certificate_pem(root) for root in found])

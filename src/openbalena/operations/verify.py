@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from openbalena import settings, verify
+from openbalena import lab, settings, verify
 from openbalena.base.errors import UsageError
 from openbalena.base.files import read_text
+from openbalena.base.names import INGRESS_LABEL
 from openbalena.operations.engines import default_engine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
@@ -48,7 +49,7 @@ def verify_deployment(
     target = verification_target(options, workspace, reporter.progress)
     values = settings.read(workspace.project)
     directory = Path(values["PKI_DIR"])
-    inconsistent = pki_problems(directory, target.dns_tld, ended=False)
+    inconsistent = map(str, pki_problems(directory, target.dns_tld, ended=False))
     for warning in [*values.warnings, *inconsistent, *expiry.warnings(directory)]:
         reporter.warn(warning)
     return VerifyResult(tuple(verify.run_checks(verify.CHECKS, target, finished)))
@@ -83,13 +84,12 @@ def public_addresses(workspace: Workspace, host: str) -> tuple[str, ...]:
 
 def _lab_addresses(stack: str) -> tuple[str, ...]:
     """The ingress nodes, or without a stack the one node that docker compose acts on."""
-    from openbalena import lab
     from openbalena.swarm import placement, state
 
     with default_engine(lab=True).client() as client:
         cluster = state.read_cluster(client, stack)
     if cluster.services:
-        return tuple(node.address for node in placement.nodes_with_label(cluster.nodes, placement.INGRESS_LABEL))
+        return tuple(node.address for node in placement.nodes_with_label(cluster.nodes, INGRESS_LABEL))
     endpoint = lab.endpoint()
     return tuple(node.address for node in endpoint.nodes if endpoint.host == f"unix://{node.socket}")
 
@@ -101,8 +101,6 @@ def _openvpn_program(name: str | None, workspace: Workspace) -> Path | None:
             raise UsageError(f"--openvpn {name}: no such program")
         return Path(program)
     if workspace.lab:
-        from openbalena import lab
-
         return lab.endpoint().cli.parent / "openvpn"
     program = shutil.which("openvpn")
     return Path(program) if program else None

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import io
 import tarfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def unpack_archive(packed: bytes, directory: Path) -> list[str]:
     try:
         with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packed))) as archive:
             files = [(entry.name, entry.mode & KEY_MODE, _content(archive, entry)) for entry in archive.getmembers()]
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise OperationError(f"the archive of settings and PKI cannot be read: {error}") from None
     for name, mode, content in sorted(files, key=lambda file: file[0] in SETTINGS):
         path = directory / name

@@ -8,11 +8,12 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from openbalena.base.errors import UsageError
+from openbalena.base.errors import Problem, UsageError
 from openbalena.base.files import read_text
 from openbalena.pki import integrity
 from openbalena.pki.certificates import HOSTS, lacking, permitted
 from openbalena.pki.directory import CA_SLOTS, ROTATION_JOURNAL, authority_files
+from openbalena.pki.integrity import about
 from openbalena.pki.keys import (
     certificate_pem,
     issued,
@@ -43,18 +44,19 @@ RETIRED_FILES = ("ca-previous.pem", "server-ca-previous.pem", "ca-retired.pem", 
 _ROTATE = "run ./open-balena.sh secrets rotate CA"
 
 
-def pki_problems(directory: Path, dns_tld: str, *, ended: bool = True) -> list[str]:
-    """A message for each problem: file, what was expected, what to do. A missing file is not a problem.
+def pki_problems(directory: Path, dns_tld: str, *, ended: bool = True) -> list[Problem]:
+    """Each problem, by the path of its file as the key. A missing file is not a problem.
 
     Without `ended`, expired certificates below the CAs are not reported, since a renewal replaces them.
     """
     if (directory / ROTATION_JOURNAL).exists():
-        return [f"{directory / ROTATION_JOURNAL}: a step of the CA rotation was interrupted: {_ROTATE} to complete it"]
+        what = "a step of the CA rotation was interrupted"
+        return [about(directory / ROTATION_JOURNAL, what, f"{_ROTATE} to complete it")]
     if unusable := [*integrity.irregular_files(directory), *_rotation(directory)]:
         return unusable
     try:
         return [
-            *(message for pair in CERTIFICATE_FILES for message in _pair(directory, *pair, ended=ended)),
+            *(problem for pair in CERTIFICATE_FILES for problem in _pair(directory, *pair, ended=ended)),
             *_domain(directory, dns_tld),
             *_token_key(directory),
             *_bundle(directory),
@@ -64,7 +66,7 @@ def pki_problems(directory: Path, dns_tld: str, *, ended: bool = True) -> list[s
             *integrity.devices_key(directory),
         ]
     except UsageError as error:
-        return [str(error)]
+        return [error.problem]
 
 
 def chain_matches_key(chain: bytes) -> bool:
@@ -89,36 +91,36 @@ def chains_to(chain: bytes, authorities: bytes) -> bool:
     return False
 
 
-def _pair(directory: Path, certificate: str, key: str, issuer: str, *, ended: bool) -> Iterator[str]:
+def _pair(directory: Path, certificate: str, key: str, issuer: str, *, ended: bool) -> Iterator[Problem]:
     path = directory / certificate
     if not path.exists():
         return
     if not (directory / key).exists():
-        yield f"{path}: its key {key} is missing: restore the key, or delete {certificate} to regenerate both"
+        yield about(path, f"its key {key} is missing", f"restore the key, or delete {certificate} to regenerate both")
         return
     certificates = read_certificates(path)
     own = certificates[0]
     yield from integrity.partial_files(path, certificates)
     if not key_matches(read_key(directory / key), own):
-        yield f"{path}: does not match the key in {key}: restore the right file, or delete {certificate}"
+        yield about(path, f"does not match the key in {key}", f"restore the right file, or delete {certificate}")
     if (
         own.not_valid_after_utc < datetime.now(UTC)
         and certificate not in RETIRED_FILES
         and (ended or (certificate in AUTHORITIES and current_phase(directory) is not RotationPhase.TRUSTED))
     ):
-        yield f"{path}: expired on {own.not_valid_after_utc:%Y-%m-%d}: {_remedy(path)}"
+        yield about(path, f"expired on {own.not_valid_after_utc:%Y-%m-%d}", _remedy(path))
     if issuer:
         yield from _issuer(path, own, directory / issuer)
 
 
-def _rotation(directory: Path) -> Iterator[str]:
+def _rotation(directory: Path) -> Iterator[Problem]:
     """Missing files of a CA that will issue next, or that issued before."""
     for kind in CA_SLOTS:
         expected = authority_files(kind)
         existing = [name for name in expected if (directory / name).exists()]
         for name in expected if existing else []:
             if name not in existing:
-                yield f"{directory / name}: missing, although {existing[0]} exists: restore it from a backup"
+                yield about(directory / name, f"missing, although {existing[0]} exists", "restore it from a backup")
 
 
 def _remedy(path: Path) -> str:
@@ -129,18 +131,19 @@ def _remedy(path: Path) -> str:
     return "run ./open-balena.sh pki renew (pki import if it is a custom certificate)"
 
 
-def _issuer(path: Path, own: x509.Certificate, issuer: Path) -> Iterator[str]:
+def _issuer(path: Path, own: x509.Certificate, issuer: Path) -> Iterator[Problem]:
     if not issuer.exists():
-        yield (
-            f"{issuer}: missing, although it issued {path.name}: restore it with its key, or delete {path.name} to "
-            "have a new CA issue it"
+        yield about(
+            issuer,
+            f"missing, although it issued {path.name}",
+            f"restore it with its key, or delete {path.name} to have a new CA issue it",
         )
         return
     if not issued(own, read_certificates(issuer)[0]):
-        yield f"{path}: was not issued by {issuer.name}: restore the right file, or delete {path.name}"
+        yield about(path, f"was not issued by {issuer.name}", f"restore the right file, or delete {path.name}")
 
 
-def _domain(directory: Path, dns_tld: str) -> Iterator[str]:
+def _domain(directory: Path, dns_tld: str) -> Iterator[Problem]:
     # A custom certificate may list each host instead of a wildcard.
     needed = {"api.pem": ["api"], "vpn.pem": ["vpn"], "chain.pem": HOSTS}
     covered = {file: _names(read_certificates(directory / file)[0]) for file in needed if (directory / file).exists()}
@@ -152,13 +155,15 @@ def _domain(directory: Path, dns_tld: str) -> Iterator[str]:
         bound = ("server-ca-0.pem", "ca-bundle.pem", "ocsp.pem", "api.pem", "vpn.pem", "chain.pem")
         foreign = [name for name in bound if (directory / name).exists() and (name != "chain.pem" or _ours(directory))]
     if foreign:
-        yield (
-            f"{directory}: for {', '.join(names) or 'no name'} instead of the domain {dns_tld}: {', '.join(foreign)}: "
-            "restore DNS_TLD, or delete these files (not the keys) and run config"
+        yield about(
+            directory,
+            f"for {', '.join(names) or 'no name'} instead of the domain {dns_tld}: {', '.join(foreign)}",
+            "restore DNS_TLD, or delete these files (not the keys) and run config",
         )
     waiting = directory / "server-ca-next.pem"
     if waiting.exists() and (domains := _elsewhere(waiting, dns_tld)):
-        yield f"{waiting}: may issue only for {', '.join(domains)}: restore DNS_TLD, and {_ROTATE} until it is complete"
+        hint = f"restore DNS_TLD, and {_ROTATE} until it is complete"
+        yield about(waiting, f"may issue only for {', '.join(domains)}", hint)
 
 
 def _elsewhere(authority: Path, dns_tld: str) -> list[str]:
@@ -180,22 +185,23 @@ def _names(certificate: x509.Certificate) -> list[str]:
     return names.get_values_for_type(x509.DNSName)
 
 
-def _token_key(directory: Path) -> Iterator[str]:
+def _token_key(directory: Path) -> Iterator[Problem]:
     path = directory / "api.key"
     if not path.exists():
         for name in ("api.kid", "api.jwks.json"):
             if (directory / name).exists():
-                yield f"{directory / name}: its key api.key is missing: restore it, or delete {name}"
+                yield about(directory / name, "its key api.key is missing", f"restore it, or delete {name}")
         return
     key = read_key(path).public_key()
     if not (isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)):
-        yield f"{path}: expected an EC key on P-256 (ES256): restore the right file, or delete it together with api.pem"
+        hint = "restore the right file, or delete it together with api.pem"
+        yield about(path, "expected an EC key on P-256 (ES256)", hint)
         return
     kid, jwks = directory / "api.kid", directory / "api.jwks.json"
     if kid.exists() and read_text(kid) != key_id(key).encode():
-        yield f"{kid}: is not the identifier of api.key: delete it to regenerate it"
+        yield about(kid, "is not the identifier of api.key", "delete it to regenerate it")
     if jwks.exists() and _keys(jwks) != json.loads(key_set(key))["keys"]:
-        yield f"{jwks}: is not the public half of api.key: delete it to regenerate it"
+        yield about(jwks, "is not the public half of api.key", "delete it to regenerate it")
 
 
 def _keys(path: Path) -> object:
@@ -206,11 +212,11 @@ def _keys(path: Path) -> object:
     return document.get("keys") if isinstance(document, dict) else None
 
 
-def _bundle(directory: Path) -> Iterator[str]:
+def _bundle(directory: Path) -> Iterator[Problem]:
     kinds = [kind for kind in ("0", "next", "previous") if (directory / f"ca-{kind}.pem").exists()]
     path, parts = directory / "ca-bundle.pem", [f"{stem}-{kind}.pem" for kind in kinds for stem in ("server-ca", "ca")]
     if not path.exists() or not all((directory / part).exists() for part in parts):
         return
     bundled = {certificate_pem(certificate) for certificate in read_certificates(path)}
     if not {certificate_pem(read_certificates(directory / part)[0]) for part in parts} <= bundled:
-        yield f"{path}: does not contain {' and '.join(parts)}: delete it to regenerate it"
+        yield about(path, f"does not contain {' and '.join(parts)}", "delete it to regenerate it")

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from openbalena.base.errors import UsageError
 from openbalena.pki.certificates import DEVICES, lacking
-from openbalena.pki.expiry import WARNING, certificate_names
-from openbalena.pki.keys import certificate_pem, issued, key_in, key_matches, key_pem
+from openbalena.pki.expiry import WARNING
+from openbalena.pki.keys import certificate_names, certificate_pem, issued, key_in, key_matches, key_pem
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
 

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from openbalena.base import placeholder
-from openbalena.settings.types import DATABASE_OWNER, DATABASE_ROLES
+from openbalena.base.names import DATABASE_ROLES
+from openbalena.settings.types import DATABASE_OWNER
 
 SERVICE = "db"
 ROLES, OWNER, DATABASE = DATABASE_ROLES, DATABASE_OWNER, "resin"

@@ -6,11 +6,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.x509.oid import NameOID
 
 from openbalena.base.errors import UsageError
 from openbalena.pki.consistency import AUTHORITIES, RETIRED_FILES
-from openbalena.pki.keys import read_certificates
+from openbalena.pki.keys import certificate_names, common_name, read_certificates
 from openbalena.pki.phases import RotationPhase, current_phase
 from openbalena.pki.store import serves_own
 
@@ -95,24 +94,10 @@ def held_in(path: Path, certificates: Sequence[x509.Certificate]) -> Certificate
     return CertificateInfo(
         path,
         tuple(certificate_names(own)),
-        _common_name(own.issuer),
+        common_name(own.issuer),
         max(certificate.not_valid_before_utc for certificate in certificates),
         min(certificate.not_valid_after_utc for certificate in certificates),
     )
-
-
-def certificate_names(certificate: x509.Certificate) -> list[str]:
-    """The DNS names in the certificate; the subject's common name if there are none, as in a CA certificate."""
-    try:
-        alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return [_common_name(certificate.subject)]
-    return alternatives.get_values_for_type(x509.DNSName)
-
-
-def _common_name(name: x509.Name) -> str:
-    attributes = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(attributes[0].value) if attributes else name.rfc4514_string()
 
 
 def _message(item: CertificateInfo, now: datetime) -> str:

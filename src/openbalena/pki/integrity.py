@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_public_key,
 )
 
-from openbalena.base.errors import UsageError
+from openbalena.base.errors import Problem, UsageError
 from openbalena.base.files import read_text
 from openbalena.pki.directory import FILES
 from openbalena.pki.keys import issued, read_certificates
@@ -30,6 +30,11 @@ _WRITTEN = datetime(2026, 11, 1, tzinfo=UTC)
 _REGENERATE = "delete it and run ./open-balena.sh config to regenerate it"
 
 
+def about(path: Path, what: str, hint: str) -> Problem:
+    """A problem with the file, or the directory, at `path`, which is its key."""
+    return Problem(f"{path}: {what}", hint, str(path))
+
+
 def require_clock() -> None:
     """Raise UsageError if the clock is behind the date of this code: a CA created now would expire years early."""
     now = datetime.now(UTC)
@@ -40,7 +45,7 @@ def require_clock() -> None:
         )
 
 
-def irregular_files(directory: Path) -> Iterator[str]:
+def irregular_files(directory: Path) -> Iterator[Problem]:
     """Files that cannot be read, such as directories or pipes of their names."""
     for name in sorted(FILES):
         path = directory / name
@@ -48,10 +53,10 @@ def irregular_files(directory: Path) -> Iterator[str]:
             try:
                 read_text(path)
             except UsageError as error:
-                yield f"{error}: restore the right file"
+                yield Problem(str(error), "restore the right file", str(path))
 
 
-def chain(directory: Path, name: str) -> Iterator[str]:
+def chain(directory: Path, name: str) -> Iterator[Problem]:
     """Check that each certificate in `name` was issued by the next, up to a root of the bundle.
 
     If another CA issued the first, only clients may know its root, as with a public CA. A certificate without its
@@ -64,7 +69,7 @@ def chain(directory: Path, name: str) -> Iterator[str]:
     remedy = f"{_REGENERATE} (pki import if it is a custom certificate)" if name == "chain.pem" else _REGENERATE
     for number, (certificate, issuer) in enumerate(zip(certificates, certificates[1:], strict=False), 1):
         if not issued(certificate, issuer):
-            yield f"{path}: its certificate {number} was not issued by the next one: {remedy}"
+            yield about(path, f"its certificate {number} was not issued by the next one", remedy)
             return
     if name == "vpn.pem" and len(certificates) == 1:
         return
@@ -72,26 +77,28 @@ def chain(directory: Path, name: str) -> Iterator[str]:
     roots = [each for each in trusted if each.subject == each.issuer]
     ours = any(issued(certificates[0], each) for each in trusted)
     if ours and not any(issued(certificates[-1], root) for root in roots):
-        yield f"{path}: the certificates after the first do not lead to a root of {bundle.name}: {remedy}"
+        yield about(path, f"the certificates after the first do not lead to a root of {bundle.name}", remedy)
 
 
-def partial_files(path: Path, certificates: list[x509.Certificate]) -> Iterator[str]:
+def partial_files(path: Path, certificates: list[x509.Certificate]) -> Iterator[Problem]:
     """Check that all `certificates` of `path` are already valid; with a slow clock, new ones would be expired."""
     now, start = datetime.now(UTC), max(each.not_valid_before_utc for each in certificates)
     if start > now:
-        yield (
-            f"{path}: is not valid before {start:%Y-%m-%d %H:%M} UTC, and this machine's clock shows "
-            f"{now:%Y-%m-%d %H:%M}: set the clock (timedatectl), or restore the right file"
+        yield about(
+            path,
+            f"is not valid before {start:%Y-%m-%d %H:%M} UTC, and this machine's clock shows {now:%Y-%m-%d %H:%M}",
+            "set the clock (timedatectl), or restore the right file",
         )
 
 
-def dh_parameters(directory: Path) -> Iterator[str]:
+def dh_parameters(directory: Path) -> Iterator[Problem]:
     """Check the Diffie-Hellman parameters, without which OpenVPN does not start."""
     path = directory / "dhparam.pem"
     if not path.exists():
         return
     if not _are_dh_parameters(read_text(path)):
-        yield f"{path}: expected Diffie-Hellman parameters in PEM format (-----BEGIN DH PARAMETERS-----): {_REGENERATE}"
+        what = "expected Diffie-Hellman parameters in PEM format (-----BEGIN DH PARAMETERS-----)"
+        yield about(path, what, _REGENERATE)
 
 
 def _are_dh_parameters(pem: bytes) -> bool:
@@ -101,21 +108,24 @@ def _are_dh_parameters(pem: bytes) -> bool:
         der = b64decode(b"".join(block[2].split()), validate=True) if block else b""
     except binascii.Error:
         return False
-    # A SEQUENCE of up to 64 KiB with the length that its header states (PKCS #3, section 9; X.690, 8.1.3).
-    short = len(der) > 2 and der[1] < 0x80
-    start = 2 if short else 2 + (der[1] & 0x7F) if len(der) > 4 else 0
-    size = der[1] if short else int.from_bytes(der[2:start])
-    return len(der) > start > 0 and der[0] == 0x30 and len(der) == start + size
+    # A SEQUENCE with the length that its header states (PKCS #3, section 9; X.690, 8.1.3).
+    start, size = 2, int.from_bytes(der[1:2])
+    if size >= 0x80:
+        start += size & 0x7F
+        size = int.from_bytes(der[2:start])
+    return bool(size) and der[:1] == b"\x30" and len(der) == start + size
 
 
-def devices_key(directory: Path) -> Iterator[str]:
+def devices_key(directory: Path) -> Iterator[Problem]:
     """Check the SSH key for devices: each half, and that they match. One half may be stored elsewhere."""
     private, public = directory / "devices.rsa.key", directory / "devices.rsa.key.pub"
     opened = _public_half(read_text(private)) if private.exists() else b""
     if opened is None:
-        yield (
-            f"{private}: expected a private key in PEM or OpenSSH format: restore it from a backup (devices know its "
-            "public key), or delete it and lose SSH access to devices that know no other key"
+        yield about(
+            private,
+            "expected a private key in PEM or OpenSSH format",
+            "restore it from a backup (devices know its public key), or delete it and lose SSH access to devices that "
+            "know no other key",
         )
         return
     if not public.exists():
@@ -123,11 +133,12 @@ def devices_key(directory: Path) -> Iterator[str]:
     lines = [line for line in read_text(public).splitlines() if line.strip() and not line.startswith(b"#")]
     keys = [_ssh_key(line) for line in lines]
     if not keys or None in keys:
-        yield f"{public}: expected public keys in OpenSSH format: {_REGENERATE} from {private.name}"
+        yield about(public, "expected public keys in OpenSSH format", f"{_REGENERATE} from {private.name}")
     elif opened and opened not in keys:
-        yield (
-            f"{public}: is not the public half of {private.name}: restore the right file, or delete it to regenerate "
-            "it from that key"
+        yield about(
+            public,
+            f"is not the public half of {private.name}",
+            "restore the right file, or delete it to regenerate it from that key",
         )
 
 

@@ -1,7 +1,8 @@
-"""Private keys and certificates: generating, reading and writing them."""
+"""Private keys and certificates: generating, reading and writing them, and whose they are."""
 
 import hashlib
 import json
+import re
 from base64 import b32encode, urlsafe_b64encode
 from pathlib import Path
 from typing import TypeAlias
@@ -10,6 +11,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
 
 from openbalena.base.errors import UsageError
 from openbalena.base.files import read_text, write_atomic
@@ -18,6 +20,8 @@ PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 KEY_MODE = 0o600
+_RESTORE = "restore the right file"
+_KEY_BLOCK = re.compile(rb"(?ms)^-----BEGIN [^\n]*PRIVATE KEY.*?^-----END[^\n]*")
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
@@ -61,7 +65,8 @@ def read_key(path: Path) -> PrivateKey:
     """The unencrypted PEM key in `path`; other PEM blocks are ignored. Raises UsageError with the file's name."""
     key = key_in(read_text(path))
     if key is None:
-        raise UsageError(f"{path}: expected an unencrypted EC or RSA private key in PEM format: restore the right file")
+        what = f"{path}: expected an unencrypted EC or RSA private key in PEM format"
+        raise UsageError(what, _RESTORE, key=str(path))
     return key
 
 
@@ -84,10 +89,10 @@ def certificates_in(pem: bytes, path: str) -> list[x509.Certificate]:
     try:
         certificates = x509.load_pem_x509_certificates(pem)
     except ValueError:
-        raise UsageError(f"{path}: expected certificates in PEM format: restore the right file") from None
+        raise UsageError(f"{path}: expected certificates in PEM format", _RESTORE, key=path) from None
     # The parser ignores a truncated certificate at the end.
     if len(certificates) != pem.count(b"-----BEGIN CERTIFICATE-----"):
-        raise UsageError(f"{path}: its last certificate is truncated: restore the right file")
+        raise UsageError(f"{path}: its last certificate is truncated", _RESTORE, key=path)
     return certificates
 
 
@@ -104,12 +109,23 @@ def write_key(path: Path, key: PrivateKey) -> None:
 
 def _key_block(pem: bytes) -> bytes:
     """The private key block of `pem`, which may also contain `EC PARAMETERS` and certificates."""
-    lines = pem.splitlines(keepends=True)
-    start = next((n for n, line in enumerate(lines) if line.startswith(b"-----BEGIN") and b"PRIVATE KEY" in line), None)
-    if start is None:
-        return b""
-    end = next((n for n in range(start, len(lines)) if lines[n].startswith(b"-----END")), len(lines) - 1)
-    return b"".join(lines[start : end + 1])
+    found = _KEY_BLOCK.search(pem)
+    return found[0] if found else b""
+
+
+def certificate_names(certificate: x509.Certificate) -> list[str]:
+    """The DNS names in the certificate; the subject's common name if there are none, as in a CA certificate."""
+    try:
+        alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return [common_name(certificate.subject)]
+    return alternatives.get_values_for_type(x509.DNSName)
+
+
+def common_name(name: x509.Name) -> str:
+    """The name's common name; the whole name where it has none."""
+    attributes = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(attributes[0].value) if attributes else name.rfc4514_string()
 
 
 def key_id(key: ec.EllipticCurvePublicKey) -> str:

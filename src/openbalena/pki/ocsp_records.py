@@ -12,8 +12,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from openbalena.base.files import write_atomic
-from openbalena.pki.expiry import certificate_names
-from openbalena.pki.keys import certificate_pem, issued, read_certificates
+from openbalena.pki.keys import certificate_names, certificate_pem, issued, read_certificates
 
 RECORDS_FILE = "issued.sql"
 # The leaf certificate is the first in each. Clients do not ask about ocsp.pem (RFC 6960, 4.2.2.2.1).

@@ -37,7 +37,7 @@ def restore_own_certificate(directory: Path, dns_tld: str) -> bool:
 
     Raises UsageError like `renew`.
     """
-    _renewable(directory, dns_tld, only_due=True)
+    require(directory, dns_tld)
     if serves_own(directory):
         return False
     write_atomic(directory / "chain.pem", _issuing(directory, dns_tld)["chain.pem"](), KEY_MODE)
@@ -51,7 +51,7 @@ def require(directory: Path, dns_tld: str) -> None:
     if missing:
         raise UsageError(f"{directory / missing[0]}: missing: run ./open-balena.sh config")
     if wrong := pki_problems(directory, dns_tld, ended=False):
-        raise UsageError("\n".join(wrong))
+        raise UsageError("\n".join(map(str, wrong)))
 
 
 def _issuing(directory: Path, dns_tld: str) -> dict[str, Callable[[], bytes]]:

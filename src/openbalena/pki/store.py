@@ -38,7 +38,7 @@ def check_files(directory: Path, dns_tld: str) -> None:
     require_pki_directory(directory)
     wrong = pki_problems(directory, dns_tld)
     if wrong:
-        raise UsageError("\n".join(wrong))
+        raise UsageError("\n".join(map(str, wrong)))
 
 
 def require(directory: Path, dns_tld: str) -> None:

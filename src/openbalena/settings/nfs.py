@@ -1,4 +1,4 @@
-"""The NFS settings as options of a mount."""
+"""The NFS settings as options of a volume."""
 
 # The value of NFS_HOST if there is no server.
 INVALID = "nfs.invalid"
@@ -7,6 +7,6 @@ INVALID = "nfs.invalid"
 _OPTIONS = "nfsvers=4.1,rw,hard,timeo=600,retrans=2"
 
 
-def mount_options(host: str, port: str) -> str:
-    """The mount options for the export of `host` (nfs(5)), as Docker's `local` driver expects them."""
-    return f"addr={host},port={port},{_OPTIONS}"
+def driver_options(host: str, port: str, path: str) -> dict[str, str]:
+    """The options of Docker's `local` driver for the directory `path` that `host` exports (nfs(5))."""
+    return {"type": "nfs", "o": f"addr={host},port={port},{_OPTIONS}", "device": f":{path}"}

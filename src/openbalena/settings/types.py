@@ -6,9 +6,10 @@ from base64 import b64decode
 from collections.abc import Callable
 from typing import NamedTuple
 
-# The role that owns everything in openBalena's database image, and the two that log in in turn (pki.database_login).
+from openbalena.base.names import DATABASE_ROLES
+
+# The role that owns everything in openBalena's database image (pki.database_login).
 DATABASE_OWNER = "docker"
-DATABASE_ROLES = ("openbalena_a", "openbalena_b")
 
 
 class Type(NamedTuple):

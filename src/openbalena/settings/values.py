@@ -23,17 +23,21 @@ _TYPO_RATIO = 0.9
 
 
 class Value(NamedTuple):
-    """A value and where it was set, as messages show it (`/srv/.env:3`); `where` is empty for a derived value."""
+    """A value and where it was set, as messages show it (`/srv/.env:3`); `where` is empty for a derived value.
+
+    `exported` is whether it comes from the process environment.
+    """
 
     text: str
     where: str
+    exported: bool = False
 
 
 class Settings(Mapping[str, str]):
     """Every setting that has a value, including the defaults of variables.yml.
 
-    `sources` maps each value that was set to where it was set; `warnings` are messages about the file. Neither contains
-    a secret.
+    `sources` maps each value that was set to where it was set, as messages show it; `exported` are the names whose
+    values come from the process environment; `warnings` are messages about the file. None contains a secret.
     """
 
     def __init__(self, values: Mapping[str, Value], warnings: list[str]) -> None:
@@ -42,6 +46,7 @@ class Settings(Mapping[str, str]):
         self._set = {name: value.text for name, value in values.items()}
         self._all = defaults | {name: text for name, text in self._set.items() if text or name not in defaults}
         self.sources = {name: value.where for name, value in values.items() if value.where}
+        self.exported = frozenset(name for name, value in values.items() if value.exported)
         self.warnings = warnings
 
     def __getitem__(self, name: str) -> str:
@@ -92,7 +97,7 @@ def read(project: Project, extra: Mapping[str, str] | None = None) -> Settings:
     message never contains a secret.
     """
     settings = read_unchecked(project, extra)
-    if errors := setting_problems(settings, settings.sources, project.env_file):
+    if errors := list(map(str, setting_problems(settings, settings.sources, project.env_file))):
         raise UsageError("\n".join([f"{len(errors)} settings are invalid:", *errors] if len(errors) > 1 else errors))
     settings.warnings += _damaged(settings, cluster=True)
     if "COMPOSE_PROFILES" not in (extra or {}):
@@ -154,7 +159,7 @@ def read_unchecked(project: Project, extra: Mapping[str, str] | None = None) -> 
     values = {name: Value(entry.value, f"{file.path}:{entry.line}") for name, entry in file.entries.items()}
     for name in described.keys() | values.keys():
         if name in os.environ and os.environ[name] != values.get(name, Value("", "")).text:
-            values[name] = Value(os.environ[name], f"environment variable {name}")
+            values[name] = Value(os.environ[name], f"environment variable {name}", exported=True)
     values.update({name: Value(text, "command line") for name, text in (extra or {}).items()})
     for variable in described.values():
         derived = _derived(variable.derive, values)
@@ -163,8 +168,9 @@ def read_unchecked(project: Project, extra: Mapping[str, str] | None = None) -> 
     if values.get("EXTERNAL_POSTGRES", Value("", "")).text == "true":
         # These are the internal database's: the Compose file falls back to them if the external one's are not set.
         values.update({name: values[name]._replace(text="") for name in ("DB_USER", "DB_PASSWORD") if name in values})
-    directory, where = values.get("PKI_DIR", Value("", ""))
-    values["PKI_DIR"] = Value(str(project.directory / directory if directory else project.pki), where)
+    directory = values.get("PKI_DIR", Value("", ""))
+    path = project.directory / directory.text if directory.text else project.pki
+    values["PKI_DIR"] = directory._replace(text=str(path))
     return Settings(values, [*file.warnings, *_misspelt(file)])
 
 

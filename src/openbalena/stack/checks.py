@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from openbalena.base.limits import MAXIMUM_BYTES
+from openbalena.base.limits import MAXIMUM_BYTES, MAXIMUM_OBJECT_NAME
 from openbalena.compose.paths import is_file
 from openbalena.compose.tree import Map, Position, Seq
 from openbalena.stack.content import ContentFile
@@ -15,7 +15,6 @@ from openbalena.stack.size import in_bytes
 MAXIMUM_SERVICE_NAME = 63  # swarmkit, manager/controlapi: a DNS label
 # swarmkit, manager/controlapi/service.go, validateResources
 MINIMUM_MEMORY, MINIMUM_CPUS = 4 * 1024 * 1024, 0.001
-MAXIMUM_OBJECT_NAME = 64  # swarmkit, manager/controlapi/common.go
 # The values that moby and swarmkit accept; `docker stack config` does not check them.
 _CHOICES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("deploy", "mode"): ("replicated", "global", "replicated-job", "global-job"),

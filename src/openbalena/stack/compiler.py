@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from openbalena.base.errors import UsageError
+from openbalena.base.names import data_label
 from openbalena.compose.project import Project
 from openbalena.compose.tree import Map, Position, plain
 from openbalena.stack import uninterpolated
@@ -117,13 +118,13 @@ class _Compilation:
         for key in (content.key, content.path.partition("/")[2]):
             if key in declared:
                 clash = f"x-swarm.secret_env creates a secret {content.key} in the file {content.path}"
-                raise UsageError(f"secrets.{key}: {clash}: choose another name for this one", where=declared.at(key))
+                raise UsageError(f"secrets.{key}: {clash}", "choose another name for this one", where=declared.at(key))
 
     def _pin(self, service: Service, name: str, place: Position) -> None:
         mounts = service.target.get("volumes", ())
         if not any(mount["type"] == "volume" and mount.get("source") == name for mount in mounts):
             raise UsageError(f"x-swarm.stateful names {name}, which the service does not mount", where=place)
-        add_constraint(service, f"node.labels.openbalena.data.{name} == true", "x-swarm")
+        add_constraint(service, f"node.labels.{data_label(name)} == true", "x-swarm")
         deploy = service.target.get("deploy", {})
         if deploy.get("mode") == "global" or deploy.get("replicas", 1) != 1:
             key, one = ("mode", "replicated") if deploy.get("mode") == "global" else ("replicas", "1")

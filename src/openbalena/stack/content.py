@@ -10,6 +10,7 @@ from typing import Any
 
 from openbalena.base import placeholder
 from openbalena.base.errors import UsageError
+from openbalena.base.names import full_name
 from openbalena.compose.tree import Map, Seq, plain
 from openbalena.stack.diagnostic import Diagnostic, Severity
 from openbalena.stack.overlay import SwarmExtensions
@@ -69,7 +70,7 @@ def described(kind: str, key: str, written: Map, project: str, environment: Mapp
 
 def content_file(kind: str, key: str, file: str, project: str, text: str | None, source: Path | None) -> ContentFile:
     """A content file with names derived from its key."""
-    return ContentFile(key, f"{kind}s/{file}", _variable(kind, key), f"{project}_{key}", (), text, source)
+    return ContentFile(key, f"{kind}s/{file}", _variable(kind, key), full_name(project, key), (), text, source)
 
 
 def _variable(kind: str, key: str) -> str:
@@ -94,11 +95,6 @@ def taken_variables(document: Mapping[str, Any], *declared: Any) -> set[str]:
     environments = (service.get("environment", {}) for service in document["services"].values())
     shell = {key for environment in environments for key, value in environment.items() if value in (None, "")}
     return shell | placeholder.placeholders_in(text) | set(_WRITTEN.findall(text))
-
-
-def object_name(stack: str, key: str, content: bytes, template_driver: str = "") -> str:
-    """The name in the swarm of the object with this content: new content makes a new object."""
-    return f"{stack}_{key}-{hashlib.sha256(content + template_driver.encode()).hexdigest()[:12]}"
 
 
 def entry(content: ContentFile, written: Map) -> Map:

@@ -6,7 +6,7 @@ from typing import Any
 
 from openbalena import compose
 from openbalena.settings import nfs
-from openbalena.stack.compiler import Compiled, compile  # noqa: A004 - the contract's word
+from openbalena.stack.compiler import Compiled, compile, node_labels  # noqa: A004 - the contract's word
 from openbalena.stack.emit import dump
 from openbalena.stack.reference import with_table
 
@@ -61,11 +61,8 @@ def _only_in(full: Compiled, default: Compiled) -> dict[str, Any]:
 
 
 def _on_nfs(name: str) -> dict[str, Any]:
-    options = nfs.mount_options(f"${{NFS_HOST:-{nfs.INVALID}}}", "${NFS_PORT:-2049}")
-    return {
-        "driver": "local",
-        "driver_opts": {"type": "nfs", "o": options, "device": f":${{NFS_PATH:-/openbalena}}/{name}"},
-    }
+    host, path = f"${{NFS_HOST:-{nfs.INVALID}}}", f"${{NFS_PATH:-/openbalena}}/{name}"
+    return {"driver": "local", "driver_opts": nfs.driver_options(host, "${NFS_PORT:-2049}", path)}
 
 
 def _text(title: str, compiled: Compiled | None, document: dict[str, Any] | Any) -> str:
@@ -75,6 +72,4 @@ def _text(title: str, compiled: Compiled | None, document: dict[str, Any] | Any)
 
 
 def _labels(document: dict[str, Any]) -> set[str]:
-    from openbalena.stack.compiler import node_labels
-
     return {f"{label}={value}" for label, value in node_labels(document["services"]).items()}

@@ -76,7 +76,7 @@ def drop_keys(service: Map, without: Map) -> tuple[Map, list[Diagnostic]]:
     for key, reason in without.items():
         place = without.at(key)
         if key not in kept:
-            raise UsageError(f"x-swarm.without names {key}, which the service does not have: remove it", where=place)
+            raise UsageError(f"x-swarm.without names {key}, which the service does not have", "remove it", where=place)
         if isinstance(reason, Map):
             kept[key] = _without_items(kept[key], key, reason)
             notes += [_note(reason.at(item), f"{key}.{item}", text) for item, text in reason.items()]
@@ -106,7 +106,7 @@ def _without_items(value: Any, key: str, reasons: Map) -> Any:
             else:
                 kept.put(item, place)
     else:
-        raise UsageError(f"x-swarm.without: {key} has no items: give it one reason", where=reasons.position)
+        raise UsageError(f"x-swarm.without: {key} has no items", "give it one reason", where=reasons.position)
     for name in names - dropped:
-        raise UsageError(f"x-swarm.without: {key} has no item {name}: remove it", where=reasons.at(name))
+        raise UsageError(f"x-swarm.without: {key} has no item {name}", "remove it", where=reasons.at(name))
     return kept

@@ -9,10 +9,10 @@ from typing import Any
 
 from openbalena.base import files, placeholder
 from openbalena.base.errors import UsageError
-from openbalena.base.limits import MAXIMUM_BYTES
-from openbalena.stack.checks import MAXIMUM_OBJECT_NAME
+from openbalena.base.limits import MAXIMUM_BYTES, MAXIMUM_OBJECT_NAME
+from openbalena.base.names import full_name, object_name
 from openbalena.stack.compiler import Compiled
-from openbalena.stack.content import ContentFile, object_name
+from openbalena.stack.content import ContentFile
 from openbalena.stack.emit import dump
 
 
@@ -92,7 +92,7 @@ def _empty(document: Mapping[str, Any]) -> set[str]:
 
 def _name(compiled: Compiled, content: ContentFile, data: bytes, stack: str) -> str:
     """The name of the secret or config in the swarm: one set in the Compose file is kept."""
-    if content.name != f"{compiled.name}_{content.key}":
+    if content.name != full_name(compiled.name, content.key):
         return content.name
     written = compiled.document[content.path.partition("/")[0]][content.key]
     name = object_name(stack, content.key, data, written.get("template_driver", ""))

@@ -32,13 +32,13 @@ def check_expressions(value: Any, position: Position | None = None) -> None:
                 outside = outside.replace(value[piece.start : piece.end], "", 1)
                 if mangled(piece):
                     raise UsageError(
-                        f"`docker stack` mangles {value[piece.start : piece.end]}: write a flat form "
-                        "without - ? } $ in its text, or move the variable to x-swarm.secret_env",
+                        f"`docker stack` mangles {value[piece.start : piece.end]}",
+                        "write a flat form without - ? } $ in its text, or move the variable to x-swarm.secret_env",
                         where=position,
                     )
         if _LONE.search(outside.replace("$$", "")):
             raise UsageError(
-                "`docker stack` refuses a dollar sign that does not start a variable: write $$", where=position
+                "`docker stack` refuses a dollar sign that does not start a variable", "write $$", where=position
             )
 
 

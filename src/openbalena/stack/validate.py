@@ -48,7 +48,7 @@ def _file(path: Path, stacks: list[compose.Project]) -> list[Diagnostic]:
 
 def _from_error(error: UsageError, path: Path) -> Diagnostic:
     position = Position(*error.where) if error.where else Position(str(path), 1, 1)
-    return Diagnostic(position, "syntax", Severity.ERROR, error.message)
+    return Diagnostic(position, "syntax", Severity.ERROR, error.problem.what, error.problem.hint)
 
 
 def _is_source(tree: Map) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from openbalena.base.errors import OperationError
+from openbalena.base.names import DATABASE_SECRETS
 from openbalena.docker.engine import Engine
 from openbalena.pki import database_login
 from openbalena.pki.database_login import Login
@@ -20,7 +21,7 @@ from openbalena.swarm.state import Cluster
 SERVICE = database_login.SERVICE
 # Seconds for the job: the image is on the node, and the server is running.
 _TIMEOUT = 120.0
-_PASSWORDS, _STATEMENTS = "openbalena-database-passwords", "openbalena-database-statements"
+_PASSWORDS, _STATEMENTS = DATABASE_SECRETS
 # Exit code of a script if the last rotation has not been deployed.
 _PENDING = 3
 PENDING = (

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from openbalena.base.names import CHECK_SECRETS
 from openbalena.docker.engine import Engine
 from openbalena.settings import connections
 from openbalena.swarm import job
@@ -21,6 +22,9 @@ _TIMEOUT = 300.0
 OLDEST_POSTGRES = 15
 # The buckets that api and registry use in docker-compose.yml (WEBRESOURCES_S3_BUCKET, REGISTRY2_S3_BUCKET).
 BUCKETS = ("registry-data", "web-resources")
+_POSTGRES, _S3 = CHECK_SECRETS
+# Exit code of a script if the image has no program for the check; psql and curl do not use it.
+_NO_CLIENT = 120
 _QUERY = (
     "SELECT current_setting('server_version_num'), has_schema_privilege('public', 'CREATE'), "
     "current_setting('max_connections')"
@@ -37,9 +41,7 @@ def check_external(
     findings: list[Finding] = []
     if settings.get("EXTERNAL_POSTGRES") == "true":
         password = settings["EXTERNAL_POSTGRES_PASSWORD"].replace("\\", "\\\\").replace(":", "\\:")
-        query = job.Job(
-            "postgres", node, settings["DB_IMAGE"], postgres_script(settings), secrets=[_secret("postgres")]
-        )
+        query = job.Job("postgres", node, settings["DB_IMAGE"], postgres_script(settings), secrets=[_POSTGRES])
         outcome = _probe(engine, client, f"*:*:*:*:{password}\n", query)
         findings += store_findings("EXTERNAL_POSTGRES", outcome)
         if outcome.ok and outcome.lines:
@@ -47,7 +49,7 @@ def check_external(
     if settings.get("EXTERNAL_S3") == "true":
         user = f"{settings['EXTERNAL_S3_ACCESS_KEY']}:{settings['EXTERNAL_S3_SECRET_KEY']}"
         image = images.get("registry", settings["REGISTRY_IMAGE"])
-        query = job.Job("s3", node, image, store_script(settings), secrets=[_secret("s3")])
+        query = job.Job("s3", node, image, store_script(settings), secrets=[_S3])
         findings += store_findings("EXTERNAL_S3", _probe(engine, client, f"user = {_curl_word(user)}\n", query))
     return findings
 
@@ -58,8 +60,8 @@ def postgres_script(settings: Mapping[str, str]) -> str:
         option: settings[f"EXTERNAL_POSTGRES_{option.upper()}"] for option in ("host", "port", "database", "user")
     }
     return (
-        f"command -v psql >/dev/null || {{ echo cannot: no psql; exit 0; }}\n"
-        f"export PGPASSFILE=/run/secrets/{_secret('postgres')} PGCONNECT_TIMEOUT=10\n"
+        f"command -v psql >/dev/null || {{ echo no psql; exit {_NO_CLIENT}; }}\n"
+        f"export PGPASSFILE=/run/secrets/{_POSTGRES} PGCONNECT_TIMEOUT=10\n"
         f"psql -XAtq --no-password -h {shlex.quote(options['host'])} -p {options['port']} "
         f"-U {shlex.quote(options['user'])} -d {shlex.quote(options['database'])} -c {shlex.quote(_QUERY)} 2>&1"
     )
@@ -70,10 +72,10 @@ def store_script(settings: Mapping[str, str]) -> str:
     bundle = "/etc/ssl/certs/ca-certificates.crt"
     # Public: the CA that api and registry trust in addition to those of the system.
     trust = f"echo {shlex.quote(settings.get('ROOT_CA', ''))} | base64 -d | cat {bundle} - >/tmp/trusted.pem"
-    options = f"-sS --head -o /dev/null --max-time 30 --cacert /tmp/trusted.pem -K /run/secrets/{_secret('s3')}"
+    options = f"-sS --head -o /dev/null --max-time 30 --cacert /tmp/trusted.pem -K /run/secrets/{_S3}"
     region = shlex.quote(f"aws:amz:{settings['EXTERNAL_S3_REGION']}:s3")
     lines = [
-        "curl --help all 2>/dev/null | grep -q aws-sigv4 || { echo cannot: no curl with --aws-sigv4; exit 0; }",
+        f"curl --help all 2>/dev/null | grep -q aws-sigv4 || {{ echo no curl with --aws-sigv4; exit {_NO_CLIENT}; }}",
         trust,
     ]
     for bucket in BUCKETS:
@@ -94,7 +96,7 @@ def store_findings(what: str, outcome: job.JobResult) -> Iterator[Finding]:
     """The findings that follow from a task's result."""
     # curl prints the error first, then where to read about it.
     error = next((line for line in outcome.lines if "curl: " in line), "") or job.error_text(outcome)
-    if not outcome.started or any(line.startswith("cannot:") for line in outcome.lines):
+    if not outcome.started or outcome.exit_code == _NO_CLIENT:
         # The store's client comes with an image that is deployed anyway: the user cannot choose another for the check.
         replaceable = what == "EXTERNAL_POSTGRES"
         yield Finding(f"{what} could not be checked: {error}{_DB_IMAGE_HINT * replaceable}", fatal=replaceable)
@@ -155,10 +157,6 @@ def _store(lines: tuple[str, ...]) -> Iterator[Finding]:
 def _probe(engine: Engine, client: Any, credentials: str, query: job.Job) -> job.JobResult:
     with job.create_job_secret(client, query.secrets[0], credentials):
         return job.run_job(engine, client, [query], _TIMEOUT)[0]
-
-
-def _secret(service: str) -> str:
-    return f"openbalena-check-{service}"
 
 
 def _curl_word(text: str) -> str:

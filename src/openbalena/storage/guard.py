@@ -12,12 +12,11 @@ from types import MappingProxyType
 from typing import Any
 
 from openbalena.base.errors import OperationError
+from openbalena.base.names import MOVE_MARK, data_label, full_name
 from openbalena.docker.engine import Engine
 from openbalena.storage import nfs
 from openbalena.storage.record import Move, VolumeLocation, VolumeRegistry, driver_options
-from openbalena.storage.scripts import MARK
 from openbalena.swarm import job, placement, planned_services
-from openbalena.swarm.placement import DATA_LABEL
 from openbalena.swarm.state import Cluster, SwarmService
 
 # Seconds: the first deploy pulls an image for it, and mount(2) gives up on a silent NFS server after 180 (measured).
@@ -36,7 +35,7 @@ for volume in /openbalena-volumes/* /openbalena-nfs/*; do
     [ -d "$volume" ] || continue
     if [ "${{volume%/*}}" = /openbalena-nfs ] &&
         [ "$(mounted "$volume")" != "$(mounted {nfs.DIRECTORY} "/${{volume##*/}}")" ]; then echo "${{volume##*/}} other"
-    elif [ -e "$volume/{MARK}" ]; then echo "${{volume##*/}} left"
+    elif [ -e "$volume/{MOVE_MARK}" ]; then echo "${{volume##*/}} left"
     elif [ -z "$(ls -A "$volume" | grep -v '^lost+found$')" ]; then echo "${{volume##*/}} empty"; fi
 done
 """
@@ -66,7 +65,7 @@ def label_mismatches(services: Iterable[SwarmService], cluster: Cluster, record:
     """A message for each volume whose label is not on the node with its data, and for each interrupted move."""
     for volume in sorted({volume for service in services for volume in planned_services.pinned_volumes(service)}):
         place = record.places.get(volume)
-        holders = [node for node in placement.nodes_with_label(cluster.nodes, DATA_LABEL + volume) if place]
+        holders = [node for node in placement.nodes_with_label(cluster.nodes, data_label(volume)) if place]
         if place is None or [node.id for node in holders] == [place.node]:
             continue
         move = record.moves.get(volume)
@@ -80,7 +79,7 @@ def label_mismatches(services: Iterable[SwarmService], cluster: Cluster, record:
 def nfs_conflicts(services: Iterable[SwarmService], record: VolumeRegistry, on_nfs: Collection[str]) -> Iterator[str]:
     """A message for each volume with local data that should be on NFS, or the other way round."""
     names = {
-        volume: f"{service.stack}_{volume}"
+        volume: full_name(service.stack, volume)
         for service in services
         for volume in planned_services.pinned_volumes(service)
     }
@@ -97,7 +96,7 @@ def nfs_conflicts(services: Iterable[SwarmService], record: VolumeRegistry, on_n
 
 
 def _misplaced_message(volume: str, place: VolumeLocation, cluster: Cluster, holders: list[str]) -> str:
-    label = DATA_LABEL + volume
+    label = data_label(volume)
     location = f"is on {', '.join(holders)}" if holders else "is on no node"
     if cluster.node(place.node) is None:
         return f"label {label} {location}, but {node_left_hint(volume, place)}"
@@ -140,7 +139,7 @@ def _inspect_volumes(
     for inspection, outcome in zip(jobs, job.run_job(engine, client, jobs, _TIMEOUT), strict=True):
         node = cluster.hostname(inspection.node)
         if not outcome.ok:
-            reason = nfs.explain_result(outcome) if outcome.error and on_nfs else job.error_text(outcome)
+            reason = nfs.explain_result(outcome) if on_nfs else job.error_text(outcome)
             raise OperationError(f"could not inspect the volumes on {node}: {reason}")
         for line in outcome.lines:
             volume, _, problem = line.partition(" ")
@@ -164,7 +163,7 @@ def idle_volumes(
             if place := record.places.get(volume):
                 resting.setdefault(place.node, {})[volume] = service
             elif volume in on_nfs:
-                for node in placement.nodes_with_label(cluster.nodes, DATA_LABEL + volume):
+                for node in placement.nodes_with_label(cluster.nodes, data_label(volume)):
                     resting.setdefault(node.id, {})[volume] = service
     return resting
 
@@ -175,7 +174,7 @@ def _mounts(volumes: Mapping[str, SwarmService], on_nfs: Mapping[str, Mapping[st
     for volume in sorted(volumes):
         options = on_nfs.get(volume, {})
         directory = "/openbalena-nfs" if options else "/openbalena-volumes"
-        mounts.append(job.Mount(f"{stack}_{volume}", f"{directory}/{volume}", stack, options=options))
+        mounts.append(job.Mount(full_name(stack, volume), f"{directory}/{volume}", stack, options=options))
     if any(volume in on_nfs for volume in volumes):
         mounts.append(job.Mount("", nfs.DIRECTORY, stack, read_only=False, options=on_nfs[""]))
     return mounts

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.names import DATA_LABEL, JOB_LABEL, data_label, full_name, move_network, short_name
 from openbalena.base.polling import elapsed_reporter, poll
 from openbalena.docker.engine import Engine
 from openbalena.docker.retry import retry_until_leader
 from openbalena.storage import record, scripts
 from openbalena.storage.record import Move, VolumeLocation, VolumeRegistry
 from openbalena.swarm import encryption, job, placement, planned_services, state
-from openbalena.swarm.placement import DATA_LABEL
 from openbalena.swarm.state import Cluster, Node, SwarmService
 
 # Seconds. The longest stop_grace_period is the VPN's, 150 s; the longest start_period of a service with data, 180 s.
@@ -118,9 +118,11 @@ def interruption(cluster: Cluster, known: VolumeRegistry, stack: str, request: R
 
 
 def _plan(cluster: Cluster, known: VolumeRegistry, stack: str, request: Request) -> _MovePlan:
-    volume = request.volume.removeprefix(f"{stack}_")
+    volume = short_name(stack, request.volume)
     users = tuple(
-        s for s in cluster.services if f"{stack}_{volume}" in s.volumes and volume in planned_services.pinned_volumes(s)
+        s
+        for s in cluster.services
+        if full_name(stack, volume) in s.volumes and volume in planned_services.pinned_volumes(s)
     )
     source = known.places.get(volume)
     if not users or source is None:
@@ -129,7 +131,7 @@ def _plan(cluster: Cluster, known: VolumeRegistry, stack: str, request: Request)
             f"storage move {request.volume}: expected a volume of a deployed, pinned service (one of: {names})"
         )
     if source.nfs:
-        label = DATA_LABEL + volume
+        label = data_label(volume)
         raise UsageError(
             f"storage move: {volume} is on NFS, where every node can mount it: run swarm-down, move the label "
             f"{label} (`docker node update`), then run storage forget {volume} and swarm-up"
@@ -139,7 +141,7 @@ def _plan(cluster: Cluster, known: VolumeRegistry, stack: str, request: Request)
         names = ", ".join(node.hostname for node in cluster.nodes)
         problem = f"{len(matches)} nodes are named {request.node}" if matches else f"no node is named {request.node}"
         raise UsageError(f"storage move: {problem}: expected one of {names}, or a node id")
-    target = matches[0]
+    (target,) = matches
     for service in users:
         unmet = [c for c in service.constraints if not placement.label_of(c).startswith(DATA_LABEL)]
         if not placement.satisfies(target, unmet):
@@ -148,7 +150,7 @@ def _plan(cluster: Cluster, known: VolumeRegistry, stack: str, request: Request)
             raise UsageError(
                 f"storage move: {service.short_name} also uses {', '.join(more)} and cannot run on two nodes"
             )
-    return _MovePlan(volume, f"{stack}_{volume}", stack, users, source, target)
+    return _MovePlan(volume, full_name(stack, volume), stack, users, source, target)
 
 
 def _copy(engine: Engine, client: Any, parts: _MovePlan, timeout: float, report: Report) -> None:
@@ -156,11 +158,11 @@ def _copy(engine: Engine, client: Any, parts: _MovePlan, timeout: float, report:
     _scale(engine, {service.name: 0 for service in parts.users})
     _until_stopped(client, parts, report)
     report(f"copying {parts.volume} from {parts.source.hostname} to {parts.target.hostname}")
-    network = f"openbalena-move-{parts.stack}"
+    network = move_network(parts.stack)
     if not client.networks.list(names=[network]):
         encrypted = encryption.running(state.read_cluster(client, parts.stack).networks) == "true"
         options = ("--driver", "overlay", *(("--opt", "encrypted") if encrypted else ()))
-        engine.docker("network", "create", *options, "--label", f"{job.LABEL}=move", network)
+        engine.docker("network", "create", *options, "--label", f"{JOB_LABEL}=move", network)
     receive = _job(parts, "receive", parts.target.id, scripts.RECEIVE, network)
     send = _job(parts, "send", parts.source.node, scripts.send(receive.name), network, read_only=True)
     try:
@@ -190,7 +192,7 @@ def _copy(engine: Engine, client: Any, parts: _MovePlan, timeout: float, report:
 def _finish(engine: Engine, client: Any, parts: _MovePlan, move: Move, known: VolumeRegistry, report: Report) -> None:
     """The steps after the record says that the data is on the target."""
     cluster = state.read_cluster(client, parts.stack)
-    label = DATA_LABEL + parts.volume
+    label = data_label(parts.volume)
     report(f"moving the label {label}")
     _run(engine, client, _job(parts, "take", parts.target.id, scripts.TAKE_INTO_USE))
     for node in placement.nodes_with_label(cluster.nodes, label):

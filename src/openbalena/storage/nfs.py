@@ -8,19 +8,12 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from openbalena.base.errors import UsageError
-from openbalena.settings.nfs import INVALID, mount_options
+from openbalena.base.names import nfs_check_file
+from openbalena.settings import nfs as export
 from openbalena.swarm.job import JobResult
 
 # Where a check mounts the export itself.
 DIRECTORY = "/openbalena-export"
-
-
-def require_server(settings: Mapping[str, str], command: str = "swarm-nfs-setup") -> None:
-    """Raise UsageError if USE_NFS is true and no server is set; `command` is the one to run for that."""
-    if settings.get("USE_NFS") == "true" and settings.get("NFS_HOST", INVALID) in ("", INVALID):
-        raise UsageError(
-            f"NFS_HOST: USE_NFS=true needs the name of the NFS server: run ./open-balena.sh {command} --nfs-host HOST"
-        )
 
 
 def nfs_volumes(settings: Mapping[str, str], stateful: Collection[str]) -> tuple[str, ...]:
@@ -42,11 +35,8 @@ def nfs_volumes(settings: Mapping[str, str], stateful: Collection[str]) -> tuple
 def driver_options(settings: Mapping[str, str], directory: str = "") -> dict[str, str]:
     """The options of Docker's `local` driver for a directory of the export, or for the export itself."""
     path = settings["NFS_PATH"].rstrip("/")
-    return {
-        "type": "nfs",
-        "o": mount_options(settings["NFS_HOST"], settings["NFS_PORT"]),
-        "device": f":{path}/{directory}" if directory else f":{path or '/'}",
-    }
+    exported = f"{path}/{directory}" if directory else path or "/"
+    return export.driver_options(settings["NFS_HOST"], settings["NFS_PORT"], exported)
 
 
 def driver_options_by_volume(settings: Mapping[str, str], names: Collection[str]) -> dict[str, dict[str, str]]:
@@ -82,7 +72,7 @@ def hidden_data_error(volumes: Mapping[str, str], where: str, stop: str, again: 
 def check_script(names: Collection[str], node: str) -> str:
     """A script that creates the volumes' directories in the export and tests writing, chown and reading in each."""
     directories = " ".join(shlex.quote(name) for name in sorted(names))
-    file = shlex.quote(f".openbalena-check-{node}")
+    file = shlex.quote(nfs_check_file(node))
     return f"""
 cd {DIRECTORY}
 for name in {directories}; do
@@ -107,6 +97,7 @@ _SQUASH = (
     "the server changes the owner of files: export the directory with no_root_squash (exports(5)) and without "
     "all_squash or an id mapping"
 )
+_NO_ANSWER = "no answer: does a firewall between the node and NFS_HOST block NFS_PORT?"
 # Errors of mount(2), Docker's local driver and the shell, the most specific first.
 _MEANINGS = (
     (
@@ -119,10 +110,7 @@ _MEANINGS = (
     (r"resolv|no such host|lookup ", "the node cannot resolve NFS_HOST"),
     (r"connection refused", "nothing listens on NFS_HOST at NFS_PORT: is the NFS server running there?"),
     (r"no route|unreachable", "there is no route from the node to NFS_HOST"),
-    (
-        r"timed out|timeout|did not end within",
-        "no answer: does a firewall between the node and NFS_HOST block NFS_PORT?",
-    ),
+    (r"timed out|timeout", _NO_ANSWER),
     (
         r"no such file or directory",
         "the server has no such directory: does it export NFS_PATH (`exportfs -v` there)?",
@@ -137,13 +125,13 @@ def explain_result(outcome: JobResult) -> str:
     if outcome.ok:
         return ""
     error = outcome.lines[-1] if outcome.lines else outcome.error
-    return explain(error or "the task printed nothing")
+    return explain(error or "the task printed nothing", timed_out=outcome.timed_out)
 
 
-def explain(error: str) -> str:
+def explain(error: str, *, timed_out: bool = False) -> str:
     """What the error of a mount or a check means, followed by the error without the directory that Docker mounts to."""
     error = _DOCKERS.sub("", error).strip()
     for pattern, meaning in _MEANINGS:
-        if re.search(pattern, error, re.IGNORECASE):
+        if re.search(pattern, error, re.IGNORECASE) or (timed_out and meaning == _NO_ANSWER):
             return f"{meaning} ({error})"
     return error

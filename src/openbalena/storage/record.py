@@ -13,11 +13,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from openbalena.base.names import LOGIN_LABEL, MOVE_LABEL, VOLUME_LABEL, full_name, volume_registry
 from openbalena.docker.object_labels import replace_labels
 from openbalena.swarm import planned_services
 from openbalena.swarm.state import Cluster, SwarmService
 
-_PLACE, _MOVE, _NFS, _LOGIN = "volume.", "move.", " nfs", "database.login"
+_NFS = " nfs"
 # States of a task that has used its volume: one that failed at its first start left no data to protect.
 _RAN = {"running", "shutdown"}
 
@@ -52,13 +53,14 @@ class VolumeRegistry:
     def labels(self) -> dict[str, str]:
         """The config's labels."""
         places = {
-            _PLACE + volume: f"{place.node} {place.hostname}{_NFS * place.nfs}" for volume, place in self.places.items()
+            VOLUME_LABEL + volume: f"{place.node} {place.hostname}{_NFS * place.nfs}"
+            for volume, place in self.places.items()
         }
         moves = {
-            _MOVE + volume: json.dumps({"source": m.source, "target": m.target, "replicas": dict(m.replicas)})
+            MOVE_LABEL + volume: json.dumps({"source": m.source, "target": m.target, "replicas": dict(m.replicas)})
             for volume, m in self.moves.items()
         }
-        return {**places, **moves, **({_LOGIN: self.login} if self.login else {})}
+        return {**places, **moves, **({LOGIN_LABEL: self.login} if self.login else {})}
 
     def with_place(self, volume: str, place: VolumeLocation) -> VolumeRegistry:
         """A copy with `volume` at `place`."""
@@ -85,17 +87,12 @@ def from_labels(labels: Mapping[str, str]) -> VolumeRegistry:
     """The record stored in `labels`."""
     places, moves = {}, {}
     for name, value in labels.items():
-        if name.startswith(_PLACE):
+        if name.startswith(VOLUME_LABEL):
             node, _, hostname = value.removesuffix(_NFS).partition(" ")
-            places[name.removeprefix(_PLACE)] = VolumeLocation(node, hostname, value.endswith(_NFS))
-        elif name.startswith(_MOVE):
-            moves[name.removeprefix(_MOVE)] = Move(**json.loads(value))
-    return VolumeRegistry(places, moves, labels.get(_LOGIN, ""))
-
-
-def config_name(stack: str) -> str:
-    """The config's name: not that of a versioned config, so that no deploy removes it as an old version."""
-    return f"openbalena-volumes-{stack}"
+            places[name.removeprefix(VOLUME_LABEL)] = VolumeLocation(node, hostname, value.endswith(_NFS))
+        elif name.startswith(MOVE_LABEL):
+            moves[name.removeprefix(MOVE_LABEL)] = Move(**json.loads(value))
+    return VolumeRegistry(places, moves, labels.get(LOGIN_LABEL, ""))
 
 
 def read_registry(client: Any, stack: str) -> VolumeRegistry:
@@ -108,7 +105,7 @@ def write_registry(client: Any, stack: str, record: VolumeRegistry) -> None:
     """Store `record`. Raises docker.errors.APIError, also if another process has changed it meanwhile."""
     config, labels = _find(client, stack), record.labels()
     if config is None:
-        client.configs.create(name=config_name(stack), data=b"see this config's labels\n", labels=labels)
+        client.configs.create(name=volume_registry(stack), data=b"see this config's labels\n", labels=labels)
         return
     replace_labels(client.api, "configs", config, labels)
 
@@ -155,12 +152,12 @@ def _first(service: SwarmService, volume: str, cluster: Cluster) -> VolumeLocati
 def driver_options(service: SwarmService, volume: str) -> dict[str, str]:
     """The driver options of the service's mount of that volume (Engine API, Mount.VolumeOptions)."""
     for mount in service.template.get("ContainerSpec", {}).get("Mounts") or []:
-        if mount.get("Source") == f"{service.stack}_{volume}":
+        if mount.get("Source") == full_name(service.stack, volume):
             driver = (mount.get("VolumeOptions") or {}).get("DriverConfig") or {}
             return dict(driver.get("Options") or {})
     return {}
 
 
 def _find(client: Any, stack: str) -> dict[str, Any] | None:
-    configs = client.api.configs(filters={"name": config_name(stack)})
-    return next((config for config in configs if config["Spec"]["Name"] == config_name(stack)), None)
+    configs = client.api.configs(filters={"name": volume_registry(stack)})
+    return next((config for config in configs if config["Spec"]["Name"] == volume_registry(stack)), None)

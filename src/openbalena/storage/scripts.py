@@ -5,8 +5,8 @@ stream is one line with the checksum of the source's manifest, then a tar archiv
 mode, owner, link target and the SHA-256 of every file.
 """
 
-# This file marks content that is not a service's live data: an incomplete copy, or one that was moved to another node.
-MARK = ".openbalena-move"
+from openbalena.base.names import MOVE_MARK
+
 # Exit code if the target volume already has live data.
 OCCUPIED = 3
 _PORT = 4711
@@ -19,9 +19,9 @@ export LC_ALL=C
 mkdir -p /tmp
 manifest() {{
     cd "$1"
-    find . ! -path ./{MARK} -exec stat -c '%n %f %u %g' {{}} + >/tmp/names
+    find . ! -path ./{MOVE_MARK} -exec stat -c '%n %f %u %g' {{}} + >/tmp/names
     find . -type l -exec readlink {{}} \\; >/tmp/links
-    find . -type f ! -path ./{MARK} -exec sha256sum {{}} + >/tmp/sums
+    find . -type f ! -path ./{MOVE_MARK} -exec sha256sum {{}} + >/tmp/sums
     sort /tmp/names /tmp/links /tmp/sums | sha256sum | cut -d ' ' -f 1
 }}
 with_perl() {{ perl -MIO::Socket::INET -e 1 2>/dev/null; }}
@@ -78,19 +78,19 @@ receive() {{
     fi
 }}
 cd /openbalena-volume
-if [ ! -e {MARK} ] && [ -n "$(find . -mindepth 1 -maxdepth 1 ! -name lost+found)" ]; then
+if [ ! -e {MOVE_MARK} ] && [ -n "$(find . -mindepth 1 -maxdepth 1 ! -name lost+found)" ]; then
     echo "it already has data"
     exit {OCCUPIED}
 fi
-echo "a copy that is not in use" >{MARK}
-find . -mindepth 1 -maxdepth 1 ! -name {MARK} ! -name lost+found -exec rm -rf {{}} +
+echo "a copy that is not in use" >{MOVE_MARK}
+find . -mindepth 1 -maxdepth 1 ! -name {MOVE_MARK} ! -name lost+found -exec rm -rf {{}} +
 receive | {{ read -r expected; echo "$expected" >/tmp/expected; tar -xpf -; }}
 [ "$(manifest /openbalena-volume)" = "$(cat /tmp/expected)" ] || {{ echo "the checksums differ"; exit 1; }}
 sync
 """
 
-TAKE_INTO_USE = f"rm -f /openbalena-volume/{MARK} && sync"
-MARK_AS_OLD = f"echo 'a copy that is not in use' >/openbalena-volume/{MARK} && sync"
+TAKE_INTO_USE = f"rm -f /openbalena-volume/{MOVE_MARK} && sync"
+MARK_AS_OLD = f"echo 'a copy that is not in use' >/openbalena-volume/{MOVE_MARK} && sync"
 
 
 def send(receiver: str) -> str:

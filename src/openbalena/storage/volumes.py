@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from openbalena.base.errors import OperationError
+from openbalena.base.names import MOVE_MARK, short_name
 from openbalena.docker.engine import Engine
 from openbalena.storage import nfs
 from openbalena.storage.record import VolumeRegistry, driver_options
-from openbalena.storage.scripts import MARK
 from openbalena.swarm import job, planned_services
 from openbalena.swarm.nodes import status_text
 from openbalena.swarm.state import Cluster
@@ -24,7 +24,7 @@ _QUESTION_TIMEOUT = 30.0
 # POSIX `du -k`: units of 1,024 bytes.
 _SIZES = f"""
 for volume in /openbalena-volumes/*; do
-    [ ! -e "$volume/{MARK}" ] || echo "${{volume##*/}} left"
+    [ ! -e "$volume/{MOVE_MARK}" ] || echo "${{volume##*/}} left"
     echo "${{volume##*/}} $(du -sk "$volume" | cut -f1)"
 done
 """
@@ -33,7 +33,7 @@ done
 @dataclass(frozen=True)
 class Volume:
     """One volume on one node. `volume` is its name in the Compose file, `name` that in Docker; `size` is in bytes, None
-    if it could not be measured; `pinned`: whether a node label pins its services there."""
+    if it could not be measured; `pinned`: whether a node label pins one of its services there."""
 
     volume: str
     name: str
@@ -49,17 +49,17 @@ def located(cluster: Cluster, record: VolumeRegistry) -> list[Volume]:
     """The volumes on the nodes where running tasks use them, and pinned ones on the node in the record."""
     volumes: dict[tuple[str, str], Volume] = {}
     for service in cluster.services:
-        prefix = f"{service.stack}_"
         pinned = planned_services.pinned_volumes(service)
         nodes = {task.node_id for task in cluster.tasks_of(service) if task.wanted and task.state == "running"}
         for name in filter(None, service.volumes):
-            volume = name.removeprefix(prefix)
+            volume = short_name(service.stack, name)
             place = record.places.get(volume)
             for node in {place.node} if place else nodes:
                 before = volumes.get((volume, node))
                 users = (*(before.services if before else ()), service.short_name)
+                label = volume in pinned or (before is not None and before.pinned)
                 volumes[volume, node] = Volume(
-                    volume, name, _name(cluster, record, volume, node), node, None, volume in pinned, users
+                    volume, name, _name(cluster, record, volume, node), node, None, label, users
                 )
     known = {volume for volume, _ in volumes}
     for volume, place in record.places.items():
@@ -137,10 +137,11 @@ def _distant(volume: Volume, outcome: job.JobResult | None) -> Volume:
 
 
 def _measured(volume: Volume, outcome: job.JobResult | None, cluster: Cluster) -> Volume:
+    if not volume.name:
+        return replace(volume, remark="its service is not deployed")
     if outcome is None:
         node = cluster.node(volume.node_id)
-        state = f"node is {status_text(node)}" if node else "node left the swarm"
-        return replace(volume, remark=state if volume.name else "its service is not deployed")
+        return replace(volume, remark=f"node is {status_text(node)}" if node else "node left the swarm")
     if not outcome.ok:
         raise OperationError(f"could not measure the volumes on {volume.node}: {job.error_text(outcome)}")
     left = "left" in _answers(volume, outcome.lines)

@@ -12,8 +12,8 @@ from collections.abc import Collection
 from typing import Any
 
 from openbalena.base.errors import OperationError
+from openbalena.base.names import object_name
 from openbalena.base.polling import poll
-from openbalena.stack.content import object_name
 from openbalena.swarm import object_names, service_update, state
 
 # Names in docker-compose.yml's x-swarm.

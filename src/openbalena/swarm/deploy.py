@@ -15,7 +15,7 @@ from openbalena.docker.engine import Engine
 from openbalena.swarm import object_names, settings_store
 
 # Seconds: submitting is fast, but registry lookups take a while for each image.
-_SUBMIT = 300
+_SUBMIT = 300.0
 
 
 def read_rendered(directory: Path) -> dict[str, Any]:

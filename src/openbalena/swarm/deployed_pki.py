@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from openbalena.stack.content import object_name
+from openbalena.base.names import object_name
 from openbalena.swarm import convergence, object_names, state
 
 # Secret or config in docker-compose.yml to the PKI's file. A CA's key changes together with its certificate.
@@ -49,6 +49,6 @@ def not_converged(cluster: state.Cluster) -> list[str]:
 def deployed_since(client: Any, cluster: state.Cluster, key: str) -> datetime:
     """When the version of the config `key` that services use was created (the Engine's time)."""
     version = next(name for service in cluster.services if (name := object_names.used_version(service, key)))
-    (config,) = (c for c in client.configs.list(filters={"name": version}) if c.name == version)
+    created = client.configs.get(version).attrs["CreatedAt"]
     # RFC 3339 with nanoseconds; seconds are enough.
-    return datetime.fromisoformat(f"{config.attrs['CreatedAt'][:19]}+00:00")
+    return datetime.fromisoformat(f"{created[:19]}+00:00")

@@ -46,7 +46,7 @@ def read_file(
     certificate, key = _ephemeral_certificate()
     script = _SCRIPT.format(recipient=_pem(certificate), file=file)
     reader = job.Job("read", node, image, script, mounts=mounts, secrets=secrets)
-    outcome = job.run_job(engine, client, [reader], _TIMEOUT)[0]
+    (outcome,) = job.run_job(engine, client, [reader], _TIMEOUT)
     if not outcome.ok:
         raise OperationError(f"{file} cannot be read: {job.error_text(outcome)}")
     return _decrypt("".join(outcome.lines), certificate, key)

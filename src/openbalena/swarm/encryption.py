@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from openbalena.base.errors import OperationError
+from openbalena.base.names import ENCRYPTION_NETWORK, JOB_LABEL
 from openbalena.docker.engine import Engine
 from openbalena.swarm import job, placement
 from openbalena.swarm import nodes as swarm_nodes
@@ -21,7 +22,6 @@ from openbalena.swarm.state import Cluster, Node, SwarmService
 
 # This service's image has ip(8): Debian's openvpn depends on iproute2 (open-balena-vpn, Dockerfile).
 _WITH_TOOLS = "vpn"
-_NETWORK = "openbalena-encryption"
 # Seconds, including the pull of a missing image.
 _TIMEOUT = 600.0
 _REFUSED, _NO_TOOL, _NO_RIGHT = 3, 4, 5
@@ -124,7 +124,7 @@ def check_encryption(
                 node.id,
                 image,
                 check_script(node.address),
-                networks=(_NETWORK,),
+                networks=(ENCRYPTION_NETWORK,),
                 capabilities=("NET_ADMIN",),
             )
             for node in nodes
@@ -162,11 +162,11 @@ def encryption_findings(node: Node, outcome: job.JobResult | None, image: str) -
 def _network(engine: Engine, client: Any) -> Iterator[None]:
     """An encrypted network for the jobs; an unused one that a killed run left is replaced."""
     with suppress(OperationError):
-        engine.docker("network", "rm", _NETWORK)
-    options = ("--driver", "overlay", "--opt", "encrypted", "--label", f"{job.LABEL}=encryption")
-    engine.docker("network", "create", *options, _NETWORK)
+        engine.docker("network", "rm", ENCRYPTION_NETWORK)
+    options = ("--driver", "overlay", "--opt", "encrypted", "--label", f"{JOB_LABEL}=encryption")
+    engine.docker("network", "create", *options, ENCRYPTION_NETWORK)
     try:
         yield
     finally:
         # If the network is still in use after that, the next run replaces it.
-        job.remove_network(engine, _NETWORK)
+        job.remove_network(engine, ENCRYPTION_NETWORK)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from openbalena.base.errors import OperationError
+from openbalena.base.names import CHECK_SECRETS, JOB_LABEL, STACK_LABEL, job_service
 from openbalena.base.polling import poll
 from openbalena.docker import logs
 from openbalena.docker.engine import Engine
@@ -22,8 +23,6 @@ from openbalena.swarm import task_errors
 from openbalena.swarm.nodes import status_text
 from openbalena.swarm.state import Cluster, Task, task_from
 
-LABEL = "openbalena.job"
-_UNLABELLED = ("openbalena-check-postgres", "openbalena-check-s3")
 _INTERVAL = 0.5
 _LOG_LINES = 200
 # Seconds in which a finished task's log should reach the manager.
@@ -55,7 +54,7 @@ class Mount:
         fields = ["type=volume", f"target={self.target}", "volume-nocopy=true"]
         fields += [f"source={self.volume}"] if self.volume else []
         fields += ["readonly"] if self.read_only else []
-        fields.append(f"volume-label=com.docker.stack.namespace={self.stack}")
+        fields.append(f"volume-label={STACK_LABEL}={self.stack}")
         fields += ["volume-driver=local"] if self.options else []
         fields += [f"volume-opt={name}={value}" for name, value in self.options.items()]
         return ",".join(f'"{field}"' if "," in field else field for field in fields)
@@ -77,14 +76,15 @@ class Job:
     @property
     def name(self) -> str:
         """The service's name: a node runs one job of a purpose at a time, so one that a killed run left is replaced."""
-        return f"openbalena-{self.purpose}-{self.node[:12]}"
+        return job_service(self.purpose, self.node)
 
 
 @dataclass(frozen=True)
 class JobResult:
     """A job's result: `ok` means exit code 0, `lines` is its output, `error` the Engine's error.
 
-    `started` is false if the node could not start it (for example, no such image).
+    `started` is false if the node could not start it (for example, no such image), `timed_out` true if it did not end
+    in time.
     """
 
     ok: bool
@@ -92,12 +92,14 @@ class JobResult:
     error: str = ""
     exit_code: int = 0
     started: bool = True
+    timed_out: bool = False
 
 
 def start_job(engine: Engine, job: Job) -> None:
     """Create the job's service. Raises OperationError with the Engine's error."""
     remove_job(engine, job)
-    arguments = ["service", "create", "--detach", "--quiet", "--name", job.name, "--label", f"{LABEL}={job.purpose}"]
+    arguments = ["service", "create", "--detach", "--quiet", "--name", job.name]
+    arguments += ["--label", f"{JOB_LABEL}={job.purpose}"]
     arguments += ["--constraint", f"node.id=={job.node}", "--restart-condition", "none", "--no-healthcheck"]
     arguments += ["--user", "0:0", "--endpoint-mode", "dnsrr", "--with-registry-auth", "--no-resolve-image"]
     arguments += ["--stop-grace-period", "1s", "--entrypoint", "/bin/sh"]
@@ -138,7 +140,8 @@ def wait_for_job(
         if now >= end:
             state = f"{task.state}{': ' + task.error if task.error else ''}" if task else "no task yet"
             error = f"task {job.name} did not end within {timeout:g} s ({state})"
-            return JobResult(False, (), error, started=task is not None and task.state == "running")
+            running = task is not None and task.state == "running"
+            return JobResult(False, (), error, started=running, timed_out=True)
         time.sleep(_INTERVAL)
 
 
@@ -180,12 +183,12 @@ def remove_jobs(client: Any) -> None:
 
     Raises docker.errors.APIError.
     """
-    for service in client.services.list(filters={"label": LABEL}):
+    for service in client.services.list(filters={"label": JOB_LABEL}):
         service.remove()
     for secret in client.secrets.list():
         labels = secret.attrs["Spec"].get("Labels") or {}
         # By name, those that an earlier version of this tool created without a label.
-        if LABEL in labels or secret.name in _UNLABELLED:
+        if JOB_LABEL in labels or secret.name in CHECK_SECRETS:
             secret.remove()
 
 
@@ -195,7 +198,7 @@ def create_job_secret(client: Any, name: str, content: str) -> Iterator[None]:
     for old in client.secrets.list(filters={"name": name}):
         if old.name == name:
             old.remove()
-    created = client.secrets.create(name=name, data=content.encode(), labels={LABEL: name})
+    created = client.secrets.create(name=name, data=content.encode(), labels={JOB_LABEL: name})
     try:
         yield
     finally:

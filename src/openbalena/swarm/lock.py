@@ -16,9 +16,9 @@ from typing import Any
 
 from openbalena.base.errors import OperationError
 from openbalena.base.locks import exists
+from openbalena.base.names import LOCK_CONFIG
 from openbalena.swarm import job
 
-NAME = "openbalena-deploy-lock"
 _PROC = Path("/proc")
 
 
@@ -82,13 +82,13 @@ def _acquire(client: Any, purpose: str, take_over: str) -> str:
         labels = owner_labels(purpose, datetime.now(UTC))
         try:
             # A config must not be empty; the labels have all the information.
-            created = client.configs.create(name=NAME, data=labels["owner"].encode(), labels=labels)
+            created = client.configs.create(name=LOCK_CONFIG, data=labels["owner"].encode(), labels=labels)
             return str(created.id)
         except docker.errors.APIError as error:
             if error.status_code != 409:
                 raise
-        current = client.configs.list(filters={"name": NAME})
-        holder = next((config for config in current if config.name == NAME), None)
+        current = client.configs.list(filters={"name": LOCK_CONFIG})
+        holder = next((config for config in current if config.name == LOCK_CONFIG), None)
         if holder is None:
             continue
         theirs = holder.attrs["Spec"].get("Labels") or {}
@@ -100,7 +100,7 @@ def _acquire(client: Any, purpose: str, take_over: str) -> str:
             )
         # By id, since a lock that another process acquires meanwhile has another id.
         _remove(client, holder.id)
-    raise OperationError(f"could not get the lock {NAME} (others keep taking it): try again")
+    raise OperationError(f"could not get the lock {LOCK_CONFIG} (others keep taking it): try again")
 
 
 def _remove(client: Any, identifier: str) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 from openbalena.base.errors import OperationError
 from openbalena.docker.engine import Engine
 
-_INIT = 120
+# Seconds.
+_INIT = 120.0
 # Docker's default address pool (docs.docker.com/reference/cli/docker/swarm/init).
 _DEFAULT_POOL = "10.0.0.0/8"
 

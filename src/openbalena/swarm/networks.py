@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from openbalena.base.names import full_name
 from openbalena.swarm import planned_services
 from openbalena.swarm.convergence import Phase, service_progress
 from openbalena.swarm.preflight import Finding
@@ -91,7 +92,7 @@ def wanted_networks(document: Mapping[str, Any], name: str, stack: str) -> Attac
 
 def _object_name(document: Mapping[str, Any], key: str, stack: str) -> str:
     definition = document.get("networks", {}).get(key) or {}
-    return str(definition.get("name") or (key if definition.get("external") else f"{stack}_{key}"))
+    return str(definition.get("name") or (key if definition.get("external") else full_name(stack, key)))
 
 
 def _with_data(document: Mapping[str, Any], stack: str) -> list[str]:
@@ -129,11 +130,11 @@ def _attached(document: Mapping[str, Any], stack: str, interim: Mapping[str, Att
     keys = {_object_name(document, key, stack): key for key in definitions}
     for name, attachments in interim.items():
         for net in attachments:
-            if net not in keys and net != f"{stack}_default":
+            if net not in keys and net != full_name(stack, "default"):
                 # The document no longer has the network, or has no service on it.
                 definitions[net] = {"external": True, "name": net}
         changed["services"][name]["networks"] = {
-            keys.get(net, "default" if net == f"{stack}_default" else net): options
+            keys.get(net, "default" if net == full_name(stack, "default") else net): options
             for net, options in attachments.items()
         }
     return changed

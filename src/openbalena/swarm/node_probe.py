@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from openbalena.base.errors import OperationError
+from openbalena.base.names import SWARM_TASK_LABEL
 from openbalena.docker.engine import Engine
 from openbalena.swarm.state import SwarmService
 
@@ -58,7 +59,7 @@ def taken_ports(
 
 
 def _is_task(container: dict[str, Any]) -> bool:
-    return "com.docker.swarm.task.id" in (container.get("Labels") or {})
+    return SWARM_TASK_LABEL in (container.get("Labels") or {})
 
 
 def _published(container: dict[str, Any]) -> list[int]:

@@ -14,12 +14,10 @@ from typing import Any
 
 from openbalena.base.errors import OperationError
 from openbalena.base.limits import MAXIMUM_BYTES
-from openbalena.stack.content import object_name
+from openbalena.base.names import object_key, object_name
 from openbalena.swarm.state import SwarmService
 
 _VARIABLE = re.compile(r"^\$\{([A-Za-z_][A-Za-z0-9_]*)(?::?[-?].*)?\}$")
-# The end of a name from stack.content.object_name.
-_HASHED = re.compile(r"-[0-9a-f]{12}$")
 
 
 def versioned_name(document: Mapping[str, Any], directory: Path, stack: str) -> dict[str, str]:
@@ -46,19 +44,13 @@ def versioned_name(document: Mapping[str, Any], directory: Path, stack: str) -> 
     return versions
 
 
-def key_of(name: str, stack: str) -> str:
-    """The key in the Compose file of the versioned secret or config `name` of `stack`; empty if it is not one."""
-    prefix = f"{stack}_"
-    return _HASHED.sub("", name).removeprefix(prefix) if name.startswith(prefix) and _HASHED.search(name) else ""
-
-
 def used_version(service: SwarmService, key: str) -> str:
     """The name of the version of the secret or config `key` that `service` uses; empty if it uses none."""
-    return next((name for name in (*service.secrets, *service.configs) if key_of(name, service.stack) == key), "")
+    return next((name for name in (*service.secrets, *service.configs) if object_key(name, service.stack) == key), "")
 
 
 def unused_objects(existing: Mapping[str, str], stack: str, used: set[str]) -> Iterator[str]:
     """The ids of versions among `existing` (id to name) that belong to this stack and are used by no service."""
     for identifier, name in existing.items():
-        if key_of(name, stack) and name not in used:
+        if object_key(name, stack) and name not in used:
             yield identifier

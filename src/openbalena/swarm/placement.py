@@ -7,11 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from openbalena.base.errors import OperationError
+from openbalena.base.names import DATA_LABEL, INGRESS_LABEL
 from openbalena.docker.retry import retry_on_conflict
 from openbalena.swarm.state import Node
-
-INGRESS_LABEL = "openbalena.ingress"
-DATA_LABEL = "openbalena.data."
 
 # swarmkit, manager/constraint: `key == value` or `key != value`.
 _CONSTRAINT = re.compile(r"^\s*([\w.\-/]+)\s*(==|!=)\s*(.*?)\s*$")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from openbalena.base.names import DATA_LABEL, full_name
 from openbalena.swarm import placement
 from openbalena.swarm.state import Cluster, PublishedPort, SwarmService
 
@@ -17,7 +18,7 @@ def planned_services(document: Mapping[str, Any], stack: str) -> tuple[SwarmServ
 def pinned_volumes(service: SwarmService) -> tuple[str, ...]:
     """The volumes with the service's data: those for which a node label pins the service to a node."""
     labels = [placement.label_of(constraint) for constraint in service.constraints]
-    return tuple(label.removeprefix(placement.DATA_LABEL) for label in labels if label.startswith(placement.DATA_LABEL))
+    return tuple(label.removeprefix(DATA_LABEL) for label in labels if label.startswith(DATA_LABEL))
 
 
 def services_to_prune(planned: Iterable[SwarmService], cluster: Cluster) -> list[SwarmService]:
@@ -30,7 +31,7 @@ def _service(name: str, body: Mapping[str, Any], stack: str) -> SwarmService:
     deploy = body.get("deploy", {})
     return SwarmService(
         id="",
-        name=f"{stack}_{name}",
+        name=full_name(stack, name),
         stack=stack,
         image=body.get("image", ""),
         replicas=None if deploy.get("mode") == "global" else int(deploy.get("replicas", 1)),

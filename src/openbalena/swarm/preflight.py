@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from openbalena.base.errors import OperationError
+from openbalena.base.errors import OperationError, Problem
 from openbalena.settings import connections
 from openbalena.swarm import placement
 from openbalena.swarm.nodes import status_text
@@ -16,10 +16,9 @@ OLDEST_ENGINE = 25
 
 
 @dataclass(frozen=True)
-class Finding:
+class Finding(Problem):
     """A problem; a `fatal` one stops the deploy."""
 
-    text: str
     fatal: bool = True
 
 

@@ -39,8 +39,7 @@ def failure_report(outcome: DeployOutcome, engine: Engine, mask: Callable[[str],
 
 def _problem(problem: Problem) -> Iterator[str]:
     nodes = f" on {', '.join(problem.nodes)}" if problem.nodes else ""
-    times = "once" if problem.count == 1 else f"{problem.count} times"
-    yield f"  {', '.join(problem.services)}{nodes}, {times}: {problem.error}"
+    yield f"  {', '.join(problem.services)}{nodes}, {problem.times}: {problem.error}"
     yield f"    {problem.hint}"
 
 

@@ -10,10 +10,8 @@ import copy
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from openbalena.swarm import placement
+from openbalena.base.names import DATA_LABEL, REPLICAS_LABEL
 from openbalena.swarm.state import Cluster
-
-LABEL = "openbalena.replicas"
 
 
 def keep_manual_replicas(
@@ -30,14 +28,14 @@ def keep_manual_replicas(
         if deploy.get("mode", "replicated") != "replicated":
             continue
         defined = int(deploy.get("replicas", 1))
-        deploy["labels"] = {**deploy.get("labels", {}), LABEL: str(defined)}
+        deploy["labels"] = {**deploy.get("labels", {}), REPLICAS_LABEL: str(defined)}
         service = running.get(name)
         if service is None or service.name in ours or service.replicas is None:
             continue
-        pinned = any(placement.DATA_LABEL in constraint for constraint in service.constraints)
+        pinned = any(DATA_LABEL in constraint for constraint in service.constraints)
         if pinned and service.replicas > defined:
             continue  # Several tasks would share one volume.
-        if service.replicas != defined and service.labels.get(LABEL) == str(defined):
+        if service.replicas != defined and service.labels.get(REPLICAS_LABEL) == str(defined):
             deploy["replicas"] = service.replicas
             kept[name] = (service.replicas, defined)
     return changed, kept

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from openbalena.base.errors import OperationError
+from openbalena.base.names import STACK_LABEL
 from openbalena.base.polling import poll
 from openbalena.docker.retry import retry_on_conflict, retry_until_leader
 from openbalena.swarm import state
@@ -27,7 +28,7 @@ def replace_secret(client: Any, service: state.SwarmService, old: str, new: str,
     kind, collection = ("Secret", client.secrets) if old in service.secrets else ("Config", client.configs)
     existing = [item for item in collection.list(filters={"name": new}) if item.name == new]
     if not existing:
-        existing = [collection.create(name=new, data=content, labels={state.STACK_LABEL: service.stack})]
+        existing = [collection.create(name=new, data=content, labels={STACK_LABEL: service.stack})]
 
     def change() -> None:
         raw = client.api.inspect_service(service.id)

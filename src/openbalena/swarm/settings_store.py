@@ -11,12 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from openbalena.base.errors import OperationError
+from openbalena.base.names import (
+    SETTINGS_CA_LABEL,
+    SETTINGS_IMAGE_LABEL,
+    SETTINGS_LATER_LABEL,
+    SETTINGS_NODE_LABEL,
+    SETTINGS_ORDER_LABEL,
+    SETTINGS_OWNER_LABEL,
+    SETTINGS_STACK_LABEL,
+    SETTINGS_TOKENS_LABEL,
+    object_name,
+)
 from openbalena.docker.object_labels import replace_labels
-from openbalena.stack.content import object_name
-
-_CA, _TOKENS, _OWNER = "openbalena.settings.ca", "openbalena.settings.tokens", "openbalena.settings.owner"
-_LATER, _ORDER = "openbalena.settings.later", "openbalena.settings.order"
-_STACK, _NODE, _IMAGE = "openbalena.settings.stack", "openbalena.settings.node", "openbalena.settings.image"
 
 
 @dataclass(frozen=True)
@@ -42,14 +48,18 @@ def latest(client: Any, stack: str) -> StoredSettings | None:
 
     Versions are ordered by their count, since a time is that of the leader at that moment, whose clock may be wrong.
     """
-    secrets = [secret.attrs for secret in client.secrets.list(filters={"label": [_CA, f"{_STACK}={stack}"]})]
+    secrets = [
+        secret.attrs
+        for secret in client.secrets.list(filters={"label": [SETTINGS_CA_LABEL, f"{SETTINGS_STACK_LABEL}={stack}"]})
+    ]
     # Of those with equal counts, the last is the one without its own count.
     return max(reversed(list(_counted(secrets))), key=lambda item: item.order, default=None)
 
 
 def stacks(client: Any) -> list[str]:
     """The stacks whose settings are in this swarm."""
-    return sorted({s.attrs["Spec"]["Labels"].get(_STACK, "") for s in client.secrets.list(filters={"label": _CA})})
+    secrets = client.secrets.list(filters={"label": SETTINGS_CA_LABEL})
+    return sorted({secret.attrs["Spec"]["Labels"].get(SETTINGS_STACK_LABEL, "") for secret in secrets})
 
 
 def require_compatible(found: StoredSettings | None, marks: Mapping[str, str], base: str) -> None:
@@ -85,7 +95,11 @@ def save(client: Any, stack: str, content: bytes, marks: Mapping[str, str], owne
     """Store `content` as the latest version. Older ones are kept until a deploy succeeds (deploy.remove_unused)."""
     name = object_name(stack, "settings", content)
     current = latest(client, stack)
-    known = {_CA: marks["ca"], _TOKENS: marks["tokens"], _LATER: marks["later"]}
+    known = {
+        SETTINGS_CA_LABEL: marks["ca"],
+        SETTINGS_TOKENS_LABEL: marks["tokens"],
+        SETTINGS_LATER_LABEL: marks["later"],
+    }
     if current is not None and current.name == name:
         if (current.ca, current.tokens, current.later) != tuple(known.values()):
             # Another version of this tool has computed other fingerprints of the same content.
@@ -96,13 +110,13 @@ def save(client: Any, stack: str, content: bytes, marks: Mapping[str, str], owne
         if secret.name == name:
             secret.remove()
     order = str(current.order + 1 if current else 1)
-    labels = {_STACK: stack, **known, _OWNER: owner, _ORDER: order}
+    labels = {SETTINGS_STACK_LABEL: stack, **known, SETTINGS_OWNER_LABEL: owner, SETTINGS_ORDER_LABEL: order}
     client.secrets.create(name=name, data=content, labels=labels)
 
 
 def record_reader(client: Any, found: StoredSettings, node: str, image: str) -> None:
     """Record with `found` how to read it once the stack is removed. Raises docker.errors.APIError as _relabel does."""
-    _relabel(client, found, {_NODE: node, _IMAGE: image})
+    _relabel(client, found, {SETTINGS_NODE_LABEL: node, SETTINGS_IMAGE_LABEL: image})
 
 
 def _relabel(client: Any, found: StoredSettings, labels: Mapping[str, str]) -> None:
@@ -113,7 +127,7 @@ def _relabel(client: Any, found: StoredSettings, labels: Mapping[str, str]) -> N
 
 def forget(client: Any, stack: str) -> None:
     """Remove every version, after the data that needed them was removed."""
-    for secret in client.secrets.list(filters={"label": [_CA, f"{_STACK}={stack}"]}):
+    for secret in client.secrets.list(filters={"label": [SETTINGS_CA_LABEL, f"{SETTINGS_STACK_LABEL}={stack}"]}):
         secret.remove()
 
 
@@ -126,7 +140,7 @@ def _counted(found: Iterable[Mapping[str, Any]]) -> Iterator[StoredSettings]:
     """
     highest = 0
     for attributes in sorted(found, key=lambda each: int(each["Version"]["Index"])):
-        order = (attributes["Spec"].get("Labels") or {}).get(_ORDER, "")
+        order = (attributes["Spec"].get("Labels") or {}).get(SETTINGS_ORDER_LABEL, "")
         item = _stored(attributes, int(order) if order.isdecimal() else highest)
         highest = max(highest, item.order)
         yield item
@@ -139,10 +153,10 @@ def _stored(attributes: Mapping[str, Any], order: int) -> StoredSettings:
         attributes["ID"],
         spec["Name"],
         order,
-        labels.get(_OWNER, "someone"),
-        labels.get(_CA, ""),
-        labels.get(_TOKENS, ""),
-        labels.get(_NODE, ""),
-        labels.get(_IMAGE, ""),
-        labels.get(_LATER, ""),
+        labels.get(SETTINGS_OWNER_LABEL, "someone"),
+        labels.get(SETTINGS_CA_LABEL, ""),
+        labels.get(SETTINGS_TOKENS_LABEL, ""),
+        labels.get(SETTINGS_NODE_LABEL, ""),
+        labels.get(SETTINGS_IMAGE_LABEL, ""),
+        labels.get(SETTINGS_LATER_LABEL, ""),
     )

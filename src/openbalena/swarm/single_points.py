@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from openbalena.base.names import INGRESS_LABEL
 from openbalena.swarm import placement
 from openbalena.swarm.state import Cluster, SwarmService
 
@@ -62,14 +63,14 @@ def _managers(cluster: Cluster) -> Iterator[SinglePoint]:
 
 
 def _ingress(cluster: Cluster) -> Iterator[SinglePoint]:
-    ingress = [node for node in placement.nodes_with_label(cluster.nodes, placement.INGRESS_LABEL) if node.usable]
+    ingress = [node for node in placement.nodes_with_label(cluster.nodes, INGRESS_LABEL) if node.usable]
     if len(ingress) == 1:
         yield SinglePoint(
             f"ingress node {ingress[0].hostname}",
             ingress[0].hostname,
             "nothing answers on ports 80 and 443",
             "restart the node; a second ingress node avoids the outage: `docker node update --label-add "
-            f"{placement.INGRESS_LABEL}=true NODE`, with DNS pointing at both",
+            f"{INGRESS_LABEL}=true NODE`, with DNS pointing at both",
         )
 
 

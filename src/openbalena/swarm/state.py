@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-STACK_LABEL = "com.docker.stack.namespace"
+from openbalena.base.names import STACK_LABEL, short_name
 
 # Desired states of a task that should be running (swarmkit, api/types.proto, TaskState).
 _WANTED = {"running", "ready", "accepted", "assigned"}
@@ -87,7 +87,16 @@ class SwarmService:
     @property
     def short_name(self) -> str:
         """The name in the Compose file: without the stack's prefix."""
-        return self.name.removeprefix(f"{self.stack}_") if self.stack else self.name
+        return short_name(self.stack, self.name) if self.stack else self.name
+
+    @property
+    def port_ranges(self) -> list[tuple[int, int]]:
+        """The published ports in ascending order, neighbours as one range: first and last."""
+        ranges: list[tuple[int, int]] = []
+        for port in sorted({port.published for port in self.ports}):
+            first = ranges.pop()[0] if ranges and port == ranges[-1][1] + 1 else port
+            ranges.append((first, port))
+        return ranges
 
 
 @dataclass(frozen=True)

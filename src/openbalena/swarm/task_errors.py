@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 
 from openbalena.swarm.convergence import Phase, Progress
 from openbalena.swarm.state import Cluster, Task
@@ -93,10 +94,6 @@ TABLE = (
         recoverable=False,
     ),
     _hint(
-        r"ended with exit code 0",
-        "Its program exited, or was stopped because it failed its health check: see its logs.",
-    ),
-    _hint(
         r"non-zero exit",
         "The program exited with an error: see its logs.",
     ),
@@ -139,10 +136,18 @@ TABLE = (
 )
 
 UNKNOWN = Hint(re.compile(""), "See the service's logs: swarm-logs SERVICE.")
+_ENDED = _hint("", "Its program exited, or was stopped because it failed its health check: see its logs.")
+
+
+def for_task(task: Task) -> Hint:
+    """The advice for a failed task, by its error if it has one, otherwise by its state."""
+    if not task.error:
+        return _ENDED if task.state == "complete" else UNKNOWN
+    return for_error(normalise_error(task.error))
 
 
 def for_error(error: str) -> Hint:
-    """The advice for a task's error; UNKNOWN if the table has none."""
+    """The advice for an error of the Engine; UNKNOWN if the table has none."""
     return next((advice for advice in TABLE if advice.pattern.search(error)), UNKNOWN)
 
 
@@ -162,6 +167,11 @@ class Problem:
     hint: str
     recoverable: bool
     transient: bool
+
+    @property
+    def times(self) -> str:
+        """How often it occurred, for a reader."""
+        return "once" if self.count == 1 else f"{self.count} times"
 
 
 def normalise_error(error: str) -> str:
@@ -185,7 +195,7 @@ def group(cluster: Cluster, tasks: Iterable[Task]) -> list[Problem]:
             groups.setdefault(normalise_error(error_of(task)), []).append(task)
     problems = []
     for error, members in groups.items():
-        task_advice = for_error(error)
+        task_advice = for_task(members[0])
         problems.append(
             Problem(
                 error=error,
@@ -205,3 +215,21 @@ def unfinished_problems(cluster: Cluster, progress: Iterable[Progress], known: C
     """The problems of services that have not converged, without tasks in `known`, which had failed before."""
     unfinished = {item.service.id for item in progress if item.phase is not Phase.CONVERGED}
     return group(cluster, (t for t in cluster.tasks if t.service_id in unfinished and t.id not in known))
+
+
+def current_problems(cluster: Cluster, progress: Iterable[Progress]) -> list[Problem]:
+    """The problems of services that have not converged, without failures after which a task of the same slot runs.
+
+    Swarm keeps failed tasks for days. The failures of an update that was rolled back or paused are all kept, since they
+    are the reason.
+    """
+    news = []
+    for item in progress:
+        slots: dict[object, list[Task]] = {}
+        for task in cluster.tasks_of(item.service):
+            slots.setdefault(task.slot or task.node_id, []).append(task)
+        for tasks in slots.values():
+            # Newest first.
+            ended = tasks if item.phase is Phase.FAILED else takewhile(lambda task: task.state != "running", tasks)
+            news += list(ended) if item.phase is not Phase.CONVERGED else []
+    return group(cluster, news)

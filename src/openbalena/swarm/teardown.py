@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from openbalena.base.errors import OperationError
+from openbalena.base.names import STACK_LABEL
 from openbalena.docker.engine import Engine
-from openbalena.swarm.state import STACK_LABEL
 
 _INTERVAL = 1.0
 _CONTAINERS = 30.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,28 +35,31 @@ class Watch:
     """Decides from snapshots and times alone; `timeout` is in seconds.
 
     `known` are the ids of tasks that existed when the deploy began: their failures do not count, and the stability
-    of those that are still running is not checked.
+    of those that are still running is not checked. `only` limits the watch to these services (full names).
     """
 
     timeout: float
     started: float
     known: frozenset[str] = frozenset()
+    only: Collection[str] = ()
     _settled_since: float = 0.0
     _settling: frozenset[str] = frozenset()
     _hopeless_since: dict[str, float] = field(default_factory=dict)
 
     def observe(self, cluster: Cluster, now: float) -> DeployOutcome | None:
         """The outcome; None as long as the watch continues."""
-        progress = cluster_progress(cluster)
+        progress = cluster_progress(cluster, self.only)
         errors = task_errors.unfinished_problems(cluster, progress, self.known)
         if progress and all(item.phase is Phase.CONVERGED for item in progress):
-            fresh = frozenset().union(*(item.task_ids for item in progress)) - self.known
-            if fresh != self._settling or not self._settled_since:
+            # The next stage need not wait: Swarm has monitored the tasks of a completed update (UpdateConfig.Monitor).
+            watched = [p.task_ids for p in progress if not self.only or p.service.update_state != "completed"]
+            fresh = frozenset().union(*watched) - self.known
+            if fresh != self._settling:
                 self._settling, self._settled_since = fresh, now
             if not fresh or now - self._settled_since >= STABILITY_WINDOW:
                 return DeployOutcome(cluster, progress, [])
         else:
-            self._settled_since = 0.0
+            self._settling = frozenset()
         failed = [item.service.short_name for item in progress if item.phase is Phase.FAILED]
         if failed and all(item.phase is not Phase.WORKING or item.detail != "rolling back" for item in progress):
             return DeployOutcome(cluster, progress, errors, f"the update of {', '.join(failed)} failed")
@@ -75,13 +78,18 @@ def preexisting_task_ids(cluster: Cluster) -> frozenset[str]:
 
 
 def wait_until_converged(
-    client: Any, stack: str, timeout: float, known: frozenset[str], report: Callable[[list[Progress]], None]
+    client: Any,
+    stack: str,
+    timeout: float,
+    known: frozenset[str],
+    report: Callable[[list[Progress]], None],
+    only: Collection[str] = (),
 ) -> DeployOutcome:
-    """Read the stack once a second and pass its progress to `report`; `timeout` is in seconds."""
-    watch = Watch(timeout, time.monotonic(), known)
+    """Read the stack once a second and pass its progress to `report`; arguments as for Watch."""
+    watch = Watch(timeout, time.monotonic(), known, only)
     while True:
         cluster = retry_until_leader(lambda: state.read_cluster(client, stack))
-        report(cluster_progress(cluster))
+        report(cluster_progress(cluster, only))
         outcome = watch.observe(cluster, time.monotonic())
         if outcome is not None:
             return outcome

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from openbalena.base.errors import UsageError
 from openbalena.base.files import read_text
+from openbalena.pki.keys import certificate_pem, roots
 from openbalena.pki.store import serves_own
 
 
@@ -51,8 +52,6 @@ class Target:
         """
         if not self.authority:
             return ssl.create_default_context()
-        from openbalena.pki.keys import certificate_pem, roots
-
         return ssl.create_default_context(cadata=certificate_pem(*roots(self.authority)).decode())
 
     def value(self, name: str) -> str:

@@ -176,7 +176,9 @@ LOADING = [
 
 
 @pytest.mark.parametrize("command", LOADING, ids=" ".join)
-def test_what_is_odd_in_the_settings_is_said_once_with_the_error(command, directory, capfd, monkeypatch):
+def test_what_is_odd_in_the_settings_is_said_once_with_the_error(
+    command: list[str], directory: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{directory}/no-engine.sock")
     lines = len((directory / ".env").read_text().splitlines())
     with (directory / ".env").open("a") as file:
@@ -187,7 +189,7 @@ def test_what_is_odd_in_the_settings_is_said_once_with_the_error(command, direct
     assert "error: " not in said[: said.index("DNS_TLD is also set on line ")]
 
 
-def test_it_is_said_with_settings_that_are_wrong_too(directory, capsys):
+def test_it_is_said_with_settings_that_are_wrong_too(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (directory / ".env").open("a") as file:
         file.write("DNS_TLD=c.example.com\nUSE_NFS=maybe\n")
     assert run(directory, ["lint"]) == 2
@@ -195,7 +197,9 @@ def test_it_is_said_with_settings_that_are_wrong_too(directory, capsys):
     assert said.count("DNS_TLD is also set on line") == 1 and "USE_NFS cannot be 'maybe'" in said
 
 
-def test_what_is_about_no_deployment_says_nothing_of_one(directory, capsys, monkeypatch):
+def test_what_is_about_no_deployment_says_nothing_of_one(
+    directory: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPEN_BALENA_LAB_DIR", str(directory / "no-lab"))
     with (directory / ".env").open("a") as file:
         file.write("DNS_TLD=c.example.com\n")

@@ -1,40 +1,47 @@
 """From arguments to a command's module, and from its failure to a sentence and an exit code."""
 
+import argparse
 import errno
-import importlib
 import json
 import os
 import re
 import subprocess
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.project import Project
 from openbalena.cli import main as entry
 from openbalena.cli.commands import BY_NAME, COMMANDS, GROUPS, Command
+from openbalena.cli.commands import PROGRAM as LAUNCHER
+from openbalena.cli.console import Context
 from openbalena.cli.help import INSTEAD, distance, unknown
-from openbalena.cli.help import PROGRAM as LAUNCHER
 from openbalena.cli.main import main, split_global_options
+from openbalena.cli.options import command as declare
+from openbalena.cli.options import option
 
 STANDALONE = {
     *("help", "lint", "verify", "config", "up", "down", "restart", "destroy", "auto-pki", "custom-pki", "nfs-setup"),
     *("logs", "status", "showenv", "showpass"),
 }
 CLUSTER = {"swarm-init", "swarm-build", "swarm-up", "swarm-down", "swarm-status", "swarm-logs", "swarm-nfs-setup"}
+# What a command's module has as `run`, and what the fixture `command` is.
+Run = Callable[[argparse.Namespace, Context], int]
+Install = Callable[[Run], None]
 UPSTREAM = {"deploy": "up", "pki-custom": "custom-pki", "clean": "destroy", "wait": "wait"}
 
 
 @pytest.fixture
-def command(monkeypatch):
-    """Puts a command `try` in the table whose `run` is the function that it is called with."""
+def command(monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Puts a command `try` in the table whose function is the one that it is called with."""
 
-    def install(run):
+    def install(run: Run) -> None:
         module = types.ModuleType("openbalena.cli.try_it")
-        module.configure = lambda parser: parser.add_argument("words", nargs="*")
-        module.run = run
+        setattr(module, "try", declare(option("words", nargs="*"), help_text="Try it.")(run))
         monkeypatch.setitem(sys.modules, module.__name__, module)
         monkeypatch.setitem(BY_NAME, "try", Command("try", "lab", "try it", "try_it"))
 
@@ -42,23 +49,23 @@ def command(monkeypatch):
 
 
 @pytest.mark.parametrize("name", sorted(STANDALONE - {"help"} | CLUSTER))
-def test_every_command_users_know_is_there_in_its_group(name):
+def test_every_command_users_know_is_there_in_its_group(name: str) -> None:
     assert BY_NAME[name].group == ("cluster" if name in CLUSTER else "standalone")
 
 
 @pytest.mark.parametrize(("old", "new"), UPSTREAM.items())
-def test_upstream_make_targets_are_there(old, new):
+def test_upstream_make_targets_are_there(old: str, new: str) -> None:
     assert BY_NAME[old].name == new
 
 
-def test_no_name_is_taken_twice_and_every_group_is_known():
+def test_no_name_is_taken_twice_and_every_group_is_known() -> None:
     names = [name for command in COMMANDS for name in (command.name, *command.aliases)]
     assert len(names) == len(set(names))
     assert {command.group for command in COMMANDS} == set(GROUPS)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.name)
-def test_every_command_explains_itself(command, capsys):
+def test_every_command_explains_itself(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["help", command.name])
     assert end.value.code == 0
@@ -66,7 +73,7 @@ def test_every_command_explains_itself(command, capsys):
 
 
 @pytest.mark.parametrize("words", [[], ["help"], ["-h"], ["--help"], ["--lab", "help"]])
-def test_help_lists_every_command_in_its_group(words, capsys):
+def test_help_lists_every_command_in_its_group(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 0
     text = capsys.readouterr().out
     for group, title in GROUPS.items():
@@ -77,7 +84,7 @@ def test_help_lists_every_command_in_its_group(words, capsys):
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("swarmup", "swarm-up"), ("stauts", "status"), ("depoly", "deploy")])
-def test_an_unknown_command_names_the_nearest(typed, meant, capsys):
+def test_an_unknown_command_names_the_nearest(typed: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([typed]) == 2
     assert capsys.readouterr().err == f"error: {typed!r} is not a command: did you mean {meant!r}?\n"
 
@@ -94,14 +101,16 @@ def test_an_unknown_command_names_the_nearest(typed, meant, capsys):
         ("completion", "there is none"),
     ],
 )
-def test_a_word_of_other_tools_has_an_answer_of_its_own(typed, instead, capsys):
+def test_a_word_of_other_tools_has_an_answer_of_its_own(
+    typed: str, instead: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([typed]) == 2
     said = capsys.readouterr().err
     assert instead in said and "did you mean" not in said
 
 
 @pytest.mark.parametrize("word", INSTEAD)
-def test_what_other_tools_call_it_is_no_command_here(word):
+def test_what_other_tools_call_it_is_no_command_here(word: str) -> None:
     assert word not in BY_NAME
 
 
@@ -109,7 +118,7 @@ def test_what_other_tools_call_it_is_no_command_here(word):
     ("typed", "meant"),
     [("destory", "destroy"), ("claen", "clean"), ("dwon", "down"), ("upp", "up"), ("swarmdown", "swarm-down")],
 )
-def test_what_changes_things_is_named_for_its_misspelling(typed, meant):
+def test_what_changes_things_is_named_for_its_misspelling(typed: str, meant: str) -> None:
     assert f"did you mean {meant!r}?" in unknown(typed)
     if meant != "up":
         assert BY_NAME[meant].summary in unknown(typed), "what it removes is said too"
@@ -118,7 +127,7 @@ def test_what_changes_things_is_named_for_its_misspelling(typed, meant):
 @pytest.mark.parametrize(
     "typed", ["cleanse", "colleen", "complete", "desktop", "deserts", "pos", "swarm", "download", "updates-now"]
 )
-def test_what_changes_things_is_named_for_no_other_word(typed):
+def test_what_changes_things_is_named_for_no_other_word(typed: str) -> None:
     named = re.findall("did you mean '([^']*)'", unknown(typed))
     assert not {"destroy", "clean", "down", "up", "deploy", "swarm-up", "swarm-down", "update"} & {*named}
 
@@ -127,16 +136,16 @@ def test_what_changes_things_is_named_for_no_other_word(typed):
     ("left", "right", "steps"),
     [("", "up", 2), ("down", "down", 0), ("dwon", "down", 1), ("don", "down", 1), ("ps", "up", 2), ("abcd", "dcba", 3)],
 )
-def test_the_distance_of_two_words(left, right, steps):
+def test_the_distance_of_two_words(left: str, right: str, steps: int) -> None:
     assert distance(left, right) == distance(right, left) == steps
 
 
-def test_an_unknown_command_like_none_points_to_help(capsys):
+def test_an_unknown_command_like_none_points_to_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["xyzzy"]) == 2
     assert "./open-balena.sh help lists the commands" in capsys.readouterr().err
 
 
-def test_version(capsys):
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("open-balena.sh ")
 
@@ -149,9 +158,14 @@ def test_version(capsys):
         ["--lab", "try", "--project-directory", "DIR", "a"],
     ],
 )
-def test_global_options_stand_anywhere(words, command, tmp_path):
-    seen = []
-    command(lambda args, context: seen.append((args, context)) or 0)
+def test_global_options_stand_anywhere(words: list[str], command: Install, tmp_path: Path) -> None:
+    seen: list[tuple[argparse.Namespace, Context]] = []
+
+    def run(args: argparse.Namespace, context: Context) -> int:
+        seen.append((args, context))
+        return 0
+
+    command(run)
     assert main([word.replace("DIR", str(tmp_path)) for word in words]) == 0
     ((args, context),) = seen
     assert args.words == ["a"]
@@ -159,34 +173,36 @@ def test_global_options_stand_anywhere(words, command, tmp_path):
     assert context.project.directory == tmp_path
 
 
-def test_after_two_dashes_nothing_is_ours():
+def test_after_two_dashes_nothing_is_ours() -> None:
     options, words = split_global_options(["lab", "shell", "n1", "--", "ls", "--lab"])
     assert not options.lab
     assert words == ["lab", "shell", "n1", "--", "ls", "--lab"]
 
 
 @pytest.mark.parametrize(("value", "lab"), [("1", True), ("0", False), ("", False)])
-def test_the_lab_by_environment(value, lab, monkeypatch):
+def test_the_lab_by_environment(value: str, lab: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPEN_BALENA_LAB", value)
     assert split_global_options([])[0].lab is lab
 
 
 @pytest.mark.parametrize("words", [["--project-directory"], ["try", "--project-directory", "/nowhere"]])
-def test_a_project_directory_that_is_none(words, command, capsys):
+def test_a_project_directory_that_is_none(
+    words: list[str], command: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
     command(lambda args, context: 0)
     assert main(words) == 2
     assert "--project-directory" in capsys.readouterr().err
 
 
-def test_wrong_arguments_are_a_sentence(command, capsys):
+def test_wrong_arguments_are_a_sentence(command: Install, capsys: pytest.CaptureFixture[str]) -> None:
     command(lambda args, context: 0)
     assert main(["try", "--nonsense"]) == 2
     error = capsys.readouterr().err
     assert error == "error: unrecognized arguments: --nonsense (./open-balena.sh try --help)\n"
 
 
-def failing(error):
-    def run(args, context):
+def failing(error: BaseException) -> Run:
+    def run(args: argparse.Namespace, context: Context) -> int:
         raise error
 
     return run
@@ -211,7 +227,9 @@ def failing(error):
         ),
     ],
 )
-def test_failures(error, status, said, command, capfd):
+def test_failures(
+    error: BaseException, status: int, said: str, command: Install, capfd: pytest.CaptureFixture[str]
+) -> None:
     command(failing(error))
     # A broken pipe redirects stdout's descriptor; it gets its own back.
     kept = os.dup(1)
@@ -223,7 +241,9 @@ def test_failures(error, status, said, command, capfd):
     assert capfd.readouterr().err == said
 
 
-def test_a_defect_asks_for_a_report_without_a_traceback(command, capsys, monkeypatch):
+def test_a_defect_asks_for_a_report_without_a_traceback(
+    command: Install, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("OPEN_BALENA_DEBUG", raising=False)
     command(failing(KeyError("x")))
     assert main(["try"]) == 1
@@ -233,7 +253,7 @@ def test_a_defect_asks_for_a_report_without_a_traceback(command, capsys, monkeyp
     assert "Traceback" not in error
 
 
-def test_a_defect_shows_its_traceback_when_asked(command, monkeypatch):
+def test_a_defect_shows_its_traceback_when_asked(command: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPEN_BALENA_DEBUG", "1")
     command(failing(KeyError("x")))
     with pytest.raises(KeyError):
@@ -241,8 +261,8 @@ def test_a_defect_shows_its_traceback_when_asked(command, monkeypatch):
 
 
 def test_a_module_that_was_installed_and_is_gone_makes_the_environment_incomplete(
-    command, capsys, monkeypatch, tmp_path
-):
+    command: Install, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     stamp = tmp_path / "requirements.lock"
     stamp.touch()
@@ -252,7 +272,9 @@ def test_a_module_that_was_installed_and_is_gone_makes_the_environment_incomplet
     assert not stamp.exists()
 
 
-def test_a_module_nobody_installed_is_a_defect(command, capsys, monkeypatch, tmp_path):
+def test_a_module_nobody_installed_is_a_defect(
+    command: Install, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     stamp = tmp_path / "requirements.lock"
     stamp.touch()
@@ -262,7 +284,7 @@ def test_a_module_nobody_installed_is_a_defect(command, capsys, monkeypatch, tmp
     assert stamp.exists()
 
 
-def test_a_reader_that_goes_away_is_no_failure_of_ours(tmp_path):
+def test_a_reader_that_goes_away_is_no_failure_of_ours(tmp_path: Path) -> None:
     program = "import sys; from openbalena.cli.main import main; sys.exit(main(['help']))"
     reader, writer = os.pipe()
     os.close(reader)
@@ -275,8 +297,8 @@ HEAVY = {"docker", "urllib3", "cryptography", "pydantic", "requests"}
 
 
 @pytest.mark.parametrize("name", sorted({command.module for command in COMMANDS}))
-def test_no_command_loads_anything_heavy_before_it_runs(name):
-    source = Path(importlib.import_module("openbalena").__file__).parents[1]
+def test_no_command_loads_anything_heavy_before_it_runs(name: str) -> None:
+    source = Path(entry.__file__).parents[2]
     program = f"import sys, openbalena.cli.{name}; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(source)}
@@ -284,14 +306,14 @@ def test_no_command_loads_anything_heavy_before_it_runs(name):
     assert not HEAVY & set(loaded)
 
 
-def test_the_program_name_is_the_launcher():
-    assert (entry.Project().root / LAUNCHER).exists()
+def test_the_program_name_is_the_launcher() -> None:
+    assert (Project().root / LAUNCHER).exists()
 
 
 PROGRAM = [sys.executable, "-I", "-X", "utf8", str(Path(entry.__file__).parents[1] / "__main__.py")]
 
 
-def test_a_full_disk_behind_stdout_is_said_once():
+def test_a_full_disk_behind_stdout_is_said_once() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [*PROGRAM, "help"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
@@ -301,7 +323,7 @@ def test_a_full_disk_behind_stdout_is_said_once():
 
 
 @pytest.mark.parametrize(("closed", "status"), [("0<&-", 0), ("1>&-", 0), ("2>&-", 0), ("0<&- 1>&- 2>&-", 0)])
-def test_closed_streams_change_nothing(closed, status, tmp_path):
+def test_closed_streams_change_nothing(closed: str, status: int, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DNS_TLD=my.example.com\nOWN=$unset\n")
     words = [*PROGRAM, "--project-directory", str(tmp_path), "showenv", "--json"]
     done = subprocess.run(

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import corpus
 import debian
 import pytest
+from corpus_cases import cases as cases
+from corpus_cases import pytest_generate_tests as pytest_generate_tests
 from hypothesis import settings
 
 from openbalena import compose
@@ -31,14 +32,6 @@ def load(tmp_path: Path) -> Load:
         return compose.load(files, **{"environment": {}, **options})
 
     return loaded
-
-
-@pytest.fixture(scope="session")
-def cases(tmp_path_factory: pytest.TempPathFactory) -> list[corpus.Case]:
-    """Every project of the corpus, restored."""
-    if not corpus.DIRECTORY.is_dir():
-        pytest.skip(f"the corpus is not at {corpus.DIRECTORY} (OPEN_BALENA_CORPUS names another place)")
-    return corpus.restore(tmp_path_factory.mktemp("corpus"))
 
 
 @pytest.fixture(scope="session")

@@ -1,19 +1,23 @@
 """Override files, extends, include and profiles."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from openbalena import compose
 from openbalena.base.errors import UsageError
 
+Load = Callable[..., compose.Project]
 
-def service(project: compose.Project, name: str = "a") -> dict:
-    value: dict = compose.plain(project.services[name])
+
+def service(project: compose.Project, name: str = "a") -> dict[str, Any]:
+    value: dict[str, Any] = compose.plain(project.services[name])
     return value
 
 
-def test_each_key_merges_by_its_own_rule(load) -> None:
+def test_each_key_merges_by_its_own_rule(load: Load) -> None:
     base = """
 services:
   a:
@@ -69,7 +73,7 @@ services:
     assert merged["secrets"] == [{"source": "t", "target": "/run/secrets/s"}]
 
 
-def test_reset_and_override(load) -> None:
+def test_reset_and_override(load: Load) -> None:
     base = "services: {a: {image: x, ports: ['80:80'], environment: {A: 1, B: 2}, command: [c], dns: [d]}}"
     over = "services: {a: {ports: !reset null, environment: {A: !reset null}, dns: !override [e], command: !reset []}}"
     assert service(load(base, over)) == {
@@ -77,12 +81,12 @@ def test_reset_and_override(load) -> None:
     }  # fmt: skip
 
 
-def test_a_mapping_is_not_replaced_by_text(load) -> None:
+def test_a_mapping_is_not_replaced_by_text(load: Load) -> None:
     with pytest.raises(UsageError, match=r"compose1\.yml:1:12: "):
         load("services: {a: {image: x}}", "services: {a: text}")
 
 
-def test_extends_of_a_file_elsewhere_keeps_its_paths(tmp_path: Path, load) -> None:
+def test_extends_of_a_file_elsewhere_keeps_its_paths(tmp_path: Path, load: Load) -> None:
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "base.yml").write_text(
         "services: {base: {extends: {service: root}, image: x, volumes: [./d:/d], build: .},"
@@ -105,12 +109,12 @@ def test_extends_of_a_file_elsewhere_keeps_its_paths(tmp_path: Path, load) -> No
         "include: [compose.yml]",
     ],
 )
-def test_what_is_not_there_or_circular_is_refused(load, text: str) -> None:
+def test_what_is_not_there_or_circular_is_refused(load: Load, text: str) -> None:
     with pytest.raises(UsageError, match=r"compose\.yml"):
         load(text)
 
 
-def test_include_has_its_own_directory_and_environment(tmp_path: Path, load) -> None:
+def test_include_has_its_own_directory_and_environment(tmp_path: Path, load: Load) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "compose.yml").write_text("services: {b: {image: 'x:${TAG}', volumes: ['./d:/d']}}")
     (tmp_path / "sub" / ".env").write_text("TAG=own\n")
@@ -119,13 +123,13 @@ def test_include_has_its_own_directory_and_environment(tmp_path: Path, load) -> 
     assert service(project, "b")["volumes"][0]["source"] == f"{tmp_path}/sub/d"
 
 
-def test_include_refuses_two_meanings_of_one_name(tmp_path: Path, load) -> None:
+def test_include_refuses_two_meanings_of_one_name(tmp_path: Path, load: Load) -> None:
     (tmp_path / "sub.yml").write_text("services: {a: {image: y}}")
     with pytest.raises(UsageError, match=r"services\.a is defined differently"):
         load("include: [sub.yml]\nservices: {a: {image: x}}")
 
 
-def test_profiles_choose_services_and_what_they_use(load) -> None:
+def test_profiles_choose_services_and_what_they_use(load: Load) -> None:
     text = """
 services:
   a: {image: x, volumes: [one:/d]}

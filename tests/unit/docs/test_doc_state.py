@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from openbalena.base import names
 from openbalena.base.project import ROOT
 
 PAGE = (ROOT / "docs" / "state.md").read_text()
@@ -34,14 +35,21 @@ OTHER = {
 PUT_TOGETHER = {".pki.adopting/": ".adopting"}
 
 
-def strings() -> Iterator[str]:
+# Files of the deployment's directory and the checkout.
+ON_DISK = {".open-balena.lock", "open-balena.sh"}
+# Names that need no row: Docker's, and the part that all our labels have in common.
+DOCKERS = "com.docker."
+NAMES = Path(str(names.__file__))
+
+
+def strings() -> Iterator[tuple[Path, str]]:
     """The string constants of the source, without docstrings; of f-strings the constant parts."""
     for path in sorted((ROOT / "src" / "openbalena").rglob("*.py")):
         tree = ast.parse(path.read_text())
         docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
-                yield node.value
+                yield path, node.value
 
 
 @cache
@@ -73,11 +81,43 @@ def test_each_name_in_the_page_is_in_the_source(name: str) -> None:
     assert [part for part in parts if part.strip("-_.") not in sources()] == []
 
 
-def test_each_name_of_ours_in_the_source_is_in_the_page() -> None:
-    names = {text for text in strings() if OURS.fullmatch(text)} - OTHER
-    assert {name for name in names if name not in PAGE} == set()
+def given() -> set[str]:
+    """The names that `base.names` gives, without Docker's and without what all our labels begin with."""
+    values = [value for name, value in vars(names).items() if name.isupper() and not name.startswith("_")]
+    found = {each for value in values for each in ([value] if isinstance(value, str) else value)}
+    return {each for each in found if not each.startswith(DOCKERS)} - {names.OUR_LABELS}
+
+
+def test_each_name_that_we_give_is_in_the_page() -> None:
+    assert {"openbalena.ingress", ".openbalena-move", "openbalena-deploy-lock", "openbalena_b"} <= given()
+    assert {name for name in given() if name not in PAGE} == set()
+
+
+def test_names_with_parts_are_in_the_page() -> None:
+    made = {
+        names.volume_registry("<stack>"),
+        names.move_network("<stack>"),
+        names.data_label("<volume>"),
+        names.job_service("<purpose>", "<node>"),
+        names.nfs_check_file("<node>"),
+        names.full_name("<stack>", "default"),
+    }
+    assert {name for name in made if f"`{name}`" not in PAGE} == set()
+
+
+def test_only_one_module_gives_names() -> None:
+    ours = {(path, text) for path, text in strings() if OURS.fullmatch(text)}
+    assert {text for path, text in ours if path != NAMES} - OTHER == ON_DISK
+    assert all(name in PAGE for name in ON_DISK)
     # The pattern must not lose what it is for.
-    assert {"openbalena.ingress", ".openbalena-move", "openbalena-deploy-lock"} <= names
+    assert {"openbalena.ingress", ".openbalena-move", "openbalena-deploy-lock"} <= {t for p, t in ours if p == NAMES}
+    # Nor may a name of Docker's be written in two places.
+    assert {(path.name, text) for path, text in strings() if text.startswith(DOCKERS) and path != NAMES} == set()
+
+
+def test_the_definitions_use_labels_that_we_give() -> None:
+    labels = re.findall(r"node\.labels\.(openbalena\.[\w.-]+)", (ROOT / "docker-compose.yml").read_text())
+    assert set(labels) == {names.INGRESS_LABEL}, "labels of volumes come from x-swarm.stateful"
 
 
 def test_each_volume_and_network_of_the_definitions_is_in_the_page() -> None:

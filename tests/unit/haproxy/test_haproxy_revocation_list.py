@@ -14,8 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from front_door import TLD, FrontDoor
-from test_haproxy_routing import CRL, https
+from front_door import CRL, TLD, FrontDoor, https
 
 from openbalena.pki import certificates
 

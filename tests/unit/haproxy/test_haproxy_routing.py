@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from front_door import CONFIGURATION, PASSWORD, STATISTICS_PASSWORD, TLD, FrontDoor, exchange, with_files
+from front_door import CONFIGURATION, CRL, PASSWORD, STATISTICS_PASSWORD, TLD, FrontDoor, exchange, https, with_files
 from waiting import eventually
 
 HOSTS = {
@@ -34,16 +34,6 @@ HOSTS = {
 CREDENTIALS, STATISTICS = (
     "Basic " + base64.b64encode(f"balena:{word}".encode()).decode() for word in (PASSWORD, STATISTICS_PASSWORD)
 )
-CRL = "/api/v1/cfssl/crl"
-
-
-def https(front_door: FrontDoor, chain: Path, name: str, port: str = "443") -> http.client.HTTPSConnection:
-    context = ssl.create_default_context(cafile=str(chain))
-    connection = http.client.HTTPSConnection(name, front_door.ports[port], context=context)
-    # Well below the 5 s that HAProxy waits for a client's first bytes: a rule in the wrong place costs them each time.
-    plain = socket.create_connection(("127.0.0.1", front_door.ports[port]), timeout=3)
-    connection.sock = context.wrap_socket(plain, server_hostname=name)
-    return connection
 
 
 def service(answer: tuple[int, dict[str, str], bytes]) -> str:

@@ -36,7 +36,7 @@ def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_subnet_overlaps_nothing_that_is_taken(taken: list[str]) -> None:
     networks = [ipaddress.ip_network(item) for item in taken]
     try:
-        chosen = ipaddress.ip_network(network.choose_subnet(taken))
+        chosen = ipaddress.IPv4Network(network.choose_subnet(taken))
     except OperationError:
         assert all(any(c.overlaps(n) for n in networks) for c in network.RANGE.subnets(new_prefix=24))
     else:

@@ -34,9 +34,14 @@ def test_waiting_for_the_database_is_reported_every_five_seconds(monkeypatch: py
     monkeypatch.setattr("time.monotonic", clock.monotonic)
     monkeypatch.setattr("time.sleep", clock.sleep)
     started: list[tuple[str, ...]] = []
+
+    def stream(*words: str, limit: float) -> list[str]:
+        started.append(words)
+        return []
+
     standalone: Any = SimpleNamespace(
         name="openbalena",
-        stream=lambda *words, limit: started.append(words) or [],
+        stream=stream,
         engine=SimpleNamespace(client=engine_without_containers),
     )
     reports: list[str] = []

@@ -138,6 +138,16 @@ def test_a_certificate_of_another_ca_is_made_anew_for_its_key(upstream: dict[str
     assert (tmp_path / "pki" / "api.key").read_bytes() == key
 
 
+@pytest.mark.parametrize("content", [b"x", b""], ids=["no certificate", "empty"])
+def test_a_damaged_certificate_is_made_anew_for_its_key(
+    content: bytes, upstream: dict[str, bytes], tmp_path: Path
+) -> None:
+    upstream[f"/certs/private/vpn.{TLD}.pem"] = content
+    takeover.adopt(tmp_path / "pki", takeover.certificates(upstream, TLD), TLD)
+    assert not (tmp_path / "pki" / "vpn.pem").exists()
+    assert (tmp_path / "pki" / "vpn.key").read_bytes() == upstream[f"/certs/private/vpn.{TLD}.key"]
+
+
 def test_a_ca_whose_key_is_another_ones_is_refused(upstream: dict[str, bytes], tmp_path: Path) -> None:
     store.ensure_files(tmp_path / "other", TLD)
     upstream["/pki/ca-0-key.pem"] = (tmp_path / "other" / "ca-0-key.pem").read_bytes()

@@ -7,7 +7,7 @@ import pytest
 from cryptography import x509
 
 from openbalena.certificates import cert_manager
-from openbalena.machine.certificates import services_with_stale_trust
+from openbalena.certificates.machine_volume import services_with_stale_trust
 from openbalena.machine.containers import Container
 from openbalena.machine.volumes import FileInfo
 from openbalena.pki import store

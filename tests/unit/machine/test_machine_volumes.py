@@ -60,7 +60,12 @@ def test_a_wanted_file_that_is_too_large_is_said(engine: FakeEngine) -> None:
 
 def test_links_count_as_what_they_point_to(engine: FakeEngine) -> None:
     engine.archives["/balena/real"] = archive(("real", b"A=b"))
-    members = [("balena/real", b"A=b"), (SHARED, "=balena/real"), ("balena/soft", "real"), ("balena/broken", "/no")]
+    members: list[tuple[str, bytes | str]] = [
+        ("balena/real", b"A=b"),
+        (SHARED, "=balena/real"),
+        ("balena/soft", "real"),
+        ("balena/broken", "/no"),
+    ]
     found = read(engine, archive(*members))
     assert found == dict.fromkeys(("/balena/real", f"/{SHARED}", "/balena/soft"), b"A=b")
     # Hard linked to what the archive has not, as when it was removed while the engine read.

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hearing import Listener
 
+from openbalena import stack as stacks
 from openbalena.base.errors import OperationError
 from openbalena.base.project import Project
 from openbalena.cli.main import main
@@ -18,13 +19,18 @@ from openbalena.docker.engine import Engine
 from openbalena.operations import deploy as deploys
 from openbalena.operations import deployment as deployments
 from openbalena.operations import rollout as rollouts
+from openbalena.operations import settings_sync
 from openbalena.operations.deploy import DeployOptions, deploy
 from openbalena.operations.deploy_checks import DeployChecks
 from openbalena.operations.deployment import Deployment
 from openbalena.operations.rollout import Rollout
 from openbalena.operations.workspace import Workspace
+from openbalena.pki import tokens
 from openbalena.pki.database_login import Login
 from openbalena.settings.variables import variables
+from openbalena.storage import database, record
+from openbalena.swarm import deploy as stack_deploy
+from openbalena.swarm import lock, networks, planned_services, preflight, rollout_order, service_update, state, watch
 from openbalena.swarm.preflight import DeployPlan, Finding
 from openbalena.swarm.state import Cluster, SwarmService
 
@@ -77,16 +83,16 @@ def steps(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Steps:
         return deployment, frozenset()
 
     monkeypatch.setattr(deploys, "manager_client", lambda workspace: nullcontext((Engine(), object())))
-    monkeypatch.setattr(deploys.settings_sync, "require_compatible_settings", found.step("check settings"))
-    monkeypatch.setattr(deploys.state, "read_cluster", lambda client, stack: Cluster((), (), ()))
+    monkeypatch.setattr(settings_sync, "require_compatible_settings", found.step("check settings"))
+    monkeypatch.setattr(state, "read_cluster", lambda client, stack: Cluster((), (), ()))
     monkeypatch.setattr(deploys, "with_built_images", with_built_images)
     monkeypatch.setattr(deploys, "plan_deploy", lambda *args: DeployPlan(()))
-    monkeypatch.setattr(deploys.preflight, "preflight_findings", found.step("preflight", []))
-    monkeypatch.setattr(deploys.lock, "acquire", held)
+    monkeypatch.setattr(preflight, "preflight_findings", found.step("preflight", []))
+    monkeypatch.setattr(lock, "acquire", held)
     monkeypatch.setattr(DeployChecks, "require_capable_nodes", found.step("check nodes"))
     monkeypatch.setattr(DeployChecks, "require_data", found.step("check data"))
     monkeypatch.setattr(DeployChecks, "require_external_services", found.step("check external services"))
-    monkeypatch.setattr(deploys.settings_sync, "upload", found.step("store settings"))
+    monkeypatch.setattr(settings_sync, "upload", found.step("store settings"))
     monkeypatch.setattr(Rollout, "run", found.step("roll out", 3))
     return found
 
@@ -98,11 +104,11 @@ def test_every_check_comes_before_every_change(steps: Steps, workspace: Workspac
 
 
 FAILING = {
-    "check settings": (deploys.settings_sync, "require_compatible_settings"),
+    "check settings": (settings_sync, "require_compatible_settings"),
     "check nodes": (DeployChecks, "require_capable_nodes"),
     "check data": (DeployChecks, "require_data"),
     "check external services": (DeployChecks, "require_external_services"),
-    "store settings": (deploys.settings_sync, "upload"),
+    "store settings": (settings_sync, "upload"),
 }
 
 
@@ -121,7 +127,7 @@ def test_every_fatal_finding_is_named_and_nothing_is_locked(
     steps: Steps, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     findings = [Finding("no label"), Finding("an old image", fatal=False), Finding("no port")]
-    monkeypatch.setattr(deploys.preflight, "preflight_findings", steps.step("preflight", findings))
+    monkeypatch.setattr(preflight, "preflight_findings", steps.step("preflight", findings))
     listener = Listener()
     with pytest.raises(OperationError, match="nothing was deployed:\n  no label\n  no port$"):
         deploy(DeployOptions(timeout=1), workspace, listener)
@@ -132,7 +138,7 @@ def test_every_fatal_finding_is_named_and_nothing_is_locked(
 def test_a_service_with_data_is_removed_after_a_question_alone(
     agrees: bool, steps: Steps, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deploys.planned_services, "services_to_prune", lambda *args: [WITH_DATA])
+    monkeypatch.setattr(planned_services, "services_to_prune", lambda *args: [WITH_DATA])
     listener = Listener(agrees=agrees)
     if agrees:
         deploy(DeployOptions(timeout=1), workspace, listener)
@@ -149,7 +155,7 @@ def test_a_previous_token_is_removed_by_a_second_deploy_once_the_first_has_conve
     wait: bool, rollouts_made: int, steps: Steps, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rotated = iter([["REDIS_PASSWORD"]])
-    monkeypatch.setattr(deploys.tokens, "drop_previous_tokens", lambda project: next(rotated))
+    monkeypatch.setattr(tokens, "drop_previous_tokens", lambda project: next(rotated))
     listener = Listener()
     deploy(DeployOptions(timeout=1, wait=wait), workspace, listener)
     assert steps == (CHECKS + CHANGES) * rollouts_made
@@ -177,38 +183,36 @@ def rollout(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> tuple[Roll
         assert login is LOGIN
         steps.append("close other logins" if alone else "create login")
 
-    def waited(client: Any, stack: str, name: str, *args: Any) -> None:
-        steps.append(f"wait for {name}")
-
     outcome = SimpleNamespace(progress=[1, 2], cluster=BEFORE, reason="")
+
+    def waited(*args: Any) -> Any:
+        steps.append(f"wait for {', '.join(name.partition('_')[2] for name in args[-1]) or 'all'}")
+        return outcome
+
     patches: list[tuple[Any, str, Any]] = [
-        (rollouts.state, "read_cluster", lambda *args: BEFORE),
+        (state, "read_cluster", lambda *args: BEFORE),
         (rollouts, "with_manual_scaling", lambda *args: (document, {"web": (3, 2)})),
         (rollouts, "in_use", lambda settings: LOGIN),
-        (rollouts.record, "read_registry", lambda *args: None),
-        (rollouts.record, "record_observed", steps.step("record volumes")),
-        (rollouts.database, "is_settled", lambda *args: False),
-        (rollouts.database, "has_converged", lambda *args: False),
-        (rollouts.database.Database, "ensure", ensure),
-        (rollouts.service_update, "find_service", lambda *args: object()),
-        (
-            rollouts.service_update,
-            "wait_until_converged",
-            lambda client, stack, name, *args: steps.append(f"wait for {name}"),
-        ),
-        (rollouts.networks, "network_names", lambda client: {}),
-        (rollouts.networks, "intermediate_document", lambda *args: {**document, "name": "both networks"}),
-        (rollouts.networks, "services_changing_networks", lambda *args: ["s3"]),
-        (rollouts.rollout_order, "one_api", lambda *args: {**document, "name": "one api"}),
-        (rollouts.rollout_order, "newly_internal", lambda *args: ["redis"]),
-        (rollouts.rollout_order, "versions", lambda *args: {}),
-        (rollouts.rollout_order, "services_to_roll_first", lambda *args: ["vpn", "api"]),
-        (rollouts.planned_services, "planned_services", lambda *args: ()),
-        (rollouts.deploy, "read_rendered", lambda directory: {}),
-        (rollouts.deploy, "submit_stack", submit),
-        (rollouts.deploy, "remove_unused", steps.step("prune", ["ob_api-env-1"])),
-        (rollouts.stacks, "render", render),
-        (rollouts.watch, "wait_until_converged", steps.step("wait for all", outcome)),
+        (record, "read_registry", lambda *args: None),
+        (record, "record_observed", steps.step("record")),
+        (database, "is_settled", lambda *args: False),
+        (database, "has_converged", lambda *args: False),
+        (database.Database, "ensure", ensure),
+        (service_update, "find_service", lambda *args: object()),
+        (rollouts, "rendered_changes", lambda *args: {}),
+        (networks, "network_names", lambda client: {}),
+        (networks, "intermediate_document", lambda *args: {**document, "name": "both networks"}),
+        (networks, "services_changing_networks", lambda *args: ["s3"]),
+        (rollout_order, "one_api", lambda *args: {**document, "name": "one api"}),
+        (rollout_order, "newly_internal", lambda *args: ["redis"]),
+        (rollout_order, "versions", lambda *args: {}),
+        (rollout_order, "services_to_roll_first", lambda *args: ["vpn", "api"]),
+        (planned_services, "planned_services", lambda *args: ()),
+        (stack_deploy, "read_rendered", lambda directory: document),
+        (stack_deploy, "submit_stack", submit),
+        (stack_deploy, "remove_unused", steps.step("prune", ["ob_api-env-1"])),
+        (stacks, "render", render),
+        (watch, "wait_until_converged", waited),
     ]
     for owner, name, value in patches:
         monkeypatch.setattr(owner, name, value)
@@ -218,14 +222,14 @@ def rollout(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> tuple[Roll
 
 BEGUN = [
     "render one api",
-    *("submit redis", "wait for redis"),
-    *("submit db", "wait for db", "create login"),
-    *("submit all", "wait for all", "record volumes", "render both networks"),
-    *("submit vpn", "wait for vpn", "submit api", "wait for api"),
-    *("submit all", "wait for all", "record volumes", "render whole"),
-    *("submit s3", "wait for s3"),
+    *("submit redis", "wait for redis", "record"),
+    *("submit db", "wait for db", "record", "create login"),
+    *("submit all", "wait for all", "record", "render both networks"),
+    *("submit vpn", "wait for vpn", "record", "submit api", "wait for api", "record"),
+    *("submit all", "wait for all", "record", "render whole"),
+    *("submit s3", "wait for s3", "record"),
 ]
-WHOLE = ["submit all", "wait for all", "record volumes", "close other logins", "prune"]
+WHOLE = ["submit all", "wait for all", "record", "close other logins", "prune"]
 
 
 def test_what_others_need_runs_first_and_what_is_unused_goes_last(rollout: tuple[Rollout, Steps]) -> None:
@@ -245,29 +249,29 @@ def test_an_update_of_nothing_special_is_one_deploy(
 ) -> None:
     made, steps = rollout
     for owner, name, value in (
-        (rollouts.database, "is_settled", True),
-        (rollouts.networks, "intermediate_document", None),
-        (rollouts.networks, "services_changing_networks", []),
-        (rollouts.rollout_order, "one_api", None),
-        (rollouts.rollout_order, "newly_internal", []),
-        (rollouts.rollout_order, "services_to_roll_first", []),
+        (database, "is_settled", True),
+        (networks, "intermediate_document", None),
+        (networks, "services_changing_networks", []),
+        (rollout_order, "one_api", None),
+        (rollout_order, "newly_internal", []),
+        (rollout_order, "services_to_roll_first", []),
     ):
         monkeypatch.setattr(owner, name, lambda *args, value=value: value)
     assert made.run(wait=True) == 2
-    assert steps == ["render whole", "submit all", "wait for all", "record volumes", "prune"]
+    assert steps == ["render whole", "submit all", "wait for all", "record", "prune"]
 
 
 def test_nothing_is_removed_where_a_service_does_not_run(
     rollout: tuple[Rollout, Steps], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, steps = rollout
-    monkeypatch.setattr(rollouts.rollout_order, "one_api", lambda *args: None)
-    monkeypatch.setattr(rollouts.networks, "intermediate_document", lambda *args: None)
+    monkeypatch.setattr(rollout_order, "one_api", lambda *args: None)
+    monkeypatch.setattr(networks, "intermediate_document", lambda *args: None)
     failed = SimpleNamespace(progress=[], problems=[], cluster=BEFORE, reason="api crashes")
-    monkeypatch.setattr(rollouts.watch, "wait_until_converged", steps.step("wait for all", failed))
+    monkeypatch.setattr(watch, "wait_until_converged", steps.step("wait for all", failed))
     with pytest.raises(OperationError, match="the deployment failed: api crashes"):
         made.run(wait=True)
-    assert steps[-1] == "record volumes" and "prune" not in steps and "close other logins" not in steps
+    assert steps[-1] == "record" and "prune" not in steps and "close other logins" not in steps
 
 
 @pytest.fixture(autouse=True)

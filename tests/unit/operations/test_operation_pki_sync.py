@@ -1,7 +1,6 @@
 """pki sync on the fake engine: what is refused, and in which order a cluster gets a certificate."""
 
 from base64 import b64encode
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -9,28 +8,28 @@ from fake_engine import FakeEngine
 from fake_swarm import stack_service
 
 from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.names import object_name
 from openbalena.base.project import Project
-from openbalena.cli.context import Context
+from openbalena.cli.console import Console
 from openbalena.cli.main import main
-from openbalena.cli.reporter import ConsoleReporter
 from openbalena.operations.pki_sync import SyncCertificateOptions, SyncCertificateResult, sync_certificate
 from openbalena.operations.workspace import Workspace
 from openbalena.pki import renew
-from openbalena.stack.content import object_name
 
 DOMAIN, STACK = "my.example.com", "openbalena"
 # A loopback address on which nothing listens.
 UNUSED = "127.0.0.77"
 
 
-@dataclass(frozen=True)
-class Heard(ConsoleReporter):
+class Heard(Console):
     """Keeps the warnings."""
 
-    warnings: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        super().__init__()
+        self.warnings: list[str] = []
 
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
+    def warn(self, *texts: str) -> None:
+        self.warnings += texts
 
 
 @pytest.fixture
@@ -60,7 +59,7 @@ def used(fake: FakeEngine, service: str, kind: str) -> str:
 
 
 def sync(project: Project, heard: Heard | None = None) -> SyncCertificateResult:
-    reporter = heard or Heard(Context(project))
+    reporter = heard or Heard()
     return sync_certificate(SyncCertificateOptions(timeout=60), Workspace(project, lab=False), reporter)
 
 
@@ -73,7 +72,7 @@ def test_the_responder_gets_the_certificate_before_clients_do(project: Project, 
     deploy(fake, project)
     before = changes(fake)
     assert renew.renew_certificates(project.pki, DOMAIN) == ["chain.pem"]
-    heard = Heard(Context(project))
+    heard = Heard()
     result = sync(project, heard)
     now = changes(fake)
     assert result.changed and result.machine is None and result.failure == ""
@@ -116,6 +115,6 @@ def test_an_older_balena_ca_gets_a_warning_and_clients_the_certificate(project: 
     fake.swarm.remove("services", f"{STACK}_balena-ca")
     fake.swarm.create("services", stack_service("balena-ca", STACK))
     renew.renew_certificates(project.pki, DOMAIN)
-    heard = Heard(Context(project))
+    heard = Heard()
     assert sync(project, heard).changed
     assert "the OCSP responder does not know the certificate yet" in heard.warnings[0]

@@ -1,7 +1,7 @@
 """secrets rotate CA on the fake engine: what is asked and refused before a phase begins, and what begins it."""
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,15 @@ from fake_engine import FakeEngine
 from fake_swarm import Row, stack_service
 
 from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.names import object_name
 from openbalena.base.project import Project
-from openbalena.cli.context import Context
-from openbalena.cli.reporter import ConsoleReporter
+from openbalena.cli.console import Console
+from openbalena.operations import rotate_ca as rotation
 from openbalena.operations.endpoints import Endpoints
 from openbalena.operations.rotate_ca import RotateCaOptions, RotateCaOutcome, rotate_ca
 from openbalena.operations.workspace import Workspace
 from openbalena.pki import archive, ca_rotation
 from openbalena.pki.phases import RotationPhase, current_phase
-from openbalena.stack.content import object_name
 from openbalena.swarm import certificate_rollout, deployed_pki, settings_store
 
 DOMAIN, STACK = "my.example.com", "openbalena"
@@ -31,12 +31,13 @@ SERVICES = {
 SECRETS = ("haproxy-chain",)
 
 
-@dataclass(frozen=True)
-class Answers(ConsoleReporter):
+class Answers(Console):
     """Answers every question as `answer` does, and keeps the questions."""
 
-    answer: Callable[[], bool] = lambda: True
-    questions: list[str] = field(default_factory=list)
+    def __init__(self, answer: Callable[[], bool] = lambda: True) -> None:
+        super().__init__()
+        self.answer = answer
+        self.questions: list[str] = []
 
     def confirm(self, question: str) -> bool:
         self.questions.append(question)
@@ -57,7 +58,7 @@ def deploy(fake: FakeEngine, project: Project) -> None:
                 if not any(item["Spec"]["Name"] == called for item in getattr(fake.swarm, kind).values()):
                     getattr(client, kind).create(name=called, data=content)
                 used[kind].append(fake.swarm.named(kind, called))
-            fake.swarm.create("services", stack_service(name, STACK, **used))
+            fake.swarm.create("services", stack_service(name, STACK, secrets=used["secrets"], configs=used["configs"]))
 
 
 def files(project: Project) -> dict[str, bytes]:
@@ -65,12 +66,12 @@ def files(project: Project) -> dict[str, bytes]:
 
 
 def rotate(project: Project, reporter: Answers | None = None, **options: Any) -> Any:
-    return rotate_ca(RotateCaOptions(**options), Workspace(project, lab=False), reporter or Answers(Context(project)))
+    return rotate_ca(RotateCaOptions(**options), Workspace(project, lab=False), reporter or Answers())
 
 
 def test_a_phase_begins_when_the_user_agrees(project: Project, fake: FakeEngine) -> None:
     deploy(fake, project)
-    answers = Answers(Context(project))
+    answers = Answers()
     result = rotate(project, answers)
     assert (result.outcome, result.phase) == (RotateCaOutcome.ADVANCED, RotationPhase.TRUSTED)
     assert current_phase(project.pki) is RotationPhase.TRUSTED and len(answers.questions) == 1
@@ -80,7 +81,7 @@ def test_a_phase_begins_when_the_user_agrees(project: Project, fake: FakeEngine)
 def test_nothing_changes_if_the_user_does_not_agree(project: Project, fake: FakeEngine) -> None:
     deploy(fake, project)
     before, requests = files(project), list(fake.swarm.asked)
-    result = rotate(project, Answers(Context(project), answer=lambda: False))
+    result = rotate(project, Answers(lambda: False))
     assert (result.outcome, result.phase) == (RotateCaOutcome.DECLINED, RotationPhase.NONE)
     assert files(project) == before and fake.swarm.asked == requests
 
@@ -92,7 +93,7 @@ def test_an_interrupted_step_is_completed_without_a_cluster(project: Project, mo
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(ca_rotation, "finish_step", killed)
         ca_rotation.advance_rotation(project.pki, DOMAIN)
-    answers = Answers(Context(project))
+    answers = Answers()
     result = rotate(project, answers)
     assert (result.outcome, result.phase, answers.questions) == (RotateCaOutcome.COMPLETED, RotationPhase.TRUSTED, [])
 
@@ -100,7 +101,7 @@ def test_an_interrupted_step_is_completed_without_a_cluster(project: Project, mo
 def test_the_cluster_must_have_the_present_phase(project: Project, fake: FakeEngine) -> None:
     deploy(fake, project)
     ca_rotation.advance_rotation(project.pki, DOMAIN)
-    before, answers = files(project), Answers(Context(project))
+    before, answers = files(project), Answers()
     with pytest.raises(OperationError, match=r"does not have this machine's ca-bundle\.pem yet.*swarm-up"):
         rotate(project, answers)
     assert files(project) == before and answers.questions == []
@@ -152,7 +153,7 @@ def test_a_deploy_of_another_machine_during_the_question_is_noticed(project: Pro
         return True
 
     with pytest.raises(OperationError, match="anna@laptop deployed this stack"):
-        rotate(project, Answers(Context(project), answer=agree_later))
+        rotate(project, Answers(agree_later))
     assert files(project) == before
 
 
@@ -161,3 +162,61 @@ def test_endpoints_tell_a_different_certificate_from_no_answer() -> None:
     endpoints = Endpoints(names, {"10.0.0.2": certificate_rollout.SERVES_OTHER_CERTIFICATE, "10.0.0.3": "timed out"})
     assert endpoints.serving() == ["one (10.0.0.1) serves it."]
     assert (endpoints.other, endpoints.unreachable) == (["10.0.0.2"], ["10.0.0.3"])
+
+
+def reached(project: Project, fake: FakeEngine, phase: RotationPhase) -> None:
+    """The cluster has this phase."""
+    for _ in range(phase):
+        ca_rotation.advance_rotation(project.pki, DOMAIN)
+    deploy(fake, project)
+
+
+@pytest.mark.parametrize("phase", [RotationPhase.NONE, RotationPhase.TRUSTED, RotationPhase.DROPPED])
+def test_the_question_is_the_phase_s_and_says_how_long_it_has_lasted(
+    phase: RotationPhase, project: Project, fake: FakeEngine
+) -> None:
+    reached(project, fake, phase)
+    answers = Answers(answer=lambda: False)
+    assert rotate(project, answers).phase is phase
+    (question,) = answers.questions
+    assert question.endswith(rotation._QUESTIONS[phase])
+    lasted = re.match(rf"Phase {phase.value} has lasted -?\d+ days; {rotation.ADVISED_DAYS} are advised\. ", question)
+    assert bool(lasted) is (phase is not RotationPhase.NONE)
+
+
+def test_the_last_phase_is_reverted_at_once_even_unattended(project: Project, fake: FakeEngine) -> None:
+    reached(project, fake, RotationPhase.DROPPED)
+    answers = Answers()
+    result = rotate(project, answers, back=True, unattended=True, after_days=10**6)
+    assert (result.outcome, result.phase) == (RotateCaOutcome.ADVANCED, RotationPhase.ISSUING)
+    assert answers.questions[0].endswith(rotation._BACK)
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_the_new_ca_s_certificate_must_be_served_before_the_old_ca_is_dropped(
+    other: bool, project: Project, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached(project, fake, RotationPhase.ISSUING)
+    asked: list[bytes] = []
+
+    def serving(names: Any, host: str, chain: bytes, timeout: float) -> dict[str, str]:
+        asked.append(chain)
+        return dict.fromkeys(names, certificate_rollout.SERVES_OTHER_CERTIFICATE) if other else {}
+
+    monkeypatch.setattr(certificate_rollout, "tasks_not_serving", serving)
+    answers, before = Answers(), files(project)
+    if other:
+        with pytest.raises(OperationError):
+            rotate(project, answers)
+        assert files(project) == before and answers.questions == []
+    else:
+        assert rotate(project, answers).phase is RotationPhase.DROPPED
+    assert asked == [before["chain.pem"]]
+
+
+def test_without_a_question_as_many_days_are_enough_as_it_must_have_lasted() -> None:
+    rotation.require_age(1, 7, 7)
+    with pytest.raises(OperationError, match="phase 1 has lasted 6 days.* begins after 7.*--after-days 6 "):
+        rotation.require_age(1, 6, 7)
+    with pytest.raises(OperationError, match="--after-days 0 "):
+        rotation.require_age(1, -1, 7)

@@ -14,6 +14,8 @@ from openbalena.operations import renew
 from openbalena.operations.machine_services import HealthyResult
 from openbalena.operations.renew import RenewOptions, renew_certificates
 from openbalena.operations.workspace import Workspace
+from openbalena.pki import renew as pki_renew
+from openbalena.pki import store
 from openbalena.settings.variables import variables
 
 HEALTHY = HealthyResult("p", ("cert-manager",), every=False)
@@ -51,8 +53,8 @@ def renewed(
         return HEALTHY
 
     monkeypatch.setattr(renew, "served_certificate", lambda *args: next(answers))
-    monkeypatch.setattr(renew.renew, "renew_certificates", files)
-    monkeypatch.setattr(renew.store, "serves_own", lambda directory: own)
+    monkeypatch.setattr(pki_renew, "renew_certificates", files)
+    monkeypatch.setattr(store, "serves_own", lambda directory: own)
     monkeypatch.setattr(renew, "renewal_due", lambda chain, now: due)
     monkeypatch.setattr(renew, "restart_services", restart)
     listener = Listener()

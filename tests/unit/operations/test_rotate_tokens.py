@@ -152,3 +152,21 @@ def test_the_database_of_a_machine_knows_it_first(
     assert rotate_token(RotateTokenOptions("DB_PASSWORD"), workspace, Listener()).command == "up"
     login = database_login.in_use(settings.read(workspace.project))
     assert login is not None and login.role == ("openbalena_b" if role else "openbalena_a") and login.role in asked[1]
+
+
+def test_a_database_password_of_the_environment_is_refused(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DB_PASSWORD", "f" * 32)
+    with pytest.raises(UsageError, match="DB_PASSWORD: unset it"):
+        rotate_token(RotateTokenOptions("DB_PASSWORD"), workspace, Listener())
+
+
+def test_a_token_of_the_environment_is_not_given_to_a_cluster(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STACK_NAME", "other")
+    settings_sync.reject_unsaved_tokens(workspace.project, settings.read(workspace.project))
+    monkeypatch.setenv("COOKIE_SESSION_SECRET", "f" * 32)
+    with pytest.raises(UsageError, match="^environment variable COOKIE_SESSION_SECRET: COOKIE_SESSION_SECRET differs"):
+        settings_sync.reject_unsaved_tokens(workspace.project, settings.read(workspace.project))

@@ -5,11 +5,19 @@ from pathlib import Path
 import pytest
 from fake_engine import FakeEngine
 from fake_swarm import stack_service
+from hearing import Listener
 
+from openbalena.base.errors import OperationError
+from openbalena.base.names import STACK_LABEL
+from openbalena.base.project import Project
 from openbalena.cli.main import main
+from openbalena.operations import teardown
+from openbalena.operations.teardown import TeardownOptions, TeardownResult, tear_down
+from openbalena.operations.workspace import Workspace
 from openbalena.settings.variables import variables
+from openbalena.storage import record
+from openbalena.storage.record import VolumeLocation, VolumeRegistry
 from openbalena.swarm import settings_store
-from openbalena.swarm.state import STACK_LABEL
 
 LABEL = {STACK_LABEL: "ob"}
 MARKS = {"ca": "a", "former": "", "tokens": "t", "later": ""}
@@ -86,3 +94,88 @@ def test_settings_are_kept_while_a_volume_is_left(
     shown = capsys.readouterr()
     assert "Removed 1 volume." in shown.out and "not everything was removed:\n  node1: " in shown.err
     assert set(fake.volumes) == {"ob_a", "other"} and len(secrets(fake)) == 1
+
+
+@pytest.fixture
+def workspace(project: list[str]) -> Workspace:
+    return Workspace(Project(directory=Path(project[1])), lab=False)
+
+
+def on_nfs(fake: FakeEngine) -> None:
+    with fake.engine.client() as client:
+        places = {"b": VolumeLocation("", "", nfs=True), "a": VolumeLocation("id-node1", "node1")}
+        record.write_registry(client, "ob", VolumeRegistry(places))
+
+
+def test_data_on_an_nfs_server_is_kept_and_so_are_its_settings(workspace: Workspace, fake: FakeEngine) -> None:
+    on_nfs(fake)
+    listener = Listener()
+    result = tear_down(TeardownOptions(60, volumes=True), workspace, listener)
+    (name,) = secrets(fake)
+    assert result == TeardownResult("ob", True, 2, ("b",), name, ())
+    assert listener.told[:2] == ["  node1: volume ob_a", "  node1: volume ob_b"]
+    kept = " (that of b is kept on the NFS server)"
+    assert listener.questions == [f"Remove the stack and these volumes with all their data{kept}?"]
+    with fake.engine.client() as client:
+        assert list(record.read_registry(client, "ob").places) == ["b"], "the local one is gone"
+
+
+def test_without_volumes_nothing_is_asked_or_forgotten(workspace: Workspace, fake: FakeEngine) -> None:
+    on_nfs(fake)
+    fake.swarm.node("node2")
+    listener = Listener(agrees=False)
+    result = tear_down(TeardownOptions(60), workspace, listener)
+    (name,) = secrets(fake)
+    assert result == TeardownResult("ob", True, 0, ("b",), name, ()) and listener.questions == []
+    with fake.engine.client() as client:
+        assert set(record.read_registry(client, "ob").places) == {"a", "b"}
+
+
+def test_a_stack_that_is_gone_has_its_volumes_removed_all_the_same(workspace: Workspace, fake: FakeEngine) -> None:
+    tear_down(TeardownOptions(60), workspace, Listener())
+    result = tear_down(TeardownOptions(60, volumes=True), workspace, Listener())
+    assert result == TeardownResult("ob", False, 2, (), "", ()) and set(fake.volumes) == {"other"}
+    listener = Listener(agrees=False)
+    assert tear_down(TeardownOptions(60, volumes=True), workspace, listener).removed_volumes == 0
+    assert listener.heard == [], "there is nothing to ask about"
+
+
+def test_what_is_left_is_told_each_time_that_it_changes(workspace: Workspace, fake: FakeEngine) -> None:
+    fake.swarm.create("services", stack_service("db"))
+    fake.swarm.stopping = 3.0
+    listener = Listener()
+    assert tear_down(TeardownOptions(60), workspace, listener).existed
+    assert len(listener.told) == len(set(listener.told)) > 0
+    assert all(text.startswith("waiting for ") and text.endswith(" to be removed") for text in listener.told)
+    assert any("2 tasks" in text for text in listener.told)
+
+
+def test_each_change_of_what_is_left_is_counted() -> None:
+    listener = Listener()
+    report = teardown._reporting_changes([], listener)
+    for left in ({"service": ["a"], "task": ["x", "y"]}, {"service": ["b"], "task": ["x", "z"]}, {"task": ["z"]}):
+        report(left)
+    assert listener.told == [
+        "waiting for 1 service, 2 tasks to be removed",
+        "waiting for 1 task to be removed",
+    ]
+
+
+def test_a_stack_that_does_not_end_in_time_keeps_its_volumes(workspace: Workspace, fake: FakeEngine) -> None:
+    fake.swarm.stopping = 10**6
+    fake.swarm.clock.stride = 5
+    begin = fake.swarm.clock.now
+    with pytest.raises(OperationError):
+        tear_down(TeardownOptions(60, volumes=True), workspace, Listener())
+    assert 60 <= fake.swarm.clock.now - begin < 120
+    assert set(fake.volumes) == {"ob_a", "ob_b", "other"} and len(secrets(fake)) == 1 and not fake.swarm.configs
+
+
+def test_nodes_that_are_named_and_do_not_answer_are_warned_of(workspace: Workspace, fake: FakeEngine) -> None:
+    fake.swarm.node("node2")
+    listener = Listener()
+    nowhere = f"unix://{workspace.project.directory}/none.sock"
+    result = tear_down(TeardownOptions(60, volumes=True, nodes=(nowhere,)), workspace, listener)
+    assert len(listener.warnings) == 1 and nowhere in listener.warnings[0]
+    assert result.removed_volumes == 2 and result.settings_secret
+    assert result.failures == ("volumes on node2 could not be checked: name these nodes with --node",)

@@ -1,5 +1,6 @@
 """Adding the private CA to this machine's: by which program, as whom, and from which files."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -7,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from openbalena import verify
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.project import Project
 from openbalena.cli.main import main
@@ -48,7 +50,7 @@ def machine(
         (tmp_path / name).mkdir()
         monkeypatch.setitem(trust_ca._CA_STORES, name, tmp_path / name)
     monkeypatch.setattr(shutil, "which", lambda name: name if name in programs else None)
-    monkeypatch.setattr(trust_ca.os, "geteuid", lambda: user)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
     monkeypatch.setattr(subprocess, "run", done)
     return run
 
@@ -83,6 +85,6 @@ def test_where_it_cannot_be(
 
 
 def test_without_a_private_ca_there_is_nothing_to_trust(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trust_ca.verify, "authority", lambda *args: "")
+    monkeypatch.setattr(verify, "authority", lambda *args: "")
     with pytest.raises(UsageError, match="public CA"):
         trust_ca.read_private_ca(workspace)

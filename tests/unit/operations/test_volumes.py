@@ -8,6 +8,7 @@ from fake_swarm import stack_service
 from hearing import Listener, workspace_on
 
 from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.names import volume_registry
 from openbalena.operations import volumes
 from openbalena.operations.volumes import MoveOptions, VolumeOptions, format_size, move_question
 from openbalena.operations.workspace import Workspace
@@ -38,7 +39,7 @@ def test_what_is_seen_is_listed_and_recorded(workspace: Workspace, fake: FakeEng
     found = volumes.list_volumes(VolumeOptions(), workspace)
     assert found.stack == "ob" and [(each.volume, each.size) for each in found.volumes] == [("db-data", 3072)]
     assert known(fake).places == {"db-data": VolumeLocation("id-node1", "node1")}
-    assert [each["Spec"]["Name"] for each in fake.swarm.configs.values()] == [record.config_name("ob")], "unlocked"
+    assert [each["Spec"]["Name"] for each in fake.swarm.configs.values()] == [volume_registry("ob")], "unlocked"
 
 
 @pytest.mark.parametrize("agrees", [True, False])

@@ -135,5 +135,7 @@ def test_statements_hold_no_password_but_what_checks_it() -> None:
     message = f"n=user,r=rOprNGfwEbeRWgbNEkqO,r={nonce},s={salt},i=4096,c=biws,r={nonce}".encode()
     signature = hmac.digest(base64.b64decode(keys.split(":")[1]), message, "sha256")
     assert base64.b64encode(signature).decode() == "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+    salts = {database_login.verifier("pencil").split("$")[1].partition(":")[2] for _ in range(2)}
+    assert len(salts) == 2 and {len(base64.b64decode(each)) for each in salts} == {16}, "PostgreSQL's length"
     assert "tops3cret" not in database_login.opened(database_login.Login("openbalena_a", "tops3cret"))
     assert database_login.Login("a", "x:y\\z").line() == "*:*:*:a:x\\:y\\\\z\n"

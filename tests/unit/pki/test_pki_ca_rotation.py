@@ -1,5 +1,6 @@
 """The CA is replaced: what each phase changes, whom servers' certificates convince in it, and what a kill leaves."""
 
+import re
 import shutil
 import ssl
 import time
@@ -48,20 +49,20 @@ def go(directory: Path, steps: int) -> Path:
 
 
 def test_a_step_that_is_completed_leaves_no_copy_of_the_keys(at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    modes = set()
-    kept = ca_rotation.shutil.rmtree
+    modes: set[int] = set()
+    kept = shutil.rmtree
 
     def killed(directory: Path, **_: object) -> None:
         """Nothing is removed, as by a run that is killed after its step was written."""
         modes.update(path.stat().st_mode & 0o077 for path in directory.glob("chain.pem"))
 
     go(at, 1)
-    monkeypatch.setattr(ca_rotation.shutil, "rmtree", killed)
+    monkeypatch.setattr(shutil, "rmtree", killed)
     monkeypatch.setattr(ca_rotation, "finish_step", lambda _: None)
     go(at, 1)
     assert (at / STAGE / "ca-0-key.pem").exists() and modes == {0}
     monkeypatch.undo()
-    assert ca_rotation.shutil.rmtree is kept
+    assert shutil.rmtree is kept
     ca_rotation.finish_step(at)
     assert not (at / STAGE).exists()
 
@@ -110,6 +111,9 @@ def test_each_phase_changes_what_it_must_and_convinces_whom_it_should(at: Path) 
             new = new or (at / "ca-next.pem").read_text()
         store.check_files(at, DOMAIN)
         trusted.append((at / "ca-bundle.pem").read_text())
+        modes = {path.name: path.stat().st_mode & 0o777 for path in at.iterdir()}
+        keys_in = {path.name for path in at.iterdir() if b"PRIVATE KEY" in path.read_bytes()}
+        assert modes == {name: 0o600 if name in keys_in else 0o644 for name in modes}
         assert store.serves_own(at)
         assert b64encode(trusted[-1].encode()).decode() == store.public_values(at)["ROOT_CA"]
         for server, host in servers(at):
@@ -122,7 +126,6 @@ def test_each_phase_changes_what_it_must_and_convinces_whom_it_should(at: Path) 
     assert old in trusted[2] and new in trusted[2] and old not in trusted[3] and new in trusted[3]
     assert {name: (at / name).read_bytes() for name in signing} == signing
     assert not [name for name in contents(at) if name[0] == "." or "retired" in name or "previous" in name]
-    assert all(path.stat().st_mode & 0o77 == 0 for path in at.iterdir() if b"PRIVATE KEY" in path.read_bytes())
     assert {read_certificates(at / name)[0].issuer for name in ("chain.pem", "vpn.pem", "api.pem", "ocsp.pem")} == {
         read_certificates(at / "server-ca-0.pem")[0].subject
     }
@@ -133,6 +136,9 @@ def test_the_two_roots_have_different_names(at: Path) -> None:
     for stem in ("ca", "server-ca"):
         names = {read_certificates(at / f"{stem}-{kind}.pem")[0].subject for kind in ("0", "next")}
         assert len(names) == 2
+        words = {"ca": "Root", "server-ca": "Server"}[stem]
+        (name,) = read_certificates(at / f"{stem}-next.pem")[0].subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+        assert re.fullmatch(rf"{words} CA [0-9a-f]{{8}} of {re.escape(DOMAIN)}", str(name.value))
 
 
 def test_another_rotation_may_follow(at: Path) -> None:

@@ -23,7 +23,11 @@ def copy(old: str, new: str) -> Callable[[Path], object]:
 
 
 def remove(*names: str) -> Callable[[Path], object]:
-    return lambda pki: [(pki / name).unlink() for name in names]
+    def removed(pki: Path) -> None:
+        for name in names:
+            (pki / name).unlink()
+
+    return removed
 
 
 def write(name: str, text: str) -> Callable[[Path], object]:
@@ -78,14 +82,15 @@ def test_files_that_do_not_belong_together(case: str, copied: Path) -> None:
     change, files = CASES[case]
     change(copied)
     found = consistency.pki_problems(copied, DOMAIN)
-    assert [text.split(": ")[0] for text in found] == [str(copied / name) for name in files], found
+    assert [problem.key for problem in found] == [str(copied / name) for name in files], found
+    assert all(str(problem).startswith(f"{problem.key}: ") and problem.hint for problem in found)
 
 
 @pytest.mark.parametrize(("domain", "files"), [(DOMAIN, 0), ("example.com", 6), ("other.org", 6), (f"a.{DOMAIN}", 3)])
 def test_files_of_another_domain(domain: str, files: int, copied: Path) -> None:
     found = consistency.pki_problems(copied, domain)
     assert len(found) == bool(files)
-    assert all(text.split(": ")[2].count(",") + 1 == files for text in found), found
+    assert all(problem.what.split(": ")[2].count(",") + 1 == files for problem in found), found
 
 
 def test_a_token_key_is_on_the_curve_of_its_algorithm(copied: Path) -> None:
@@ -93,7 +98,7 @@ def test_a_token_key_is_on_the_curve_of_its_algorithm(copied: Path) -> None:
 
     write_key(copied / "api.key", ec.generate_private_key(ec.SECP384R1()))
     found = consistency.pki_problems(copied, DOMAIN)
-    assert any("P-256" in text for text in found) and any("api.pem: does not match" in text for text in found)
+    assert any("P-256" in each.what for each in found) and any("api.pem: does not match" in each.what for each in found)
 
 
 KEY = new_key()

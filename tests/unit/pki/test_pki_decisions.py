@@ -9,10 +9,12 @@ import tarfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from openbalena.base.errors import OperationError, UsageError
@@ -110,11 +112,11 @@ def packed(directory_: Path) -> dict[str, int]:
 def test_what_is_packed(tmp_path: Path) -> None:
     pki = tmp_path / "pki"
     (pki / "folder").mkdir(parents=True)
-    for name in (".env", "other.yml", "pki/b.pem", "pki/a.key", "pki/.hidden", "pki/es\x1bcape"):
+    for name in (".env", "other.yml", "pki/b.pem", "pki/-a.key", "pki/.hidden", "pki/es\x1bcape"):
         (tmp_path / name).write_text(name)
-        (tmp_path / name).chmod(0o640)
-    assert packed(tmp_path) == {".env": 0o640, "pki/a.key": 0o640, "pki/b.pem": 0o640}
-    assert list(packed(tmp_path)) == [".env", "pki/a.key", "pki/b.pem"]
+        (tmp_path / name).chmod(0o641)
+    assert packed(tmp_path) == {".env": 0o641, "pki/-a.key": 0o641, "pki/b.pem": 0o641}
+    assert list(packed(tmp_path)) == [".env", "pki/-a.key", "pki/b.pem"]
     (tmp_path / "docker-compose.override.yml").write_text("x")
     assert "docker-compose.override.yml" in packed(tmp_path)
 
@@ -130,6 +132,26 @@ def test_the_largest_archive_is_what_a_secret_holds(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(archive, "LIMIT", size - 1)
     with pytest.raises(OperationError, match="large"):
         archive.pack_archive(tmp_path, tmp_path / "pki")
+
+
+def test_an_archive_does_not_say_when_it_was_made(tmp_path: Path) -> None:
+    (tmp_path / "pki").mkdir()
+    assert archive.pack_archive(tmp_path, tmp_path / "pki")[4:8] == bytes(4), "RFC 1952, 2.3: MTIME"
+
+
+NO_ARCHIVES = {
+    "nothing": b"",
+    "no gzip": b"x",
+    "no tar": gzip.compress(b"x" * 1024, mtime=0),
+    "cut off": gzip.compress(b"x", mtime=0)[:-4],
+    "damaged": gzip.compress(bytes(1024), mtime=0)[:10] + b"\xff" * 20,
+}
+
+
+@pytest.mark.parametrize("data", NO_ARCHIVES.values(), ids=NO_ARCHIVES)
+def test_what_is_no_archive_is_refused(data: bytes, tmp_path: Path) -> None:
+    with pytest.raises(OperationError, match="cannot be read"):
+        archive.unpack_archive(data, tmp_path)
 
 
 def archived(*names: str, kind: bytes = tarfile.REGTYPE, mode: int = 0o666) -> bytes:
@@ -148,11 +170,14 @@ def archived(*names: str, kind: bytes = tarfile.REGTYPE, mode: int = 0o666) -> b
         (".env", tarfile.REGTYPE, True),
         ("docker-compose.override.yml", tarfile.REGTYPE, True),
         ("pki/api.key", tarfile.REGTYPE, True),
+        ("pki/-a.key", tarfile.REGTYPE, True),
         ("pki/.hidden", tarfile.REGTYPE, False),
         ("pki/es\x1bcape", tarfile.REGTYPE, False),
         ("pki/a/b", tarfile.REGTYPE, False),
         ("pki/../x", tarfile.REGTYPE, False),
         ("x", tarfile.REGTYPE, False),
+        ("a/x", tarfile.REGTYPE, False),
+        ("q/x", tarfile.REGTYPE, False),
         ("/pki/x", tarfile.REGTYPE, False),
         ("pki/api.key", tarfile.DIRTYPE, False),
         ("pki/api.key", tarfile.LNKTYPE, False),
@@ -171,7 +196,9 @@ def test_what_is_unpacked(name: str, kind: bytes, *, fits: bool, tmp_path: Path)
 def test_settings_are_unpacked_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     monkeypatch.setattr(archive, "write_atomic", lambda path, content, mode: written.append(path.name))
+    tmp_path.chmod(0o755)
     names = archive.unpack_archive(archived("docker-compose.override.yml", "pki/b", ".env", "pki/a"), tmp_path)
+    assert tmp_path.stat().st_mode & 0o777 == 0o755, "it is the user's"
     assert set(written[:2]) == {"a", "b"} and set(written[2:]) == {".env", "docker-compose.override.yml"}
     assert names == [".env", "docker-compose.override.yml", "pki/a", "pki/b"]
     assert (tmp_path / "pki").stat().st_mode & 0o777 == 0o700
@@ -231,6 +258,7 @@ def test_which_tokens_are_made(values: dict[str, str], made: set[str]) -> None:
         ("COOKIE_SESSION_SECRET", {"COOKIE_SESSION_SECRET": "0123456789abcdef"}, "0123456789abcdef", "current value"),
         ("COOKIE_SESSION_SECRET", {"COOKIE_SESSION_SECRET": "old"}, "0123456789abcdef", ""),
         ("COOKIE_SESSION_SECRET", {"COOKIE_SESSION_SECRET": "old"}, "a\nb", "environment variable"),
+        ("COOKIE_SESSION_SECRET", {"COOKIE_SESSION_SECRET": "old"}, "0123456789abc$ef", "is lost in a cluster"),
     ],
 )
 def test_what_a_token_may_become(
@@ -257,13 +285,18 @@ def test_a_previous_value_is_kept_until_it_is_removed(tmp_path: Path, monkeypatc
     assert tokens.drop_previous_tokens(project) == []
     tokens.rotate_tokens(project, "REDIS_PASSWORD")
     assert "REDIS_PASSWORD_PREVIOUS=old" in project.env_file.read_text()
+    assert project.env_file.stat().st_mode & 0o777 == 0o600
+    assert tokens.overlapping({"REDIS_PASSWORD": "new"}) == []
+    tokens.write_tokens(project, {"COOKIE_SESSION_SECRET": "old"})
+    tokens.rotate_tokens(project, "COOKIE_SESSION_SECRET")
+    assert "=old" not in project.env_file.read_text().replace("REDIS_PASSWORD_PREVIOUS=old", ""), "one value only"
     assert tokens.drop_previous_tokens(project) == ["REDIS_PASSWORD"] and "=old" not in project.env_file.read_text()
 
 
 @pytest.mark.parametrize("case", DH_CASES, ids=lambda case: case["case"])
 @pytest.mark.parametrize("kind", ["", "X9.42 "])
-def test_parameters_of_diffie_hellman(case: dict[str, str], kind: str, tmp_path: Path) -> None:
-    body = base64.b64encode(bytes.fromhex(case["der"])).decode()
+def test_parameters_of_diffie_hellman(case: dict[str, Any], kind: str, tmp_path: Path) -> None:
+    body = base64.b64encode(bytes.fromhex(case["der"]) + bytes(case.get("zeros", 0))).decode()
     (tmp_path / "dhparam.pem").write_text(
         f"-----BEGIN {kind}DH PARAMETERS-----\n{body}\n-----END {kind}DH PARAMETERS-----\n"
     )
@@ -289,7 +322,7 @@ def test_a_certificate_that_ended_is_a_problem_unless_it_is_renewed_now(
     ended(monkeypatch)
     issue(copied, "api.pem")
     (problem,) = consistency.pki_problems(copied, DOMAIN)
-    assert problem.startswith(f"{copied / 'api.pem'}: expired on")
+    assert str(problem).startswith(f"{copied / 'api.pem'}: expired on")
     assert consistency.pki_problems(copied, DOMAIN, ended=False) == []
 
 
@@ -313,10 +346,12 @@ def test_a_ca_that_ended_is_a_problem_unless_its_successor_is_trusted(
         monkeypatch.setattr(consistency, "RETIRED_FILES", ("ca-next.pem", "server-ca-next.pem"))
     for always in (True, False):
         found = [
-            each for each in consistency.pki_problems(copied, DOMAIN, ended=always) if f"{stem}.pem: expired" in each
+            each
+            for each in consistency.pki_problems(copied, DOMAIN, ended=always)
+            if f"{stem}.pem: expired" in each.what
         ]
         assert bool(found) is (always or not rotating)
-        assert all(("secrets rotate CA" in each) is rotating for each in found)
+        assert all(("secrets rotate CA" in each.hint) is rotating for each in found)
 
 
 def test_what_a_retired_ca_issued_may_have_ended(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,7 +359,7 @@ def test_what_a_retired_ca_issued_may_have_ended(copied: Path, monkeypatch: pyte
     for name in directory.authority_files("0"):
         shutil.copy(copied / name, copied / name.replace("-0", "-retired"))
     found = consistency.pki_problems(copied, DOMAIN)
-    assert found and not any("-retired.pem: expired" in each for each in found)
+    assert found and not any("-retired.pem: expired" in each.what for each in found)
 
 
 def test_a_certificate_of_tomorrow_means_a_slow_clock(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -406,6 +441,54 @@ def test_a_servers_certificate_and_the_responders() -> None:
     (access,) = server.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
     assert access.access_location.value == f"http://ocsp.{DOMAIN}"
     assert ocsp.extensions.get_extension_for_class(x509.OCSPNoCheck)
+
+
+CRITICAL = {"basicConstraints", "keyUsage", "nameConstraints"}
+
+
+def test_only_what_every_client_must_understand_is_critical() -> None:
+    """RFC 5280, 4.2.1.9, 4.2.1.3 and 4.2.1.10; a client rejects a certificate with another one that it lacks."""
+    authority = Authority(certificates.server_ca(KEY, DOMAIN, ROOT), KEY)
+    issued = [
+        *(ROOT.certificate, authority.certificate, certificates.cross(ROOT.certificate, ROOT_KEY.public_key(), ROOT)),
+        *(certificates.server(KEY, [f"api.{DOMAIN}"], DOMAIN, authority), certificates.ocsp(KEY, DOMAIN, authority)),
+    ]
+    for each in issued:
+        for extension in each.extensions:
+            assert extension.critical is (extension.oid._name in CRITICAL), (each.subject, extension)
+
+
+def test_a_cross_certificate_has_the_name_and_key_of_one_root_and_the_end_of_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = Authority(certificates.root_ca(KEY, DOMAIN, " 1f2e"), KEY)
+    monkeypatch.setattr(certificates, "CA_LIFETIME", timedelta(days=9999))
+    found = certificates.cross(ROOT.certificate, ROOT_KEY.public_key(), other)
+    assert found.subject == ROOT.certificate.subject and found.issuer == other.certificate.subject
+    assert found.public_key() == ROOT_KEY.public_key()
+    assert found.not_valid_after_utc == other.certificate.not_valid_after_utc, "no certificate outlives its issuer"
+    basic = found.extensions.get_extension_for_class(x509.BasicConstraints).value
+    assert (basic.ca, basic.path_length) == (True, None)
+
+
+def test_the_names_of_the_cas_of_a_long_domain() -> None:
+    domain = f"{'a' * 60}.com"
+    root = Authority(certificates.root_ca(KEY, domain, " 1f2e"), KEY)
+    found = [root.certificate, certificates.server_ca(KEY, domain, root, " 1f2e")]
+    names = [each.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value for each in found]
+    assert names == ["Root CA 1f2e", "Server CA 1f2e"]
+    assert certificates.permitted(found[1]) == [domain]
+
+
+def test_a_key_that_can_encipher_may() -> None:
+    """TLS 1.2 with an RSA key exchange needs it; an EC key cannot (RFC 8422, 5.3)."""
+    server = certificates.server(rsa.generate_private_key(65537, 2048), [f"api.{DOMAIN}"], DOMAIN, ROOT)
+    usage = server.extensions.get_extension_for_class(x509.KeyUsage).value
+    assert usage.key_encipherment and usage.digital_signature and not usage.key_cert_sign
+
+
+def test_the_name_that_stands_for_any_device() -> None:
+    assert certificates.DEVICES == "00000000000000000000000000000000.devices"
 
 
 @pytest.mark.parametrize(("length", "named"), [(64, True), (65, False)])

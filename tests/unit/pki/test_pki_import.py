@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openbalena.base.errors import UsageError
-from openbalena.pki import consistency
+from openbalena.pki import consistency, custom_certificate
 from openbalena.pki.certificates import covers
 from openbalena.pki.custom_certificate import public_roots, validate
 from openbalena.pki.keys import PrivateKey, key_in, key_matches
@@ -214,6 +214,109 @@ def test_all_that_is_wrong_is_said_at_once_and_no_key_is_shown() -> None:
     text = refusal(bad.pem + MIDDLE.pem, SERVER.key_pem)
     assert text.count("\n  ") == 4
     assert "PRIVATE" not in text
+
+
+def at(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> None:
+    """The clock shows `moment`."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+            return moment
+
+    monkeypatch.setattr(custom_certificate, "datetime", Clock)
+
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("before_end", "refused", "warned"),
+    [(30 * DAY + SECOND, "", ""), (30 * DAY, "", "in 30 days"), (SECOND, "", "in 0 days"), (0 * DAY, "expired", "")],
+)
+@pytest.mark.parametrize("first", ["server", "middle"])
+def test_the_moment_a_chain_ends(
+    before_end: timedelta, refused: str, warned: str, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The certificate that ends first decides, wherever it is in the chain."""
+    middle = issue("middle", ROOT, end=(90 if first == "middle" else 200) * DAY)
+    server = issue("server", middle, NAMES, end=(90 if first == "server" else 200) * DAY)
+    chain = server.pem + middle.pem
+    end = (server if first == "server" else middle).certificate.not_valid_after_utc
+    at(monkeypatch, end - before_end)
+    if refused:
+        text = refusal(chain, server.key_pem)
+        assert text.endswith(f"certificate {1 if first == 'server' else 2} of the file expired on {end:%Y-%m-%d}")
+        return
+    warnings = validate(chain, server.key_pem, b"", DOMAIN).warnings
+    assert [warned in text for text in warnings] == ([True] if warned else [])
+
+
+@pytest.mark.parametrize(("later", "valid"), [(0 * DAY, True), (-SECOND, False)])
+def test_the_moment_a_chain_and_its_ca_begin(later: timedelta, valid: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = issue("root", start=0 * DAY)
+    server = issue("server", root, NAMES, start=0 * DAY)
+    start = root.certificate.not_valid_before_utc
+    at(monkeypatch, start + later)
+    if valid:
+        assert validate(server.pem, server.key_pem, root.pem, DOMAIN).authority == root.pem
+        return
+    text = refusal(server.pem, server.key_pem, root.pem)
+    assert "certificate 1 of the file is not valid before" in text and "the CA is not valid before" in text
+
+
+@pytest.mark.parametrize(("before_end", "valid"), [(SECOND, True), (0 * DAY, False)])
+def test_the_moment_a_ca_ends(before_end: timedelta, valid: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = issue("root", end=50 * DAY)
+    server = issue("server", root, NAMES, end=90 * DAY)
+    at(monkeypatch, root.certificate.not_valid_after_utc - before_end)
+    if valid:
+        assert not validate(server.pem, server.key_pem, root.pem, DOMAIN).warnings
+    else:
+        assert refusal(server.pem, server.key_pem, root.pem).count("the CA expired on ") == 1
+
+
+def test_each_ca_in_the_file_is_validated() -> None:
+    other = issue("other", usage=False, start=DAY)
+    text = refusal(SERVER.pem + MIDDLE.pem, SERVER.key_pem, ROOT.pem + other.pem)
+    assert text.count("\n  ") == 2 and "no key usage extension" in text and "the CA is not valid before" in text
+
+
+def test_a_chain_may_end_with_its_ca() -> None:
+    """A root is not issued by another certificate; a CA that is no root may be the one that clients trust."""
+    chain = SERVER.pem + MIDDLE.pem + ROOT.pem
+    assert validate(chain, SERVER.key_pem, ROOT.pem, DOMAIN).certificate == chain
+    assert validate(SERVER.pem + MIDDLE.pem, SERVER.key_pem, MIDDLE.pem, DOMAIN).authority == MIDDLE.pem
+
+
+def test_each_wrong_link_is_numbered() -> None:
+    stranger = issue("stranger")
+    text = refusal(SERVER.pem + stranger.pem + MIDDLE.pem + ROOT.pem, SERVER.key_pem)
+    words = [f"certificate {number} of the file was not issued by the next one" for number in (1, 2, 3)]
+    assert [each in text for each in words] == [True, True, False]
+
+
+@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()])
+def test_the_curves_of_tls(curve: ec.EllipticCurve) -> None:
+    server = issue("server", ROOT, NAMES, key=ec.generate_private_key(curve))
+    assert validate(server.pem, server.key_pem, ROOT.pem, DOMAIN).certificate == server.pem
+
+
+@pytest.mark.parametrize(("bits", "strong"), [(2047, False), (2048, True), (2049, True)])
+def test_the_shortest_rsa_key(bits: int, strong: bool) -> None:
+    key = rsa.RSAPublicNumbers(65537, (1 << (bits - 1)) | 1).public_key()
+    assert list(custom_certificate._strength(1, key)) == (
+        [] if strong else [f"certificate 1 of the file has an RSA key of {bits} bits: at least 2048 are required"]
+    )
+
+
+def test_a_certificate_for_no_name_and_the_words_for_what_was_given() -> None:
+    unnamed = issue("server", ROOT)
+    text = refusal(unnamed.pem, unnamed.key_pem)
+    assert "and does not cover api.my.example.com" in text
+    for parts, word in (((b"x", b"x", b""), "A"), ((SERVER.pem, b"x", b""), "B"), ((SERVER.pem, b"x", b"x"), "C")):
+        with pytest.raises(UsageError, match=f"^{word}: expected"):
+            validate(*parts, DOMAIN, ("A", "B", "C"))
 
 
 LABEL = st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from openbalena.base.project import ROOT
-from openbalena.pki import ocsp_records, store
-from openbalena.pki.keys import read_certificates
+from openbalena.pki import certificates, ocsp_records, phases, store
+from openbalena.pki.keys import certificate_pem, read_certificates, read_key
 
 DOMAIN = "my.example.com"
 LAB = ROOT / "lab" / "balena-ca"
@@ -34,7 +34,8 @@ def told(directory: Path) -> list[tuple[str, str]]:
 
 
 def cfssl(directory: Path, command: str, *words: str) -> subprocess.CompletedProcess[str]:
-    arguments = [sys.executable, "-B", LAB / "cfssl", command, "-db-config", LAB / "sqlite.json", *words]
+    arguments: list[str | Path] = [sys.executable, "-B", LAB / "cfssl", command]
+    arguments += ["-db-config", LAB / "sqlite.json", *words]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(LAB)}
     return subprocess.run(
         arguments, cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=30
@@ -86,3 +87,42 @@ def test_a_file_that_was_left_behind_is_made_anew(at: Path) -> None:
     (at / "issued.sql").write_text("BEGIN;")
     ocsp_records.write_records(at)
     assert (at / "issued.sql").read_bytes() == right
+
+
+def test_a_row_has_all_that_cfssl_reads(at: Path) -> None:
+    (at / "vpn.pem").unlink()
+    ocsp_records.write_records(at)
+    told(at)
+    certificate = read_certificates(at / "chain.pem")[0]
+    with sqlite3.connect(at / "balena.db") as database:
+        rows = database.execute("SELECT serial_number, common_name, sans, expiry, not_before FROM certificates")
+        found = {row[0]: row[1:] for row in rows}
+    assert found.keys() == {serial(at / "api.pem"), serial(at / "chain.pem")}, "a missing certificate has no row"
+    assert found[serial(at / "chain.pem")] == (
+        DOMAIN,
+        f'["{DOMAIN}","*.{DOMAIN}","*.devices.{DOMAIN}"]',
+        f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S}+00:00",
+        f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M:%S}+00:00",
+    )
+
+
+def test_a_name_that_is_too_long_for_the_subject_leaves_it_empty(at: Path) -> None:
+    name = f"{'a' * 60}.{DOMAIN}"
+    issuer = phases.authority(at, "server-ca-0")
+    key = read_key(at / "api.key")
+    (at / "api.pem").write_bytes(certificate_pem(certificates.server(key, [name], DOMAIN, issuer)))
+    ocsp_records.write_records(at)
+    assert (serial(at / "api.pem"), "good") in told(at)
+    with sqlite3.connect(at / "balena.db") as database:
+        query = "SELECT common_name, sans FROM certificates WHERE serial_number = ?"
+        assert database.execute(query, (serial(at / "api.pem"),)).fetchall() == [("", f'["{name}"]')]
+
+
+def test_a_file_that_is_current_is_not_written_again(at: Path) -> None:
+    before = (at / "issued.sql").stat().st_ino
+    ocsp_records.write_records(at)
+    assert (at / "issued.sql").stat().st_ino == before
+    (at / "issued.sql").unlink()
+    assert not ocsp_records.is_current(at)
+    ocsp_records.write_records(at)
+    assert ocsp_records.is_current(at)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from shutil import copytree
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given
@@ -36,7 +37,7 @@ VALUES = st.lists(
 BARE = st.text(PRINTABLE.replace(":", "").replace("=", ""), max_size=12)
 
 # A case takes a second, and to find the smallest one that fails would take minutes.
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "deadline": None,
     "phases": [Phase.explicit, Phase.reuse, Phase.generate],
     "suppress_health_check": [HealthCheck.function_scoped_fixture],
@@ -159,7 +160,7 @@ def assert_hidden(seen: str, words: tuple[str, ...]) -> None:
     assert not placeholder.placeholders_in(seen), words
 
 
-EVERY = (
+EVERY: tuple[tuple[str, ...], ...] = (
     ("config", "--yes"),
     ("lint",),
     ("showenv",),

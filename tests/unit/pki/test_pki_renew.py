@@ -50,7 +50,8 @@ def test_the_server_certificate_is_new_and_the_ca_is_not(copied: Path) -> None:
     assert old and new and key_pem(old) != key_pem(new)
     leaf = copied.parent / "leaf.pem"
     leaf.write_bytes((copied / "chain.pem").read_bytes())
-    verified = ["openssl", "verify", "-CAfile", copied / "ca-0.pem", "-untrusted", copied / "server-ca-0.pem", leaf]
+    verified: list[str | Path] = ["openssl", "verify", "-CAfile", copied / "ca-0.pem"]
+    verified += ["-untrusted", copied / "server-ca-0.pem", leaf]
     assert subprocess.run(verified, capture_output=True, text=True, check=True).stdout.strip().endswith("OK")
     store.check_files(copied, DOMAIN)
     assert store.serves_own(copied)
@@ -63,6 +64,8 @@ def test_what_is_due_is_renewed_with_the_key_it_had(ending: Path) -> None:
     store.check_files(ending, DOMAIN)
     assert not expiry.warnings(ending)
     assert (ending / "ca-bundle.pem").read_bytes() in (ending / "vpn.pem").read_bytes()
+    modes = {name: (ending / name).stat().st_mode & 0o777 for name in ("chain.pem", "api.pem", "vpn.pem", "ocsp.pem")}
+    assert modes == {"chain.pem": 0o600, "api.pem": 0o644, "vpn.pem": 0o644, "ocsp.pem": 0o644}
 
 
 def test_what_has_ended_is_renewed(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,3 +178,15 @@ def test_everything_that_can_end_is_listed(made: Path) -> None:
     assert found["chain.pem"].names == (DOMAIN, f"*.{DOMAIN}", f"*.devices.{DOMAIN}")
     assert 820 < found["chain.pem"].days(datetime.now(UTC)) <= 825
     assert read_key(made / "api.key")
+
+
+def test_our_own_certificate_takes_the_place_of_a_custom_one(copied: Path, tmp_path: Path) -> None:
+    before = contents(copied)
+    assert renew.restore_own_certificate(copied, DOMAIN) is False and not changed(before, copied)
+    store.ensure_files(tmp_path / "other", DOMAIN)
+    shutil.copy(tmp_path / "other" / "chain.pem", copied / "chain.pem")
+    assert renew.restore_own_certificate(copied, DOMAIN) is True
+    assert store.serves_own(copied) and changed(before, copied) == {"chain.pem", "issued.sql"}
+    assert (copied / "chain.pem").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(UsageError, match=r"instead of the domain other\.org"):
+        renew.restore_own_certificate(copied, "other.org")

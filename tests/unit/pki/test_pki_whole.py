@@ -31,7 +31,7 @@ def other(tmp_path: Path) -> Path:
 
 
 def found(directory: Path) -> str:
-    return "\n".join(consistency.pki_problems(directory, DOMAIN))
+    return "\n".join(map(str, consistency.pki_problems(directory, DOMAIN)))
 
 
 def test_a_chain_without_its_intermediates(copied: Path) -> None:

@@ -10,10 +10,10 @@ from affected_tests import ROOT, affected, changed_files
     ("changed", "test"),
     [
         ("src/openbalena/compose/merge.py", "tests/unit/compose/test_compose_merge.py"),
-        ("src/openbalena/cli/showenv.py", "tests/unit/cli/test_main.py"),
+        ("src/openbalena/cli/settings.py", "tests/unit/cli/test_main.py"),
         ("src/openbalena/settings/variables.yml", "tests/unit/settings/test_load.py"),
         ("images/haproxy/entry", "tests/unit/haproxy/test_haproxy_entry.py"),
-        ("tests/unit/haproxy/front_door.py", "tests/unit/haproxy/test_haproxy_routing.py"),
+        ("tests/shared/front_door.py", "tests/unit/haproxy/test_haproxy_routing.py"),
         ("tests/conftest.py", "tests/unit/test_files.py"),
         ("docs/storage.md", "tests/unit/docs/test_doc_state.py"),
     ],

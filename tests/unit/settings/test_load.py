@@ -62,6 +62,7 @@ def test_environment_over_file_and_extra_over_both(tmp_path: Path, monkeypatch: 
     )
     assert "NOT_OURS" not in values
     assert values.sources["STACK_NAME"] == "environment variable STACK_NAME"
+    assert values.exported == {"STACK_NAME", "MY_OWN"}
 
 
 def test_an_empty_value_is_the_default_but_stays_empty_for_compose(tmp_path: Path) -> None:

@@ -2,19 +2,17 @@
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import debian
 import pytest
+from corpus_cases import cases as cases
+from corpus_cases import pytest_generate_tests as pytest_generate_tests
 from hypothesis import settings
 
 from openbalena import compose, stack
-
-# The corpus and the programs from Debian are told of beside the loader's tests.
-sys.path.append(str(Path(__file__).parents[1] / "compose"))
 
 Compile = Callable[..., stack.Compiled]
 

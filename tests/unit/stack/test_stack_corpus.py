@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import corpus
 import pytest
 import yaml
 
@@ -20,14 +19,6 @@ from openbalena.stack.validate import validate
 
 MUTATIONS = int(os.environ.get("OPEN_BALENA_MUTATIONS", "20000"))
 SEED = 20261123
-
-
-@pytest.fixture(scope="module")
-def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    if not corpus.DIRECTORY.is_dir():
-        pytest.skip(f"the corpus is not at {corpus.DIRECTORY} (OPEN_BALENA_CORPUS names another place)")
-    restored: list[Any] = corpus.restore(tmp_path_factory.mktemp("corpus"))
-    return restored
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +55,7 @@ def test_compiling_a_compiled_stack_changes_nothing(projects: dict[str, compose.
 
 
 def _comparable(compiled: stack.Compiled) -> dict[str, Any]:
-    document = yaml.safe_load(yaml.safe_dump(dict(compiled.document)))
+    document: dict[str, Any] = yaml.safe_load(yaml.safe_dump(dict(compiled.document)))
     for section in ("secrets", "configs"):
         for described in document.get(section, {}).values():
             described.pop("file", None)

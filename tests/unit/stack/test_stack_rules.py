@@ -1,11 +1,12 @@
 """Each rule: what becomes of a key, and what is said of it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from openbalena import stack
+from openbalena import compose, stack
 from openbalena.base import placeholder
 from openbalena.compose.normal.service import KEYS
 from openbalena.stack.rules import RULES
@@ -24,6 +25,24 @@ def said(compiled: Any, text: str, more: str = "") -> list[tuple[str, str]]:
     image = "" if "image" in text else "image: 'x:1', "
     result = compiled(f"services:\n  a: {{{image}{text}}}\n{more}")
     return [(str(item.severity), item.rule) for item in result.diagnostics]
+
+
+def deployed_cases() -> list[dict[str, Any]]:
+    """The cases that are deployed on a real swarm."""
+    text = (Path(__file__).resolve().parents[2] / "cluster" / "stack_cases.yml").read_text()
+    found: list[dict[str, Any]] = yaml.safe_load(text)
+    return found
+
+
+@pytest.mark.parametrize("case", deployed_cases(), ids=lambda case: str(case["name"]))
+def test_what_is_deployed_on_a_real_swarm_compiles(case: dict[str, Any], tmp_path: Path) -> None:
+    for file, text in case.get("files", {}).items():
+        (tmp_path / file).write_text(text)
+    source = tmp_path / "compose.yml"
+    source.write_text(yaml.safe_dump({"services": case["services"], **case.get("top", {})}))
+    environment = case.get("environment", {})
+    project = compose.load([source], environment=environment, profiles=case.get("profiles", ()))
+    stack.compile(project)
 
 
 def test_every_key_of_the_specification_has_a_rule() -> None:

@@ -161,3 +161,17 @@ def test_error_of_the_loader_keeps_its_place_in_a_file_with_a_colon(tmp_path: Pa
     (error,) = validate([path])
     assert (error.position, error.rule) == ((str(path), 3, 1), "syntax")
     assert error.meaning.startswith("invalid YAML: "), "without the place"
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning", "instead"),
+    [
+        ("services: {a: *b}\n", "undefined anchor b", "define it before this"),
+        ("services: {a: {image: 'x:1', networks: [c]}}\n", "networks has no c", "declare it at the file's top level"),
+    ],
+)
+def test_error_of_the_loader_says_what_to_write_instead(text: str, meaning: str, instead: str, tmp_path: Path) -> None:
+    path = tmp_path / "stack.yml"
+    path.write_text(text)
+    (error,) = [as_data(item) for item in validate([path])]
+    assert (error["rule"], error["meaning"], error["instead"]) == ("syntax", meaning, instead)

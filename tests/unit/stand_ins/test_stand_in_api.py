@@ -11,18 +11,13 @@ from types import TracebackType
 from typing import Self
 
 import pytest
-from test_stand_in_s3 import ACCESS, SECRET, Client, s3
+from s3_client import ACCESS, SECRET, Client
 
+from lab.api.standin import contracts, image_store, workers
+from lab.api.standin.pool import Pool
+from lab.api.standin.settings import ImageStore
+from lab.internet import internet
 from openbalena.base.project import ROOT
-
-sys.path.insert(0, str(ROOT / "lab" / "api"))
-sys.path.insert(0, str(ROOT / "lab" / "internet"))
-import internet  # noqa: E402
-from standin import contracts, image_store, workers  # noqa: E402
-from standin.pool import Pool  # noqa: E402
-from standin.settings import ImageStore  # noqa: E402
-
-__all__ = ["s3"]
 
 ENVFILE = ROOT / "lab" / "common" / "envfile"
 RENDER = ROOT / "lab" / "api" / "config" / "render"

@@ -1,13 +1,8 @@
 """The stand-in api's reading of OData: what balena-cli 25 sent, and what is refused."""
 
-import sys
-
 import pytest
 
-from openbalena.base.project import ROOT
-
-sys.path.insert(0, str(ROOT / "lab" / "api"))
-from standin import odata  # noqa: E402
+from lab.api.standin import odata
 
 FIELDS = ("id", "uuid", "slug", "handle", "app_name")
 

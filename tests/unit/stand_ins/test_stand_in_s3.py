@@ -1,95 +1,15 @@
 """The lab's S3 server, spoken to over HTTP by a client that signs on its own; boto3 was tried by hand."""
 
 import hashlib
-import hmac
 import re
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import httpx
 import pytest
-
-from openbalena.base.project import ROOT
-
-ACCESS, SECRET = "access-key", "secret-key"
-_START = """
-import sys
-from pathlib import Path
-from standin.server import Server
-from standin.signature import Keys
-from standin.store import Store
-store = Store(Path(sys.argv[1]))
-store.make_bucket("bucket")
-server = Server(store, Keys(sys.argv[2], sys.argv[3]), 0)
-print(server.server_address[1], flush=True)
-server.serve_forever()
-"""
-
-
-class Client:
-    """Signs as docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html says."""
-
-    def __init__(self, port: int, directory: Path) -> None:
-        self.host = f"127.0.0.1:{port}"
-        self.directory = directory
-        self.secret = SECRET
-        self.http = httpx.Client(timeout=10)
-
-    def request(self, method: str, path: str, body: bytes = b"", **options: str) -> httpx.Response:
-        """`options` are query parameters, headers where they begin with a capital letter."""
-        query = {name: value for name, value in options.items() if name[0].islower()}
-        content = hashlib.sha256(body).hexdigest()
-        stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-        headers = {"host": self.host, "x-amz-content-sha256": content, "x-amz-date": stamp}
-        signed = ";".join(sorted(headers))
-        lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
-        target = quote(path, safe="/-_.~")
-        parameters = urlencode(sorted(query.items()), quote_via=quote, safe="-_.~")
-        signature = self.sign(f"{method}\n{target}\n{parameters}\n{lines}\n{signed}\n{content}", stamp)
-        headers["Authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={ACCESS}/{self.scope(stamp)}, SignedHeaders={signed}, Signature={signature}"
-        )
-        headers |= {name.replace("_", "-"): value for name, value in options.items() if name[0].isupper()}
-        url = f"http://{self.host}{target}?{parameters}" if parameters else f"http://{self.host}{target}"
-        return self.http.request(method, url, content=body, headers=headers)
-
-    def presigned(self, path: str, age: timedelta = timedelta(0), lifetime: int = 60) -> str:
-        stamp = f"{datetime.now(UTC) - age:%Y%m%dT%H%M%SZ}"
-        query = {
-            "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
-            "X-Amz-Credential": f"{ACCESS}/{self.scope(stamp)}",
-            "X-Amz-Date": stamp,
-            "X-Amz-Expires": str(lifetime),
-            "X-Amz-SignedHeaders": "host",
-        }
-        parameters = urlencode(sorted(query.items()), quote_via=quote, safe="-_.~")
-        signature = self.sign(f"GET\n{path}\n{parameters}\nhost:{self.host}\n\nhost\nUNSIGNED-PAYLOAD", stamp)
-        return f"http://{self.host}{path}?{parameters}&X-Amz-Signature={signature}"
-
-    def scope(self, stamp: str) -> str:
-        return f"{stamp[:8]}/anywhere/s3/aws4_request"
-
-    def sign(self, request: str, stamp: str) -> str:
-        digest = hashlib.sha256(request.encode()).hexdigest()
-        key = f"AWS4{self.secret}".encode()
-        for part in (*self.scope(stamp).split("/"), f"AWS4-HMAC-SHA256\n{stamp}\n{self.scope(stamp)}\n{digest}"):
-            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
-        return key.hex()
-
-
-@pytest.fixture
-def s3(tmp_path: Path) -> Iterator[Client]:
-    command = [sys.executable, "-c", _START, str(tmp_path), ACCESS, SECRET]
-    with subprocess.Popen(command, cwd=ROOT / "lab/s3", stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout
-        yield Client(int(server.stdout.readline()), tmp_path)
-        server.kill()
+from s3_client import ACCESS, Client
 
 
 def keys(answer: httpx.Response, name: str = "Key") -> list[str]:

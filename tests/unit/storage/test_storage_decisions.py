@@ -7,11 +7,11 @@ from fake_engine import FakeEngine
 from fake_swarm import Row, stack_service
 
 from openbalena.base.errors import OperationError
+from openbalena.base.names import STACK_LABEL, volume_registry
 from openbalena.pki import database_login
 from openbalena.pki.database_login import Login
 from openbalena.storage import database, external, record
 from openbalena.storage.record import VolumeLocation, VolumeRegistry
-from openbalena.swarm import state
 from openbalena.swarm.job import JobResult
 
 LOGIN = Login("openbalena_b", "secret")
@@ -21,9 +21,7 @@ LOGIN = Login("openbalena_b", "secret")
 def deployed(fake: FakeEngine) -> FakeEngine:
     """A database in a network, on one of two nodes."""
     fake.swarm.node("node1", "manager")
-    network = fake.swarm.create_network(
-        {"Name": "ob_default", "Driver": "overlay", "Labels": {state.STACK_LABEL: "ob"}}
-    )
+    network = fake.swarm.create_network({"Name": "ob_default", "Driver": "overlay", "Labels": {STACK_LABEL: "ob"}})
     spec = stack_service("db")
     spec["TaskTemplate"]["Networks"] = [{"Target": network}]
     fake.swarm.create("services", spec)
@@ -144,10 +142,46 @@ def test_an_answer_without_lines_is_not_taken_for_a_good_one() -> None:
     assert not list(external.store_findings("EXTERNAL_POSTGRES", last)), "the last line is the answer"
 
 
+@pytest.mark.parametrize(
+    ("codes", "found"),
+    [(("200", "200"), []), (("100", "403"), ["registry-data", "web-resources"]), (("200", "000"), ["web-resources"])],
+)
+def test_each_bucket_has_its_finding(codes: tuple[str, str], found: list[str]) -> None:
+    lines = tuple(f"{bucket} {code}" for bucket, code in zip(external.BUCKETS, codes, strict=True))
+    findings = list(external.store_findings("EXTERNAL_S3", JobResult(True, lines)))
+    assert [str(each).split()[2] for each in findings] == found and all(each.fatal for each in findings)
+
+
+@pytest.mark.parametrize(
+    ("lines", "ok", "fatal"),
+    [
+        # Connections are counted in the last line, and only if the query succeeded.
+        (["NOTICE: 0|t|1", "170004|t|100", "170004|t|1000"], True, []),
+        (["170004|t|1000", "170004|t|1"], True, [False]),
+        (["170004|t|1"], False, [True]),
+        ([], True, [True]),
+    ],
+)
+def test_connections_are_counted_if_the_query_succeeded(
+    lines: list[str], ok: bool, fatal: list[bool], fake: FakeEngine
+) -> None:
+    fake.swarm.node("node1", "manager")
+    if not ok:
+        fake.swarm.fates["openbalena-postgres"] = [[Row(0, "failed", "task: non-zero exit (1)", 1)]]
+    fake.swarm.logs["openbalena-postgres"] = [*lines, "openbalena-job-end"]
+    settings = {**SETTINGS, "EXTERNAL_POSTGRES": "true"}
+    with fake.engine.client() as client:
+        found = external.check_external(fake.engine, client, settings, {}, "id-node1", 3)
+    assert [finding.fatal for finding in found] == fatal
+    (spec,) = fake.swarm.created
+    assert spec["TaskTemplate"]["Placement"]["Constraints"] == ["node.id==id-node1"]
+    assert len(spec["TaskTemplate"]["ContainerSpec"]["Secrets"]) == 1
+
+
 def test_the_error_of_curl_is_told_and_not_its_advice() -> None:
     lines = ("registry-data curl: (60) SSL certificate problem", "More details here: https://curl.se")
     (finding,) = external.store_findings("EXTERNAL_S3", JobResult(False, lines))
-    assert finding.fatal and "(60)" in finding.text and "More details" not in finding.text
+    assert finding.fatal and "(60)" in str(finding) and "More details" not in str(finding)
 
 
 PLACES = {
@@ -168,7 +202,7 @@ def test_the_record_of_removed_nodes_is_dropped_and_with_the_last_place_itself(f
         assert record.read_registry(client, "ob") == VolumeRegistry({"b": PLACES["b"]})
         record.forget_node(client, "ob", {"n2"})
         assert record.read_registry(client, "ob") == VolumeRegistry()
-        assert [each["Spec"]["Name"] for each in fake.swarm.configs.values()] == [record.config_name("ob2")]
+        assert [each["Spec"]["Name"] for each in fake.swarm.configs.values()] == [volume_registry("ob2")]
         record.forget_node(client, "ob", {"n2"})
 
 

@@ -15,9 +15,10 @@ from openbalena.storage import external
 from openbalena.swarm.job import JobResult
 
 
-def sentences(what: str, *lines: str, ok: bool = True, started: bool = True) -> list[tuple[bool, str]]:
-    found = external.store_findings(what, JobResult(ok, lines, "No such image", started=started))
-    return [(finding.fatal, finding.text) for finding in found]
+def sentences(what: str, *lines: str, code: int = 0, started: bool = True) -> list[tuple[bool, str]]:
+    ok = started and not code
+    found = external.store_findings(what, JobResult(ok, lines, "No such image", code, started))
+    return [(finding.fatal, str(finding)) for finding in found]
 
 
 def test_what_answers_as_it_should_is_let_through() -> None:
@@ -45,11 +46,11 @@ def test_postgres(answer: str, fatal: bool, word: str) -> None:
 def test_too_few_connections_are_a_warning(answer: str, tasks: int, found: int) -> None:
     told = list(external.too_few_connections(answer, {"API_WORKERS": "1"}, tasks))
     assert [finding.fatal for finding in told] == [False] * found
-    assert all("raise max_connections on the server" in finding.text for finding in told)
+    assert all("raise max_connections on the server" in str(finding) for finding in told)
 
 
 def test_a_refusal_is_passed_on_in_the_client_s_own_words() -> None:
-    ((fatal, text),) = sentences("EXTERNAL_POSTGRES", "psql: error: password authentication failed", ok=False)
+    ((fatal, text),) = sentences("EXTERNAL_POSTGRES", "psql: error: password authentication failed", code=2)
     assert fatal and "password authentication failed" in text
 
 
@@ -62,18 +63,18 @@ def test_a_bucket(code: str, word: str) -> None:
 
 
 def test_a_store_that_could_not_be_asked_is_a_warning() -> None:
-    assert [fatal for fatal, _ in sentences("EXTERNAL_S3", "cannot: no curl with --aws-sigv4")] == [False]
+    assert [fatal for fatal, _ in sentences("EXTERNAL_S3", "no curl with --aws-sigv4", code=120)] == [False]
 
 
 @pytest.mark.parametrize(
-    ("lines", "ok", "started", "word"),
-    [(("cannot: no psql",), True, True, "no psql"), ((), False, False, "No such image")],
+    ("lines", "code", "started", "word"),
+    [(("no psql",), 120, True, "no psql"), ((), 0, False, "No such image")],
     ids=["an image without psql", "no image"],
 )
 def test_a_database_that_could_not_be_asked_is_refused_with_the_way_out(
-    lines: tuple[str, ...], ok: bool, started: bool, word: str
+    lines: tuple[str, ...], code: int, started: bool, word: str
 ) -> None:
-    ((fatal, text),) = sentences("EXTERNAL_POSTGRES", *lines, ok=ok, started=started)
+    ((fatal, text),) = sentences("EXTERNAL_POSTGRES", *lines, code=code, started=started)
     assert fatal and word in text and "set DB_IMAGE to an image" in text
 
 

@@ -1,12 +1,12 @@
 """What a move stops, and what is asked before it."""
 
-import argparse
 from dataclasses import replace
 
 import pytest
 
 from openbalena.base.errors import UsageError
-from openbalena.cli import storage
+from openbalena.cli.commands import BY_NAME
+from openbalena.cli.options import command_parser
 from openbalena.operations.volumes import move_question
 from openbalena.storage import move
 from openbalena.storage.move import Interruption, Request
@@ -64,6 +64,5 @@ def test_several_services_are_spoken_of_as_such() -> None:
 
 @pytest.mark.parametrize(("words", "yes"), [([], False), (["--yes"], True)])
 def test_a_script_agrees_beforehand(words: list[str], yes: bool) -> None:
-    parser = argparse.ArgumentParser()
-    storage.configure(parser)
+    parser = command_parser(BY_NAME["storage"])
     assert parser.parse_args(["move", "db-data", "node2", *words]).yes is yes

@@ -50,6 +50,13 @@ def changed(**fields: Any) -> SwarmService:
             "node2",
             "also uses more",
         ),
+        (
+            changed(constraints=("node.labels.openbalena.data.a == true", *DB.constraints)),
+            (ONE, TWO),
+            KNOWN,
+            "node2",
+            "also uses a and",
+        ),
     ],
 )
 def test_what_can_be_moved(
@@ -67,6 +74,20 @@ def test_all_services_that_use_a_volume_are_stopped() -> None:
     second = replace(DB, id="s2", name="ob_backup")
     found = move.interruption(Cluster((ONE, TWO), (second, DB)), KNOWN, "ob", Request("db-data", "node2", 60))
     assert found is not None and found.services == ("backup", "db")
+
+
+def test_every_service_that_uses_a_volume_must_fit_on_the_target() -> None:
+    second = replace(DB, id="s2", name="ob_backup", constraints=(*DB.constraints, "node.hostname == node1"))
+    with pytest.raises(UsageError, match=r"backup cannot run on node2: node\.hostname == node1$"):
+        move.interruption(Cluster((ONE, TWO), (DB, second)), KNOWN, "ob", Request("db-data", "node2", 60))
+
+
+def test_only_services_with_tasks_are_stopped() -> None:
+    """A service of another stack, with a volume of the same name, is none of them."""
+    services = (replace(DB, id="s2", name="ob_off", replicas=0), DB, replace(DB, id="s3", name="x_db", stack="x"))
+    services = (*services[:2], replace(services[2], volumes=("x_db-data",)))
+    found = move.interruption(Cluster((ONE, TWO), services), KNOWN, "ob", Request("db-data", "node2", 60))
+    assert found is not None and found.services == ("db",)
 
 
 @pytest.mark.parametrize(
@@ -190,6 +211,6 @@ def test_volumes_are_listed_where_they_are() -> None:
     found = volumes.located(Cluster((ONE, TWO), (DB, cache), tasks), known)
     assert [(each.volume, each.name, each.node, each.pinned, each.services) for each in found] == [
         ("cache", "ob_cache", "node1", False, ("web",)),
-        ("db-data", "ob_db-data", "its name then", False, ("db", "web")),
+        ("db-data", "ob_db-data", "its name then", True, ("db", "web")),
         ("gone", "", "node9", True, ()),
     ]

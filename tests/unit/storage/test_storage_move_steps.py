@@ -1,5 +1,6 @@
 """A volume's move, step by step: what each leaves when it is interrupted, and that the same command ends it."""
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -178,3 +179,102 @@ def test_a_volume_that_is_there_already_is_refused(deployed: FakeEngine) -> None
     with pytest.raises(UsageError, match="is already on node1"):
         moved(deployed, "node1")
     assert running(deployed) == ["id-node1"]
+
+
+def jobs(fake: FakeEngine) -> list[str]:
+    """The purposes of the jobs that were created, in order."""
+    labels = [spec["Labels"] for spec in fake.swarm.created]
+    return [found["openbalena.job"] for found in labels if "openbalena.job" in found]
+
+
+def test_a_volume_is_moved_there_and_back(deployed: FakeEngine) -> None:
+    moved(deployed, "node2")
+    moved(deployed, "node1")
+    assert labelled(deployed) == ["node1"] and running(deployed) == ["id-node1"]
+    assert known(deployed) == VolumeRegistry({"db-data": VolumeLocation("id-node1", "node1")})
+
+
+@pytest.mark.parametrize("state", ["running", "starting", "preparing", "ready", "assigned", "shutdown"])
+def test_nothing_is_copied_while_a_task_uses_the_volume(state: str, deployed: FakeEngine) -> None:
+    """A task that does not end: it is named, and the service is started again where it was."""
+    deployed.swarm.create("services", stack_service("web"))
+    service = deployed.swarm.named("services", "ob_db")["ID"]
+    (task,) = (each for each in deployed.swarm.tasks.values() if each["ServiceID"] == service)
+    stuck = {**deepcopy(task), "ID": "0123456789abcdef", "DesiredState": "shutdown", "NodeID": "id-node3"}
+    deployed.swarm.task_labels[stuck["ID"]] = deployed.swarm.task_labels[task["ID"]]
+    deployed.swarm.tasks[stuck["ID"]] = {**stuck, "Status": {**stuck["Status"], "State": state}}
+    deployed.swarm.clock.stride = 25
+    began = deployed.swarm.clock.now
+    if state == "shutdown":
+        moved(deployed, "node2")
+        return
+    with pytest.raises(OperationError, match=r"^after 200 s tasks still use db-data: 0123456789ab$"):
+        moved(deployed, "node2")
+    assert deployed.swarm.clock.now - began >= 200 and jobs(deployed) == []
+    assert "id-node1" in running(deployed) and known(deployed).moves == {}
+
+
+@pytest.mark.parametrize("failed", [("send",), ("receive",), ("send", "receive")])
+def test_both_sides_of_a_copy_must_succeed(failed: tuple[str, ...], deployed: FakeEngine) -> None:
+    for side in failed:
+        deployed.swarm.fates[f"openbalena-{side}"] = [[Row(0, "failed", "task: non-zero exit (1)", 1)]]
+        deployed.swarm.logs = {f"openbalena-{side}": [f"no {side}", "openbalena-job-end"], **deployed.swarm.logs}
+    errors = "; ".join(f"no {side}" for side in failed)
+    with pytest.raises(OperationError, match=f"was not copied, it is still on node1: {errors}$"):
+        moved(deployed, "node2")
+    assert [name_of(service) for service in deployed.swarm.services.values()] == ["ob_db"], "the jobs are removed"
+    assert running(deployed) == ["id-node1"] and known(deployed).moves == {}
+
+
+def test_a_network_that_is_still_there_is_used_again(deployed: FakeEngine) -> None:
+    network = deployed.swarm.create_network({"Name": "openbalena-move-ob", "Driver": "overlay"})
+    moved(deployed, "node2")
+    receive = next(spec for spec in deployed.swarm.created if spec["Labels"].get("openbalena.job") == "receive")
+    assert [each["Target"] for each in receive["TaskTemplate"]["Networks"]] == [network]
+    assert sum(each.startswith("POST /networks/create") for each in deployed.swarm.asked) == 0
+
+
+DECIDED = VolumeRegistry(
+    {"db-data": VolumeLocation("id-node2", "node2")}, {"db-data": Move("id-node1", "id-node2", {"ob_db": 2})}
+)
+
+
+@pytest.mark.parametrize(("change", "marked"), [("", True), ("drain", False), ("remove", False)])
+def test_the_old_copy_is_marked_if_its_node_can(change: str, marked: bool, deployed: FakeEngine) -> None:
+    """A node that is down or gone is not waited for: the data is on the other one."""
+    interrupted(deployed, DECIDED, 0)
+    if change == "drain":
+        deployed.swarm.nodes["id-node1"]["Spec"]["Availability"] = "drain"
+    elif change == "remove":
+        del deployed.swarm.nodes["id-node1"]
+    said = moved(deployed, "node2")
+    assert jobs(deployed) == (["take", "old"] if marked else ["take"])
+    assert any(text.startswith("marking the volume on node1 as an old copy") for text in said) is marked
+    assert running(deployed) == ["id-node2"] * 2 and known(deployed).moves == {}
+
+
+@pytest.mark.parametrize("purpose", ["take", "old"])
+def test_a_failed_last_step_is_repeated_by_the_same_command(purpose: str, deployed: FakeEngine) -> None:
+    deployed.swarm.fates[f"openbalena-{purpose}"] = [[Row(0, "failed", "task: non-zero exit (1)", 1)]]
+    deployed.swarm.logs = {f"openbalena-{purpose}": ["no space", "openbalena-job-end"], **deployed.swarm.logs}
+    with pytest.raises(OperationError, match=rf"^task openbalena-{purpose}-id-node. failed: no space: run the same"):
+        moved(deployed, "node2")
+    assert known(deployed).places == {"db-data": VolumeLocation("id-node2", "node2")} and known(deployed).moves
+    assert labelled(deployed) == (["node1"] if purpose == "take" else ["node2"])
+    deployed.swarm.fates.clear()
+    moved(deployed, "node2")
+    assert labelled(deployed) == ["node2"] and running(deployed) == ["id-node2"] and not known(deployed).moves
+
+
+def test_all_nodes_lose_the_label_but_the_target(deployed: FakeEngine) -> None:
+    for name in ("node2", "node3"):
+        deployed.swarm.nodes[f"id-{name}"]["Spec"]["Labels"][LABEL] = "true"
+    interrupted(deployed, DECIDED, 0)
+    moved(deployed, "node2")
+    assert labelled(deployed) == ["node2"]
+
+
+def test_a_service_without_tasks_stays_so(deployed: FakeEngine) -> None:
+    interrupted(deployed, VolumeRegistry({"db-data": VolumeLocation("id-node1", "node1")}), 0)
+    moved(deployed, "node2")
+    assert running(deployed) == [] and known(deployed).places == {"db-data": VolumeLocation("id-node2", "node2")}

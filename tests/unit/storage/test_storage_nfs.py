@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -29,15 +30,9 @@ def test_all_volumes_with_data_go_there_unless_some_are_chosen() -> None:
         nfs.nfs_volumes({**SETTINGS, "NFS_VOLUMES": "s3-data,certs-data"}, STATEFUL)
 
 
-@pytest.mark.parametrize("host", ["", "nfs.invalid"])
-def test_no_server_is_refused(host: str) -> None:
-    with pytest.raises(UsageError, match="NFS_HOST"):
-        nfs.require_server({**SETTINGS, "NFS_HOST": host})
-
-
 @pytest.mark.parametrize("host", ["nfs.example.com", "192.0.2.7", "2001:db8::7"])
 def test_a_volume_is_a_directory_of_the_export_with_safe_options(host: str) -> None:
-    document = {"volumes": {"db-data": {}, "other": {}}}
+    document: dict[str, Any] = {"volumes": {"db-data": {}, "other": {}}}
     made = nfs.with_nfs_volumes(document, {**SETTINGS, "NFS_HOST": host}, ["db-data"])["volumes"]
     assert made["other"] == {} and document["volumes"]["db-data"] == {}
     options = made["db-data"]["driver_opts"]
@@ -62,7 +57,6 @@ def test_a_mount_with_commas_stays_one_value() -> None:
         ("failed to mount local volume: mount :/x:/y: connection timed out", "firewall"),
         ("error resolving passed in network volume address: lookup nfs: no such host", "cannot resolve"),
         ("error resolving passed in network volume address: lookup nfs on 10.0.0.1:53: connection refused", "resolve"),
-        ("the task openbalena-nfs-n1 did not end within 240 s (starting)", "firewall"),
         ("write db-data: sh: can't create db-data/.x: Read-only file system", "read-only"),
         ("directory db-data: mkdir: Permission denied", "is not writable"),
         ("squash db-data: 0 became 65534:65534", "no_root_squash"),
@@ -72,6 +66,19 @@ def test_a_mount_with_commas_stays_one_value() -> None:
 def test_what_goes_wrong_is_said_with_what_to_do(words: str, sentence: str) -> None:
     assert sentence in nfs.explain_result(JobResult(False, (), words, started=False))
     assert sentence in nfs.explain_result(JobResult(False, (words,), "task: non-zero exit (1)"))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("task openbalena-nfs-n1 did not end within 240 s (starting)", "firewall"),
+        ("the mount did not complete within 240 s", "firewall"),
+        ("task openbalena-nfs-n1 did not end within 240 s (starting: mount :/x:/y: no such device)", "no NFS client"),
+    ],
+)
+def test_a_mount_that_never_answers_is_a_firewall_unless_the_node_says_more(words: str, sentence: str) -> None:
+    assert sentence in nfs.explain_result(JobResult(False, (), words, started=False, timed_out=True))
+    assert "firewall" not in nfs.explain_result(JobResult(False, (), words, started=False))
 
 
 def test_where_docker_mounts_to_is_left_out() -> None:

@@ -37,7 +37,7 @@ def check(engine: FakeEngine, record: VolumeRegistry | None = None, **changed: s
     found = other_mode.check_other_mode(
         Engine(host=engine.url), {**SETTINGS, **changed}, DATA, record or VolumeRegistry()
     )
-    return [(finding.fatal, finding.text) for finding in found]
+    return [(finding.fatal, str(finding)) for finding in found]
 
 
 def test_swarm_up_names_the_volumes_of_a_compose_deployment_of_the_same_domain(engine: FakeEngine) -> None:

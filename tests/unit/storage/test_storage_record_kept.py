@@ -42,6 +42,7 @@ def test_what_runs_is_noted_once(fake: FakeEngine) -> None:
     with fake.engine.client() as client:
         cluster = state.read_cluster(client, "ob")
         assert record.record_observed(client, "ob", cluster) == VolumeRegistry({"a": ONE})
+        assert record.read_registry(client, "ob") == VolumeRegistry({"a": ONE})
         before = list(fake.swarm.asked)
         assert record.record_observed(client, "ob", cluster) == VolumeRegistry({"a": ONE})
     assert fake.swarm.asked == before

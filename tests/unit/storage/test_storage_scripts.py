@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from openbalena.base.names import MOVE_MARK
 from openbalena.storage import scripts
 
 
@@ -21,6 +22,7 @@ def start(script: str, volume: Path, port: int) -> "subprocess.Popen[str]":
     """A side of the copy with its own scratch directory, as the container has."""
     scratch = volume.parent / f"{volume.name}-tmp"
     scratch.mkdir(exist_ok=True)
+    assert "4711" in script and ("1 .. 120" in script or "Timeout => 120" in script), "what is replaced here"
     text = script.replace("/tmp", str(scratch)).replace("/openbalena-volume", str(volume))
     text = text.replace("4711", str(port)).replace("1 .. 120", "1 .. 10").replace("Timeout => 120", "Timeout => 10")
     return subprocess.Popen(["sh", "-c", text], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -53,12 +55,12 @@ def volumes(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def listing(directory: Path) -> dict[str, tuple[object, ...]]:
-    found = {}
+    found: dict[str, tuple[object, ...]] = {}
     for path in sorted(directory.rglob("*")):
         status = path.lstat()
         content = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else None
         found[str(path.relative_to(directory))] = (status.st_mode, status.st_uid, status.st_gid, content)
-    found.pop(scripts.MARK, None)
+    found.pop(MOVE_MARK, None)
     return found
 
 
@@ -68,12 +70,12 @@ def test_everything_arrives_and_the_source_is_as_it_was(volumes: tuple[Path, Pat
     received, sent, said = copy(source, target)
     assert (received, sent) == (0, 0), said
     assert listing(target) == before == listing(source)
-    assert (target / scripts.MARK).exists(), "not in use before the swarm remembers it"
+    assert (target / MOVE_MARK).exists(), "not in use before the swarm remembers it"
 
 
 def test_a_copy_that_was_cut_off_is_begun_anew(volumes: tuple[Path, Path]) -> None:
     source, target = volumes
-    (target / scripts.MARK).write_text("")
+    (target / MOVE_MARK).write_text("")
     (target / "half").write_text("of a file")
     assert copy(source, target)[:2] == (0, 0)
     assert listing(target) == listing(source)
@@ -105,4 +107,4 @@ def test_what_differs_is_found(volumes: tuple[Path, Path], old: str, new: str) -
     assert script.count(old) == 1
     received, _, _ = copy(source, target, script.replace(old, new))
     assert received not in (0, scripts.OCCUPIED)
-    assert (target / scripts.MARK).exists()
+    assert (target / MOVE_MARK).exists()

@@ -54,7 +54,7 @@ def test_only_a_label_that_is_not_this_tools_is_reported_as_a_constraint() -> No
     both = service("y", constraints=("node.labels.mine == true", *PINNED))
     there = cluster([], [], [node(1, labels={DATA: "true"})])
     found = preflight_findings(DeployPlan((mine, both), (DATA,)), there)
-    assert [finding.text.split(":")[0] for finding in found] == ["service x"]
+    assert [str(finding).split(":")[0] for finding in found] == ["service x"]
 
 
 def test_without_this_node_no_architecture_is_compared() -> None:

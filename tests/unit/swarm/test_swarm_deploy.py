@@ -1,11 +1,13 @@
 """What a deploy leaves behind is removed once nothing may be started from it any more."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_engine import FakeEngine
-from fake_swarm import stack_service
+from fake_swarm import RefusedError, stack_service
 
+from openbalena.base.errors import OperationError
 from openbalena.swarm import deploy
 
 FIRST, SECOND = "ob_api-env-000000000001", "ob_api-env-000000000002"
@@ -83,3 +85,29 @@ def test_submitted_values_reach_the_swarm(fake: FakeEngine, tmp_path: Any) -> No
     (tmp_path / "stack.yml").write_text("version: '3.8'\nservices:\n  api: {image: 'a:${TAG}'}\n")
     deploy.submit_stack(fake.engine, tmp_path, "ob", resolve=False)
     assert [s["Spec"]["Name"] for s in fake.swarm.services.values()] == ["ob_api"]
+
+
+def test_a_part_of_a_stack_leaves_no_file_behind_if_docker_refuses_it(fake: FakeEngine, tmp_path: Path) -> None:
+    fake.swarm.node("node1", "manager")
+    (tmp_path / "stack.yml").write_text("version: '3.8'\nservices: {a: {image: 'a:1'}, b: {image: 'b:1'}}\n")
+    for only, left in ((("b",), ["stack.yml"]), ((), ["stack.yml"])):
+        fake.swarm.refusals = [("POST", "/services/create", RefusedError(400, "no such thing"))]
+        with pytest.raises(OperationError, match="no such thing"):
+            deploy.submit_stack(fake.engine, tmp_path, "ob", resolve=False, only=only)
+        assert [path.name for path in tmp_path.iterdir()] == left
+
+
+def test_what_services_of_other_stacks_use_is_kept(fake: FakeEngine) -> None:
+    """Whether it is a secret or a config, and without stored settings."""
+    fake.swarm.node("node1", "manager")
+    with fake.engine.client() as client:
+        for kind in ("secrets", "configs"):
+            for number in (1, 2, 3):
+                getattr(client, kind).create(name=f"ob_{kind}-00000000000{number}", data=b"x")
+        used = {kind: [fake.swarm.named(kind, f"ob_{kind}-000000000001")] for kind in ("secrets", "configs")}
+        fake.swarm.create("services", stack_service("api", "other", **dict[str, Any](used)))
+        fake.swarm.create("services", stack_service("plain"))
+        assert deploy.remove_unused(client, "ob") == [
+            f"ob_{kind}-00000000000{number}" for kind in ("secrets", "configs") for number in (2, 3)
+        ]
+        assert deploy.remove_unused(client, "ob") == []

@@ -1,6 +1,7 @@
 """An update that failed for a fault of the Engine alone is asked for again, three times in all."""
 
 import pytest
+from cluster_builders import cluster, service, task
 from fake_engine import FakeEngine
 from fake_swarm import Row, stack_service
 
@@ -18,8 +19,8 @@ def failing(fake: FakeEngine, error: str, succeeds_at: int) -> tuple[list[str], 
 
     def attempt() -> str:
         calls.append("call")
-        for service in list(fake.swarm.services):
-            fake.swarm.remove("services", service)
+        for identifier in list(fake.swarm.services):
+            fake.swarm.remove("services", identifier)
         good = len(calls) >= succeeds_at
         fake.swarm.fates["ob_api"] = [[Row(0, "running")] if good else [Row(0, "rejected", error)], [Row(0, "running")]]
         made = fake.swarm.create("services", stack_service("api"))
@@ -40,7 +41,7 @@ def failing(fake: FakeEngine, error: str, succeeds_at: int) -> tuple[list[str], 
 def test_an_update_is_asked_for_three_times_at_most(fake: FakeEngine, succeeds_at: int, calls: int) -> None:
     made, said = failing(fake, PASSES, succeeds_at)
     assert len(made) == calls and len(said) == calls - 1
-    assert all("api on node1" in words for words in said)
+    assert said == [f"api on node1: {PASSES}\n  transient Docker error, retrying …"] * (calls - 1)
 
 
 def test_the_third_failure_is_told(fake: FakeEngine) -> None:
@@ -51,3 +52,16 @@ def test_the_third_failure_is_told(fake: FakeEngine) -> None:
 def test_a_fault_of_the_users_own_is_told_at_once(fake: FakeEngine) -> None:
     made, said = failing(fake, "task: non-zero exit (1)", 2)
     assert len(made) == 1 and said == ["the update of api failed"]
+
+
+def test_the_fault_that_is_told_is_the_most_frequent_one_of_the_first_service() -> None:
+    names = {"api": ("b", "b", "a"), "vpn": ("c", "c", "c", "c")}
+    services = [service(name, update_state="rollback_completed") for name in names]
+    tasks = [
+        task(number, name, state="failed", error=f"{fault}: {PASSES}")
+        for name, faults in names.items()
+        for number, fault in enumerate(faults, ord(name[0]))
+    ]
+    found = deploy_retry.transient_failure(cluster([service("db"), *services], [task(1, "db"), *tasks]), frozenset())
+    assert found is not None and (found.error, found.count, found.services) == (f"b: {PASSES}", 2, ("api",))
+    assert deploy_retry.transient_failure(cluster([service("db")], [task(1, "db")]), frozenset()) is None

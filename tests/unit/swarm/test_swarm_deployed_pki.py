@@ -1,8 +1,10 @@
 """Which services have another version of the PKI's files than is here, and which do not run as deployed."""
 
 import hashlib
+from datetime import UTC, datetime
 
 from cluster_builders import OLD, cluster, service, task
+from fake_engine import FakeEngine
 
 from openbalena.swarm import deployed_pki
 
@@ -33,3 +35,13 @@ def test_who_does_not_run_as_deployed_counts_where_it_has_one_of_the_files() -> 
     services = [service("api", configs=held), service("vpn", configs=held), service("redis")]
     tasks = [task(1, "api"), task(2, "vpn", spec=OLD)]
     assert deployed_pki.not_converged(cluster(services, tasks)) == ["vpn"]
+
+
+def test_a_version_is_deployed_since_its_config_was_created(fake: FakeEngine) -> None:
+    older, used = name("ca-bundle", b"older"), name("ca-bundle", b"used")
+    with fake.engine.client() as client:
+        for seconds, created in enumerate((older, used, f"{used}-other")):
+            fake.swarm.clock.now = 3600.25 + seconds
+            client.configs.create(name=created, data=b"x")
+        found = cluster([service("redis"), service("api", configs=("ob_other-0123456789ab", used))], [])
+        assert deployed_pki.deployed_since(client, found, "ca-bundle") == datetime(2026, 11, 23, 11, 0, 1, tzinfo=UTC)

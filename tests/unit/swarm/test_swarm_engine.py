@@ -12,6 +12,7 @@ import pytest
 from fake_engine import FakeEngine
 
 from openbalena.base.errors import OperationError
+from openbalena.base.names import LOCK_CONFIG
 from openbalena.docker import logs
 from openbalena.docker.engine import Engine, engines_for
 from openbalena.swarm import job, lock
@@ -199,7 +200,9 @@ def test_a_lock_of_this_process_is_alive_and_one_of_a_gone_process_dead() -> Non
     assert lock.is_stale({**mine, "pid": str(child), "started": "1"})
     assert lock.is_stale({**mine, "started": "1"}), "another process has the pid now"
     with subprocess.Popen(["sleep", "60"]) as ended:
-        theirs = {**mine, "pid": str(ended.pid), "started": lock._started(ended.pid)}
+        started = lock._started(ended.pid)
+        assert started
+        theirs = {**mine, "pid": str(ended.pid), "started": started}
         assert not lock.is_stale(theirs)
         ended.kill()
         os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
@@ -223,7 +226,7 @@ def test_a_process_that_cannot_be_seen_is_not_gone(tmp_path: Path, monkeypatch: 
 def test_a_lock_is_taken_over_by_its_whole_id(fake: FakeEngine, part: slice) -> None:
     labels = {"owner": "anna@laptop", "machine": "another", "pid": "77"}
     with fake.engine.client() as client:
-        whole = client.configs.create(name=lock.NAME, data=b"x", labels=labels).id
+        whole = client.configs.create(name=LOCK_CONFIG, data=b"x", labels=labels).id
         for identifier in (whole[part], f"{whole}x"):
             with pytest.raises(OperationError, match=f"anna@laptop .* --take-over {whole}$"):
                 lock._acquire(client, "swarm-up", identifier)
@@ -237,7 +240,7 @@ def test_a_lock_is_held_for_as_long_as_the_change_and_then_removed(fake: FakeEng
         job.start_job(fake.engine, job.Job("look", "id-node1", "busybox", "true"))
         with pytest.raises(KeyError), lock.acquire(client, "swarm-up"):
             (held,) = fake.swarm.configs.values()
-            assert held["Spec"]["Name"] == lock.NAME and held["Spec"]["Labels"]["purpose"] == "swarm-up"
+            assert held["Spec"]["Name"] == LOCK_CONFIG and held["Spec"]["Labels"]["purpose"] == "swarm-up"
             assert not fake.swarm.services, "a run that was killed left it"
             with pytest.raises(OperationError, match="has been running swarm-up"), lock.acquire(client, "swarm-down"):
                 pass
@@ -248,7 +251,7 @@ def test_a_lock_is_held_for_as_long_as_the_change_and_then_removed(fake: FakeEng
 def test_the_lock_of_a_process_of_this_machine_that_is_gone_is_taken_over(fake: FakeEngine) -> None:
     labels = {**lock.owner_labels("swarm-up", datetime.now(UTC)), "started": "1"}
     with fake.engine.client() as client:
-        client.configs.create(name=lock.NAME, data=b"x", labels=labels)
+        client.configs.create(name=LOCK_CONFIG, data=b"x", labels=labels)
         with lock.acquire(client, "swarm-down"):
             (held,) = fake.swarm.configs.values()
             assert held["Spec"]["Labels"]["purpose"] == "swarm-down"

@@ -5,9 +5,12 @@ from pathlib import Path
 import docker
 import pytest
 import yaml
+from cluster_builders import cluster, node
 from fake_engine import FakeEngine
-from fake_swarm import Row
+from fake_swarm import RefusedError, Row
 
+from openbalena.base.errors import OperationError
+from openbalena.base.names import JOB_LABEL
 from openbalena.swarm import job
 
 CASES = yaml.safe_load(Path(__file__).with_name("jobs.yml").read_text(encoding="utf-8"))
@@ -47,6 +50,19 @@ def test_a_job_that_met_a_passing_fault_is_started_again(fake: FakeEngine) -> No
     assert fake.swarm.asked.count("POST /services/create") == 4
 
 
+@pytest.mark.parametrize(("timeout", "seconds"), [(8, 10), (60, 20)])
+def test_a_transient_fault_that_does_not_pass_is_reported(fake: FakeEngine, timeout: float, seconds: float) -> None:
+    fault = Row(0, "rejected", "unable to remount dir as readonly: device or resource busy")
+    fake.swarm.node("node1", "manager")
+    fake.swarm.fates[LOOK.name] = [[fault]]
+    fake.swarm.clock.stride = 5
+    with fake.engine.client() as client:
+        began = fake.swarm.clock.now
+        (outcome,) = job.run_job(fake.engine, client, [LOOK], timeout)
+    assert (outcome.ok, outcome.started, outcome.error) == (False, False, fault.error)
+    assert fake.swarm.clock.now - began == seconds
+
+
 def test_a_job_is_created_on_its_node_with_what_it_mounts(fake: FakeEngine) -> None:
     fake.swarm.node("node1", "manager")
     fake.swarm.node("node2")
@@ -57,7 +73,7 @@ def test_a_job_is_created_on_its_node_with_what_it_mounts(fake: FakeEngine) -> N
     (service,), (task,) = fake.swarm.services.values(), fake.swarm.tasks.values()
     template = service["Spec"]["TaskTemplate"]
     assert task["NodeID"] == "id-node2" and template["RestartPolicy"]["Condition"] == "none"
-    assert service["Spec"]["Labels"] == {job.LABEL: "look"}
+    assert service["Spec"]["Labels"] == {JOB_LABEL: "look"}
     container = template["ContainerSpec"]
     assert container["Mounts"] == [
         {
@@ -100,3 +116,117 @@ def test_a_secret_lasts_as_long_as_its_question(fake: FakeEngine) -> None:
             assert secret["Spec"]["Labels"]
             raise KeyError
     assert not fake.swarm.secrets
+
+
+END = "openbalena-job-end"
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        ([END], []),
+        # Whether they sort before or behind the last line.
+        (["a line", "said", END], ["a line", "said"]),
+        ([*map(str, range(300)), END], [*map(str, range(101, 300))]),
+    ],
+)
+def test_the_last_lines_of_a_job_without_its_end(fake: FakeEngine, lines: list[str], found: list[str]) -> None:
+    fake.swarm.node("node1", "manager")
+    fake.swarm.logs[LOOK.name] = lines
+    with fake.engine.client() as client:
+        began = fake.swarm.clock.now
+        assert list(job.run_job(fake.engine, client, [LOOK], 60)[0].lines) == found
+    assert fake.swarm.clock.now == began
+
+
+@pytest.mark.parametrize(("arrives", "waited"), [(2.0, 2.5), (60.0, 10.0)])
+def test_a_log_that_is_not_complete_yet_is_waited_for_ten_seconds(
+    fake: FakeEngine, arrives: float, waited: float
+) -> None:
+    fake.swarm.node("node1", "manager")
+    began = fake.swarm.clock.now
+    fake.swarm.clock.stride = 2.5
+    fake.swarm.logs[LOOK.name] = lambda _: ["said", END][: 1 + (fake.swarm.clock.now - began >= arrives)]
+    with fake.engine.client() as client:
+        assert job.run_job(fake.engine, client, [LOOK], 60)[0].lines == ("said",)
+    assert fake.swarm.clock.now - began == waited
+
+
+def test_the_end_of_a_wait_between_two_looks(fake: FakeEngine) -> None:
+    """The limit is no multiple of the pause between two looks."""
+    fake.swarm.node("node1", "manager")
+    fake.swarm.fates[LOOK.name] = [[Row(0, "running")]]
+    with fake.engine.client() as client:
+        began = fake.swarm.clock.now
+        (outcome,) = job.run_job(fake.engine, client, [LOOK], 3.2)
+    assert outcome.error.startswith(f"task {LOOK.name} did not end within 3.2 s") and outcome.started
+    assert fake.swarm.clock.now - began == 3.5
+
+
+def test_jobs_run_at_the_same_time_and_their_results_keep_their_order(fake: FakeEngine) -> None:
+    for name in ("node1", "node2"):
+        fake.swarm.node(name, "manager")
+    second = job.Job("look", "id-node2", "busybox", "true", networks=["one", "host"])
+    fake.swarm.create_network({"Name": "one", "Driver": "overlay"})
+    fake.swarm.fates = {
+        LOOK.name: [[Row(0, "running"), Row(9, "failed", "x", 3)]],
+        second.name: [[Row(0, "running"), Row(8, "complete")]],
+    }
+    fake.swarm.logs = {LOOK.name: [END], second.name: [END]}
+    with fake.engine.client() as client:
+        began = fake.swarm.clock.now
+        found = job.run_job(fake.engine, client, [LOOK, second], 60)
+    assert [each.exit_code for each in found] == [3, 0] and fake.swarm.clock.now - began == 9
+    assert len(fake.swarm.created[1]["TaskTemplate"]["Networks"]) == 2 and not fake.swarm.services
+
+
+def test_where_one_job_cannot_be_created_none_is_left(fake: FakeEngine) -> None:
+    fake.swarm.node("node1", "manager")
+    refused = job.Job("look", "id-node1", "busybox", "true", secrets=["absent"])
+    other = job.Job("other", "id-node1", "busybox", "true")
+    with fake.engine.client() as client, pytest.raises(OperationError, match="absent"):
+        job.run_job(fake.engine, client, [other, refused], 60)
+    assert [spec["Name"] for spec in fake.swarm.created] == [other.name] and not fake.swarm.services
+
+
+def test_a_network_is_removed_once_it_is_free(fake: FakeEngine) -> None:
+    in_use = RefusedError(400, "network one is in use by task t")
+    fake.swarm.clock.stride = 10
+    for refusals, left, waited in ((0, 0, 0), (2, 0, 20), (99, 1, 30)):
+        fake.swarm.create_network({"Name": "one", "Driver": "overlay"})
+        fake.swarm.refusals = [("DELETE", "/networks", in_use)] * refusals
+        began = fake.swarm.clock.now
+        job.remove_network(fake.engine, "one")
+        assert (len(fake.swarm.networks) - 3, fake.swarm.clock.now - began) == (left, waited)
+
+
+def test_a_job_has_a_name_of_its_node_and_a_result_is_one_of_a_task_that_was_started() -> None:
+    assert job.Job("look", "0123456789abcdef", "busybox", "true").name == "openbalena-look-0123456789ab"
+    outcome = job.JobResult(True, ())
+    assert (outcome.error, outcome.exit_code, outcome.started) == ("", 0, True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"state": "down"}, "down; it must be ready and active: start it, or its Docker Engine"),
+        ({"state": "unknown"}, "unknown; it must be ready and active: start it, or its Docker Engine"),
+        ({"state": "disconnected"}, "disconnected; it must be ready and active: start it, or its Docker Engine"),
+        ({"availability": "drain", "state": "down"},
+         "down, drain; it must be ready and active: start it, or its Docker Engine"),
+        ({"availability": "pause"},
+         "ready, pause; it must be ready and active: `docker node update --availability active node2`"),
+    ],
+)  # fmt: skip
+def test_a_node_that_cannot_run_a_task_is_named_with_what_helps(fields: dict[str, str], problem: str) -> None:
+    found = cluster([], [], [node(1), node(2, **fields)])
+    job.require_usable(found, [])
+    job.require_usable(found, ["n1"])
+    with pytest.raises(OperationError) as refused:
+        job.require_usable(found, ["n1", "n2"])
+    assert str(refused.value) == f"node node2 is {problem}"
+
+
+def test_a_node_that_has_left_the_swarm_is_named() -> None:
+    with pytest.raises(OperationError, match="^node 0123456789ab is no longer in the swarm: join it again$"):
+        job.require_usable(cluster([], []), ["n1", "0123456789abcdef"])

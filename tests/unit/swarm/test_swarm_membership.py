@@ -1,5 +1,7 @@
 """A swarm is made as it was asked for, and what cannot be changed later is compared."""
 
+from typing import Any
+
 import pytest
 from fake_engine import FakeEngine
 from fake_swarm import RefusedError
@@ -67,3 +69,40 @@ def test_other_machines_join_by_a_token_and_this_ones_address(fake: FakeEngine) 
         }
         fake.says = {"RemoteManagers": None, "NodeAddr": "10.9.0.7"}
         assert membership.join_commands(client)["worker"].endswith(" 10.9.0.7:2377")
+
+
+def test_the_address_of_this_manager_is_the_one_by_which_the_others_know_it(fake: FakeEngine) -> None:
+    membership.init_swarm(fake.engine, Options())
+    remote = [{"NodeID": "other", "Addr": "10.9.0.2:2377"}, {"NodeID": "id-node1", "Addr": "10.9.0.9:2378"}]
+    with fake.engine.client() as client:
+        fake.says = {"RemoteManagers": remote}
+        assert membership.join_commands(client)["manager"].endswith(" 10.9.0.9:2378")
+        fake.says = {"RemoteManagers": remote[:1]}
+        assert membership.join_commands(client)["manager"].endswith(" 10.9.0.1:2377")
+
+
+@pytest.mark.parametrize(
+    ("says", "refused"),
+    [
+        ({}, ""),
+        ({"LocalNodeState": "inactive"}, "is not in a swarm: run ./open-balena.sh swarm-init"),
+        ({"LocalNodeState": "locked"}, ": the swarm is locked: run `docker swarm unlock`"),
+        ({"LocalNodeState": "error"}, ": the swarm does not answer: no leader"),
+        ({"LocalNodeState": "error", "Error": "x"}, ": the swarm does not answer: x"),
+        ({"Error": "context deadline exceeded"}, ": the swarm does not answer: context deadline exceeded"),
+        ({"ControlAvailable": False, "RemoteManagers": None},
+         "is a worker: run this on a manager, or set DOCKER_HOST to one"),
+        ({"ControlAvailable": False, "RemoteManagers": [{"Addr": "10.9.0.2:2377"}, {"Addr": "[fd00::1]:2377"}]},
+         "is a worker: run this on a manager, or set DOCKER_HOST to one (managers: 10.9.0.2, [fd00::1])"),
+    ],
+)  # fmt: skip
+def test_only_a_manager_of_a_swarm_with_a_leader_will_do(fake: FakeEngine, says: dict[str, Any], refused: str) -> None:
+    membership.init_swarm(fake.engine, Options())
+    fake.says = says
+    with fake.engine.client() as client:
+        if not refused:
+            membership.require_manager(client, fake.engine)
+            return
+        with pytest.raises(OperationError) as found:
+            membership.require_manager(client, fake.engine)
+    assert str(found.value).removeprefix("the fake engine").lstrip() == refused

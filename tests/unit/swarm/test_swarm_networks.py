@@ -15,6 +15,7 @@ from openbalena.swarm.networks import (
     network_names,
     services_changing_networks,
     unreachable_services,
+    wanted_networks,
 )
 from openbalena.swarm.state import Cluster
 
@@ -125,6 +126,7 @@ def test_what_two_services_have_in_common_before_and_after_they_have_between(
         (OLD, ["db", "balena-ca"]),
         (NEW, []),
         ({**NEW, "db": "default data"}, ["db"]),
+        ({**NEW, "db": "ca"}, ["db"]),
         ({**NEW, "api": "default"}, []),
         ({}, []),
     ],
@@ -187,10 +189,67 @@ def test_a_service_that_names_one_out_of_its_reach_is_warned_of(value: str, nets
     found = list(unreachable_services(stack))
     assert [finding.fatal for finding in found] == [False] * warned
     if warned:
-        assert "service backup" in found[0].text and "`networks: [default, data]`" in found[0].text
+        assert "service backup" in str(found[0]) and "`networks: [default, data]`" in str(found[0])
 
 
 def test_names_of_networks_by_id(fake: FakeEngine) -> None:
     with fake.engine.client() as client:
         made = client.networks.create("ob_default", driver="overlay")
         assert network_names(client) == {made.id: "ob_default"}
+
+
+def test_a_service_with_data_that_only_gets_a_network_moves_first_too() -> None:
+    wanted = {**NEW, "db": "ca data"}
+    assert services_changing_networks(document(wanted), "ob", running(NEW), KNOWN) == ["db"]
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "warned"),
+    [("a", "m", True), ("z", "m", True), ("m", "m", False), ("z", "open", False), ("z", "both", False)],
+)
+def test_hosts_that_a_service_cannot_reach_whatever_their_order(name: str, other: str, *, warned: bool) -> None:
+    nets = {"a": ["default"], "m": ["two", "one"], "open": None, "both": ["default", "one"], "z": None}
+    services: dict[str, Any] = {each: {"networks": nets_} for each, nets_ in nets.items()}
+    services[name]["environment"] = {"A": 5432, "HOST": f"tcp://{other}:1"}
+    found = [(each.fatal, str(each)) for each in unreachable_services({"services": services})]
+    assert found == [
+        (False, f"service {name}: its environment refers to m, with which it shares no network: add "
+                "`networks: [default, one]` (m is on one or two)")
+    ] * warned  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("definitions", "expected"),
+    [
+        ({}, "ob_net"),
+        ({"net": None}, "ob_net"),
+        ({"net": {"driver": "overlay"}}, "ob_net"),
+        ({"net": {"external": True}}, "net"),
+        ({"net": {"external": True, "name": "theirs"}}, "theirs"),
+        ({"net": {"name": "mine"}}, "mine"),
+    ],
+)
+def test_the_name_of_a_network_in_the_engine(definitions: dict[str, Any], expected: str) -> None:
+    stack = {"services": {"a": {"networks": {"net": {"aliases": ["b"]}}}, "b": {}}, "networks": definitions}
+    assert wanted_networks(stack, "a", "ob") == {expected: {"aliases": ["b"]}}
+    assert wanted_networks(stack, "b", "ob") == {"ob_default": None}
+    del stack["networks"]
+    assert wanted_networks(stack, "a", "ob") == {"ob_net": {"aliases": ["b"]}}
+
+
+def test_a_service_keeps_the_aliases_that_are_not_its_name() -> None:
+    """They sort before and behind it."""
+    stack = document({"web": "data"})
+    there = running({"web": "default"})
+    there.services[0].template["Networks"][0]["Aliases"] = ["a", "web", "z"]
+    made = intermediate_document(stack, "ob", there, KNOWN)
+    assert made and made["services"]["web"]["networks"] == {"default": {"aliases": ["a", "z"]}, "data": None}
+
+
+def test_a_network_of_the_stack_is_written_by_its_key() -> None:
+    stack = document({"web": "default data"})
+    stack["networks"]["community"]["name"] = "ob_renamed"
+    there = running({"web": "default community"})
+    made = intermediate_document(stack, "ob", there, {**KNOWN, "id-community": "ob_renamed"})
+    assert made and list(made["services"]["web"]["networks"]) == ["default", "community", "data"]
+    assert made["networks"] == stack["networks"]

@@ -64,6 +64,14 @@ def test_an_engine_that_does_not_answer_says_nothing(fake: FakeEngine) -> None:
     assert node_probe.missing_images([fake.engine], ["a:1"]) == {}
 
 
+def test_the_engines_behind_one_that_does_not_answer_are_asked(fake: FakeEngine) -> None:
+    gone = replace(fake.engine, host="unix:///nonexistent/engine.sock")
+    fake.container("web", ports=[{"PublicPort": 80, "PrivatePort": 80, "Type": "tcp"}])
+    wanted = service(ports=(PublishedPort(80, 80),))
+    assert node_probe.taken_ports([gone, fake.engine], [wanted], ()) == {"node1": {80}}
+    assert node_probe.missing_images([gone, fake.engine], ["a:1"]) == {"node1": {"a:1"}}
+
+
 def test_an_image_that_a_node_lacks_is_named(fake: FakeEngine) -> None:
     fake.images = {"a:1"}
     assert node_probe.missing_images([fake.engine], ["a:1", "b:1"]) == {"node1": {"b:1"}}

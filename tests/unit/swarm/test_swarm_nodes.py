@@ -6,7 +6,7 @@ import pytest
 from cluster_builders import cluster, node
 
 from openbalena.base.errors import OperationError
-from openbalena.cli import swarm_status
+from openbalena.cli import status
 from openbalena.cli.main import main
 from openbalena.swarm import job, nodes, single_points
 
@@ -43,16 +43,37 @@ def test_a_dead_worker_is_named_and_no_majority_is_near() -> None:
 
 @pytest.mark.parametrize(
     ("managers", "lost", "near"),
-    [(1, 0, False), (2, 0, True), (3, 0, False), (3, 1, True), (4, 0, False), (4, 1, True), (5, 2, True)],
+    [
+        (0, 0, False),
+        (1, 0, False),
+        (2, 0, True),
+        (3, 0, False),
+        (3, 1, True),
+        (4, 0, False),
+        (4, 1, True),
+        (5, 0, False),
+        (5, 1, False),
+        (5, 2, True),
+        (9, 0, False),
+    ],
 )
 def test_one_more_loss_ends_the_majority(managers: int, lost: int, near: bool) -> None:
     there = [node(number, **(LOST if number <= lost else {})) for number in range(1, managers + 1)]
-    assert len(nodes.node_warnings(there)) == lost + near
+    worker = node(managers + 1, role="worker")
+    assert len(nodes.node_warnings([*there, worker])) == lost + near
+
+
+@pytest.mark.parametrize("state", ["down", "unknown", "disconnected"])
+def test_a_manager_that_is_down_does_not_count_for_the_majority(state: str) -> None:
+    found = nodes.node_warnings([node(1), node(2), node(3, state=state)])
+    assert [text for text in found if text.startswith("2 of 3 managers are up and 2 must be")] == found[1:]
+    assert len(found) == 1 + (state == "down")
 
 
 def test_an_unreachable_manager_makes_the_others_single_points() -> None:
     (point,) = single_points.find_single_points(cluster([], [], [node(1), node(2), node(3, **LOST)]))
     assert point.what == "any of the managers node1, node2"
+    assert point.effect.startswith("2 of 3 managers must be up")
 
 
 def test_documents_are_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,7 +84,7 @@ def test_documents_are_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("terminal", [True, False])
 def test_only_a_terminal_is_cleared(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: terminal, raising=False)
-    assert ("\x1b" in swarm_status._top()) is terminal
+    assert ("\x1b" in status._top()) is terminal
 
 
 @pytest.mark.parametrize(

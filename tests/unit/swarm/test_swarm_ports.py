@@ -3,16 +3,18 @@
 import shutil
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cluster_builders import cluster, node, service, task
+from fake_engine import FakeEngine
 
 from openbalena.base.errors import OperationError
-from openbalena.swarm import ports
+from openbalena.swarm import job
 from openbalena.swarm.job import JobResult
 from openbalena.swarm.ports import Question, check_ports, port_findings, port_questions, script
-from openbalena.swarm.state import Cluster, PublishedPort, SwarmService
+from openbalena.swarm.state import Cluster, PublishedPort, SwarmService, Task
 
 HTTPS = PublishedPort(443, 443, mode="host")
 INGRESS = ("node.labels.openbalena.ingress == true",)
@@ -24,7 +26,7 @@ ONE_OF_THEM = service("front", replicas=1, ports=(PublishedPort(8088, 80, mode="
 FIRST = {"n1": "80/tcp, 443/tcp", "n2": "80/tcp, 443/tcp"}
 
 
-def on(*nodes: str, of: str = "haproxy", **fields: str) -> list[object]:
+def on(*nodes: str, of: str = "haproxy", **fields: str) -> list[Task]:
     return [task(number, of, node_id=name, **fields) for number, name in enumerate(nodes)]
 
 
@@ -156,6 +158,34 @@ def run(text: str, path: str = "") -> "subprocess.CompletedProcess[str]":
     )  # fmt: skip
 
 
+def test_a_port_in_use_is_looked_for_three_times_in_four_seconds() -> None:
+    text = script([("tcp", 443)])
+    assert "[ $tries -lt 3 ]" in text and "sleep 2\n" in text and "tries=1\n" in text
+
+
+def test_a_service_that_has_more_tasks_than_it_shall_have_gets_none() -> None:
+    tasks = on("n1", "n2", of="front")
+    assert port_questions([ONE_OF_THEM], cluster([ONE_OF_THEM], tasks, NODES)) == []
+
+
+@pytest.mark.parametrize(("protocol", "asked"), [("sctp", True), ("tcp", False), ("udp", True)])
+def test_a_port_of_the_stack_is_that_of_one_protocol(protocol: str, *, asked: bool) -> None:
+    there = service("front", replicas=None, ports=(PublishedPort(443, 80, protocol, "host"),))
+    found = cluster([there], on("n1", of="front"), NODES[:1])
+    assert bool(port_questions([service("haproxy", replicas=None, ports=(HTTPS,))], found)) is asked
+
+
+def test_questions_are_sorted_by_node_and_have_the_first_service_s_image() -> None:
+    first = service("a", image="a:1", constraints=("node.hostname == node3",), ports=(HTTPS,))
+    second = service("b", image="b:1", replicas=None, ports=(PublishedPort(80, 80, mode="host"), PublishedPort(0, 1)))
+    found = port_questions([first, second], cluster([], [], NODES))
+    assert [(each.node.id, each.image, each.named) for each in found] == [
+        ("n1", "b:1", "80/tcp"),
+        ("n2", "b:1", "80/tcp"),
+        ("n3", "a:1", "80/tcp, 443/tcp"),
+    ]
+
+
 ASKED = Question(node(2), "haproxy:1", {("tcp", 80): "haproxy", ("tcp", 443): "haproxy"})
 
 
@@ -186,13 +216,38 @@ def test_a_port_that_is_taken_stops_the_deploy_and_an_answer_that_fails_does_not
 ) -> None:
     found = list(port_findings(ASKED, outcome))
     assert [finding.fatal for finding in found] == fatal
-    assert said in "".join(finding.text for finding in found)
+    assert said in "".join(str(finding) for finding in found)
 
 
 def test_a_swarm_that_takes_no_task_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object) -> list[JobResult]:
         raise OperationError("network host not found")
 
-    monkeypatch.setattr(ports.job, "run_job", refuse)
-    (found,) = check_ports(None, None, [ASKED])  # type: ignore[arg-type]
-    assert not found.fatal and "network host not found" in found.text
+    monkeypatch.setattr(job, "run_job", refuse)
+    other = Question(node(1), "haproxy:1", {("tcp", 22): "ssh"})
+    found = check_ports(None, None, [ASKED, other])  # type: ignore[arg-type]
+    assert [(each.fatal, str(each)) for each in found] == [
+        (False, "node node2: port 80/tcp, 443/tcp could not be checked: network host not found"),
+        (False, "node node1: port 22/tcp could not be checked: network host not found"),
+    ]
+
+
+def test_each_node_is_checked_by_a_task_in_its_network(fake: FakeEngine) -> None:
+    fake.swarm.node("node1", "manager")
+    fake.swarm.node("node2")
+    asked = [
+        Question(replace(node(number), id=f"id-node{number}"), f"haproxy:{number}", {("tcp", 400 + number): "haproxy"})
+        for number in (1, 2)
+    ]
+    fake.swarm.logs = {
+        "openbalena-ports-id-node1": ["looked", "openbalena-job-end"],
+        "openbalena-ports-id-node2": [f"taken tcp {402:04X}", "looked", "openbalena-job-end"],
+    }
+    with fake.engine.client() as client:
+        (found,) = check_ports(fake.engine, client, asked)
+    assert found.fatal and str(found).startswith("port 402/tcp of haproxy is in use on node node2")
+    for number, spec in enumerate(fake.swarm.created, 1):
+        template = spec["TaskTemplate"]
+        assert template["ContainerSpec"]["Image"] == f"haproxy:{number}"
+        assert f"{400 + number:04X}" in template["ContainerSpec"]["Args"][1]
+        assert template["Networks"] == [{"Target": "host"}]

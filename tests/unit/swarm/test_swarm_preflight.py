@@ -1,5 +1,6 @@
 """What keeps a deployment from starting, found beforehand."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ PINNED = (f"node.labels.{DATA} == true",)
 
 
 def texts(plan: DeployPlan, there: Cluster) -> list[str]:
-    return [finding.text for finding in preflight_findings(plan, there)]
+    return [str(finding) for finding in preflight_findings(plan, there)]
 
 
 def nodes(*fields: dict[str, Any]) -> Cluster:
@@ -144,7 +145,7 @@ def test_two_services_with_one_port() -> None:
 def test_an_image_that_a_node_lacks_is_fatal_and_one_that_could_not_be_checked_is_not() -> None:
     plan = DeployPlan((service("api", image="api:c-1"),), built={"api:c-1"}, absent={"node1": {"api:c-1"}})
     (finding,) = preflight_findings(plan, nodes({}, {}))
-    assert finding.fatal and "not on node1" in finding.text
+    assert finding.fatal and "not on node1" in str(finding)
     plan = DeployPlan(plan.services, built=plan.built, absent={"node1": ()})
     assert preflight_findings(plan, nodes({}, {})) == [
         Finding(
@@ -196,3 +197,146 @@ def test_ingress_may_be_on_several_nodes_and_data_may_not() -> None:
 
 def test_a_label_with_another_value_is_not_set() -> None:
     assert placement.missing_labels([node(1, labels={DATA: "false"})], [DATA]) == [DATA]
+
+
+def test_only_the_database_in_the_stack_has_a_limit() -> None:
+    settings = {"API_WORKERS": "1", "DB_MAX_CONNECTIONS": "1"}
+    others = tuple(service(name) for name in ("api", "cache", "vpn"))
+    assert texts(DeployPlan(others, settings=settings), nodes({})) == []
+    assert texts(DeployPlan((*others, service("db")), settings={}), nodes({})) == []
+    assert len(texts(DeployPlan((*others, service("db")), settings=settings), nodes({}))) == 1
+
+
+def test_only_the_api_counts_as_the_api() -> None:
+    services = (service("a", replicas=5), service("api", replicas=2), service("vpn", replicas=7))
+    assert DeployPlan(services).api_tasks == 2
+
+
+@pytest.mark.parametrize("order", [("down", "unknown"), ("unknown", "down")])
+def test_a_label_may_be_back_soon_if_one_of_its_nodes_is_unknown(order: tuple[str, str]) -> None:
+    there = nodes({}, *({"labels": {"openbalena.ingress": "true"}, "state": state} for state in order))
+    (text,) = texts(DeployPlan((), ("openbalena.ingress",)), there)
+    assert f"only on node2 ({order[0]}), node3 ({order[1]}): its state is not known yet" in text
+
+
+def test_each_label_without_a_usable_node_is_reported() -> None:
+    there = nodes({}, {"labels": {"openbalena.ingress": "true", DATA: "true"}, "availability": "drain"})
+    found = texts(DeployPlan((), ("openbalena.ingress", DATA)), there)
+    assert [text.split()[1] for text in found] == ["openbalena.ingress=true", f"{DATA}=true"]
+    assert all("node2 (ready, drain): bring it back" in text for text in found)
+
+
+def test_without_a_usable_node_no_service_can_be_placed() -> None:
+    ours = service("db", constraints=PINNED)
+    there = nodes({"labels": {DATA: "true"}, "state": "down"})
+    found = texts(DeployPlan((ours, service("x"), service("y", constraints=("node.role == worker",))), (DATA,)), there)
+    assert found[1:] == [
+        "service x: no usable node satisfies its constraints (any node that is ready and active)",
+        "service y: no usable node satisfies its constraints (node.role == worker)",
+    ]
+    assert found[0].startswith(f"label {DATA}=true is only on node1 (down)")
+
+
+@pytest.mark.parametrize(("here", "other"), [("x86_64", "aarch64"), ("aarch64", "x86_64")])
+def test_each_built_image_needs_its_architecture(here: str, other: str) -> None:
+    services = (service("a", image="a:1"), service("b", image="b:1"), service("c", image="c:1"))
+    built = {"b:1", "c:1"}
+    plan = DeployPlan(services, built=built, absent={"node1": (), "node2": ()})
+    found = texts(plan, nodes({"architecture": here}, {"architecture": other}))
+    assert [text.partition(", but")[0] for text in found] == [
+        f"service b: image b:1 was built for {here}",
+        f"service c: image c:1 was built for {here}",
+    ]
+    assert all(f"may be placed on node2 ({other}):" in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("mode", "taken", "found"),
+    [
+        # The mesh needs the port on every node, a task only on those where it may run.
+        ("ingress", {"node1": {443}, "node2": {443}, "node3": {443}}, ["node1", "node2", "node3"]),
+        ("host", {"node1": {443}, "node2": {443}, "node3": {443}}, ["node1"]),
+        ("ingress", {"node2": {442, 444}}, []),
+        ("host", {"node9": {443}}, []),
+    ],
+)
+def test_ports_that_other_programs_use(mode: str, taken: dict[str, set[int]], found: list[str]) -> None:
+    labels = {"openbalena.ingress": "true"}
+    there = nodes({"labels": labels}, {}, {"labels": labels, "availability": "drain"})
+    constraints = ("node.labels.openbalena.ingress == true",)
+    ours = service("haproxy", constraints=constraints, ports=(PublishedPort(443, 443, mode=mode),))
+    said = texts(DeployPlan((ours,), taken=taken), there)
+    assert said == [
+        f"port 443/tcp of haproxy is in use on node {name}: stop the program that uses it (`ss -ltnp` shows which)"
+        for name in found
+    ]
+
+
+@pytest.mark.parametrize(("protocol", "found"), [("sctp", 0), ("tcp", 1), ("udp", 0)])
+def test_a_port_is_that_of_one_protocol(protocol: str, found: int) -> None:
+    theirs = service("web", ports=(PublishedPort(1, 1), PublishedPort(80, 80, protocol), PublishedPort(99, 99)))
+    ours = service("haproxy", ports=(PublishedPort(80, 80),))
+    assert len(texts(DeployPlan((ours,)), cluster([], [], others=(theirs,)))) == found
+    assert len(texts(DeployPlan((theirs, ours)), nodes({}))) == found
+
+
+def test_a_service_may_publish_one_port_with_two_protocols() -> None:
+    ours = service("dns", ports=(PublishedPort(53, 53), PublishedPort(53, 53, "udp"), PublishedPort(53, 54)))
+    assert texts(DeployPlan((ours,)), nodes({})) == []
+
+
+def test_only_services_whose_endpoint_changes_are_named() -> None:
+    planned = tuple(service(name, endpoint_mode="vip") for name in ("a", "b", "c", "new"))
+    runs = [service("a", endpoint_mode="vip"), service("b", endpoint_mode="dnsrr"), service("c", endpoint_mode="dnsrr")]
+    (text,) = texts(DeployPlan(planned), cluster(runs, []))
+    assert text.startswith("b, c: endpoint_mode is dnsrr and would be vip ")
+
+
+@pytest.mark.parametrize(
+    ("runs", "planned", "found"),
+    [
+        ("b.example.com", "a.example.com", True),
+        ("b.example.com", "c.example.com", True),
+        ("b.example.com", "b.example.com", False),
+        # Services deployed by an earlier version of this tool, or without the variable.
+        ("", "b.example.com", False),
+        ("b.example.com", "", False),
+    ],
+)
+def test_domains_are_compared_where_both_are_known(runs: str, planned: str, *, found: bool) -> None:
+    there = cluster([service("api", domain=runs), service("vpn", domain="a")], [])
+    said = texts(DeployPlan((service("new", domain="z"), service("api", domain=planned))), there)
+    assert [text.partition(",")[0] for text in said] == [f"the stack is running under the domain {runs}"] * found
+    assert all(f"cannot change to {planned} one by one" in text for text in said)
+
+
+@pytest.mark.parametrize(
+    ("absent", "found"),
+    [
+        ({"node1": {"b:1", "c:1"}, "node2": {"a:1", "c:1"}, "node3": {"a:1", "b:1"}}, []),
+        ({"node1": {"a:1"}, "node2": (), "node3": ()}, ["image a:1 is not on node1"]),
+        ({"node1": (), "node2": {"b:1"}, "node3": ()}, ["image b:1 is not on node2"]),
+        ({"node2": {"b:1"}}, ["image b:1 is not on node2", "image a:1 was built here; could not check whether node1"]),
+        ({"node1": (), "node2": (), "node3": {"c:1"}}, []),
+    ],
+)
+def test_a_node_needs_the_built_images_of_its_own_services(absent: dict[str, Any], found: list[str]) -> None:
+    services = tuple(
+        service(name, image=f"{name}:1", constraints=(f"node.hostname == node{number}",))
+        for number, name in enumerate(("a", "b", "c"), 1)
+    )
+    said = texts(DeployPlan(services, built={"a:1", "b:1"}, absent=absent), nodes({}, {}, {}))
+    assert len(said) == len(found) and all(text.startswith(begin) for text, begin in zip(said, found, strict=True))
+
+
+def test_every_node_that_lacks_an_image_or_cannot_be_asked_is_named() -> None:
+    plan = DeployPlan((service("a", image="a:1"), service("b", image="a:1")), built={"a:1"})
+    lacking = replace(plan, absent={"node2": {"a:1"}, "node1": {"a:1"}, "node9": {"a:1"}})
+    assert texts(lacking, nodes({}, {}, {})) == ["image a:1 is not on node1, node2: run ./open-balena.sh swarm-build"]
+    assert "whether node1, node3 has it" in texts(replace(plan, absent={"node2": ()}), nodes({}, {}, {}))[0]
+
+
+@pytest.mark.parametrize("value", ["", "false", "yes", "TRUE", "true"])
+def test_a_label_of_this_tool_is_set_if_it_is_true(value: str) -> None:
+    there = [node(1, labels={DATA: value})]
+    assert placement.missing_labels(there, [DATA]) == ([] if value.lower() == "true" else [DATA])

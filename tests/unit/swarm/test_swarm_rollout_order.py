@@ -1,10 +1,13 @@
 """Who checks a token gets its new value before who shows it."""
 
+from pathlib import Path
+
 import pytest
 
-from openbalena.stack.content import object_name
+from openbalena.base.names import REPLICAS_LABEL, object_name
+from openbalena.stack.diff import Change
 from openbalena.swarm import scale
-from openbalena.swarm.rollout_order import newly_internal, one_api, services_to_roll_first
+from openbalena.swarm.rollout_order import newly_internal, one_api, services_to_roll_first, stages, versions
 from openbalena.swarm.state import Cluster, SwarmService
 
 
@@ -106,3 +109,69 @@ def test_what_is_new_and_no_other_service_waits_for_starts_with_the_rest() -> No
         for name in ("cert-manager", "builder")
     ]
     assert newly_internal(cluster(api="1", s3="1"), new) == []
+
+
+def test_an_older_version_is_another_one_too() -> None:
+    """Names of versions have no order."""
+    for old, new in (("1", "2"), ("2", "1"), ("3", "1"), ("1", "3")):
+        there = cluster(api=old, vpn=old)
+        assert services_to_roll_first(there, wanted(api=new, vpn=new)) == ["api"]
+        assert services_to_roll_first(there, wanted(api=new, vpn=old)) == []
+        assert services_to_roll_first(there, wanted(api=old, vpn=new)) == []
+
+
+def test_versions_are_those_of_the_secrets_with_variables(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    keys = ("api-env", "ca-bundle", "vpn-env")
+    document = {"secrets": {key: {"name": f"${{V{number}}}", "file": "file"} for number, key in enumerate(keys)}}
+    assert versions(document, tmp_path, "ob") == {
+        name: object_name("ob", f"{name}-env", b"x") for name in ("api", "vpn")
+    }
+
+
+@pytest.mark.parametrize(("replicas", "staged"), [(1, False), (2, True), (3, True)])
+def test_only_several_new_tasks_of_the_api_are_staged(replicas: int, *, staged: bool) -> None:
+    document = {"services": {"api": {"deploy": {"replicas": replicas, "labels": {"own": "x"}}}}}
+    few = one_api(cluster(), document)
+    assert (few is not None) is staged
+    assert not few or few["services"]["api"]["deploy"] == {"replicas": 1, "labels": {"own": "x", REPLICAS_LABEL: "1"}}
+    assert document["services"]["api"]["deploy"]["replicas"] == replicas
+
+
+def test_both_internal_services_may_be_new_and_no_other() -> None:
+    planned = [SwarmService("", f"ob_{name}", "ob") for name in ("a", "db", "s3", "redis", "z")]
+    assert newly_internal(cluster(api="1"), planned) == ["db", "s3"]
+    assert newly_internal(cluster(db="1", s3="1"), planned) == []
+
+
+ROLLS, KEEPS, NEW = [Change("image", "1 → 2")], [Change("replicas", "1 → 2")], [Change("", "is new")]
+STAGES: dict[str, tuple[dict[str, list[Change]], list[str]]] = {
+    "no change": ({}, []),
+    "one service": ({"api": ROLLS}, []),
+    "one service with data": ({"db": ROLLS}, []),
+    "only haproxy": ({"haproxy": ROLLS}, []),
+    "only new services": ({"tasks": NEW, "web": NEW}, []),
+    "changes that keep the tasks": ({"db": KEEPS, "api": KEEPS, "vpn": KEEPS}, []),
+    "data, then what uses it": ({"api": ROLLS, "db": ROLLS}, ["db"]),
+    "one with data after the other": ({"s3": ROLLS, "redis": ROLLS, "db": ROLLS}, ["db", "redis"]),
+    "others with data by name": ({"z": ROLLS, "a": ROLLS, "s3": ROLLS, "api": ROLLS}, ["s3", "a", "z"]),
+    "haproxy last": ({"haproxy": ROLLS, "vpn": ROLLS, "registry": ROLLS}, ["registry vpn"]),
+    "new services with the others": ({"haproxy": ROLLS, "web": NEW, "vpn": ROLLS}, ["vpn web"]),
+    "new services alone": ({"web": NEW, "vpn": NEW, "db": ROLLS}, ["db"]),
+    "all": (
+        dict.fromkeys(("api", "db", "haproxy", "redis", "registry", "s3", "vpn"), ROLLS),
+        ["db", "redis", "s3", "api registry vpn"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "expected"), STAGES.values(), ids=STAGES)
+def test_services_are_replaced_in_stages(changes: dict[str, list[Change]], expected: list[str]) -> None:
+    running = ["a", "api", "db", "haproxy", "redis", "registry", "s3", "vpn", "z"]
+    found = stages(changes, running, ["a", "db", "redis", "s3", "z"])
+    assert [" ".join(stage.services) for stage in found] == expected
+    assert all(stage.why for stage in found)
+
+
+def test_a_first_deploy_has_no_stages() -> None:
+    assert stages({"db": NEW, "api": NEW, "haproxy": NEW}, [], ["db"]) == []

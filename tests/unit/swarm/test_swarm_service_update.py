@@ -4,11 +4,12 @@ from typing import Any
 
 import docker
 import pytest
+from cluster_builders import cluster, service
 from fake_engine import FakeEngine
 from fake_swarm import RefusedError, Row, stack_service
 
 from openbalena.base.errors import OperationError
-from openbalena.stack.content import object_name
+from openbalena.base.names import STACK_LABEL, object_name
 from openbalena.swarm import certificate_rollout, service_update, state
 
 OLD, NEW = b"old chain", b"new chain"
@@ -41,7 +42,29 @@ def test_a_replaced_secret_is_the_new_one_by_name_and_by_id(fake: FakeEngine) ->
         {**before[0], "SecretID": new["ID"], "SecretName": "ob_haproxy-chain-new"},
         before[1],
     ]
-    assert new["Spec"]["Labels"] == {state.STACK_LABEL: "ob"}
+    assert new["Spec"]["Labels"] == {STACK_LABEL: "ob"}
+
+
+def test_only_the_item_with_the_old_name_is_replaced(fake: FakeEngine) -> None:
+    """Not those before or behind it, and by the object with the whole new name."""
+    with fake.engine.client() as client:
+        fake.swarm.node("node1", "manager")
+        for name in ("ob_a-1", "ob_b-1", "ob_c-1", "ob_b-2-mine", "ob_b-2"):
+            client.secrets.create(name=name, data=b"x")
+        spec = stack_service("api", secrets=[fake.swarm.named("secrets", f"ob_{name}-1") for name in ("a", "b", "c")])
+        fake.swarm.create("services", spec)
+        service = service_update.find_service(state.read_cluster(client, "ob"), "api")
+        assert service is not None
+        service_update.replace_secret(client, service, "ob_b-1", "ob_b-2", b"y")
+    items = fake.swarm.named("services", "ob_api")["Spec"]["TaskTemplate"]["ContainerSpec"]["Secrets"]
+    assert [item["SecretName"] for item in items] == ["ob_a-1", "ob_b-2", "ob_c-1"]
+    assert items[1]["SecretID"] == fake.swarm.named("secrets", "ob_b-2")["ID"] and len(fake.swarm.secrets) == 5
+
+
+def test_a_service_is_found_by_its_whole_name() -> None:
+    there = cluster([service("api"), service("api-2"), service("b")], [])
+    found = [service_update.find_service(there, name) for name in ("a", "api", "api-2", "ap", "c")]
+    assert [each and each.short_name for each in found] == [None, "api", "api-2", None, None]
 
 
 def test_everything_else_of_a_definition_is_kept(fake: FakeEngine) -> None:

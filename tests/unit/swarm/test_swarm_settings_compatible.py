@@ -47,16 +47,17 @@ def test_a_version_is_stored_with_its_marks_and_found_by_its_stack(fake: FakeEng
         assert settings_store.latest(client, "ob") is None and settings_store.stacks(client) == ["other"]
 
 
+@pytest.mark.parametrize("mark", ["X", "A"])
 @pytest.mark.parametrize("changed", ["ca", "tokens", "later"])
-def test_the_same_content_with_other_marks_gets_these(changed: str, fake: FakeEngine) -> None:
+def test_the_same_content_with_other_marks_gets_these(changed: str, mark: str, fake: FakeEngine) -> None:
     with fake.engine.client() as client:
         settings_store.save(client, "ob", b"one", MARKS, "anna@laptop")
         asked = list(fake.swarm.asked)
         settings_store.save(client, "ob", b"one", MARKS, "ben@desk")
         assert fake.swarm.asked == asked, "nothing has changed"
-        settings_store.save(client, "ob", b"one", {**MARKS, changed: "X"}, "ben@desk")
+        settings_store.save(client, "ob", b"one", {**MARKS, changed: mark}, "ben@desk")
         found = settings_store.latest(client, "ob")
-    assert found is not None and getattr(found, changed) == "X" and (found.order, found.owner) == (1, "anna@laptop")
+    assert found is not None and getattr(found, changed) == mark and (found.order, found.owner) == (1, "anna@laptop")
 
 
 def test_a_secret_whose_name_only_begins_like_the_new_one_is_kept(fake: FakeEngine) -> None:
@@ -70,3 +71,25 @@ def test_a_secret_whose_name_only_begins_like_the_new_one_is_kept(fake: FakeEngi
         assert sorted(each["Spec"]["Name"] for each in fake.swarm.secrets.values()) == [name, f"{name}-mine"]
         found = settings_store.latest(client, "ob")
     assert found is not None and found.name == name
+
+
+def test_a_version_without_a_count_comes_before_the_first_one(fake: FakeEngine) -> None:
+    with fake.engine.client() as client:
+        settings_store.save(client, "ob", b"one", MARKS, "anna@laptop")
+        (secret,) = fake.swarm.secrets.values()
+        secret["Spec"]["Labels"] = {name: value for name, value in secret["Spec"]["Labels"].items()
+                                    if name in ("openbalena.settings.ca", "openbalena.settings.stack")}  # fmt: skip
+        found = settings_store.latest(client, "ob")
+        assert found == StoredSettings(secret["ID"], secret["Spec"]["Name"], 0, "someone", "C", "")
+        settings_store.save(client, "ob", b"two", MARKS, "ben@desk")
+        newest = settings_store.latest(client, "ob")
+    assert newest is not None and (newest.order, newest.owner) == (1, "ben@desk")
+
+
+def test_the_settings_of_a_stack_without_a_name_are_listed(fake: FakeEngine) -> None:
+    with fake.engine.client() as client:
+        client.secrets.create(name="old", data=b"x", labels={"openbalena.settings.ca": "C"})
+        settings_store.save(client, "ob", b"one", MARKS, "anna@laptop")
+        assert settings_store.stacks(client) == ["", "ob"]
+        settings_store.forget(client, "ob")
+        assert settings_store.stacks(client) == [""]

@@ -9,6 +9,7 @@ from cluster_builders import cluster, node, service, task
 from fake_engine import FakeEngine
 from fake_swarm import stack_service
 
+from openbalena.base.names import STACK_LABEL
 from openbalena.swarm import nodes, state
 from openbalena.swarm.state import Node, PublishedPort, SwarmService, Task
 
@@ -52,8 +53,18 @@ def test_what_is_read_of_a_node() -> None:
 
 
 def test_what_the_engine_leaves_out_of_a_service() -> None:
-    raw = {"ID": "s", "Spec": {"Name": "web", "Mode": {"Replicated": {}}, "Labels": None}, "Endpoint": None}
+    raw: dict[str, Any] = {
+        "ID": "s",
+        "Spec": {"Name": "web", "Mode": {"Replicated": {}}, "Labels": None},
+        "Endpoint": None,
+    }
     assert state.service_from(raw) == SwarmService("s", "web", replicas=0)
+    assert SwarmService("s", "web").replicas == 1
+    one: dict[str, Any] = {"Ports": [{}]}
+    for described, endpoint in ((one, {"Ports": None}), (one, None), (None, one), ({"Ports": None}, one)):
+        spec = {"Name": "web", "EndpointSpec": described}
+        found = state.service_from({"ID": "s", "Spec": spec, "Endpoint": endpoint})
+        assert found == SwarmService("s", "web", replicas=None, ports=(PublishedPort(0, 0, "tcp", ""),))
 
 
 def test_what_is_read_of_a_service() -> None:
@@ -64,9 +75,9 @@ def test_what_is_read_of_a_service() -> None:
         "Configs": [{"ConfigName": "ob_env-1"}],
         "Secrets": None,
     }
-    spec = {
+    spec: dict[str, Any] = {
         "Name": "ob_web",
-        "Labels": {state.STACK_LABEL: "ob"},
+        "Labels": {STACK_LABEL: "ob"},
         "TaskTemplate": {"ContainerSpec": container, "Placement": None},
         "Mode": {"Replicated": {"Replicas": 3}},
         "UpdateConfig": {"Order": "start-first"},
@@ -87,7 +98,7 @@ def test_what_is_read_of_a_service() -> None:
         ports=(PublishedPort(1, 2, "tcp", ""),),
         volumes=("ob_data", ""),
         configs=("ob_env-1",),
-        labels={state.STACK_LABEL: "ob"},
+        labels={STACK_LABEL: "ob"},
         template=spec["TaskTemplate"],
     )
     exposed = {"Ports": [{"PublishedPort": 30000, "TargetPort": 2, "Protocol": "udp", "PublishMode": "host"}]}
@@ -120,21 +131,22 @@ def test_names_of_nodes_for_messages() -> None:
 def test_a_swarm_is_read_for_one_stack(fake: FakeEngine) -> None:
     for name, role in (("node2", "manager"), ("node1", "worker")):
         fake.swarm.node(name, role)
-    for spec in (stack_service("web"), stack_service("api"), stack_service("api", "other")):
+    for spec in (stack_service("web"), stack_service("api"), stack_service("api", "other"), stack_service("api", "a")):
         fake.swarm.create("services", spec)
-    label = {state.STACK_LABEL: "ob"}
+    label = {STACK_LABEL: "ob"}
     for name, driver, options in (
         ("ob_plain", "overlay", None),
         ("ob_closed", "overlay", {"encrypted": ""}),
         ("ob_bridge", "bridge", {"encrypted": ""}),
+        ("ob_mine", "plugin", {"encrypted": ""}),
     ):
         fake.swarm.create_network({"Name": name, "Driver": driver, "Options": options, "Labels": label})
-    fake.swarm.create_network({"Name": "other_net", "Driver": "overlay", "Labels": {state.STACK_LABEL: "other"}})
+    fake.swarm.create_network({"Name": "other_net", "Driver": "overlay", "Labels": {STACK_LABEL: "other"}})
     with fake.engine.client() as client:
         found = state.read_cluster(client, "ob")
     assert [each.hostname for each in found.nodes] == ["node1", "node2"]
     assert [each.name for each in found.services] == ["ob_api", "ob_web"]
-    assert [each.name for each in found.others] == ["other_api"]
+    assert [each.name for each in found.others] == ["other_api", "a_api"]
     assert len(found.tasks) == 2 and {each.service_id for each in found.tasks} == {each.id for each in found.services}
     assert found.networks == {"ob_closed": True, "ob_plain": False} and list(found.networks) == [
         "ob_closed",
@@ -166,3 +178,27 @@ def test_one_manager_from_the_loss_of_the_majority(managers: int, unreachable: i
 def test_lost_nodes_come_first_in_their_order() -> None:
     listed = [node(1), node(2, state="down"), node(3), node(4, reachability="unreachable")]
     assert [each.id for each in nodes.lost_first(listed)] == ["n2", "n4", "n1", "n3"]
+
+
+def test_a_swarm_whose_manager_says_little_of_it(fake: FakeEngine) -> None:
+    """As one does that has no leader (Engine API, Swarm of SystemInfo)."""
+    fake.says = {"Cluster": None}
+    with fake.engine.client() as client:
+        found = state.read_cluster(client, "ob")
+    assert found == state.Cluster(()) and (found.this_node, found.address_pool) == ("", ())
+
+
+@pytest.mark.parametrize(
+    ("env", "domain"), [(None, ""), (["A=1", "MY_TLD=x"], ""), (["TLD="], ""), (["TLD=a=b"], "a=b")]
+)
+def test_the_domain_of_a_service(env: list[str] | None, domain: str) -> None:
+    template = {"ContainerSpec": {"Env": env, "Mounts": None, "Configs": None}}
+    assert state.service_from({"ID": "s", "Spec": {"Name": "web", "TaskTemplate": template}}).domain == domain
+
+
+def test_what_a_node_or_a_task_is_unless_it_says_otherwise() -> None:
+    machine, found = Node("n", "node1"), Task("t", "s")
+    assert (machine.usable, machine.leader, machine.cpus, machine.memory) == (True, False, 0, 0)
+    assert (found.wanted, found.failed, found.slot, found.exit_code) == (True, False, 0, 0)
+    leader = {"ID": "n", "ManagerStatus": {"Leader": True}, "Spec": {"Role": "manager", "Availability": "drain"}}
+    assert state.node_from(leader).leader and state.node_from(leader).availability == "drain"

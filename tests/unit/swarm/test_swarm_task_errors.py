@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openbalena.swarm import task_errors
+from openbalena.swarm.convergence import cluster_progress
 from openbalena.swarm.deploy_retry import transient_failure
 from openbalena.swarm.state import SwarmService, Task
 from openbalena.swarm.task_errors import group, normalise_error
@@ -29,17 +30,37 @@ HEX = "0123456789abcdef"
         ("task: non-zero exit (137): dockerexec: unhealthy container", "health check", True),
         ("task: non-zero exit (137)", "memory", True),
         ("task: non-zero exit (1)", "see its logs", True),
-        ("ended with exit code 0", "see its logs", True),
         ("invalid mount config for type \"bind\": bind source path does not exist: /delta-rsync", "create it", False),
         ("failed to mount local volume: mount :/x:/y, data: addr=10.0.0.1: permission denied", "NFS server", True),
         ("failed to create task for container: exec: \"nope\": executable file not found in $PATH",
          "cannot be executed", False),
+        ("no suitable node (max replicas per node limit exceed)", "max_replicas_per_node", False),
+        ("no suitable node", "down or drained", True),
+        ("manifest for a:1 not found: manifest unknown", "cannot pull", False),
+        ("Head https://x: unauthorized: incorrect username or password", "docker login", False),
+        ("task: non-zero exit (143)", "not ready in time", True),
+        ("task: non-zero exit (126)", "cannot be executed", False),
+        ("task: non-zero exit (127)", "cannot be executed", False),
+        ("task: non-zero exit (128)", "exited with an error", True),
+        ("invalid CapAdd: unknown capability", "outside a container", False),
+        ("write /x: no space left on device", "docker system prune", True),
+        ("could not find network allocation state", "4789/udp", True),
+        ("secret ob_x not found", "deploy again", True),
+        ("node is down", "bring it back", True),
+        ("unable to remount dir as readonly: device or resource busy", "transient", True),
         ("something never seen before", "swarm-logs", True),
     ],
 )  # fmt: skip
 def test_each_error_has_its_sentence(error: str, says: str, recoverable: bool) -> None:
     found = task_errors.for_error(error)
     assert says in found.hint and found.recoverable is recoverable
+
+
+@pytest.mark.parametrize(("state", "says"), [("complete", "health check"), ("failed", "swarm-logs SERVICE")])
+def test_a_task_without_an_error_is_explained_by_its_state(state: str, says: str) -> None:
+    ended = task(1, state=state)
+    (problem,) = group(cluster([service()], [ended]), [ended])
+    assert says in problem.hint
 
 
 # As an engine 28.5 said it.
@@ -53,6 +74,98 @@ def test_only_an_engines_own_fault_passes() -> None:
     assert task_errors.for_error(BUSY).transient
     assert not task_errors.for_error("failed to mount local volume: mount :/x:/y: device or resource busy").transient
     assert not task_errors.UNKNOWN.transient
+
+
+def test_one_fault_alone_is_transient() -> None:
+    assert [entry.pattern.pattern for entry in task_errors.TABLE if entry.transient] == [
+        "unable to remount dir as readonly.*resource busy"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "described"),
+    [
+        ("failed", "why", "why"),
+        ("complete", "why", "why"),
+        ("complete", "", "ended with exit code 0"),
+        ("rejected", "", "task rejected"),
+        ("assigned", "", "task assigned"),
+    ],
+)
+def test_a_task_without_an_error_is_described_by_its_state(state: str, error: str, described: str) -> None:
+    assert task_errors.error_of(task(1, state=state, error=error)) == described
+
+
+@pytest.mark.parametrize(
+    ("error", "normalised"),
+    [
+        ("container 0123456789ab  is\n gone ", "container … is gone"),
+        ("0123456789a", "0123456789a"),
+        ("f" * 64, "…"),
+        ("f" * 65, "f" * 65),
+        ("task 3n1lv6kpzxqm0c8ti2b4yd7ws failed", "task … failed"),
+        ("n" * 24, "n" * 24),
+    ],
+)
+def test_ids_and_spaces_make_no_difference(error: str, normalised: str) -> None:
+    assert normalise_error(error) == normalised
+
+
+def test_problems_are_those_of_unfinished_services_and_new_tasks() -> None:
+    services = [service("done", replicas=0), service("api"), service("db")]
+    tasks = [task(number, "api", state="failed", error=error) for number, error in enumerate("bab")]
+    tasks += [task(5, "done", state="failed", error="c"), task(6, "db"), task(7, "gone", state="failed", error="d")]
+    found = cluster(services, tasks)
+    problems = task_errors.unfinished_problems(found, cluster_progress(found))
+    assert [(each.error, each.count, each.task.id) for each in problems] == [("b", 2, "t2"), ("a", 1, "t1")]
+    problems = task_errors.unfinished_problems(found, cluster_progress(found), {"t0"})
+    assert [(each.error, each.count) for each in problems] == [("a", 1), ("b", 1)]
+    assert [each.error for each in group(found, tasks)] == ["b", "a", "c"]
+
+
+FAILED = {"state": "failed", "desired": "shutdown"}
+# Tasks of the api's two slots, oldest first, and the errors that are news while the service is unfinished.
+SLOTS: dict[str, tuple[list[Task], list[str]]] = {
+    "the newest of its slot": ([task(1, slot=1, error="a", **FAILED), task(2, slot=2)], ["a"]),
+    "replaced by a task that starts": (
+        [task(1, slot=1, error="a", **FAILED), task(2, slot=1, state="starting")],
+        ["a"],
+    ),
+    "several in a row": (
+        [task(1, slot=1, error="a", **FAILED), task(2, slot=1, error="b", **FAILED), task(3, slot=1, state="ready")],
+        ["a", "b"],
+    ),
+    "over: a task of its slot runs": (
+        [task(1, slot=1, error="a", **FAILED), task(2, slot=1), task(3, slot=2, state="starting")],
+        [],
+    ),
+    "over before the newest failure": (
+        [task(1, slot=1, error="a", **FAILED), task(2, slot=1), task(3, slot=1, error="b", **FAILED)],
+        ["b"],
+    ),
+    "global services have a slot for each node": (
+        [task(1, error="a", **FAILED), task(2), task(3, node_id="n2", error="b", **FAILED)],
+        ["b"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("tasks", "errors"), SLOTS.values(), ids=SLOTS)
+def test_failures_are_news_until_a_task_of_the_same_slot_runs(tasks: list[Task], errors: list[str]) -> None:
+    found = cluster([service(replicas=3)], tasks)
+    assert [each.error for each in task_errors.current_problems(found, cluster_progress(found))] == errors
+    done = cluster([service(replicas=0)], tasks)
+    assert task_errors.current_problems(done, cluster_progress(done)) == []
+    back = cluster([service(update_state="rollback_completed")], tasks)
+    every = {error for each in tasks if (error := each.error)}
+    assert {each.error for each in task_errors.current_problems(back, cluster_progress(back))} == every
+
+
+def test_how_often_is_told_in_words() -> None:
+    found = cluster([service()], [task(number, error="a", **FAILED) for number in (1, 2)])
+    (twice,) = group(found, found.tasks)
+    (once,) = group(found, found.tasks[:1])
+    assert (once.times, twice.times) == ("once", "2 times")
 
 
 def rolled_back(name: str, number: int, error: str) -> tuple[SwarmService, Task]:

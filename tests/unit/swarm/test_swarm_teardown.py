@@ -1,5 +1,6 @@
 """A stack is removed, and waited for until nothing of it is left."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from fake_engine import FakeEngine
 from fake_swarm import RefusedError, stack_service
 
 from openbalena.base.errors import OperationError
+from openbalena.docker.engine import Engine
 from openbalena.swarm import teardown
 
 LABEL = {"com.docker.stack.namespace": "ob"}
@@ -63,6 +65,64 @@ def test_what_stayed_is_named_when_time_is_up(fake: FakeEngine) -> None:
             teardown.remove_stack(fake.engine, client, "ob", 60, lambda left: None)
 
 
+def test_time_is_up_between_two_looks_too(fake: FakeEngine) -> None:
+    """The limits are no multiple of the pause between two looks."""
+    fake.swarm.stopping = 150
+    fake.volumes = {"ob_a": LABEL}
+    fake.container("old", {"volume": "ob_a"})
+    with fake.engine.client() as client:
+        deployed(fake, client)
+        began = fake.swarm.clock.now
+        with pytest.raises(OperationError, match=r"not removed within 2\.5 s"):
+            teardown.remove_stack(fake.engine, client, "ob", 2.5, lambda left: None)
+    assert fake.swarm.clock.now - began == 3
+    (found,), _ = teardown.stack_volumes([fake.engine], "ob")
+    assert len(teardown.remove_volumes(found, 2.5)) == 1
+    assert fake.swarm.clock.now - began == 6
+
+
+@pytest.mark.parametrize(
+    ("refusals", "asked"), [(0, [60.0]), (2, [60.0, 59.0, 58.0]), (55, [*range(60, 9, -1), *[10] * 5])]
+)
+def test_docker_gets_the_time_that_is_left_but_never_too_little(
+    refusals: int, asked: list[float], fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A removal that is refused is repeated, and reported each time with what is left."""
+    limits: list[float] = []
+    reports: list[dict[str, list[str]]] = []
+
+    def refused(self: Engine, *words: str, timeout: float) -> str:
+        assert words == ("stack", "rm", "ob")
+        limits.append(timeout)
+        if len(limits) > refusals:
+            fake.swarm.networks.clear()
+            return ""
+        raise OperationError("network ob_default is in use by task t")
+
+    monkeypatch.setattr(Engine, "docker", refused)
+    with fake.engine.client() as client:
+        client.networks.create("ob_default", driver="overlay", labels=LABEL)
+        teardown.remove_stack(fake.engine, client, "ob", 60, reports.append)
+    assert limits == asked and reports == [{"network": ["ob_default"]}] * len(asked)
+
+
+def test_the_last_refusal_of_docker_is_told_when_time_is_up(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: Engine, *words: str, timeout: float) -> str:
+        raise OperationError("network ob_default is in use by task t")
+
+    monkeypatch.setattr(Engine, "docker", refused)
+    with fake.engine.client() as client:
+        client.networks.create("ob_default", driver="overlay", labels=LABEL)
+        with pytest.raises(OperationError, match="^network ob_default is in use by task t$"):
+            teardown.remove_stack(fake.engine, client, "ob", 3, lambda left: None)
+
+
+def test_what_is_left_is_described_by_name_up_to_three_of_a_kind() -> None:
+    left = {"service": ["a"], "task": ["b", "c", "d"], "network": ["e", "f", "g", "h"]}
+    assert teardown.describe_remaining(left) == "service a; task b, c, d; 4 networks"
+    assert teardown.describe_remaining({}) == ""
+
+
 def test_volumes_are_found_once_for_each_node_and_removed(fake: FakeEngine) -> None:
     fake.swarm.node("node1", "manager")
     fake.volumes = {"ob_b": LABEL, "ob_a": LABEL, "other": {}}
@@ -86,3 +146,18 @@ def test_a_volume_in_use_is_tried_again_and_then_named(fake: FakeEngine) -> None
 def test_an_engine_that_cannot_be_asked_for_volumes_is_named(fake: FakeEngine) -> None:
     fake.refused = "too busy"
     assert teardown.stack_volumes([fake.engine], "ob") == ([], ["the fake engine: too busy"])
+
+
+def test_the_nodes_behind_one_that_does_not_answer_are_asked_for_volumes(fake: FakeEngine) -> None:
+    fake.volumes = {"ob_a": LABEL}
+    gone = replace(fake.engine, name="gone", host="unix:///nonexistent/engine.sock")
+    fake.swarm.create("services", stack_service("api", constraints=["node.role == worker"]))
+    with fake.engine.client() as client:
+        assert [len(name) for name in teardown.remaining_objects(client, "ob")["task"]] == [12]
+    (found,), (silent,) = teardown.stack_volumes([gone, fake.engine], "ob")
+    assert silent.startswith("gone cannot be reached")
+    # A machine that has left the swarm has no node id.
+    assert (found.names, found.node_id, found.hostname) == (("ob_a",), "", "node1")
+    fake.volumes = {}
+    (found,), _ = teardown.stack_volumes([fake.engine], "ob")
+    assert found.names == () and teardown.remove_volumes(found) == []

@@ -1,15 +1,11 @@
 """The stand-in api's view of who asks, as the real api's proxy-addr has it."""
 
 import ipaddress
-import sys
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openbalena.base.project import ROOT
-
-sys.path.insert(0, str(ROOT / "lab" / "api"))
-from standin.client_address import client_address  # noqa: E402
+from lab.api.standin.client_address import client_address
 
 TRUSTED = [ipaddress.ip_network("10.0.0.0/8")]
 OUTSIDE = st.ip_addresses(v=4).filter(lambda address: address not in TRUSTED[0]).map(str)

@@ -4,6 +4,7 @@ import re
 import socket
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import small_deployment as local
@@ -26,7 +27,7 @@ def records(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """What DNS says of the small deployment, for tests to change. An empty list: no such name."""
     known = {f"{name}.{local.TLD}": [local.STORE] for name in network.host_names(["admin", "builder"])}
 
-    def answer(host: str, port: int, **_: object) -> list[tuple]:
+    def answer(host: str, port: int, **_: object) -> list[tuple[Any, ...]]:
         if not known.get(host):
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in known[host]]

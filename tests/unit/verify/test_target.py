@@ -4,6 +4,7 @@ import base64
 import contextlib
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_a_server_has_to_send_what_stands_between_it_and_the_root(tmp_path: Path
     """Most clients know the root alone; the bundle has the CA below it, too."""
     store.ensure_files(tmp_path / "pki", "open.test")
     bundle = (tmp_path / "pki" / "ca-bundle.pem").read_text()
-    held = Target("open.test", (), bundle, {}).trust.get_ca_certs()
+    held: Any = Target("open.test", (), bundle, {}).trust.get_ca_certs()
     assert [dict(pair[0] for pair in one["subject"])["commonName"] for one in held] == ["Root CA of open.test"]
 
 

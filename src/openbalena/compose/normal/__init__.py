@@ -123,7 +123,7 @@ def _used(section: str, services: Map, described: Map) -> Map:
     for normal in services.values():
         for name, place in _references(section, normal):
             if name not in described and not (section == "networks" and name == "default"):
-                raise UsageError(f"{section} has no {name}: declare it at the file's top level", where=place)
+                raise UsageError(f"{section} has no {name}", "declare it at the file's top level", where=place)
             used.setdefault(name, place)
     kept = Map(position=described.position)
     for name, value in described.items():

@@ -40,7 +40,8 @@ def mode(value: Any, position: Position) -> Any:
     digits = str(value)
     if _DIGITS.fullmatch(digits) and sorted(digits, reverse=True) == list(digits):
         raise UsageError(
-            f'mode: the number {digits} is 0{value:o} as a file mode: write "0{digits}" (or "0{value:o}")',
+            f"mode: the number {digits} is 0{value:o} as a file mode",
+            f'write "0{digits}" (or "0{value:o}")',
             where=position,
         )
     return value

@@ -1,0 +1,68 @@
+"""The text about a failed deployment: each error once, what it affects, and the last lines of the logs."""
+
+from dataclasses import replace
+
+from cluster_builders import cluster, service, task
+from fake_engine import FakeEngine
+from fake_swarm import Row, stack_service
+
+from openbalena.docker.engine import Engine
+from openbalena.swarm import state, task_errors
+from openbalena.swarm.convergence import cluster_progress
+from openbalena.swarm.report import failure_report
+from openbalena.swarm.state import Cluster
+from openbalena.swarm.watch import DeployOutcome
+
+CRASH = Row(0, "failed", "task: non-zero exit (1)", 1)
+
+
+def outcome_of(cluster: Cluster) -> DeployOutcome:
+    progress = cluster_progress(cluster)
+    return DeployOutcome(cluster, progress, task_errors.unfinished_problems(cluster, progress), "a permanent error")
+
+
+def test_each_error_is_reported_once_and_each_unfinished_service_with_its_log(fake: FakeEngine) -> None:
+    fake.swarm.node("node1", "manager")
+    # The api crashed twice. Of vpn's tasks the first is starting, and so is the second; only the third is running.
+    fake.swarm.fates = {
+        "ob_api": [[CRASH], [CRASH], [Row(0, "running")]],
+        "ob_vpn": [[Row(0, "starting")], [Row(0, "starting")], [Row(0, "running")]],
+    }
+    fake.swarm.logs = {"ob_api": [f"{number} secret" for number in range(9)], "ob_vpn": ["waiting for secret"]}
+    fake.swarm.create("services", stack_service("api"))
+    fake.swarm.named("services", "ob_api")["UpdateStatus"] = {"State": "paused"}
+    fake.swarm.create("services", stack_service("db", constraints=["node.labels.x == true"]))
+    fake.swarm.create("services", stack_service("vpn", replicas=3))
+    fake.swarm.create("services", stack_service("web"))
+    with fake.engine.client() as client:
+        found = state.read_cluster(client, "ob")
+    by_name = {each.short_name: each for each in found.services}
+    crashed = [each for each in found.tasks_of(by_name["api"]) if each.failed][0]
+    starting = [each for each in found.tasks_of(by_name["vpn"]) if each.state == "starting"][0]
+    crash, unplaced = (
+        task_errors.for_error(text).hint for text in (CRASH.error, "scheduling constraints not satisfied")
+    )
+    # fmt: off
+    assert failure_report(outcome_of(found), fake.engine, lambda line: line.replace("secret", "…")).splitlines() == [
+        "the deployment failed: a permanent error",
+        "  api on node1, 2 times: task: non-zero exit (1)",
+        f"    {crash}",
+        f"    last task: {crashed.id[:12]} on node1",
+        *(f"    | {number} …" for number in range(4, 9)),
+        "  db, once: no suitable node (scheduling constraints not satisfied on 1 nodes)",
+        f"    {unplaced}",
+        "  vpn: 1 of 3 tasks running; starting",
+        f"    task {starting.id[:12]} on node1 is not healthy yet",
+        "    | waiting for …",
+    ]
+    # fmt: on
+
+
+def test_a_starting_task_that_is_being_stopped_is_not_waited_for() -> None:
+    stopped = task(1, state="starting", desired="shutdown")
+    failed = service(update_state="rollback_completed", update_message="why")
+    outcome = outcome_of(cluster([failed], [stopped]))
+    # Without a task to show, no log is read, so that no engine is asked.
+    assert failure_report(replace(outcome, problems=[]), Engine(cli="/nonexistent"), str).splitlines()[1:] == [
+        "  api: 0 of 1 tasks running; the update failed and was rolled back: why"
+    ]
