@@ -50,6 +50,7 @@ def test_a_program_that_crashes_is_rolled_back_and_its_words_are_shown(changed: 
     assert "the update of web failed" in result.error
     assert "task: non-zero exit (3)" in result.error and "| the disk is on fire" in result.error
     assert "on node" in result.error
+    assert "web: 2 of 2 tasks of the previous version are running" in result.error
 
 
 def test_what_a_rollback_needs_is_not_removed_beside_it(small: Small, changed: Callable[..., Result]) -> None:

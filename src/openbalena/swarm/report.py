@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from openbalena.docker.engine import Engine
 from openbalena.docker.logs import last_lines
-from openbalena.swarm.convergence import Phase, Progress
+from openbalena.swarm.convergence import Phase, Progress, desired_tasks
 from openbalena.swarm.task_errors import Problem
 from openbalena.swarm.watch import DeployOutcome
 
@@ -14,7 +14,7 @@ _LOG_LINES = 5
 
 
 def failure_report(outcome: DeployOutcome, engine: Engine, mask: Callable[[str], str]) -> str:
-    """Each error of `outcome` once, with its services, nodes, count, advice and last log lines.
+    """Each error of `outcome` once, with its services, nodes, count, advice and last log lines, and what still runs.
 
     `mask` replaces secrets in what programs logged.
     """
@@ -34,6 +34,8 @@ def failure_report(outcome: DeployOutcome, engine: Engine, mask: Callable[[str],
     for item in outcome.progress:
         if item.phase is not Phase.CONVERGED and item.service.short_name not in explained:
             lines += _unfinished(item, outcome, log)
+    for item in outcome.progress:
+        lines += _previous_version(item, outcome)
     return "\n".join(lines)
 
 
@@ -49,3 +51,15 @@ def _unfinished(item: Progress, outcome: DeployOutcome, log: Callable[[str], Ite
     for task in starting[:1]:
         yield f"    task {task.id[:12]} on {outcome.cluster.hostname(task.node_id)} is not healthy yet"
         yield from log(task.id)
+
+
+def _previous_version(item: Progress, outcome: DeployOutcome) -> Iterator[str]:
+    """How many tasks of the version before the failed update run."""
+    ready = {node.id for node in outcome.cluster.nodes if not node.lost}
+    running = [t for t in outcome.cluster.tasks_of(item.service) if t.state == "running" and t.node_id in ready]
+    # A rollback has made the previous definition the current one.
+    rolled_back = item.service.update_state == "rollback_completed"
+    previous = [task for task in running if desired_tasks(item.service, task) is rolled_back]
+    if item.phase is not Phase.CONVERGED and (previous or rolled_back):
+        name = item.service.short_name
+        yield f"  {name}: {len(previous)} of {item.wanted} tasks of the previous version are running"

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from cluster_builders import cluster, service, task
+import pytest
+from cluster_builders import OLD, cluster, node, service, task
 from fake_engine import FakeEngine
 from fake_swarm import Row, stack_service
 
@@ -10,7 +11,7 @@ from openbalena.docker.engine import Engine
 from openbalena.swarm import state, task_errors
 from openbalena.swarm.convergence import cluster_progress
 from openbalena.swarm.report import failure_report
-from openbalena.swarm.state import Cluster
+from openbalena.swarm.state import Cluster, SwarmService, Task
 from openbalena.swarm.watch import DeployOutcome
 
 CRASH = Row(0, "failed", "task: non-zero exit (1)", 1)
@@ -64,5 +65,35 @@ def test_a_starting_task_that_is_being_stopped_is_not_waited_for() -> None:
     outcome = outcome_of(cluster([failed], [stopped]))
     # Without a task to show, no log is read, so that no engine is asked.
     assert failure_report(replace(outcome, problems=[]), Engine(cli="/nonexistent"), str).splitlines()[1:] == [
-        "  api: 0 of 1 tasks running; the update failed and was rolled back: why"
+        "  api: 0 of 1 tasks running; the update failed and was rolled back: why",
+        "  api: 0 of 1 tasks of the previous version are running",
     ]
+
+
+RUNNING: dict[str, tuple[SwarmService, list[Task], list[str]]] = {
+    "rolled back": (
+        service(replicas=2, update_state="rollback_completed"),
+        [task(1), task(2)],
+        ["  api: 2 of 2 tasks of the previous version are running"],
+    ),
+    "not rolled back": (
+        service(replicas=2, update_state="paused"),
+        [task(1, spec=OLD), task(2), task(3, spec=OLD, state="failed", desired="shutdown")],
+        ["  api: 1 of 2 tasks of the previous version are running"],
+    ),
+    "on a lost node": (
+        service(replicas=2, update_state="paused"),
+        [task(1, spec=OLD, node_id="n3"), task(2, spec=OLD, node_id="gone")],
+        [],
+    ),
+    "a new service": (service(replicas=2), [task(1, state="starting")], []),
+    "converged": (service(), [task(1), task(2, spec=OLD)], []),
+}
+
+
+@pytest.mark.parametrize(("failed", "tasks", "expected"), RUNNING.values(), ids=RUNNING)
+def test_what_still_runs_is_told(failed: SwarmService, tasks: list[Task], expected: list[str]) -> None:
+    nodes = [node(1), node(2), node(3, state="down")]
+    outcome = replace(outcome_of(cluster([failed], tasks, nodes)), problems=[])
+    lines = failure_report(outcome, Engine(cli="/nonexistent"), str).splitlines()
+    assert [line for line in lines if "previous version" in line] == expected
