@@ -83,9 +83,15 @@ def require_manager(client: Any, engine: Engine) -> None:
         raise OperationError(f"{engine.name} is not in a swarm: run ./open-balena.sh swarm-init")
     if state == "locked":
         raise OperationError(f"{engine.name}: the swarm is locked: run `docker swarm unlock`")
+    # A manager knows the others even if most of them are lost.
+    managers = ", ".join(item["Addr"].rpartition(":")[0] for item in swarm.get("RemoteManagers") or [])
     if swarm.get("Error") or state == "error":
-        raise OperationError(f"{engine.name}: the swarm does not answer: {swarm.get('Error') or 'no leader'}")
+        raise OperationError(
+            f"{engine.name}: the swarm does not answer: {swarm.get('Error') or 'no leader'}",
+            f"more than half of the managers{f' ({managers})' if managers else ''} must run, so start those that are "
+            "down. Running tasks continue, but none is started, moved or replaced. Managers that cannot be started "
+            "again: docs/docker-swarm-deployment.md, Lost managers",
+        )
     if not swarm.get("ControlAvailable"):
-        managers = ", ".join(item["Addr"].rpartition(":")[0] for item in swarm.get("RemoteManagers") or [])
         where = f" (managers: {managers})" if managers else ""
         raise OperationError(f"{engine.name} is a worker: run this on a manager, or set DOCKER_HOST to one{where}")

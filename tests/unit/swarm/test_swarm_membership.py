@@ -81,15 +81,24 @@ def test_the_address_of_this_manager_is_the_one_by_which_the_others_know_it(fake
         assert membership.join_commands(client)["manager"].endswith(" 10.9.0.1:2377")
 
 
+MAJORITY = (
+    ": more than half of the managers{} must run, so start those that are down. Running tasks continue, but none is "
+    "started, moved or replaced. Managers that cannot be started again: docs/docker-swarm-deployment.md, Lost managers"
+)
+
+
 @pytest.mark.parametrize(
     ("says", "refused"),
     [
         ({}, ""),
         ({"LocalNodeState": "inactive"}, "is not in a swarm: run ./open-balena.sh swarm-init"),
         ({"LocalNodeState": "locked"}, ": the swarm is locked: run `docker swarm unlock`"),
-        ({"LocalNodeState": "error"}, ": the swarm does not answer: no leader"),
-        ({"LocalNodeState": "error", "Error": "x"}, ": the swarm does not answer: x"),
-        ({"Error": "context deadline exceeded"}, ": the swarm does not answer: context deadline exceeded"),
+        ({"LocalNodeState": "error", "RemoteManagers": None},
+         f": the swarm does not answer: no leader{MAJORITY.format('')}"),
+        ({"LocalNodeState": "error", "Error": "x", "RemoteManagers": None},
+         f": the swarm does not answer: x{MAJORITY.format('')}"),
+        ({"Error": "late", "RemoteManagers": [{"Addr": "10.9.0.1:2377"}, {"Addr": "10.9.0.2:2377"}]},
+         f": the swarm does not answer: late{MAJORITY.format(' (10.9.0.1, 10.9.0.2)')}"),
         ({"ControlAvailable": False, "RemoteManagers": None},
          "is a worker: run this on a manager, or set DOCKER_HOST to one"),
         ({"ControlAvailable": False, "RemoteManagers": [{"Addr": "10.9.0.2:2377"}, {"Addr": "[fd00::1]:2377"}]},
