@@ -3,7 +3,9 @@
 import json
 import re
 import subprocess
+from base64 import b64decode
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -165,6 +167,53 @@ def test_a_service_with_data_is_replaced_before_the_others_and_stops_them_if_it_
     finally:
         override.unlink(missing_ok=True)
         assert small.run("swarm-up").code == 0
+
+
+def test_a_release_is_recorded_and_deployed_again(small: Small) -> None:
+    known = history(small)
+    assert known[0]["outcome"] == "succeeded" and small.run("swarm-up").code == 0
+    assert history(small)[0] == known[0], "a deploy that changes nothing is no release"
+    page, override = small.directory / "page", small.project.override_file
+    before, web, store = page.read_text(), tasks(small, "web"), tasks(small, "store")
+    try:
+        page.write_text("another page\n")
+        override.write_text("services: {store: {environment: {RELEASE: next}}}\n")
+        result = small.run("swarm-up", "--message", "a new page")
+        assert result.code == 0
+        new = history(small)[0]
+        assert new["release"] == known[0]["release"] + 1 and new["message"] == "a new page"
+        assert new["changes"]["store"] == ["environment: + RELEASE"]
+        assert [line.partition(" ")[0] for line in new["changes"]["web"]] == ["configs:"]
+        assert not tasks(small, "web") & web and not tasks(small, "store") & store
+
+        rolled = small.run("swarm-rollback")
+        assert rolled.code == 0 and f"runs release {known[0]['release']} again" in rolled.out
+        assert "the next swarm-up deploys them again" in rolled.err
+        with default_engine(True).client() as client:
+            specs = {name: client.api.inspect_service(f"small_{name}")["Spec"] for name in ("web", "store")}
+            (config,) = specs["web"]["TaskTemplate"]["ContainerSpec"]["Configs"]
+            content = client.configs.get(config["ConfigID"]).attrs["Spec"]["Data"]
+        assert b64decode(content).decode() == before
+        assert "RELEASE=next" not in specs["store"]["TaskTemplate"]["ContainerSpec"].get("Env", [])
+        assert history(small)[0]["command"] == f"swarm-rollback {known[0]['release']}"
+
+        one = small.run("swarm-rollback", str(new["release"]), "store")
+        assert one.code == 0
+        with default_engine(True).client() as client:
+            spec = client.api.inspect_service("small_store")["Spec"]
+            (still,) = client.api.inspect_service("small_web")["Spec"]["TaskTemplate"]["ContainerSpec"]["Configs"]
+        assert "RELEASE=next" in spec["TaskTemplate"]["ContainerSpec"]["Env"] and still == config
+        old = small.run("swarm-rollback", "1")
+        assert old.code == 1 and "the swarm no longer has small_" in old.error
+    finally:
+        page.write_text(before)
+        override.unlink(missing_ok=True)
+        assert small.run("swarm-up").code == 0
+
+
+def history(small: Small) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(small.run("swarm-history", "--json").out)
+    return found
 
 
 def test_a_rebuilt_image_rolls_what_uses_it(small: Small) -> None:

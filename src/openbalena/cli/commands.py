@@ -61,6 +61,8 @@ COMMANDS = (
     Command("swarm-init", "cluster", "make this node a manager, label it, print the join commands", "swarm"),
     Command("swarm-build", "cluster", "build the images and distribute them to every node", "swarm"),
     Command("swarm-up", "cluster", "deploy the stack and wait until every service runs", "swarm"),
+    Command("swarm-history", "cluster", "show the releases: what changed, when, by whom", "swarm"),
+    Command("swarm-rollback", "cluster", "deploy an earlier release again", "swarm"),
     Command("swarm-status", "cluster", "show nodes, services, tasks and problems", "status"),
     Command("swarm-logs", "cluster", "show a service's logs from all its tasks", "swarm"),
     Command("swarm-down", "cluster", "remove the stack; volumes are kept unless --volumes is given", "swarm"),
@@ -75,6 +77,6 @@ COMMANDS = (
 
 # Commands that change neither the deployment nor its files. The lab keeps separate logs.
 _READING = {"wait", "verify", "status", "logs", "lint", "showenv", "showpass", "self-signed"}
-_READING |= {"swarm-status", "swarm-logs", "stack"}
+_READING |= {"swarm-status", "swarm-history", "swarm-logs", "stack"}
 
 BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}

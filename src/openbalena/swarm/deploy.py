@@ -12,7 +12,7 @@ import yaml
 from openbalena.base import files
 from openbalena.base.errors import OperationError
 from openbalena.docker.engine import Engine
-from openbalena.swarm import object_names, settings_store
+from openbalena.swarm import object_names, releases, settings_store
 
 # Seconds: submitting is fast, but registry lookups take a while for each image.
 _SUBMIT = 300.0
@@ -71,10 +71,12 @@ def remove_unused(client: Any, stack: str) -> list[str]:
     """Remove old versions of the stack's secrets and configs that no service uses; returns their names.
 
     Those of a service's previous spec are removed once its update is complete, when it can no longer be rolled back to
-    them. The latest settings (see `stored`) are kept, although no service uses them.
+    them. The latest settings (see settings_store) are kept, although no service uses them, and what the current release
+    and the one to which it can be rolled back need.
     """
     settings = settings_store.latest(client, stack)
-    used: dict[str, set[str]] = {"secrets": {settings.name} if settings else set(), "configs": set()}
+    kept = releases.objects_in_use(releases.read_releases(client, stack))
+    used: dict[str, set[str]] = {"secrets": {*kept, *({settings.name} if settings else ())}, "configs": {*kept}}
     for spec in (spec for raw in client.api.services() for spec in _specs(raw)):
         container = spec.get("TaskTemplate", {}).get("ContainerSpec", {})
         used["secrets"] |= {item["SecretName"] for item in container.get("Secrets") or []}
