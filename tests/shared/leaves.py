@@ -44,6 +44,7 @@ WORDS = {
     "stack validate": ["no-such-stack.yml"],
     "storage move": ["db-data", "node2"],
     "storage forget": ["db-data"],
+    "swarm-scale": ["api=2"],
     "secrets rotate": ["COOKIE_SESSION_SECRET"],
     "lab shell": ["node1"],
     "lab kill": ["node1"],

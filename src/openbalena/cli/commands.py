@@ -61,6 +61,7 @@ COMMANDS = (
     Command("swarm-init", "cluster", "make this node a manager, label it, print the join commands", "swarm"),
     Command("swarm-build", "cluster", "build the images and distribute them to every node", "swarm"),
     Command("swarm-up", "cluster", "deploy the stack and wait until every service runs", "swarm"),
+    Command("swarm-scale", "cluster", "change how many tasks services have", "swarm"),
     Command("swarm-history", "cluster", "show the releases: what changed, when, by whom", "swarm"),
     Command("swarm-rollback", "cluster", "deploy an earlier release again", "swarm"),
     Command("swarm-status", "cluster", "show nodes, services, tasks and problems", "status"),

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from openbalena.base.errors import OperationError, UsageError
-from openbalena.cli.argument_types import DEFAULT_LINES, whole
+from openbalena.cli.argument_types import DEFAULT_LINES, service_number, whole
 from openbalena.cli.console import Context
 from openbalena.cli.options import JSON, command, flag, log_lines, node, option, take_over, timeout
 from openbalena.operations.next_steps import next_steps
@@ -118,6 +118,24 @@ def _dry_run(context: Context) -> None:
     context.console.say(preview.masked_text)
     if preview.placeholder_warning:
         context.console.warn(preview.placeholder_warning)
+
+
+@command(
+    option("service", nargs="+", metavar="SERVICE=N", type=service_number, help="a service and its number of tasks"),
+    timeout(300.0),
+    flag("--yes", "do not prompt before all tasks of a service are stopped"),
+    take_over(),
+)
+def swarm_scale(args: Namespace, context: Context) -> None:
+    """Change how many tasks services have, and wait until they run.
+
+    swarm-up keeps these numbers until the definition asks for others.
+    """
+    # Exit code 1 if a service cannot have that many, with the reason, or its tasks do not run.
+    from openbalena.operations.scale_services import ScaleOptions, scale_services
+
+    scale_services(ScaleOptions(dict(args.service), args.timeout, args.take_over), context.workspace, context.console)
+    context.console.say(*(f"{name} has {number} task{'s' * (number != 1)}." for name, number in args.service))
 
 
 @command(
