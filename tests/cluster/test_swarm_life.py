@@ -243,6 +243,24 @@ def test_a_secret_is_a_file_and_not_in_the_service(small: Small) -> None:
     assert small.project.rendered.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_node_is_drained_activated_and_used_again(small: Small) -> None:
+    status = json.loads(small.run("swarm-status", "--json").out)
+    holder = {item["node"] for item in status["tasks"] if item["service"] == "store" and item["state"] == "running"}
+    free = next(item["hostname"] for item in status["nodes"] if {item["hostname"]} != holder and not item["leader"])
+    refused = small.run("swarm-drain", *holder)
+    assert refused.code == 2 and "store is down: its data (store-data)" in refused.err
+    result = small.run("swarm-drain", free, "--yes")
+    assert result.code == 0, result.error
+    there = [item for item in json.loads(small.run("swarm-status", "--json").out)["tasks"] if item["node"] == free]
+    assert not [item for item in there if item["state"] == "running"] and len(tasks(small, "web")) == 2
+    result = small.run("swarm-activate", free)
+    assert result.code == 0
+    assert small.run("swarm-scale", "web=4").code == 0 and len(tasks(small, "web")) == 4
+    assert small.run("swarm-rebalance").code == 0
+    assert small.run("swarm-scale", "web=2", "store=2").code == 1 and len(tasks(small, "web")) == 4
+    assert small.run("swarm-scale", "web=2").code == 0 and len(tasks(small, "web")) == 2
+
+
 def test_logs_of_all_tasks_with_task_and_node(small: Small) -> None:
     result = small.run("swarm-logs", "web")
     lines = result.out.splitlines()

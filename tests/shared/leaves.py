@@ -45,6 +45,8 @@ WORDS = {
     "storage move": ["db-data", "node2"],
     "storage forget": ["db-data"],
     "swarm-scale": ["api=2"],
+    "swarm-drain": ["node1"],
+    "swarm-activate": ["node1"],
     "secrets rotate": ["COOKIE_SESSION_SECRET"],
     "lab shell": ["node1"],
     "lab kill": ["node1"],

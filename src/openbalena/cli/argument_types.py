@@ -30,7 +30,7 @@ def whole(text: str, what: str = "a number") -> int:
 
 
 def service_number(text: str) -> tuple[str, int]:
-    """A service and how many tasks it is to have, `api=3`. Raises as `seconds` does."""
+    """A service and its number of tasks, `api=3`. Raises as `seconds` does."""
     name, equals, number = text.rpartition("=")
     if not (name and equals):
         raise argparse.ArgumentTypeError(f"expected SERVICE=N, such as api=3, not {text!r}")

@@ -35,7 +35,7 @@ def plan_deploy(
 
 
 def require_none_fatal(findings: Iterable[Finding], reporter: Reporter, refused: str = "nothing was deployed") -> None:
-    """Warn of each finding that is not fatal; raises OperationError with all that are, after the words `refused`."""
+    """Warn of each finding that is not fatal; raises OperationError with all that are, after `refused`."""
     findings = list(findings)
     for finding in findings:
         if not finding.fatal:
