@@ -62,6 +62,8 @@ def test_names_and_labels_stay_as_they_are() -> None:
         (names.object_key("ob_api-env-2d711642b72", "ob"), ""),
         (names.object_key("other_api-env-2d711642b726", "ob"), ""),
         (names.volume_registry("ob"), "openbalena-volumes-ob"),
+        (names.release_config("ob", 3), "openbalena-release-ob-3"),
+        (names.doctor_config("ob"), "openbalena-doctor-ob"),
         (names.move_network("ob"), "openbalena-move-ob"),
         (names.job_service("send", "abcdefghijklmnopqrstuvwxy"), "openbalena-send-abcdefghijkl"),
         (names.nfs_check_file("node1"), ".openbalena-check-node1"),

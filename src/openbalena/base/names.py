@@ -106,6 +106,11 @@ def release_config(stack: str, number: int) -> str:
     return f"openbalena-release-{stack}-{number}"
 
 
+def doctor_config(stack: str) -> str:
+    """The config whose labels are the findings of doctor that the user has dismissed."""
+    return f"openbalena-doctor-{stack}"
+
+
 def move_network(stack: str) -> str:
     """The network over which a move copies a volume."""
     return f"openbalena-move-{stack}"

@@ -74,6 +74,7 @@ COMMANDS = (
     Command("stack", "cluster", "compile, render and validate stack files", "stack"),
     Command("lab", "lab", "start, show, break and remove a cluster of real engines on this machine", "lab"),
     Command("demo", "lab", "start the lab, deploy on it and verify the deployment", "lab"),
+    Command("doctor", "operations", "find what is wrong with a cluster, or will be", "doctor"),
     Command("pki", "operations", "show, renew and replace certificates", "certificates"),
     Command("secrets", "operations", "show and rotate tokens, replace the CA", "secrets"),
     Command("storage", "operations", "show where volumes are, and move them between nodes", "storage"),
