@@ -259,6 +259,27 @@ def test_a_node_is_drained_activated_and_used_again(small: Small) -> None:
     assert small.run("swarm-rebalance").code == 0
     assert small.run("swarm-scale", "web=2", "store=2").code == 1 and len(tasks(small, "web")) == 4
     assert small.run("swarm-scale", "web=2").code == 0 and len(tasks(small, "web")) == 2
+    refused = small.run("swarm-remove", *holder, "--yes")
+    assert refused.code == 1 and "it has the data of store-data" in refused.error
+
+
+def test_doctor_looks_at_every_node_and_remembers_what_was_dismissed(small: Small) -> None:
+    found = json.loads(small.run("doctor", "--json").out)
+    assert not [item for item in found if item["severity"] == "error"], found
+    unread = [item for item in found if item["check"] == "nodes"]
+    assert not unread, "each node has an image of the stack to look at it with"
+    before = {item["id"] for item in found}
+    default_engine(True).docker("service", "scale", "--detach", "small_web=6")
+    try:
+        assert small.run("swarm-scale", "web=2").code == 0
+    finally:
+        assert small.run("swarm-up").code == 0
+    if before:
+        one = sorted(before)[0]
+        assert small.run("doctor", "--dismiss", one).code == 2
+        assert small.run("doctor", "--dismiss", one, "--reason", "a lab").code == 0
+        again = {item["id"]: item["dismissed"] for item in json.loads(small.run("doctor", "--json").out)}
+        assert again[one] == "a lab"
 
 
 def test_logs_of_all_tasks_with_task_and_node(small: Small) -> None:

@@ -47,6 +47,7 @@ WORDS = {
     "swarm-scale": ["api=2"],
     "swarm-drain": ["node1"],
     "swarm-activate": ["node1"],
+    "swarm-remove": ["node1"],
     "secrets rotate": ["COOKIE_SESSION_SECRET"],
     "lab shell": ["node1"],
     "lab kill": ["node1"],

@@ -64,6 +64,7 @@ COMMANDS = (
     Command("swarm-scale", "cluster", "change how many tasks services have", "swarm"),
     Command("swarm-drain", "cluster", "move a node's tasks away, for its maintenance", "nodes"),
     Command("swarm-activate", "cluster", "let a drained node run tasks again", "nodes"),
+    Command("swarm-remove", "cluster", "remove a node from the swarm for good", "nodes"),
     Command("swarm-rebalance", "cluster", "distribute the tasks over the nodes again", "nodes"),
     Command("swarm-history", "cluster", "show the releases: what changed, when, by whom", "swarm"),
     Command("swarm-rollback", "cluster", "deploy an earlier release again", "swarm"),

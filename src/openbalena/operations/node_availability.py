@@ -1,14 +1,16 @@
-"""swarm-drain, swarm-activate and swarm-rebalance: the tasks of a node during its maintenance, and afterwards."""
+"""swarm-drain, -activate, -remove and -rebalance: the tasks of a node during its maintenance, and afterwards."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from openbalena import settings
 from openbalena.base.errors import OperationError
 from openbalena.base.polling import elapsed_reporter, poll
+from openbalena.docker.engine import Engine
 from openbalena.docker.retry import retry_until_leader
 from openbalena.operations.manager import manager_client
 from openbalena.operations.reporter import Reporter
@@ -62,6 +64,54 @@ def activate_node(options: NodeOptions, workspace: Workspace, reporter: Reporter
             names = [service.name for service in cluster.services]
             after = _wait_for(names, engine, client, values, known, options.timeout, reporter)
     return bool(after and drain.uneven_services(after))
+
+
+def remove_node(options: NodeOptions, workspace: Workspace, reporter: Reporter) -> Node:
+    """Remove the node from the swarm for good, also one that is lost. Raises OperationError unless the user agrees.
+
+    A node that is up is drained, demoted and told to leave first: through its engine, if that can be reached, otherwise
+    the user must do that.
+    """
+    values = settings.read(workspace.project)
+    with manager_client(workspace) as (engine, client):
+        cluster = state.read_cluster(client, values["STACK_NAME"])
+        node = drain.find_node(options.node, cluster)
+        drain.require_removable(node, cluster)
+    if not node.lost and node.availability != "drain":
+        drain_node(options, workspace, reporter)
+    with manager_client(workspace) as (engine, client):
+        if not reporter.confirm(f"Remove {node.role} {node.hostname} ({node.address}) from the swarm?"):
+            raise OperationError(f"{node.hostname} was not removed")
+        with lock.acquire(client, "swarm-remove", options.take_over):
+            if node.role == "manager":
+                engine.docker("node", "demote", node.id)
+            if not node.lost:
+                _leave(engine, client, node, options.timeout, reporter)
+            engine.docker("node", "rm", "--force", node.id)
+    return node
+
+
+def _leave(engine: Engine, client: Any, node: Node, timeout: float, reporter: Reporter) -> None:
+    """Make the node leave the swarm, or wait until the user has done that."""
+
+    def state_of_node() -> str:
+        found = retry_until_leader(lambda: state.read_cluster(client, "")).node(node.id)
+        return found.state if found else "down"
+
+    for other in engine.nodes:
+        with suppress(OperationError), other.client() as there:
+            if there.info()["Swarm"].get("NodeID") == node.id:
+                other.docker("swarm", "leave", "--force")
+                break
+    else:
+        reporter.progress(f"run this on {node.hostname}: docker swarm leave --force")
+    left = poll(state_of_node, lambda found: found == "down", timeout, _INTERVAL,
+                elapsed_reporter(f"waiting for {node.hostname} to leave", reporter.progress))  # fmt: skip
+    if left != "down":
+        raise OperationError(
+            f"{node.hostname} has not left the swarm within {timeout:g} s: run `docker swarm leave --force` on it, "
+            "then this command again"
+        )
 
 
 def rebalance(options: NodeOptions, workspace: Workspace, reporter: Reporter) -> list[str]:

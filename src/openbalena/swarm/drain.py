@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from openbalena.base.errors import UsageError
-from openbalena.base.names import INGRESS_LABEL
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.names import DATA_LABEL, INGRESS_LABEL
 from openbalena.swarm import placement, planned_services
 from openbalena.swarm.preflight import candidates
 from openbalena.swarm.state import Cluster, Node, SwarmService, Task
@@ -63,6 +63,30 @@ def require_drainable(node: Node, cluster: Cluster) -> None:
         raise UsageError(
             f"{node.hostname} is the only usable node: everything would stop (swarm-down removes the stack)"
         )
+
+
+def require_removable(node: Node, cluster: Cluster) -> None:
+    """Raise OperationError with every reason against removing `node` from the swarm for good."""
+    reasons = []
+    managers = [each for each in cluster.nodes if each.role == "manager"]
+    left = [each for each in managers if each.id != node.id and not each.lost]
+    if node.id == cluster.this_node:
+        reasons.append("this command runs on it: run it on another manager")
+    if node.role == "manager" and len(left) < (len(managers) - 1) // 2 + 1:
+        reasons.append(
+            f"of the {len(managers) - 1} managers left only {len(left)} would be up, less than a majority: start the "
+            "others, or promote a worker (`docker node promote NODE`)"
+        )
+    held = sorted(label.removeprefix(DATA_LABEL) for label, on in node.labels.items()
+                  if label.startswith(DATA_LABEL) and on.lower() == "true")  # fmt: skip
+    used = {volume for service in cluster.services for volume in planned_services.pinned_volumes(service)}
+    if volumes := [volume for volume in held if volume in used]:
+        reasons.append(
+            f"it has the data of {', '.join(volumes)}: move each with ./open-balena.sh storage move VOLUME NODE (after "
+            "the loss of a node restore a backup on another one, and run storage forget VOLUME)"
+        )
+    if reasons:
+        raise OperationError(f"{node.hostname} cannot be removed:\n  " + "\n  ".join(reasons))
 
 
 def tasks_left(node: Node, cluster: Cluster) -> Sequence[Task]:

@@ -3,7 +3,7 @@
 import pytest
 from cluster_builders import cluster, node, service, task
 
-from openbalena.base.errors import UsageError
+from openbalena.base.errors import OperationError, UsageError
 from openbalena.swarm import drain
 from openbalena.swarm.state import Node
 
@@ -57,6 +57,37 @@ def test_the_last_usable_node_is_not_drained() -> None:
     with pytest.raises(UsageError, match="node1 is the only usable node"):
         drain.require_drainable(nodes[0], cluster([], [], nodes))
     drain.require_drainable(nodes[2], cluster([], [], nodes))
+
+
+WORKER = node(4, role="worker")
+
+
+@pytest.mark.parametrize(
+    ("removed", "nodes", "reasons"),
+    [
+        ("n4", [node(1), node(2), node(3), WORKER], []),
+        ("n3", [node(1), node(2), node(3)], []),
+        ("n3", [node(1), node(2), node(3, state="down")], []),
+        ("n1", [node(1), node(2), node(3)], ["this command runs on it"]),
+        ("n2", [node(1), node(2), node(3, state="down")], ["of the 2 managers left only 1 would be up"]),
+        ("n3", [node(1), node(2, state="down"), node(3)], ["of the 2 managers left only 1 would be up"]),
+        ("n2", [node(1), node(2)], []),
+        ("n2", [node(1), node(2, labels=HOLDER)], ["it has the data of db-data: move each with"]),
+        ("n2", [node(1), node(2, labels={"openbalena.data.old-data": "true"})], []),
+        ("n2", [node(1), node(2, labels={"openbalena.data.db-data": "false"})], []),
+    ],
+)
+def test_a_node_that_must_not_be_removed(removed: str, nodes: list[Node], reasons: list[str]) -> None:
+    found = cluster([API, DATA], [], nodes)
+    node = drain.find_node(removed, found)
+    if not reasons:
+        drain.require_removable(node, found)
+        return
+    with pytest.raises(OperationError) as refused:
+        drain.require_removable(node, found)
+    first, *lines = str(refused.value).splitlines()
+    assert first == f"{node.hostname} cannot be removed:" and len(lines) == len(reasons)
+    assert all(line.strip().startswith(reason) for line, reason in zip(lines, reasons, strict=True))
 
 
 def test_tasks_that_are_left_run_or_start_there() -> None:
