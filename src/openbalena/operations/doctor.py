@@ -26,7 +26,7 @@ from openbalena.swarm.state import Cluster, Node
 
 # Seconds for the tasks that look at the nodes.
 _TIMEOUT = 60.0
-# Services whose images have a shell and basic programs, in the order of preference.
+# Services whose images are known to have a shell and basic programs, in the order of preference.
 _IMAGES = ("haproxy", "api", "vpn", "registry", "db", "redis")
 
 
@@ -111,7 +111,7 @@ def _examine_nodes(
 
 
 def image_on(node: Node, cluster: Cluster) -> str:
-    """An image that the node has, since a task of the stack runs there; "" if there is none with a shell."""
+    """An image that the node has, since a task of the stack runs there; "" if none does."""
     running = {task.service_id for task in cluster.tasks if task.node_id == node.id and task.state == "running"}
     images = {service.short_name: service.image for service in cluster.services if service.id in running}
-    return next((images[name] for name in _IMAGES if name in images), "")
+    return next((images[name] for name in (*_IMAGES, *sorted(images)) if name in images), "")

@@ -76,6 +76,6 @@ def test_images_with_a_shell_are_preferred(fake: FakeEngine) -> None:
     on = {node.hostname: {t.service_id for t in found.tasks if t.node_id == node.id} for node in found.nodes}
     for node in found.nodes:
         names = {service.short_name for service in found.services if service.id in on[node.hostname]}
-        expected = next((name for name in ("api", "db") if name in names), "")
+        expected = next((name for name in ("api", "db", "web") if name in names), "")
         images = {service.short_name: service.image for service in found.services}
         assert image_on(node, found) == images.get(expected, "")
