@@ -5,6 +5,7 @@ What the steps do is tested where they are; here each only leaves its name.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,6 +29,7 @@ from openbalena.operations.workspace import Workspace
 from openbalena.pki import tokens
 from openbalena.pki.database_login import Login
 from openbalena.settings.variables import variables
+from openbalena.stack.diff import Change
 from openbalena.storage import database, record
 from openbalena.swarm import deploy as stack_deploy
 from openbalena.swarm import (
@@ -289,6 +291,44 @@ def test_an_update_of_nothing_special_is_one_deploy(
         monkeypatch.setattr(owner, name, lambda *args, value=value: value)
     assert made.run(wait=True) == RolloutResult(2, 7)
     assert steps == ["render whole", "begin release", "submit all", "wait for all", "record", "end release", "prune"]
+
+
+def changes(count: int, title: str = "image") -> list[Change]:
+    return [Change(title, str(number)) for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({}, []),
+        ({"api": changes(5)}, ["api: image: 0; image: 1; image: 2; image: 3; image: 4"]),
+        ({"api": changes(7)}, ["api: image: 0; image: 1; image: 2; image: 3; image: 4; 2 more"]),
+        ({"api": changes(1, "replicas")}, ["api (its tasks keep running): replicas: 0"]),
+        ({"web": [Change("", "is new")]}, ["web: is new"]),
+    ],
+)
+def test_what_changes_is_reported_before_anything_is_done(
+    found: dict[str, list[Change]],
+    said: list[str],
+    rollout: tuple[Rollout, Steps],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, steps = rollout
+    running = Cluster((), (SwarmService("a", "openbalena_api", "openbalena"),), ())
+    monkeypatch.setattr(rollouts, "document_changes", lambda *args: found)
+    monkeypatch.setattr(state, "read_cluster", lambda *args: running)
+    listener = Listener()
+    replace(made, reporter=listener).run(wait=True)
+    assert listener.heard[1 : 1 + len(said)] == said and steps[0] == "render whole"
+    assert not said or len(said) == sum(line.startswith(("api", "web")) for line in listener.heard)
+
+
+def test_a_first_deploy_reports_no_changes(rollout: tuple[Rollout, Steps], monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = rollout
+    monkeypatch.setattr(rollouts, "document_changes", lambda *args: {"api": [Change("", "is new")]})
+    listener = Listener()
+    replace(made, reporter=listener).run(wait=True)
+    assert not any(line.startswith("api") for line in listener.heard)
 
 
 def test_nothing_is_removed_where_a_service_does_not_run(
