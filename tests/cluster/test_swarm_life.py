@@ -121,10 +121,13 @@ def test_a_changed_config_rolls_its_service_alone_and_the_old_one_goes(small: Sm
     web, front = tasks(small, "web"), tasks(small, "front")
     (small.directory / "page").write_text("two\n")
     result = small.run("swarm-up")
-    assert result.code == 0 and "removed small_page-" in result.err
+    assert result.code == 0 and "removed small_page-" not in result.err, "a rollback needs the previous one"
     assert not tasks(small, "web") & web and tasks(small, "front") == front
+    (small.directory / "page").write_text("three\n")
+    result = small.run("swarm-up")
+    assert result.code == 0 and "removed small_page-" in result.err
     with default_engine(True).client() as client:
-        assert len([item for item in client.configs.list() if item.name.startswith("small_page-")]) == 1
+        assert len([item for item in client.configs.list() if item.name.startswith("small_page-")]) == 2
 
 
 def test_the_users_override_is_deployed_and_goes_with_its_file(small: Small) -> None:
