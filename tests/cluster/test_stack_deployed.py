@@ -14,7 +14,7 @@ from openbalena import compose, stack
 from openbalena.docker import engine as engines
 from openbalena.lab import Endpoint
 from openbalena.operations.engines import default_engine
-from openbalena.operations.stack_diff import rendered_changes
+from openbalena.operations.stack_diff import document_changes, rendered_document
 from openbalena.swarm import deploy
 
 pytestmark = pytest.mark.cluster
@@ -54,7 +54,7 @@ def test_the_engine_has_what_was_promised(
             if not matches(found := look(service, path.replace("SpecName", name), client), named(wanted, name))
         }
         assert not wrong
-        assert not rendered_changes(engine, client, tmp_path / "out", name)
+        assert not document_changes(client, rendered_document(engine, tmp_path / "out", name), name)
     finally:
         engine.docker("stack", "rm", name, timeout=BOUND)
         gone(engine, name)

@@ -3,13 +3,15 @@
 import json
 import re
 import subprocess
+from base64 import b64decode
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import yaml
 from swarm_project import Small
-from waiting import BOUND
+from waiting import BOUND, eventually
 
 from openbalena.operations.engines import default_engine
 from openbalena.swarm import job, state
@@ -119,10 +121,13 @@ def test_a_changed_config_rolls_its_service_alone_and_the_old_one_goes(small: Sm
     web, front = tasks(small, "web"), tasks(small, "front")
     (small.directory / "page").write_text("two\n")
     result = small.run("swarm-up")
-    assert result.code == 0 and "removed small_page-" in result.err
+    assert result.code == 0 and "removed small_page-" not in result.err, "a rollback needs the previous one"
     assert not tasks(small, "web") & web and tasks(small, "front") == front
+    (small.directory / "page").write_text("three\n")
+    result = small.run("swarm-up")
+    assert result.code == 0 and "removed small_page-" in result.err
     with default_engine(True).client() as client:
-        assert len([item for item in client.configs.list() if item.name.startswith("small_page-")]) == 1
+        assert len([item for item in client.configs.list() if item.name.startswith("small_page-")]) == 2
 
 
 def test_the_users_override_is_deployed_and_goes_with_its_file(small: Small) -> None:
@@ -167,6 +172,53 @@ def test_a_service_with_data_is_replaced_before_the_others_and_stops_them_if_it_
         assert small.run("swarm-up").code == 0
 
 
+def test_a_release_is_recorded_and_deployed_again(small: Small) -> None:
+    known = history(small)
+    assert known[0]["outcome"] == "succeeded" and small.run("swarm-up").code == 0
+    assert history(small)[0] == known[0], "a deploy that changes nothing is no release"
+    page, override = small.directory / "page", small.project.override_file
+    before, web, store = page.read_text(), tasks(small, "web"), tasks(small, "store")
+    try:
+        page.write_text("another page\n")
+        override.write_text("services: {store: {environment: {RELEASE: next}}}\n")
+        result = small.run("swarm-up", "--message", "a new page")
+        assert result.code == 0
+        new = history(small)[0]
+        assert new["release"] == known[0]["release"] + 1 and new["message"] == "a new page"
+        assert new["changes"]["store"] == ["environment: + RELEASE"]
+        assert [line.partition(" ")[0] for line in new["changes"]["web"]] == ["configs:"]
+        assert not tasks(small, "web") & web and not tasks(small, "store") & store
+
+        rolled = small.run("swarm-rollback")
+        assert rolled.code == 0 and f"runs release {known[0]['release']} again" in rolled.out
+        assert "the next swarm-up deploys them again" in rolled.err
+        with default_engine(True).client() as client:
+            specs = {name: client.api.inspect_service(f"small_{name}")["Spec"] for name in ("web", "store")}
+            (config,) = specs["web"]["TaskTemplate"]["ContainerSpec"]["Configs"]
+            content = client.configs.get(config["ConfigID"]).attrs["Spec"]["Data"]
+        assert b64decode(content).decode() == before
+        assert "RELEASE=next" not in specs["store"]["TaskTemplate"]["ContainerSpec"].get("Env", [])
+        assert history(small)[0]["command"] == f"swarm-rollback {known[0]['release']}"
+
+        one = small.run("swarm-rollback", str(new["release"]), "store")
+        assert one.code == 0
+        with default_engine(True).client() as client:
+            spec = client.api.inspect_service("small_store")["Spec"]
+            (still,) = client.api.inspect_service("small_web")["Spec"]["TaskTemplate"]["ContainerSpec"]["Configs"]
+        assert "RELEASE=next" in spec["TaskTemplate"]["ContainerSpec"]["Env"] and still == config
+        old = small.run("swarm-rollback", "1")
+        assert old.code == 1 and "the swarm no longer has small_" in old.error
+    finally:
+        page.write_text(before)
+        override.unlink(missing_ok=True)
+        assert small.run("swarm-up").code == 0
+
+
+def history(small: Small) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(small.run("swarm-history", "--json").out)
+    return found
+
+
 def test_a_rebuilt_image_rolls_what_uses_it(small: Small) -> None:
     web = tasks(small, "web")
     (small.directory / "lab" / "web" / "root" / "marker").write_text(uuid4().hex)  # no run before has built it
@@ -192,6 +244,46 @@ def test_a_secret_is_a_file_and_not_in_the_service(small: Small) -> None:
     assert token not in engine.docker("service", "inspect", "small_web", "small_front", "small_store")
     assert (small.project.rendered / "secrets" / "web.env").read_text() == f"TOKEN={token}\n"
     assert small.project.rendered.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_node_is_drained_activated_and_used_again(small: Small) -> None:
+    status = json.loads(small.run("swarm-status", "--json").out)
+    holder = {item["node"] for item in status["tasks"] if item["service"] == "store" and item["state"] == "running"}
+    free = next(item["hostname"] for item in status["nodes"] if {item["hostname"]} != holder and not item["leader"])
+    refused = small.run("swarm-drain", *holder)
+    assert refused.code == 2 and "store is down: its data (store-data)" in refused.err
+    result = small.run("swarm-drain", free, "--yes")
+    assert result.code == 0, result.error
+    there = [item for item in json.loads(small.run("swarm-status", "--json").out)["tasks"] if item["node"] == free]
+    assert not [item for item in there if item["state"] == "running"] and len(tasks(small, "web")) == 2
+    result = small.run("swarm-activate", free)
+    assert result.code == 0
+    assert small.run("swarm-scale", "web=4").code == 0 and len(tasks(small, "web")) == 4
+    assert small.run("swarm-rebalance").code == 0
+    assert small.run("swarm-scale", "web=2", "store=2").code == 1 and len(tasks(small, "web")) == 4
+    assert small.run("swarm-scale", "web=2").code == 0
+    eventually("the surplus tasks have stopped", lambda: len(tasks(small, "web")) == 2, BOUND)
+    refused = small.run("swarm-remove", *holder, "--yes")
+    assert refused.code == 1 and "it has the data of store-data" in refused.error
+
+
+def test_doctor_looks_at_every_node_and_remembers_what_was_dismissed(small: Small) -> None:
+    found = json.loads(small.run("doctor", "--json").out)
+    assert not [item for item in found if item["severity"] == "error"], found
+    unread = [item for item in found if item["check"] == "nodes"]
+    assert not unread, "each node has an image of the stack to look at it with"
+    before = {item["id"] for item in found}
+    default_engine(True).docker("service", "scale", "--detach", "small_web=6")
+    try:
+        assert small.run("swarm-scale", "web=2").code == 0
+    finally:
+        assert small.run("swarm-up").code == 0
+    if before:
+        one = sorted(before)[0]
+        assert small.run("doctor", "--dismiss", one).code == 2
+        assert small.run("doctor", "--dismiss", one, "--reason", "a lab").code == 0
+        again = {item["id"]: item["dismissed"] for item in json.loads(small.run("doctor", "--json").out)}
+        assert again[one] == "a lab"
 
 
 def test_logs_of_all_tasks_with_task_and_node(small: Small) -> None:

@@ -193,7 +193,8 @@ class _Answer(BaseHTTPRequestHandler):
     def swarm_itself(self) -> None:
         """GET /swarm (Engine API v1.47, SwarmInspect)."""
         tokens = {"Worker": "SWMTKN-1-worker", "Manager": "SWMTKN-1-manager"}
-        self._json({**self.server.swarm.cluster(), "JoinTokens": tokens})
+        spec = {"EncryptionConfig": {"AutoLockManagers": False}}
+        self._json({**self.server.swarm.cluster(), "Spec": spec, "JoinTokens": tokens})
 
     def init_swarm(self) -> None:
         """The engine becomes its first node."""

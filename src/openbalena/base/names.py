@@ -46,6 +46,11 @@ VOLUME_LABEL = "volume."
 MOVE_LABEL = "move."
 LOGIN_LABEL = "database.login"
 
+# Labels of the config of a release.
+RELEASE_STACK_LABEL = "openbalena.release.stack"
+RELEASE_NUMBER_LABEL = "openbalena.release.number"
+RELEASE_LABEL = "openbalena.release."
+
 LOCK_CONFIG = "openbalena-deploy-lock"
 ENCRYPTION_NETWORK = "openbalena-encryption"
 # Secrets of the jobs that check the external database and store: their credentials.
@@ -94,6 +99,16 @@ def object_key(name: str, stack: str) -> str:
 def volume_registry(stack: str) -> str:
     """The config with the record of the stack's volumes: not an `object_name`, so no deploy removes it."""
     return f"openbalena-volumes-{stack}"
+
+
+def release_config(stack: str, number: int) -> str:
+    """The config with the record of a release: not an `object_name`, so no deploy removes it as an old version."""
+    return f"openbalena-release-{stack}-{number}"
+
+
+def doctor_config(stack: str) -> str:
+    """The config whose labels are the findings of doctor that the user has dismissed."""
+    return f"openbalena-doctor-{stack}"
 
 
 def move_network(stack: str) -> str:

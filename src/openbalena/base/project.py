@@ -39,6 +39,11 @@ class Project:
         return self.directory / "logs"
 
     @property
+    def hooks(self) -> Path:
+        """The user's programs that run before and after a deploy to the cluster."""
+        return self.directory / "hooks"
+
+    @property
     def override_file(self) -> Path:
         """The user's changes to the Compose files."""
         return self.directory / "docker-compose.override.yml"

@@ -29,6 +29,14 @@ def whole(text: str, what: str = "a number") -> int:
     return int(text)
 
 
+def service_number(text: str) -> tuple[str, int]:
+    """A service and its number of tasks, `api=3`. Raises as `seconds` does."""
+    name, equals, number = text.rpartition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"expected SERVICE=N, such as api=3, not {text!r}")
+    return name, whole(number, "a number of tasks")
+
+
 # Log lines of each service if --tail is not given.
 DEFAULT_LINES = 100
 

@@ -61,6 +61,13 @@ COMMANDS = (
     Command("swarm-init", "cluster", "make this node a manager, label it, print the join commands", "swarm"),
     Command("swarm-build", "cluster", "build the images and distribute them to every node", "swarm"),
     Command("swarm-up", "cluster", "deploy the stack and wait until every service runs", "swarm"),
+    Command("swarm-scale", "cluster", "change how many tasks services have", "swarm"),
+    Command("swarm-drain", "cluster", "move a node's tasks away, for its maintenance", "nodes"),
+    Command("swarm-activate", "cluster", "let a drained node run tasks again", "nodes"),
+    Command("swarm-remove", "cluster", "remove a node from the swarm for good", "nodes"),
+    Command("swarm-rebalance", "cluster", "distribute the tasks over the nodes again", "nodes"),
+    Command("swarm-history", "cluster", "show the releases: what changed, when, by whom", "swarm"),
+    Command("swarm-rollback", "cluster", "deploy an earlier release again", "swarm"),
     Command("swarm-status", "cluster", "show nodes, services, tasks and problems", "status"),
     Command("swarm-logs", "cluster", "show a service's logs from all its tasks", "swarm"),
     Command("swarm-down", "cluster", "remove the stack; volumes are kept unless --volumes is given", "swarm"),
@@ -68,6 +75,7 @@ COMMANDS = (
     Command("stack", "cluster", "compile, render and validate stack files", "stack"),
     Command("lab", "lab", "start, show, break and remove a cluster of real engines on this machine", "lab"),
     Command("demo", "lab", "start the lab, deploy on it and verify the deployment", "lab"),
+    Command("doctor", "operations", "find what is wrong with a cluster, or will be", "doctor"),
     Command("pki", "operations", "show, renew and replace certificates", "certificates"),
     Command("secrets", "operations", "show and rotate tokens, replace the CA", "secrets"),
     Command("storage", "operations", "show where volumes are, and move them between nodes", "storage"),
@@ -75,6 +83,6 @@ COMMANDS = (
 
 # Commands that change neither the deployment nor its files. The lab keeps separate logs.
 _READING = {"wait", "verify", "status", "logs", "lint", "showenv", "showpass", "self-signed"}
-_READING |= {"swarm-status", "swarm-logs", "stack"}
+_READING |= {"swarm-status", "swarm-history", "swarm-logs", "stack"}
 
 BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}

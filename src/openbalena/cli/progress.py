@@ -11,6 +11,7 @@ from openbalena.swarm.convergence import Phase, Progress
 _MARKS: dict[Enum, str] = {
     Phase.CONVERGED: "ok",
     Phase.WORKING: "..",
+    Phase.ROLLED_BACK: "!!",
     Phase.FAILED: "!!",
     ContainerPhase.READY: "ok",
     ContainerPhase.STARTING: "..",

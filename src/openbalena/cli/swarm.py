@@ -7,9 +7,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from openbalena.base.errors import OperationError, UsageError
-from openbalena.cli.argument_types import DEFAULT_LINES, whole
+from openbalena.cli.argument_types import DEFAULT_LINES, service_number, whole
 from openbalena.cli.console import Context
-from openbalena.cli.options import command, flag, log_lines, node, option, take_over, timeout
+from openbalena.cli.options import JSON, command, flag, log_lines, node, option, take_over, timeout
 from openbalena.operations.next_steps import next_steps
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def swarm_build(args: Namespace, context: Context) -> None:
     flag("--no-wait", "do not wait until the services are running"),
     flag("--dry-run", "print the stack, secrets masked, without deploying it"),
     flag("--yes", "do not prompt before a service with data is removed"),
+    option("--message", metavar="TEXT", default="", help="why this is deployed, for swarm-history"),
     take_over(),
 )
 def swarm_up(args: Namespace, context: Context) -> None:
@@ -97,13 +98,15 @@ def swarm_up(args: Namespace, context: Context) -> None:
     if args.dry_run:
         _dry_run(context)
         return
-    options = DeployOptions(timeout=args.timeout, wait=not args.no_wait, take_over=args.take_over)
+    options = DeployOptions(args.timeout, not args.no_wait, args.take_over, args.message)
     result = deploy(options, context.workspace, context.console)
     say, stack = context.console.say, result.settings["STACK_NAME"]
     if result.converged is None:
         say(f"{stack} was submitted to Docker; run swarm-status to follow it.")
         return
     say(f"{stack} is running: {result.converged} services have converged.")
+    if result.release is not None:
+        say(f"This is release {result.release} (swarm-history lists all).")
     say(*next_steps(result.settings, context.workspace))
 
 
@@ -115,6 +118,63 @@ def _dry_run(context: Context) -> None:
     context.console.say(preview.masked_text)
     if preview.placeholder_warning:
         context.console.warn(preview.placeholder_warning)
+
+
+@command(
+    option("service", nargs="+", metavar="SERVICE=N", type=service_number, help="a service and its number of tasks"),
+    timeout(300.0),
+    flag("--yes", "do not prompt before all tasks of a service are stopped"),
+    take_over(),
+)
+def swarm_scale(args: Namespace, context: Context) -> None:
+    """Change how many tasks services have, and wait until they run.
+
+    swarm-up keeps these numbers until the definition asks for others.
+    """
+    # Exit code 1 if a service cannot have that many, with the reason, or its tasks do not run.
+    from openbalena.operations.scale_services import ScaleOptions, scale_services
+
+    scale_services(ScaleOptions(dict(args.service), args.timeout, args.take_over), context.workspace, context.console)
+    context.console.say(*(f"{name} has {number} task{'s' * (number != 1)}." for name, number in args.service))
+
+
+@command(
+    option("count", nargs="?", metavar="N", type=whole, default=10, help="show the last N releases (default: 10)"),
+    JSON,
+)
+def swarm_history(args: Namespace, context: Context) -> None:
+    """Show the stack's releases, the newest first: when, by whom, what changed, and how it ended."""
+    from openbalena.operations.releases import list_releases
+
+    found = list_releases(context.workspace)[: args.count]
+    if args.json:
+        context.console.json([each.record() for each in found])
+    elif not found:
+        context.console.say("no releases")
+    else:
+        head = ("RELEASE", "STARTED", "BY", "OUTCOME", "SECONDS", "CHANGES")
+        context.console.table([head, *(each.row() for each in found)])
+
+
+@command(
+    option("release", nargs="?", metavar="RELEASE", type=whole, help="a number (default: the last successful one)"),
+    option("service", nargs="?", metavar="SERVICE", default="", help="roll back only this service"),
+    timeout(900.0),
+    take_over(),
+)
+def swarm_rollback(args: Namespace, context: Context) -> None:
+    """Deploy an earlier release again, with its settings, secrets, images and definitions.
+
+    The settings and files of this machine are not changed: the next swarm-up deploys them again.
+    """
+    # Exit code 1 if the release cannot be deployed any more, or a service does not run.
+    from openbalena.operations.rollback import RollbackOptions, roll_back
+
+    options = RollbackOptions(args.release, args.service, args.timeout, args.take_over)
+    result = roll_back(options, context.workspace, context.console)
+    what = f"{args.service} of release" if args.service else "release"
+    context.console.say(f"{result.stack} runs {what} {result.release.number} again.")
+    context.console.warn("the settings of this machine are unchanged: the next swarm-up deploys them again")
 
 
 @command(

@@ -20,7 +20,7 @@ from openbalena.swarm.task_errors import Problem
 
 # Characters of an error in a table.
 _ERROR = 100
-_ORDER = {Phase.FAILED: 0, Phase.WORKING: 1, Phase.CONVERGED: 2}
+_ORDER = {Phase.FAILED: 0, Phase.ROLLED_BACK: 1, Phase.WORKING: 2, Phase.CONVERGED: 3}
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class ClusterStatus:
 
     @property
     def converged(self) -> bool:
-        """Whether the stack is deployed and every service runs as defined."""
-        return bool(self.progress) and all(item.phase is Phase.CONVERGED for item in self.progress)
+        """Whether the stack is deployed and every service runs as defined in the swarm, also after a rollback."""
+        return bool(self.progress) and all(item.phase.serves for item in self.progress)
 
     @property
     def nodes(self) -> list[Node]:

@@ -15,6 +15,7 @@ from openbalena.operations import settings_sync
 from openbalena.operations.built_images import with_built_images
 from openbalena.operations.deploy_checks import DeployChecks, plan_deploy, require_none_fatal
 from openbalena.operations.deployment import Deployment
+from openbalena.operations.hooks import POST_DEPLOY, PRE_DEPLOY, hook_values, run_hook
 from openbalena.operations.manager import manager_client
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.rollout import Rollout
@@ -29,19 +30,21 @@ from openbalena.swarm.state import Cluster, SwarmService
 
 @dataclass(frozen=True)
 class DeployOptions:
-    """`timeout` is in seconds, for each wait. `take_over` is the id of a stale lock."""
+    """`timeout` is in seconds, for each wait. `take_over` is the id of a stale lock. `message` is for the release."""
 
     timeout: float
     wait: bool = True
     take_over: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True)
 class DeployResult:
-    """`converged` is the number of services that run, None if they were not waited for."""
+    """See RolloutResult for `converged` and `release`."""
 
     settings: Settings
     converged: int | None
+    release: int | None
 
 
 def deploy(options: DeployOptions, workspace: Workspace, reporter: Reporter) -> DeployResult:
@@ -53,16 +56,20 @@ def deploy(options: DeployOptions, workspace: Workspace, reporter: Reporter) -> 
     # Nobody may change the settings between the rendering and the upload to the swarm.
     with shared_lock(workspace.project.directory):
         result = _deploy_once(options, workspace, reporter)
-        if not options.wait or not (rotated := tokens.drop_previous_tokens(workspace.project)):
-            return result
-        reporter.progress(
-            f"{result.converged} services have converged; no service uses the previous {', '.join(rotated)} any more: "
-            "removing it …"
-        )
-        return _deploy_once(options, workspace, reporter)
+        if options.wait and (rotated := tokens.drop_previous_tokens(workspace.project)):
+            reporter.progress(
+                f"{result.converged} services have converged; no service uses the previous {', '.join(rotated)} any "
+                "more: removing it …"
+            )
+            result = _deploy_once(options, workspace, reporter, part_of=result)
+    run_hook(workspace.project, POST_DEPLOY, hook_values(result.settings, "swarm-up", options.message), reporter)
+    return result
 
 
-def _deploy_once(options: DeployOptions, workspace: Workspace, reporter: Reporter) -> DeployResult:
+def _deploy_once(
+    options: DeployOptions, workspace: Workspace, reporter: Reporter, part_of: DeployResult | None = None
+) -> DeployResult:
+    """`part_of` is the deploy that this one completes."""
     deployment, nfs_volumes = _read_deployment(workspace, reporter)
     project, stack = workspace.project, deployment.settings["STACK_NAME"]
     settings.require_intact(deployment.settings, cluster=True)
@@ -82,6 +89,9 @@ def _deploy_once(options: DeployOptions, workspace: Workspace, reporter: Reporte
             checks.require_capable_nodes()
             checks.require_data()
             checks.require_external_services()
+            if part_of is None:
+                values = hook_values(deployment.settings, "swarm-up", options.message)
+                run_hook(project, PRE_DEPLOY, values, reporter)
             settings_sync.upload(client, project, deployment.settings)
             rollout = Rollout(
                 project=project,
@@ -91,8 +101,12 @@ def _deploy_once(options: DeployOptions, workspace: Workspace, reporter: Reporte
                 deployment=deployments.with_nfs(deployment, nfs_volumes),
                 resolve=not local_images,
                 timeout=options.timeout,
+                command="swarm-up",
+                message=options.message,
+                replaces=part_of.release if part_of else None,
             )
-            return DeployResult(deployment.settings, rollout.run(wait=options.wait))
+            result = rollout.run(wait=options.wait)
+            return DeployResult(deployment.settings, result.converged, result.release)
 
 
 def _read_deployment(workspace: Workspace, reporter: Reporter) -> tuple[Deployment, tuple[str, ...]]:

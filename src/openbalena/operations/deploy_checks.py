@@ -34,14 +34,14 @@ def plan_deploy(
     )
 
 
-def require_none_fatal(findings: Iterable[Finding], reporter: Reporter) -> None:
-    """Warn of each finding that is not fatal; raises OperationError with all that are."""
+def require_none_fatal(findings: Iterable[Finding], reporter: Reporter, refused: str = "nothing was deployed") -> None:
+    """Warn of each finding that is not fatal; raises OperationError with all that are, after `refused`."""
     findings = list(findings)
     for finding in findings:
         if not finding.fatal:
             reporter.warn(str(finding))
     if fatal := [str(finding) for finding in findings if finding.fatal]:
-        raise OperationError("nothing was deployed:\n  " + "\n  ".join(fatal))
+        raise OperationError(f"{refused}:\n  " + "\n  ".join(fatal))
 
 
 @dataclass(frozen=True)

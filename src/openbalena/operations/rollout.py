@@ -12,8 +12,9 @@ from openbalena.base.names import full_name
 from openbalena.base.project import Project
 from openbalena.docker.engine import Engine
 from openbalena.operations.deployment import Deployment
+from openbalena.operations.releases import next_release, recorded
 from openbalena.operations.reporter import Reporter
-from openbalena.operations.stack_diff import rendered_changes
+from openbalena.operations.stack_diff import document_changes, rendered_document
 from openbalena.pki import tokens
 from openbalena.pki.database_login import Login, in_use
 from openbalena.storage import database, record
@@ -22,6 +23,7 @@ from openbalena.swarm import (
     deploy_retry,
     networks,
     planned_services,
+    releases,
     report,
     rollout_order,
     scale,
@@ -29,6 +31,7 @@ from openbalena.swarm import (
     state,
     watch,
 )
+from openbalena.swarm.releases import Release
 from openbalena.swarm.rollout_order import Stage
 from openbalena.swarm.state import Cluster
 from openbalena.swarm.watch import DeployOutcome
@@ -48,8 +51,22 @@ def with_manual_scaling(
 
 
 @dataclass(frozen=True)
+class RolloutResult:
+    """`converged` is the number of services that run, None if they were not waited for.
+
+    `release` is the number under which the rollout is recorded, None if it changed nothing.
+    """
+
+    converged: int | None
+    release: int | None
+
+
+@dataclass(frozen=True)
 class Rollout:
-    """One rollout of `deployment`, under the cluster's lock. `resolve` as for submit_stack; `timeout` in seconds."""
+    """One rollout of `deployment`, under the cluster's lock. `resolve` as for submit_stack; `timeout` in seconds.
+
+    It is recorded as a release, with `command` and `message`; in place of `replaces` if it is a part of that release.
+    """
 
     project: Project
     reporter: Reporter
@@ -58,28 +75,38 @@ class Rollout:
     deployment: Deployment
     resolve: bool
     timeout: float
+    command: str
+    message: str = ""
+    replaces: int | None = None
 
     @property
     def stack(self) -> str:
         """The stack's name."""
         return self.deployment.settings["STACK_NAME"]
 
-    def run(self, *, wait: bool) -> int | None:
-        """Every step in order; returns the number of converged services, None without `wait`.
-
-        Raises OperationError with the errors of the services that do not run.
-        """
+    def run(self, *, wait: bool) -> RolloutResult:
+        """Every step in order. Raises OperationError with the errors of the services that do not run."""
         before = state.read_cluster(self.client, self.stack)
         document, scaled = with_manual_scaling(self.client, self.deployment, before)
         self._report_scaling(scaled)
+        self._render(document)
+        release = self._next_release(before)
+        with recorded(self.client, self.stack, release, wait=wait):
+            converged = self._deploy(before, document, wait=wait)
+        if wait:
+            self._prune()
+        return RolloutResult(converged, release.number if release else self.replaces)
+
+    def _deploy(self, before: Cluster, document: Document, *, wait: bool) -> int | None:
+        """The steps of the deploy of `document`; returns the number of converged services, None without `wait`."""
         login = self._new_login(before, document)
         known = networks.network_names(self.client)
         # With new networks the whole stack is deployed twice: see swarm.networks.
         bridging = networks.intermediate_document(document, self.stack, before, known)
         first = bridging or document
         single_api = rollout_order.one_api(before, first)
-        self._render(single_api or first)
-        self._report_changes(before)
+        if bridging or single_api:
+            self._render(single_api or first)
         self._start_internal_services(before, document)
         self._create_login(before, login)
         self._create_tables(single_api, first)
@@ -92,7 +119,6 @@ class Rollout:
             return None
         outcome = self._deploy_all()
         self._close_previous_login(login)
-        self._prune()
         return len(outcome.progress)
 
     def _report_scaling(self, scaled: Mapping[str, tuple[int, int]]) -> None:
@@ -101,17 +127,20 @@ class Rollout:
                 f"keeping {name} at {running} replicas (scaled manually; the definition says {defined})"
             )
 
-    def _report_changes(self, before: Cluster) -> None:
-        """Report which services of a running stack change, and what of them."""
-        if not before.services:
-            return
-        changes = rendered_changes(self.engine, self.client, self.project.rendered, self.stack)
+    def _next_release(self, before: Cluster) -> Release | None:
+        """The release that this rollout makes. Reports which services of a running stack change, and what of them."""
+        document = rendered_document(self.engine, self.project.rendered, self.stack)
+        changes = document_changes(self.client, document, self.stack)
         running = [service.short_name for service in before.services]
         replaced = rollout_order.tasks_replaced(changes, running)
-        for name, found in changes.items():
+        for name, found in changes.items() if running else ():
             kept = "" if name in replaced or name not in running else " (its tasks keep running)"
             more = f"; {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
             self.reporter.progress(f"{name}{kept}: {'; '.join(map(str, found[:_SHOWN]))}{more}")
+        known = releases.read_releases(self.client, self.stack)
+        if self.replaces is not None:
+            return replace(known[0], document=releases.external(document))
+        return next_release(known, self.command, self.message, changes, document)
 
     def _new_login(self, before: Cluster, document: Document) -> Login | None:
         """The settings' database login, if the api does not run with it yet or a different one can log in too."""
@@ -211,7 +240,8 @@ class Rollout:
         document = deploy.read_rendered(self.project.rendered)
         planned = planned_services.planned_services(document, self.stack)
         data = [service.short_name for service in planned if planned_services.pinned_volumes(service)]
-        changes = rendered_changes(self.engine, self.client, self.project.rendered, self.stack)
+        rendered = rendered_document(self.engine, self.project.rendered, self.stack)
+        changes = document_changes(self.client, rendered, self.stack)
         return rollout_order.stages(
             {name: found for name, found in changes.items() if name in document["services"]}, running, data
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,18 @@ def diff_stack(workspace: Workspace) -> dict[str, list[Change]]:
         compiled = replace(deployment.compiled, document=scaled)
         directory = Path(scratch) / "stack"
         stack.render(compiled, directory, deployment.settings.secrets, name)
-        return rendered_changes(engine, client, directory, name)
+        return document_changes(client, rendered_document(engine, directory, name), name)
 
 
-def rendered_changes(engine: Engine, client: Any, directory: Path, name: str) -> dict[str, list[Change]]:
-    """Service to its changes, of the services that deploying the stack `name` rendered in `directory` would change."""
+def rendered_document(engine: Engine, directory: Path, name: str) -> dict[str, Any]:
+    """The stack `name` rendered in `directory`, as `docker stack deploy` reads it."""
     arguments = ("stack", "config", "--compose-file", str(directory / "stack.yml"))
-    document = yaml.safe_load(engine.docker(*arguments, env=deploy.deploy_environment(directory, name)))
+    document: dict[str, Any] = yaml.safe_load(engine.docker(*arguments, env=deploy.deploy_environment(directory, name)))
+    return document
+
+
+def document_changes(client: Any, document: Mapping[str, Any], name: str) -> dict[str, list[Change]]:
+    """Service to its changes, of the services that deploying `document` as the stack `name` would change."""
     services = client.api.services(filters={"label": f"{STACK_LABEL}={name}"})
     running = {short_name(name, item["Spec"]["Name"]): item["Spec"] for item in services}
     changes = diff.changed_services(document, running, name, networks.network_names(client))

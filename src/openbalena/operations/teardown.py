@@ -13,7 +13,7 @@ from openbalena.operations.manager import manager_client
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
 from openbalena.storage import record
-from openbalena.swarm import lock, settings_store, state, teardown
+from openbalena.swarm import lock, releases, settings_store, state, teardown
 
 
 @dataclass(frozen=True)
@@ -129,4 +129,5 @@ def _forget(client: Any, scope: _Scope) -> bool:
     if scope.unreached or scope.nfs_volumes:
         return False
     settings_store.forget(client, scope.stack)
+    releases.remove_releases(client, scope.stack)
     return True

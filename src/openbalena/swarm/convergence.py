@@ -14,7 +14,7 @@ from openbalena.swarm.state import Cluster, SwarmService, Task
 _PARTS = ("ContainerSpec", "Resources", "RestartPolicy", "LogDriver", "ForceUpdate", "Networks")
 
 _ROLLED_BACK = {
-    "rollback_completed": "the update failed and was rolled back",
+    "rollback_completed": "the last update was rolled back",
     "rollback_paused": "the update failed, and so did its rollback",
     "paused": "the update failed and is paused",
 }
@@ -25,7 +25,14 @@ class Phase(Enum):
 
     CONVERGED = "converged"
     WORKING = "working"
+    # All tasks run the version before the last update: it failed, or somebody has rolled it back.
+    ROLLED_BACK = "rolled back"
     FAILED = "failed"
+
+    @property
+    def serves(self) -> bool:
+        """Whether all tasks run the current definition."""
+        return self in (Phase.CONVERGED, Phase.ROLLED_BACK)
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,9 @@ def service_progress(service: SwarmService, cluster: Cluster) -> Progress:
     ids = frozenset(task.id for task in running)
     if service.update_state in _ROLLED_BACK:
         text = _ROLLED_BACK[service.update_state]
-        return Progress(service, Phase.FAILED, len(running), goal, _with(text, service.update_message), ids)
+        back = service.update_state == "rollback_completed" and len(running) >= goal
+        phase = Phase.ROLLED_BACK if back else Phase.FAILED
+        return Progress(service, phase, len(running), goal, _with(text, service.update_message), ids)
     if service.update_state in ("updating", "rollback_started"):
         text = "rolling back" if service.update_state == "rollback_started" else "updating"
         if text == "updating" and len(running) >= goal:

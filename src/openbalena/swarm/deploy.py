@@ -12,7 +12,7 @@ import yaml
 from openbalena.base import files
 from openbalena.base.errors import OperationError
 from openbalena.docker.engine import Engine
-from openbalena.swarm import object_names, settings_store
+from openbalena.swarm import object_names, releases, settings_store
 
 # Seconds: submitting is fast, but registry lookups take a while for each image.
 _SUBMIT = 300.0
@@ -71,24 +71,32 @@ def remove_unused(client: Any, stack: str) -> list[str]:
     """Remove old versions of the stack's secrets and configs that no service uses; returns their names.
 
     Those of a service's previous spec are removed once its update is complete, when it can no longer be rolled back to
-    them. The latest settings (see `stored`) are kept, although no service uses them.
+    them. The latest settings (see settings_store) are kept, although no service uses them, and what the current release
+    and the one to which it can be rolled back need.
     """
+    removed = []
+    for collection, remove in ((client.secrets, client.api.remove_secret), (client.configs, client.api.remove_config)):
+        for identifier, name in _unused(client, stack, collection).items():
+            remove(identifier)
+            removed.append(name)
+    return removed
+
+
+def unused_names(client: Any, stack: str) -> list[str]:
+    """The names of what `remove_unused` would remove."""
+    return [name for kind in (client.secrets, client.configs) for name in _unused(client, stack, kind).values()]
+
+
+def _unused(client: Any, stack: str, collection: Any) -> dict[str, str]:
+    """The secrets or configs (name by id) of the stack in `collection` that nothing uses."""
     settings = settings_store.latest(client, stack)
-    used: dict[str, set[str]] = {"secrets": {settings.name} if settings else set(), "configs": set()}
+    used = releases.objects_in_use(releases.read_releases(client, stack)) | ({settings.name} if settings else set())
     for spec in (spec for raw in client.api.services() for spec in _specs(raw)):
         container = spec.get("TaskTemplate", {}).get("ContainerSpec", {})
-        used["secrets"] |= {item["SecretName"] for item in container.get("Secrets") or []}
-        used["configs"] |= {item["ConfigName"] for item in container.get("Configs") or []}
-    removed = []
-    existing: Mapping[str, str] = {item.id: item.name for item in client.secrets.list()}
-    for identifier in object_names.unused_objects(existing, stack, used["secrets"]):
-        client.api.remove_secret(identifier)
-        removed.append(existing[identifier])
-    existing = {item.id: item.name for item in client.configs.list()}
-    for identifier in object_names.unused_objects(existing, stack, used["configs"]):
-        client.api.remove_config(identifier)
-        removed.append(existing[identifier])
-    return removed
+        used |= {item["SecretName"] for item in container.get("Secrets") or []}
+        used |= {item["ConfigName"] for item in container.get("Configs") or []}
+    existing: Mapping[str, str] = {item.id: item.name for item in collection.list()}
+    return {identifier: existing[identifier] for identifier in object_names.unused_objects(existing, stack, used)}
 
 
 def _specs(service: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -38,7 +38,7 @@ def retry_transient(client: Any, stack: str, attempt: Callable[[], Result], say:
 
 def transient_failure(cluster: state.Cluster, known: frozenset[str]) -> task_errors.Problem | None:
     """A transient fault, if every failed update failed only because of such faults; otherwise None."""
-    failed = [item for item in cluster_progress(cluster) if item.phase is Phase.FAILED]
+    failed = [item for item in cluster_progress(cluster) if item.phase in (Phase.FAILED, Phase.ROLLED_BACK)]
     faults = [task_errors.unfinished_problems(cluster, [item], known) for item in failed]
     if not all(each and all(problem.transient for problem in each) for each in faults):
         return None

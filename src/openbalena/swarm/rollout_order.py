@@ -89,7 +89,9 @@ def one_api(cluster: Cluster, document: Mapping[str, Any]) -> dict[str, Any] | N
 def versions(document: Mapping[str, Any], directory: Path, stack: str) -> dict[str, str]:
     """The names of the secrets with variables (`<service>-env`) by service, for the stack rendered in `directory`."""
     secrets = {}
-    for name in object_names.versioned_name(document, directory, stack).values():
+    # The secrets of an earlier release are in the swarm already.
+    external = [str(body["name"]) for body in (document.get("secrets") or {}).values() if body.get("external")]
+    for name in (*object_names.versioned_name(document, directory, stack).values(), *external):
         key = object_key(name, stack)
         if key.endswith("-env"):
             secrets[key.removesuffix("-env")] = name

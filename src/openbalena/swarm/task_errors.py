@@ -230,6 +230,7 @@ def current_problems(cluster: Cluster, progress: Iterable[Progress]) -> list[Pro
             slots.setdefault(task.slot or task.node_id, []).append(task)
         for tasks in slots.values():
             # Newest first.
-            ended = tasks if item.phase is Phase.FAILED else takewhile(lambda task: task.state != "running", tasks)
+            undone = item.phase in (Phase.FAILED, Phase.ROLLED_BACK)
+            ended = tasks if undone else takewhile(lambda task: task.state != "running", tasks)
             news += list(ended) if item.phase is not Phase.CONVERGED else []
     return group(cluster, news)

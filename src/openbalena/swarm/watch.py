@@ -60,7 +60,9 @@ class Watch:
                 return DeployOutcome(cluster, progress, [])
         else:
             self._settling = frozenset()
-        failed = [item.service.short_name for item in progress if item.phase is Phase.FAILED]
+        # Docker resets the status of a rolled back update when the service is deployed again.
+        undone = (Phase.FAILED, Phase.ROLLED_BACK)
+        failed = [item.service.short_name for item in progress if item.phase in undone]
         if failed and all(item.phase is not Phase.WORKING or item.detail != "rolling back" for item in progress):
             return DeployOutcome(cluster, progress, errors, f"the update of {', '.join(failed)} failed")
         hopeless = {problem.error for problem in errors if not problem.recoverable}

@@ -31,7 +31,8 @@ CODES = {
     **dict.fromkeys(("up", "deploy", "wait", "status", "logs", "restart", "update", "stop"), 1),
     **dict.fromkeys(("down", "destroy", "clean", "pki sync", "stack diff"), 1),
     **dict.fromkeys(("swarm-init", "swarm-build", "swarm-up", "swarm-status", "swarm-logs", "swarm-down"), 1),
-    **dict.fromkeys(("storage show", "storage move", "storage forget"), 1),
+    **dict.fromkeys(("storage show", "storage move", "storage forget", "swarm-history", "swarm-rollback"), 1),
+    **dict.fromkeys(("doctor", "swarm-scale", "swarm-drain", "swarm-activate", "swarm-remove", "swarm-rebalance"), 1),
     # No DNS.
     "verify": 1,
 }

@@ -46,8 +46,15 @@ def test_failed_services_come_first_and_each_by_its_name(workspace: Workspace, f
         fake.swarm.named("services", f"ob_{name}")["UpdateStatus"] = {"State": "rollback_completed", "Message": "why"}
     found = read(workspace)
     assert [item.service.name for item in found.progress] == [f"ob_{name}" for name in "czbyad"]
-    assert [item.phase for item in found.progress[::2]] == [Phase.FAILED, Phase.WORKING, Phase.CONVERGED]
+    assert [item.phase for item in found.progress[::2]] == [Phase.ROLLED_BACK, Phase.WORKING, Phase.CONVERGED]
     assert not found.converged and [problem.services for problem in found.problems] == [("y",)]
+
+
+def test_a_service_that_was_rolled_back_serves(workspace: Workspace, fake: FakeEngine) -> None:
+    fake.swarm.create("services", stack_service("api"))
+    fake.swarm.named("services", "ob_api")["UpdateStatus"] = {"State": "rollback_completed"}
+    found = read(workspace)
+    assert found.converged and [row[2] for row in found.service_rows] == ["rolled back"]
 
 
 def test_it_has_converged_once_every_service_has(workspace: Workspace, fake: FakeEngine) -> None:

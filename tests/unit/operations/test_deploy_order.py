@@ -5,6 +5,7 @@ What the steps do is tested where they are; here each only leaves its name.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,19 +24,32 @@ from openbalena.operations import settings_sync
 from openbalena.operations.deploy import DeployOptions, deploy
 from openbalena.operations.deploy_checks import DeployChecks
 from openbalena.operations.deployment import Deployment
-from openbalena.operations.rollout import Rollout
+from openbalena.operations.rollout import Rollout, RolloutResult
 from openbalena.operations.workspace import Workspace
 from openbalena.pki import tokens
 from openbalena.pki.database_login import Login
 from openbalena.settings.variables import variables
+from openbalena.stack.diff import Change
 from openbalena.storage import database, record
 from openbalena.swarm import deploy as stack_deploy
-from openbalena.swarm import lock, networks, planned_services, preflight, rollout_order, service_update, state, watch
+from openbalena.swarm import (
+    lock,
+    networks,
+    planned_services,
+    preflight,
+    releases,
+    rollout_order,
+    service_update,
+    state,
+    watch,
+)
 from openbalena.swarm.preflight import DeployPlan, Finding
+from openbalena.swarm.releases import Release
 from openbalena.swarm.state import Cluster, SwarmService
 
 CHECKS = ["check settings", "preflight", "lock", "check nodes", "check data", "check external services"]
 CHANGES = ["store settings", "roll out", "unlock"]
+BEFORE_CHANGES, AFTER_ALL = "hook pre-deploy", "hook post-deploy"
 WITH_DATA = SwarmService(id="s", name="openbalena_db", stack="openbalena", volumes=("openbalena_db-data",))
 
 
@@ -52,6 +66,14 @@ class Steps(list[str]):
             return result
 
         return done
+
+    @contextmanager
+    def recorded(self, client: object, stack: str, release: Release, *, wait: bool) -> Iterator[None]:
+        """A release that begins and ends."""
+        assert release is RELEASE
+        self.append("begin release")
+        yield
+        self.append(f"end release{'' if wait else ' unseen'}")
 
 
 @pytest.fixture(scope="module")
@@ -93,14 +115,15 @@ def steps(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setattr(DeployChecks, "require_data", found.step("check data"))
     monkeypatch.setattr(DeployChecks, "require_external_services", found.step("check external services"))
     monkeypatch.setattr(settings_sync, "upload", found.step("store settings"))
-    monkeypatch.setattr(Rollout, "run", found.step("roll out", 3))
+    monkeypatch.setattr(deploys, "run_hook", lambda project, name, values, reporter: found.append(f"hook {name}"))
+    monkeypatch.setattr(Rollout, "run", found.step("roll out", RolloutResult(3, 7)))
     return found
 
 
 def test_every_check_comes_before_every_change(steps: Steps, workspace: Workspace) -> None:
     result = deploy(DeployOptions(timeout=1), workspace, Listener())
-    assert steps == CHECKS + CHANGES
-    assert result.converged == 3 and result.settings["DNS_TLD"] == "my.example.com"
+    assert steps == [*CHECKS, BEFORE_CHANGES, *CHANGES, AFTER_ALL]
+    assert (result.converged, result.release) == (3, 7) and result.settings["DNS_TLD"] == "my.example.com"
 
 
 FAILING = {
@@ -119,7 +142,8 @@ def test_after_a_step_that_fails_comes_nothing_but_the_unlocking(
     monkeypatch.setattr(*FAILING[failing], steps.step(failing, error="not now"))
     with pytest.raises(OperationError, match="not now"):
         deploy(DeployOptions(timeout=1), workspace, Listener())
-    expected = [*CHECKS, "store settings"][: [*CHECKS, "store settings"].index(failing) + 1]
+    every = [*CHECKS, BEFORE_CHANGES, "store settings"]
+    expected = every[: every.index(failing) + 1]
     assert steps == [*expected, *(["unlock"] if "lock" in expected else [])]
 
 
@@ -142,7 +166,7 @@ def test_a_service_with_data_is_removed_after_a_question_alone(
     listener = Listener(agrees=agrees)
     if agrees:
         deploy(DeployOptions(timeout=1), workspace, listener)
-        assert steps == CHECKS + CHANGES
+        assert steps == [*CHECKS, BEFORE_CHANGES, *CHANGES, AFTER_ALL]
     else:
         with pytest.raises(OperationError, match="nothing was deployed"):
             deploy(DeployOptions(timeout=1), workspace, listener)
@@ -158,11 +182,13 @@ def test_a_previous_token_is_removed_by_a_second_deploy_once_the_first_has_conve
     monkeypatch.setattr(tokens, "drop_previous_tokens", lambda project: next(rotated))
     listener = Listener()
     deploy(DeployOptions(timeout=1, wait=wait), workspace, listener)
-    assert steps == (CHECKS + CHANGES) * rollouts_made
+    first, second = [*CHECKS, BEFORE_CHANGES, *CHANGES], CHECKS + CHANGES
+    assert steps == [*first, *(second * (rollouts_made - 1)), AFTER_ALL], "the hooks run once"
     assert any("no service uses the previous REDIS_PASSWORD" in text for text in listener.heard) is wait
 
 
 BEFORE = Cluster((), (), ())
+RELEASE = Release(7, "me@here", "2026-11-26T10:00:00+00:00", "swarm-up")
 LOGIN = Login("api-1", "secret")
 
 
@@ -199,7 +225,11 @@ def rollout(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> tuple[Roll
         (database, "has_converged", lambda *args: False),
         (database.Database, "ensure", ensure),
         (service_update, "find_service", lambda *args: object()),
-        (rollouts, "rendered_changes", lambda *args: {}),
+        (rollouts, "rendered_document", lambda *args: document),
+        (rollouts, "document_changes", lambda *args: {}),
+        (releases, "read_releases", lambda *args: []),
+        (rollouts, "next_release", lambda *args: RELEASE),
+        (rollouts, "recorded", steps.recorded),
         (networks, "network_names", lambda client: {}),
         (networks, "intermediate_document", lambda *args: {**document, "name": "both networks"}),
         (networks, "services_changing_networks", lambda *args: ["s3"]),
@@ -216,12 +246,14 @@ def rollout(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> tuple[Roll
     ]
     for owner, name, value in patches:
         monkeypatch.setattr(owner, name, value)
-    made = Rollout(workspace.project, Listener(), Engine(), object(), deployment, resolve=False, timeout=1)
+    made = Rollout(
+        workspace.project, Listener(), Engine(), object(), deployment, resolve=False, timeout=1, command="swarm-up"
+    )
     return made, steps
 
 
 BEGUN = [
-    "render one api",
+    *("render whole", "begin release", "render one api"),
     *("submit redis", "wait for redis", "record"),
     *("submit db", "wait for db", "record", "create login"),
     *("submit all", "wait for all", "record", "render both networks"),
@@ -229,19 +261,19 @@ BEGUN = [
     *("submit all", "wait for all", "record", "render whole"),
     *("submit s3", "wait for s3", "record"),
 ]
-WHOLE = ["submit all", "wait for all", "record", "close other logins", "prune"]
+WHOLE = ["submit all", "wait for all", "record", "close other logins", "end release", "prune"]
 
 
 def test_what_others_need_runs_first_and_what_is_unused_goes_last(rollout: tuple[Rollout, Steps]) -> None:
     made, steps = rollout
-    assert made.run(wait=True) == 2
+    assert made.run(wait=True) == RolloutResult(2, 7)
     assert steps == BEGUN + WHOLE
 
 
 def test_without_waiting_nothing_is_removed(rollout: tuple[Rollout, Steps]) -> None:
     made, steps = rollout
-    assert made.run(wait=False) is None
-    assert steps == [*BEGUN, "submit all"]
+    assert made.run(wait=False) == RolloutResult(None, 7)
+    assert steps == [*BEGUN, "submit all", "end release unseen"]
 
 
 def test_an_update_of_nothing_special_is_one_deploy(
@@ -257,8 +289,46 @@ def test_an_update_of_nothing_special_is_one_deploy(
         (rollout_order, "services_to_roll_first", []),
     ):
         monkeypatch.setattr(owner, name, lambda *args, value=value: value)
-    assert made.run(wait=True) == 2
-    assert steps == ["render whole", "submit all", "wait for all", "record", "prune"]
+    assert made.run(wait=True) == RolloutResult(2, 7)
+    assert steps == ["render whole", "begin release", "submit all", "wait for all", "record", "end release", "prune"]
+
+
+def changes(count: int, title: str = "image") -> list[Change]:
+    return [Change(title, str(number)) for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({}, []),
+        ({"api": changes(5)}, ["api: image: 0; image: 1; image: 2; image: 3; image: 4"]),
+        ({"api": changes(7)}, ["api: image: 0; image: 1; image: 2; image: 3; image: 4; 2 more"]),
+        ({"api": changes(1, "replicas")}, ["api (its tasks keep running): replicas: 0"]),
+        ({"web": [Change("", "is new")]}, ["web: is new"]),
+    ],
+)
+def test_what_changes_is_reported_before_anything_is_done(
+    found: dict[str, list[Change]],
+    said: list[str],
+    rollout: tuple[Rollout, Steps],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, steps = rollout
+    running = Cluster((), (SwarmService("a", "openbalena_api", "openbalena"),), ())
+    monkeypatch.setattr(rollouts, "document_changes", lambda *args: found)
+    monkeypatch.setattr(state, "read_cluster", lambda *args: running)
+    listener = Listener()
+    replace(made, reporter=listener).run(wait=True)
+    assert listener.heard[1 : 1 + len(said)] == said and steps[0] == "render whole"
+    assert not said or len(said) == sum(line.startswith(("api", "web")) for line in listener.heard)
+
+
+def test_a_first_deploy_reports_no_changes(rollout: tuple[Rollout, Steps], monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = rollout
+    monkeypatch.setattr(rollouts, "document_changes", lambda *args: {"api": [Change("", "is new")]})
+    listener = Listener()
+    replace(made, reporter=listener).run(wait=True)
+    assert not any(line.startswith("api") for line in listener.heard)
 
 
 def test_nothing_is_removed_where_a_service_does_not_run(

@@ -18,14 +18,20 @@ STATES = ["new", "pending", "assigned", "preparing", "ready", "starting", "runni
         ("completed", Phase.CONVERGED),
         ("updating", Phase.WORKING),
         ("rollback_started", Phase.WORKING),
-        ("rollback_completed", Phase.FAILED),
+        ("rollback_completed", Phase.ROLLED_BACK),
         ("rollback_paused", Phase.FAILED),
         ("paused", Phase.FAILED),
     ],
 )
-def test_a_rollback_is_a_failure_although_every_task_runs(update: str, phase: Phase) -> None:
+def test_the_phase_while_every_task_runs(update: str, phase: Phase) -> None:
     api = service(update_state=update)
     assert service_progress(api, cluster([api], [task(1)])).phase is phase
+    assert phase.serves is (update in ("", "completed", "rollback_completed"))
+
+
+def test_a_rollback_whose_tasks_do_not_run_has_failed() -> None:
+    api = service(update_state="rollback_completed", replicas=2)
+    assert service_progress(api, cluster([api], [task(1)])).phase is Phase.FAILED
 
 
 def test_an_update_whose_tasks_all_run_says_what_it_waits_for() -> None:

@@ -65,7 +65,7 @@ def test_a_starting_task_that_is_being_stopped_is_not_waited_for() -> None:
     outcome = outcome_of(cluster([failed], [stopped]))
     # Without a task to show, no log is read, so that no engine is asked.
     assert failure_report(replace(outcome, problems=[]), Engine(cli="/nonexistent"), str).splitlines()[1:] == [
-        "  api: 0 of 1 tasks running; the update failed and was rolled back: why",
+        "  api: 0 of 1 tasks running; the last update was rolled back: why",
         "  api: 0 of 1 tasks of the previous version are running",
     ]
 

@@ -74,6 +74,7 @@ def test_a_rollback_ends_the_watch_when_it_is_done() -> None:
     watch = Watch(timeout=600, started=0)
     going = service(update_state="rollback_started")
     assert watch.observe(cluster([going], [task(1, spec=OLD)]), 5) is None
+    # It has failed, although all tasks run again.
     outcome = watch.observe(cluster([service(update_state="rollback_completed")], [task(1)]), 9)
     assert outcome is not None and "update of api failed" in outcome.reason
 

@@ -1,0 +1,26 @@
+"""What the kernel of a node lacks for the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from openbalena.doctor.facts import Facts
+from openbalena.doctor.findings import DoctorFinding, Severity
+
+
+def check(facts: Facts) -> Iterator[DoctorFinding]:
+    """An error if the routing mesh lacks ip_vs; a note for cgroup v1, which new versions of Docker deprecate."""
+    for node in facts.cluster.nodes:
+        found = facts.nodes.get(node.id)
+        if found is None:
+            continue
+        if facts.settings["INGRESS_MODE"] == "mesh" and "ip_vs" not in found.modules:
+            yield DoctorFinding(
+                "kernel", Severity.ERROR, node.hostname, "its kernel has no ip_vs, which INGRESS_MODE=mesh needs",
+                "run `modprobe ip_vs` there, or set INGRESS_MODE=host",
+            )  # fmt: skip
+        if found.cgroup == 1:
+            yield DoctorFinding(
+                "kernel", Severity.NOTE, node.hostname, "it uses cgroup v1, which Docker Engine 29 deprecates",
+                "boot it with cgroup v2 (systemd.unified_cgroup_hierarchy=1)",
+            )  # fmt: skip

@@ -1,0 +1,43 @@
+"""Nodes that are lost, that left and joined again, or could not be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from openbalena.doctor.facts import Facts
+from openbalena.doctor.findings import DoctorFinding, Severity
+from openbalena.swarm.nodes import status_text
+
+
+def check(facts: Facts) -> Iterator[DoctorFinding]:
+    """An error for a lost node; a note for one that joined again under the same name, or that no task can look at."""
+    ready = {node.hostname for node in facts.cluster.nodes if node.state == "ready"}
+    for node in facts.cluster.nodes:
+        if node.lost and node.hostname in ready:
+            yield DoctorFinding(
+                "nodes",
+                Severity.NOTE,
+                node.hostname,
+                f"it left and joined again: the swarm still lists its previous membership {node.id}",
+                f"run `docker node rm {node.id}`",
+            )
+        elif node.lost:
+            yield DoctorFinding(
+                "nodes",
+                Severity.ERROR,
+                node.hostname,
+                f"the node is {status_text(node)}",
+                "start it again; if it is lost for good, run `docker node rm --force` for it",
+            )
+        elif node.availability == "drain":
+            yield DoctorFinding(
+                "nodes", Severity.NOTE, node.hostname, "the node is drained", f"run swarm-activate {node.hostname}",
+            )  # fmt: skip
+        if node.id in facts.unread:
+            yield DoctorFinding(
+                "nodes",
+                Severity.WARNING,
+                node.hostname,
+                f"its disk, memory, clock and kernel could not be checked: {facts.unread[node.id]}",
+                "run doctor again once that is corrected",
+            )

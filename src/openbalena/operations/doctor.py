@@ -1,0 +1,117 @@
+"""doctor: reads facts about the whole cluster from one manager, and has the checks judge them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openbalena import settings
+from openbalena.base.errors import UsageError
+from openbalena.base.names import doctor_config
+from openbalena.docker.engine import Engine
+from openbalena.docker.object_labels import replace_labels
+from openbalena.doctor.checks import all_findings
+from openbalena.doctor.facts import Facts, NodeFacts
+from openbalena.doctor.findings import DoctorFinding, split_dismissed, worst_first
+from openbalena.doctor.node_script import SCRIPT, parse_report
+from openbalena.operations.manager import manager_client
+from openbalena.operations.reporter import Reporter
+from openbalena.operations.workspace import Workspace
+from openbalena.pki import expiry
+from openbalena.swarm import deploy, job, lock, releases, state
+from openbalena.swarm.state import Cluster, Node
+
+# Seconds for the tasks that look at the nodes.
+_TIMEOUT = 60.0
+# Services whose images are known to have a shell and basic programs, in the order of preference.
+_IMAGES = ("haproxy", "api", "vpn", "registry", "db", "redis")
+
+
+@dataclass(frozen=True)
+class DoctorResult:
+    """`findings`, the worst first; those that were `dismissed`, with the reason."""
+
+    findings: list[DoctorFinding]
+    dismissed: list[tuple[DoctorFinding, str]]
+
+
+def examine(workspace: Workspace, reporter: Reporter) -> DoctorResult:
+    """Run every check. Raises OperationError as manager_client does, and if another command has the lock."""
+    values = settings.read(workspace.project)
+    stack = values["STACK_NAME"]
+    with manager_client(workspace) as (engine, client):
+        cluster = state.read_cluster(client, stack)
+        with lock.acquire(client, "doctor"):
+            nodes, unread = _examine_nodes(engine, client, cluster, reporter)
+        facts = Facts(
+            settings=values,
+            cluster=cluster,
+            nodes=nodes,
+            unread=unread,
+            autolock=bool((client.api.inspect_swarm()["Spec"].get("EncryptionConfig") or {}).get("AutoLockManagers")),
+            certificates=expiry.warnings(Path(values["PKI_DIR"])),
+            unused=deploy.unused_names(client, stack),
+            releases=releases.read_releases(client, stack),
+        )
+        known = read_dismissed(client, stack)
+    shown, dismissed = split_dismissed(worst_first(all_findings(facts)), known)
+    return DoctorResult(shown, [(each, known[each.id]) for each in dismissed])
+
+
+def dismiss(workspace: Workspace, identifier: str, reason: str) -> None:
+    """Do not show the finding with this id any more, until it changes. Raises UsageError for anything else."""
+    if "-" not in identifier:
+        raise UsageError(f"{identifier}: expected the id of a finding, as doctor prints it")
+    stack = settings.read(workspace.project)["STACK_NAME"]
+    with manager_client(workspace) as (_, client):
+        labels = {**read_dismissed(client, stack), identifier: reason}
+        found = _config(client, stack)
+        if found is None:
+            client.configs.create(name=doctor_config(stack), data=b"see this config's labels\n", labels=labels)
+        else:
+            replace_labels(client.api, "configs", found, labels)
+
+
+def read_dismissed(client: Any, stack: str) -> dict[str, str]:
+    """The dismissed findings: reason by id."""
+    found = _config(client, stack)
+    return dict(found["Spec"].get("Labels") or {}) if found else {}
+
+
+def _config(client: Any, stack: str) -> dict[str, Any] | None:
+    configs = client.api.configs(filters={"name": doctor_config(stack)})
+    return next((config for config in configs if config["Spec"]["Name"] == doctor_config(stack)), None)
+
+
+def _examine_nodes(
+    engine: Engine, client: Any, cluster: Cluster, reporter: Reporter
+) -> tuple[Mapping[str, NodeFacts], Mapping[str, str]]:
+    """The facts by node id, and why there are none for a node."""
+    images = {node.id: image_on(node, cluster) for node in cluster.nodes if node.usable}
+    jobs = [job.Job("doctor", identifier, image, SCRIPT) for identifier, image in images.items() if image]
+    unread = {identifier: "no task of the stack runs there" for identifier, image in images.items() if not image}
+    found: dict[str, NodeFacts] = {}
+    if jobs:
+        reporter.progress(f"checking {len(jobs)} nodes by a short task on each …")
+    began = time.time()
+    results = job.run_job(engine, client, jobs, _TIMEOUT) if jobs else []
+    ended = time.time()
+    for each, result in zip(jobs, results, strict=True):
+        try:
+            if result.ok:
+                found[each.node] = parse_report(result.lines, began, ended)
+            else:
+                unread[each.node] = job.error_text(result)
+        except ValueError as error:
+            unread[each.node] = str(error)
+    return found, unread
+
+
+def image_on(node: Node, cluster: Cluster) -> str:
+    """An image that the node has, since a task of the stack runs there; "" if none does."""
+    running = {task.service_id for task in cluster.tasks if task.node_id == node.id and task.state == "running"}
+    images = {service.short_name: service.image for service in cluster.services if service.id in running}
+    return next((images[name] for name in (*_IMAGES, *sorted(images)) if name in images), "")

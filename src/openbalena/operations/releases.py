@@ -1,0 +1,73 @@
+"""Recording a deploy as a release, and reading the releases of a stack."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from openbalena import settings
+from openbalena.base.errors import OperationError
+from openbalena.operations.manager import manager_client
+from openbalena.operations.workspace import Workspace
+from openbalena.stack.diff import Change
+from openbalena.swarm import releases, state
+from openbalena.swarm.releases import Outcome, Release
+
+
+def list_releases(workspace: Workspace) -> list[Release]:
+    """The deployment's releases, the newest first. Raises OperationError as manager_client does."""
+    stack = settings.read(workspace.project)["STACK_NAME"]
+    with manager_client(workspace) as (_, client):
+        return releases.read_releases(client, stack)
+
+
+def next_release(
+    known: Sequence[Release],
+    command: str,
+    message: str,
+    changes: Mapping[str, Sequence[Change]],
+    document: Mapping[str, Any],
+) -> Release | None:
+    """The release that a deploy with these changes makes; None if it only confirms the newest one.
+
+    `known` are the releases so far, the newest first; `document` is the stack as `docker stack config` prints it.
+    """
+    newest = known[0] if known else None
+    if newest and newest.outcome is Outcome.SUCCEEDED and not changes and not message:
+        return None
+    return Release(
+        number=newest.number + 1 if newest else 1,
+        owner=f"{getpass.getuser()}@{socket.gethostname()}",
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        message=message,
+        changes={name: [str(change) for change in found] for name, found in changes.items()},
+        document=releases.external(document),
+    )
+
+
+@contextmanager
+def recorded(client: Any, stack: str, release: Release | None, *, wait: bool) -> Iterator[None]:
+    """Record that `release` begins, and how it ends: with `wait` the services have been waited for."""
+    if release is None:
+        yield
+        return
+    began = time.monotonic()
+
+    def end(outcome: Outcome) -> None:
+        services = state.read_cluster(client, stack).services
+        images = {service.short_name: service.image for service in services if "@" in service.image}
+        releases.finish(client, stack, release, outcome, time.monotonic() - began, images)
+
+    releases.begin(client, stack, release)
+    try:
+        yield
+    except OperationError:
+        end(Outcome.FAILED)
+        raise
+    end(Outcome.SUCCEEDED if wait else Outcome.SUBMITTED)

@@ -1,0 +1,110 @@
+"""What draining a node stops, and whether it may be drained. Decided from one reading of the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.names import DATA_LABEL, INGRESS_LABEL
+from openbalena.swarm import placement, planned_services
+from openbalena.swarm.preflight import candidates
+from openbalena.swarm.state import Cluster, Node, SwarmService, Task
+
+
+def find_node(name: str, cluster: Cluster) -> Node:
+    """The node with that hostname or id. Of several with one hostname, which a node that left and joined again has, the
+    one that is ready. Raises UsageError that names the nodes."""
+    found = [node for node in cluster.nodes if name in (node.hostname, node.id)]
+    ready = [node for node in found if node.state == "ready"] or found
+    if len(ready) == 1:
+        return ready[0]
+    names = ", ".join(node.hostname for node in cluster.nodes)
+    if not found:
+        raise UsageError(f"there is no node {name}: the swarm has {names}")
+    raise UsageError(f"{len(ready)} nodes are called {name}: name one by its id: {', '.join(n.id for n in ready)}")
+
+
+def without(node: Node, cluster: Cluster) -> Cluster:
+    """The cluster with `node` drained."""
+    drained = tuple(replace(each, availability="drain") if each.id == node.id else each for each in cluster.nodes)
+    return replace(cluster, nodes=drained)
+
+
+def stopped_services(node: Node, cluster: Cluster) -> list[SwarmService]:
+    """The services that run now and that no other node may run."""
+    after = without(node, cluster)
+    return [
+        service
+        for service in cluster.services
+        if service.replicas != 0 and candidates(service, cluster) and not candidates(service, after)
+    ]
+
+
+def drain_effects(node: Node, cluster: Cluster) -> list[str]:
+    """What will not work while `node` is drained; empty if everything moves to other nodes."""
+    effects = []
+    for service in stopped_services(node, cluster):
+        if volumes := planned_services.pinned_volumes(service):
+            effects.append(f"{service.short_name} is down: its data ({', '.join(volumes)}) is on {node.hostname}")
+        elif placement.label_of(next(iter(service.constraints), "")) == INGRESS_LABEL:
+            effects.append(f"{service.short_name} is down: {node.hostname} is the only usable ingress node")
+        else:
+            effects.append(f"{service.short_name} is down: no other node satisfies {', '.join(service.constraints)}")
+    ingress = placement.nodes_with_label(without(node, cluster).nodes, INGRESS_LABEL)
+    if placement.nodes_with_label([node], INGRESS_LABEL) and any(each.usable for each in ingress):
+        effects.append(f"clients that know only the address of {node.hostname} are refused: remove it from DNS first")
+    return effects
+
+
+def require_drainable(node: Node, cluster: Cluster) -> None:
+    """Raise UsageError if it is the last node that may run tasks."""
+    if not any(each.usable for each in without(node, cluster).nodes):
+        raise UsageError(
+            f"{node.hostname} is the only usable node: everything would stop (swarm-down removes the stack)"
+        )
+
+
+def require_removable(node: Node, cluster: Cluster) -> None:
+    """Raise OperationError with every reason against removing `node` from the swarm for good."""
+    reasons = []
+    managers = [each for each in cluster.nodes if each.role == "manager"]
+    left = [each for each in managers if each.id != node.id and not each.lost]
+    if node.id == cluster.this_node:
+        reasons.append("this command runs on it: run it on another manager")
+    if node.role == "manager" and len(left) < (len(managers) - 1) // 2 + 1:
+        reasons.append(
+            f"of the {len(managers) - 1} managers left only {len(left)} would be up, less than a majority: start the "
+            "others, or promote a worker (`docker node promote NODE`)"
+        )
+    held = sorted(label.removeprefix(DATA_LABEL) for label, on in node.labels.items()
+                  if label.startswith(DATA_LABEL) and on.lower() == "true")  # fmt: skip
+    used = {volume for service in cluster.services for volume in planned_services.pinned_volumes(service)}
+    if volumes := [volume for volume in held if volume in used]:
+        reasons.append(
+            f"it has the data of {', '.join(volumes)}: move each with ./open-balena.sh storage move VOLUME NODE (after "
+            "the loss of a node restore a backup on another one, and run storage forget VOLUME)"
+        )
+    if reasons:
+        raise OperationError(f"{node.hostname} cannot be removed:\n  " + "\n  ".join(reasons))
+
+
+def tasks_left(node: Node, cluster: Cluster) -> Sequence[Task]:
+    """The tasks that still run on `node`."""
+    return [task for task in cluster.tasks if task.node_id == node.id and task.state in ("running", "starting")]
+
+
+def uneven_services(cluster: Cluster) -> list[SwarmService]:
+    """The services whose tasks could be spread better, and can be restarted without a gap: the new task starts first.
+
+    Uneven: one node has at least two tasks more than another that may run them.
+    """
+    found = []
+    for service in cluster.services:
+        nodes = candidates(service, cluster)
+        on = [task.node_id for task in cluster.tasks_of(service) if task.wanted and task.state == "running"]
+        counts = [on.count(node.id) for node in nodes]
+        movable = service.replicas is not None and service.update_order == "start-first"
+        if movable and counts and max(counts) - min(counts) > 1:
+            found.append(service)
+    return found

@@ -1,0 +1,58 @@
+"""What limits the number of a service's tasks: its data, the nodes, the database's connections, and HAProxy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from openbalena.settings import connections
+from openbalena.swarm import planned_services, service_update
+from openbalena.swarm.preflight import Finding, candidates
+from openbalena.swarm.state import Cluster, SwarmService
+
+# The addresses for which HAProxy has a place (images/haproxy/haproxy.cfg, server-template).
+PLACES = {"api": 16, "registry": 16, "vpn": 16, "ui": 4, "postgrest": 4}
+
+
+def scaling_findings(asked: Mapping[str, int], cluster: Cluster, settings: Mapping[str, str]) -> list[Finding]:
+    """Why the services in `asked` (number of tasks by name) cannot have that many, or should not."""
+    found: list[Finding] = []
+    for name, number in asked.items():
+        service = service_update.find_service(cluster, name)
+        if service is None:
+            names = ", ".join(sorted(each.short_name for each in cluster.services))
+            found.append(Finding(f"there is no service {name}: the stack has {names}"))
+        else:
+            found += _of_service(service, number, cluster, settings)
+    return found
+
+
+def _of_service(service: SwarmService, number: int, cluster: Cluster, settings: Mapping[str, str]) -> Iterator[Finding]:
+    name, during = service.short_name, number + (service.update_order == "start-first")
+    nodes = [node.hostname for node in candidates(service, cluster)]
+    if service.replicas is None:
+        where = ", ".join(service.constraints) or "every node"
+        yield Finding(f"{name} runs one task on each node with {where}: add or remove nodes instead")
+        return
+    if number > 1 and (volumes := planned_services.pinned_volumes(service)):
+        yield Finding(f"{name} cannot have {number} tasks: they would share the volume {', '.join(volumes)}")
+    if number and not nodes:
+        yield Finding(f"{name}: no usable node satisfies its constraints ({', '.join(service.constraints)})")
+    elif number > len(nodes):
+        yield Finding(
+            f"{name}: {number} tasks run on {len(nodes)} nodes ({', '.join(nodes)}), so the loss of one node ends "
+            "several of them",
+            fatal=False,
+        )
+    if during > PLACES.get(name, during):
+        yield Finding(
+            f"{name}: HAProxy forwards to at most {PLACES[name]} tasks, and {during} run during an update: choose at "
+            f"most {PLACES[name] - (during - number)}"
+        )
+    internal = service_update.find_service(cluster, "db") is not None
+    if name == "api" and internal and (text := connections.shortage(settings, during, _limit(settings))):
+        needed = connections.needed(settings, during)
+        yield Finding(f"{text}: set DB_MAX_CONNECTIONS={needed} and run swarm-up first, or lower API_WORKERS")
+
+
+def _limit(settings: Mapping[str, str]) -> int:
+    return int(settings["DB_MAX_CONNECTIONS"])

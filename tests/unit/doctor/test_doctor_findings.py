@@ -1,0 +1,59 @@
+"""What identifies a finding, the order of findings, dismissed ones, and what a task on a node reports."""
+
+import subprocess
+import time
+from dataclasses import replace
+
+import pytest
+
+from openbalena.doctor.findings import DoctorFinding, Severity, split_dismissed, worst_first
+from openbalena.doctor.node_script import SCRIPT, parse_report
+
+FOUND = DoctorFinding("disk", Severity.WARNING, "node1", "nearly full", "enlarge it", "12% free")
+REPORT = ["now 1000", "kernel 6.1.0", "disk 100 40", "memory 8", "available 2", "cgroup 2", "module ip_vs"]
+
+
+def test_a_finding_is_the_same_until_it_changes() -> None:
+    assert replace(FOUND, measured="11% free", remedy="other words").id == FOUND.id
+    for changed in ({"severity": Severity.ERROR}, {"subject": "node2"}, {"detail": "full"}, {"check": "memory"}):
+        assert replace(FOUND, **changed).id != FOUND.id
+
+
+def test_errors_come_first() -> None:
+    note, error = replace(FOUND, severity=Severity.NOTE), replace(FOUND, severity=Severity.ERROR)
+    other = replace(FOUND, subject="a")
+    assert worst_first([note, FOUND, other, error]) == [error, other, FOUND, note]
+
+
+def test_dismissed_findings_are_apart() -> None:
+    other = replace(FOUND, subject="node2")
+    assert split_dismissed([FOUND, other], {other.id: "known", "gone-1": "x"}) == ([FOUND], [other])
+    assert FOUND.record("why")["dismissed"] == "why" and FOUND.record()["id"] == FOUND.id
+
+
+def test_the_report_of_a_node() -> None:
+    found = parse_report(REPORT, 999.5, 1002.0)
+    assert (found.disk_size, found.disk_free) == (102400, 40960)
+    assert (found.memory, found.memory_available, found.cgroup, found.kernel) == (8192, 2048, 2, "6.1.0")
+    assert found.modules == {"ip_vs"}
+
+
+@pytest.mark.parametrize(
+    ("began", "ended", "clock"), [(999, 1001, 0), (1001, 1002, 0), (1011, 1012, -10), (980, 990, 10)]
+)
+def test_the_clock_is_compared_with_when_the_task_ran(began: float, ended: float, clock: float) -> None:
+    assert parse_report(REPORT, began, ended).clock == clock
+
+
+@pytest.mark.parametrize("missing", ["now", "disk", "memory", "available", "cgroup", "kernel"])
+def test_an_incomplete_report_is_refused(missing: str) -> None:
+    lines = [line for line in REPORT if not line.startswith(missing)]
+    with pytest.raises(ValueError, match=f"it reported no '{missing}'"):
+        parse_report(lines, 999, 1001)
+
+
+def test_a_shell_runs_the_script() -> None:
+    began = time.time()
+    done = subprocess.run(["sh", "-c", SCRIPT], capture_output=True, text=True, check=True, timeout=30)
+    found = parse_report(done.stdout.splitlines(), began, time.time())
+    assert found.clock == 0 and 0 < found.disk_free < found.disk_size and 0 < found.memory_available <= found.memory

@@ -1,0 +1,81 @@
+"""doctor: what is read of a cluster, and which findings are remembered as dismissed."""
+
+from pathlib import Path
+
+import pytest
+from fake_engine import FakeEngine
+from fake_swarm import stack_service
+from hearing import Listener, workspace_on
+
+from openbalena.base.errors import UsageError
+from openbalena.operations.doctor import DoctorResult, dismiss, examine, image_on
+from openbalena.operations.workspace import Workspace
+from openbalena.swarm import state
+
+REPORT = ["kernel 6.1.0", "disk 100 40", "memory 8", "available 4", "cgroup 1", "openbalena-job-end"]
+
+
+@pytest.fixture
+def workspace(fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    fake.swarm.node("node1", "manager")
+    return workspace_on(fake, tmp_path, monkeypatch)
+
+
+def examined(workspace: Workspace, listener: Listener | None = None) -> DoctorResult:
+    return examine(workspace, listener or Listener())
+
+
+def shown(result: DoctorResult) -> list[tuple[str, str]]:
+    return [(each.check, each.severity.value) for each in result.findings]
+
+
+def test_each_node_is_looked_at_with_an_image_that_it_has(workspace: Workspace, fake: FakeEngine) -> None:
+    fake.swarm.create("services", stack_service("api"))
+    fake.swarm.logs["openbalena-doctor-id-node1"] = [f"now {fake.swarm.clock.now:.0f}", *REPORT]
+    listener = Listener()
+    result = examined(workspace, listener)
+    assert listener.told == ["checking 1 nodes by a short task on each …"]
+    assert ("kernel", "note") in shown(result) and ("nodes", "warning") not in shown(result)
+
+
+def test_a_node_without_a_task_is_named(workspace: Workspace) -> None:
+    result = examined(workspace)
+    (found,) = [each for each in result.findings if each.check == "nodes"]
+    assert "could not be checked: no task of the stack runs there" in found.detail
+
+
+def test_a_report_that_is_not_complete_is_named(workspace: Workspace, fake: FakeEngine) -> None:
+    fake.swarm.create("services", stack_service("api"))
+    fake.swarm.logs["openbalena-doctor-id-node1"] = ["now 1", "openbalena-job-end"]
+    (found,) = [each for each in examined(workspace).findings if each.check == "nodes"]
+    assert "it reported no 'disk'" in found.detail
+
+
+def test_a_dismissed_finding_is_remembered_in_the_swarm(workspace: Workspace, fake: FakeEngine) -> None:
+    first = examined(workspace)
+    unread, managers = (next(each for each in first.findings if each.check == name) for name in ("nodes", "managers"))
+    dismiss(workspace, unread.id, "no image there")
+    dismiss(workspace, managers.id, "one machine")
+    later = examined(workspace)
+    assert sorted((each.id, reason) for each, reason in later.dismissed) == sorted(
+        [(unread.id, "no image there"), (managers.id, "one machine")]
+    )
+    assert {each.id for each in later.findings} == {each.id for each in first.findings} - {unread.id, managers.id}
+    assert fake.swarm.named("configs", "openbalena-doctor-ob")["Spec"]["Labels"][managers.id] == "one machine"
+    with pytest.raises(UsageError, match="managers: expected the id of a finding"):
+        dismiss(workspace, "managers", "x")
+
+
+def test_images_with_a_shell_are_preferred(fake: FakeEngine) -> None:
+    fake.swarm.node("node1", "manager")
+    fake.swarm.node("node2")
+    for name in ("web", "db", "api"):
+        fake.swarm.create("services", stack_service(name))
+    with fake.engine.client() as client:
+        found = state.read_cluster(client, "ob")
+    on = {node.hostname: {t.service_id for t in found.tasks if t.node_id == node.id} for node in found.nodes}
+    for node in found.nodes:
+        names = {service.short_name for service in found.services if service.id in on[node.hostname]}
+        expected = next((name for name in ("api", "db", "web") if name in names), "")
+        images = {service.short_name: service.image for service in found.services}
+        assert image_on(node, found) == images.get(expected, "")

@@ -1,0 +1,138 @@
+"""swarm-rollback: which release is chosen, what keeps it from being deployed, and what is deployed of it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_engine import FakeEngine
+from fake_swarm import stack_service
+from hearing import Listener
+
+from openbalena.base.errors import OpenBalenaError, OperationError, UsageError
+from openbalena.base.project import Project
+from openbalena.operations.rollback import RollbackOptions, choose_release, roll_back
+from openbalena.operations.rollout import Rollout, RolloutResult
+from openbalena.operations.workspace import Workspace
+from openbalena.swarm import releases
+from openbalena.swarm.releases import Outcome, Release
+
+COMPOSE = """\
+services:
+  api: {image: "api:3", x-swarm: {deploy: {replicas: 1}}}
+x-swarm:
+  networks:
+    default: {driver: overlay}
+"""
+
+
+def release(number: int, outcome: Outcome = Outcome.SUCCEEDED, **services: str) -> Release:
+    bodies = {name: {"image": image} for name, image in (services or {"api": f"api:{number}"}).items()}
+    document = {"version": "3.13", "services": bodies, "networks": {"default": {"driver": "overlay"}}}
+    return Release(number, "ann@desk", "2026-11-26T10:00:00+00:00", "swarm-up", outcome=outcome, document=document)
+
+
+KNOWN = [release(4), release(3, Outcome.FAILED), release(2), release(1, api="api:1", web="web:1")]
+
+
+@pytest.mark.parametrize(
+    ("known", "asked", "service", "expected"),
+    [
+        (KNOWN, None, "", 2),
+        (KNOWN, 3, "", 3),
+        (KNOWN, 1, "web", 1),
+        (KNOWN, 2, "web", "release 2 has no service web: it has api"),
+        (KNOWN, 9, "", "there is no release 9: the last ones are 4, 3, 2, 1"),
+        (KNOWN[:2], None, "", "there is no earlier release that succeeded"),
+        ([], None, "", "this stack has no releases yet"),
+        ([], 1, "", "this stack has no releases yet"),
+    ],
+)
+def test_the_release_to_deploy(known: list[Release], asked: int | None, service: str, expected: int | str) -> None:
+    if isinstance(expected, int):
+        assert choose_release(known, asked, service).number == expected
+        return
+    with pytest.raises(OpenBalenaError) as found:
+        choose_release(known, asked, service)
+    assert str(found.value).startswith(expected)
+    assert isinstance(found.value, UsageError) is (bool(known) and asked is not None)
+
+
+@pytest.fixture
+def rollouts(monkeypatch: pytest.MonkeyPatch) -> list[Rollout]:
+    """The rollouts that were begun."""
+    found: list[Rollout] = []
+
+    def run(self: Rollout, *, wait: bool) -> RolloutResult:
+        assert wait
+        found.append(self)
+        return RolloutResult(1, 5)
+
+    monkeypatch.setattr(Rollout, "run", run)
+    return found
+
+
+@pytest.fixture
+def workspace(project: Project, fake: FakeEngine, tmp_path: Path) -> Workspace:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "docker-compose.yml").write_text(COMPOSE)
+    fake.images |= {f"api:{number}" for number in (1, 2, 4)}
+    fake.swarm.create("services", stack_service("api", stack="openbalena"))
+    return Workspace(replace(project, root=root), lab=False)
+
+
+def record(fake: FakeEngine, *known: Release) -> None:
+    with fake.engine.client() as client:
+        for each in known:
+            releases.begin(client, "openbalena", each)
+
+
+def options(number: int | None = None, service: str = "") -> RollbackOptions:
+    return RollbackOptions(number, service, timeout=1)
+
+
+def test_the_definitions_of_the_release_are_deployed_under_the_lock(
+    workspace: Workspace, fake: FakeEngine, rollouts: list[Rollout]
+) -> None:
+    record(fake, release(1), release(2))
+    result = roll_back(options(), workspace, Listener())
+    (begun,) = rollouts
+    assert (result.stack, result.release.number, result.recorded) == ("openbalena", 1, 5)
+    assert begun.command == "swarm-rollback 1" and not begun.resolve
+    assert begun.deployment.compiled.document == release(1).document
+    assert begun.deployment.compiled.content_files == ()
+    with fake.engine.client() as client:
+        assert [item.name for item in client.configs.list()] == ["openbalena-release-openbalena-1",
+                                                                 "openbalena-release-openbalena-2"]  # fmt: skip
+
+
+def test_one_service_alone(workspace: Workspace, fake: FakeEngine, rollouts: list[Rollout]) -> None:
+    record(fake, release(1, api="api:1", web="api:1"), release(2, api="api:2", web="api:2"))
+    roll_back(options(1, "web"), workspace, Listener())
+    (begun,) = rollouts
+    assert begun.command == "swarm-rollback 1 web"
+    services = begun.deployment.compiled.document["services"]
+    assert {name: body["image"] for name, body in services.items()} == {"api": "api:2", "web": "api:1"}
+
+
+def test_what_has_no_way_back_is_refused_before_the_lock(
+    workspace: Workspace, fake: FakeEngine, rollouts: list[Rollout]
+) -> None:
+    gone: dict[str, Any] = {"secrets": {"openbalena_x-1": {"external": True, "name": "openbalena_x-1"}}}
+    record(fake, replace(release(1), document={**release(1).document, **gone}), release(2))
+    with pytest.raises(OperationError, match="release 1 cannot be deployed:\n  the swarm no longer has openbalena_x-1"):
+        roll_back(options(), workspace, Listener())
+    assert rollouts == []
+
+
+def test_a_deploy_by_another_machine_keeps_it_waiting(
+    workspace: Workspace, fake: FakeEngine, rollouts: list[Rollout]
+) -> None:
+    record(fake, release(1), release(2))
+    labels = {"machine": "elsewhere", "owner": "ann@desk", "purpose": "swarm-up"}
+    with fake.engine.client() as client:
+        client.configs.create(name="openbalena-deploy-lock", data=b"x", labels=labels)
+    with pytest.raises(OperationError, match="ann@desk has been running swarm-up"):
+        roll_back(options(), workspace, Listener())
+    assert rollouts == []
