@@ -52,7 +52,7 @@ def examine(workspace: Workspace, reporter: Reporter) -> DoctorResult:
             nodes=nodes,
             unread=unread,
             autolock=bool((client.api.inspect_swarm()["Spec"].get("EncryptionConfig") or {}).get("AutoLockManagers")),
-            certificates=expiry.warnings(Path(values["PKI_DIR"])),
+            certificates=expiry.expiring(Path(values["PKI_DIR"])),
             unused=deploy.unused_names(client, stack),
             releases=releases.read_releases(client, stack),
         )
