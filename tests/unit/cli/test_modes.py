@@ -111,9 +111,7 @@ def at(project: Path) -> list[str]:
     return ["--project-directory", str(project)]
 
 
-def test_a_mode_that_cannot_be_changed_is_told_with_the_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mode_that_cannot_be_changed_has_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = Project(directory=tmp_path)
     project.env_file.write_text("")
     project.env_file.chmod(0o664)
