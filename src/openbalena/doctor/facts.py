@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from openbalena.base.errors import Problem
 from openbalena.settings import Settings
 from openbalena.swarm.releases import Release
 from openbalena.swarm.state import Cluster
@@ -32,7 +33,7 @@ class Facts:
     """One reading of a deployment.
 
     `nodes` has the facts by node id, and `unread` why there are none for a node. `autolock` is whether managers need a
-    key after a restart. `certificates` are the warnings about certificates. `unused` are secrets and configs of the
+    key after a restart. `certificates` are those that expire soon. `unused` are secrets and configs of the
     stack that nothing uses.
     """
 
@@ -41,6 +42,6 @@ class Facts:
     nodes: Mapping[str, NodeFacts] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
     autolock: bool = False
-    certificates: Sequence[str] = ()
+    certificates: Sequence[Problem] = ()
     unused: Sequence[str] = ()
     releases: Sequence[Release] = ()

@@ -52,7 +52,7 @@ def examine(workspace: Workspace, reporter: Reporter) -> DoctorResult:
             nodes=nodes,
             unread=unread,
             autolock=bool((client.api.inspect_swarm()["Spec"].get("EncryptionConfig") or {}).get("AutoLockManagers")),
-            certificates=expiry.warnings(Path(values["PKI_DIR"])),
+            certificates=expiry.expiring(Path(values["PKI_DIR"])),
             unused=deploy.unused_names(client, stack),
             releases=releases.read_releases(client, stack),
         )
@@ -92,7 +92,11 @@ def _examine_nodes(
     """The facts by node id, and why there are none for a node."""
     images = {node.id: image_on(node, cluster) for node in cluster.nodes if node.usable}
     jobs = [job.Job("doctor", identifier, image, SCRIPT) for identifier, image in images.items() if image]
-    unread = {identifier: "no task of the stack runs there" for identifier, image in images.items() if not image}
+    unread = {
+        identifier: "nothing is deployed, so there is no image to check it with"
+        for identifier, image in images.items()
+        if not image
+    }
     found: dict[str, NodeFacts] = {}
     if jobs:
         reporter.progress(f"checking {len(jobs)} nodes by a short task on each …")
@@ -111,7 +115,9 @@ def _examine_nodes(
 
 
 def image_on(node: Node, cluster: Cluster) -> str:
-    """An image that the node has, since a task of the stack runs there; "" if none does."""
+    """An image of the stack, if possible one that the node has because a task runs there; "" if nothing is deployed."""
     running = {task.service_id for task in cluster.tasks if task.node_id == node.id and task.state == "running"}
-    images = {service.short_name: service.image for service in cluster.services if service.id in running}
+    everywhere = {service.short_name: service.image for service in cluster.services}
+    here = {service.short_name: service.image for service in cluster.services if service.id in running}
+    images = here or everywhere
     return next((images[name] for name in (*_IMAGES, *sorted(images)) if name in images), "")

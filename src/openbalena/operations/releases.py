@@ -6,12 +6,12 @@ import getpass
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from openbalena import settings
-from openbalena.base.errors import OperationError
+from openbalena.base.errors import OpenBalenaError
 from openbalena.operations.manager import manager_client
 from openbalena.operations.workspace import Workspace
 from openbalena.stack.diff import Change
@@ -57,6 +57,8 @@ def recorded(client: Any, stack: str, release: Release | None, *, wait: bool) ->
     if release is None:
         yield
         return
+    from docker.errors import DockerException
+
     began = time.monotonic()
 
     def end(outcome: Outcome) -> None:
@@ -67,7 +69,9 @@ def recorded(client: Any, stack: str, release: Release | None, *, wait: bool) ->
     releases.begin(client, stack, release)
     try:
         yield
-    except OperationError:
-        end(Outcome.FAILED)
+    except OpenBalenaError:
+        # If the swarm cannot be reached, why the deploy failed is the better message.
+        with suppress(DockerException, OSError):
+            end(Outcome.FAILED)
         raise
     end(Outcome.SUCCEEDED if wait else Outcome.SUBMITTED)

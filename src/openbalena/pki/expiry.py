@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from openbalena.base.errors import UsageError
+from openbalena.base.errors import Problem, UsageError
 from openbalena.pki.consistency import AUTHORITIES, RETIRED_FILES
 from openbalena.pki.keys import certificate_names, common_name, read_certificates
 from openbalena.pki.phases import RotationPhase, current_phase
@@ -63,15 +63,20 @@ def list_certificates(directory: Path) -> list[CertificateInfo]:
 
 
 def warnings(directory: Path, now: datetime | None = None) -> list[str]:
-    """A message for each certificate in `directory` that is `due`: when it expires, and what to do.
+    """The texts of `expiring`."""
+    return list(map(str, expiring(directory, now)))
 
-    For a damaged file only the message about that file: a warning must not fail the command that prints it.
+
+def expiring(directory: Path, now: datetime | None = None) -> list[Problem]:
+    """A problem for each certificate in `directory` that is `due`: when it expires, and what to do; `key` is its path.
+
+    For a damaged file only the problem of that file: a warning must not fail the command that prints it.
     """
     at = now or datetime.now(UTC)
     try:
-        return [_message(item, at) for item in due(list_certificates(directory), at)]
+        return [_problem(item, at) for item in due(list_certificates(directory), at)]
     except UsageError as error:
-        return [str(error)]
+        return [error.problem]
 
 
 def due(items: Iterable[CertificateInfo], now: datetime) -> list[CertificateInfo]:
@@ -100,7 +105,7 @@ def held_in(path: Path, certificates: Sequence[x509.Certificate]) -> Certificate
     )
 
 
-def _message(item: CertificateInfo, now: datetime) -> str:
+def _problem(item: CertificateInfo, now: datetime) -> Problem:
     days = item.days(now)
     when = f"expires in {days} days, on {item.end:%Y-%m-%d}" if item.end > now else f"expired on {item.end:%Y-%m-%d}"
     if item.path.name in AUTHORITIES:
@@ -111,4 +116,4 @@ def _message(item: CertificateInfo, now: datetime) -> str:
         todo = "get a new one and run ./open-balena.sh pki import, or pki sync if cert-manager gets it"
     else:
         todo = "run ./open-balena.sh pki renew"
-    return f"{item.path} ({item.use}) {when}: {todo}"
+    return Problem(f"{item.path} ({item.use}) {when}", todo, key=str(item.path))

@@ -109,3 +109,17 @@ def test_what_another_user_cannot_look_into_is_no_failure(made: Path) -> None:
 
 def at(project: Path) -> list[str]:
     return ["--project-directory", str(project)]
+
+
+def test_a_mode_that_cannot_be_changed_has_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = Project(directory=tmp_path)
+    project.env_file.write_text("")
+    project.env_file.chmod(0o664)
+
+    def refuse(path: Path, mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    assert restrict_modes(project) == [
+        f"{project.env_file} is accessible to other users (mode 664): run chmod 600 as its owner"
+    ]

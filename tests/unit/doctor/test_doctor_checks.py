@@ -8,6 +8,7 @@ import pytest
 from cluster_builders import cluster, node, service, task
 
 from openbalena import settings
+from openbalena.base.errors import Problem
 from openbalena.base.project import Project
 from openbalena.doctor.checks import CHECKS, all_findings
 from openbalena.doctor.facts import Facts, NodeFacts
@@ -54,8 +55,8 @@ LOST = node(3, state="down", reachability="unreachable", cpus=4.0)
 BROKEN: dict[str, tuple[Any, str, str, str]] = {
     "autolock": (lambda facts: replace(facts, autolock=True), "autolock", "note", "swarm"),
     "connections": (with_settings(DB_MAX_CONNECTIONS="100"), "capacity", "error", "db"),
-    "a certificate": (lambda facts: replace(facts, certificates=["x.pem expires: run pki renew"]),
-                      "certificates", "warning", "pki"),
+    "a certificate": (lambda facts: replace(facts, certificates=[Problem("x.pem expires", "renew it", "/x.pem")]),
+                      "certificates", "warning", "/x.pem"),
     "a clock": (on_node(clock=6.0), "clock", "warning", "node2"),
     "a wrong clock": (on_node(clock=-61.0), "clock", "error", "node2"),
     "a disk": (on_node(disk_free=10 * 2**30), "disk", "warning", "node2"),

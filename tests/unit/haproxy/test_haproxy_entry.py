@@ -36,7 +36,8 @@ class Entry:
             ("secret", self.secret),
             ("secret_env", self.environment_file),
             ("wait_seconds", 3),
-            ("stop_seconds", 2),
+            ("stop_seconds", 3),
+            ("connections", directory / "tcp"),
             ("poll_seconds", 1),
         ):
             text, count = re.subn(rf"^{pattern}=.*$", f"{pattern}={value}", text, flags=re.MULTILINE)
@@ -172,17 +173,79 @@ def test_certificate_that_haproxy_refuses_changes_nothing(entry: Entry) -> None:
     eventually("a good one is served again", lambda: entry.served() == der(entry.directory / "other.pem"), NOTICED)
 
 
-def test_stop_is_bounded_for_connections_that_stay(entry: Entry) -> None:
+# Lines of /proc/net/tcp: a listener, a client's connection to port 443, one to the api, one of a VPN client to the vpn.
+HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+LISTENS = "   0: 00000000:01BB 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1\n"
+CLIENT = "   1: 0300000A:01BB 0900000A:D431 01 00000000:00000000 00:00000000 00000000     0        0 2 1\n"
+TO_API = "   2: 0300000A:9C40 0500000A:0050 01 00000000:00000000 00:00000000 00000000     0        0 3 1\n"
+TO_VPN = "   3: 0300000A:9C41 0600000A:01BB 01 00000000:00000000 00:00000000 00000000     0        0 4 1\n"
+TO_TUNNEL = TO_VPN.replace(":01BB 01", ":0C38 01")
+
+
+@pytest.mark.parametrize(
+    ("lines", "ends"),
+    [
+        ([LISTENS, CLIENT, TO_VPN, TO_TUNNEL], "soon"),
+        ([LISTENS, CLIENT, TO_API], "late"),
+        (None, "late"),
+    ],
+    ids=["no request", "a request that goes on", "what cannot be read"],
+)
+def test_stop_waits_for_requests_only_and_not_for_ever(lines: list[str] | None, ends: str, entry: Entry) -> None:
     entry.certificate.parent.mkdir(parents=True)
     make_chain(entry.certificate)
+    if lines is not None:
+        (entry.directory / "tcp").write_text(HEAD + "".join(lines))
     main = entry.start("run", HAPROXY_PASSWORD="x")
     eventually("HAProxy serves", lambda: entry.served() is not None, NOTICED)
     stays = entry.connect()
     begin = time.monotonic()
     main.send_signal(signal.SIGUSR1)
     main.wait(8)
-    assert 1 < time.monotonic() - begin < 6
+    took = time.monotonic() - begin
+    assert 0.4 < took < 2 if ends == "soon" else 2.3 < took < 7
     stays.close()
+
+
+def test_stop_waits_until_the_last_request_is_answered(entry: Entry) -> None:
+    entry.certificate.parent.mkdir(parents=True)
+    make_chain(entry.certificate)
+    table = entry.directory / "tcp"
+    table.write_text(HEAD + CLIENT + TO_API)
+    main = entry.start("run", HAPROXY_PASSWORD="x")
+    eventually("HAProxy serves", lambda: entry.served() is not None, NOTICED)
+    stays = entry.connect()
+    main.send_signal(signal.SIGUSR1)
+    time.sleep(1.2)
+    assert main.poll() is None
+    table.write_text(HEAD + CLIENT + TO_API.replace(" 01 ", " 06 "))
+    main.wait(1.5)
+    stays.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "answers"),
+    [
+        (LISTENS, False),
+        (CLIENT, False),
+        (CLIENT.replace(":01BB", ":0050"), False),
+        (CLIENT.replace(":01BB", ":0790"), False),
+        (TO_API, True),
+        (TO_API.replace(":0050", ":0051"), True),
+        (TO_API.replace(" 01 ", " 02 "), False),
+        (TO_VPN, False),
+        (TO_TUNNEL, False),
+        (TO_API.replace(":9C40", ":C350"), True),
+    ],
+)
+def test_which_connections_are_requests(line: str, answers: bool, tmp_path: Path) -> None:
+    (tmp_path / "tcp").write_text(HEAD + line)
+    function = re.search(r"^answering\(\) \{.*?^\}", ENTRY.read_text(), re.MULTILINE | re.DOTALL)
+    assert function
+    done = subprocess.run(
+        ["sh", "-c", f"connections={tmp_path}/tcp\n{function[0]}\nanswering"], check=False, timeout=10
+    )
+    assert (done.returncode == 0) is answers
 
 
 def test_publishes_only_a_certificate_with_its_key(entry: Entry) -> None:

@@ -10,11 +10,12 @@ from hearing import Listener
 
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.certificates import machine_volume as certificates
-from openbalena.machine.containers import ContainerPhase
+from openbalena.machine.containers import ComposeService, Container, ContainerPhase
 from openbalena.operations.machine_services import (
     HealthyResult,
     LogsOptions,
     RestartOptions,
+    StatusResult,
     StopOptions,
     StopResult,
     WaitOptions,
@@ -25,6 +26,7 @@ from openbalena.operations.machine_services import (
     wait_for_services,
 )
 from openbalena.operations.workspace import Workspace
+from openbalena.settings import Settings
 
 SERVICES = ("api", "cert-manager", "db")
 COMPOSE = "services: {" + ", ".join(f"{name}: {{image: x}}" for name in SERVICES) + "}\n"
@@ -182,3 +184,20 @@ def test_logs_that_were_cut_get_a_warning(
     list(stream_logs(LogsOptions(tail=tail, follow=follow, warn_if_cut=warn), workspace, listener))
     assert len(listener.warnings) == warned
     assert not warned or f"the last {tail} lines of api-1 are shown" in listener.warnings[0]
+
+
+def test_failing_services_come_first_and_each_by_its_name() -> None:
+    def container(service: str, state: str, health: str = "") -> Container:
+        return Container(service, service, service, "x:1", state, health, 0, 0, "", "", ())
+
+    states = {
+        "b": ("running", "healthy"),
+        "d": ("running", "unhealthy"),
+        "c": ("running", "starting"),
+        "a": ("exited", ""),
+    }
+    services = tuple(ComposeService(name, (container(name, *found),)) for name, found in states.items())
+    again = ComposeService("e", (container("e", "running", "unhealthy"),))
+    status = StatusResult("ob", (*services, again), (), Settings({}, []))
+    assert [service.name for service in status.worst_first] == ["d", "e", "a", "c", "b"]
+    assert not status.healthy and StatusResult("ob", services[:1], (), Settings({}, [])).healthy

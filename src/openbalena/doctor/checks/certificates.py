@@ -10,6 +10,12 @@ from openbalena.doctor.findings import DoctorFinding, Severity
 
 def check(facts: Facts) -> Iterator[DoctorFinding]:
     """A warning for each certificate that is due."""
-    for text in facts.certificates:
-        detail, _, remedy = text.partition(": ")
-        yield DoctorFinding("certificates", Severity.WARNING, "pki", detail, remedy)
+    for problem in facts.certificates:
+        yield DoctorFinding(
+            "certificates",
+            Severity.WARNING,
+            problem.key or "pki",
+            "a certificate expires soon, has expired or is damaged",
+            problem.hint,
+            problem.what,
+        )
