@@ -75,8 +75,10 @@ def remove_unused(client: Any, stack: str) -> list[str]:
     and the one to which it can be rolled back need.
     """
     removed = []
-    for collection, remove in ((client.secrets, client.api.remove_secret), (client.configs, client.api.remove_config)):
-        for identifier, name in _unused(client, stack, collection).items():
+    for unused, remove in zip(
+        _unused(client, stack), (client.api.remove_secret, client.api.remove_config), strict=True
+    ):
+        for identifier, name in unused.items():
             remove(identifier)
             removed.append(name)
     return removed
@@ -84,19 +86,22 @@ def remove_unused(client: Any, stack: str) -> list[str]:
 
 def unused_names(client: Any, stack: str) -> list[str]:
     """The names of what `remove_unused` would remove."""
-    return [name for kind in (client.secrets, client.configs) for name in _unused(client, stack, kind).values()]
+    return [name for unused in _unused(client, stack) for name in unused.values()]
 
 
-def _unused(client: Any, stack: str, collection: Any) -> dict[str, str]:
-    """The secrets or configs (name by id) of the stack in `collection` that nothing uses."""
+def _unused(client: Any, stack: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The secrets and the configs (name by id) of the stack that nothing uses."""
     settings = settings_store.latest(client, stack)
     used = releases.objects_in_use(releases.read_releases(client, stack)) | ({settings.name} if settings else set())
     for spec in (spec for raw in client.api.services() for spec in _specs(raw)):
         container = spec.get("TaskTemplate", {}).get("ContainerSpec", {})
         used |= {item["SecretName"] for item in container.get("Secrets") or []}
         used |= {item["ConfigName"] for item in container.get("Configs") or []}
-    existing: Mapping[str, str] = {item.id: item.name for item in collection.list()}
-    return {identifier: existing[identifier] for identifier in object_names.unused_objects(existing, stack, used)}
+    secrets, configs = ({item.id: item.name for item in kind.list()} for kind in (client.secrets, client.configs))
+    return (
+        {identifier: secrets[identifier] for identifier in object_names.unused_objects(secrets, stack, used)},
+        {identifier: configs[identifier] for identifier in object_names.unused_objects(configs, stack, used)},
+    )
 
 
 def _specs(service: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

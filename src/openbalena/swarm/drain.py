@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from openbalena.base.errors import OperationError, UsageError
-from openbalena.base.names import DATA_LABEL, INGRESS_LABEL
+from openbalena.base.names import INGRESS_LABEL, data_label
 from openbalena.swarm import placement, planned_services
 from openbalena.swarm.preflight import candidates
 from openbalena.swarm.state import Cluster, Node, SwarmService, Task
@@ -77,10 +77,8 @@ def require_removable(node: Node, cluster: Cluster) -> None:
             f"of the {len(managers) - 1} managers left only {len(left)} would be up, less than a majority: start the "
             "others, or promote a worker (`docker node promote NODE`)"
         )
-    held = sorted(label.removeprefix(DATA_LABEL) for label, on in node.labels.items()
-                  if label.startswith(DATA_LABEL) and on.lower() == "true")  # fmt: skip
     used = {volume for service in cluster.services for volume in planned_services.pinned_volumes(service)}
-    if volumes := [volume for volume in held if volume in used]:
+    if volumes := [volume for volume in sorted(used) if placement.nodes_with_label([node], data_label(volume))]:
         reasons.append(
             f"it has the data of {', '.join(volumes)}: move each with ./open-balena.sh storage move VOLUME NODE (after "
             "the loss of a node restore a backup on another one, and run storage forget VOLUME)"
