@@ -21,3 +21,22 @@ def replace_labels(
         params={"version": current["Version"]["Index"]},
     )
     api._raise_for_status(response)
+
+
+def find_config(client: Any, name: str) -> dict[str, Any] | None:
+    """The config with exactly that name, as the Engine API returns it: its filter also finds longer names."""
+    configs = client.api.configs(filters={"name": name})
+    return next((config for config in configs if config["Spec"]["Name"] == name), None)
+
+
+def store_labels(client: Any, name: str, labels: Mapping[str, str]) -> None:
+    """Keep `labels` in the swarm as those of the config `name`, which is created if there is none.
+
+    Raises docker.errors.APIError as `replace_labels` does.
+    """
+    config = find_config(client, name)
+    if config is None:
+        # A config must not be empty.
+        client.configs.create(name=name, data=b"see this config's labels\n", labels=labels)
+        return
+    replace_labels(client.api, "configs", config, labels)

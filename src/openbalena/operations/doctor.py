@@ -12,7 +12,7 @@ from openbalena import settings
 from openbalena.base.errors import UsageError
 from openbalena.base.names import doctor_config
 from openbalena.docker.engine import Engine
-from openbalena.docker.object_labels import replace_labels
+from openbalena.docker.object_labels import find_config, store_labels
 from openbalena.doctor.checks import all_findings
 from openbalena.doctor.facts import Facts, NodeFacts
 from openbalena.doctor.findings import DoctorFinding, split_dismissed, worst_first
@@ -68,22 +68,13 @@ def dismiss(workspace: Workspace, identifier: str, reason: str) -> None:
     stack = settings.read(workspace.project)["STACK_NAME"]
     with manager_client(workspace) as (_, client):
         labels = {**read_dismissed(client, stack), identifier: reason}
-        found = _config(client, stack)
-        if found is None:
-            client.configs.create(name=doctor_config(stack), data=b"see this config's labels\n", labels=labels)
-        else:
-            replace_labels(client.api, "configs", found, labels)
+        store_labels(client, doctor_config(stack), labels)
 
 
 def read_dismissed(client: Any, stack: str) -> dict[str, str]:
     """The dismissed findings: reason by id."""
-    found = _config(client, stack)
+    found = find_config(client, doctor_config(stack))
     return dict(found["Spec"].get("Labels") or {}) if found else {}
-
-
-def _config(client: Any, stack: str) -> dict[str, Any] | None:
-    configs = client.api.configs(filters={"name": doctor_config(stack)})
-    return next((config for config in configs if config["Spec"]["Name"] == doctor_config(stack)), None)
 
 
 def _examine_nodes(

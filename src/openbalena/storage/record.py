@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from openbalena.base.names import LOGIN_LABEL, MOVE_LABEL, VOLUME_LABEL, full_name, volume_registry
-from openbalena.docker.object_labels import replace_labels
+from openbalena.docker.object_labels import find_config, store_labels
 from openbalena.swarm import planned_services
 from openbalena.swarm.state import Cluster, SwarmService
 
@@ -97,17 +97,13 @@ def from_labels(labels: Mapping[str, str]) -> VolumeRegistry:
 
 def read_registry(client: Any, stack: str) -> VolumeRegistry:
     """The record of the stack's volumes; empty if there is none. Raises docker.errors.APIError."""
-    config = _find(client, stack)
+    config = find_config(client, volume_registry(stack))
     return from_labels(config["Spec"].get("Labels") or {}) if config else VolumeRegistry()
 
 
 def write_registry(client: Any, stack: str, record: VolumeRegistry) -> None:
     """Store `record`. Raises docker.errors.APIError, also if another process has changed it meanwhile."""
-    config, labels = _find(client, stack), record.labels()
-    if config is None:
-        client.configs.create(name=volume_registry(stack), data=b"see this config's labels\n", labels=labels)
-        return
-    replace_labels(client.api, "configs", config, labels)
+    store_labels(client, volume_registry(stack), record.labels())
 
 
 def with_observed(record: VolumeRegistry, cluster: Cluster) -> VolumeRegistry:
@@ -134,7 +130,7 @@ def forget_node(client: Any, stack: str, nodes: Collection[str]) -> None:
     for volume, place in known.places.items():
         if place.node in nodes:
             known = known.without(volume)
-    config = _find(client, stack)
+    config = find_config(client, volume_registry(stack))
     if config and not known.places:
         client.api.remove_config(config["ID"])
     elif config:
@@ -156,8 +152,3 @@ def driver_options(service: SwarmService, volume: str) -> dict[str, str]:
             driver = (mount.get("VolumeOptions") or {}).get("DriverConfig") or {}
             return dict(driver.get("Options") or {})
     return {}
-
-
-def _find(client: Any, stack: str) -> dict[str, Any] | None:
-    configs = client.api.configs(filters={"name": volume_registry(stack)})
-    return next((config for config in configs if config["Spec"]["Name"] == volume_registry(stack)), None)
