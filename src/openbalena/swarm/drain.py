@@ -8,6 +8,7 @@ from dataclasses import replace
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.names import INGRESS_LABEL, data_label
 from openbalena.swarm import placement, planned_services
+from openbalena.swarm.nodes import quorum
 from openbalena.swarm.preflight import candidates
 from openbalena.swarm.state import Cluster, Node, SwarmService, Task
 
@@ -68,14 +69,13 @@ def require_drainable(node: Node, cluster: Cluster) -> None:
 def require_removable(node: Node, cluster: Cluster) -> None:
     """Raise OperationError with every reason against removing `node` from the swarm for good."""
     reasons = []
-    managers = [each for each in cluster.nodes if each.role == "manager"]
-    left = [each for each in managers if each.id != node.id and not each.lost]
+    left = quorum(each for each in cluster.nodes if each.id != node.id)
     if node.id == cluster.this_node:
         reasons.append("this command runs on it: run it on another manager")
-    if node.role == "manager" and len(left) < (len(managers) - 1) // 2 + 1:
+    if node.role == "manager" and len(left.up) < left.majority:
         reasons.append(
-            f"of the {len(managers) - 1} managers left only {len(left)} would be up, less than a majority: start the "
-            "others, or promote a worker (`docker node promote NODE`)"
+            f"of the {len(left.managers)} managers left only {len(left.up)} would be up, less than a majority: start "
+            "the others, or promote a worker (`docker node promote NODE`)"
         )
     used = {volume for service in cluster.services for volume in planned_services.pinned_volumes(service)}
     if volumes := [volume for volume in sorted(used) if placement.nodes_with_label([node], data_label(volume))]:
