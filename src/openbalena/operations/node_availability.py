@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +13,11 @@ from openbalena.docker.engine import Engine
 from openbalena.docker.retry import retry_until_leader
 from openbalena.operations.manager import manager_client
 from openbalena.operations.reporter import Reporter
+from openbalena.operations.service_wait import wait_for_services
 from openbalena.operations.workspace import Workspace
 from openbalena.settings import Settings
-from openbalena.swarm import drain, lock, report, state, watch
-from openbalena.swarm.state import Cluster, Node
+from openbalena.swarm import drain, lock, state, watch
+from openbalena.swarm.state import Node
 
 _INTERVAL = 1.0
 
@@ -48,7 +48,7 @@ def drain_node(options: NodeOptions, workspace: Workspace, reporter: Reporter) -
             _wait_until_empty(client, values, node, options.timeout, reporter)
             kept = {service.name for service in drain.stopped_services(node, cluster)}
             names = [service.name for service in cluster.services if service.name not in kept]
-            _wait_for(names, engine, client, values, known, options.timeout, reporter)
+            wait_for_services(names, engine, client, values, known, options.timeout, reporter)
     return node
 
 
@@ -62,7 +62,7 @@ def activate_node(options: NodeOptions, workspace: Workspace, reporter: Reporter
             known = watch.preexisting_task_ids(cluster)
             engine.docker("node", "update", "--availability", "active", node.id)
             names = [service.name for service in cluster.services]
-            after = _wait_for(names, engine, client, values, known, options.timeout, reporter)
+            after = wait_for_services(names, engine, client, values, known, options.timeout, reporter)
     return bool(after and drain.uneven_services(after))
 
 
@@ -124,7 +124,7 @@ def rebalance(options: NodeOptions, workspace: Workspace, reporter: Reporter) ->
             reporter.progress(f"restarting the tasks of {service.short_name}, one at a time …")
             known = watch.preexisting_task_ids(state.read_cluster(client, stack))
             engine.docker("service", "update", "--force", "--detach", "--quiet", service.name)
-            _wait_for([service.name], engine, client, values, known, options.timeout, reporter)
+            wait_for_services([service.name], engine, client, values, known, options.timeout, reporter)
     return [service.short_name for service in services]
 
 
@@ -141,21 +141,3 @@ def _wait_until_empty(client: Any, values: Settings, node: Node, timeout: float,
             f"{len(left)} task{'s' * (len(left) != 1)} still running on {node.hostname} after {timeout:g} s: it is "
             "drained, and they stop when their connections end; swarm-status shows them"
         )
-
-
-def _wait_for(
-    names: Collection[str],
-    engine: Any,
-    client: Any,
-    values: Settings,
-    known: frozenset[str],
-    timeout: float,
-    reporter: Reporter,
-) -> Cluster | None:
-    """Wait until the services (full names) run; returns the cluster then. Raises OperationError with the errors."""
-    if not names:
-        return None
-    outcome = watch.wait_until_converged(client, values["STACK_NAME"], timeout, known, reporter.follow_tasks(), names)
-    if outcome.reason:
-        raise OperationError(report.failure_report(outcome, engine, values.masked))
-    return outcome.cluster
