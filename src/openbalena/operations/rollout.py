@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from openbalena import stack as stacks
@@ -78,6 +78,8 @@ class Rollout:
     command: str
     message: str = ""
     replaces: int | None = None
+    # What is rendered now as Docker reads it, once that was needed: each reading is a docker process.
+    _read: list[Document] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def stack(self) -> str:
@@ -129,7 +131,7 @@ class Rollout:
 
     def _next_release(self, before: Cluster) -> Release | None:
         """The release that this rollout makes. Reports which services of a running stack change, and what of them."""
-        document = rendered_document(self.engine, self.project.rendered, self.stack)
+        document = self._rendered_document()
         changes = document_changes(self.client, document, self.stack)
         running = [service.short_name for service in before.services]
         replaced = rollout_order.tasks_replaced(changes, running)
@@ -206,7 +208,13 @@ class Rollout:
 
     def _render(self, document: Document) -> None:
         compiled = replace(self.deployment.compiled, document=document)
+        self._read.clear()
         stacks.render(compiled, self.project.rendered, self.deployment.settings.secrets, self.stack)
+
+    def _rendered_document(self) -> Document:
+        if not self._read:
+            self._read.append(rendered_document(self.engine, self.project.rendered, self.stack))
+        return self._read[0]
 
     def _submit(self, only: Sequence[str] = ()) -> None:
         """Hand what is rendered to Docker, or of it the services in `only`."""
@@ -240,8 +248,7 @@ class Rollout:
         document = deploy.read_rendered(self.project.rendered)
         planned = planned_services.planned_services(document, self.stack)
         data = [service.short_name for service in planned if planned_services.pinned_volumes(service)]
-        rendered = rendered_document(self.engine, self.project.rendered, self.stack)
-        changes = document_changes(self.client, rendered, self.stack)
+        changes = document_changes(self.client, self._rendered_document(), self.stack)
         return rollout_order.stages(
             {name: found for name, found in changes.items() if name in document["services"]}, running, data
         )
