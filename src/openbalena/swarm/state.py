@@ -101,7 +101,10 @@ class SwarmService:
 
 @dataclass(frozen=True)
 class Task:
-    """A task: one container of a service on one node. `since` is the time of the last state change (RFC 3339)."""
+    """A task: one container of a service on one node. `since` is the time of the last state change (RFC 3339).
+
+    `container` is the container's id, empty if it has none yet.
+    """
 
     id: str
     service_id: str
@@ -113,6 +116,7 @@ class Task:
     exit_code: int = 0
     since: str = ""
     created: str = ""
+    container: str = ""
     spec: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -230,6 +234,7 @@ def task_from(raw: Mapping[str, Any]) -> Task:
         exit_code=(status.get("ContainerStatus") or {}).get("ExitCode", 0),
         since=status.get("Timestamp", ""),
         created=raw.get("CreatedAt", ""),
+        container=(status.get("ContainerStatus") or {}).get("ContainerID", ""),
         spec=raw.get("Spec", {}),
     )
 

@@ -78,7 +78,7 @@ TABLE = (
     ),
     _hint(
         r"unhealthy container",
-        "The container runs but fails its health check: its logs show what it is waiting for.",
+        "The container runs but fails its health check: that, or the logs, show what it is waiting for.",
     ),
     _hint(
         r"non-zero exit \(137\)|\boom\b|out of memory",

@@ -109,10 +109,11 @@ def test_what_is_read_of_a_service() -> None:
 
 
 def test_what_is_read_of_a_task() -> None:
-    status = {"State": "failed", "Err": "why", "Timestamp": "now", "ContainerStatus": {"ExitCode": 137}}
+    container = {"ExitCode": 137, "ContainerID": "c"}
+    status = {"State": "failed", "Err": "why", "Timestamp": "now", "ContainerStatus": container}
     raw = {"ID": "t", "ServiceID": "s", "NodeID": "n", "Slot": 2, "DesiredState": "shutdown", "Status": status}
     assert state.task_from({**raw, "CreatedAt": "before", "Spec": {"a": 1}}) == Task(
-        "t", "s", "n", 2, "shutdown", "failed", "why", 137, "now", "before", {"a": 1}
+        "t", "s", "n", 2, "shutdown", "failed", "why", 137, "now", "before", "c", {"a": 1}
     )
     assert state.task_from({"ID": "t", "Status": {"ContainerStatus": None}}) == Task("t", "", desired="", state="")
 
