@@ -123,7 +123,13 @@ class FakeEngine(ThreadingHTTPServer):
             swarm |= {"ControlAvailable": nodes[0] in managers, "Nodes": len(nodes), "Managers": len(managers)}
             remote = [{"NodeID": node["ID"], "Addr": node["ManagerStatus"]["Addr"]} for node in managers]
             swarm |= {"RemoteManagers": remote, "Cluster": self.swarm.cluster()}
-        return {"Name": self.hostname, "ServerVersion": "28.5.2", "Swarm": {**swarm, **self.says}, "OSType": "linux"}
+        return {
+            "Name": self.hostname,
+            "ServerVersion": "28.5.2",
+            "SystemTime": self.swarm.time(),
+            "Swarm": {**swarm, **self.says},
+            "OSType": "linux",
+        }
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client may hang up before its answer is there: the docker command line does so after `_ping`."""

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from openbalena.base.ages import age
 from openbalena.base.errors import OperationError
 from openbalena.base.locks import exists
 from openbalena.base.names import LOCK_CONFIG
@@ -61,17 +62,6 @@ def is_stale(labels: Mapping[str, str]) -> bool:
     if now is None or not labels.get("started"):
         return not exists(pid)
     return now != labels["started"]
-
-
-def age(since: str, now: datetime) -> str:
-    """How long ago `since` (ISO 8601) was: `45 s`, `12 min`, `3 h`."""
-    try:
-        seconds = int((now - datetime.fromisoformat(since)).total_seconds())
-    except (TypeError, ValueError):
-        return "an unknown time"
-    if seconds < 120:
-        return f"{max(seconds, 0)} s"
-    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
 
 
 def _acquire(client: Any, purpose: str, take_over: str) -> str:
