@@ -23,7 +23,7 @@ def serve() -> None:
     values = settings.load()
     store = Store(values.database_url, values.pool_size, values.statement_timeout)
     try:
-        store.prepare(values.stand_in.migration_seconds)
+        store.prepare(values.stand_in.migration_seconds, values.stand_in.newest_migration)
     except (psycopg2.Error, ModelExistsError) as error:
         sys.exit(f"Failed to initialize: {str(error).strip()}")
     if values.superuser_email and values.superuser_password:

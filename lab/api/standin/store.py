@@ -26,10 +26,10 @@ class Store:
     def _connect(self) -> Any:
         return psycopg2.connect(self._url, connect_timeout=5, application_name="api", options=self._options)
 
-    def prepare(self, slow: float) -> None:
+    def prepare(self, slow: float, newest: int) -> None:
         """Migrate, without waiting for the database, like the real api. Raises psycopg2.Error, ModelExistsError."""
         with self._pool.connection() as connection:
-            migrations.migrate(connection, slow)
+            migrations.migrate(connection, slow, newest)
         self._pool.watch()
 
     def ensure_superuser(self, email: str, password: str) -> None:

@@ -160,6 +160,7 @@ def swarm_history(args: Namespace, context: Context) -> None:
     option("release", nargs="?", metavar="RELEASE", type=whole, help="a number (default: the last successful one)"),
     option("service", nargs="?", metavar="SERVICE", default="", help="roll back only this service"),
     timeout(900.0),
+    flag("--yes", "do not prompt if it is not known whether the api runs on the database's schema"),
     take_over(),
 )
 def swarm_rollback(args: Namespace, context: Context) -> None:

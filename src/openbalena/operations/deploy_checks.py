@@ -10,9 +10,11 @@ from openbalena.operations import other_mode
 from openbalena.operations.deployment import Deployment
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.rollout import with_manual_scaling
+from openbalena.operations.schema_check import SchemaCheck
 from openbalena.storage import external, guard, nfs, record
 from openbalena.storage.record import VolumeRegistry
-from openbalena.swarm import encryption, mesh, node_probe, placement, planned_services, ports
+from openbalena.swarm import encryption, mesh, node_probe, placement, planned_services, ports, releases
+from openbalena.swarm.api_schema import API, Answer
 from openbalena.swarm.preflight import DeployPlan, Finding
 from openbalena.swarm.state import Cluster
 
@@ -94,6 +96,18 @@ class DeployChecks:
                 self.plan.api_tasks,
             )
         )
+
+    def require_schema(self) -> None:
+        """Raise OperationError if an earlier release's api is deployed, which does not run on the database's schema."""
+        schema = SchemaCheck(self.engine, self.client, self.deployment.settings, self.reporter)
+        known = releases.read_releases(self.client, self.deployment.settings["STACK_NAME"])
+        document = self.deployment.compiled.document
+        if releases.known_migrations(known, str((document["services"].get(API) or {}).get("image", ""))) is None:
+            return  # as far as is known here it is a new version
+        verdict = schema.verdict(document, known)
+        schema.require(verdict, "this version")
+        if verdict and verdict.answer is Answer.UNKNOWN:
+            self.reporter.warn(f"api: it may not run on the database's schema: {verdict.reason}")
 
     def _warn_of_interrupted_moves(self, known: VolumeRegistry) -> None:
         for volume, move in guard.interrupted_moves(known):

@@ -14,6 +14,7 @@ from openbalena.docker.engine import Engine
 from openbalena.operations.deployment import Deployment
 from openbalena.operations.releases import next_release, recorded
 from openbalena.operations.reporter import Reporter
+from openbalena.operations.schema_check import SchemaCheck
 from openbalena.operations.stack_diff import document_changes, rendered_document
 from openbalena.pki import tokens
 from openbalena.pki.database_login import Login, in_use
@@ -93,7 +94,8 @@ class Rollout:
         self._report_scaling(scaled)
         self._render(document)
         release = self._next_release(before)
-        with recorded(self.client, self.stack, release, wait=wait):
+        schema = SchemaCheck(self.engine, self.client, self.deployment.settings, self.reporter)
+        with recorded(self.client, self.stack, release, wait=wait, migrations_of=schema.migrations_of):
             converged = self._deploy(before, document, wait=wait)
         if wait:
             self._prune()

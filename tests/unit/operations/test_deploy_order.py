@@ -47,7 +47,7 @@ from openbalena.swarm.preflight import DeployPlan, Finding
 from openbalena.swarm.releases import Release
 from openbalena.swarm.state import Cluster, SwarmService
 
-CHECKS = ["check settings", "preflight", "lock", "check nodes", "check data", "check external services"]
+CHECKS = ["check settings", "preflight", "lock", "check nodes", "check data", "check external services", "check schema"]
 CHANGES = ["store settings", "roll out", "unlock"]
 BEFORE_CHANGES, AFTER_ALL = "hook pre-deploy", "hook post-deploy"
 WITH_DATA = SwarmService(id="s", name="openbalena_db", stack="openbalena", volumes=("openbalena_db-data",))
@@ -68,7 +68,9 @@ class Steps(list[str]):
         return done
 
     @contextmanager
-    def recorded(self, client: object, stack: str, release: Release, *, wait: bool) -> Iterator[None]:
+    def recorded(
+        self, client: object, stack: str, release: Release, *, wait: bool, migrations_of: object
+    ) -> Iterator[None]:
         """A release that begins and ends."""
         assert release is RELEASE
         self.append("begin release")
@@ -114,6 +116,7 @@ def steps(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setattr(DeployChecks, "require_capable_nodes", found.step("check nodes"))
     monkeypatch.setattr(DeployChecks, "require_data", found.step("check data"))
     monkeypatch.setattr(DeployChecks, "require_external_services", found.step("check external services"))
+    monkeypatch.setattr(DeployChecks, "require_schema", found.step("check schema"))
     monkeypatch.setattr(settings_sync, "upload", found.step("store settings"))
     monkeypatch.setattr(deploys, "run_hook", lambda project, name, values, reporter: found.append(f"hook {name}"))
     monkeypatch.setattr(Rollout, "run", found.step("roll out", RolloutResult(3, 7)))
@@ -131,6 +134,7 @@ FAILING = {
     "check nodes": (DeployChecks, "require_capable_nodes"),
     "check data": (DeployChecks, "require_data"),
     "check external services": (DeployChecks, "require_external_services"),
+    "check schema": (DeployChecks, "require_schema"),
     "store settings": (settings_sync, "upload"),
 }
 

@@ -56,7 +56,7 @@ def test_how_it_ends_is_recorded(wait: bool, error: BaseException | None, outcom
     begun = replace(DONE, outcome=Outcome.DEPLOYING)
     with fake.engine.client() as client:
         try:
-            with recorded(client, "ob", begun, wait=wait):
+            with recorded(client, "ob", begun, wait=wait, migrations_of=lambda image: [image]):
                 (during,) = releases.read_releases(client, "ob")
                 assert during.outcome is Outcome.DEPLOYING
                 if error:
@@ -65,6 +65,7 @@ def test_how_it_ends_is_recorded(wait: bool, error: BaseException | None, outcom
             assert raised is error
         (ended,) = releases.read_releases(client, "ob")
     assert ended.outcome is outcome
+    assert ended.migrations == (["api:1@sha256:00"] if outcome is Outcome.SUCCEEDED else None)
     finished = outcome is not Outcome.DEPLOYING
     assert ended.images == ({"api": "api:1@sha256:00"} if finished else {})
     assert (ended.seconds is not None) is finished
@@ -72,6 +73,6 @@ def test_how_it_ends_is_recorded(wait: bool, error: BaseException | None, outcom
 
 def test_no_release_records_nothing(fake: FakeEngine) -> None:
     with fake.engine.client() as client:
-        with recorded(client, "ob", None, wait=True):
+        with recorded(client, "ob", None, wait=True, migrations_of=lambda image: [image]):
             pass
         assert client.configs.list() == []
