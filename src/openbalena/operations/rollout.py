@@ -29,6 +29,7 @@ from openbalena.swarm import (
     rollout_order,
     scale,
     service_update,
+    slow_starts,
     state,
     watch,
 )
@@ -266,7 +267,8 @@ class Rollout:
             known = watch.preexisting_task_ids(state.read_cluster(self.client, self.stack))
             self._submit(only)
             follow = self.reporter.follow_tasks()
-            outcome = watch.wait_until_converged(self.client, self.stack, self.timeout, known, follow, names)
+            explain = slow_starts.SlowStarts(self.engine, self.deployment.settings.masked).explain
+            outcome = watch.wait_until_converged(self.client, self.stack, self.timeout, known, follow, names, explain)
             record.record_observed(self.client, self.stack, outcome.cluster)
             if outcome.reason:
                 raise OperationError(report.failure_report(outcome, self.engine, self.deployment.settings.masked))

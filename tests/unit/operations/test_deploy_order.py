@@ -216,7 +216,7 @@ def rollout(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> tuple[Roll
     outcome = SimpleNamespace(progress=[1, 2], cluster=BEFORE, reason="")
 
     def waited(*args: Any) -> Any:
-        steps.append(f"wait for {', '.join(name.partition('_')[2] for name in args[-1]) or 'all'}")
+        steps.append(f"wait for {', '.join(name.partition('_')[2] for name in args[5]) or 'all'}")
         return outcome
 
     patches: list[tuple[Any, str, Any]] = [
