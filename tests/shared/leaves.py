@@ -52,4 +52,5 @@ WORDS = {
     "lab shell": ["node1"],
     "lab kill": ["node1"],
     "lab start": ["node1"],
+    "lab partition": ["node1"],
 }

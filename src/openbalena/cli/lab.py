@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from openbalena.operations.demo import DemoResult
 
 _NODE = option("node", metavar="NODE")
+_NODES = option("nodes", metavar="NODE", nargs="+")
 
 lab = group(__doc__)
 
@@ -54,9 +55,12 @@ def _status(args: Namespace, context: Context) -> None:
 def _show_nodes(context: Context) -> None:
     from openbalena.lab import status
 
-    head = ("NODE", "ADDRESS", "ENGINE", "SWARM", "MANAGER", "INGRESS")
+    head = ("NODE", "ADDRESS", "ENGINE", "SWARM", "MANAGER", "INGRESS", "CUT FROM")
     rows = [
-        (n.name, n.address, "up" if n.running else "down", n.swarm, n.manager or "-", "yes" if n.ingress else "-")
+        (
+            *(n.name, n.address, "up" if n.running else "down", n.swarm, n.manager or "-"),
+            *("yes" if n.ingress else "-", ", ".join(n.cut_from) or "-"),
+        )
         for n in status.read_status()
     ]
     context.console.table([head, *rows])
@@ -90,6 +94,38 @@ def _start(args: Namespace, context: Context) -> None:
 
     lifecycle.start_node(args.node)
     context.console.say(f"{args.node} is up again.")
+
+
+@lab.action(
+    "partition",
+    "cut nodes off from the rest of the lab, as if the network between them failed",
+    _NODES,
+    option(
+        "--from",
+        dest="others",
+        metavar="NODE",
+        action="append",
+        default=[],
+        help="cut them off from this node only (may be repeated)",
+    ),
+)
+def _partition(args: Namespace, context: Context) -> None:
+    from openbalena.lab import partition
+
+    partition.cut(args.nodes, args.others)
+    _show_nodes(context)
+
+
+@lab.action(
+    "heal",
+    "connect nodes that were cut off again",
+    option("nodes", metavar="NODE", nargs="*", help="default: all"),
+)
+def _heal(args: Namespace, context: Context) -> None:
+    from openbalena.lab import partition
+
+    partition.heal(args.nodes)
+    _show_nodes(context)
 
 
 @lab.action(

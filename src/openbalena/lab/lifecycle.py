@@ -1,14 +1,11 @@
 """Operations on a whole lab: up, down, and killing and restarting a node."""
 
-import errno
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
-from openbalena.base.errors import OperationError, UsageError
-from openbalena.lab import host, network, node, paths, state, swarm, wrappers
-from openbalena.lab.endpoint import endpoint
+from openbalena.base.errors import UsageError
+from openbalena.lab import host, network, node, partition, paths, state, swarm, wrappers
 from openbalena.lab.host import say
 from openbalena.lab.roots import build_root
 
@@ -29,7 +26,7 @@ def up(managers: int | None = None, workers: int | None = None) -> state.Lab:
     """
     host.require_root("lab up")
     host.require_programs("ip", "nsenter", "unshare", "setsid", "mount", hint="Install iproute2 and util-linux.")
-    with _exclusive("lab up"):
+    with state.exclusive("lab up"):
         existing = state.load_lab()
         if existing is None:
             return _create(*_sizes(managers, workers))
@@ -38,14 +35,15 @@ def up(managers: int | None = None, workers: int | None = None) -> state.Lab:
                 f"a lab of {existing.managers} managers and {existing.workers} workers is running: run "
                 "./open-balena.sh lab down before starting another"
             )
-        _start_missing(existing)
-        return existing
+        whole = partition.reconnect(existing)
+        _start_missing(whole)
+        return whole
 
 
 def down(*, purge: bool = False) -> None:
     """Take the lab down, whatever its state; keep roots and tools unless `purge`."""
     host.require_root("lab down")
-    with _exclusive("lab down"):
+    with state.exclusive("lab down"):
         _take_down()
         _delete("log")
         if purge:
@@ -57,24 +55,24 @@ def down(*, purge: bool = False) -> None:
 def kill(name: str) -> None:
     """Kill the node `name` as in a power failure: first its link, then every process, without notifying the others."""
     host.require_root("lab kill")
-    with _exclusive("lab kill"):
+    with state.exclusive("lab kill"):
         victim = state.require().node(name)
-        network.cut(victim)
+        network.disconnect(victim)
         node.stop(name)
         network.unplug(name)
-        _aim_context()
+        wrappers.aim_context()
 
 
 def start_node(name: str) -> None:
     """Start the node `name` again, with its data, and wait until it is ready in the swarm."""
     host.require_root("lab start")
-    with _exclusive("lab start"):
+    with state.exclusive("lab start"):
         lab = state.require()
         returning = lab.node(name)
         network.ensure_switch(lab)
         node.start_engine(returning, lab)
         node.wait_ready(returning)
-        _aim_context()
+        wrappers.aim_context()
         swarm.wait_back(lab, returning)
 
 
@@ -113,7 +111,7 @@ def _start_missing(lab: state.Lab) -> None:
     for item in lab.nodes:
         node.wait_ready(item)
     swarm.form(lab)
-    _aim_context()
+    wrappers.aim_context()
 
 
 def _take_down() -> None:
@@ -134,27 +132,3 @@ def _delete(*names: str) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-
-
-def _aim_context() -> None:
-    """Point the Docker context to a running manager; if none is running, leave it unchanged."""
-    try:
-        manager = endpoint().host
-    except OperationError:
-        return
-    wrappers.make_context(manager)
-
-
-@contextmanager
-def _exclusive(what: str) -> Iterator[None]:
-    """Allow only one command at a time to change the lab; report a full disk with a message that names it."""
-    try:
-        with host.locked(paths.directory() / "locks" / "lab", what):
-            yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise OperationError(
-                f"no space left on the disk of {error.filename or paths.directory()}: free some, or set "
-                f"{paths.VARIABLE} to a directory on another disk"
-            ) from error
-        raise OperationError(f"{what} failed: {error}") from error

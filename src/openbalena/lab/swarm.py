@@ -31,7 +31,7 @@ def form(lab: Lab) -> None:
     Raises OperationError if a node could not join or did not become ready.
     """
     states = _settled(lab)
-    leader = next((node for node in lab.nodes if node.manager and states[node.name] == "active"), None)
+    leader = next((node for node in lab.reachable_first if node.manager and states[node.name] == "active"), None)
     if leader is None:
         leader = lab.nodes[0]
         say(f"starting a swarm on {leader.name}")
@@ -49,13 +49,17 @@ def form(lab: Lab) -> None:
 def wait_back(lab: Lab, node: LabNode) -> None:
     """Wait until the swarm has a leader again and `node`, which was started, is ready in it.
 
-    Does not wait if too few managers are up to elect a leader, which it reports, nor for a node that left the swarm.
+    Does not wait if too few managers are up to elect a leader or `node` was cut off, which it reports, nor for a node
+    that left the swarm.
     Raises OperationError after _READY_BOUND seconds.
     """
     managers = [item for item in lab.nodes if item.manager]
     up, majority = [item for item in managers if accepts(item.socket)], len(managers) // 2 + 1
     if len(up) < majority:
         say(f"{len(up)} of {len(managers)} managers are up; the swarm cannot elect a leader until {majority} are")
+        return
+    if cut := lab.cut_from(node.name):
+        say(f"{node.name} is cut off from {', '.join(cut)}: run ./open-balena.sh lab heal to connect it")
         return
     if local_state(node) == "inactive":
         return
@@ -66,7 +70,7 @@ def wait_back(lab: Lab, node: LabNode) -> None:
 
 def members(lab: Lab) -> dict[str, dict[str, Any]]:
     """The swarm's nodes by host name, as the first manager that answers reports them; empty if none answers."""
-    for node in lab.nodes:
+    for node in lab.reachable_first:
         if node.manager and accepts(node.socket):
             nodes = _swarm_nodes(client(node))
             if nodes:
