@@ -267,6 +267,13 @@ def test_a_node_is_drained_activated_and_used_again(small: Small) -> None:
     eventually("the surplus tasks have stopped", lambda: len(tasks(small, "web")) == 2, BOUND)
     refused = small.run("swarm-remove", *holder, "--yes")
     assert refused.code == 1 and "it has the data of store-data" in refused.error
+    recorded = json.loads(small.run("swarm-history", "3", "--all", "--json").out)
+    assert [(each["command"], each["outcome"]) for each in recorded] == [
+        (f"swarm-remove {''.join(holder)} --yes", "failed"),
+        ("swarm-scale web=2", "succeeded"),
+        ("swarm-scale web=2 store=2", "failed"),
+    ]
+    assert "it has the data of store-data" in recorded[0]["error"] and recorded[1]["seconds"] > 0
 
 
 def test_doctor_looks_at_every_node_and_remembers_what_was_dismissed(small: Small) -> None:

@@ -64,6 +64,7 @@ def test_names_and_labels_stay_as_they_are() -> None:
         (names.volume_registry("ob"), "openbalena-volumes-ob"),
         (names.release_config("ob", 3), "openbalena-release-ob-3"),
         (names.doctor_config("ob"), "openbalena-doctor-ob"),
+        (names.audit_config("ob"), "openbalena-audit-ob"),
         (names.move_network("ob"), "openbalena-move-ob"),
         (names.job_service("send", "abcdefghijklmnopqrstuvwxy"), "openbalena-send-abcdefghijkl"),
         (names.nfs_check_file("node1"), ".openbalena-check-node1"),

@@ -111,6 +111,11 @@ def doctor_config(stack: str) -> str:
     return f"openbalena-doctor-{stack}"
 
 
+def audit_config(stack: str) -> str:
+    """The config whose labels are the last commands that changed the cluster."""
+    return f"openbalena-audit-{stack}"
+
+
 def move_network(stack: str) -> str:
     """The network over which a move copies a volume."""
     return f"openbalena-move-{stack}"

@@ -36,6 +36,14 @@ class Command:
         reading = getattr(args, "action", "") == "show" or getattr(args, "dry_run", False)
         return self.group != "lab" and self.name not in _READING and not reading
 
+    def changes_cluster(self, args: "Namespace") -> bool:
+        """Whether this call may change a cluster, and so is recorded there: see operations.audit."""
+        words = f"{self.name} {getattr(args, 'action', '')}".strip()
+        options = CHANGING_WITH.get(words)
+        if options is not None:
+            return any(getattr(args, name, False) for name in options)
+        return words in CHANGING and not getattr(args, "dry_run", False)
+
 
 COMMANDS = (
     Command("config", "standalone", "write .env, from options or by prompting for what is needed", "settings"),
@@ -84,5 +92,13 @@ COMMANDS = (
 # Commands that change neither the deployment nor its files. The lab keeps separate logs.
 _READING = {"wait", "verify", "status", "logs", "lint", "showenv", "showpass", "self-signed"}
 _READING |= {"swarm-status", "swarm-history", "swarm-logs", "stack"}
+
+# Commands and actions that change a cluster: each call is recorded there. Commands that change only this machine, such
+# as its settings, are not.
+CHANGING = {"swarm-init", "swarm-build", "swarm-up", "swarm-scale", "swarm-drain", "swarm-activate", "swarm-remove"}
+CHANGING |= {"swarm-rebalance", "swarm-rollback", "swarm-down", "swarm-nfs-setup", "pki sync", "secrets rotate"}
+CHANGING |= {"storage move", "storage forget"}
+# Those that do so only with one of these options; `config --from-cluster` copies all of its secrets.
+CHANGING_WITH = {"doctor": ("dismiss",), "config": ("from_cluster",)}
 
 BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -13,6 +11,7 @@ from typing import Any
 
 from openbalena import settings
 from openbalena.base.errors import OpenBalenaError
+from openbalena.base.owner import current_owner
 from openbalena.operations.manager import manager_client
 from openbalena.operations.workspace import Workspace
 from openbalena.stack.diff import Change
@@ -44,7 +43,7 @@ def next_release(
         return None
     return Release(
         number=newest.number + 1 if newest else 1,
-        owner=f"{getpass.getuser()}@{socket.gethostname()}",
+        owner=current_owner(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
         message=message,

@@ -3,8 +3,6 @@
 Joins pki.archive (what they are) and swarm.settings_store (where they are stored).
 """
 
-import getpass
-import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from openbalena import settings
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.files import write_atomic
+from openbalena.base.owner import current_owner
 from openbalena.base.project import Project
 from openbalena.pki import archive
 from openbalena.settings import Settings
@@ -57,7 +56,7 @@ def upload(client: Any, project: Project, settings: Settings) -> None:
     require_compatible_settings(client, project, settings)
     marks = _fingerprints(settings)
     packed = archive.pack_archive(project.directory, Path(settings["PKI_DIR"]))
-    settings_store.save(client, settings["STACK_NAME"], packed, marks, f"{getpass.getuser()}@{socket.gethostname()}")
+    settings_store.save(client, settings["STACK_NAME"], packed, marks, current_owner())
     _remember(project, marks)
 
 

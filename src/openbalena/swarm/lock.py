@@ -5,7 +5,6 @@ Names of configs are unique and the managers agree on who created it first, so t
 
 from __future__ import annotations
 
-import getpass
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from openbalena.base.ages import age
 from openbalena.base.errors import OperationError
 from openbalena.base.locks import exists
 from openbalena.base.names import LOCK_CONFIG
+from openbalena.base.owner import current_owner
 from openbalena.swarm import job
 
 _PROC = Path("/proc")
@@ -44,7 +44,7 @@ def owner_labels(purpose: str, now: datetime) -> dict[str, str]:
     """The labels of a lock that this process holds."""
     pid = os.getpid()
     return {
-        "owner": f"{getpass.getuser()}@{socket.gethostname()}",
+        "owner": current_owner(),
         "purpose": purpose,
         "since": now.isoformat(timespec="seconds"),
         "machine": _machine(),
