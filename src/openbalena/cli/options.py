@@ -124,7 +124,7 @@ def command(*options: Option, help_text: str | None = None) -> Callable[[Run], E
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with its errors as UsageError, and the parsed words themselves as `words`."""
+    """argparse, with its errors as UsageError, and the command line itself as `words`."""
 
     def parse_args(self, args: Sequence[str], namespace: None = None) -> Namespace:  # type: ignore[override]
         """The options in `args`."""

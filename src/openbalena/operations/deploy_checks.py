@@ -14,7 +14,7 @@ from openbalena.operations.schema_check import SchemaCheck
 from openbalena.storage import external, guard, nfs, record
 from openbalena.storage.record import VolumeRegistry
 from openbalena.swarm import encryption, mesh, node_probe, placement, planned_services, ports, releases
-from openbalena.swarm.api_schema import API, Answer
+from openbalena.swarm.api_schema import Answer
 from openbalena.swarm.preflight import DeployPlan, Finding
 from openbalena.swarm.state import Cluster
 
@@ -98,13 +98,10 @@ class DeployChecks:
         )
 
     def require_schema(self) -> None:
-        """Raise OperationError if an earlier release's api is deployed, which does not run on the database's schema."""
+        """Raise OperationError if an older api is deployed that does not run on the database's schema."""
         schema = SchemaCheck(self.engine, self.client, self.deployment.settings, self.reporter)
         known = releases.read_releases(self.client, self.deployment.settings["STACK_NAME"])
-        document = self.deployment.compiled.document
-        if releases.known_migrations(known, str((document["services"].get(API) or {}).get("image", ""))) is None:
-            return  # as far as is known here it is a new version
-        verdict = schema.verdict(document, known)
+        verdict = schema.verdict(self.deployment.compiled.document, known, may_be_new=True)
         schema.require(verdict, "this version")
         if verdict and verdict.answer is Answer.UNKNOWN:
             self.reporter.warn(f"api: it may not run on the database's schema: {verdict.reason}")

@@ -9,11 +9,13 @@ dash, in the table `migration`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 API = "api"
+_VERSION = re.compile(r":v?(\d+)\.(\d+)\.(\d+)")
 # Prints the keys of the executed migrations. The column is jsonb, in older databases text with JSON.
 QUERY = """SELECT "executed migrations"::text FROM migration WHERE "model name" = 'resin'"""
 
@@ -53,7 +55,7 @@ def judge(executed: Collection[str] | None, known: Collection[str] | None) -> Ve
     None means that they are not known, which never allows anything.
     """
     if executed is None:
-        return Verdict(Answer.UNKNOWN, reason="the database could not be asked which migrations it has")
+        return Verdict(Answer.UNKNOWN, reason="which migrations the database has could not be read")
     if known is None:
         return Verdict(Answer.UNKNOWN, reason="no successful release has recorded which migrations that api knows")
     newer = sorted(set(executed) - set(known), key=_number)
@@ -80,6 +82,17 @@ def same_image(one: str, other: str) -> bool:
     if "@" in one and "@" in other:
         return one.partition("@")[2] == other.partition("@")[2]
     return one.partition("@")[0] == other.partition("@")[0]
+
+
+def is_older(image: str, other: str) -> bool:
+    """Whether the version in the tag of `image` is lower than that of `other`; False unless both tags have one."""
+    one, two = _version(image), _version(other)
+    return bool(one and two) and one < two
+
+
+def _version(image: str) -> tuple[int, ...]:
+    found = _VERSION.search(image.partition("@")[0].rpartition("/")[2])
+    return tuple(map(int, found.groups())) if found else ()
 
 
 def _number(key: str) -> tuple[int, str]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from openbalena.swarm.api_schema import Answer, judge, parse_executed, same_image
+from openbalena.swarm.api_schema import Answer, is_older, judge, parse_executed, same_image
 
 CASES: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("api_schema.yml").read_text())
 
@@ -46,3 +46,19 @@ def test_the_databases_answer(text: str, keys: list[str] | None) -> None:
 )
 def test_images_are_compared_by_digest_where_both_have_one(one: str, other: str, *, same: bool) -> None:
     assert same_image(one, other) is same is same_image(other, one)
+
+
+@pytest.mark.parametrize(
+    ("image", "other", "older"),
+    [
+        ("balena/api:v9.0.12", "balena/api:v49.0.1", True),
+        ("r:5000/api:49.0.1@sha256:0a", "api:v49.0.12", True),
+        ("api:49.0.12", "api:49.0.12", False),
+        ("api:50.0.0", "api:49.9.9", False),
+        ("api:main", "api:49.9.9", False),
+        ("api:49.9.9", "api:main", False),
+        ("api:49.9.9", "", False),
+    ],
+)
+def test_versions_are_compared_as_numbers(image: str, other: str, *, older: bool) -> None:
+    assert is_older(image, other) is older
