@@ -58,7 +58,8 @@ class FakeEngine(ThreadingHTTPServer):
 
     `links` are what paths point to; `containers` what `container` added. `swarm` is the engine's swarm, in which it is
     the first node; without a node there is none. `commands` counts docker command lines: each asks for `_ping` first.
-    `says` is what it says otherwise of its swarm.
+    `says` is what it says otherwise of its swarm. `digests` are those of images that came from a registry,
+    `registry` what that says of an image: None if it has it, or why not.
     """
 
     daemon_threads = True
@@ -69,6 +70,8 @@ class FakeEngine(ThreadingHTTPServer):
         self.volumes: dict[str, dict[str, str]] = {}
         self.archives: dict[str, bytes] = {}
         self.images: set[str] = set()
+        self.digests: dict[str, list[str]] = {}
+        self.registry: dict[str, RefusedError | None] = {}
         self.every_image: list[str] = []
         self.containers: dict[str, dict[str, Any]] = {}
         self.links: dict[str, str] = {}
@@ -266,7 +269,13 @@ class _Answer(BaseHTTPRequestHandler):
         """Its id."""
         if name not in self.server.images:
             raise RefusedError(404, f"No such image: {name}")
-        self._json({"Id": f"id of {name}"})
+        self._json({"Id": f"id of {name}", "RepoDigests": self.server.digests.get(name, [])})
+
+    def distribution(self, name: str) -> None:
+        """What the registry says."""
+        if refusal := self.server.registry.get(name, RefusedError(404, f"no registry has {name}")):
+            raise refusal
+        self._json({"Descriptor": {}, "Platforms": []})
 
     def create_image(self) -> None:
         """Of an archive; its content does not matter."""
@@ -350,6 +359,7 @@ _GET = [
     (f"/{_KINDS}/([^/]+)", "swarm_object"),
     ("/volumes", "list_volumes"),
     ("/images/(.+)/json", "image"),
+    ("/distribution/(.+)/json", "distribution"),
     ("/containers/json", "list_containers"),
     ("/containers/([^/]+)/json", "container"),
     ("/containers/([^/]+)/archive", "get_archive"),

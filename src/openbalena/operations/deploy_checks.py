@@ -13,7 +13,7 @@ from openbalena.operations.rollout import with_manual_scaling
 from openbalena.operations.schema_check import SchemaCheck
 from openbalena.storage import external, guard, nfs, record
 from openbalena.storage.record import VolumeRegistry
-from openbalena.swarm import encryption, mesh, node_probe, placement, planned_services, ports, releases
+from openbalena.swarm import encryption, mesh, node_probe, placement, planned_services, ports, preflight, releases
 from openbalena.swarm.api_schema import Answer
 from openbalena.swarm.preflight import DeployPlan, Finding
 from openbalena.swarm.state import Cluster
@@ -26,11 +26,14 @@ def plan_deploy(
     document, _ = with_manual_scaling(client, deployment, cluster)
     services = planned_services.planned_services(document, deployment.settings["STACK_NAME"])
     reachable = engine.nodes or (engine,)
+    absent = node_probe.missing_images(reachable, {*local_images, *(service.image for service in services)})
+    elsewhere = preflight.images_of_some_nodes(services, cluster, absent).keys() - set(local_images)
     return DeployPlan(
         services=services,
         node_labels=placement.managed_labels(deployment.compiled.node_labels),
         built=local_images,
-        absent=node_probe.missing_images(reachable, local_images),
+        absent=absent,
+        refused=node_probe.refusals(engine, sorted(elsewhere)),
         taken=node_probe.taken_ports(reachable, services, (*cluster.services, *cluster.others)),
         settings=deployment.settings,
     )

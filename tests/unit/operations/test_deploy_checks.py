@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cluster_builders import cluster
 from hearing import Listener
 
 from openbalena.base.errors import OperationError
@@ -154,12 +155,21 @@ def test_the_plan_has_what_the_reachable_nodes_say(nodes: tuple[Engine, ...], mo
 
     document = {"services": {"api": {"image": "api:7"}}}
     monkeypatch.setattr(deploy_checks, "with_manual_scaling", lambda *args: (document, {}))
-    monkeypatch.setattr(node_probe, "missing_images", probe)
+
+    def missing(reachable: Any, images: Any) -> Any:
+        asked.append((reachable, images))
+        return {"node1": {"c"}, "node2": {"c", "api:7"}}
+
+    monkeypatch.setattr(node_probe, "missing_images", missing)
+    monkeypatch.setattr(node_probe, "refusals", probe)
     monkeypatch.setattr(node_probe, "taken_ports", probe)
     deployment: Any = SimpleNamespace(settings=SETTINGS, compiled=SimpleNamespace(node_labels=()))
     engine, other = Engine(nodes=nodes), SwarmService(id="o", name="x_y", stack="x")
-    plan = plan_deploy(engine, object(), deployment, Cluster((), (SERVICE,), (), others=(other,)), frozenset({"c"}))
+    there = cluster([SERVICE], [], 2, others=(other,))
+    plan = plan_deploy(engine, object(), deployment, there, frozenset({"c"}))
     assert [(service.name, service.image) for service in plan.services] == [("ob_api", "api:7")]
-    assert plan.built == {"c"} and {*plan.absent} == {*plan.taken} == {"found"} and plan.settings is SETTINGS
+    assert plan.built == {"c"} and {*plan.refused} == {*plan.taken} == {"found"} and plan.settings is SETTINGS
+    assert set(plan.absent) == {"node1", "node2"}
     reachable = nodes or (engine,)
-    assert asked == [(reachable, {"c"}), (reachable, plan.services, (SERVICE, other))]
+    ports_asked = (reachable, plan.services, (SERVICE, other))
+    assert asked == [(reachable, {"c", "api:7"}), (engine, ["api:7"]), ports_asked]
