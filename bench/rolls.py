@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,8 +40,8 @@ from openbalena.swarm import deploy, state  # noqa: E402
 from openbalena.verify import Target, account  # noqa: E402
 
 PAGE = ROOT / "docs" / "failures.md"
-# This script replaces the text between these.
-BEGIN, END = "<!-- written by bench/rolls.py -->\n", "<!-- end -->\n"
+# A script replaces the text between these.
+BEGIN, END = "<!-- written by {} -->\n", "<!-- end -->\n"
 # Clients, requests a second of each, and seconds for one attempt.
 READERS, WRITERS, RATE, PATIENCE = 8, 4, 4.0, 5.0
 SERVICES = ("db", "redis", "s3", "api", "registry", "vpn", "haproxy")
@@ -197,12 +197,40 @@ def devices(target: Target, fleet: account.Application) -> list[str]:
     return [row["uuid"] for row in account.rows(answer)]
 
 
-def measured(name: str, project: Project, target: Target) -> str:
+def provisioning_key(target: Target, fleet: account.Application) -> str:
+    """The key with which the fleet's devices are registered."""
+    path = f"/api-key/application/{fleet.id}/provisioning"
+    return account.query(target, "POST", target.addresses[0], path, fleet.token).text.strip().strip('"')
+
+
+@contextmanager
+def demo() -> Iterator[tuple[Project, Target]]:
+    """The demo on a lab of its own, which is removed at the end."""
+    directory = paths.directory() / "demo"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    program = str(ROOT / "open-balena.sh")
+    try:
+        subprocess.run([program, "demo", "--keep"], check=True)
+        project = Project(directory=directory)
+        yield project, lab_target(project)
+    finally:
+        subprocess.run([program, "lab", "down"], check=False)
+
+
+def write_results(script: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Replace the table of `script` in PAGE, and the machine it was measured on."""
+    machine = f"{os.cpu_count()} CPUs, {platform.machine()}, Linux {platform.release()}"
+    table = "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
+    text, begin = f"\n{machine}; three engines on that machine:\n\n{table}\n", BEGIN.format(script)
+    page = PAGE.read_text(encoding="utf-8")
+    pattern = re.escape(begin) + ".*?" + re.escape(END)
+    write_atomic(PAGE, re.sub(pattern, lambda _: begin + text + END, page, count=1, flags=re.DOTALL))
+
+
+def measured(name: str, project: Project, target: Target) -> tuple[str, ...]:
     """A row of the table."""
     with account.application(target) as fleet:
-        path = f"/api-key/application/{fleet.id}/provisioning"
-        provisioning = account.query(target, "POST", target.addresses[0], path, fleet.token).text.strip().strip('"')
-        load = Load(target, fleet, provisioning)
+        load = Load(target, fleet, provisioning_key(target, fleet))
         with load.running():
             time.sleep(5)
             began = time.monotonic()
@@ -214,9 +242,7 @@ def measured(name: str, project: Project, target: Target) -> str:
     failures = load.reads.failures + load.writes.failures
     window = f"{max(failures) - min(failures):.1f} s" if failures else "-"
     counts = [f"{each.first}/{each.after} of {each.made}" for each in (load.reads, load.writes)]
-    return (
-        f"| {name} | {took:.0f} s | {counts[0]} | {counts[1]} | {window} | {lost}/{twice} of {len(load.accepted)} |\n"
-    )
+    return name, f"{took:.0f} s", *counts, window, f"{lost}/{twice} of {len(load.accepted)}"
 
 
 def main() -> int:
@@ -224,28 +250,16 @@ def main() -> int:
     asked = sys.argv[1:] or list(EVENTS)
     if unknown := set(asked) - EVENTS.keys():
         sys.exit(f"error: no such event: {', '.join(unknown)}: expected {', '.join(EVENTS)}")
-    demo = paths.directory() / "demo"
-    demo.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lab = [str(ROOT / "open-balena.sh")]
-    try:
-        subprocess.run([*lab, "demo", "--keep"], check=True)
-        project = Project(directory=demo)
-        target = lab_target(project)
+    with demo() as (project, target):
         rows = []
         for name in asked:
             rows.append(measured(name, project, target))
-            print(rows[-1], end="", flush=True)
+            print(" | ".join(rows[-1]), flush=True)
             project.override_file.unlink(missing_ok=True)
             run(project, "swarm-up")
-    finally:
-        subprocess.run([*lab, "lab", "down"], check=False)
     if asked == list(EVENTS):
-        machine = f"{os.cpu_count()} CPUs, {platform.machine()}, Linux {platform.release()}"
-        head = "| event | command | reads: first/after | writes: first/after | failures within | rows lost/twice |\n"
-        text = f"\n{machine}; three engines on that machine:\n\n{head}|---|---|---|---|---|---|\n{''.join(rows)}\n"
-        page = PAGE.read_text(encoding="utf-8")
-        pattern = re.escape(BEGIN) + ".*?" + re.escape(END)
-        write_atomic(PAGE, re.sub(pattern, lambda _: BEGIN + text + END, page, count=1, flags=re.DOTALL))
+        head = ("event", "command", "reads: first/after", "writes: first/after", "failures within", "rows lost/twice")
+        write_results("bench/rolls.py", head, rows)
     return 0
 
 
