@@ -79,9 +79,10 @@ def _previous_version(item: Progress, outcome: DeployOutcome) -> Iterator[str]:
     """How many tasks of the version before the failed update run."""
     ready = {node.id for node in outcome.cluster.nodes if not node.lost}
     running = [t for t in outcome.cluster.tasks_of(item.service) if t.state == "running" and t.node_id in ready]
-    # A rollback has made the previous definition the current one.
-    rolled_back = item.service.update_state == "rollback_completed"
+    # A rollback makes the previous definition the current one when it begins (swarmkit, rollbackUpdate).
+    rolled_back = item.service.update_state.startswith("rollback_")
     previous = [task for task in running if desired_tasks(item.service, task) is rolled_back]
-    if item.phase is not Phase.CONVERGED and (previous or rolled_back):
+    nothing = item.service.update_state == "paused" and not running
+    if item.phase is not Phase.CONVERGED and (previous or rolled_back or nothing):
         name = item.service.short_name
         yield f"  {name}: {len(previous)} of {item.wanted} tasks of the previous version are running"

@@ -88,7 +88,12 @@ RUNNING: dict[str, tuple[SwarmService, list[Task], list[str]]] = {
     "on a lost node": (
         service(replicas=2, update_state="paused"),
         [task(1, spec=OLD, node_id="n3"), task(2, spec=OLD, node_id="gone")],
-        [],
+        ["  api: 0 of 2 tasks of the previous version are running"],
+    ),
+    "whose rollback failed": (
+        service(replicas=2, update_state="rollback_paused"),
+        [task(1), task(2, spec=OLD), task(3, state="failed", desired="shutdown")],
+        ["  api: 1 of 2 tasks of the previous version are running"],
     ),
     "not rolled back yet": (
         service(replicas=2, update_state="updating"),
