@@ -373,7 +373,7 @@ _POST = [
     ("/containers/create", "create_container"),
 ]
 _DELETE = [
-    ("/(services|secrets|configs|networks)/([^/]+)", "delete"),
+    ("/(services|secrets|configs|networks|nodes)/([^/]+)", "delete"),
     ("/volumes/([^/]+)", "delete_volume"),
     ("/containers/([^/]+)", "delete_container"),
     ("/images/(.+)", "delete_image"),

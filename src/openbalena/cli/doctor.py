@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import textwrap
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from openbalena.base.errors import UsageError
+from openbalena.base.errors import OperationError, UsageError
 from openbalena.cli.console import WIDTH, Context, wrap
-from openbalena.cli.options import JSON, command, one_of, option
+from openbalena.cli.doctor_watch import finding_lines, watch
+from openbalena.cli.options import JSON, command, flag, one_of, option, timeout
 
 if TYPE_CHECKING:
+    from openbalena.doctor.findings import Fix
     from openbalena.operations.doctor import DoctorResult
 
 # Findings that make the exit code 1.
@@ -18,8 +19,15 @@ _SERIOUS = ("error", "warning")
 
 
 @command(
-    one_of(JSON, option("--dismiss", metavar="ID", default="", help="do not show this finding until it changes")),
+    one_of(
+        JSON,
+        flag("--fix", "do what is safe of what it finds, after asking"),
+        flag("--watch", "examine again every 10 s until Ctrl-C, and show what changes"),
+        option("--dismiss", metavar="ID", default="", help="do not show this finding until it changes"),
+    ),
     option("--reason", metavar="TEXT", default="", help="why it is dismissed"),
+    flag("--yes", "with --fix: do not prompt for confirmation"),
+    timeout(300.0, "with --fix: how long to wait for a service"),
 )
 def doctor(args: Namespace, context: Context) -> int:
     """Check nodes, engines, disks, clocks, certificates and services of the cluster.
@@ -27,6 +35,7 @@ def doctor(args: Namespace, context: Context) -> int:
     The exit code is 1 if there are errors or warnings, 0 if there are only notes, for use in cron.
     """
     from openbalena.operations.doctor import dismiss, examine
+    from openbalena.operations.doctor_fix import offered_fixes
 
     if args.dismiss:
         if not args.reason:
@@ -34,21 +43,53 @@ def doctor(args: Namespace, context: Context) -> int:
         dismiss(context.workspace, args.dismiss, args.reason)
         context.console.say(f"{args.dismiss} is dismissed until it changes.")
         return 0
+    if args.watch:
+        return watch(context)
     result = examine(context.workspace, context.console)
     if args.json:
-        found = [each.record() for each in result.findings]
-        context.console.json([*found, *(each.record(reason) for each, reason in result.dismissed)])
+        context.console.json(result.record())
     else:
         _show(result, context)
-    return int(any(each.severity.value in _SERIOUS for each in result.findings))
+    failed = False
+    if args.fix:
+        if fixes := offered_fixes(result.findings):
+            failed = _apply(fixes, args.timeout, context)
+            result = examine(context.workspace, context.console)
+            _show(result, context)
+        elif result.findings:
+            context.console.say("doctor --fix can do nothing about this.")
+    return int(failed or any(each.severity.value in _SERIOUS for each in result.findings))
+
+
+def _apply(fixes: list[Fix], timeout: float, context: Context) -> bool:
+    """Do all of `fixes` after asking; returns whether one of them failed. Raises OperationError unless agreed."""
+    from openbalena.operations.doctor_fix import apply_fix
+
+    console = context.console
+    console.say("", "doctor --fix would:", *(line for fix in fixes for line in _item(fix.text)))
+    if not console.confirm("Do this?"):
+        raise OperationError("nothing was changed")
+    failed = False
+    for fix in fixes:
+        console.progress(f"{fix.text} …")
+        try:
+            apply_fix(fix, context.workspace, console, timeout)
+        except OperationError as error:
+            console.error(str(error))
+            failed = True
+    console.say("")
+    return failed
+
+
+def _item(text: str) -> list[str]:
+    first, *more = wrap(text, WIDTH - 4)
+    return [f"  - {first}", *(f"    {line}" for line in more)]
 
 
 def _show(result: DoctorResult, context: Context) -> None:
     say = context.console.say
     for each in result.findings:
-        measured = f" ({each.measured})" if each.measured else ""
-        say(*wrap(f"{each.severity.value}: {each.subject}: {each.detail}{measured} [{each.id}]", WIDTH))
-        say(textwrap.indent("\n".join(wrap(each.remedy, WIDTH - 2)), "  "))
+        say(*finding_lines(each))
     if not result.findings:
         say("Nothing to report.")
     if result.dismissed:

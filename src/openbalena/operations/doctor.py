@@ -31,26 +31,48 @@ _IMAGES = ("haproxy", "api", "vpn", "registry", "db", "redis")
 
 
 @dataclass(frozen=True)
+class NodeReports:
+    """The facts by node id, and why there are none for a node."""
+
+    nodes: Mapping[str, NodeFacts]
+    unread: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class DoctorResult:
-    """`findings`, the worst first; those that were `dismissed`, with the reason."""
+    """`findings`, the worst first; those that were `dismissed`, with the reason; what they were found in of nodes."""
 
     findings: list[DoctorFinding]
     dismissed: list[tuple[DoctorFinding, str]]
+    reports: NodeReports
+
+    def record(self) -> list[dict[str, str]]:
+        """All of it for programs."""
+        return [
+            *(each.record() for each in self.findings),
+            *(each.record(reason) for each, reason in self.dismissed),
+        ]
 
 
-def examine(workspace: Workspace, reporter: Reporter) -> DoctorResult:
-    """Run every check. Raises OperationError as manager_client does, and if another command has the lock."""
+def examine(workspace: Workspace, reporter: Reporter | None, reports: NodeReports | None = None) -> DoctorResult:
+    """Run every check; with earlier `reports` of the nodes no task looks at them again, which needs no lock.
+
+    Without a `reporter` nothing is reported meanwhile.
+
+    Raises OperationError as manager_client does, and if another command has the lock.
+    """
     values = settings.read(workspace.project)
     stack = values["STACK_NAME"]
     with manager_client(workspace) as (engine, client):
         cluster = state.read_cluster(client, stack)
-        with lock.acquire(client, "doctor"):
-            nodes, unread = _examine_nodes(engine, client, cluster, reporter)
+        if reports is None:
+            with lock.acquire(client, "doctor"):
+                reports = _examine_nodes(engine, client, cluster, reporter)
         facts = Facts(
             settings=values,
             cluster=cluster,
-            nodes=nodes,
-            unread=unread,
+            nodes=reports.nodes,
+            unread=reports.unread,
             autolock=bool((client.api.inspect_swarm()["Spec"].get("EncryptionConfig") or {}).get("AutoLockManagers")),
             certificates=expiry.expiring(Path(values["PKI_DIR"])),
             unused=deploy.unused_names(client, stack),
@@ -58,7 +80,7 @@ def examine(workspace: Workspace, reporter: Reporter) -> DoctorResult:
         )
         known = read_dismissed(client, stack)
     shown, dismissed = split_dismissed(worst_first(all_findings(facts)), known)
-    return DoctorResult(shown, [(each, known[each.id]) for each in dismissed])
+    return DoctorResult(shown, [(each, known[each.id]) for each in dismissed], reports)
 
 
 def dismiss(workspace: Workspace, identifier: str, reason: str) -> None:
@@ -77,10 +99,7 @@ def read_dismissed(client: Any, stack: str) -> dict[str, str]:
     return dict(found["Spec"].get("Labels") or {}) if found else {}
 
 
-def _examine_nodes(
-    engine: Engine, client: Any, cluster: Cluster, reporter: Reporter
-) -> tuple[Mapping[str, NodeFacts], Mapping[str, str]]:
-    """The facts by node id, and why there are none for a node."""
+def _examine_nodes(engine: Engine, client: Any, cluster: Cluster, reporter: Reporter | None) -> NodeReports:
     images = {node.id: image_on(node, cluster) for node in cluster.nodes if node.usable}
     jobs = [job.Job("doctor", identifier, image, SCRIPT) for identifier, image in images.items() if image]
     unread = {
@@ -89,7 +108,7 @@ def _examine_nodes(
         if not image
     }
     found: dict[str, NodeFacts] = {}
-    if jobs:
+    if jobs and reporter:
         reporter.progress(f"checking {len(jobs)} nodes by a short task on each …")
     began = time.time()
     results = job.run_job(engine, client, jobs, _TIMEOUT) if jobs else []
@@ -102,7 +121,7 @@ def _examine_nodes(
                 unread[each.node] = job.error_text(result)
         except ValueError as error:
             unread[each.node] = str(error)
-    return found, unread
+    return NodeReports(found, unread)
 
 
 def image_on(node: Node, cluster: Cluster) -> str:

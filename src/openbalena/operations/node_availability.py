@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -114,12 +115,18 @@ def _leave(engine: Engine, client: Any, node: Node, timeout: float, reporter: Re
         )
 
 
-def rebalance(options: NodeOptions, workspace: Workspace, reporter: Reporter) -> list[str]:
-    """Restart unevenly distributed services one after the other; returns their names in the Compose file."""
+def rebalance(
+    options: NodeOptions, workspace: Workspace, reporter: Reporter, only: Collection[str] | None = None
+) -> list[str]:
+    """Restart unevenly distributed services one after the other; returns their names in the Compose file.
+
+    With `only`, no service but these.
+    """
     values = settings.read(workspace.project)
     stack = values["STACK_NAME"]
     with manager_client(workspace) as (engine, client), lock.acquire(client, "swarm-rebalance", options.take_over):
-        services = drain.uneven_services(state.read_cluster(client, stack))
+        uneven = drain.uneven_services(state.read_cluster(client, stack))
+        services = [service for service in uneven if only is None or service.short_name in only]
         for service in services:
             reporter.progress(f"restarting the tasks of {service.short_name}, one at a time …")
             known = watch.preexisting_task_ids(state.read_cluster(client, stack))

@@ -1,4 +1,4 @@
-"""Waiting for services after a change of the cluster that is no deploy."""
+"""Waiting for services after a change of the cluster other than a deploy."""
 
 from __future__ import annotations
 

@@ -61,6 +61,18 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class HostMount:
+    """A directory of the node, which the job may only read, and its mount point."""
+
+    path: str
+    target: str
+
+    def text(self) -> str:
+        """The value for `docker service create --mount`."""
+        return f"type=bind,source={self.path},target={self.target},readonly"
+
+
+@dataclass(frozen=True)
 class Job:
     """A `script` that /bin/sh of `image` runs as root on the node with id `node`. `purpose` is one word."""
 
@@ -68,7 +80,7 @@ class Job:
     node: str
     image: str
     script: str
-    mounts: Sequence[Mount] = ()
+    mounts: Sequence[Mount | HostMount] = ()
     networks: Sequence[str] = ()
     secrets: Sequence[str] = ()
     capabilities: Sequence[str] = ()

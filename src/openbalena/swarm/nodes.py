@@ -53,6 +53,14 @@ def status_text(node: Node) -> str:
     return ", ".join(filter(None, (state, "unreachable" if unreachable else "", availability)))
 
 
+def is_stale_record(node: Node, nodes: Iterable[Node]) -> bool:
+    """Whether `node` is a previous membership of a machine that joined again: down, and the same name and address are
+    ready. Two machines may have one name, so the name alone does not say so."""
+    return node.state == "down" and any(
+        (other.hostname, other.address, other.state) == (node.hostname, node.address, "ready") for other in nodes
+    )
+
+
 def node_warnings(nodes: Sequence[Node]) -> list[str]:
     """A warning for each lost node, and one if the managers would lose their majority with one more manager."""
     texts = [f"{node.role} {node.hostname} ({node.address}) is {status_text(node)}" for node in nodes if node.lost]

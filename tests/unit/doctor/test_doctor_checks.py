@@ -91,6 +91,25 @@ def test_what_is_broken_is_found_by_its_check_alone(
     assert found.detail and found.remedy and found.id.startswith(f"{check}-")
 
 
+def test_what_is_safe_has_a_fix(healthy: Facts) -> None:
+    fixes = {name: [each.fix.kind.value for each in all_findings(broken[0](healthy)) if each.fix]
+             for name, broken in BROKEN.items()}  # fmt: skip
+    assert {name: kinds for name, kinds in fixes.items() if kinds} == {
+        "no ip_vs": ["load-module"],
+        "a node twice": ["remove-node-record"],
+        "tasks on one node": ["rebalance"],
+        "leftover secrets": ["remove-unused"],
+    }
+
+
+def test_tasks_that_cannot_be_moved_without_a_gap_have_no_fix(healthy: Facts) -> None:
+    services = (service("api", replicas=2), service("db"))
+    broken = with_tasks(task(1), task(2), task(3, "db"))(
+        replace(healthy, cluster=replace(healthy.cluster, services=services))
+    )
+    assert [(each.check, each.fix) for each in all_findings(broken)] == [("spread", None)]
+
+
 def test_a_lost_manager_is_an_error_and_a_warning(healthy: Facts) -> None:
     found = all_findings(with_nodes(*NODES[:2], LOST)(healthy))
     assert {(each.check, each.severity.value) for each in found} == {("nodes", "error"), ("managers", "warning")}

@@ -8,7 +8,7 @@ from cluster_builders import cluster, node
 from openbalena.base.errors import OperationError
 from openbalena.cli import status
 from openbalena.cli.main import main
-from openbalena.swarm import job, nodes, single_points
+from openbalena.swarm import drain, job, nodes, single_points
 
 LOST: dict[str, Any] = {"reachability": "unreachable"}
 
@@ -74,6 +74,12 @@ def test_an_unreachable_manager_makes_the_others_single_points() -> None:
     (point,) = single_points.find_single_points(cluster([], [], [node(1), node(2), node(3, **LOST)]))
     assert point.what == "any of the managers node1, node2"
     assert point.effect.startswith("2 of 3 managers must be up")
+
+
+def test_managers_that_are_unknown_after_an_election_are_not_lost() -> None:
+    there = [node(1), node(2, state="unknown"), node(3, state="unknown")]
+    assert single_points.find_single_points(cluster([], [], there)) == []
+    drain.require_removable(there[1], cluster([], [], there))
 
 
 def test_documents_are_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:

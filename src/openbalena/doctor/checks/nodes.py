@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from openbalena.doctor.facts import Facts
-from openbalena.doctor.findings import DoctorFinding, Severity
-from openbalena.swarm.nodes import status_text
+from openbalena.doctor.findings import DoctorFinding, Fix, FixKind, Severity
+from openbalena.swarm.nodes import is_stale_record, status_text
+from openbalena.swarm.state import Node
 
 
 def check(facts: Facts) -> Iterator[DoctorFinding]:
@@ -20,6 +21,7 @@ def check(facts: Facts) -> Iterator[DoctorFinding]:
                 node.hostname,
                 f"it left and joined again: the swarm still lists its previous membership {node.id}",
                 f"run `docker node rm {node.id}`",
+                fix=_removal(node) if is_stale_record(node, facts.cluster.nodes) else None,
             )
         elif node.lost:
             yield DoctorFinding(
@@ -41,3 +43,8 @@ def check(facts: Facts) -> Iterator[DoctorFinding]:
                 f"its disk, memory, clock and kernel could not be checked: {facts.unread[node.id]}",
                 "run doctor again once that is corrected",
             )
+
+
+def _removal(node: Node) -> Fix:
+    text = f"remove the previous membership {node.id} of {node.hostname} ({node.address}) from the list of nodes"
+    return Fix(FixKind.REMOVE_NODE_RECORD, (node.id,), text)
