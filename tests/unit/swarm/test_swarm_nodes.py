@@ -6,7 +6,6 @@ import pytest
 from cluster_builders import cluster, node
 
 from openbalena.base.errors import OperationError
-from openbalena.cli import status
 from openbalena.cli.main import main
 from openbalena.swarm import drain, job, nodes, single_points
 
@@ -85,12 +84,6 @@ def test_managers_that_are_unknown_after_an_election_are_not_lost() -> None:
 def test_documents_are_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["swarm-status", "--watch", "--json"]) == 2
     assert "--json: not allowed with argument --watch" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_only_a_terminal_is_cleared(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal, raising=False)
-    assert ("\x1b" in status._top()) is terminal
 
 
 @pytest.mark.parametrize(
