@@ -8,6 +8,7 @@ from typing import Any
 
 from openbalena.base.errors import OperationError
 from openbalena.docker.engine import Engine
+from openbalena.swarm.lost_managers import lost_managers
 
 # Seconds.
 _INIT = 120.0
@@ -86,11 +87,12 @@ def require_manager(client: Any, engine: Engine) -> None:
     # A manager knows the others even if most of them are lost.
     managers = ", ".join(item["Addr"].rpartition(":")[0] for item in swarm.get("RemoteManagers") or [])
     if swarm.get("Error") or state == "error":
+        lost = ", ".join(lost_managers(swarm))
         raise OperationError(
             f"{engine.name}: the swarm does not answer: {swarm.get('Error') or 'no leader'}",
             f"more than half of the managers{f' ({managers})' if managers else ''} must run, so start those that are "
-            "down. Running tasks continue, but none is started, moved or replaced. Managers that cannot be started "
-            "again: docs/docker-swarm-deployment.md, Lost managers",
+            f"down{f': {lost}' if lost else ''}. Running tasks continue, but none is started, moved or replaced. "
+            "Managers that cannot be started again: docs/docker-swarm-deployment.md, Lost managers",
         )
     if not swarm.get("ControlAvailable"):
         where = f" (managers: {managers})" if managers else ""
