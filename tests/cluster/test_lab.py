@@ -218,6 +218,21 @@ def test_a_node_that_is_cut_off_is_replaced_by_the_others_and_comes_back(own_lab
     assert "no node node4 in the lab" in own_lab.run("partition", "node4", code=1).stderr
 
 
+def test_nodes_are_added_to_a_running_lab_and_removed_for_good(own_lab: OwnLab) -> None:
+    own_lab.run("up", "--managers", "1")
+    assert re.search(r"^node2 .* ready  -  ", own_lab.run("add").stdout, re.MULTILINE)
+    own_lab.docker("node2", "volume", "create", "kept")
+    own_lab.run("remove", "node2")
+    assert [*own_lab.status()] == ["node1"]
+    assert "node2" in own_lab.docker("node1", "node", "ls"), "the swarm is not told"
+    assert re.search(r"^node2 .* ready .* reachable ", own_lab.run("add", "--manager").stdout, re.MULTILINE)
+    assert own_lab.docker("node2", "volume", "ls", "--quiet") == ""
+    assert own_lab.docker("node1", "node", "ls").count("node2") == 2
+    assert re.search(r"^node3 .* none ", own_lab.run("add", "node3", "--no-join").stdout, re.MULTILINE)
+    assert "joining node3" in own_lab.run("up").stderr
+    assert own_lab.status()["node3"]["swarm"] == "ready"
+
+
 def test_shell_runs_a_command_on_the_node(own_lab: OwnLab) -> None:
     own_lab.run("up", "--managers", "1")
     assert own_lab.run("shell", "node1", "hostname").stdout == "node1\n"

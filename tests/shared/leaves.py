@@ -53,4 +53,5 @@ WORDS = {
     "lab kill": ["node1"],
     "lab start": ["node1"],
     "lab partition": ["node1"],
+    "lab remove": ["node1"],
 }

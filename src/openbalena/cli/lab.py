@@ -97,6 +97,28 @@ def _start(args: Namespace, context: Context) -> None:
 
 
 @lab.action(
+    "add",
+    "add a node to the running lab and join it to the swarm",
+    option("node", metavar="NODE", nargs="?", default="", help="default: the lowest free one of node1, node2, …"),
+    flag("--manager", "as a manager, not a worker"),
+    flag("--no-join", "leave it outside the swarm"),
+)
+def _add(args: Namespace, context: Context) -> None:
+    from openbalena.lab import members
+
+    members.add(args.node, manager=args.manager, join=not args.no_join)
+    _show_nodes(context)
+
+
+@lab.action("remove", "kill a node and delete its data, as if its machine were gone", _NODE)
+def _remove(args: Namespace, context: Context) -> None:
+    from openbalena.lab import members
+
+    members.remove(args.node)
+    _show_nodes(context)
+
+
+@lab.action(
     "partition",
     "cut nodes off from the rest of the lab, as if the network between them failed",
     _NODES,

@@ -13,7 +13,7 @@ from openbalena.lab.roots import build_root
 # client of the acceptance checks.
 SUITE = "sid"
 PACKAGES = ("docker.io", "docker-cli", "docker-compose", "iptables", "iproute2", "ca-certificates", "openvpn")
-_MAX_NODES = 20
+MAX_NODES = 20
 _RUNTIME_PATHS = ("nodes", "run", "bin", "demo", "state.json")
 _CACHE = ("roots", "tools", "tools-new", "locks")
 
@@ -30,10 +30,11 @@ def up(managers: int | None = None, workers: int | None = None) -> state.Lab:
         existing = state.load_lab()
         if existing is None:
             return _create(*_sizes(managers, workers))
-        if (managers, workers) != (None, None) and _sizes(managers, workers) != (existing.managers, existing.workers):
+        sizes = (len(existing.managers), len(existing.workers))
+        if (managers, workers) != (None, None) and _sizes(managers, workers) != sizes:
             raise UsageError(
-                f"a lab of {existing.managers} managers and {existing.workers} workers is running: run "
-                "./open-balena.sh lab down before starting another"
+                f"a lab of {sizes[0]} managers and {sizes[1]} workers is running: change it with lab add and lab "
+                "remove, or run ./open-balena.sh lab down before starting another"
             )
         whole = partition.reconnect(existing)
         _start_missing(whole)
@@ -56,11 +57,15 @@ def kill(name: str) -> None:
     """Kill the node `name` as in a power failure: first its link, then every process, without notifying the others."""
     host.require_root("lab kill")
     with state.exclusive("lab kill"):
-        victim = state.require().node(name)
-        network.disconnect(victim)
-        node.stop(name)
-        network.unplug(name)
+        cut_power(state.require().node(name))
         wrappers.aim_context()
+
+
+def cut_power(victim: state.LabNode) -> None:
+    """`kill`, for a caller that has the lock."""
+    network.disconnect(victim)
+    node.stop(victim.name)
+    network.unplug(victim.name)
 
 
 def start_node(name: str) -> None:
@@ -77,12 +82,12 @@ def start_node(name: str) -> None:
 
 
 def _create(managers: int, workers: int) -> state.Lab:
-    if managers < 1 or workers < 0 or managers + workers > _MAX_NODES:
-        raise UsageError(f"--managers must be at least 1, --workers at least 0, together at most {_MAX_NODES}")
+    if managers < 1 or workers < 0 or managers + workers > MAX_NODES:
+        raise UsageError(f"--managers must be at least 1, --workers at least 0, together at most {MAX_NODES}")
     root = build_root("node", SUITE, PACKAGES)
 
     def save(subnet: str) -> state.Lab:
-        lab = state.Lab(subnet, str(root), managers, workers)
+        lab = state.numbered(subnet, str(root), managers, workers)
         state.save(lab)
         return lab
 

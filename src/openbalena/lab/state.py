@@ -27,12 +27,15 @@ class LabNode:
 
 @dataclass(frozen=True)
 class Lab:
-    """The parameters of a lab: `subnet` is its /24, `root` the nodes' Debian root, `cut` the pairs that are cut."""
+    """The parameters of a lab: `subnet` is its /24, `root` the nodes' Debian root, `cut` the pairs that are cut.
+
+    `managers` and `workers` are the numbers of the nodes, such as 1 of node1.
+    """
 
     subnet: str
     root: str
-    managers: int
-    workers: int
+    managers: tuple[int, ...]
+    workers: tuple[int, ...] = ()
     cut: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -49,9 +52,9 @@ class Lab:
                 name=f"node{number}",
                 address=str(network[FIRST_NODE_HOST + number - 1]),
                 socket=paths.socket(f"node{number}"),
-                manager=number <= self.managers,
+                manager=number in self.managers,
             )
-            for number in range(1, self.managers + self.workers + 1)
+            for number in (*self.managers, *self.workers)
         ]
 
     def node(self, name: str) -> LabNode:
@@ -73,6 +76,12 @@ class Lab:
         return [node.name for node in self.nodes if tuple(sorted((node.name, name))) in self.cut]
 
 
+def numbered(subnet: str, root: str, managers: int, workers: int) -> Lab:
+    """A lab of so many nodes, numbered from 1, managers first."""
+    numbers = tuple(range(1, managers + workers + 1))
+    return Lab(subnet, root, numbers[:managers], numbers[managers:])
+
+
 def _path() -> Path:
     return paths.directory() / "state.json"
 
@@ -83,6 +92,11 @@ def load_lab() -> Lab | None:
         stored = json.loads(_path().read_text())
         # Another version that started this lab may have stored more, or less.
         known = {field.name: stored[field.name] for field in fields(Lab) if field.name in stored}
+        if isinstance(known["managers"], int):  # earlier versions stored how many there are
+            numbers = range(1, known["managers"] + known["workers"] + 1)
+            known["managers"], known["workers"] = numbers[: known["managers"]], numbers[known["managers"] :]
+        for name in ("managers", "workers"):
+            known[name] = tuple(known[name])
         return Lab(**{**known, "cut": tuple((one, other) for one, other in stored.get("cut", ()))})
     except FileNotFoundError:
         return None

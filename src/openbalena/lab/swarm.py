@@ -46,6 +46,20 @@ def form(lab: Lab) -> None:
     _label(api, lab)
 
 
+def join(lab: Lab, node: LabNode) -> None:
+    """Join `node` to the swarm of the other nodes, unless it is in it, and wait until it is ready.
+
+    Raises OperationError if no manager has a leader, or `node` could not join.
+    """
+    if local_state(node) != "active":
+        managers = [each for each in lab.reachable_first if each.manager and each != node and accepts(each.socket)]
+        leader = next((each for each in managers if _swarm_nodes(client(each))), None)
+        if leader is None:
+            raise OperationError(f"{node.name} cannot join: no manager of the lab has a leader, see lab status")
+        _join(node, leader, client(leader))
+    wait_back(lab, node)
+
+
 def wait_back(lab: Lab, node: LabNode) -> None:
     """Wait until the swarm has a leader again and `node`, which was started, is ready in it.
 
@@ -53,7 +67,7 @@ def wait_back(lab: Lab, node: LabNode) -> None:
     that left the swarm.
     Raises OperationError after _READY_BOUND seconds.
     """
-    managers = [item for item in lab.nodes if item.manager]
+    managers = [item for item in lab.reachable_first if item.manager]
     up, majority = [item for item in managers if accepts(item.socket)], len(managers) // 2 + 1
     if len(up) < majority:
         say(f"{len(up)} of {len(managers)} managers are up; the swarm cannot elect a leader until {majority} are")

@@ -12,14 +12,14 @@ from openbalena.base.errors import OperationError, UsageError
 from openbalena.lab import host, partition, paths, state
 from openbalena.lab.endpoint import endpoint
 
-LAB = state.Lab(subnet="198.18.4.0/24", root="/nowhere", managers=3, workers=0)
+LAB = state.Lab("198.18.4.0/24", "/nowhere", (1, 2, 3))
 # Makes the network, then does each step, and prints which connections between nodes and from the machine work after it.
 # A port on which nobody listens answers; nothing answers across a cut.
 STEPS = """\
 import json, os, subprocess, sys
 from openbalena.lab import host, network, partition, state
 host.require_root = lambda _: None
-lab = state.Lab("198.18.4.0/24", "/nowhere", 3, 0)
+lab = state.Lab("198.18.4.0/24", "/nowhere", (1, 2, 3))
 state.save(lab)
 network.ensure_switch(lab)
 for node in lab.nodes:
@@ -124,7 +124,7 @@ def test_a_manager_that_is_cut_off_is_not_asked_first(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys.modules["openbalena.lab.endpoint"], "accepts", lambda path: True)
     state.save(LAB)
     assert "/node1/" in endpoint().host
-    state.save(state.Lab("198.18.4.0/24", "/nowhere", 3, 0, (("node1", "node2"), ("node1", "node3"))))
+    state.save(state.Lab("198.18.4.0/24", "/nowhere", (1, 2, 3), (), (("node1", "node2"), ("node1", "node3"))))
     assert "/node2/" in endpoint().host
 
 
