@@ -1,79 +1,28 @@
 """The lab: it stands, loses a node and gets it back, and leaves nothing behind."""
 
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
+from own_lab import OwnLab, cached_roots, lab_with_root
 from waiting import BOUND, eventually
 
-from openbalena.lab import Endpoint, lifecycle, network, paths
-from openbalena.lab import roots as roots_module
+from openbalena.lab import Endpoint, network, paths
 from openbalena.lab.endpoint import accepts
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
-SOURCE = Path(__file__).parents[2] / "src"
-
-
-class OwnLab:
-    """A lab below a directory of its own, driven as a user does, beside whatever other lab runs."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.environment = {**os.environ, paths.VARIABLE: str(directory), "PYTHONPATH": str(SOURCE)}
-        for name in ("DOCKER_HOST", "DOCKER_CONTEXT"):
-            self.environment.pop(name, None)
-
-    def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "openbalena", "lab", *words]
-
-    def run(self, *words: str, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
-        result = subprocess.run(
-            self.command(*words), capture_output=True, text=True, timeout=600, env={**self.environment, **variables}
-        )
-        assert result.returncode == code, result.stdout + result.stderr
-        return result
-
-    def status(self) -> dict[str, dict[str, Any]]:
-        return {node["name"]: node for node in json.loads(self.run("status", "--json").stdout)["nodes"]}
-
-    def docker(self, node: str, *words: str, stdin: IO[bytes] | None = None) -> str:
-        host = f"unix://{self.directory / 'run' / node / 'docker.sock'}"
-        command: list[str | Path] = [self.directory / "bin" / "docker", "--host", host, *words]
-        result = subprocess.run(command, capture_output=True, timeout=BOUND, env=self.environment, stdin=stdin)
-        assert result.returncode == 0, result.stderr.decode()
-        return result.stdout.decode()
 
 
 @pytest.fixture(scope="module")
 def roots(lab: Endpoint) -> Path:
-    """The cache of the session's lab: the root need not be made again for each lab of this module."""
-    return roots_module.build_root("node", lifecycle.SUITE, lifecycle.PACKAGES).parent
-
-
-@contextmanager
-def lab_with_root(roots: Path) -> Iterator[OwnLab]:
-    """A lab that is down, with the root in its cache; whatever is left of it is taken away at the end."""
-    directory = Path(tempfile.mkdtemp(prefix=f"{paths.directory().name}-", dir=paths.directory().parent))
-    own = OwnLab(directory)
-    (directory / "roots").mkdir()
-    for root in roots.glob("node-*"):
-        subprocess.run(["cp", "--archive", "--link", root, directory / "roots"], check=True)
-    try:
-        yield own
-    finally:
-        own.run("down", "--purge")
-        assert not directory.exists()
+    return cached_roots()
 
 
 @pytest.fixture

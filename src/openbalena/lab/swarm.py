@@ -18,6 +18,7 @@ _INGRESS_NODES = 2
 _JOIN_BOUND = 60.0  # seconds for one join; 1 to 2 s is typical
 _READY_BOUND = 90.0  # seconds until a leader is elected and every node is ready
 _PENDING_BOUND = 30.0  # seconds; an engine abandons a join after 20 (moby, daemon/cluster, swarmConnectTimeout)
+_UNLOCK = "the swarm is locked: run ./open-balena.sh lab shell {} docker swarm unlock"
 
 
 def client(node: LabNode) -> docker.APIClient:
@@ -31,6 +32,9 @@ def form(lab: Lab) -> None:
     Raises OperationError if a node could not join or did not become ready.
     """
     states = _settled(lab)
+    if locked := [name for name, each in states.items() if each == "locked"]:
+        # To join again it would have to leave, and the swarm would have one manager less that is needed for a majority.
+        raise OperationError(f"{', '.join(locked)}: {_UNLOCK.format(locked[0])}, then lab up again")
     leader = next((node for node in lab.reachable_first if node.manager and states[node.name] == "active"), None)
     if leader is None:
         leader = lab.nodes[0]
@@ -63,8 +67,8 @@ def join(lab: Lab, node: LabNode) -> None:
 def wait_back(lab: Lab, node: LabNode) -> None:
     """Wait until the swarm has a leader again and `node`, which was started, is ready in it.
 
-    Does not wait if too few managers are up to elect a leader or `node` was cut off, which it reports, nor for a node
-    that left the swarm.
+    Does not wait if too few managers are up to elect a leader or `node` was cut off or is locked, which it reports, nor
+    for a node that left the swarm.
     Raises OperationError after _READY_BOUND seconds.
     """
     managers = [item for item in lab.reachable_first if item.manager]
@@ -79,7 +83,10 @@ def wait_back(lab: Lab, node: LabNode) -> None:
         return
     # A manager is queried itself: the others may not have noticed yet that it was down.
     api = client(node if node.manager else up[0])
-    _wait(f"a leader of the swarm, and {node.name} to be ready", lambda: _is_ready(_swarm_nodes(api), node))
+    what = f"a leader of the swarm, and {node.name} to be ready"
+    _wait(what, lambda: _is_ready(_swarm_nodes(api), node) or local_state(node) == "locked")
+    if local_state(node) == "locked":
+        say(f"{node.name}: {_UNLOCK.format(node.name)}")
 
 
 def members(lab: Lab) -> dict[str, dict[str, Any]]:

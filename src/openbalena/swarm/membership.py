@@ -83,7 +83,10 @@ def require_manager(client: Any, engine: Engine) -> None:
     if state == "inactive":
         raise OperationError(f"{engine.name} is not in a swarm: run ./open-balena.sh swarm-init")
     if state == "locked":
-        raise OperationError(f"{engine.name}: the swarm is locked: run `docker swarm unlock`")
+        raise OperationError(
+            f"{engine.name}: the swarm is locked: run `docker swarm unlock` there, with the key that "
+            "`docker swarm unlock-key` prints on another manager"
+        )
     # A manager knows the others even if most of them are lost.
     managers = ", ".join(item["Addr"].rpartition(":")[0] for item in swarm.get("RemoteManagers") or [])
     if swarm.get("Error") or state == "error":

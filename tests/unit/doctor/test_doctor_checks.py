@@ -115,6 +115,14 @@ def test_a_lost_manager_is_an_error_and_a_warning(healthy: Facts) -> None:
     assert {(each.check, each.severity.value) for each in found} == {("nodes", "error"), ("managers", "warning")}
 
 
+def test_a_lost_manager_may_be_one_that_is_locked(healthy: Facts) -> None:
+    worker = replace(LOST, role="worker")
+    for lost, locks, said in ((LOST, True, True), (LOST, False, False), (worker, True, False)):
+        found = all_findings(replace(with_nodes(*NODES[:2], lost)(healthy), autolock=locks))
+        (remedy,) = (each.remedy for each in found if each.check == "nodes")
+        assert ("docker swarm unlock" in remedy) == said
+
+
 def test_every_check_is_broken_once() -> None:
     assert {check for _, check, _, _ in BROKEN.values()} == CHECKS.keys()
     modules = {path.stem for path in (Path(__file__).parents[3] / "src/openbalena/doctor/checks").glob("*.py")}

@@ -92,7 +92,9 @@ MAJORITY = (
     [
         ({}, ""),
         ({"LocalNodeState": "inactive"}, "is not in a swarm: run ./open-balena.sh swarm-init"),
-        ({"LocalNodeState": "locked"}, ": the swarm is locked: run `docker swarm unlock`"),
+        ({"LocalNodeState": "locked"},
+         ": the swarm is locked: run `docker swarm unlock` there, with the key that `docker swarm unlock-key` prints "
+         "on another manager"),
         ({"LocalNodeState": "error", "RemoteManagers": None},
          f": the swarm does not answer: no leader{MAJORITY.format('')}"),
         ({"LocalNodeState": "error", "Error": "x", "RemoteManagers": None},

@@ -29,7 +29,8 @@ def check(facts: Facts) -> Iterator[DoctorFinding]:
                 Severity.ERROR,
                 node.hostname,
                 f"the node is {status_text(node)}",
-                "start it again; if it is lost for good, run `docker node rm --force` for it",
+                f"start it again{_then_unlock(node, facts)}; if it is lost for good, run `docker node rm --force` for "
+                "it",
             )
         elif node.availability == "drain":
             yield DoctorFinding(
@@ -43,6 +44,11 @@ def check(facts: Facts) -> Iterator[DoctorFinding]:
                 f"its disk, memory, clock and kernel could not be checked: {facts.unread[node.id]}",
                 "run doctor again once that is corrected",
             )
+
+
+def _then_unlock(node: Node, facts: Facts) -> str:
+    """A manager that is locked is seen as one that is down."""
+    return ", then run `docker swarm unlock` on it" if facts.autolock and node.role == "manager" else ""
 
 
 def _removal(node: Node) -> Fix:
