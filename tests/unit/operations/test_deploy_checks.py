@@ -1,5 +1,6 @@
 """What swarm-up checks before it changes anything: what is asked of which node, and what is made of the answers."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,9 +12,11 @@ from openbalena.base.errors import OperationError
 from openbalena.docker.engine import Engine
 from openbalena.operations import deploy_checks, other_mode
 from openbalena.operations.deploy_checks import DeployChecks, plan_deploy, require_none_fatal
+from openbalena.operations.schema_check import SchemaCheck
 from openbalena.storage import external, guard, record
 from openbalena.storage.record import Move, VolumeLocation, VolumeRegistry
-from openbalena.swarm import encryption, mesh, node_probe, ports
+from openbalena.swarm import encryption, mesh, node_probe, ports, releases
+from openbalena.swarm.api_schema import Answer, Verdict
 from openbalena.swarm.preflight import DeployPlan, Finding
 from openbalena.swarm.state import Cluster, SwarmService
 
@@ -134,6 +137,35 @@ def test_external_services_are_asked_with_the_stack_s_images(checks: Findings) -
     with pytest.raises(OperationError, match="^nothing was deployed:\n  no database$"):
         made_again.require_external_services()
     assert listener.heard == ["warning: old"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "heard", "refused"),
+    [
+        (None, [], ""),
+        (Verdict(Answer.ALLOWED), [], ""),
+        (Verdict(Answer.LIMITED, ("no x",)), ["warning: api: it is older than the database's schema: no x"], ""),
+        (Verdict(Answer.UNKNOWN, reason="?"), ["warning: api: it may not run on the database's schema: ?"], ""),
+        (Verdict(Answer.REFUSED, reason="moved on"), [], "this version cannot be deployed:\n  api: moved on: "),
+    ],
+)
+def test_an_older_api_is_judged_as_one_that_may_be_new(
+    verdict: Verdict | None, heard: list[str], refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judged(self: SchemaCheck, document: Any, known: Any, *, may_be_new: bool) -> Verdict | None:
+        assert (document, known, may_be_new) == ("the stack", ["all releases"], True)
+        return verdict
+
+    monkeypatch.setattr(SchemaCheck, "verdict", judged)
+    monkeypatch.setattr(releases, "read_releases", lambda client, stack: ["all releases"])
+    deployment: Any = SimpleNamespace(settings=SETTINGS, compiled=SimpleNamespace(document="the stack"))
+    found = replace(made(listener := Listener()), deployment=deployment)
+    if refused:
+        with pytest.raises(OperationError, match=f"^{refused}"):
+            found.require_schema()
+    else:
+        found.require_schema()
+    assert listener.heard == heard
 
 
 def test_findings_are_told_whole() -> None:
