@@ -230,8 +230,11 @@ class _Answer(BaseHTTPRequestHandler):
         self._json({"Id": self.server.swarm.create_network(self.body), "Warning": ""}, 201)
 
     def update(self, kind: str, name: str) -> None:
-        """Another spec."""
-        self.server.swarm.update(kind, name, int(self.query["version"][0]), self.body)
+        """Another spec, or for a service the one before."""
+        if "rollback" in self.query:
+            self.server.swarm.roll_back(name)
+        else:
+            self.server.swarm.update(kind, name, int(self.query["version"][0]), self.body)
         self._json({"Warnings": None}) if kind == "services" else self._send(200, b"")
 
     def delete(self, kind: str, name: str) -> None:

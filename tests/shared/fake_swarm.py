@@ -209,6 +209,14 @@ class FakeSwarm:
             self._expose(item)
             self.reconcile(item)
 
+    def roll_back(self, name: str) -> None:
+        """Take the service's spec before its last update again."""
+        item = self.named("services", name)
+        item["Spec"] = item.pop("PreviousSpec")
+        item["UpdateStatus"] = {"State": "rollback_completed"}
+        self.stamp(item)
+        self.reconcile(item)
+
     def remove(self, kind: str, name: str) -> None:
         """Remove an object; raises RefusedError where it is not there, or a service uses it."""
         item = self.named(kind, name)

@@ -31,6 +31,7 @@ from openbalena.swarm import (
     service_update,
     slow_starts,
     state,
+    stuck_updates,
     watch,
 )
 from openbalena.swarm.releases import Release
@@ -271,6 +272,7 @@ class Rollout:
             outcome = watch.wait_until_converged(self.client, self.stack, self.timeout, known, follow, names, explain)
             record.record_observed(self.client, self.stack, outcome.cluster)
             if outcome.reason:
+                outcome = stuck_updates.roll_back_stuck(self.engine, self.client, self.stack, outcome, follow)
                 raise OperationError(report.failure_report(outcome, self.engine, self.deployment.settings.masked))
             return outcome
 
