@@ -4,15 +4,19 @@ import json
 import re
 import subprocess
 from base64 import b64decode
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 import yaml
+from node_faults import LARGEST, SMALLEST, VXLAN, dropped, interface_mtu, without_image
 from swarm_project import Small
 from waiting import BOUND, eventually
 
+from openbalena.base.names import JOB_LABEL
+from openbalena.lab import Endpoint
 from openbalena.operations.engines import default_engine
 from openbalena.swarm import job, state
 
@@ -275,18 +279,60 @@ def test_a_node_is_drained_activated_and_used_again(small: Small) -> None:
     assert "it has the data of store-data" in recorded[0]["error"] and recorded[1]["seconds"] > 0
 
 
+# The checks of doctor that are broken below.
+BROKEN = {"ports", "overlay", "mtu", "checksums", "dns", "images", "drift", "nodes", "pools"}
+
+
+def doctor(small: Small) -> list[dict[str, str]]:
+    findings: list[dict[str, str]] = json.loads(small.run("doctor", "--json").out)
+    return findings
+
+
+def broken(small: Small) -> set[tuple[str, str]]:
+    return {(item["check"], item["subject"]) for item in doctor(small) if item["check"] in BROKEN}
+
+
 def test_doctor_looks_at_every_node_and_remembers_what_was_dismissed(small: Small) -> None:
-    found = json.loads(small.run("doctor", "--json").out)
-    assert not [item for item in found if item["severity"] == "error"], found
-    unread = [item for item in found if item["check"] == "nodes"]
-    assert not unread, "each node has an image of the stack to look at it with"
+    found = doctor(small)
+    assert not [item for item in found if item["severity"] == "error" or item["check"] in BROKEN], found
+    assert not default_engine(True).docker("service", "ls", "--quiet", "--filter", f"label={JOB_LABEL}")
     before = {item["id"] for item in found}
     if before:
         one = sorted(before)[0]
         assert small.run("doctor", "--dismiss", one).code == 2
         assert small.run("doctor", "--dismiss", one, "--reason", "a lab").code == 0
-        again = {item["id"]: item["dismissed"] for item in json.loads(small.run("doctor", "--json").out)}
+        again = {item["id"]: item["dismissed"] for item in doctor(small)}
         assert again[one] == "a lab"
+
+
+def test_doctor_names_what_packets_between_nodes_are_lost(small: Small, lab: Endpoint) -> None:
+    _, second, third = lab.nodes
+    with ExitStack() as faults:
+        faults.enter_context(interface_mtu(second, 1400))
+        faults.enter_context(dropped(second, *VXLAN, "--match", "length", "--length", SMALLEST))
+        faults.enter_context(dropped(third, *VXLAN, "--match", "length", "--length", LARGEST))
+        faults.enter_context(dropped(third, "--protocol", "tcp", "--dport", "7946"))
+        seen = broken(small)
+    assert {("ports", "node3"), ("mtu", "node3"), ("mtu", "node2"), ("checksums", "node2")} <= seen, seen
+    assert not {check for check, _ in seen} & {"overlay", "dns", "images", "drift", "nodes", "pools"}, seen
+
+
+def test_doctor_names_a_closed_data_path_a_missing_image_and_other_settings(small: Small, lab: Endpoint) -> None:
+    engine = default_engine(True)
+    (image,) = set(engine.docker("service", "ls", "--filter", "name=small_", "--format", "{{.Image}}").split())
+    (second,) = [node for node in engine.nodes if node.name == "node2"]
+    kept = {path: path.read_bytes() for path in (small.project.env_file, small.project.deployed)}
+    try:
+        # As if another machine had deployed since.
+        small.settings(COOKIE_SESSION_SECRET="0" * 32)
+        small.project.deployed.unlink()
+        with dropped(lab.nodes[2], *VXLAN), without_image(second, image):
+            seen = broken(small)
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)
+    assert {("overlay", "node3"), ("images", "node2"), ("nodes", "node2"), ("drift", "settings")} <= seen, seen
+    assert not {check for check, _ in seen} & {"ports", "mtu", "checksums", "pools"}, seen
 
 
 def test_logs_of_all_tasks_with_task_and_node(small: Small) -> None:

@@ -12,7 +12,7 @@ from openbalena.base.errors import OperationError
 from openbalena.base.polling import poll
 from openbalena.docker.engine import Engine
 from openbalena.doctor.findings import DoctorFinding, Fix, FixKind
-from openbalena.operations.doctor import image_on
+from openbalena.operations.doctor_nodes import image_on
 from openbalena.operations.manager import manager_client
 from openbalena.operations.node_availability import NodeOptions, rebalance
 from openbalena.operations.reporter import Reporter

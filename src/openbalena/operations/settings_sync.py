@@ -19,6 +19,7 @@ from openbalena.settings.variables import variables
 
 if TYPE_CHECKING:
     from openbalena.docker.engine import Engine
+    from openbalena.swarm.settings_store import StoredSettings
 
 # The service whose image, which has openssl, and nodes the one-shot task uses.
 _READER = "haproxy-certs"
@@ -36,6 +37,16 @@ def require_compatible_settings(client: Any, project: Project, settings: Setting
     settings_store.require_compatible(
         settings_store.latest(client, settings["STACK_NAME"]), _fingerprints(settings), _last_synced(project)
     )
+
+
+def difference(found: "StoredSettings", project: Project, settings: Settings) -> str:
+    """How this machine's settings differ from the stored ones, "" if a deploy may continue from them.
+
+    Raises UsageError if there is no PKI yet.
+    """
+    from openbalena.swarm import settings_store
+
+    return settings_store.difference(found, _fingerprints(settings), _last_synced(project))
 
 
 def reject_unsaved_tokens(project: Project, settings: Settings) -> None:

@@ -106,7 +106,7 @@ def test_nodes_are_looked_at_rarely_and_not_during_another_command(
     workspace: Workspace, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def looks() -> int:
-        return len([spec for spec in fake.swarm.created if spec["Name"] == "openbalena-doctor-id-node1"])
+        return len([spec for spec in fake.swarm.created if spec["Name"] == "openbalena-doctor-all"])
 
     def lock() -> None:
         fake.swarm.create("configs", {"Name": LOCK_CONFIG, "Data": "eA==", "Labels": {"machine": "another"}})

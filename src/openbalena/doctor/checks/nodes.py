@@ -48,7 +48,7 @@ def check(facts: Facts) -> Iterator[DoctorFinding]:
 
 def _then_unlock(node: Node, facts: Facts) -> str:
     """A manager that is locked is seen as one that is down."""
-    return ", then run `docker swarm unlock` on it" if facts.autolock and node.role == "manager" else ""
+    return ", then run `docker swarm unlock` on it" if facts.swarm.autolock and node.role == "manager" else ""
 
 
 def _removal(node: Node) -> Fix:

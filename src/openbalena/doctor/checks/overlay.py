@@ -1,0 +1,37 @@
+"""Paths between tasks on different nodes, through an overlay network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from openbalena.doctor.facts import Facts
+from openbalena.doctor.findings import DoctorFinding, Severity
+
+
+def check(facts: Facts) -> Iterator[DoctorFinding]:
+    """An error for each node whose tasks get no packets from those on another node."""
+    port = facts.swarm.data_path_port
+    for target, sources in unreached(facts, "small"):
+        yield DoctorFinding(
+            "overlay",
+            Severity.ERROR,
+            target,
+            f"tasks on {', '.join(sources)} do not reach its tasks through network {facts.network.name}",
+            f"allow {port}/udp between all nodes, and ESP (IP protocol 50) if the network is encrypted; if another "
+            f"program or the hypervisor uses {port}/udp, create the swarm with --data-path-port",
+        )
+
+
+def unreached(facts: Facts, kind: str, after: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Host names of nodes, and of those whose tasks did not reach theirs by `kind` (a field of OverlayPath).
+
+    With `after`, only where that did reach them.
+    """
+    lost: dict[str, list[str]] = {}
+    for node in facts.cluster.nodes:
+        found = facts.overlay.get(node.id)
+        for address, path in found.paths.items() if found else ():
+            before = not after or getattr(path, after)
+            if getattr(path, kind) is False and before and address in facts.network.tasks:
+                lost.setdefault(facts.cluster.hostname(facts.network.tasks[address]), []).append(node.hostname)
+    yield from sorted(lost.items())
