@@ -33,6 +33,7 @@ GIVEN = {
     "RELEASE_LABEL": "openbalena.release.",
     "VOLUME_LABEL": "volume.",
     "MOVE_LABEL": "move.",
+    "DISK_LABEL": "disk.",
     "LOGIN_LABEL": "database.login",
     "LOCK_CONFIG": "openbalena-deploy-lock",
     "ENCRYPTION_NETWORK": "openbalena-encryption",

@@ -56,6 +56,14 @@ class NodeFacts:
 
 
 @dataclass(frozen=True)
+class DiskReading:
+    """The free bytes of a node's disk at an earlier run, `age` seconds ago."""
+
+    age: float
+    free: int
+
+
+@dataclass(frozen=True)
 class OverlayPath:
     """What reached another task: a small packet, one of the network's MTU, and a TCP connection; None if unknown."""
 
@@ -115,7 +123,8 @@ class SwarmFacts:
 class Facts:
     """One reading of a deployment.
 
-    `nodes` has the facts by node id, and `unread` why there are none for a node. `overlay` is what tasks in `network`
+    `nodes` has the facts by node id, and `unread` why there are none for a node; `earlier` are their
+    disks in a previous run. `overlay` is what tasks in `network`
     found, by node id. `absent` are images that nodes (ids) cannot start, with the Engine's error, by service.
     `certificates` are those that expire soon. `unused` are secrets and configs of the stack that nothing uses.
     `drift` is how this machine's settings differ from the deployed ones. `pinned` are the images that this machine
@@ -126,6 +135,7 @@ class Facts:
     cluster: Cluster
     nodes: Mapping[str, NodeFacts] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
+    earlier: Mapping[str, DiskReading] = field(default_factory=dict)
     overlay: Mapping[str, OverlayFacts] = field(default_factory=dict)
     network: OverlayNetwork = OverlayNetwork()
     absent: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

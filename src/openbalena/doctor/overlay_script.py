@@ -10,8 +10,9 @@ from openbalena.doctor.facts import OverlayFacts, OverlayPath
 # IP and ICMP headers of an echo request (RFC 791, RFC 792).
 _HEADERS = 28
 # Busybox and Debian name different programs. Each is tried on the task's own address first: without a program, or the
-# right to use it, nothing is reported. A task waits for the others to be known to its DNS, and after its last test
-# until they have made theirs, which takes as long. An overlay's interface has a smaller MTU than docker_gwbridge's.
+# right to use it, nothing is reported. Busybox is built with one of two programs nc, whose options for more than one
+# connection differ. A task waits for the others to be known to its DNS, and after its last test until they have made
+# theirs, which takes as long. An overlay's interface has a smaller MTU than docker_gwbridge's and lo.
 _SCRIPT = """\
 answers() {
     { timeout 6 nslookup "$1" 127.0.0.11 || timeout 6 getent ahostsv4 "$1"; } 2>/dev/null |
@@ -20,8 +21,10 @@ answers() {
 pings() { ping -c 2 -W 2 -s "$1" "$2" >/dev/null 2>&1; }
 talks() { [ "$(echo openbalena | timeout 4 nc -w 3 "$1" 4799 2>/dev/null)" = openbalena ]; }
 word() { if "$@"; then echo yes; else echo no; fi; }
-nc -ll -p 4799 -e cat >/dev/null 2>&1 &
-mtu=$(cat /sys/class/net/eth*/mtu | sort -n | head -n 1)
+case $(nc --help 2>&1) in *-lk*) listen=-lk ;; *) listen=-ll ;; esac
+nc $listen -p 4799 -e cat >/dev/null 2>&1 &
+listener=$!
+mtu=$(cat /sys/class/net/*/mtu | sort -n | head -n 1)
 echo mtu "$mtu"
 tries=0
 until peers=$(answers "tasks.$job"); [ "$(echo "$peers" | wc -w)" -ge "$count" ] || [ $tries -ge 15 ]; do
@@ -46,7 +49,8 @@ for peer in $peers; do
     running="$running $!"
 done
 [ -z "$running" ] || wait $running
-sleep 6
+[ "$count" -le 1 ] || sleep 6
+kill $listener 2>/dev/null || true
 """
 _ANSWERS = {"yes": True, "no": False, "unknown": None}
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from openbalena import settings
 from openbalena.base.errors import UsageError
 from openbalena.base.names import doctor_config
-from openbalena.docker.object_labels import find_config, store_labels
+from openbalena.docker.object_labels import store_labels
 from openbalena.doctor.checks import all_findings
 from openbalena.doctor.facts import Facts
 from openbalena.doctor.findings import DoctorFinding, split_dismissed, worst_first
+from openbalena.operations import doctor_memory
 from openbalena.operations.doctor_nodes import NodeReadings, examine_nodes
 from openbalena.operations.doctor_swarm import pinned_images, read_swarm, settings_drift
 from openbalena.operations.manager import manager_client
@@ -50,25 +50,28 @@ def examine(workspace: Workspace, reporter: Reporter | None, readings: NodeReadi
     stack = values["STACK_NAME"]
     with manager_client(workspace) as (engine, client):
         cluster = state.read_cluster(client, stack)
+        now, memory = datetime.now(UTC), doctor_memory.read_memory(client, stack)
         if readings is None:
             with lock.acquire(client, "doctor"):
                 readings = examine_nodes(engine, client, cluster, reporter)
+                doctor_memory.remember_disks(client, stack, memory, readings.nodes, now)
         facts = Facts(
             settings=values,
             cluster=cluster,
             nodes=readings.nodes,
             unread=readings.unread,
+            earlier=doctor_memory.disk_readings(memory, now),
             overlay=readings.overlay,
             network=readings.network,
             absent=readings.absent,
-            swarm=read_swarm(client, datetime.now(UTC)),
+            swarm=read_swarm(client, now),
             certificates=expiry.expiring(Path(values["PKI_DIR"])),
             unused=deploy.unused_names(client, stack),
             releases=releases.read_releases(client, stack),
             drift=settings_drift(client, workspace, values),
             pinned=pinned_images(workspace),
         )
-        known = read_dismissed(client, stack)
+    known = doctor_memory.dismissed_findings(memory)
     shown, dismissed = split_dismissed(worst_first(all_findings(facts)), known)
     return DoctorResult(shown, [(each, known[each.id]) for each in dismissed], readings)
 
@@ -79,11 +82,5 @@ def dismiss(workspace: Workspace, identifier: str, reason: str) -> None:
         raise UsageError(f"{identifier}: expected the id of a finding, as doctor prints it")
     stack = settings.read(workspace.project)["STACK_NAME"]
     with manager_client(workspace) as (_, client):
-        labels = {**read_dismissed(client, stack), identifier: reason}
+        labels = {**doctor_memory.read_memory(client, stack), identifier: reason}
         store_labels(client, doctor_config(stack), labels)
-
-
-def read_dismissed(client: Any, stack: str) -> dict[str, str]:
-    """The dismissed findings: reason by id."""
-    found = find_config(client, doctor_config(stack))
-    return dict(found["Spec"].get("Labels") or {}) if found else {}

@@ -13,7 +13,16 @@ from openbalena import settings
 from openbalena.base.errors import Problem
 from openbalena.base.project import Project
 from openbalena.doctor.checks import CHECKS, all_findings
-from openbalena.doctor.facts import Facts, Interface, NodeFacts, OverlayFacts, OverlayNetwork, OverlayPath, SwarmFacts
+from openbalena.doctor.facts import (
+    DiskReading,
+    Facts,
+    Interface,
+    NodeFacts,
+    OverlayFacts,
+    OverlayNetwork,
+    OverlayPath,
+    SwarmFacts,
+)
 from openbalena.swarm.releases import Outcome, Release
 from openbalena.swarm.state import Node
 
@@ -124,6 +133,12 @@ BROKEN: dict[str, tuple[Any, str, str, str]] = {
     "a failed deploy": (lambda facts: replace(facts, releases=[replace(DONE, outcome=Outcome.FAILED)]),
                         "releases", "warning", "release 3"),
     "tasks on one node": (with_tasks(task(1), task(2), task(3, "db")), "spread", "warning", "api"),
+    "a disk that fills up": (with_facts(earlier={"n2": DiskReading(2 * DAY, 72 * 2**30)}),
+                             "growth", "warning", "node2"),
+    "a service": (with_tasks(task(1), task(2, node_id="n2"), task(3, "db", state="starting")),
+                  "services", "error", "db"),
+    "a replica": (with_tasks(task(1), task(2, node_id="n2", state="ready"), task(3, "db")),
+                  "services", "warning", "api"),
     "a port": (on_node(refused=frozenset({("10.9.0.3", 7946)})), "ports", "error", "node3"),
     "the data path": (path_to_n3(small=False, large=False, tcp=False), "overlay", "error", "node3"),
     "large packets": (path_to_n3(large=False), "mtu", "error", "node3"),
@@ -180,8 +195,18 @@ def test_tasks_that_cannot_be_moved_without_a_gap_have_no_fix(healthy: Facts) ->
 
 
 UNKNOWN: dict[str, Callable[[Facts], Facts]] = {
+    "a reading of this morning": with_facts(earlier={"n2": DiskReading(DAY / 2, 72 * 2**30)}),
+    "a disk that fills up slowly": with_facts(earlier={"n2": DiskReading(7 * DAY, 72 * 2**30)}),
+    "a disk that was emptied": with_facts(earlier={"n2": DiskReading(2 * DAY, 2**30)}),
     "no program that connects": on_node(reached=frozenset(), refused=ENDPOINTS),
     "no program that pings": on_overlay(paths=dict.fromkeys(PEERS, OverlayPath())),
+    "a task that does not answer itself": lambda facts: replace(
+        path_to_n3(tcp=False)(facts),
+        overlay={
+            **path_to_n3(tcp=False)(facts).overlay,
+            "n3": replace(HEALTHY_OVERLAY, paths={**HEALTHY_OVERLAY.paths, "10.0.1.13": replace(REACHED, tcp=False)}),
+        },
+    ),
     "a peer that is not one of the job's tasks": on_overlay(paths={"10.0.1.77": OverlayPath(False, False, False)}),
     "no overlay network": with_facts(overlay={}, network=OverlayNetwork()),
     "a task that started in between": lambda facts: replace(

@@ -11,7 +11,7 @@ import pytest
 from openbalena.doctor.facts import Interface, OverlayPath
 from openbalena.doctor.findings import DoctorFinding, Severity, split_dismissed, worst_first
 from openbalena.doctor.node_script import node_script, parse_report
-from openbalena.doctor.overlay_script import parse_overlay
+from openbalena.doctor.overlay_script import overlay_script, parse_overlay
 
 FOUND = DoctorFinding("disk", Severity.WARNING, "node1", "nearly full", "enlarge it", "12% free")
 REPORT = ["now 1000", "kernel 6.1.0", "disk 100 40", "memory 8", "available 2", "cgroup 2", "module ip_vs"]
@@ -76,6 +76,13 @@ def test_a_shell_runs_the_script() -> None:
     found = parse_report(done.stdout.splitlines(), began, time.time())
     assert found.clock == 0 and 0 < found.disk_free < found.disk_size and 0 < found.memory_available <= found.memory
     assert found.reached == {ports[0]} and found.refused == {ports[1]}
+
+
+def test_a_shell_runs_the_script_of_an_overlay_task() -> None:
+    script = ["sh", "-c", overlay_script("no-such-job", 0, ["no-such-service"])]
+    done = subprocess.run(script, capture_output=True, text=True, check=True, timeout=60)
+    found = parse_overlay(done.stdout.splitlines())
+    assert found.mtu > 0 and found.answers == {"no-such-service": frozenset()} and not found.paths
 
 
 def test_the_report_of_an_overlay_task() -> None:

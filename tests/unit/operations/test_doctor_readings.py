@@ -21,7 +21,7 @@ from openbalena import settings
 from openbalena.base.errors import OperationError
 from openbalena.base.project import Project
 from openbalena.doctor.findings import DoctorFinding
-from openbalena.operations.doctor import examine
+from openbalena.operations.doctor import dismiss, examine
 from openbalena.operations.doctor_nodes import image_jobs, node_endpoints
 from openbalena.operations.doctor_swarm import pinned_images, read_swarm, settings_drift
 from openbalena.operations.workspace import Workspace
@@ -147,6 +147,37 @@ def test_the_dns_of_each_node_is_compared_with_the_tasks(overlay: Workspace, fak
     first, second = findings(overlay, "dns")
     assert (first.severity.value, first.subject, second.subject) == ("error", "node1", "node2")
     assert "for registry" in first.detail and first.measured == "10.0.1.99"
+
+
+def test_disks_are_compared_with_a_reading_that_the_swarm_keeps_for_a_week(
+    workspace: Workspace, fake: FakeEngine
+) -> None:
+    def kept() -> dict[str, str]:
+        labels: dict[str, str] = fake.swarm.named("configs", "openbalena-doctor-ob")["Spec"]["Labels"]
+        return labels
+
+    def remember(node: str, days: float, free: int) -> None:
+        kept()[f"disk.{node}"] = f"{(datetime.now(UTC) - timedelta(days=days)).isoformat(timespec='seconds')} {free}"
+
+    assert not findings(workspace, "growth")
+    first = kept()
+    assert {name: value.split()[1] for name, value in first.items()} == {
+        "disk.id-node1": "40960",
+        "disk.id-node2": "40960",
+    }
+    dismiss(workspace, "x-1", "because")
+    assert kept() == {**first, "x-1": "because"}
+    remember("id-node1", 2, 2 * 40960)
+    remember("id-node2", 8, 40961)
+    remember("id-gone", 8, 1)
+    (found,) = findings(workspace, "growth")
+    assert (found.subject, found.measured) == ("node1", "0.0 GiB in 2 days, full in 2 days")
+    assert kept().keys() == {"disk.id-node1", "disk.id-node2", "x-1"}
+    assert kept()["disk.id-node1"].endswith(" 81920"), "it is younger than a week"
+    assert kept()["disk.id-node2"].endswith(" 40960"), "it was replaced"
+    asked = len(fake.swarm.asked)
+    assert findings(workspace, "growth") == [found]
+    assert not [each for each in fake.swarm.asked[asked:] if "/configs/" in each and "update" in each]
 
 
 def test_a_route_of_a_node_that_a_network_hides(overlay: Workspace, fake: FakeEngine) -> None:

@@ -25,13 +25,22 @@ def check(facts: Facts) -> Iterator[DoctorFinding]:
 def unreached(facts: Facts, kind: str, after: str = "") -> Iterator[tuple[str, list[str]]]:
     """Host names of nodes, and of those whose tasks did not reach theirs by `kind` (a field of OverlayPath).
 
-    With `after`, only where that did reach them.
+    With `after`, only where that did reach them. A task that did not reach itself does not answer anybody.
     """
     lost: dict[str, list[str]] = {}
-    for node in facts.cluster.nodes:
-        found = facts.overlay.get(node.id)
-        for address, path in found.paths.items() if found else ():
-            before = not after or getattr(path, after)
-            if getattr(path, kind) is False and before and address in facts.network.tasks:
-                lost.setdefault(facts.cluster.hostname(facts.network.tasks[address]), []).append(node.hostname)
+    for address, target in facts.network.tasks.items():
+        if not _reached(facts, target, address, kind):
+            continue
+        for node in facts.cluster.nodes:
+            before = not after or _reached(facts, node.id, address, after)
+            if before and _reached(facts, node.id, address, kind) is False:
+                lost.setdefault(facts.cluster.hostname(target), []).append(node.hostname)
     yield from sorted(lost.items())
+
+
+def _reached(facts: Facts, node: str, address: str, kind: str) -> bool | None:
+    """Whether the task on a node reached an address; None if unknown."""
+    found = facts.overlay.get(node)
+    path = found.paths.get(address) if found else None
+    reached: bool | None = getattr(path, kind, None)
+    return reached
