@@ -229,6 +229,28 @@ def test_how_long_a_node_was_away_says_whether_its_certificate_expired(healthy: 
     assert soon.measured == "20 days, certificates are valid for 90"
 
 
+ENGINES = [  # version, role, INGRESS_MODE, and what is found
+    ("28.2.2", "worker", "host", "warning some services"),
+    ("28.2.0+dfsg1", "manager", "host", "warning some services"),
+    ("28.3.0", "manager", "mesh", ""),
+    ("28.0.0", "worker", "mesh", "warning ports of the routing mesh"),
+    ("28.0.0", "worker", "host", ""),
+    ("28.0.0", "manager", "host", "note new tasks may remain pending"),
+    ("28.0.1", "worker", "mesh", ""),
+    ("28.x", "manager", "mesh", ""),
+]
+
+
+@pytest.mark.parametrize(("version", "role", "mode", "expected"), ENGINES)
+def test_known_faults_of_engines(version: str, role: str, mode: str, expected: str, healthy: Facts) -> None:
+    third = node(3, cpus=4.0, address="10.9.0.3", engine_version=version, role=role)
+    found = all_findings(with_settings(INGRESS_MODE=mode)(with_nodes(*NODES[:2], third)(healthy)))
+    about = [each for each in found if each.check == "engines"]
+    severity, _, text = expected.partition(" ")
+    assert [(each.severity.value, each.subject) for each in about] == ([(severity, "node3")] if expected else [])
+    assert all(f"{version} has a known fault: {text}" in each.detail for each in about)
+
+
 def test_a_lost_manager_is_an_error_and_a_warning(healthy: Facts) -> None:
     found = all_findings(with_nodes(*NODES[:2], LOST)(healthy))
     assert {(each.check, each.severity.value) for each in found} == {("nodes", "error"), ("managers", "warning")}
