@@ -245,7 +245,12 @@ class _Answer(BaseHTTPRequestHandler):
     def logs(self, kind: str, name: str) -> None:
         """The lines of a task, or of a service's tasks, as the attached streams of containers (moby, pkg/stdcopy)."""
         lines = self.server.swarm.log(kind, name)
-        frames = [f"2026-11-23T10:00:00.{number:09d}Z {line}\n".encode() for number, line in enumerate(lines)]
+        task = self.server.swarm.named(kind, name) if kind == "tasks" else {}
+        # Of which task a line is (moby, daemon/cluster/services.go, ServiceLogs).
+        ids = {"node": task.get("NodeID", ""), "service": task.get("ServiceID", ""), "task": task.get("ID", "")}
+        detailed = self.query.get("details", ["0"])[0] in ("1", "true")
+        details = ",".join(f"com.docker.swarm.{of}.id={each}" for of, each in ids.items()) + " " if detailed else ""
+        frames = [f"2026-11-23T10:00:00.{number:09d}Z {details}{line}\n".encode() for number, line in enumerate(lines)]
         self._send(200, b"".join(b"\1\0\0\0" + len(frame).to_bytes(4, "big") + frame for frame in frames))
 
     def list_volumes(self) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openbalena.base.errors import OperationError, UsageError
+from openbalena.cli.argument_types import lines
 from openbalena.cli.console import WIDTH, Context, wrap
 from openbalena.cli.doctor_watch import finding_lines, watch
 from openbalena.cli.options import JSON, command, flag, one_of, option, timeout
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 # Findings that make the exit code 1.
 _SERIOUS = ("error", "warning")
+# Lines of a log in the archive for support.
+_LINES = 200
 
 
 @command(
@@ -23,11 +27,19 @@ _SERIOUS = ("error", "warning")
         JSON,
         flag("--fix", "do what is safe of what it finds, after asking"),
         flag("--watch", "examine again every 10 s until Ctrl-C, and show what changes"),
+        option("--bundle", metavar="FILE.tar.gz", type=Path, help="write an archive for support, without secrets"),
         option("--dismiss", metavar="ID", default="", help="do not show this finding until it changes"),
     ),
     option("--reason", metavar="TEXT", default="", help="why it is dismissed"),
     flag("--yes", "with --fix: do not prompt for confirmation"),
     timeout(300.0, "with --fix: how long to wait for a service"),
+    option(
+        "--tail",
+        metavar="N",
+        type=lines,
+        default=_LINES,
+        help=f"with --bundle: the last N lines of each task of services that do not run (default: {_LINES})",
+    ),
 )
 def doctor(args: Namespace, context: Context) -> int:
     """Check nodes, engines, disks, clocks, certificates and services of the cluster.
@@ -45,6 +57,9 @@ def doctor(args: Namespace, context: Context) -> int:
         return 0
     if args.watch:
         return watch(context)
+    if args.bundle:
+        _bundle(args.bundle, args.tail, context)
+        return 0
     result = examine(context.workspace, context.console)
     if args.json:
         context.console.json(result.record())
@@ -59,6 +74,18 @@ def doctor(args: Namespace, context: Context) -> int:
         elif result.findings:
             context.console.say("doctor --fix can do nothing about this.")
     return int(failed or any(each.severity.value in _SERIOUS for each in result.findings))
+
+
+def _bundle(path: Path, tail: int, context: Context) -> None:
+    from openbalena.operations.support_archive import write_archive
+
+    result = write_archive(path, tail, context.workspace, context.console)
+    for name, reason in result.missing.items():
+        context.console.warn(f"{name} is missing in the archive: {reason}")
+    context.console.say(
+        f"{path}: {len(result.files)} files, {result.size / 1024:.0f} KiB, with known secrets masked. Names of hosts, "
+        "addresses and logs are in it: read it before you send it."
+    )
 
 
 def _apply(fixes: list[Fix], timeout: float, context: Context) -> bool:
