@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import tarfile
 from base64 import b64decode
 from contextlib import ExitStack
 from pathlib import Path
@@ -333,6 +334,33 @@ def test_doctor_names_a_closed_data_path_a_missing_image_and_other_settings(smal
             path.write_bytes(content)
     assert {("overlay", "node3"), ("images", "node2"), ("nodes", "node2"), ("drift", "settings")} <= seen, seen
     assert not {check for check, _ in seen} & {"ports", "mtu", "checksums", "pools"}, seen
+
+
+def test_doctor_fixes_what_it_names(small: Small) -> None:
+    with default_engine(lab=True).client() as client:
+        for kind in (client.secrets, client.configs):
+            kind.create(name="small_left-0123456789ab", data=b"x")
+        assert small.run("doctor", "--fix").code == 2, "nobody can be asked"
+        result = small.run("doctor", "--fix", "--yes")
+        before, _, after = result.out.partition("doctor --fix would:")
+        assert "[unused-" in before and "  - remove small_left-0123456789ab" in after and "[unused-" not in after
+        left = [item.name for kind in (client.secrets, client.configs) for item in kind.list()]
+    assert "small_left-0123456789ab" not in left and any(name.startswith("small_") for name in left)
+
+
+def test_an_archive_for_support_has_everything_except_secrets(small: Small, tmp_path: Path) -> None:
+    assert small.run("doctor", "--bundle", str(tmp_path / "x.tar.gz")).code == 0
+    with tarfile.open(tmp_path / "x.tar.gz") as archive:
+        found = {each.name: archive.extractfile(each).read().decode() for each in archive}  # type: ignore[union-attr]
+    manifest = json.loads(found["open-balena-support/manifest.json"])
+    assert manifest["missing"] == {} and len(manifest["files"]) >= 7
+    values = {
+        name for line in small.project.env_file.read_text().splitlines() if len(name := line.partition("=")[2]) >= 32
+    }
+    keys = [line for line in (small.project.pki / "ca-0-key.pem").read_text().splitlines() if "-" not in line]
+    everything = "\n".join(found.values())
+    assert values and keys and not [each for each in (*values, *keys, "SWMTKN-") if each in everything]
+    assert "small_web" in everything and "JoinTokens" in everything
 
 
 def test_logs_of_all_tasks_with_task_and_node(small: Small) -> None:
