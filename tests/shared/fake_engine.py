@@ -58,8 +58,7 @@ class FakeEngine(ThreadingHTTPServer):
 
     `links` are what paths point to; `containers` what `container` added. `swarm` is the engine's swarm, in which it is
     the first node; without a node there is none. `commands` counts docker command lines: each asks for `_ping` first.
-    `says` is what it says otherwise of its swarm. `digests` are those of images that came from a registry,
-    `registry` what that says of an image: None if it has it, or why not.
+    `says` is what it says otherwise of its swarm. `image_work` are pulls, pushes and new names of images, in order.
     """
 
     daemon_threads = True
@@ -73,6 +72,7 @@ class FakeEngine(ThreadingHTTPServer):
         self.digests: dict[str, list[str]] = {}
         self.registry: dict[str, RefusedError | None] = {}
         self.every_image: list[str] = []
+        self.image_work: list[str] = []
         self.containers: dict[str, dict[str, Any]] = {}
         self.links: dict[str, str] = {}
         self.refused = ""
@@ -286,10 +286,32 @@ class _Answer(BaseHTTPRequestHandler):
         self._json({"Descriptor": {}, "Platforms": []})
 
     def create_image(self) -> None:
-        """Of an archive; its content does not matter."""
-        name = f"{self.query['repo'][0]}:{self.query['tag'][0]}"
+        """Of an archive, whose content does not matter, or from a registry, which has every image."""
+        if "fromImage" in self.query:
+            name = _referred(self.query["fromImage"][0], self.query["tag"][0])
+            self.server.image_work.append(f"pull {name}")
+        else:
+            name = f"{self.query['repo'][0]}:{self.query['tag'][0]}"
         self.server.images.add(name)
         self.server.every_image.append(name)
+        self._json({"status": "ok"})
+
+    def tag_image(self, name: str) -> None:
+        """Another name for it."""
+        # Of a name with tag and digest, the digest alone says which image it is (distribution/reference).
+        if not {name, re.sub(":[^:/@]+@", "@", name)} & self.server.images:
+            raise RefusedError(404, f"No such image: {name}")
+        other = _referred(self.query["repo"][0], self.query["tag"][0])
+        self.server.image_work.append(f"tag {name} {other}")
+        self.server.images.add(other)
+        self._send(201, b"")
+
+    def push_image(self, name: str) -> None:
+        """To a registry, which takes every image."""
+        image = _referred(name, self.query["tag"][0])
+        if image not in self.server.images:
+            raise RefusedError(404, f"An image does not exist locally with the tag: {name}")
+        self.server.image_work.append(f"push {image}")
         self._json({"status": "ok"})
 
     def delete_image(self, name: str) -> None:
@@ -378,6 +400,8 @@ _POST = [
     ("/swarm/init", "init_swarm"),
     ("/(nodes|services|secrets|configs)/([^/]+)/update", "update"),
     ("/images/create", "create_image"),
+    ("/images/(.+)/tag", "tag_image"),
+    ("/images/(.+)/push", "push_image"),
     ("/containers/create", "create_container"),
 ]
 _DELETE = [
@@ -386,6 +410,12 @@ _DELETE = [
     ("/containers/([^/]+)", "delete_container"),
     ("/images/(.+)", "delete_image"),
 ]
+
+
+def _referred(name: str, tag: str) -> str:
+    """The image, named as users do: without Docker's own registry, with `@` before a digest."""
+    short = name.removeprefix("docker.io/").removeprefix("library/")
+    return f"{short}{'@' if tag.startswith('sha256:') else ':'}{tag}"
 
 
 def _has(labels: dict[str, str], label: str) -> bool:

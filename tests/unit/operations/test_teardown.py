@@ -5,16 +5,14 @@ from pathlib import Path
 import pytest
 from fake_engine import FakeEngine
 from fake_swarm import stack_service
-from hearing import Listener
+from hearing import Listener, workspace_on
 
 from openbalena.base.errors import OperationError
 from openbalena.base.names import STACK_LABEL
-from openbalena.base.project import Project
 from openbalena.cli.main import main
 from openbalena.operations import teardown
 from openbalena.operations.teardown import TeardownOptions, TeardownResult, tear_down
 from openbalena.operations.workspace import Workspace
-from openbalena.settings.variables import variables
 from openbalena.storage import record
 from openbalena.storage.record import VolumeLocation, VolumeRegistry
 from openbalena.swarm import settings_store
@@ -24,20 +22,20 @@ MARKS = {"ca": "a", "former": "", "tokens": "t", "later": ""}
 
 
 @pytest.fixture
-def project(fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The options that name a project whose stack, with its settings and two volumes, is on the fake engine."""
-    for name in variables():
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.delenv("OPEN_BALENA_LAB", raising=False)
-    monkeypatch.setenv("DOCKER_HOST", fake.url)
-    monkeypatch.setenv("PATH", str(Path(fake.engine.cli).parent), prepend=":")
-    (tmp_path / ".env").write_text("DNS_TLD=my.example.com\nSTACK_NAME=ob\n")
+def workspace(fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A project whose stack, with its settings and two volumes, is on the fake engine."""
     fake.swarm.node("node1", "manager")
     fake.swarm.create("services", stack_service("api"))
     fake.volumes = {"ob_a": LABEL, "ob_b": LABEL, "other": {}}
     with fake.engine.client() as client:
         settings_store.save(client, "ob", b"settings", MARKS, "me@here")
-    return ["--project-directory", str(tmp_path)]
+    return workspace_on(fake, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def project(workspace: Workspace) -> list[str]:
+    """The options that name this project."""
+    return ["--project-directory", str(workspace.project.directory)]
 
 
 def secrets(fake: FakeEngine) -> list[str]:
@@ -94,11 +92,6 @@ def test_settings_are_kept_while_a_volume_is_left(
     shown = capsys.readouterr()
     assert "Removed 1 volume." in shown.out and "not everything was removed:\n  node1: " in shown.err
     assert set(fake.volumes) == {"ob_a", "other"} and len(secrets(fake)) == 1
-
-
-@pytest.fixture
-def workspace(project: list[str]) -> Workspace:
-    return Workspace(Project(directory=Path(project[1])), lab=False)
 
 
 def on_nfs(fake: FakeEngine) -> None:
