@@ -1,8 +1,15 @@
 """swarm-status --watch: redrawn on a terminal, elsewhere only what changes; and how it ends."""
 
+import fcntl
 import os
+import pty
 import re
+import select
+import signal
+import struct
+import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,6 +21,7 @@ from fake_engine import FakeEngine
 from fake_swarm import RefusedError, Row, stack_service
 from status_clusters import status
 
+from openbalena.base.project import ROOT
 from openbalena.cli import status as command
 from openbalena.cli import status_watch
 from openbalena.cli.main import main
@@ -134,6 +142,7 @@ def at(fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.delenv("OPEN_BALENA_LAB", raising=False)
     monkeypatch.setenv("DOCKER_HOST", fake.url)
     (tmp_path / ".env").write_text("DNS_TLD=my.example.com\nSTACK_NAME=ob\n")
+    (tmp_path / ".env").chmod(0o600)
     fake.swarm.node("node1", "manager")
     fake.swarm.create("services", stack_service("api"))
     yield ["--project-directory", str(tmp_path)]
@@ -222,3 +231,44 @@ def test_a_pipe_is_as_wide_as_a_small_terminal(
             out = capsys.readouterr().out
             assert (image in out) is shown
             assert max(map(len, out.splitlines())) <= int(columns or 80)
+
+
+class Terminal:
+    """A terminal of that many columns and rows, and the command that runs in it."""
+
+    def __init__(self, columns: int, rows: int, *words: str) -> None:
+        self.ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        environment |= {"PYTHONPATH": str(ROOT / "src")}
+        command = [sys.executable, "-m", "openbalena", *words]
+        self.process = subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        self.seen = ""
+
+    def read_until(self, text: str) -> str:
+        """What it has written since the last time, to the end of the screen with `text`."""
+        end = time.monotonic() + 30
+        while text not in self.seen or not self.seen.endswith("\x1b[J\r\n"):
+            ready, _, _ = select.select([self.ours], [], [], max(end - time.monotonic(), 0))
+            assert ready, self.seen
+            self.seen += os.read(self.ours, 65536).decode()
+        seen, self.seen = self.seen, ""
+        return seen
+
+
+def test_a_real_terminal_shows_one_screen_of_its_width(fake: FakeEngine, at: list[str]) -> None:
+    image = "local/" + "i" * 70
+    fake.swarm.create("services", stack_service("wide", Image=image))
+    terminal = Terminal(132, 24, "swarm-status", "--watch", *at)
+    try:
+        first = terminal.read_until("wide")
+        assert first.startswith("\x1b[H") and image in first and first.count("\n") < 24
+        fake.swarm.node("node2")["Status"]["State"] = "down"
+        assert re.search(r"Changes.*\d\d:\d\d:\d\d  node2: new, down", terminal.read_until("Changes"), re.DOTALL)
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.process.wait(30) == 0
+    finally:
+        terminal.process.kill()
+        terminal.process.wait()
+        os.close(terminal.ours)
