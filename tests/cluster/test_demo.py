@@ -40,7 +40,7 @@ def test_says_what_runs_where_and_how_to_go_on(deployed_output: str, deployed: P
 def test_the_status_of_the_whole_cluster_is_one_screen(deployed: Project) -> None:
     done = tool(deployed, "swarm-status", COLUMNS="")
     lines = (done.stderr + done.stdout).splitlines()
-    assert done.returncode == 0 and "services run" in lines[0] and "reachable through node1, node2" in lines[0], lines
+    assert done.returncode == 0 and "services run" in lines[0] and "reachable at node1, node2" in lines[0], lines
     assert sum(" converged " in line for line in lines) >= 9
     assert len(lines) <= 24 and max(map(len, lines)) <= 80, "\n".join(lines)
 

@@ -44,7 +44,7 @@ def test_everything_runs_and_two_replicas_stand_on_two_nodes(small: Small) -> No
 def test_status_in_words(small: Small) -> None:
     out = small.run("swarm-status").out
     assert "converged" in out and "data.store-data" in out and "8088" in out
-    assert "Single points of failure: store" in out and "reachable through node1, node2" in out
+    assert "Single points of failure: store" in out and "reachable at node1, node2" in out
     assert max(map(len, out.splitlines())) <= 80 and len(out.splitlines()) <= 24
     verbose = small.run("swarm-status", "--verbose")
     assert "service store (node1): " in verbose.out

@@ -78,7 +78,7 @@ def _headline(status: ClusterStatus) -> str:
     whole = sum(item.serving >= item.progress.wanted for item in status.services)
     text = f"{status.stack}: {whole} of {len(status.services)} services run, {running} of {wanted} tasks"
     if status.entrances:
-        return f"{text}, reachable through {', '.join(node.hostname for node in status.entrances)}"
+        return f"{text}, reachable at {', '.join(node.hostname for node in status.entrances)}"
     return f"{text}, not reachable" if any(service.ports for service in status.cluster.services) else text
 
 

@@ -53,7 +53,7 @@ def test_the_last_column_goes_on_below_itself() -> None:
 @pytest.mark.parametrize(
     ("reading", "ends"),
     [
-        (status(clusters.whole()), "13 of 13 tasks, reachable through node1, node2"),
+        (status(clusters.whole()), "13 of 13 tasks, reachable at node1, node2"),
         (status(clusters.changed(clusters.whole(), "haproxy")), "11 of 13 tasks, not reachable"),
         (status(clusters.changed(clusters.whole(), "haproxy", ports=())), "11 of 13 tasks"),
     ],
