@@ -29,7 +29,6 @@ def serve() -> None:
     if values.superuser_email and values.superuser_password:
         store.ensure_superuser(values.superuser_email, values.superuser_password)
     connection = connections.general(values)
-    connections.wait(connection)
     heartbeats = Heartbeats(connections.queue(values), store)
     heartbeats.start()
     devices = Devices(store, heartbeats, values.vpn_service_key)
