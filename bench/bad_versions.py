@@ -1,4 +1,4 @@
-"""Deploy versions that do not run, under the load of rolls.py: what swarm-up says, and what clients notice.
+"""Deploy versions that do not run, under load: what swarm-up says, and what clients notice.
 
     sudo .venv.dev/bin/python bench/bad_versions.py [CASE …]
 
@@ -15,21 +15,28 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rolls import Load, demo, provisioning_key, write_results
 
-from openbalena.base.project import Project
-from openbalena.operations.engines import default_engine
-from openbalena.swarm import state
-from openbalena.verify import Target, account
+ROOT = Path(__file__).resolve().parents[1]
+sys.path += [str(ROOT / "src"), str(ROOT / "tests" / "shared")]
 
-# rolls.py has made them importable.
-from deployed_project import STACK, tool  # isort: skip
+from bench_page import deployed_demo, write_table  # noqa: E402
+from deployed_project import STACK, tool  # noqa: E402
+from device_load import prepared  # noqa: E402
+from lab_target import lab_target  # noqa: E402
+
+from openbalena.base.project import Project  # noqa: E402
+from openbalena.operations.engines import default_engine  # noqa: E402
+from openbalena.swarm import state  # noqa: E402
+from openbalena.verify import Target  # noqa: E402
 
 CASES: dict[str, dict[str, Any]] = {
     case["case"]: case for case in yaml.safe_load(Path(__file__).with_suffix(".yml").read_text(encoding="utf-8"))
 }
 ONLY_HERE = "localhost:1/only-here:1"
-HEAD = ("bad version", "exit", "seconds", "reason named", "previous version serves", "reads", "writes", "next deploy")
+HEAD = (
+    "| bad version | exit | seconds | reason named | previous version serves | reads | writes | next deploy |\n"
+    "|---|---|---|---|---|---|---|---|\n"
+)
 
 
 def tag_on_one_node() -> None:
@@ -54,10 +61,9 @@ def served(said: str, service: str) -> str:
     return match[1] if match else "unchanged" if "error: the deployment failed" not in said else "not said"
 
 
-def measured(case: dict[str, Any], project: Project, target: Target) -> tuple[str, ...]:
+def measured(case: dict[str, Any], project: Project, target: Target) -> str:
     """A row of the table."""
-    with account.application(target) as fleet:
-        load = Load(target, fleet, provisioning_key(target, fleet))
+    with prepared(target) as load:
         with load.running():
             time.sleep(5)
             project.override_file.write_text(yaml.safe_dump({"services": {case["service"]: case["override"]}}))
@@ -66,7 +72,7 @@ def measured(case: dict[str, Any], project: Project, target: Target) -> tuple[st
         project.override_file.unlink()
         good, _, recovered = swarm_up(project)
     exit_code = str(code) if code == case["exit"] else f"{code} (expected {case['exit']})"
-    return (
+    columns = (
         case["case"],
         exit_code,
         f"{took:.0f}",
@@ -75,6 +81,7 @@ def measured(case: dict[str, Any], project: Project, target: Target) -> tuple[st
         *(f"{each.first}/{each.after} of {each.made}" for each in (load.reads, load.writes)),
         f"{good}, {recovered:.0f} s",
     )
+    return f"| {' | '.join(columns)} |\n"
 
 
 def main() -> int:
@@ -82,14 +89,15 @@ def main() -> int:
     asked = sys.argv[1:] or list(CASES)
     if unknown := set(asked) - CASES.keys():
         sys.exit(f"error: no such case: {', '.join(unknown)}: expected {', '.join(CASES)}")
-    with demo() as (project, target):
+    rows = []
+    with deployed_demo() as project:
+        target = lab_target(project)
         tag_on_one_node()
-        rows = []
         for name in asked:
             rows.append(measured(CASES[name], project, target))
-            print(" | ".join(rows[-1]), flush=True)
+            print(rows[-1], end="", flush=True)
     if asked == list(CASES):
-        write_results("bench/bad_versions.py", HEAD, rows)
+        write_table("bench/bad_versions.py", HEAD, rows)
     return 0
 
 

@@ -1,0 +1,86 @@
+"""Peers that are gone without a word: their connections end, and what had them is whole again by itself."""
+
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+from deployed_clients import session
+from deployed_project import STACK
+from faults import lost
+from lab_target import lab_target
+from waiting import eventually
+from whole import until_whole
+
+from openbalena.base.project import Project
+from openbalena.operations.engines import default_engine
+from openbalena.swarm import state
+from openbalena.verify import Target, account
+from openbalena.verify.vpn import CONNECTED
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+# Seconds until everything is whole after its nodes are back, and until a device is back after the loss of its VPN task.
+WHOLE = 60
+
+
+@pytest.fixture
+def target(deployed: Project) -> Target:
+    return lab_target(deployed)
+
+
+def nodes_of(service: str) -> set[str]:
+    """The nodes with a running task of the service."""
+    with default_engine(lab=True).client() as client:
+        cluster = state.read_cluster(client, STACK)
+    found = next(each for each in cluster.services if each.short_name == service)
+    return {
+        cluster.hostname(each.node_id) for each in cluster.tasks_of(found) if each.wanted and each.state == "running"
+    }
+
+
+def data_node() -> str:
+    """The node with the database."""
+    (node,) = nodes_of("db")
+    return node
+
+
+def move_from(node: str, service: str) -> None:
+    """Let Swarm put the service's tasks on other nodes."""
+    engine = default_engine(lab=True)
+    engine.docker("node", "update", "--availability", "pause", node)
+    try:
+        here = next(each for each in engine.nodes if each.name == node)
+        for container in here.docker("ps", "--quiet", "--filter", f"name={STACK}_{service}\\.").split():
+            here.docker("kill", container)
+        eventually(f"two tasks elsewhere than on {node}", lambda: len(nodes_of(service) - {node}) == 2)
+    finally:
+        engine.docker("node", "update", "--availability", "active", node)
+
+
+def test_all_is_whole_within_a_minute_of_the_return_of_both_nodes_of_the_api(target: Target) -> None:
+    home = data_node()
+    if home in nodes_of("api"):
+        move_from(home, "api")
+    token = account.log_in(target, target.addresses[0])
+    with ExitStack() as away:
+        for node in sorted(nodes_of("api")):
+            away.enter_context(lost(node))
+    until_whole(target, token, WHOLE)
+
+
+def test_a_device_is_back_within_a_minute_of_the_loss_of_its_vpn_task(target: Target, tmp_path: Path) -> None:
+    home = data_node()
+    with ExitStack() as opened:
+        told = []
+        # With least connections first, the two are at different tasks.
+        for number in range(2):
+            directory = tmp_path / str(number)
+            directory.mkdir()
+            told.append(opened.enter_context(session(target, target.addresses[0], directory))[1])
+        # The address that both connect to is that of the first node.
+        gone = sorted(nodes_of("vpn") - {home, "node1"})[0]
+        with lost(gone):
+            again = partial(lambda said: sum(CONNECTED in line for each in said for line in each) >= 3, told)
+            eventually(f"the device whose task was on {gone}: {told}", again, WHOLE)
+    until_whole(target, account.log_in(target, target.addresses[0]), WHOLE)
