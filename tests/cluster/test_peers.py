@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from dead_peers import LIMITED, LIMITS
 from deployed_clients import session
 from deployed_project import STACK
 from faults import lost
@@ -56,6 +57,17 @@ def move_from(node: str, service: str) -> None:
         eventually(f"two tasks elsewhere than on {node}", lambda: len(nodes_of(service) - {node}) == 2)
     finally:
         engine.docker("node", "update", "--availability", "active", node)
+
+
+def test_limits_for_dead_peers_reach_every_container(deployed: Project) -> None:
+    found = 0
+    for node in default_engine(lab=True).nodes:
+        stack = ("--filter", f"label=com.docker.stack.namespace={STACK}")
+        for container in node.docker("ps", "--format", "{{.Names}}", *stack).split():
+            if ".haproxy-certs." not in container.replace(f"{STACK}_", "."):  # it has no connection
+                found += 1
+                assert node.docker("exec", container, *LIMITS).split() == LIMITED, container
+    assert found >= 10
 
 
 def test_all_is_whole_within_a_minute_of_the_return_of_both_nodes_of_the_api(target: Target) -> None:
