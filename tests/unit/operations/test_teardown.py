@@ -42,6 +42,10 @@ def secrets(fake: FakeEngine) -> list[str]:
     return [secret["Spec"]["Name"] for secret in fake.swarm.secrets.values()]
 
 
+def configs(fake: FakeEngine) -> list[str]:
+    return [config["Spec"]["Name"] for config in fake.swarm.configs.values()]
+
+
 def test_volumes_and_settings_are_kept(
     fake: FakeEngine, project: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -51,7 +55,7 @@ def test_volumes_and_settings_are_kept(
     assert set(fake.volumes) == {"ob_a", "ob_b", "other"} and not fake.swarm.services
     (name,) = secrets(fake)
     assert f"kept in the Swarm secret {name}" in output
-    assert not fake.swarm.configs, "the lock is released"
+    assert configs(fake) == ["openbalena-audit-ob"], "the lock is released, and who removed it is known"
     assert main(["swarm-down", *project]) == 0
     output = capsys.readouterr().out
     assert "There is no stack ob." in output and "Remaining volumes are kept" in output
@@ -70,7 +74,8 @@ def test_volumes_are_removed_after_a_question_alone(
 ) -> None:
     assert main(["swarm-down", "--volumes", *project]) == 2, "nobody can be asked here"
     assert "Remove the stack and these volumes with all their data?" in capsys.readouterr().err
-    assert set(fake.volumes) == {"ob_a", "ob_b", "other"} and fake.swarm.services and not fake.swarm.configs
+    assert set(fake.volumes) == {"ob_a", "ob_b", "other"} and fake.swarm.services
+    assert configs(fake) == ["openbalena-audit-ob"]
 
 
 def test_settings_are_kept_while_a_node_may_have_their_data(
