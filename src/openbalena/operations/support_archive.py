@@ -115,9 +115,10 @@ def write_archive(path: Path, lines: int, workspace: Workspace, reporter: Report
 def unhealthy_services(status: ClusterStatus) -> list[str]:
     """The services that have not converged, or with a task that failed."""
     failed = {name for problem in status.problems for name in problem.services}
+    progress = [item.progress for item in status.services]
     return [
         item.service.short_name
-        for item in status.progress
+        for item in progress
         if item.phase is not Phase.CONVERGED or item.service.short_name in failed
     ]
 
