@@ -148,7 +148,8 @@ def test_up_on_a_running_lab_repairs_only_what_is_missing(own_lab: OwnLab) -> No
 def test_a_node_that_is_cut_off_is_replaced_by_the_others_and_comes_back(own_lab: OwnLab) -> None:
     own_lab.run("up")
     table = own_lab.run("partition", "node1").stdout
-    assert re.search(r"^node1 .* node2, node3$", table, re.MULTILINE) and re.search(r"^node2 .* node1$", table, re.M)
+    assert re.search(r"^node1 .* cut off from node2, node3$", table, re.MULTILINE)
+    assert re.search(r"^node2 .* cut off from node1$", table, re.MULTILINE)
 
     def leader(node: dict[str, Any]) -> bool:
         return bool(node["manager"] == "leader" and node["name"] != "node1")
@@ -160,10 +161,11 @@ def test_a_node_that_is_cut_off_is_replaced_by_the_others_and_comes_back(own_lab
     assert own_lab.status()["node1"]["cut_from"] == ["node2", "node3"]
     own_lab.run("heal", "node1")
     eventually("node1 back", lambda: own_lab.status()["node1"]["swarm"] == "ready")
+    assert re.search(r"^node3 .* tbf rate 1mbit ", own_lab.run("slow", "node3", "--rate", "1mbit").stdout, re.MULTILINE)
     own_lab.run("partition", "node3", "--from", "node2")
     assert [node["cut_from"] for node in own_lab.status().values()] == [[], ["node3"], ["node2"]]
     own_lab.run("up")
-    assert not any(node["cut_from"] for node in own_lab.status().values())
+    assert not any(node["cut_from"] or node["slow"] for node in own_lab.status().values())
     assert "no node node4 in the lab" in own_lab.run("partition", "node4", code=1).stderr
 
 

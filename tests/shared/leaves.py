@@ -54,4 +54,5 @@ WORDS = {
     "lab start": ["node1"],
     "lab partition": ["node1"],
     "lab remove": ["node1"],
+    "lab slow": ["node1"],
 }

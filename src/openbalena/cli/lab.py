@@ -20,6 +20,7 @@ from openbalena.lab import paths, state
 from openbalena.operations.hints import program
 
 if TYPE_CHECKING:
+    from openbalena.lab.status import NodeStatus
     from openbalena.operations.demo import DemoResult
 
 _NODE = option("node", metavar="NODE")
@@ -55,11 +56,11 @@ def _status(args: Namespace, context: Context) -> None:
 def _show_nodes(context: Context) -> None:
     from openbalena.lab import status
 
-    head = ("NODE", "ADDRESS", "ENGINE", "SWARM", "MANAGER", "INGRESS", "CUT FROM")
+    head = ("NODE", "ADDRESS", "ENGINE", "SWARM", "MANAGER", "INGRESS", "NETWORK")
     rows = [
         (
             *(n.name, n.address, "up" if n.running else "down", n.swarm, n.manager or "-"),
-            *("yes" if n.ingress else "-", ", ".join(n.cut_from) or "-"),
+            *("yes" if n.ingress else "-", _network_text(n)),
         )
         for n in status.read_status()
     ]
@@ -68,6 +69,11 @@ def _show_nodes(context: Context) -> None:
         f"Use it with --lab, OPEN_BALENA_LAB=1, or docker --context {paths.context_name()} "
         f"(a docker binary: {paths.directory() / 'bin' / 'docker'})."
     )
+
+
+def _network_text(node: NodeStatus) -> str:
+    cut = f"cut off from {', '.join(node.cut_from)}" if node.cut_from else ""
+    return "; ".join(filter(None, (cut, node.slow))) or "-"
 
 
 @lab.action(
@@ -139,8 +145,23 @@ def _partition(args: Namespace, context: Context) -> None:
 
 
 @lab.action(
+    "slow",
+    "slow down the network of a node",
+    _NODE,
+    option("--delay", metavar="TIME", default="", help="delay each packet sent and received, for example 100ms"),
+    option("--loss", metavar="PERCENT", default="", help="lose some packets, for example 1%%"),
+    option("--rate", metavar="RATE", default="", help="limit the bits per second, for example 1mbit"),
+)
+def _slow(args: Namespace, context: Context) -> None:
+    from openbalena.lab import partition
+
+    partition.slow(args.node, delay=args.delay, loss=args.loss, rate=args.rate)
+    _show_nodes(context)
+
+
+@lab.action(
     "heal",
-    "connect nodes that were cut off again",
+    "connect nodes that were cut off again, and end what lab slow did",
     option("nodes", metavar="NODE", nargs="*", help="default: all"),
 )
 def _heal(args: Namespace, context: Context) -> None:

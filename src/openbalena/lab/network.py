@@ -87,6 +87,8 @@ def plug(node: LabNode, lab: Lab) -> None:
     _ip("-n", name, "link", "set", "eth0", "up")
     for other in lab.cut_from(node.name):
         lose(node, lab.node(other))
+    if node.name in (slow := dict(lab.slow)):
+        shape(node, slow[node.name])
     _ip("-n", _switch(), "link", "set", node.name, "master", _BRIDGE, "up")
 
 
@@ -99,6 +101,18 @@ def lose(node: LabNode, other: LabNode) -> None:
     if namespace(node.name).exists():
         entry = ("lladdr", _NO_MAC, "nud", "permanent", "dev", "eth0")
         _ip("-n", namespace(node.name).name, "neighbour", "replace", other.address, *entry)
+
+
+def shape(node: LabNode, words: str) -> None:
+    """Slow down what `node` sends and receives: `words` are a queueing discipline of tc(8), none for full speed.
+
+    Raises OperationError with tc's message, such as for one that the kernel does not have.
+    """
+    for space, link in ((namespace(node.name).name, "eth0"), (_switch(), node.name)):
+        if words:
+            host.run_program(["tc", "-n", space, "qdisc", "replace", "dev", link, "root", *words.split()])
+        else:  # there is none
+            host.run_program(["tc", "-n", space, "qdisc", "delete", "dev", link, "root"], check=False)
 
 
 def find_again(node: LabNode, other: LabNode) -> None:

@@ -1,9 +1,9 @@
-"""Cut nodes off from others, and heal that: the nodes go on, and the machine still reaches each of them."""
+"""Cut nodes off from others or slow them down, and heal that: the nodes go on, and the machine reaches each of them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from openbalena.base.errors import UsageError
+from openbalena.base.errors import OperationError, UsageError
 from openbalena.lab import host, network, state, wrappers
 
 
@@ -31,8 +31,38 @@ def cut(names: Sequence[str], others: Sequence[str] = ()) -> None:
         wrappers.aim_context()
 
 
+def slow(name: str, *, delay: str = "", loss: str = "", rate: str = "") -> None:
+    """Slow down all that the node `name` sends and receives, until `heal`, instead of how it was slow before.
+
+    `delay` is for each direction, such as 100ms, `loss` in percent, such as 1%, `rate` in bits, such as 1mbit (tc(8)).
+    Raises UsageError without any of them, OperationError for an unknown node, one that is down, and a kernel without
+    netem, which only a rate does not need.
+    """
+    host.require_root("lab slow")
+    netem = " ".join(f"{word} {value}" for word, value in (("delay", delay), ("loss", loss)) if value)
+    if not netem and not rate:
+        raise UsageError("lab slow: at least one of --delay, --loss and --rate is needed")
+    # A queue of 400 ms, in which a burst of some full packets fits (tc-tbf(8)).
+    words = f"netem {netem} {f'rate {rate}' if rate else ''}" if netem else f"tbf rate {rate} burst 32kb latency 400ms"
+    with state.exclusive("lab slow"):
+        lab = state.require()
+        slowed = lab.node(name)
+        if not network.namespace(name).exists():
+            raise OperationError(f"{name} is down: run ./open-balena.sh lab start {name}")
+        try:
+            network.shape(slowed, words)
+        except OperationError as error:
+            if "qdisc kind is unknown" in str(error):
+                raise OperationError(
+                    "the kernel of this machine has no netem, which --delay and --loss need (module sch_netem): use "
+                    "--rate"
+                ) from error
+            raise
+        state.save(replace(lab, slow=tuple({**dict(lab.slow), name: words.strip()}.items())))
+
+
 def heal(names: Sequence[str] = ()) -> None:
-    """Connect the nodes `names`, by default all, with all others again.
+    """Connect the nodes `names`, by default all, with all others again, at full speed.
 
     Raises OperationError for an unknown node or without a lab.
     """
@@ -46,12 +76,14 @@ def reconnect(lab: state.Lab, names: Sequence[str] = ()) -> state.Lab:
     """`heal`, for a caller that has the lock; returns the changed lab."""
     nodes = [lab.node(name) for name in names] or lab.nodes
     healed = {node.name for node in nodes}
-    changed = replace(lab, cut=tuple(pair for pair in lab.cut if not healed & {*pair}))
+    cut = tuple(pair for pair in lab.cut if not healed & {*pair})
+    changed = replace(lab, cut=cut, slow=tuple(each for each in lab.slow if each[0] not in healed))
     state.save(changed)
     for one in nodes:
         for other in lab.nodes:
             network.find_again(one, other)
             network.find_again(other, one)
+        network.shape(one, "")
     return changed
 
 

@@ -27,9 +27,10 @@ class LabNode:
 
 @dataclass(frozen=True)
 class Lab:
-    """The parameters of a lab: `subnet` is its /24, `root` the nodes' Debian root, `cut` the pairs that are cut.
+    """The parameters of a lab: `subnet` is its /24, `root` the nodes' Debian root.
 
-    `managers` and `workers` are the numbers of the nodes, such as 1 of node1.
+    `managers` and `workers` are the numbers of the nodes, such as 1 of node1; `cut` are the pairs of nodes that are cut
+    off from each other, `slow` the nodes with a slow network and how slow, in words of tc(8).
     """
 
     subnet: str
@@ -37,6 +38,7 @@ class Lab:
     managers: tuple[int, ...]
     workers: tuple[int, ...] = ()
     cut: tuple[tuple[str, str], ...] = ()
+    slow: tuple[tuple[str, str], ...] = ()
 
     @property
     def gateway(self) -> str:
@@ -97,7 +99,9 @@ def load_lab() -> Lab | None:
             known["managers"], known["workers"] = numbers[: known["managers"]], numbers[known["managers"] :]
         for name in ("managers", "workers"):
             known[name] = tuple(known[name])
-        return Lab(**{**known, "cut": tuple((one, other) for one, other in stored.get("cut", ()))})
+        for name in ("cut", "slow"):
+            known[name] = tuple((one, other) for one, other in stored.get(name, ()))
+        return Lab(**known)
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError) as error:

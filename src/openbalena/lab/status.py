@@ -12,7 +12,8 @@ class NodeStatus:
     """One node: `running` according to its socket, `swarm` and `manager` according to the managers.
 
     `swarm` is `none` for a node that is not in the swarm, `unknown` if no manager answers, and `left` for a node that
-    has left but is still listed by the managers. `cut_from` has the nodes that it was cut off from.
+    has left but is still listed by the managers. `cut_from` has the nodes that it was cut off from, `slow` how
+    its network is slow.
     """
 
     name: str
@@ -22,6 +23,7 @@ class NodeStatus:
     manager: str
     ingress: bool
     cut_from: list[str]
+    slow: str
     socket: str
 
 
@@ -46,6 +48,7 @@ def read_status() -> list[NodeStatus]:
                 manager="leader" if status.get("Leader") else status.get("Reachability", ""),
                 ingress=member.get("Spec", {}).get("Labels", {}).get(INGRESS_LABEL) == "true",
                 cut_from=lab.cut_from(node.name),
+                slow=dict(lab.slow).get(node.name, ""),
                 socket=str(node.socket),
             )
         )

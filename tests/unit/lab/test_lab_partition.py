@@ -5,51 +5,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import lab_network_steps
 import pytest
 
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.lab import host, partition, paths, state
 from openbalena.lab.endpoint import endpoint
 
-LAB = state.Lab("198.18.4.0/24", "/nowhere", (1, 2, 3))
-# Makes the network, then does each step, and prints which connections between nodes and from the machine work after it.
-# A port on which nobody listens answers; nothing answers across a cut.
-STEPS = """\
-import json, os, subprocess, sys
-from openbalena.lab import host, network, partition, state
-host.require_root = lambda _: None
-lab = state.Lab("198.18.4.0/24", "/nowhere", (1, 2, 3))
-state.save(lab)
-network.ensure_switch(lab)
-for node in lab.nodes:
-    network.plug(node, lab)
-connect = '''
-import socket, sys
-try:
-    socket.create_connection((sys.argv[1], 9), 1.5)
-except ConnectionRefusedError:
-    print("reached")
-except OSError:
-    print("lost")
-'''
-ways = [(None, node) for node in lab.nodes]
-ways += [(one, other) for one in lab.nodes for other in lab.nodes if one != other]
-
-def replug(name):
-    network.unplug(name)
-    network.plug(lab.node(name), state.require())
-
-for step in json.loads(sys.argv[1]):
-    eval(step)
-    tried = []
-    for one, other in ways:
-        enter = ["nsenter", f"--net={network.namespace(one.name)}"] if one else []
-        command = [*enter, sys.executable, "-S", "-c", connect, other.address]
-        tried.append((one, other, subprocess.Popen(command, stdout=subprocess.PIPE, text=True)))
-    lost = [f"{one and one.name}>{other.name}" for one, other, it in tried if it.communicate()[0] != "reached\\n"]
-    print(json.dumps(lost))
-"""
+LAB = lab_network_steps.LAB
 
 
 @pytest.fixture(autouse=True)
@@ -64,25 +29,13 @@ def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "require_root", lambda _: None)
 
 
-def after(*steps: str) -> list[list[str]]:
-    """What connections are lost after each of the steps."""
+def after(*steps: str) -> list[Any]:
+    """The value of each of the steps, or what datagrams are lost after it."""
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     inside = 'mount -t tmpfs tmpfs /run && ip link set lo up && exec "$@"'
+    program = [sys.executable, lab_network_steps.__file__, json.dumps(steps)]
     result = subprocess.run(
-        [
-            "unshare",
-            *user,
-            "--net",
-            "--mount",
-            "sh",
-            "-c",
-            inside,
-            "sh",
-            sys.executable,
-            "-c",
-            STEPS,
-            json.dumps(steps),
-        ],
+        ["unshare", *user, "--net", "--mount", "sh", "-c", inside, "sh", *program],
         capture_output=True,
         text=True,
         timeout=120,
@@ -93,7 +46,7 @@ def after(*steps: str) -> list[list[str]]:
 
 def test_a_node_is_cut_off_from_the_others_both_ways_and_not_from_the_machine() -> None:
     cut = ["node1>node2", "node1>node3", "node2>node1", "node3>node1"]
-    steps = ['partition.cut(["node1"])', 'partition.cut(["node1"])', "replug('node1')", 'partition.heal(["node1"])']
+    steps = ['partition.cut(["node1"])', 'partition.cut(["node1"])', "restart('node1')", 'partition.heal(["node1"])']
     assert after("None", *steps, "partition.heal()") == [[], cut, cut, cut, [], []]
 
 
@@ -101,6 +54,37 @@ def test_only_some_nodes_are_cut_off_from_each_other_and_some_healed() -> None:
     one, both = ["node1>node2", "node2>node1"], ["node1>node2", "node2>node1", "node2>node3", "node3>node2"]
     steps = ['partition.cut(["node1"], ["node2"])', 'partition.cut(["node3"], ["node2"])', 'partition.heal(["node3"])']
     assert after(*steps, 'partition.cut(["node1", "node3"])', "partition.heal()") == [one, both, one, both, []]
+
+
+def test_a_node_with_a_limited_rate_is_slow_both_ways_until_it_is_healed() -> None:
+    """200 kB at 1 Mbit/s take 1.6 s, less what fits in the burst."""
+    there, back = 'seconds("node1", "node2")', 'seconds("node2", "node1")'
+    sent, received, restarted, healed = after(
+        f'partition.slow("node1", rate="1mbit") or {there}',
+        back,
+        f"restart('node1') or {there}",
+        f"partition.heal() or {there}",
+    )
+    assert min(sent, received, restarted) > 1.2 > healed
+
+
+def test_a_kernel_without_netem_limits_the_rate_only() -> None:
+    found = after('refusal("node1", delay="700ms") or seconds("node1", "node2")')
+    assert found == [
+        "the kernel of this machine has no netem, which --delay and --loss need (module sch_netem): use --rate"
+    ] or (isinstance(found[0], float) and found[0] > 1.4)
+
+
+@pytest.mark.usefixtures("as_root")
+def test_what_cannot_be_slowed_down_is_refused() -> None:
+    state.save(LAB)
+    with pytest.raises(UsageError, match="at least one of --delay, --loss and --rate is needed"):
+        partition.slow("node1")
+    with pytest.raises(OperationError, match="no node node9 in the lab"):
+        partition.slow("node9", rate="1mbit")
+    with pytest.raises(OperationError, match=r"node1 is down: run \./open-balena.sh lab start node1"):
+        partition.slow("node1", rate="1mbit")
+    assert state.require() == LAB
 
 
 @pytest.mark.usefixtures("as_root")
