@@ -93,9 +93,10 @@ def require_manager(client: Any, engine: Engine) -> None:
         lost = ", ".join(lost_managers(swarm))
         raise OperationError(
             f"{engine.name}: the swarm does not answer: {swarm.get('Error') or 'no leader'}",
-            f"more than half of the managers{f' ({managers})' if managers else ''} must run, so start those that are "
-            f"down{f': {lost}' if lost else ''}. Running tasks continue, but none is started, moved or replaced. "
-            "Managers that cannot be started again: docs/docker-swarm-deployment.md, Lost managers",
+            f"more than half of the managers{f' ({managers})' if managers else ''} must run and reach each other, so "
+            f"start those that are down{f': {lost}' if lost else ''}, or repair the network between them. Running "
+            "tasks continue, but none is started, moved or replaced. Managers that cannot be started again: "
+            "docs/docker-swarm-deployment.md, Lost managers",
         )
     if not swarm.get("ControlAvailable"):
         where = f" (managers: {managers})" if managers else ""

@@ -51,5 +51,6 @@ def test_without_a_leader_the_lost_managers_are_named(fake: FakeEngine, there: s
     fake.says = {**swarm(own=there, b=gone), "Error": "no leader"}
     with fake.engine.client() as client, pytest.raises(OperationError) as raised:
         membership.require_manager(client, fake.engine)
-    assert "managers (127.0.0.1, 127.0.0.2) must run, so start those that are down: 127.0.0.2." in str(raised.value)
+    assert "managers (127.0.0.1, 127.0.0.2) must run and reach each other, so" in str(raised.value)
+    assert "start those that are down: 127.0.0.2, or repair the network between them." in str(raised.value)
     assert "Running tasks continue" in str(raised.value)

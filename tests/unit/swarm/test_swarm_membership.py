@@ -82,8 +82,9 @@ def test_the_address_of_this_manager_is_the_one_by_which_the_others_know_it(fake
 
 
 MAJORITY = (
-    ": more than half of the managers{} must run, so start those that are down. Running tasks continue, but none is "
-    "started, moved or replaced. Managers that cannot be started again: docs/docker-swarm-deployment.md, Lost managers"
+    ": more than half of the managers{} must run and reach each other, so start those that are down, or repair the "
+    "network between them. Running tasks continue, but none is started, moved or replaced. Managers that cannot be "
+    "started again: docs/docker-swarm-deployment.md, Lost managers"
 )
 
 
