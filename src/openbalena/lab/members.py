@@ -1,4 +1,4 @@
-"""Nodes that are added to a running lab, and taken away from it for good."""
+"""Nodes that are added to a running lab, and removed from it for good."""
 
 import re
 import shutil

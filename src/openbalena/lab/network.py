@@ -21,6 +21,7 @@ NAMESPACES = Path("/run/netns")
 SUBNET_LOCK = Path("/run/open-balena-lab-subnet.lock")  # one for all labs of the machine, whatever their directories
 SWITCH = "switch"  # the namespace of the bridge
 _BRIDGE = "bridge"
+_UNKNOWN_DISCIPLINE = "qdisc kind is unknown"  # the kernel's message (net/sched/sch_api.c)
 _NO_MAC = "02:00:00:00:00:00"  # locally administered
 
 
@@ -103,16 +104,21 @@ def lose(node: LabNode, other: LabNode) -> None:
         _ip("-n", namespace(node.name).name, "neighbour", "replace", other.address, *entry)
 
 
-def shape(node: LabNode, words: str) -> None:
-    """Slow down what `node` sends and receives: `words` are a queueing discipline of tc(8), none for full speed.
+def shape(node: LabNode, discipline: str) -> None:
+    """Slow down what `node` sends and receives: `discipline` has arguments of tc(8), none for full speed.
 
-    Raises OperationError with tc's message, such as for one that the kernel does not have.
+    Raises OperationError with tc's message, and for a kernel without netem.
     """
     for space, link in ((namespace(node.name).name, "eth0"), (_switch(), node.name)):
-        if words:
-            host.run_program(["tc", "-n", space, "qdisc", "replace", "dev", link, "root", *words.split()])
-        else:  # there is none
-            host.run_program(["tc", "-n", space, "qdisc", "delete", "dev", link, "root"], check=False)
+        root = [*("tc", "-n", space, "qdisc", "replace" if discipline else "delete", "dev", link), "root"]
+        done = host.run_program([*root, *discipline.split()], check=False)
+        if done.returncode == 0 or not discipline:  # there is none to delete, or no such node
+            continue
+        if _UNKNOWN_DISCIPLINE in done.stderr:
+            raise OperationError(
+                "the kernel of this machine has no netem, which --delay and --loss need (module sch_netem): use --rate"
+            )
+        raise OperationError(f"`tc qdisc` refused {discipline!r}: {done.stderr.strip()}")
 
 
 def find_again(node: LabNode, other: LabNode) -> None:

@@ -30,7 +30,7 @@ class Lab:
     """The parameters of a lab: `subnet` is its /24, `root` the nodes' Debian root.
 
     `managers` and `workers` are the numbers of the nodes, such as 1 of node1; `cut` are the pairs of nodes that are cut
-    off from each other, `slow` the nodes with a slow network and how slow, in words of tc(8).
+    off from each other, `slow` the nodes with a slow network and how slow, as arguments of tc(8).
     """
 
     subnet: str

@@ -33,7 +33,7 @@ def form(lab: Lab) -> None:
     """
     states = _settled(lab)
     if locked := [name for name, each in states.items() if each == "locked"]:
-        # To join again it would have to leave, and the swarm would have one manager less that is needed for a majority.
+        # To join again it must leave, and the swarm would have one manager less that is needed for a majority.
         raise OperationError(f"{', '.join(locked)}: {_UNLOCK.format(locked[0])}, then lab up again")
     leader = next((node for node in lab.reachable_first if node.manager and states[node.name] == "active"), None)
     if leader is None:
