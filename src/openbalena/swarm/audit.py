@@ -15,11 +15,10 @@ from typing import Any
 
 from openbalena.base.names import audit_config
 from openbalena.docker.object_labels import find_config, replace_labels
+from openbalena.docker.retry import retry_on_conflict
 
 # How many are kept.
 KEPT = 100
-# How often a change is tried: two commands may end at the same time.
-_ATTEMPTS = 5
 
 
 class Outcome(StrEnum):
@@ -74,27 +73,33 @@ def write(client: Any, stack: str, entry: Entry) -> int:
 
     Raises docker.errors.APIError.
     """
-    import docker
-
     name = audit_config(stack)
-    for attempt in range(1, _ATTEMPTS + 1):
-        config = find_config(client, name)
-        entries = _entries((config["Spec"].get("Labels") or {}) if config else {})
+
+    def change() -> int:
+        config = find_config(client, name) or _create(client, name)
+        entries = _entries(config["Spec"].get("Labels") or {})
         number = entry.number or max(entries, default=0) + 1
         entries[number] = entry
         labels = {f"{key:08}": _text(entries[key]) for key in sorted(entries)[-KEPT:]}
-        try:
-            if config is None:
-                # A config must not be empty.
-                client.configs.create(name=name, data=b"see this config's labels\n", labels=labels)
-            else:
-                replace_labels(client.api, "configs", config, labels)
-        except docker.errors.APIError:
-            if attempt == _ATTEMPTS:
-                raise
-        else:
-            break
-    return number
+        replace_labels(client.api, "configs", config, labels)
+        return number
+
+    # Two commands may end at the same time.
+    return retry_on_conflict(change)
+
+
+def _create(client: Any, name: str) -> dict[str, Any]:
+    """The config, which another command may have created at the same time."""
+    import docker
+
+    try:
+        # A config must not be empty.
+        client.configs.create(name=name, data=b"see this config's labels\n")
+    except docker.errors.APIError as error:
+        if error.status_code != 409:
+            raise
+    found: dict[str, Any] = client.configs.get(name).attrs
+    return found
 
 
 def _entries(labels: Mapping[str, str]) -> dict[int, Entry]:

@@ -42,19 +42,27 @@ def test_the_last_hundred_are_kept(fake: FakeEngine) -> None:
         assert [each.number for each in audit.read_entries(client, "ob")] == numbers, "it began too long ago"
 
 
-def test_two_commands_at_once_both_have_an_entry(fake: FakeEngine) -> None:
+def test_two_commands_at_once_both_have_an_entry(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     busy = RefusedError(500, "rpc error: code = Unknown desc = update out of sequence")
     with fake.engine.client() as client:
-        taken = RefusedError(409, "rpc error: code = AlreadyExists desc = config already exists")
-        fake.swarm.refusals.append(("POST", "/configs/create", taken))
         first = audit.write(client, "ob", ENTRY)
-        identifier = fake.swarm.named("configs", NAME)["ID"]
-        fake.swarm.refusals.append(("POST", f"/configs/{identifier}/update", busy))
+        update = f"/configs/{fake.swarm.named('configs', NAME)['ID']}/update"
+        fake.swarm.refusals.append(("POST", update, busy))
         assert [first, audit.write(client, "ob", ENTRY)] == [1, 2]
-        fake.swarm.refusals += [("POST", f"/configs/{identifier}/update", busy)] * 5
+        fake.swarm.refusals += [("POST", update, busy)] * 5
         with pytest.raises(docker.errors.APIError):
             audit.write(client, "ob", ENTRY)
-        assert len(audit.read_entries(client, "ob")) == 2
+        with monkeypatch.context() as patch:
+            # The other one has created it after this one has looked for it.
+            patch.setattr(audit, "find_config", lambda *args: None)
+            assert audit.write(client, "ob", ENTRY) == 3
+        assert len(audit.read_entries(client, "ob")) == 3
+
+
+def test_an_error_of_the_swarm_is_not_retried(fake: FakeEngine) -> None:
+    fake.swarm.refusals.append(("POST", "/configs/create", RefusedError(500, "rpc error: no leader")))
+    with fake.engine.client() as client, pytest.raises(docker.errors.APIError, match="no leader"):
+        audit.write(client, "ob", ENTRY)
 
 
 def test_what_is_no_entry_is_ignored(fake: FakeEngine) -> None:
