@@ -76,9 +76,10 @@ def recorded(
         services = state.read_cluster(client, stack).services
         images = {service.short_name: service.image for service in services if "@" in service.image}
         ended = replace(release, outcome=outcome, seconds=time.monotonic() - began, images=images)
-        if outcome is Outcome.SUCCEEDED:
-            ended = replace(ended, migrations=migrations_of(ended.image(API)))
         releases.finish(client, stack, ended)
+        # Afterwards: it takes some seconds, and whoever interrupts that has a release that succeeded.
+        if outcome is Outcome.SUCCEEDED and (keys := migrations_of(ended.image(API))) is not None:
+            releases.finish(client, stack, replace(ended, migrations=keys))
 
     releases.begin(client, stack, release)
     try:

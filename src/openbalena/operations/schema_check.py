@@ -72,9 +72,11 @@ class SchemaCheck:
         return self._executed(state.read_cluster(self.client, stack))
 
     def _executed(self, cluster: Cluster) -> Sequence[str] | None:
+        from docker.errors import DockerException
+
         try:
             return read_executed(self.engine, self.client, self.settings, cluster)
-        except OperationError as error:
+        except (OperationError, DockerException) as error:
             self.reporter.warn(f"cannot read which migrations of the {API} the database has executed: {error}")
             return None
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fake_engine import FakeEngine
-from fake_swarm import stack_service
+from fake_swarm import RefusedError, stack_service
 from hearing import Listener
 
 from openbalena.base.errors import OperationError
@@ -116,6 +116,15 @@ def test_an_answer_that_is_no_list_is_not_known(said: str, reason: str, fake: Fa
         assert SchemaCheck(fake.engine, client, SETTINGS, listener).migrations_of("api:1.0.0") is None
     (warning,) = listener.warnings
     assert warning.startswith("cannot read which migrations of the api the database has") and reason in warning
+
+
+def test_an_engine_that_refuses_the_job_is_no_failure_of_the_deploy(fake: FakeEngine) -> None:
+    running(fake, "api:1.0.0")
+    fake.swarm.refusals.append(("POST", "/secrets/create", RefusedError(500, "rpc error: no leader")))
+    listener = Listener()
+    with fake.engine.client() as client:
+        assert SchemaCheck(fake.engine, client, SETTINGS, listener).migrations_of("api:1.0.0") is None
+    assert "no leader" in listener.warnings[0]
 
 
 def test_a_refusal_names_what_to_do(fake: FakeEngine) -> None:
