@@ -23,9 +23,11 @@ from openbalena.base.project import Project
 from openbalena.doctor.findings import DoctorFinding
 from openbalena.operations.doctor import dismiss, examine
 from openbalena.operations.doctor_nodes import image_jobs, node_endpoints
+from openbalena.operations.doctor_overlay import TaskAddress, network_facts
 from openbalena.operations.doctor_swarm import pinned_images, read_swarm, settings_drift
 from openbalena.operations.workspace import Workspace
 from openbalena.swarm import settings_store
+from openbalena.swarm.job import Job
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 END = "openbalena-job-end"
@@ -81,10 +83,18 @@ def test_an_image_that_a_node_lacks_is_reported_with_the_service(workspace: Work
     assert (found.subject, found.detail) == ("node2", "it could not start registry: No such image: b:1")
 
 
-def test_a_program_that_cannot_be_executed_means_that_the_image_is_there(
-    workspace: Workspace, fake: FakeEngine
-) -> None:
-    fake.swarm.fates["openbalena-doctor-image"] = [[Row(0, "failed", "exec: /bin/sh: no such file or directory")]]
+@pytest.mark.parametrize(
+    "row",
+    [
+        Row(0, "failed", "exec: /bin/sh: no such file or directory"),
+        Row(0, "rejected", "unable to remount dir as readonly: device or resource busy"),
+        Row(0, "preparing"),
+    ],
+    ids=["without a shell", "a transient error", "still pulled"],
+)
+def test_other_errors_say_nothing_about_the_image(row: Row, workspace: Workspace, fake: FakeEngine) -> None:
+    fake.swarm.fates["openbalena-doctor-image"] = [[row]]
+    fake.swarm.clock.stride = 5
     assert not findings(workspace, "images")
 
 
@@ -183,6 +193,23 @@ def test_disks_are_compared_with_a_reading_that_the_swarm_keeps_for_a_week(
 def test_a_route_of_a_node_that_a_network_hides(overlay: Workspace, fake: FakeEngine) -> None:
     fake.swarm.logs["openbalena-doctor-"] = report(fake, "route eth0 0000000A 0000FFFF")
     assert {each.subject for each in findings(overlay, "pools")} == {"node1", "node2"}
+
+
+def test_a_task_that_came_or_went_in_between_is_possible_but_not_required() -> None:
+    def address(last: int, *, running: bool = True, network: str = "ob_default") -> TaskAddress:
+        return TaskAddress(network, "api", f"10.0.1.{last}", running)
+
+    attached = {"Network": {"Spec": {"Name": "ob_default"}}, "Addresses": ["10.0.1.20/24"]}
+    other = {"Network": {"Spec": {"Name": "other"}}, "Addresses": ["10.0.2.20/24"]}
+    listed = [{"NodeID": "n1", "NetworksAttachments": [attached, other]}, {"NodeID": "n2", "NetworksAttachments": None}]
+    client = SimpleNamespace(api=SimpleNamespace(tasks=lambda filters: listed))
+    job = Job("doctor-overlay", "", "a:1", "true", networks=("ob_default",))
+    before = [address(1), address(2), address(3), address(4, running=False), address(9, network="other")]
+    after = [address(1), address(3, running=False), address(5)]
+    found = network_facts(client, job, before, after)
+    assert (found.name, found.tasks) == ("ob_default", {"10.0.1.20": "n1"})
+    assert found.stable == {"api": {"10.0.1.1"}}
+    assert found.possible == {"api": {f"10.0.1.{last}" for last in (1, 2, 3, 4, 5)}}
 
 
 def test_images_that_run_wherever_they_may_are_not_tried() -> None:
