@@ -29,9 +29,10 @@ class Interface:
 class NodeFacts:
     """What a task on a node found. Sizes are in bytes; `clock` is its clock minus this machine's, in seconds.
 
-    `disk_free` and `disk_size` are of the file system with Docker's data. `routes` are networks and the names of the
-    interfaces that lead there. `reached` are the ports of nodes that accept connections from it, `refused` those that
-    do not; both are empty if the task had no program for that.
+    `disk_free` and `disk_size` are of the file system with Docker's data. `store` is where its engine keeps images,
+    `containerd` or `overlay2`, "" if unknown. `routes` are networks and the names of the interfaces that lead there.
+    `reached` are the ports of nodes that accept connections from it, `refused` those that do not; none is reached if
+    the task had no program for that.
     """
 
     disk_size: int
@@ -41,6 +42,7 @@ class NodeFacts:
     clock: float
     kernel: str
     cgroup: int
+    store: str = ""
     modules: frozenset[str] = frozenset()
     interfaces: tuple[Interface, ...] = ()
     routes: tuple[tuple[Network, str], ...] = ()

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from openbalena.doctor.facts import Endpoint, Interface, Network, NodeFacts
 
-# Each line is a name and its values. A container's root is on the file system with Docker's data, and /proc/meminfo is
-# the node's (proc(5)). cgroup.controllers exists in the root of cgroup v2 only (cgroups(7)). Docker's own interfaces
-# are omitted. Images differ in the programs that they have, so a connection is tried with each.
+# Each line is a name and its values. The paths of the layers of the container's root show which store has them. That
+# root is on the file system with Docker's data, and /proc/meminfo is the node's (proc(5)). cgroup.controllers exists in
+# the root of cgroup v2 only (cgroups(7)). Docker's own interfaces are omitted. Images differ in the programs that they
+# have, so a connection is tried with each.
 _SCRIPT = """\
 echo now $(date +%s)
 echo kernel $(uname -r)
@@ -18,6 +19,10 @@ while read -r name value _; do
     case $name in MemTotal:) echo memory $value ;; MemAvailable:) echo available $value ;; esac
 done </proc/meminfo
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then echo cgroup 2; else echo cgroup 1; fi
+case $(grep ' / ' /proc/mounts) in
+    *io.containerd.snapshotter*) echo store containerd ;;
+    "overlay / overlay "*) echo store overlay2 ;;
+esac
 if [ -e /proc/net/ip_vs ]; then echo module ip_vs; fi
 for path in /sys/class/net/*; do
     case ${path##*/} in lo | docker* | br-* | veth* | "*") continue ;; esac
@@ -64,6 +69,7 @@ def parse_report(lines: Iterable[str], began: float, ended: float) -> NodeFacts:
             clock=now - min(max(now, began - 1), ended),
             kernel=values["kernel"][0][0],
             cgroup=int(values["cgroup"][0][0]),
+            store=values.get("store", [[""]])[0][0],
             modules=frozenset(name for found in values.get("module", ()) for name in found),
             interfaces=tuple(Interface(name, int(mtu), *rest) for name, mtu, *rest in values.get("interface", ())),
             routes=tuple(_routes(values.get("route", ()))),

@@ -36,6 +36,7 @@ HEALTHY_NODE = NodeFacts(
     clock=0.0,
     kernel="6.1.0",
     cgroup=2,
+    store="overlay2",
     modules=frozenset({"ip_vs"}),
     interfaces=(Interface("eth0", 1500, "virtio_net"), Interface("wg0", 1420)),
     routes=((ip_network("10.9.0.0/24"), "eth0"), (ip_network("192.168.0.0/16"), "wg0")),
@@ -133,6 +134,7 @@ BROKEN: dict[str, tuple[Any, str, str, str]] = {
     "a failed deploy": (lambda facts: replace(facts, releases=[replace(DONE, outcome=Outcome.FAILED)]),
                         "releases", "warning", "release 3"),
     "tasks on one node": (with_tasks(task(1), task(2), task(3, "db")), "spread", "warning", "api"),
+    "another store": (on_node(store="containerd"), "stores", "note", "swarm"),
     "a disk that fills up": (with_facts(earlier={"n2": DiskReading(2 * DAY, 72 * 2**30)}),
                              "growth", "warning", "node2"),
     "a service": (with_tasks(task(1), task(2, node_id="n2"), task(3, "db", state="starting")),
@@ -198,6 +200,7 @@ UNKNOWN: dict[str, Callable[[Facts], Facts]] = {
     "a reading of this morning": with_facts(earlier={"n2": DiskReading(DAY / 2, 72 * 2**30)}),
     "a disk that fills up slowly": with_facts(earlier={"n2": DiskReading(7 * DAY, 72 * 2**30)}),
     "a disk that was emptied": with_facts(earlier={"n2": DiskReading(2 * DAY, 2**30)}),
+    "an unknown store": on_node(store=""),
     "no program that connects": on_node(reached=frozenset(), refused=ENDPOINTS),
     "no program that pings": on_overlay(paths=dict.fromkeys(PEERS, OverlayPath())),
     "a task that does not answer itself": lambda facts: replace(

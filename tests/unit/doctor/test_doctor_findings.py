@@ -57,9 +57,10 @@ def test_an_incomplete_report_is_refused(missing: str) -> None:
 
 
 def test_interfaces_routes_and_ports_of_a_node() -> None:
-    more = ["interface eth0 1500 virtio_net", "interface wg0 1420", "route eth0 00000000 00000000"]
+    more = ["store containerd", "interface eth0 1500 virtio_net", "interface wg0 1420", "route eth0 00000000 00000000"]
     more += ["route eth0 0000090A 00FFFFFF", "reached 10.9.0.1 7946", "refused 10.9.0.2 2377"]
     found = parse_report([*REPORT, *more], 999, 1001)
+    assert found.store == "containerd"
     assert found.interfaces == (Interface("eth0", 1500, "virtio_net"), Interface("wg0", 1420))
     assert found.routes == ((ip_network("10.9.0.0/24"), "eth0"),)
     assert found.reached == {("10.9.0.1", 7946)} and found.refused == {("10.9.0.2", 2377)}
