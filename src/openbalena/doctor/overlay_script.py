@@ -9,10 +9,11 @@ from openbalena.doctor.facts import OverlayFacts, OverlayPath
 
 # IP and ICMP headers of an echo request (RFC 791, RFC 792).
 _HEADERS = 28
-# Busybox and Debian name different programs. Each is tried on the task's own address first: without a program, or the
-# right to use it, nothing is reported. Busybox is built with one of two programs nc, whose options for more than one
-# connection differ. A task waits for the others to be known to its DNS, and after its last test until they have made
-# theirs, which takes as long. An overlay's interface has a smaller MTU than docker_gwbridge's and lo.
+# Busybox and Debian name different programs. Each is tried on 127.0.0.1 first: without a program, or the right to use
+# it, nothing is reported. Busybox is built with one of two programs nc, whose options for more than one connection
+# differ. A task waits for the others to be known to its DNS, and after its last test until they have made theirs, which
+# takes as long. One that has ended nevertheless has left the DNS, and is not reported. An overlay's interface has a
+# smaller MTU than docker_gwbridge's and lo.
 _SCRIPT = """\
 answers() {
     { timeout 6 nslookup "$1" 127.0.0.11 || timeout 6 getent ahostsv4 "$1"; } 2>/dev/null |
@@ -42,6 +43,9 @@ try() {
     small=unknown large=unknown stream=unknown
     if [ $ping = yes ]; then small=$(word pings 56 "$1"); large=$(word pings $((mtu - headers)) "$1"); fi
     [ $tcp = no ] || stream=$(word talks "$1")
+    case " $small $large $stream " in
+        *" no "*) case " $(echo $(answers "tasks.$job")) " in *" $1 "*) ;; *) return ;; esac ;;
+    esac
     echo path "$1" $small $large $stream
 }
 for peer in $peers; do
@@ -49,7 +53,7 @@ for peer in $peers; do
     running="$running $!"
 done
 [ -z "$running" ] || wait $running
-[ "$count" -le 1 ] || sleep 6
+[ "$count" -le 1 ] || sleep 8
 kill $listener 2>/dev/null || true
 """
 _ANSWERS = {"yes": True, "no": False, "unknown": None}
