@@ -14,7 +14,7 @@ from openbalena.doctor.checks import all_findings
 from openbalena.doctor.facts import Facts
 from openbalena.doctor.findings import DoctorFinding, split_dismissed, worst_first
 from openbalena.operations import doctor_memory
-from openbalena.operations.doctor_nodes import NodeReadings, examine_nodes
+from openbalena.operations.doctor_nodes import NodeReports, examine_nodes
 from openbalena.operations.doctor_swarm import pinned_images, read_swarm, settings_drift
 from openbalena.operations.manager import manager_client
 from openbalena.operations.reporter import Reporter
@@ -25,11 +25,11 @@ from openbalena.swarm import deploy, lock, releases, state
 
 @dataclass(frozen=True)
 class DoctorResult:
-    """`findings`, the worst first; those that were `dismissed`, with the reason; what was read on the nodes."""
+    """`findings`, the worst first; those that were `dismissed`, with the reason; what was reported of the nodes."""
 
     findings: list[DoctorFinding]
     dismissed: list[tuple[DoctorFinding, str]]
-    readings: NodeReadings
+    reports: NodeReports
 
     def record(self) -> list[dict[str, str]]:
         """All of it for programs."""
@@ -39,8 +39,8 @@ class DoctorResult:
         ]
 
 
-def examine(workspace: Workspace, reporter: Reporter | None, readings: NodeReadings | None = None) -> DoctorResult:
-    """Run every check; with earlier `readings` of the nodes no task looks at them again, which needs no lock.
+def examine(workspace: Workspace, reporter: Reporter | None, reports: NodeReports | None = None) -> DoctorResult:
+    """Run every check; with earlier `reports` of the nodes no task looks at them again, which needs no lock.
 
     Without a `reporter` nothing is reported meanwhile.
 
@@ -51,19 +51,19 @@ def examine(workspace: Workspace, reporter: Reporter | None, readings: NodeReadi
     with manager_client(workspace) as (engine, client):
         cluster = state.read_cluster(client, stack)
         now, memory = datetime.now(UTC), doctor_memory.read_memory(client, stack)
-        if readings is None:
+        if reports is None:
             with lock.acquire(client, "doctor"):
-                readings = examine_nodes(engine, client, cluster, reporter)
-                doctor_memory.remember_disks(client, stack, memory, readings.nodes, now)
+                reports = examine_nodes(engine, client, cluster, reporter)
+                doctor_memory.remember_disks(client, stack, memory, reports.nodes, now)
         facts = Facts(
             settings=values,
             cluster=cluster,
-            nodes=readings.nodes,
-            unread=readings.unread,
+            nodes=reports.nodes,
+            unread=reports.unread,
             earlier=doctor_memory.disk_readings(memory, now),
-            overlay=readings.overlay,
-            network=readings.network,
-            absent=readings.absent,
+            overlay=reports.overlay,
+            network=reports.network,
+            absent=reports.absent,
             swarm=read_swarm(client, now),
             certificates=expiry.expiring(Path(values["PKI_DIR"])),
             unused=deploy.unused_names(client, stack),
@@ -73,7 +73,7 @@ def examine(workspace: Workspace, reporter: Reporter | None, readings: NodeReadi
         )
     known = doctor_memory.dismissed_findings(memory)
     shown, dismissed = split_dismissed(worst_first(all_findings(facts)), known)
-    return DoctorResult(shown, [(each, known[each.id]) for each in dismissed], readings)
+    return DoctorResult(shown, [(each, known[each.id]) for each in dismissed], reports)
 
 
 def dismiss(workspace: Workspace, identifier: str, reason: str) -> None:

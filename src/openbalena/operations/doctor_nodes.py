@@ -34,7 +34,7 @@ Results = Mapping[str, JobResult]
 
 
 @dataclass(frozen=True)
-class NodeReadings:
+class NodeReports:
     """What was found, by node id: the fields of Facts with these names."""
 
     nodes: Mapping[str, NodeFacts]
@@ -44,7 +44,7 @@ class NodeReadings:
     absent: Mapping[str, Mapping[str, str]]
 
 
-def examine_nodes(engine: Engine, client: Any, cluster: Cluster, reporter: Reporter | None) -> NodeReadings:
+def examine_nodes(engine: Engine, client: Any, cluster: Cluster, reporter: Reporter | None) -> NodeReports:
     """Run the tasks and read what they report; without a `reporter` nothing is said meanwhile.
 
     Raises OperationError if they cannot be created.
@@ -53,7 +53,7 @@ def examine_nodes(engine: Engine, client: Any, cluster: Cluster, reporter: Repor
     image = _common_image(cluster)
     if not (image and usable):
         unread = {node.id: "nothing is deployed, so there is no image to check it with" for node in usable}
-        return NodeReadings({}, unread, {}, OverlayNetwork(), {})
+        return NodeReports({}, unread, {}, OverlayNetwork(), {})
     if reporter:
         reporter.progress(f"checking {len(usable)} nodes by a short task on each …")
     before = doctor_overlay.task_addresses(client, cluster)
@@ -80,7 +80,7 @@ def examine_nodes(engine: Engine, client: Any, cluster: Cluster, reporter: Repor
     overlay = dict(_overlay_reports(others[crossing.name])) if crossing else {}
     errors = {each.image: _not_started(others[each.name]) for each in probes}
     absent = absent_images(cluster, {**errors, image: _not_started(results)})
-    return NodeReadings(found, unread, overlay, network, absent)
+    return NodeReports(found, unread, overlay, network, absent)
 
 
 @contextmanager

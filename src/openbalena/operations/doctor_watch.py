@@ -62,7 +62,7 @@ def watch_findings(workspace: Workspace, reporter: Reporter) -> Iterator[Reading
         time.sleep(_INTERVAL)
         at = time.time()
         try:
-            result = examine(workspace, None, result.readings)
+            result = examine(workspace, None, result.reports)
             if time.monotonic() - looked >= _NODES:
                 looked = time.monotonic()
                 result = _look_again(result, workspace)
@@ -73,7 +73,7 @@ def watch_findings(workspace: Workspace, reporter: Reporter) -> Iterator[Reading
 
 
 def _look_again(result: DoctorResult, workspace: Workspace) -> DoctorResult:
-    """A result with new readings of the nodes, or `result` if there are none now, such as during a deploy."""
+    """A result with new reports of the nodes, or `result` if there are none now, such as during a deploy."""
     try:
         return examine(workspace, None)
     except OperationError:
