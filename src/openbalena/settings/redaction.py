@@ -23,6 +23,7 @@ _PART_OF_TEXT = 6
 _SHORTEST, _SHORTEST_UNKNOWN = 3, 8
 # Characters of a line of a key (RFC 7468 has 64); the last one may be shorter.
 _KEY_LINE = 16
+_COMPOSE = ("COMPOSE_", "DOCKER_")
 # How fields and variables with a secret are named.
 _NAME = r"pass(?:word|wd|phrase)?|secret|token|credential|api[_-]?key|(?:secret|private|access|unlock|ca)[_-]?key"
 # A field of the Engine API, of a log driver or of a volume whose value is masked: `JoinTokens`, `splunk-token`.
@@ -50,8 +51,8 @@ class Redaction:
         described = variables()
         known = set(settings.secrets.values())
         public = {text for name, text in settings.items() if name in described and not described[name].secret}
-        # An unknown variable may be one of the user's own secrets.
-        unknown = {text for name, text in settings.items() if name not in described}
+        # An unknown variable may be one of the user's own secrets, except for those that Docker Compose reads itself.
+        unknown = {text for name, text in settings.items() if name not in described and not name.startswith(_COMPOSE)}
         known |= {text for text in unknown - public if len(text) >= _SHORTEST_UNKNOWN}
         forms = {form for text in known if len(text) >= _PART_OF_TEXT for form in _forms(text)}
         forms.update(form for key in keys for form in _key_forms(key))
@@ -112,6 +113,8 @@ def _masked(value: Any) -> Any:
     """`value` with every text in it masked."""
     if isinstance(value, dict):
         return {key: _masked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
     return MASK if isinstance(value, str) and value else value
 
 

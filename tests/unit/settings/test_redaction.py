@@ -25,6 +25,7 @@ def redaction() -> Redaction:
         "MY_SECRET": OWN,
         "MY_DOMAIN": "my.example.com",
         "MY_FLAG": "true",
+        "COMPOSE_PROJECT_NAME": "a-project-name",
     }
     return Redaction(Settings({name: Value(text, "") for name, text in values.items()}, []), [PEM.encode()])
 
@@ -78,6 +79,7 @@ def test_what_looks_like_a_secret_is_masked(text: str, expected: str, redaction:
     "text",
     [
         "api.my.example.com is true",
+        "network a-project-name_default",
         "secret ob_api-env-0123456789ab not found",
         "docker swarm join-token manager",
         "abcdefg and xabcd",
@@ -98,6 +100,7 @@ def test_other_text_is_kept(text: str, redaction: Redaction) -> None:
          {"Labels": {"openbalena.ingress": "true", "com.docker.stack.image": "a", "auth": MASK}}),
         ({"Labels": ["a=b", "openbalena.x=y"]}, {"Labels": [f"a={MASK}", "openbalena.x=y"]}),
         ({"JoinTokens": {"Worker": "x", "Manager": "y"}}, {"JoinTokens": {"Worker": MASK, "Manager": MASK}}),
+        ({"credentials": {"of": ["x", {"y": "z"}], "n": 1}}, {"credentials": {"of": [MASK, {"y": MASK}], "n": 1}}),
         ({"Options": {"splunk-token": "x", "tag": "y"}}, {"Options": {"splunk-token": MASK, "tag": "y"}}),
         ({"Secrets": [{"SecretName": "ob_a"}]}, {"Secrets": [{"SecretName": "ob_a"}]}),
         ({"engine_labels": {"a": "b"}}, {"engine_labels": {"a": MASK}}),
