@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from random import SystemRandom
 
@@ -26,6 +27,7 @@ from deployed_project import STACK  # noqa: E402
 from device_load import prepared  # noqa: E402
 from faults import Scene, cut_off, lost, replace_tasks  # noqa: E402
 from lab_target import lab_target  # noqa: E402
+from tunnels import tunnels  # noqa: E402
 from whole import until_whole  # noqa: E402
 
 from openbalena.base.errors import UsageError  # noqa: E402
@@ -37,8 +39,8 @@ SERVICES = ("db", "redis", "s3", "api", "registry", "vpn", "haproxy")
 # Seconds: much longer than anything should take.
 WHOLE = 300
 HEAD = (
-    "| event | command | whole after | reads: first/after | writes: first/after | failures within | rows lost/twice |\n"
-    "|---|---|---|---|---|---|---|\n"
+    "| event | command | whole after | tunnel away | reads: first/after | writes: first/after | failures within | "
+    "rows lost/twice |\n|---|---|---|---|---|---|---|---|\n"
 )
 
 # Gives the node that is away within, or "".
@@ -128,6 +130,17 @@ def loses(how: Callable[[str], AbstractContextManager[None]], **which: bool) -> 
 
 
 @contextmanager
+def lose_vpn(scene: Scene) -> Iterator[str]:
+    """A node with a vpn task loses its power; clients of it are connected to another ingress node."""
+    cluster = scene.cluster()
+    vpn = next(each for each in cluster.services if each.short_name == "vpn")
+    with_task = {cluster.hostname(each.node_id) for each in cluster.tasks_of(vpn) if each.wanted}
+    node = max(with_task - {node_with(scene, data=True)})
+    with lost(node):
+        yield node
+
+
+@contextmanager
 def lose_leader(scene: Scene) -> Iterator[str]:
     """The leader loses its power; it is not the node with the data, which nothing could replace."""
     if (home := node_with(scene, leads=True)) == node_with(scene, data=True):
@@ -148,6 +161,7 @@ EVENTS: dict[str, Event] = {
     "kill an api task": at_once(kill_task),
     "drain a node": drain,
     "lose a node without ingress": loses(lost, data=False, ingress=False),
+    "lose a node with a VPN task": lose_vpn,
     "lose an ingress node": loses(lost, data=False, ingress=True),
     "lose the leader": lose_leader,
     "cut a node off": loses(cut_off, data=False, ingress=False),
@@ -155,26 +169,33 @@ EVENTS: dict[str, Event] = {
 }
 
 
+# Events that cut a tunnel, and the seconds until it must be back: a replaced vpn task first waits for its clients.
+TUNNELS = {"roll vpn": 180, "lose a node with a VPN task": 60}
+
+
 def measured(name: str, scene: Scene, target: Target) -> str:
     """A row of the table."""
-    with prepared(target) as load:
+    with prepared(target) as load, tempfile.TemporaryDirectory() as scratch, tunnels(target, Path(scratch)) as held:
         with load.running():
             time.sleep(5)
-            began = time.monotonic()
+            began, since = time.monotonic(), datetime.now(UTC)
             with EVENTS[name](scene) as away:
                 took = time.monotonic() - began
                 until_whole(target, load.fleet.token, WHOLE, away)
                 whole = time.monotonic() - began
+                if bound := TUNNELS.get(name):
+                    held.await_return(bound)
                 # Requests that fail because the node is away go on failing; those after its return are not counted.
                 time.sleep(10)
                 load.over.set()
         until_whole(target, load.fleet.token, WHOLE)
         lost_rows, twice = load.lost_and_twice()
+        tunnel = f"{held.away(since if away else None):.0f} s" if bound else "-"
     failures = load.reads.failures + load.writes.failures
     window = f"{max(failures) - min(failures):.1f} s" if failures else "-"
     counts = [f"{each.first}/{each.after} of {each.made}" for each in (load.reads, load.writes)]
     return (
-        f"| {name} | {took:.0f} s | {whole:.0f} s | {counts[0]} | {counts[1]} | {window} | "
+        f"| {name} | {took:.0f} s | {whole:.0f} s | {tunnel} | {counts[0]} | {counts[1]} | {window} | "
         f"{lost_rows}/{twice} of {len(load.accepted)} |\n"
     )
 

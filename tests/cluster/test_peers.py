@@ -1,15 +1,14 @@
 """Peers that are gone without a word: their connections end, and what had them is whole again by itself."""
 
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 import pytest
 from dead_peers import LIMITED, LIMITS
-from deployed_clients import session
 from deployed_project import STACK
 from faults import lost
 from lab_target import lab_target
+from tunnels import tunnels
 from waiting import eventually
 from whole import until_whole
 
@@ -17,7 +16,6 @@ from openbalena.base.project import Project
 from openbalena.operations.engines import default_engine
 from openbalena.swarm import state
 from openbalena.verify import Target, account
-from openbalena.verify.vpn import CONNECTED
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -83,16 +81,9 @@ def test_all_is_whole_within_a_minute_of_the_return_of_both_nodes_of_the_api(tar
 
 def test_a_device_is_back_within_a_minute_of_the_loss_of_its_vpn_task(target: Target, tmp_path: Path) -> None:
     home = data_node()
-    with ExitStack() as opened:
-        told = []
-        # With least connections first, the two are at different tasks.
-        for number in range(2):
-            directory = tmp_path / str(number)
-            directory.mkdir()
-            told.append(opened.enter_context(session(target, target.addresses[0], directory))[1])
+    with tunnels(target, tmp_path) as held:
         # The address that both connect to is that of the first node.
         gone = sorted(nodes_of("vpn") - {home, "node1"})[0]
         with lost(gone):
-            again = partial(lambda said: sum(CONNECTED in line for each in said for line in each) >= 3, told)
-            eventually(f"the device whose task was on {gone}: {told}", again, WHOLE)
+            held.await_return(WHOLE)
     until_whole(target, account.log_in(target, target.addresses[0]), WHOLE)
