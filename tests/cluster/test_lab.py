@@ -145,7 +145,8 @@ def test_up_on_a_running_lab_repairs_only_what_is_missing(own_lab: OwnLab) -> No
     )
 
 
-def test_a_node_that_is_cut_off_is_replaced_by_the_others_and_comes_back(own_lab: OwnLab) -> None:
+def test_nodes_are_cut_off_slowed_down_and_healed(own_lab: OwnLab) -> None:
+    """What a swarm makes of it is tested with one that has services."""
     own_lab.run("up")
     table = own_lab.run("partition", "node1").stdout
     assert re.search(r"^node1 .* cut off from node2, node3$", table, re.MULTILINE)
@@ -155,12 +156,8 @@ def test_a_node_that_is_cut_off_is_replaced_by_the_others_and_comes_back(own_lab
         return bool(node["manager"] == "leader" and node["name"] != "node1")
 
     eventually("a leader among the others", lambda: any(map(leader, own_lab.status().values())))
-    eventually("node1 seen as down", lambda: own_lab.status()["node1"]["swarm"] == "down")
-    own_lab.run("kill", "node1")
-    assert "node1 is cut off from node2, node3" in own_lab.run("start", "node1").stderr
-    assert own_lab.status()["node1"]["cut_from"] == ["node2", "node3"]
+    assert [node["cut_from"] for node in own_lab.status().values()] == [["node2", "node3"], ["node1"], ["node1"]]
     own_lab.run("heal", "node1")
-    eventually("node1 back", lambda: own_lab.status()["node1"]["swarm"] == "ready")
     assert re.search(r"^node3 .* tbf rate 1mbit ", own_lab.run("slow", "node3", "--rate", "1mbit").stdout, re.MULTILINE)
     own_lab.run("partition", "node3", "--from", "node2")
     assert [node["cut_from"] for node in own_lab.status().values()] == [[], ["node3"], ["node2"]]
