@@ -117,7 +117,7 @@ def test_with_two_of_three_managers_lost_tasks_go_on_and_they_are_named(cluster:
 
 
 def test_with_two_of_three_managers_gone_for_good_the_last_makes_a_new_swarm(cluster: Cluster) -> None:
-    force, remove, token, deploy = commands("Lost managers")
+    force, remove, token, label, deploy = commands("Lost managers")
     address = state.require().node("node1").address
     for node in ("node2", "node3"):
         members.remove(node)
@@ -129,11 +129,13 @@ def test_with_two_of_three_managers_gone_for_good_the_last_makes_a_new_swarm(clu
     for node in ("node2", "node3"):
         members.add(node, manager=True, join=False)
         cluster.follow(node, join.partition("\n\n")[2])
+    cluster.follow("node1", label)
     for line in deploy.splitlines():
         result = cluster.small.run(line.removeprefix("./open-balena.sh "))
         assert result.code == 0, result
     eventually("whole again", cluster.whole)
     assert cluster.nodes() == ["node1 Ready Leader", "node2 Ready Reachable", "node3 Ready Reachable"]
+    assert len({*cluster.web()}) == 2 and cluster.containers("node2"), "the new nodes have tasks"
     store = cluster.lab.docker("node1", "ps", "--quiet", "--filter", "name=small_store").strip()
     starts = cluster.lab.docker("node1", "exec", store, "cat", "/data/starts").splitlines()
     assert len(starts) >= 2, "it has been started again, with its data"
