@@ -11,6 +11,9 @@ from openbalena.swarm import convergence, state
 from openbalena.verify import Target, account
 from openbalena.verify.web import UnreachableError
 
+# Seconds: the managers learn of the end of a task or of a node's return a moment later.
+QUIET = 5.0
+
 
 def missing(target: Target, token: str, lost: str = "") -> str:
     """What is not as it should be, if anything: nodes (but the `lost` one), tasks, the api at each ingress address."""
@@ -38,9 +41,17 @@ def missing(target: Target, token: str, lost: str = "") -> str:
 
 
 def until_whole(target: Target, token: str, bound: float, lost: str = "") -> float:
-    """Wait until nothing is missing; returns the seconds. Raises AssertionError after `bound` seconds."""
+    """Wait until nothing is missing, and goes on so for QUIET seconds; returns the seconds until it first was so.
+
+    Raises AssertionError if it was not so `bound` seconds after the call.
+    """
     began = time.monotonic()
-    while what := missing(target, token, lost):
-        assert time.monotonic() - began < bound, f"not whole after {bound} s: {what}"
+    since: float | None = None
+    while since is None or time.monotonic() - since < QUIET:
+        if what := missing(target, token, lost):
+            since = None
+            assert time.monotonic() - began < bound, f"not whole after {bound} s: {what}"
+        else:
+            since = since or time.monotonic()
         time.sleep(0.5)
-    return time.monotonic() - began
+    return since - began
