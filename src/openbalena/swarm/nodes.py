@@ -53,9 +53,16 @@ def status_text(node: Node) -> str:
     return ", ".join(filter(None, (state, "unreachable" if unreachable else "", availability)))
 
 
+def previous_memberships(nodes: Sequence[Node]) -> list[Node]:
+    """The lost nodes with the hostname of a node that is up: an engine that leaves and joins again gets a new id, and
+    the swarm lists the old one until it is removed."""
+    up = {node.hostname for node in nodes if not node.lost}
+    return [node for node in nodes if node.lost and node.hostname in up]
+
+
 def is_stale_record(node: Node, nodes: Iterable[Node]) -> bool:
-    """Whether `node` is a previous membership of a machine that joined again: down, and the same name and address are
-    ready. Two machines may have one name, so the name alone does not say so."""
+    """Whether `node` can be removed from the list without asking: down, and the same name and address are ready. Two
+    machines may have one name, so the name alone does not say so."""
     return node.state == "down" and any(
         (other.hostname, other.address, other.state) == (node.hostname, node.address, "ready") for other in nodes
     )
@@ -63,7 +70,17 @@ def is_stale_record(node: Node, nodes: Iterable[Node]) -> bool:
 
 def node_warnings(nodes: Sequence[Node]) -> list[str]:
     """A warning for each lost node, and one if the managers would lose their majority with one more manager."""
-    texts = [f"{node.role} {node.hostname} ({node.address}) is {status_text(node)}" for node in nodes if node.lost]
+    previous = previous_memberships(nodes)
+    texts = [
+        f"{node.role} {node.hostname} ({node.address}) is {status_text(node)}"
+        for node in nodes
+        if node.lost and node not in previous
+    ]
+    texts += [
+        f"{node.hostname} left and joined again: its previous membership {node.id} is still listed: run "
+        f"./open-balena.sh swarm-remove {node.id}"
+        for node in previous
+    ]
     found = quorum(nodes)
     if len(found.managers) > 1 and not found.tolerates_loss:
         texts.append(

@@ -267,6 +267,13 @@ def test_a_lost_manager_may_be_one_that_is_locked(healthy: Facts) -> None:
         assert ("docker swarm unlock" in remedy) == said
 
 
+def test_what_the_swarm_still_lists_is_named_with_the_command_that_removes_it(healthy: Facts) -> None:
+    (found,) = all_findings(with_nodes(*NODES, Node("old", "node1", state="down"))(healthy))
+    assert found.remedy == "run ./open-balena.sh swarm-remove old"
+    lost = [each for each in all_findings(with_nodes(*NODES[:2], LOST)(healthy)) if each.check == "nodes"]
+    assert [each.remedy.partition(", run ")[2] for each in lost] == ["./open-balena.sh swarm-remove node3"]
+
+
 def test_every_check_is_broken_once() -> None:
     assert {check for _, check, _, _ in BROKEN.values()} == CHECKS.keys()
     modules = {path.stem for path in (Path(__file__).parents[3] / "src/openbalena/doctor/checks").glob("*.py")}

@@ -163,6 +163,13 @@ def test_each_failure_is_named_once(workspace: Workspace, docker: Docker) -> Non
     assert built(workspace, "node2", "node2").failures == ("node2 cannot be reached",)
 
 
+def test_a_node_that_joined_again_is_checked_once(workspace: Workspace, docker: Docker) -> None:
+    docker.fake.swarm.node("before")["Description"]["Hostname"] = "node1"
+    docker.fake.swarm.nodes["id-before"]["Status"]["State"] = "down"
+    listener = Listener()
+    assert built(workspace, listener=listener).failures == () and listener.warnings == []
+
+
 def test_an_engine_that_is_no_manager_does_not_know_the_other_nodes(workspace: Workspace, docker: Docker) -> None:
     docker.fake.says = {"ControlAvailable": False}
     listener = Listener()

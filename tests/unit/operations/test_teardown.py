@@ -177,3 +177,19 @@ def test_nodes_that_are_named_and_do_not_answer_are_warned_of(workspace: Workspa
     assert len(listener.warnings) == 1 and nowhere in listener.warnings[0]
     assert result.removed_volumes == 2 and result.settings_secret
     assert result.failures == ("volumes on node2 could not be checked: name these nodes with --node",)
+
+
+def test_the_previous_membership_of_a_node_that_joined_again_is_no_other_node(
+    workspace: Workspace, fake: FakeEngine
+) -> None:
+    fake.swarm.node("before")["Description"]["Hostname"] = "node1"
+    fake.swarm.nodes["id-before"]["Status"]["State"] = "down"
+    with fake.engine.client() as client:
+        record.write_registry(client, "ob", VolumeRegistry({"a": VolumeLocation("id-before", "node1")}))
+    # The swarm keeps the tasks of a node that is down.
+    fake.swarm.stopping = 10**6
+    (task,) = fake.swarm.tasks.values()
+    task["NodeID"] = "id-before"
+    result = tear_down(TeardownOptions(60, volumes=True), workspace, Listener())
+    assert result.failures == () and result.settings_secret == "" and not secrets(fake)
+    assert not fake.swarm.configs, "the record is gone"

@@ -1,5 +1,6 @@
 """Lost nodes are said first, and how near the swarm is to losing its majority."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -38,6 +39,18 @@ def test_a_dead_worker_is_named_and_no_majority_is_near() -> None:
     assert "worker node4" in text
     assert "down, drain" in text
     assert nodes.lost_first(there)[0].hostname == "node4"
+
+
+def test_a_node_that_joined_again_is_named_with_what_removes_its_previous_membership() -> None:
+    old, unknown = node(8, role="worker", state="down"), node(9, role="worker", state="down")
+    there = [node(1), node(2), node(3), replace(old, hostname="node2"), unknown]
+    assert nodes.previous_memberships(there) == [there[3]]
+    assert nodes.node_warnings(there) == [
+        "worker node9 () is down",
+        "node2 left and joined again: its previous membership n8 is still listed: run ./open-balena.sh swarm-remove n8",
+    ]
+    both_down = [node(1), node(2, state="down"), there[3]]
+    assert nodes.previous_memberships(both_down) == []
 
 
 @pytest.mark.parametrize(

@@ -6,21 +6,21 @@ from collections.abc import Iterator
 
 from openbalena.doctor.facts import Facts
 from openbalena.doctor.findings import DoctorFinding, Fix, FixKind, Severity
-from openbalena.swarm.nodes import is_stale_record, status_text
+from openbalena.swarm.nodes import is_stale_record, previous_memberships, status_text
 from openbalena.swarm.state import Node
 
 
 def check(facts: Facts) -> Iterator[DoctorFinding]:
     """An error for a lost node; a note for one that joined again under the same name, or that no task can look at."""
-    ready = {node.hostname for node in facts.cluster.nodes if node.state == "ready"}
+    previous = previous_memberships(facts.cluster.nodes)
     for node in facts.cluster.nodes:
-        if node.lost and node.hostname in ready:
+        if node in previous:
             yield DoctorFinding(
                 "nodes",
                 Severity.NOTE,
                 node.hostname,
                 f"it left and joined again: the swarm still lists its previous membership {node.id}",
-                f"run `docker node rm {node.id}`",
+                f"run ./open-balena.sh swarm-remove {node.id}",
                 fix=_removal(node) if is_stale_record(node, facts.cluster.nodes) else None,
             )
         elif node.lost:
@@ -29,8 +29,8 @@ def check(facts: Facts) -> Iterator[DoctorFinding]:
                 Severity.ERROR,
                 node.hostname,
                 f"the node is {status_text(node)}",
-                f"start it again{_then_unlock(node, facts)}; if it is lost for good, run `docker node rm --force` for "
-                "it",
+                f"start it again{_then_unlock(node, facts)}; if it is lost for good, run ./open-balena.sh swarm-remove "
+                f"{node.hostname}",
             )
         elif node.availability == "drain":
             yield DoctorFinding(
