@@ -34,13 +34,19 @@ def swarm_activate(args: Namespace, context: Context) -> None:
         context.console.say(f"Next: {context.program} swarm-rebalance, which moves tasks there")
 
 
-@command(_NODE, _TIMEOUT, flag("--yes", "do not prompt before services stop and the node is removed"), take_over())
+@command(
+    _NODE,
+    _TIMEOUT,
+    option("--host", metavar="HOST", default="", help="how its engine is reached: a Docker context or user@host"),
+    flag("--yes", "do not prompt before services stop and the node is removed"),
+    take_over(),
+)
 def swarm_remove(args: Namespace, context: Context) -> None:
     """Remove a node from the swarm for good, also one that is lost."""
     # Exit code 1 if it has data, or too few managers would be left.
     from openbalena.operations.node_availability import NodeOptions, remove_node
 
-    options = NodeOptions(args.node, args.timeout, args.take_over)
+    options = NodeOptions(args.node, args.timeout, args.take_over, args.host)
     node = remove_node(options, context.workspace, context.console)
     context.console.say(f"{node.hostname} is no longer in the swarm.")
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from openbalena import settings
 from openbalena.base.errors import OperationError
 from openbalena.base.polling import elapsed_reporter, poll
-from openbalena.docker.engine import Engine
+from openbalena.docker.engine import Engine, engines_for
 from openbalena.docker.retry import retry_until_leader
 from openbalena.operations.manager import manager_client
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.service_wait import wait_for_services
 from openbalena.operations.workspace import Workspace
 from openbalena.settings import Settings
+from openbalena.storage import record
 from openbalena.swarm import drain, lock, state, watch
 from openbalena.swarm.state import Node
 
@@ -25,11 +26,15 @@ _INTERVAL = 1.0
 
 @dataclass(frozen=True)
 class NodeOptions:
-    """`node` is a hostname or an id, empty for swarm-rebalance; `timeout` is in seconds, for each wait."""
+    """`node` is a hostname or an id, empty for swarm-rebalance; `timeout` is in seconds, for each wait.
+
+    `host` is how the engine of a node to remove is reached: a Docker context or SSH host, "" if not from here.
+    """
 
     node: str
     timeout: float
     take_over: str = ""
+    host: str = ""
 
 
 def drain_node(options: NodeOptions, workspace: Workspace, reporter: Reporter) -> Node:
@@ -73,45 +78,48 @@ def remove_node(options: NodeOptions, workspace: Workspace, reporter: Reporter) 
     A node that is up is drained, demoted and told to leave first: through its engine, if that can be reached, otherwise
     the user must do that.
     """
-    values = settings.read(workspace.project)
-    with manager_client(workspace) as (engine, client):
-        cluster = state.read_cluster(client, values["STACK_NAME"])
+    stack = settings.read(workspace.project)["STACK_NAME"]
+    with manager_client(workspace) as (_, client):
+        cluster = state.read_cluster(client, stack)
         node = drain.find_node(options.node, cluster)
-        drain.require_removable(node, cluster)
-    if not node.lost and node.availability != "drain":
-        drain_node(options, workspace, reporter)
-    with manager_client(workspace) as (engine, client):
-        if not reporter.confirm(f"Remove {node.role} {node.hostname} ({node.address}) from the swarm?"):
-            raise OperationError(f"{node.hostname} was not removed")
-        with lock.acquire(client, "swarm-remove", options.take_over):
-            if node.role == "manager":
-                engine.docker("node", "demote", node.id)
-            if not node.lost:
-                _leave(engine, client, node, options.timeout, reporter)
-            engine.docker("node", "rm", "--force", node.id)
+        places = record.read_registry(client, stack).places
+        drain.require_removable(
+            node, cluster, {volume: place.node for volume, place in places.items() if not place.nfs}
+        )
+    if not reporter.confirm(f"Remove {node.role} {node.hostname} ({node.address}) from the swarm?"):
+        raise OperationError(f"{node.hostname} was not removed")
+    if not node.lost:
+        # Also if it is drained already: a run that was killed may not have waited for its tasks.
+        drain_node(replace(options, node=node.id), workspace, reporter)
+    with manager_client(workspace) as (engine, client), lock.acquire(client, "swarm-remove", options.take_over):
+        if node.role == "manager":
+            engine.docker("node", "demote", node.id)
+        if not node.lost:
+            _leave(engine, client, node, options, reporter)
+        engine.docker("node", "rm", "--force", node.id)
     return node
 
 
-def _leave(engine: Engine, client: Any, node: Node, timeout: float, reporter: Reporter) -> None:
+def _leave(engine: Engine, client: Any, node: Node, options: NodeOptions, reporter: Reporter) -> None:
     """Make the node leave the swarm, or wait until the user has done that."""
 
     def state_of_node() -> str:
         found = retry_until_leader(lambda: state.read_cluster(client, "")).node(node.id)
         return found.state if found else "down"
 
-    for other in engine.nodes:
+    for other in (*engine.nodes, *engines_for(engine, [options.host] if options.host else [])):
         with suppress(OperationError), other.client() as there:
             if there.info()["Swarm"].get("NodeID") == node.id:
                 other.docker("swarm", "leave", "--force")
                 break
     else:
         reporter.progress(f"run this on {node.hostname}: docker swarm leave --force")
-    left = poll(state_of_node, lambda found: found == "down", timeout, _INTERVAL,
+    left = poll(state_of_node, lambda found: found == "down", options.timeout, _INTERVAL,
                 elapsed_reporter(f"waiting for {node.hostname} to leave", reporter.progress))  # fmt: skip
     if left != "down":
         raise OperationError(
-            f"{node.hostname} has not left the swarm within {timeout:g} s: run `docker swarm leave --force` on it, "
-            "then this command again"
+            f"{node.hostname} has not left the swarm within {options.timeout:g} s: run `docker swarm leave --force` on "
+            "it, then this command again"
         )
 
 
