@@ -59,6 +59,7 @@ class FakeEngine(ThreadingHTTPServer):
     `links` are what paths point to; `containers` what `container` added. `swarm` is the engine's swarm, in which it is
     the first node; without a node there is none. `commands` counts docker command lines: each asks for `_ping` first.
     `says` is what it says otherwise of its swarm. `image_work` are pulls, pushes and new names of images, in order.
+    `joins` is the swarm in which it becomes a node if it is told to join, `joined_with` what it was told.
     """
 
     daemon_threads = True
@@ -77,6 +78,8 @@ class FakeEngine(ThreadingHTTPServer):
         self.links: dict[str, str] = {}
         self.refused = ""
         self.says: dict[str, Any] = {}
+        self.joins: FakeSwarm | None = None
+        self.joined_with: dict[str, Any] = {}
         self.commands = 0
         self.guard = threading.RLock()
         self.sending: dict[str, threading.Lock] = {}
@@ -211,6 +214,21 @@ class _Answer(BaseHTTPRequestHandler):
             raise RefusedError(503, 'This node is already part of a swarm. Use "docker swarm leave" to leave it.')
         self.server.swarm.asked_for = self.body
         self._json(self.server.swarm.node(self.server.hostname, "manager")["ID"])
+
+    def join_swarm(self) -> None:
+        """The engine becomes a node of the swarm `joins`, with the role of the token."""
+        if self.server.joins is None:
+            raise RefusedError(503, "Timeout was reached before node joined.")
+        self.server.joined_with = self.body
+        role = self.body["JoinToken"].rpartition("-")[2]
+        made = self.server.joins.node(self.server.hostname, role)
+        self.server.says = {"NodeID": made["ID"], "LocalNodeState": "active", "ControlAvailable": role == "manager"}
+        self._send(200, b"")
+
+    def leave_swarm(self) -> None:
+        """The swarm is not told."""
+        self.server.says = {}
+        self._send(200, b"")
 
     def swarm_objects(self, kind: str) -> None:
         """A list of one kind, filtered."""
@@ -398,6 +416,8 @@ _POST = [
     ("/(secrets|configs|services)/create", "create"),
     ("/networks/create", "create_network"),
     ("/swarm/init", "init_swarm"),
+    ("/swarm/join", "join_swarm"),
+    ("/swarm/leave", "leave_swarm"),
     ("/(nodes|services|secrets|configs)/([^/]+)/update", "update"),
     ("/images/create", "create_image"),
     ("/images/(.+)/tag", "tag_image"),

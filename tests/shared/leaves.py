@@ -45,6 +45,7 @@ WORDS = {
     "storage move": ["db-data", "node2"],
     "storage forget": ["db-data"],
     "swarm-scale": ["api=2"],
+    "swarm-join": ["root@node4"],
     "swarm-drain": ["node1"],
     "swarm-activate": ["node1"],
     "swarm-remove": ["node1"],

@@ -68,6 +68,7 @@ COMMANDS = (
     Command("self-signed", "standalone", "print the private CA, or make this machine trust it", "certificates"),
     Command("nfs-setup", "standalone", "put the volumes on an NFS server", "nfs"),
     Command("swarm-init", "cluster", "make this node a manager, label it, print the join commands", "swarm"),
+    Command("swarm-join", "cluster", "add a machine as a node, over ssh", "nodes"),
     Command("swarm-build", "cluster", "build the images and distribute them to every node", "swarm"),
     Command("swarm-up", "cluster", "deploy the stack and wait until every service runs", "swarm"),
     Command("swarm-scale", "cluster", "change how many tasks services have", "swarm"),

@@ -17,6 +17,7 @@ from openbalena.operations.manager import manager_client
 from openbalena.operations.node_availability import NodeOptions, rebalance
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
+from openbalena.storage import record
 from openbalena.swarm import deploy, drain, job, lock, nodes, state
 from openbalena.swarm.state import Cluster
 
@@ -66,7 +67,7 @@ def _remove_node_record(fix: Fix, connection: _Connection) -> None:
     for node in filter(None, map(cluster.node, fix.targets)):
         if not nodes.is_stale_record(node, cluster.nodes):
             raise OperationError(f"{node.id} is not a previous membership of {node.hostname} any more: it was kept")
-        drain.require_removable(node, cluster)
+        drain.require_removable(node, cluster, record.read_registry(connection.client, connection.stack).nodes)
         if node.role == "manager":
             engine.docker("node", "demote", node.id)
         # Without --force: the engine refuses to remove a node that is up.

@@ -82,10 +82,7 @@ def remove_node(options: NodeOptions, workspace: Workspace, reporter: Reporter) 
     with manager_client(workspace) as (_, client):
         cluster = state.read_cluster(client, stack)
         node = drain.find_node(options.node, cluster)
-        places = record.read_registry(client, stack).places
-        drain.require_removable(
-            node, cluster, {volume: place.node for volume, place in places.items() if not place.nfs}
-        )
+        drain.require_removable(node, cluster, record.read_registry(client, stack).nodes)
     if not reporter.confirm(f"Remove {node.role} {node.hostname} ({node.address}) from the swarm?"):
         raise OperationError(f"{node.hostname} was not removed")
     if not node.lost:

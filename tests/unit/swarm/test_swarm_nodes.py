@@ -91,7 +91,7 @@ def test_an_unreachable_manager_makes_the_others_single_points() -> None:
 def test_managers_that_are_unknown_after_an_election_are_not_lost() -> None:
     there = [node(1), node(2, state="unknown"), node(3, state="unknown")]
     assert single_points.find_single_points(cluster([], [], there)) == []
-    drain.require_removable(there[1], cluster([], [], there))
+    drain.require_removable(there[1], cluster([], [], there), {})
 
 
 def test_documents_are_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
