@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from openbalena.base.errors import OperationError, Problem
 from openbalena.settings import connections
 from openbalena.swarm import placement
-from openbalena.swarm.nodes import status_text
+from openbalena.swarm.nodes import previous_memberships, status_text
 from openbalena.swarm.state import Cluster, Node, PublishedPort, SwarmService
 
 # Engine 25 (API 1.44) is the first with healthcheck.start_interval; older ones silently use the whole interval.
@@ -96,6 +96,11 @@ def _labels(plan: DeployPlan, cluster: Cluster) -> Iterator[Finding]:
             names = ", ".join(f"{node.hostname} ({status_text(node)})" for node in holders)
             unknown = any(node.state == "unknown" for node in holders)
             advice = "its state is not known yet: try again soon" if unknown else "bring it back before deploying"
+            if all(node in previous_memberships(cluster.nodes) for node in holders):
+                advice = (
+                    "it left and joined again: run ./open-balena.sh swarm-join HOST, which moves the label if it still "
+                    "has the data"
+                )
             yield Finding(f"label {label}=true is only on {names}: {advice}")
 
 

@@ -75,6 +75,13 @@ def test_a_data_label_on_a_node_that_is_down() -> None:
     assert "node2 (down): bring it back" in text
 
 
+def test_a_data_label_on_the_previous_membership_of_a_node_that_joined_again() -> None:
+    there = nodes({}, {"labels": {DATA: "true"}, "state": "down"}, {})
+    again = replace(there.nodes[2], hostname="node2")
+    (text,) = texts(DeployPlan((), (DATA,)), replace(there, nodes=(*there.nodes[:2], again)))
+    assert "node2 (down): it left and joined again: run ./open-balena.sh swarm-join HOST" in text
+
+
 def test_after_a_change_of_leader_a_node_is_unknown_and_not_lost() -> None:
     (text,) = texts(DeployPlan((), (DATA,)), nodes({"labels": {DATA: "true"}, "state": "unknown"}))
     assert "not known yet: try again" in text
