@@ -100,7 +100,7 @@ def join_node(options: JoinOptions, workspace: Workspace, reporter: Reporter) ->
                 _require_suitable(join, report, remote)
             copied = _copy_images(join, cluster)
             joined = node is None
-            node = node or _join_swarm(join, cluster, remote)
+            node = _wait_until_ready(join, node.id if node else _join_swarm(join, cluster, remote))
             cluster = join.cluster()
             volumes = rejoined.take_over_volumes(engine, client, remote, stack, node, cluster)
             if options.labels:
@@ -238,8 +238,8 @@ def _copy_images(join: _Join, cluster: Cluster) -> list[str]:
     return missing
 
 
-def _join_swarm(join: _Join, cluster: Cluster, remote: Any) -> Node:
-    """Let the engine join, and wait until it is ready. Raises OperationError with the reason, also on timeout."""
+def _join_swarm(join: _Join, cluster: Cluster, remote: Any) -> str:
+    """Let the engine join; returns the id of its node. Raises OperationError with the engine's reason."""
     options = join.options
     role = options.role or "worker"
     join.reporter.progress(f"joining as a {role} …")
@@ -253,7 +253,12 @@ def _join_swarm(join: _Join, cluster: Cluster, remote: Any) -> Node:
         # One that took too long may still succeed.
         if membership.swarm_state(remote)["LocalNodeState"] == "inactive":
             raise
-    identifier = str(_settled(join, remote).get("NodeID", ""))
+    return str(_settled(join, remote).get("NodeID", ""))
+
+
+def _wait_until_ready(join: _Join, identifier: str) -> Node:
+    """The node with that id, ready. Raises OperationError if it is not in time."""
+    options = join.options
     node = poll(
         lambda: join.cluster().node(identifier),
         lambda found: found is not None and _is_ready(found),

@@ -177,6 +177,14 @@ def test_an_engine_that_does_not_join_in_time(workspace: Workspace, host: Host) 
     assert "Timeout was reached before node joined." in refusal(workspace)
 
 
+def test_one_that_has_joined_and_is_not_ready(workspace: Workspace, fake: FakeEngine, host: Host) -> None:
+    join(workspace)
+    fake.swarm.nodes["id-node4"]["Status"]["State"] = "down"
+    assert refusal(workspace, timeout=30).startswith(
+        "root@node4 is not ready in the swarm after 30 s: see `docker info`"
+    )
+
+
 def test_an_engine_is_installed_only_if_that_is_asked_for(workspace: Workspace, host: Host, tmp_path: Path) -> None:
     (host.bin / "docker").unlink()
     assert "root@node4 has no docker command line: install Docker Engine" in refusal(workspace)
