@@ -53,6 +53,7 @@ def swarm_init(args: Namespace, context: Context) -> None:
         say(f"  {label.label}=true  {'set on' if label.added else 'is on'} {', '.join(label.hostnames)}")
     for role, join in result.join_commands.items():
         say(f"To add a {role}, run on that node:\n  {join}")
+    say(f"Or add a node from here, over ssh:\n  {context.program} swarm-join HOST")
     if result.ready_to_build:
         say(f"Next: {context.program} swarm-build, once every node has joined")
 

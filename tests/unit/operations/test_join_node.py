@@ -12,9 +12,12 @@ from fake_engine import FakeEngine, docker_program, fake_engine
 from hearing import Listener, workspace_on
 
 from openbalena.base.errors import OpenBalenaError, OperationError, UsageError
+from openbalena.base.names import STACK_LABEL
 from openbalena.docker.ssh import run_script, ssh_url
 from openbalena.operations.join_node import JoinOptions, JoinResult, join_node
 from openbalena.operations.workspace import Workspace
+from openbalena.storage import record
+from openbalena.storage.record import VolumeLocation, VolumeRegistry
 
 # What the scripts need, of this machine.
 _TOOLS = ("bash", "cat", "date", "echo", "grep", "sh", "sleep", "tail", "uname")
@@ -170,6 +173,27 @@ def test_a_label_of_data_that_another_node_has_is_refused(workspace: Workspace, 
     assert not host.engine.joined_with
     join(workspace, labels={"openbalena.data.s3-data": "true"})
     assert fake.swarm.nodes["id-node4"]["Spec"]["Labels"] == {"openbalena.data.s3-data": "true"}
+
+
+def test_volumes_follow_a_machine_that_joins_again_if_it_still_has_them(
+    workspace: Workspace, fake: FakeEngine, host: Host
+) -> None:
+    labels = {"openbalena.data.db-data": "true", "openbalena.data.s3-data": "true", "other": "x"}
+    fake.swarm.node("before", **labels)["Description"]["Hostname"] = "node4"
+    fake.swarm.nodes["id-before"]["Status"]["State"] = "down"
+    with fake.engine.client() as client:
+        places = {name: VolumeLocation("id-before", "node4") for name in ("db-data", "s3-data")}
+        record.write_registry(
+            client, "ob", VolumeRegistry({**places, "redis-data": VolumeLocation("id-node2", "node2")})
+        )
+    host.engine.volumes = {"ob_db-data": {STACK_LABEL: "ob"}, "s3-data": {}, "ob_redis-data": {STACK_LABEL: "ob"}}
+    assert join(workspace).volumes == ("db-data",)
+    assert fake.swarm.nodes["id-node4"]["Spec"]["Labels"] == {"openbalena.data.db-data": "true"}
+    assert fake.swarm.nodes["id-before"]["Spec"]["Labels"] == {"openbalena.data.s3-data": "true", "other": "x"}
+    with fake.engine.client() as client:
+        found = {volume: place.node for volume, place in record.read_registry(client, "ob").places.items()}
+    assert found == {"db-data": "id-node4", "s3-data": "id-before", "redis-data": "id-node2"}
+    assert join(workspace).volumes == ()
 
 
 def test_an_engine_that_does_not_join_in_time(workspace: Workspace, host: Host) -> None:
