@@ -259,6 +259,13 @@ def test_a_lost_manager_is_an_error_and_a_warning(healthy: Facts) -> None:
     assert {(each.check, each.severity.value) for each in found} == {("nodes", "error"), ("managers", "warning")}
 
 
+def test_an_unreachable_manager_is_lost_and_not_a_previous_membership(healthy: Facts) -> None:
+    """One that was just restarted and is locked: its last state was ready."""
+    unreachable = replace(LOST, state="ready")
+    (found,) = (each for each in all_findings(with_nodes(*NODES[:2], unreachable)(healthy)) if each.check == "nodes")
+    assert (found.severity.value, found.fix, "swarm-remove node3" in found.remedy) == ("error", None, True)
+
+
 def test_a_lost_manager_may_be_one_that_is_locked(healthy: Facts) -> None:
     worker = replace(LOST, role="worker")
     for lost, locks, said in ((LOST, True, True), (LOST, False, False), (worker, True, False)):
