@@ -77,7 +77,7 @@ def recorded(
         images = {service.short_name: service.image for service in services if "@" in service.image}
         ended = replace(release, outcome=outcome, seconds=time.monotonic() - began, images=images)
         releases.finish(client, stack, ended)
-        # Afterwards: it takes some seconds, and whoever interrupts that has a release that succeeded.
+        # Afterwards: it takes some seconds, and an interruption must not undo that the release succeeded.
         if outcome is Outcome.SUCCEEDED and (keys := migrations_of(ended.image(API))) is not None:
             releases.finish(client, stack, replace(ended, migrations=keys))
 
