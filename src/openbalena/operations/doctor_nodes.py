@@ -49,7 +49,7 @@ def examine_nodes(engine: Engine, client: Any, cluster: Cluster, reporter: Repor
 
     Raises OperationError if they cannot be created.
     """
-    usable = [node for node in cluster.nodes if node.usable]
+    usable = [node for node in cluster.nodes if node.usable and not node.lost]
     image = _common_image(cluster)
     if not (image and usable):
         unread = {node.id: "nothing is deployed, so there is no image to check it with" for node in usable}

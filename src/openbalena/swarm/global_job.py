@@ -22,8 +22,9 @@ _PARALLEL = 8
 
 
 def job_nodes(each: Job, cluster: Cluster) -> list[Node]:
-    """The nodes on which a job without a node runs."""
-    return [node for node in cluster.nodes if node.usable and placement.satisfies(node, each.constraints)]
+    """The nodes on which a job without a node runs, except for managers that are unreachable: these may be down."""
+    usable = [node for node in cluster.nodes if node.usable and not node.lost]
+    return [node for node in usable if placement.satisfies(node, each.constraints)]
 
 
 def wait_for_nodes(

@@ -39,6 +39,16 @@ def test_each_node_is_looked_at_with_an_image_that_it_has(workspace: Workspace, 
     assert ("kernel", "note") in shown(result) and ("nodes", "warning") not in shown(result)
 
 
+def test_a_manager_that_cannot_be_reached_is_not_waited_for(workspace: Workspace, fake: FakeEngine) -> None:
+    """It is still listed as ready, for some seconds if it is down, so a task would be given to it."""
+    fake.swarm.create("services", stack_service("api"))
+    fake.swarm.node("node2", "manager")["ManagerStatus"]["Reachability"] = "unreachable"
+    fake.swarm.logs["openbalena-doctor-all"] = [f"now {fake.swarm.clock.now:.0f}", *REPORT]
+    listener = Listener()
+    assert ("nodes", "error") in shown(examined(workspace, listener))
+    assert listener.told == ["checking 1 nodes by a short task on each …"]
+
+
 def test_before_a_deploy_no_node_can_be_checked(workspace: Workspace) -> None:
     result = examined(workspace)
     (found,) = [each for each in result.findings if each.check == "nodes"]
