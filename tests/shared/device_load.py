@@ -111,7 +111,7 @@ class Load:
 
     def lost_and_twice(self) -> tuple[int, int]:
         """How many acknowledged devices are missing in the database, and how many devices are there more than once."""
-        path = f"/v7/device?$select=uuid&$filter=belongs_to__application eq {self.fleet.id}"
+        path = f"/v7/device?$select=uuid&$top=1000000&$filter=belongs_to__application eq {self.fleet.id}"
         answer = account.query(self.target, "GET", self.target.addresses[0], path, self.fleet.token)
         rows = [row["uuid"] for row in account.rows(answer)]
         return len(self.accepted - set(rows)), len(rows) - len(set(rows))
