@@ -3,7 +3,8 @@
     sudo .venv.dev/bin/python bench/bad_versions.py [CASE …]
 
 The cases are those of bad_versions.yml. Deploys the demo on a lab of its own, and removes it. After each case the good
-version is deployed again. Takes about 25 minutes for all cases; the results replace those in docs/failures.md.
+version is deployed again. Takes about 25 minutes for all cases; the results replace those of the same cases in
+docs/failures.md.
 """
 
 from __future__ import annotations
@@ -96,8 +97,7 @@ def main() -> int:
         for name in asked:
             rows.append(measured(CASES[name], project, target))
             print(rows[-1], end="", flush=True)
-    if asked == list(CASES):
-        write_table("bench/bad_versions.py", HEAD, rows)
+            write_table("bench/bad_versions.py", HEAD, rows, list(CASES))
     return 0
 
 

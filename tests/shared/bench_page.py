@@ -27,11 +27,24 @@ def deployed_demo() -> Iterator[Project]:
         subprocess.run([program, "lab", "down"], check=False)
 
 
-def write_table(script: str, head: str, rows: Sequence[str]) -> None:
-    """Put the table, with the machine's properties, between the markers of `script`."""
+def write_table(script: str, head: str, rows: Sequence[str], names: Sequence[str] = ()) -> None:
+    """Put the table, with the machine's properties, between the markers of `script`.
+
+    `names` are the first cells of all rows that it may have: with them, rows that were not measured now are kept.
+    """
     machine = f"{os.cpu_count()} CPUs, {platform.machine()}, Linux {platform.release()}"
     begin, end = f"<!-- written by {script} -->\n", "<!-- end -->\n"
-    text = f"{begin}\n{machine}; three engines on that machine:\n\n{head}{''.join(rows)}\n{end}"
     page = PAGE.read_text(encoding="utf-8")
-    pattern = re.escape(begin) + ".*?" + re.escape(end)
-    write_atomic(PAGE, re.sub(pattern, lambda _: text, page, count=1, flags=re.DOTALL))
+    pattern = re.escape(begin) + "(.*?)" + re.escape(end)
+    found = re.search(pattern, page, re.DOTALL)
+    if not found:
+        raise ValueError(f"{PAGE} has no place for a table of {script}")
+    _, _, before = found[1].partition(head)
+    table = {_first_cell(row): row for row in (*before.splitlines(keepends=True), *rows)}
+    kept = [table[name] for name in names if name in table] if names else rows
+    text = f"{begin}\n{machine}; three engines on that machine:\n\n{head}{''.join(kept)}\n{end}"
+    write_atomic(PAGE, page.replace(found[0], text))
+
+
+def _first_cell(row: str) -> str:
+    return row.strip("|").partition("|")[0].strip()
