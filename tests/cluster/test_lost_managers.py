@@ -157,5 +157,6 @@ def test_a_manager_that_needs_a_key_is_locked_until_it_is_given(cluster: Cluster
     found = cluster.on("node1", "doctor")
     assert "then run `docker swarm unlock` on it" in " ".join(found.out.split()), found
     cluster.follow("node3", unlock, typed=key)
+    cluster.lab.docker("node1", "swarm", "update", "--autolock=false")
     eventually("whole again", cluster.whole)
     assert "node3 Ready Reachable" in cluster.nodes()
