@@ -170,7 +170,7 @@ EVENTS: dict[str, Event] = {
 
 
 # Events that cut a tunnel, and the seconds until it must be back: a replaced vpn task first waits for its clients.
-TUNNELS = {"roll vpn": 180, "lose a node with a VPN task": 60}
+TUNNELS = {"roll vpn": 180, "lose a node with a VPN task": 180}
 
 
 def measured(name: str, scene: Scene, target: Target) -> str:

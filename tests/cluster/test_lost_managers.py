@@ -18,7 +18,7 @@ from waiting import BOUND, eventually
 from openbalena.base.project import ROOT
 from openbalena.lab import Endpoint, lifecycle, members, partition, paths, state
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 
 def commands(heading: str) -> list[str]:

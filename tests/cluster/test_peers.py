@@ -1,14 +1,12 @@
 """Peers that are gone without a word: their connections end, and what had them is whole again by itself."""
 
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from dead_peers import LIMITED, LIMITS
 from deployed_project import STACK
 from faults import lost
 from lab_target import lab_target
-from tunnels import tunnels
 from waiting import eventually
 from whole import until_whole
 
@@ -78,13 +76,3 @@ def test_all_is_whole_within_a_minute_of_the_return_of_both_nodes_of_the_api(tar
         for node in sorted(nodes_of("api")):
             away.enter_context(lost(node))
     until_whole(target, token, WHOLE)
-
-
-def test_a_device_is_back_within_a_minute_of_the_loss_of_its_vpn_task(target: Target, tmp_path: Path) -> None:
-    home = data_node()
-    with tunnels(target, tmp_path) as held:
-        # The address that both connect to is that of the first node.
-        gone = sorted(nodes_of("vpn") - {home, "node1"})[0]
-        with lost(gone):
-            held.await_return(WHOLE)
-    until_whole(target, account.log_in(target, target.addresses[0]), WHOLE)

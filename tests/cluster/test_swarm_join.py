@@ -19,7 +19,7 @@ from openbalena.operations.engines import default_engine
 from openbalena.swarm import state
 from openbalena.swarm.state import Node
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 INGRESS = "openbalena.ingress=true"
 

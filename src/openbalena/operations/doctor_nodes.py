@@ -45,7 +45,7 @@ class NodeReports:
 
 
 def examine_nodes(engine: Engine, client: Any, cluster: Cluster, reporter: Reporter | None) -> NodeReports:
-    """Run the tasks and read what they report; without a `reporter` nothing is said meanwhile.
+    """Run the tasks and read what they report; without a `reporter` nothing is reported meanwhile.
 
     Raises OperationError if they cannot be created.
     """

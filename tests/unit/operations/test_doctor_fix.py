@@ -15,6 +15,7 @@ from openbalena.doctor.findings import Fix, FixKind
 from openbalena.operations.doctor import examine
 from openbalena.operations.doctor_fix import apply_fix, offered_fixes
 from openbalena.operations.workspace import Workspace
+from openbalena.storage import record
 
 UNUSED, OTHER = "ob_api-env-0123456789ab", "ob_vpn-env-0123456789ab"
 
@@ -58,7 +59,8 @@ def test_what_is_named_is_done_and_the_cluster_examined_again(
     assert f"  - remove {UNUSED}, which no service uses" in after
     assert "  - remove the previous membership id-old of node2 (10.9.0.2) from the list of nodes" in after
     assert "unused-" not in after and "[nodes-" in after, "it was examined again"
-    assert not fake.swarm.secrets and fake.swarm.nodes.keys() == {"id-node1", "id-node2"} and not fake.swarm.configs
+    assert not fake.swarm.secrets and fake.swarm.nodes.keys() == {"id-node1", "id-node2"}
+    assert [each["Spec"]["Name"] for each in fake.swarm.configs.values()] == ["openbalena-audit-ob"]
 
 
 def test_without_a_terminal_or_agreement_nothing_is_done(
@@ -114,9 +116,9 @@ def test_a_node_that_came_back_meanwhile_is_kept(workspace: Workspace, fake: Fak
 
 def test_a_record_with_data_is_kept(workspace: Workspace, fake: FakeEngine) -> None:
     left_and_joined(fake)
-    fake.swarm.nodes["id-old"]["Spec"]["Labels"] = {"openbalena.data.db": "true"}
-    constraint = "node.labels.openbalena.data.db == true"
-    fake.swarm.create("services", stack_service("db", constraints=[constraint], volumes=["db"]))
+    with fake.engine.client() as client:
+        place = record.VolumeLocation("id-old", "node2")
+        record.write_registry(client, "ob", record.VolumeRegistry({"db": place}))
     with pytest.raises(OperationError, match="node2 cannot be removed:\n  it has the data of db"):
         apply_fix(offered(workspace, FixKind.REMOVE_NODE_RECORD), workspace, Listener(), 10)
     assert "id-old" in fake.swarm.nodes

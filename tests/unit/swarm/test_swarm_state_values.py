@@ -1,5 +1,6 @@
 """What the state of a node, a task or a service means, and what is read of a whole swarm."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,7 @@ def test_a_swarm_whose_manager_says_little_of_it(fake: FakeEngine) -> None:
     fake.says = {"Cluster": None}
     with fake.engine.client() as client:
         found = state.read_cluster(client, "ob")
-    assert found == state.Cluster(()) and (found.this_node, found.address_pool) == ("", ())
+    assert replace(found, time="") == state.Cluster(()) and (found.this_node, found.address_pool) == ("", ())
 
 
 @pytest.mark.parametrize(
