@@ -4,157 +4,75 @@
 
 Deploys the demo on a lab of its own, and removes it. Through HAProxy, over TLS and both ingress addresses in turn, half
 the clients over kept connections and half over new ones, read a session and register devices. A request is tried once,
-and once more at the other address if the connection failed before anything was sent. Takes about 25 minutes for all
-events; the results replace those in docs/failures.md.
+and once more at the other address if the connection failed before anything was sent. Takes about 35 minutes for all
+events; the results replace those of the same events in docs/failures.md.
 """
 
 from __future__ import annotations
 
-import os
-import platform
-import re
-import secrets
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from random import SystemRandom
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path += [str(ROOT / "src"), str(ROOT / "tests" / "shared")]
 
-import httpx  # noqa: E402
-from deployed_project import STACK, tool  # noqa: E402
+from bench_page import deployed_demo, write_table  # noqa: E402
+from deployed_project import STACK  # noqa: E402
+from device_load import prepared  # noqa: E402
+from faults import Scene, cut_off, lost, replace_tasks  # noqa: E402
 from lab_target import lab_target  # noqa: E402
+from tunnels import tunnels  # noqa: E402
+from whole import until_whole  # noqa: E402
 
-from openbalena.base.files import write_atomic  # noqa: E402
-from openbalena.base.project import Project  # noqa: E402
-from openbalena.lab import paths  # noqa: E402
+from openbalena.base.errors import UsageError  # noqa: E402
 from openbalena.operations.engines import default_engine  # noqa: E402
-from openbalena.swarm import deploy, state  # noqa: E402
-from openbalena.verify import Target, account  # noqa: E402
+from openbalena.swarm import deploy  # noqa: E402
+from openbalena.verify import Target  # noqa: E402
 
-PAGE = ROOT / "docs" / "failures.md"
-# This script replaces the text between these.
-BEGIN, END = "<!-- written by bench/rolls.py -->\n", "<!-- end -->\n"
-# Clients, requests a second of each, and seconds for one attempt.
-READERS, WRITERS, RATE, PATIENCE = 8, 4, 4.0, 5.0
 SERVICES = ("db", "redis", "s3", "api", "registry", "vpn", "haproxy")
+# Seconds: much longer than anything should take.
+WHOLE = 300
+HEAD = (
+    "| event | command | whole after | tunnel away | reads: first/after | writes: first/after | failures within | "
+    "rows lost/twice |\n|---|---|---|---|---|---|---|---|\n"
+)
+
+# Gives the node that is away within, or "".
+Event = Callable[[Scene], AbstractContextManager[str]]
 
 
-@dataclass
-class Count:
-    """Requests of one kind: all, failed at the first attempt, failed in the end, and the times of the latter."""
-
-    made: int = 0
-    first: int = 0
-    after: int = 0
-    failures: list[float] = field(default_factory=list)
-
-
-@dataclass
-class Load:
-    """Readers and writers until `over`; `accepted` are the devices whose registration was acknowledged."""
-
-    target: Target
-    fleet: account.Application
-    provisioning: str
-    reads: Count = field(default_factory=Count)
-    writes: Count = field(default_factory=Count)
-    accepted: set[str] = field(default_factory=set)
-    over: threading.Event = field(default_factory=threading.Event)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def attempt(self, client: httpx.Client, address: str, writes: bool) -> tuple[bool, bool]:
-        """Whether it was answered as it should be, and whether it may be tried again: nothing was sent."""
-        host, uuid = self.target.host("api"), secrets.token_hex(16)
-        headers = {"Host": host, **account.bearer(self.provisioning if writes else self.fleet.token)}
-        body = {"application": self.fleet.id, "uuid": uuid, "api_key": uuid, "device_type": "generic-amd64"}
-        path, method = ("/device/register", "POST") if writes else ("/user/v1/whoami", "GET")
-        try:
-            answer = client.request(
-                method,
-                f"https://{address}{path}",
-                headers=headers,
-                json=body if writes else None,
-                extensions={"sni_hostname": host},
-            )
-        except (httpx.ConnectError, httpx.ConnectTimeout):
-            return False, True
-        except httpx.HTTPError:
-            return False, False
-        good = answer.status_code == (201 if writes else 200)
-        if good and writes:
-            with self.lock:
-                self.accepted.add(uuid)
-        return good, False
-
-    def client(self, number: int, *, writes: bool) -> None:
-        """Requests at RATE, at one address after the other."""
-        count, turn = self.writes if writes else self.reads, number
-        limits = httpx.Limits(max_keepalive_connections=2 if number % 2 else 0)
-        with httpx.Client(verify=self.target.trust, limits=limits, timeout=PATIENCE, trust_env=False) as client:
-            while not self.over.wait(1 / RATE):
-                turn += 1
-                good, again = self.attempt(client, self.target.alternate(turn), writes)
-                final = good or (again and self.attempt(client, self.target.alternate(turn + 1), writes)[0])
-                with self.lock:
-                    count.made += 1
-                    count.first += not good
-                    count.after += not final
-                    count.failures += [] if final else [time.monotonic()]
+def at_once(act: Callable[[Scene], None]) -> Event:
+    """An event after which nothing has to be undone."""
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """The clients run within."""
-        clients = [
-            threading.Thread(target=self.client, args=(number,), kwargs={"writes": writes})
-            for writes, many in ((False, READERS), (True, WRITERS))
-            for number in range(many)
-        ]
-        for client in clients:
-            client.start()
-        try:
-            yield
-        finally:
-            self.over.set()
-            for client in clients:
-                client.join(4 * PATIENCE)
-
-
-def run(project: Project, *words: str) -> None:
-    """A command of ours, which must succeed."""
-    done = tool(project, *words)
-    if done.returncode:
-        sys.exit(done.stderr)
-
-
-def override(project: Project, services: tuple[str, ...]) -> None:
-    """Change a variable of each of these services in the definitions."""
-    lines = [f"  {name}: {{environment: {{BENCH_ROLLS: '{secrets.token_hex(4)}'}}}}\n" for name in services]
-    project.override_file.write_text("services:\n" + "".join(lines))
-
-
-def swarm_up(*services: str) -> Callable[[Project], None]:
-    """Replace the services' tasks by a deploy."""
-
-    def event(project: Project) -> None:
-        override(project, services)
-        run(project, "swarm-up")
+    def event(scene: Scene) -> Iterator[str]:
+        act(scene)
+        yield ""
 
     return event
 
 
-def stack_deploy(project: Project) -> None:
+def swarm_up(*services: str) -> Event:
+    """Replace the services' tasks by a deploy."""
+
+    def act(scene: Scene) -> None:
+        replace_tasks(scene.project, *services)
+        scene.run("swarm-up")
+
+    return at_once(act)
+
+
+def stack_deploy(scene: Scene) -> None:
     """Replace the tasks of all services as plain Docker does: the same stack in one `docker stack deploy`."""
-    override(project, SERVICES)
+    replace_tasks(scene.project, *SERVICES)
     with tempfile.TemporaryDirectory() as scratch:
-        run(project, "stack", "render", "-o", f"{scratch}/stack")
+        scene.run("stack", "render", "-o", f"{scratch}/stack")
         directory = Path(scratch) / "stack"
         arguments = ("stack", "deploy", "--detach=false", "--resolve-image", "never", "--prune")
         default_engine(lab=True).docker(
@@ -163,59 +81,122 @@ def stack_deploy(project: Project) -> None:
         )  # fmt: skip
 
 
-def scale(project: Project) -> None:
+def scale(scene: Scene) -> None:
     """One api task less, then as many as before."""
     for number in ("1", "2"):
-        run(project, "swarm-scale", f"api={number}")
+        scene.run("swarm-scale", f"api={number}")
 
 
-def kill_task(_: Project) -> None:
-    """Kill the container of an api task, and wait until there are two again."""
-    engine = default_engine(lab=True)
-    with engine.client() as client:
-        found = state.read_cluster(client, STACK)
-    api = next(service for service in found.services if service.short_name == "api")
-    task = next(each for each in found.tasks_of(api) if each.state == "running")
-    node = next(each for each in engine.nodes if each.name == found.hostname(task.node_id))
-    node.docker("kill", f"{STACK}_api.{task.slot}.{task.id}")
-    time.sleep(20)
+def kill_task(scene: Scene) -> None:
+    """Kill the container of an api task."""
+    engine, container = scene.task("api")
+    engine.docker("kill", container)
 
 
-EVENTS: dict[str, Callable[[Project], Any]] = {
+@contextmanager
+def drain(scene: Scene) -> Iterator[str]:
+    """Drain the node without data."""
+    node = node_with(scene, data=False)
+    scene.run("swarm-drain", node, "--yes")
+    try:
+        yield ""
+    finally:
+        scene.run("swarm-activate", node)
+
+
+def node_with(scene: Scene, *, data: bool | None = None, ingress: bool | None = None, leads: bool | None = None) -> str:
+    """The first node that is so. Raises UsageError if none is."""
+    for node in scene.cluster().nodes:
+        found = (
+            any("openbalena.data." in key for key in node.labels),
+            "openbalena.ingress" in node.labels,
+            node.leader,
+        )
+        if all(wanted in (None, is_so) for wanted, is_so in zip((data, ingress, leads), found, strict=True)):
+            return node.hostname
+    raise UsageError("no such node in the lab")
+
+
+def loses(how: Callable[[str], AbstractContextManager[None]], **which: bool) -> Event:
+    """A node is away within."""
+
+    @contextmanager
+    def event(scene: Scene) -> Iterator[str]:
+        node = node_with(scene, **which)
+        with how(node):
+            yield node
+
+    return event
+
+
+@contextmanager
+def lose_vpn(scene: Scene) -> Iterator[str]:
+    """A node with a vpn task loses its power; clients of it are connected to another ingress node."""
+    cluster = scene.cluster()
+    vpn = next(each for each in cluster.services if each.short_name == "vpn")
+    with_task = {cluster.hostname(each.node_id) for each in cluster.tasks_of(vpn) if each.wanted}
+    node = max(with_task - {node_with(scene, data=True)})
+    with lost(node):
+        yield node
+
+
+@contextmanager
+def lose_leader(scene: Scene) -> Iterator[str]:
+    """The leader loses its power; it is not the node with the data, which nothing could replace."""
+    if (home := node_with(scene, leads=True)) == node_with(scene, data=True):
+        for verb in ("demote", "promote"):
+            default_engine(lab=True).docker("node", verb, home)
+        until_other = time.monotonic() + WHOLE
+        while node_with(scene, leads=True) == home and time.monotonic() < until_other:
+            time.sleep(1)
+    leader = node_with(scene, leads=True)
+    with lost(leader):
+        yield leader
+
+
+EVENTS: dict[str, Event] = {
     **{f"roll {name}": swarm_up(name) for name in ("api", "registry", "vpn", "haproxy", "redis", "db")},
     "roll all in one swarm-up": swarm_up(*SERVICES),
-    "scale api 2, 1, 2": scale,
-    "kill an api task": kill_task,
-    "roll all by docker stack deploy": stack_deploy,
+    "scale api 2, 1, 2": at_once(scale),
+    "kill an api task": at_once(kill_task),
+    "drain a node": drain,
+    "lose a node without ingress": loses(lost, data=False, ingress=False),
+    "lose a node with a VPN task": lose_vpn,
+    "lose an ingress node": loses(lost, data=False, ingress=True),
+    "lose the leader": lose_leader,
+    "cut a node off": loses(cut_off, data=False, ingress=False),
+    "roll all by docker stack deploy": at_once(stack_deploy),
 }
 
 
-def devices(target: Target, fleet: account.Application) -> list[str]:
-    """The uuids of the fleet's devices."""
-    path = f"/v7/device?$select=uuid&$filter=belongs_to__application eq {fleet.id}"
-    answer = account.query(target, "GET", target.addresses[0], path, fleet.token)
-    return [row["uuid"] for row in account.rows(answer)]
+# Events that cut a tunnel, and the seconds until it must be back: a replaced vpn task first waits for its clients.
+TUNNELS = {"roll vpn": 180, "lose a node with a VPN task": 180}
 
 
-def measured(name: str, project: Project, target: Target) -> str:
+def measured(name: str, scene: Scene, target: Target) -> str:
     """A row of the table."""
-    with account.application(target) as fleet:
-        path = f"/api-key/application/{fleet.id}/provisioning"
-        provisioning = account.query(target, "POST", target.addresses[0], path, fleet.token).text.strip().strip('"')
-        load = Load(target, fleet, provisioning)
+    with prepared(target) as load, tempfile.TemporaryDirectory() as scratch, tunnels(target, Path(scratch)) as held:
         with load.running():
             time.sleep(5)
-            began = time.monotonic()
-            EVENTS[name](project)
-            took = time.monotonic() - began
-            time.sleep(10)
-        rows = devices(target, fleet)
-    lost, twice = len(load.accepted - set(rows)), len(rows) - len(set(rows))
+            began, since = time.monotonic(), datetime.now(UTC)
+            with EVENTS[name](scene) as away:
+                took = time.monotonic() - began
+                until_whole(target, load.fleet.token, WHOLE, away)
+                whole = time.monotonic() - began
+                if bound := TUNNELS.get(name):
+                    held.await_return(bound)
+                # Requests that fail because the node is away go on failing; those after its return are not counted.
+                time.sleep(10)
+                load.over.set()
+        until_whole(target, load.fleet.token, WHOLE)
+        lost_rows, twice = load.lost_and_twice()
+        tunnel = f"{held.away(since if away else None):.0f} s" if bound else "-"
     failures = load.reads.failures + load.writes.failures
     window = f"{max(failures) - min(failures):.1f} s" if failures else "-"
     counts = [f"{each.first}/{each.after} of {each.made}" for each in (load.reads, load.writes)]
     return (
-        f"| {name} | {took:.0f} s | {counts[0]} | {counts[1]} | {window} | {lost}/{twice} of {len(load.accepted)} |\n"
+        f"| {name} | {took:.0f} s | {whole:.0f} s | {tunnel} | {counts[0]} | {counts[1]} | {window} | "
+        f"{lost_rows}/{twice} of {len(load.accepted)} |\n"
     )
 
 
@@ -224,28 +205,16 @@ def main() -> int:
     asked = sys.argv[1:] or list(EVENTS)
     if unknown := set(asked) - EVENTS.keys():
         sys.exit(f"error: no such event: {', '.join(unknown)}: expected {', '.join(EVENTS)}")
-    demo = paths.directory() / "demo"
-    demo.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lab = [str(ROOT / "open-balena.sh")]
-    try:
-        subprocess.run([*lab, "demo", "--keep"], check=True)
-        project = Project(directory=demo)
-        target = lab_target(project)
-        rows = []
+    rows = []
+    with deployed_demo() as project:
+        target, scene = lab_target(project), Scene(project, SystemRandom())
         for name in asked:
-            rows.append(measured(name, project, target))
+            rows.append(measured(name, scene, target))
             print(rows[-1], end="", flush=True)
+            # Each time, because the run takes long.
+            write_table("bench/rolls.py", HEAD, rows, list(EVENTS))
             project.override_file.unlink(missing_ok=True)
-            run(project, "swarm-up")
-    finally:
-        subprocess.run([*lab, "lab", "down"], check=False)
-    if asked == list(EVENTS):
-        machine = f"{os.cpu_count()} CPUs, {platform.machine()}, Linux {platform.release()}"
-        head = "| event | command | reads: first/after | writes: first/after | failures within | rows lost/twice |\n"
-        text = f"\n{machine}; three engines on that machine:\n\n{head}|---|---|---|---|---|---|\n{''.join(rows)}\n"
-        page = PAGE.read_text(encoding="utf-8")
-        pattern = re.escape(BEGIN) + ".*?" + re.escape(END)
-        write_atomic(PAGE, re.sub(pattern, lambda _: BEGIN + text + END, page, count=1, flags=re.DOTALL))
+            scene.run("swarm-up")
     return 0
 
 

@@ -32,13 +32,7 @@ def deployed(deployed_output: str) -> Project:
 
 @pytest.fixture(scope="module")
 def small(lab: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
-    """A small deployment, running, its volume on node1; taken away with its volumes and labels at the end."""
+    """A small deployment, running, its volume on node1."""
     made = Small(tmp_path_factory.mktemp("small"), fetch_busybox(tmp_path_factory.mktemp("busybox")))
-    try:
-        for command in ("swarm-init", "swarm-build", "swarm-up"):
-            result = made.run(command)
-            assert result.code == 0, result
+    with made.deployed():
         yield made
-    finally:
-        made.run("swarm-down", "--volumes", "--yes")
-        made.forget_labels()

@@ -3,70 +3,28 @@
 import base64
 import subprocess
 import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-import acceptance
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from deployed_clients import Load
 from deployed_project import running, tool
-from lab_target import lab_target
+from rotation_steps import SEEN_BY_CLIENTS, failed, outside, refused, rolled, step
 from waiting import eventually
 
-from openbalena import verify
 from openbalena.base.project import Project
 from openbalena.compose import dotenv
 from openbalena.pki import phases
 from openbalena.pki.certificates import LIST_PATH
 from openbalena.pki.keys import read_certificates
-from openbalena.verify import CheckError, Target, vpn
+from openbalena.verify import Target
 from openbalena.verify.front import CRL_PATH
 from openbalena.verify.registry import token
 from openbalena.verify.web import Web
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
-
-SEEN_BY_CLIENTS = [check for check in verify.CHECKS if check.name in ("certificate", "ping", "login", "vpn")]
-
-
-def outside(project: Project, authority: str = "") -> Target:
-    """The deployment as one sees it who trusts `authority` (PEM) alone; as `verify` does without it."""
-    found = lab_target(project)
-    return replace(found, authority=authority, vpn_authority=authority) if authority else found
-
-
-def failed(to: Target, checks: Sequence[verify.Check] = verify.CHECKS) -> list[str]:
-    results = verify.run_checks(checks, to, lambda _: None)
-    return [result.line() for result in results if result.outcome != acceptance.GREEN[result.check.name]]
-
-
-def refused(project: Project, authority: str) -> bool:
-    """Whether one who trusts `authority` alone takes neither HAProxy's nor the VPN's certificate."""
-    (found,) = verify.run_checks(SEEN_BY_CLIENTS[:1], outside(project, authority), lambda _: None)
-    with pytest.raises(CheckError, match="not issued by the deployment's CA"):
-        vpn.tunnel(replace(outside(project), vpn_authority=authority))
-    return found.outcome == "FAIL"
-
-
-def step(project: Project, *options: str) -> "subprocess.CompletedProcess[str]":
-    done = tool(project, "secrets", "rotate", "CA", "--yes", "--after-days", "0", *options)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done
-
-
-def rolled(project: Project) -> set[str]:
-    """Deploy; the services whose tasks it replaced, none of which is left."""
-    before = running()
-    done = tool(project, "swarm-up")
-    assert done.returncode == 0, done.stdout + done.stderr
-    now = running()
-    changed = {service for service in now if now[service] != before[service]}
-    assert all(not now[service] & before[service] for service in changed)
-    return changed
 
 
 def handed_out(to: Target) -> str:
@@ -176,14 +134,6 @@ def test_the_ca_is_replaced_while_devices_work(deployed: Project, tmp_path: Path
     assert load.failed == [] and load.done > 100
     assert failed(outside(deployed)) == []
     assert refused(deployed, old) and old not in handed_out(outside(deployed))
-
-    # Those that were missed come back.
-    assert "phase 2 of 3" in step(deployed, "--back").stdout
-    assert rolled(deployed) == {"api", "registry", "s3", "vpn", "balena-ca", "haproxy-certs"}
-    assert tool(deployed, "pki", "sync").stdout.count("serves it") == 2
-    assert failed(outside(deployed, old), SEEN_BY_CLIENTS) == []
-    step(deployed)
-    rolled(deployed)
 
     # The end: what is left is a deployment like any other.
     assert "The rotation is complete" in step(deployed).stdout

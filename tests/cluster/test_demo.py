@@ -12,6 +12,7 @@ from pathlib import Path
 
 import acceptance
 import pytest
+from deployed_project import tool
 from lab_target import lab_target
 
 from openbalena import verify
@@ -34,6 +35,14 @@ def test_every_check_is_named_and_green(deployed_output: str) -> None:
 def test_says_what_runs_where_and_how_to_go_on(deployed_output: str, deployed: Project) -> None:
     assert "SERVICE" in deployed_output
     assert f"--lab --project-directory {deployed.directory} swarm-status" in deployed_output
+
+
+def test_the_status_of_the_whole_cluster_is_one_screen(deployed: Project) -> None:
+    done = tool(deployed, "swarm-status", COLUMNS="")
+    lines = (done.stderr + done.stdout).splitlines()
+    assert done.returncode == 0 and "services run" in lines[0] and "reachable at node1, node2" in lines[0], lines
+    assert sum(" converged " in line for line in lines) >= 9
+    assert len(lines) <= 24 and max(map(len, lines)) <= 80, "\n".join(lines)
 
 
 @pytest.fixture

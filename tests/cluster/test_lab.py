@@ -1,79 +1,28 @@
 """The lab: it stands, loses a node and gets it back, and leaves nothing behind."""
 
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
+from own_lab import OwnLab, cached_roots, lab_with_root
 from waiting import BOUND, eventually
 
-from openbalena.lab import Endpoint, lifecycle, network, paths
-from openbalena.lab import roots as roots_module
+from openbalena.lab import Endpoint, network, paths
 from openbalena.lab.endpoint import accepts
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
-SOURCE = Path(__file__).parents[2] / "src"
-
-
-class OwnLab:
-    """A lab below a directory of its own, driven as a user does, beside whatever other lab runs."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.environment = {**os.environ, paths.VARIABLE: str(directory), "PYTHONPATH": str(SOURCE)}
-        for name in ("DOCKER_HOST", "DOCKER_CONTEXT"):
-            self.environment.pop(name, None)
-
-    def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "openbalena", "lab", *words]
-
-    def run(self, *words: str, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
-        result = subprocess.run(
-            self.command(*words), capture_output=True, text=True, timeout=600, env={**self.environment, **variables}
-        )
-        assert result.returncode == code, result.stdout + result.stderr
-        return result
-
-    def status(self) -> dict[str, dict[str, Any]]:
-        return {node["name"]: node for node in json.loads(self.run("status", "--json").stdout)["nodes"]}
-
-    def docker(self, node: str, *words: str, stdin: IO[bytes] | None = None) -> str:
-        host = f"unix://{self.directory / 'run' / node / 'docker.sock'}"
-        command: list[str | Path] = [self.directory / "bin" / "docker", "--host", host, *words]
-        result = subprocess.run(command, capture_output=True, timeout=BOUND, env=self.environment, stdin=stdin)
-        assert result.returncode == 0, result.stderr.decode()
-        return result.stdout.decode()
 
 
 @pytest.fixture(scope="module")
 def roots(lab: Endpoint) -> Path:
-    """The cache of the session's lab: the root need not be made again for each lab of this module."""
-    return roots_module.build_root("node", lifecycle.SUITE, lifecycle.PACKAGES).parent
-
-
-@contextmanager
-def lab_with_root(roots: Path) -> Iterator[OwnLab]:
-    """A lab that is down, with the root in its cache; whatever is left of it is taken away at the end."""
-    directory = Path(tempfile.mkdtemp(prefix=f"{paths.directory().name}-", dir=paths.directory().parent))
-    own = OwnLab(directory)
-    (directory / "roots").mkdir()
-    for root in roots.glob("node-*"):
-        subprocess.run(["cp", "--archive", "--link", root, directory / "roots"], check=True)
-    try:
-        yield own
-    finally:
-        own.run("down", "--purge")
-        assert not directory.exists()
+    return cached_roots()
 
 
 @pytest.fixture
@@ -194,6 +143,42 @@ def test_up_on_a_running_lab_repairs_only_what_is_missing(own_lab: OwnLab) -> No
         f"{paths.VARIABLE}={own_lab.directory} " in refused
         and "open-balena.sh lab down before starting another" in refused
     )
+
+
+def test_nodes_are_cut_off_slowed_down_and_healed(own_lab: OwnLab) -> None:
+    """What a swarm makes of it is tested with one that has services."""
+    own_lab.run("up")
+    table = own_lab.run("partition", "node1").stdout
+    assert re.search(r"^node1 .* cut off from node2, node3$", table, re.MULTILINE)
+    assert re.search(r"^node2 .* cut off from node1$", table, re.MULTILINE)
+
+    def leader(node: dict[str, Any]) -> bool:
+        return bool(node["manager"] == "leader" and node["name"] != "node1")
+
+    eventually("a leader among the others", lambda: any(map(leader, own_lab.status().values())))
+    assert [node["cut_from"] for node in own_lab.status().values()] == [["node2", "node3"], ["node1"], ["node1"]]
+    own_lab.run("heal", "node1")
+    assert re.search(r"^node3 .* tbf rate 1mbit ", own_lab.run("slow", "node3", "--rate", "1mbit").stdout, re.MULTILINE)
+    own_lab.run("partition", "node3", "--from", "node2")
+    assert [node["cut_from"] for node in own_lab.status().values()] == [[], ["node3"], ["node2"]]
+    own_lab.run("up")
+    assert not any(node["cut_from"] or node["slow"] for node in own_lab.status().values())
+    assert "no node node4 in the lab" in own_lab.run("partition", "node4", code=1).stderr
+
+
+def test_nodes_are_added_to_a_running_lab_and_removed_for_good(own_lab: OwnLab) -> None:
+    own_lab.run("up", "--managers", "1")
+    assert re.search(r"^node2 .* ready  -  ", own_lab.run("add").stdout, re.MULTILINE)
+    own_lab.docker("node2", "volume", "create", "kept")
+    own_lab.run("remove", "node2")
+    assert [*own_lab.status()] == ["node1"]
+    assert "node2" in own_lab.docker("node1", "node", "ls"), "the swarm is not told"
+    assert re.search(r"^node2 .* ready .* reachable ", own_lab.run("add", "--manager").stdout, re.MULTILINE)
+    assert own_lab.docker("node2", "volume", "ls", "--quiet") == ""
+    assert own_lab.docker("node1", "node", "ls").count("node2") == 2
+    assert re.search(r"^node3 .* none ", own_lab.run("add", "node3", "--no-join").stdout, re.MULTILINE)
+    assert "joining node3" in own_lab.run("up").stderr
+    assert own_lab.status()["node3"]["swarm"] == "ready"
 
 
 def test_shell_runs_a_command_on_the_node(own_lab: OwnLab) -> None:

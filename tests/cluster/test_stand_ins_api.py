@@ -4,12 +4,14 @@ import base64
 import json
 import re
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from waiting import answer, eventually
 
+from lab.api.standin import migrations
 from openbalena import compose
 from openbalena.base.errors import OperationError
 from openbalena.base.project import ROOT
@@ -18,10 +20,12 @@ from openbalena.lab import Endpoint, base
 from openbalena.operations.engines import default_engine
 from openbalena.pki import keys
 from openbalena.pki.keys import key_id
+from openbalena.swarm import api_schema
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 _OUTSIDE = ("api.github.com", "s3.amazonaws.com", "bucket.s3.amazonaws.com")
+_SUBNET = "192.0.2"  # for documentation, so no other network has it (RFC 5737)
 _QUEUE = "device-online-state:expired:Q"
 
 
@@ -106,7 +110,7 @@ def engine(lab: Endpoint) -> Engine:
 @pytest.fixture
 def world(engine: Engine) -> Iterator[World]:
     made = World(engine)
-    made.docker("network", "create", made.name)
+    made.docker("network", "create", "--subnet", f"{_SUBNET}.0/24", made.name)
     try:
         made.db, made.redis = made.run("db"), made.run("redis")
         made.sql("SELECT 1")
@@ -162,10 +166,16 @@ def test_workers_for_many_cpus_do_not_fit_a_limit_for_one(world: World) -> None:
     assert json.loads(world.docker("inspect", "--format", "{{json .State.OOMKilled}}", api))
 
 
-def test_the_definitions_hold_the_workers_of_many_cpus_to_their_memory(world: World) -> None:
+def defined(service: str) -> dict[str, Any]:
+    """A service of docker-compose.yml."""
     definitions = ROOT / "docker-compose.yml"
     required = dict.fromkeys(re.findall(r"\${(\w+):\?", definitions.read_text()), "x")
-    ours = compose.plain(compose.load([definitions], environment=required).services["api"])
+    found: dict[str, Any] = compose.plain(compose.load([definitions], environment=required).services[service])
+    return found
+
+
+def test_the_definitions_hold_the_workers_of_many_cpus_to_their_memory(world: World) -> None:
+    ours = defined("api")
     limit = ours["deploy"]["resources"]["limits"]["memory"]
     real: dict[str, Any] = {"STAND_IN_CPUS": "8", "STAND_IN_WORKER_MEMORY": "380"}
     by_default = world.api("--memory", limit, **real)
@@ -192,13 +202,23 @@ def test_device_types_come_later_and_every_start_then_needs_the_image_store(worl
     assert "Unhandled rejection" in world.log(without)
 
 
-def test_a_migration_is_cut_by_the_statement_timeout(world: World) -> None:
+def test_a_migration_is_cut_by_the_statement_timeout_and_recorded_once_it_is_not(world: World) -> None:
     api = world.api(DB_STATEMENT_TIMEOUT="1000", STAND_IN_MIGRATION_SECONDS="3")
     assert world.ended(api) == "1"
     assert "Failed to initialize: canceling statement due to statement timeout" in world.log(api)
     assert world.sql("SELECT to_regclass('device') IS NULL") == "t", "it is rolled back"
-    patient = world.api(DB_STATEMENT_TIMEOUT="60000", STAND_IN_MIGRATION_SECONDS="3")
+    # As earlier versions of the stand-in have it.
+    world.sql("CREATE TABLE migration (model_name text PRIMARY KEY, executed_migrations text[] NOT NULL)")
+    patient = world.api(DB_STATEMENT_TIMEOUT="60000", STAND_IN_MIGRATION_SECONDS="3", STAND_IN_NEWEST_MIGRATION="112")
     assert world.ask(patient, "http://localhost/ping") == "OK"
+    for newest in ("115", "114"):  # a newer one, and an older one that does not notice
+        api = world.api(STAND_IN_NEWEST_MIGRATION=newest, STAND_IN_START_SECONDS="0")
+        assert world.ask(api, "http://localhost/ping") == "OK"
+    executed = api_schema.parse_executed(world.sql(api_schema.QUERY))
+    assert executed == [*migrations.keys(112), "slow 3", "00113", "00114", "00115"]
+    known = [*migrations.keys(112), "slow 3"]
+    assert api_schema.judge(executed, known).answer is api_schema.Answer.REFUSED
+    assert api_schema.judge(executed[:-1], known).answer is api_schema.Answer.LIMITED
 
 
 def test_two_on_an_empty_database_collide_once(world: World) -> None:
@@ -240,3 +260,49 @@ def test_ping_waits_while_the_worker_is_busy_and_sigterm_cuts_what_is_under_way(
     assert world.ask(api, "http://localhost/ping") == "OK"
     world.docker("stop", "--time", "60", api)
     assert world.docker("inspect", "--format", "{{.State.ExitCode}}", api).strip() == "143"
+
+
+_LOGIN = ("--json", '{"username": "admin@t.example", "password": "password"}', "http://localhost/login_")
+
+
+def whoami(token: str) -> tuple[str, ...]:
+    return ("--header", f"Authorization: Bearer {token}", "http://localhost/user/v1/whoami")
+
+
+def status(world: World, api: str, words: tuple[str, ...]) -> str:
+    """The status of a request, 000 for none in 5 s."""
+    command = ("curl", "--silent", "--output", "/dev/null", "--max-time", "5", "--write-out", "%{http_code}", *words)
+    return world.docker("exec", api, "sh", "-c", '"$@" || true', "sh", *command)
+
+
+def serves(world: World, api: str, words: tuple[str, ...]) -> Callable[[], bool]:
+    return lambda: status(world, api, words) == "200"
+
+
+def test_without_redis_requests_fail_at_once_and_work_again_when_it_is_back(world: World) -> None:
+    api = world.api()
+    ask = whoami(world.ask(api, *_LOGIN))
+    world.docker("kill", world.redis)
+    eventually("an error", lambda: status(world, api, ask) == "500", 10)
+    began = time.monotonic()
+    assert status(world, api, ask) == "500"
+    assert time.monotonic() - began < 3, "a queue would wait"
+    assert "enableOfflineQueue" in world.log(api)
+    world.docker("start", world.redis)
+    eventually("the session", serves(world, api, ask), 20)
+
+
+def test_a_database_and_a_redis_that_moved_without_a_word_are_found_within_a_minute(world: World) -> None:
+    sysctls = defined("api")["sysctls"]
+    api = world.api(*(f"--sysctl={name}={value}" for name, value in sysctls.items()))
+    ask = whoami(world.ask(api, *_LOGIN))
+    # As on another node: at the old address nothing answers any more, and nothing has closed the connections.
+    for last, (container, alias) in enumerate(((world.redis, "redis"), (world.db, "db")), 200):
+        world.docker("network", "disconnect", world.name, container)
+        moved = ("--alias", alias, "--ip", f"{_SUBNET}.{last}")
+        world.docker("network", "connect", *moved, world.name, container)
+    end = time.monotonic() + 60 + 5  # the next request has to come, too
+    for waiting in (_LOGIN, ask):
+        assert status(world, api, waiting) == "000", "it waits for an answer that will not come"
+    for what in (ask, _LOGIN):
+        eventually(what[-1], serves(world, api, what), end - time.monotonic())

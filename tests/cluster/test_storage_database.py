@@ -5,16 +5,19 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from deployed_project import STACK, command, tool
 from interrupted_move import interrupt
 from waiting import answer, eventually
 
+from lab.api.standin import migrations
+from openbalena.base.names import release_config
 from openbalena.base.project import Project
 from openbalena.lab import lifecycle
 from openbalena.operations.engines import default_engine
-from openbalena.swarm import state
+from openbalena.swarm import releases, state
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -77,6 +80,31 @@ def started_elsewhere(home: str) -> str:
     """The containers of the database, running or not, on the other nodes."""
     others = [engine for engine in default_engine(True).nodes if engine.name != home]
     return "".join(engine.docker("ps", "--all", "--quiet", "--filter", f"name={STACK}_db.") for engine in others)
+
+
+def test_an_api_that_does_not_know_what_the_database_has_is_refused(deployed: Project) -> None:
+    """The release of an older api is made up, of the one that runs; the database is asked in earnest."""
+    with default_engine(True).client() as client:
+        known = releases.read_releases(client, STACK)
+        newest = known[0]
+        assert newest.migrations == migrations.keys(migrations.NEWEST), "read after the deploy"
+        image = newest.image("api")
+        for engine in default_engine(True).nodes:
+            engine.docker("tag", image.partition("@")[0], "older-api:1")
+        services = newest.document["services"]
+        older = replace(
+            newest,
+            number=newest.number + 1,
+            images={name: image for name, image in newest.images.items() if name != "api"},
+            document={**newest.document, "services": {**services, "api": {**services["api"], "image": "older-api:1"}}},
+            migrations=[key for key in newest.migrations if key not in ("00106", "00114")],
+        )
+        releases.begin(client, STACK, older)
+        try:
+            refused = tool(deployed, "swarm-rollback", str(older.number))
+        finally:
+            client.configs.get(release_config(STACK, older.number)).remove()
+    assert refused.returncode == 1 and "changed the database by migration 00106, of" in refused.stderr, refused.stderr
 
 
 def test_a_move_killed_at_five_points_loses_no_row(deployed: Project, table: tuple[str, Table]) -> None:

@@ -44,15 +44,6 @@ def changed(small: Small) -> Iterator[Callable[..., Result]]:
     assert small.run("swarm-up").code == 0
 
 
-def test_a_program_that_crashes_is_rolled_back_and_its_words_are_shown(changed: Callable[..., Result]) -> None:
-    result = changed(("echo started;", "echo the disk is on fire; exit 3;"))
-    assert result.code == 1
-    assert "the update of web failed" in result.error
-    assert "task: non-zero exit (3)" in result.error and "| the disk is on fire" in result.error
-    assert "on node" in result.error
-    assert "web: 2 of 2 tasks of the previous version are running" in result.error
-
-
 def test_what_a_rollback_needs_is_not_removed_beside_it(small: Small, changed: Callable[..., Result]) -> None:
     """As `pki sync` from a timer would, while an update is under way that will fail."""
     engine, before = default_engine(True), small.project.env_file.read_text()
@@ -78,11 +69,6 @@ def test_secrets_that_a_program_logs_are_masked(small: Small, changed: Callable[
     result = changed(("echo started;", "cat /run/web.env; exit 3;"))
     assert "| TOKEN=********" in result.error
     assert token.partition("=")[2] not in result.error + result.err + result.out
-
-
-def test_a_health_check_that_fails(changed: Callable[..., Result]) -> None:
-    result = changed(('[CMD, "true"]', '[CMD, "false"]'), ("start_period: 20s", "start_period: 1s, retries: 1"))
-    assert result.code == 1 and "health check" in result.error and "web" in result.error
 
 
 @contextmanager
@@ -138,28 +124,6 @@ def test_a_job_that_a_fault_of_the_engine_stopped_is_started_again(small: Small)
         finally:
             secret.remove()
     assert done == job.JobResult(True, ("500000",))
-
-
-def test_an_image_that_no_node_has_ends_early(changed: Callable[..., Result]) -> None:
-    start = time.monotonic()
-    result = changed(
-        ("${API_IMAGE:-balena/open-balena-api:1}", "${API_IMAGE:-balena/open-balena-api:1}"),
-        ("  front:\n    <<: *run", "  front:\n    <<: *run\n    image: localhost:1/not-there:1"),
-        timeout=300,
-    )
-    assert result.code == 1 and "swarm-build" in result.error and "not-there" in result.error
-    assert time.monotonic() - start < 120
-
-
-def test_a_constraint_that_no_node_fulfils_is_found_before_anything_changes(changed: Callable[..., Result]) -> None:
-    result = changed(("openbalena.ingress == true", "openbalena.nowhere == true"))
-    assert result.code == 1 and "nothing was deployed" in result.error and "openbalena.nowhere" in result.error
-
-
-def test_more_memory_than_any_node_has(changed: Callable[..., Result]) -> None:
-    deploy = "deploy: {replicas: 1, endpoint_mode: dnsrr,"
-    result = changed((deploy, f"{deploy} resources: {{reservations: {{memory: 9999G}}}},"), timeout=300)
-    assert result.code == 1 and "insufficient resources" in result.error and "reservation" in result.error
 
 
 def test_the_time_limit_names_what_is_not_there(changed: Callable[..., Result]) -> None:

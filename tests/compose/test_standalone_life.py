@@ -12,6 +12,7 @@ from pathlib import Path
 
 import acceptance
 import pytest
+from dead_peers import LIMITED, LIMITS
 from machine import DNS_TLD, Machine, environment
 from waiting import eventually
 
@@ -58,6 +59,14 @@ class TestAcceptance(acceptance.Acceptance):
 def test_both_modes_have_one_ca(up: str, machine: Machine) -> None:
     inside = machine.docker("exec", f"{machine.name}-balena-ca-1", "cat", "/pki/ca-0.pem")
     assert inside == (machine.directory / "pki" / "ca-0.pem").read_text()
+
+
+def test_limits_for_dead_peers_reach_every_container(up: str, machine: Machine) -> None:
+    project = ("--filter", f"label=com.docker.compose.project={machine.name}")
+    found = machine.docker("ps", "--format", "{{.Names}}", *project).split()
+    assert len(found) >= 8
+    for container in found:
+        assert machine.docker("exec", container, *LIMITS).split() == LIMITED, container
 
 
 def test_the_ca_of_one_machine_is_not_rotated(up: str, machine: Machine) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = Path("src/openbalena")
-COMMANDS = SOURCES / "cli"
+# Packages of which one module imports the others by their names.
+BY_NAME = (SOURCES / "cli", SOURCES / "doctor/checks")
 SHARED = Path("tests/shared")
 # Those that need no cluster.
 TESTS = (Path("tests/lint"), Path("tests/unit"))
@@ -59,8 +60,8 @@ def needs(path: Path) -> frozenset[Path]:
     seen, todo = {path}, [path]
     while todo:
         names = imported(file := todo.pop())
-        if "importlib" in names and file.parent == COMMANDS:  # a command's module is imported by its name
-            names |= {dotted(command) for command in python_files(COMMANDS)}
+        if "importlib" in names and file.parent in BY_NAME:
+            names |= {dotted(module) for module in python_files(file.parent)}
         for name in names:
             module = modules().get(name)
             if module is not None and module not in seen:

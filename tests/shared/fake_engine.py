@@ -58,7 +58,8 @@ class FakeEngine(ThreadingHTTPServer):
 
     `links` are what paths point to; `containers` what `container` added. `swarm` is the engine's swarm, in which it is
     the first node; without a node there is none. `commands` counts docker command lines: each asks for `_ping` first.
-    `says` is what it says otherwise of its swarm.
+    `says` is what it says otherwise of its swarm. `image_work` are pulls, pushes and new names of images, in order.
+    `joins` is the swarm in which it becomes a node if it is told to join, `joined_with` what it was told.
     """
 
     daemon_threads = True
@@ -69,11 +70,16 @@ class FakeEngine(ThreadingHTTPServer):
         self.volumes: dict[str, dict[str, str]] = {}
         self.archives: dict[str, bytes] = {}
         self.images: set[str] = set()
+        self.digests: dict[str, list[str]] = {}
+        self.registry: dict[str, RefusedError | None] = {}
         self.every_image: list[str] = []
+        self.image_work: list[str] = []
         self.containers: dict[str, dict[str, Any]] = {}
         self.links: dict[str, str] = {}
         self.refused = ""
         self.says: dict[str, Any] = {}
+        self.joins: FakeSwarm | None = None
+        self.joined_with: dict[str, Any] = {}
         self.commands = 0
         self.guard = threading.RLock()
         self.sending: dict[str, threading.Lock] = {}
@@ -123,7 +129,13 @@ class FakeEngine(ThreadingHTTPServer):
             swarm |= {"ControlAvailable": nodes[0] in managers, "Nodes": len(nodes), "Managers": len(managers)}
             remote = [{"NodeID": node["ID"], "Addr": node["ManagerStatus"]["Addr"]} for node in managers]
             swarm |= {"RemoteManagers": remote, "Cluster": self.swarm.cluster()}
-        return {"Name": self.hostname, "ServerVersion": "28.5.2", "Swarm": {**swarm, **self.says}, "OSType": "linux"}
+        return {
+            "Name": self.hostname,
+            "ServerVersion": "28.5.2",
+            "SystemTime": self.swarm.time(),
+            "Swarm": {**swarm, **self.says},
+            "OSType": "linux",
+        }
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client may hang up before its answer is there: the docker command line does so after `_ping`."""
@@ -203,6 +215,21 @@ class _Answer(BaseHTTPRequestHandler):
         self.server.swarm.asked_for = self.body
         self._json(self.server.swarm.node(self.server.hostname, "manager")["ID"])
 
+    def join_swarm(self) -> None:
+        """The engine becomes a node of the swarm `joins`, with the role of the token."""
+        if self.server.joins is None:
+            raise RefusedError(503, "Timeout was reached before node joined.")
+        self.server.joined_with = self.body
+        role = self.body["JoinToken"].rpartition("-")[2]
+        made = self.server.joins.node(self.server.hostname, role)
+        self.server.says = {"NodeID": made["ID"], "LocalNodeState": "active", "ControlAvailable": role == "manager"}
+        self._send(200, b"")
+
+    def leave_swarm(self) -> None:
+        """The swarm is not told."""
+        self.server.says = {}
+        self._send(200, b"")
+
     def swarm_objects(self, kind: str) -> None:
         """A list of one kind, filtered."""
         self._json(listed(self.server.swarm, kind, json.loads(self.query.get("filters", ["{}"])[0])))
@@ -221,8 +248,11 @@ class _Answer(BaseHTTPRequestHandler):
         self._json({"Id": self.server.swarm.create_network(self.body), "Warning": ""}, 201)
 
     def update(self, kind: str, name: str) -> None:
-        """Another spec."""
-        self.server.swarm.update(kind, name, int(self.query["version"][0]), self.body)
+        """Another spec, or for a service the one before."""
+        if "rollback" in self.query:
+            self.server.swarm.roll_back(name)
+        else:
+            self.server.swarm.update(kind, name, int(self.query["version"][0]), self.body)
         self._json({"Warnings": None}) if kind == "services" else self._send(200, b"")
 
     def delete(self, kind: str, name: str) -> None:
@@ -233,7 +263,12 @@ class _Answer(BaseHTTPRequestHandler):
     def logs(self, kind: str, name: str) -> None:
         """The lines of a task, or of a service's tasks, as the attached streams of containers (moby, pkg/stdcopy)."""
         lines = self.server.swarm.log(kind, name)
-        frames = [f"2026-11-23T10:00:00.{number:09d}Z {line}\n".encode() for number, line in enumerate(lines)]
+        task = self.server.swarm.named(kind, name) if kind == "tasks" else {}
+        # Of which task a line is (moby, daemon/cluster/services.go, ServiceLogs).
+        ids = {"node": task.get("NodeID", ""), "service": task.get("ServiceID", ""), "task": task.get("ID", "")}
+        detailed = self.query.get("details", ["0"])[0] in ("1", "true")
+        details = ",".join(f"com.docker.swarm.{of}.id={each}" for of, each in ids.items()) + " " if detailed else ""
+        frames = [f"2026-11-23T10:00:00.{number:09d}Z {details}{line}\n".encode() for number, line in enumerate(lines)]
         self._send(200, b"".join(b"\1\0\0\0" + len(frame).to_bytes(4, "big") + frame for frame in frames))
 
     def list_volumes(self) -> None:
@@ -260,13 +295,41 @@ class _Answer(BaseHTTPRequestHandler):
         """Its id."""
         if name not in self.server.images:
             raise RefusedError(404, f"No such image: {name}")
-        self._json({"Id": f"id of {name}"})
+        self._json({"Id": f"id of {name}", "RepoDigests": self.server.digests.get(name, [])})
+
+    def distribution(self, name: str) -> None:
+        """What the registry says."""
+        if refusal := self.server.registry.get(name, RefusedError(404, f"no registry has {name}")):
+            raise refusal
+        self._json({"Descriptor": {}, "Platforms": []})
 
     def create_image(self) -> None:
-        """Of an archive; its content does not matter."""
-        name = f"{self.query['repo'][0]}:{self.query['tag'][0]}"
+        """Of an archive, whose content does not matter, or from a registry, which has every image."""
+        if "fromImage" in self.query:
+            name = _referred(self.query["fromImage"][0], self.query["tag"][0])
+            self.server.image_work.append(f"pull {name}")
+        else:
+            name = f"{self.query['repo'][0]}:{self.query['tag'][0]}"
         self.server.images.add(name)
         self.server.every_image.append(name)
+        self._json({"status": "ok"})
+
+    def tag_image(self, name: str) -> None:
+        """Another name for it."""
+        # Of a name with tag and digest, the digest alone says which image it is (distribution/reference).
+        if not {name, re.sub(":[^:/@]+@", "@", name)} & self.server.images:
+            raise RefusedError(404, f"No such image: {name}")
+        other = _referred(self.query["repo"][0], self.query["tag"][0])
+        self.server.image_work.append(f"tag {name} {other}")
+        self.server.images.add(other)
+        self._send(201, b"")
+
+    def push_image(self, name: str) -> None:
+        """To a registry, which takes every image."""
+        image = _referred(name, self.query["tag"][0])
+        if image not in self.server.images:
+            raise RefusedError(404, f"An image does not exist locally with the tag: {name}")
+        self.server.image_work.append(f"push {image}")
         self._json({"status": "ok"})
 
     def delete_image(self, name: str) -> None:
@@ -344,6 +407,7 @@ _GET = [
     (f"/{_KINDS}/([^/]+)", "swarm_object"),
     ("/volumes", "list_volumes"),
     ("/images/(.+)/json", "image"),
+    ("/distribution/(.+)/json", "distribution"),
     ("/containers/json", "list_containers"),
     ("/containers/([^/]+)/json", "container"),
     ("/containers/([^/]+)/archive", "get_archive"),
@@ -352,16 +416,26 @@ _POST = [
     ("/(secrets|configs|services)/create", "create"),
     ("/networks/create", "create_network"),
     ("/swarm/init", "init_swarm"),
+    ("/swarm/join", "join_swarm"),
+    ("/swarm/leave", "leave_swarm"),
     ("/(nodes|services|secrets|configs)/([^/]+)/update", "update"),
     ("/images/create", "create_image"),
+    ("/images/(.+)/tag", "tag_image"),
+    ("/images/(.+)/push", "push_image"),
     ("/containers/create", "create_container"),
 ]
 _DELETE = [
-    ("/(services|secrets|configs|networks)/([^/]+)", "delete"),
+    ("/(services|secrets|configs|networks|nodes)/([^/]+)", "delete"),
     ("/volumes/([^/]+)", "delete_volume"),
     ("/containers/([^/]+)", "delete_container"),
     ("/images/(.+)", "delete_image"),
 ]
+
+
+def _referred(name: str, tag: str) -> str:
+    """The image, named as users do: without Docker's own registry, with `@` before a digest."""
+    short = name.removeprefix("docker.io/").removeprefix("library/")
+    return f"{short}{'@' if tag.startswith('sha256:') else ':'}{tag}"
 
 
 def _has(labels: dict[str, str], label: str) -> bool:

@@ -202,10 +202,20 @@ class FakeSwarm:
             spec = {key: value for key, value in spec.items() if key != "Data"}
         item["Spec"] = _completed(kind, spec)
         self.stamp(item)
+        if kind == "nodes" and spec["Role"] == "worker":
+            item.pop("ManagerStatus", None)
         if kind == "services":
             item["PreviousSpec"] = before
             self._expose(item)
             self.reconcile(item)
+
+    def roll_back(self, name: str) -> None:
+        """Take the service's spec before its last update again."""
+        item = self.named("services", name)
+        item["Spec"] = item.pop("PreviousSpec")
+        item["UpdateStatus"] = {"State": "rollback_completed"}
+        self.stamp(item)
+        self.reconcile(item)
 
     def remove(self, kind: str, name: str) -> None:
         """Remove an object; raises RefusedError where it is not there, or a service uses it."""
@@ -215,6 +225,8 @@ class FakeSwarm:
         if kind in ("secrets", "configs") and users:
             verb = f"{kind[:-1]} '{item['Spec']['Name']}' is in use by the following service: {', '.join(users)}"
             raise RefusedError(400, f"rpc error: code = InvalidArgument desc = {verb}")
+        if kind == "nodes":
+            _require_removable(item)
         del getattr(self, kind)[item.get("ID") or item["Id"]]
         if kind == "services":
             for task in [task for task in self.tasks.values() if task["ServiceID"] == item["ID"]]:
@@ -356,6 +368,17 @@ def name_of(item: dict[str, Any]) -> str:
     if "Description" in item:
         return str(item["Description"]["Hostname"])
     return str(item.get("Name") or item.get("Spec", {}).get("Name", ""))
+
+
+def _require_removable(node: dict[str, Any]) -> None:
+    """Raise RefusedError as swarmkit does (manager/controlapi/node.go, RemoveNode)."""
+    reason = ""
+    if "ManagerStatus" in node:
+        reason = "a cluster manager and is a member of the raft cluster. It must be demoted to worker before removal"
+    elif node["Status"]["State"] != "down":
+        reason = "not down and can't be removed"
+    if reason:
+        raise RefusedError(400, f"rpc error: code = FailedPrecondition desc = node {node['ID']} is {reason}")
 
 
 def _completed(kind: str, spec: dict[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,7 @@ WORDS = {
     "storage move": ["db-data", "node2"],
     "storage forget": ["db-data"],
     "swarm-scale": ["api=2"],
+    "swarm-join": ["root@node4"],
     "swarm-drain": ["node1"],
     "swarm-activate": ["node1"],
     "swarm-remove": ["node1"],
@@ -52,4 +53,7 @@ WORDS = {
     "lab shell": ["node1"],
     "lab kill": ["node1"],
     "lab start": ["node1"],
+    "lab partition": ["node1"],
+    "lab remove": ["node1"],
+    "lab slow": ["node1"],
 }

@@ -6,8 +6,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
@@ -172,6 +172,18 @@ class Small:
         for node in engine.nodes:
             with suppress(OpenBalenaError):  # of the nodes that do not have it
                 engine.docker("node", "update", "--label-rm", "openbalena.data.store-data", node.name)
+
+    @contextmanager
+    def deployed(self) -> Iterator[None]:
+        """It runs within, its volume on node1; taken away with its volumes and labels at the end."""
+        try:
+            for command in ("swarm-init", "swarm-build", "swarm-up"):
+                result = self.run(command)
+                assert result.code == 0, result
+            yield
+        finally:
+            self.run("swarm-down", "--volumes", "--yes")
+            self.forget_labels()
 
     def run(self, command: str, *arguments: str) -> Result:
         """Run one of the commands."""

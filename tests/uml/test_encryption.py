@@ -63,7 +63,7 @@ def test_a_listener_hears_esp_alone(deployed: Small, machine: Machine, second: S
     heard = second.heard(fetching(machine, second, here, there, "small_default"))
     assert heard.esp > 5 and not heard.vxlan
     assert TEXT.encode() not in heard.data
-    assert "Overlay networks, encrypted between nodes: small_default" in deployed.run("swarm-status").out
+    assert "Overlay networks, encrypted between nodes: small_default" in deployed.run("swarm-status", "--verbose").out
 
 
 def test_a_listener_reads_a_plain_network(machine: Machine, second: Second) -> None:

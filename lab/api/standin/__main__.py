@@ -23,13 +23,12 @@ def serve() -> None:
     values = settings.load()
     store = Store(values.database_url, values.pool_size, values.statement_timeout)
     try:
-        store.prepare(values.stand_in.migration_seconds)
+        store.prepare(values.stand_in.migration_seconds, values.stand_in.newest_migration)
     except (psycopg2.Error, ModelExistsError) as error:
         sys.exit(f"Failed to initialize: {str(error).strip()}")
     if values.superuser_email and values.superuser_password:
         store.ensure_superuser(values.superuser_email, values.superuser_password)
     connection = connections.general(values)
-    connections.wait(connection)
     heartbeats = Heartbeats(connections.queue(values), store)
     heartbeats.start()
     devices = Devices(store, heartbeats, values.vpn_service_key)

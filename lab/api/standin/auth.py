@@ -5,15 +5,15 @@ import time
 from typing import Any
 
 import jwt
-import redis
 
+from .connections import Client
 from .settings import Settings
 
 
 class Sessions:
     """A login is a JWT signed with JSON_WEB_TOKEN_SECRET and an entry in Redis; every replica accepts both."""
 
-    def __init__(self, settings: Settings, connection: "redis.Redis[bytes]") -> None:
+    def __init__(self, settings: Settings, connection: Client) -> None:
         self._secret = settings.session_secret
         self._lifetime = settings.session_lifetime
         self._redis = connection
@@ -22,7 +22,7 @@ class Sessions:
         """A new session's JWT."""
         now = int(time.time())
         session = secrets.token_hex(16)
-        self._redis.set(f"session:{session}", user["id"], ex=self._lifetime)
+        self._redis.call("set", f"session:{session}", user["id"], ex=self._lifetime)
         claims = {"id": user["id"], "username": user["username"], "email": user["email"], "jti": session}
         token: str = jwt.encode({**claims, "iat": now, "exp": now + self._lifetime}, self._secret, algorithm="HS256")
         return token
@@ -33,7 +33,7 @@ class Sessions:
             claims: dict[str, Any] = jwt.decode(token, self._secret, algorithms=["HS256"])
         except jwt.InvalidTokenError:
             return None
-        return claims if self._redis.exists(f"session:{claims.get('jti')}") else None
+        return claims if self._redis.call("exists", f"session:{claims.get('jti')}") else None
 
 
 def registry_token(settings: Settings, subject: str, access: list[dict[str, Any]]) -> str:

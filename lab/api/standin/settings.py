@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from . import migrations
+
 # open-balena-api 49.0.12, src/lib/config.ts; @balena/env-parsing treats empty as unset.
 _REQUIRED = (
     *("API_HOST", "API_VPN_SERVICE_API_KEY", "COOKIE_SESSION_SECRET", "DELTA_HOST", "DEVICE_CONFIG_OPENVPN_CA"),
@@ -40,12 +42,14 @@ class ImageStore:
 class StandIn:
     """Settings that exist only in this stand-in (STAND_IN_*, README.md).
 
-    `contracts_seconds` is None if contracts are never fetched; `worker_memory` is in MiB.
+    `contracts_seconds` is None if contracts are never fetched; `newest_migration` is the number of the last migration
+    that it knows; `worker_memory` is in MiB.
     """
 
     contracts_seconds: float | None
     start_seconds: float
     migration_seconds: float
+    newest_migration: int
     worker_memory: int
 
 
@@ -155,5 +159,6 @@ def stand_in(environment: Mapping[str, str] = os.environ) -> StandIn:
         contracts_seconds=None if seconds == "never" else float(seconds),
         start_seconds=float(environment.get("STAND_IN_START_SECONDS") or "0.5"),
         migration_seconds=float(environment.get("STAND_IN_MIGRATION_SECONDS") or "0"),
+        newest_migration=int(environment.get("STAND_IN_NEWEST_MIGRATION") or migrations.NEWEST),
         worker_memory=int(environment.get("STAND_IN_WORKER_MEMORY") or "0"),
     )

@@ -15,6 +15,10 @@ from .pool import Pool
 Row = dict[str, Any]
 
 
+# Seconds to open a connection (pinejs 24, src/config-loader/env.ts, connectionTimeoutMillis).
+_CONNECT = 30
+
+
 class Store:
     """The database; every connection has `statement_timeout` (seconds)."""
 
@@ -24,12 +28,12 @@ class Store:
         self._pool = Pool(self._connect, pool_size)
 
     def _connect(self) -> Any:
-        return psycopg2.connect(self._url, connect_timeout=5, application_name="api", options=self._options)
+        return psycopg2.connect(self._url, connect_timeout=_CONNECT, application_name="api", options=self._options)
 
-    def prepare(self, slow: float) -> None:
+    def prepare(self, slow: float, newest: int) -> None:
         """Migrate, without waiting for the database, like the real api. Raises psycopg2.Error, ModelExistsError."""
         with self._pool.connection() as connection:
-            migrations.migrate(connection, slow)
+            migrations.migrate(connection, slow, newest)
         self._pool.watch()
 
     def ensure_superuser(self, email: str, password: str) -> None:

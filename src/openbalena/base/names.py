@@ -46,6 +46,9 @@ VOLUME_LABEL = "volume."
 MOVE_LABEL = "move."
 LOGIN_LABEL = "database.login"
 
+# Labels of the config with what doctor remembers: an earlier reading of a disk; the node's id follows.
+DISK_LABEL = "disk."
+
 # Labels of the config of a release.
 RELEASE_STACK_LABEL = "openbalena.release.stack"
 RELEASE_NUMBER_LABEL = "openbalena.release.number"
@@ -107,8 +110,13 @@ def release_config(stack: str, number: int) -> str:
 
 
 def doctor_config(stack: str) -> str:
-    """The config whose labels are the findings of doctor that the user has dismissed."""
+    """The config whose labels are what doctor remembers: dismissed findings, and earlier readings of disks."""
     return f"openbalena-doctor-{stack}"
+
+
+def audit_config(stack: str) -> str:
+    """The config whose labels are the last commands that changed the cluster."""
+    return f"openbalena-audit-{stack}"
 
 
 def move_network(stack: str) -> str:

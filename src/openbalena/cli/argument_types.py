@@ -8,6 +8,8 @@ from datetime import datetime
 
 # What docker accepts (moby, api/types/time/timestamp.go): a Go duration, seconds since 1970, a date, or date and time.
 _DURATION = re.compile(r"(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+|\d+(\.\d+)?")
+# Of a constraint on it (swarmkit, manager/constraint): letters, digits and these characters.
+_LABEL = re.compile(r"[\w.\-/]+", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d(:\d\d){0,2}(\.\d+)?)?(Z|[+-]\d\d:\d\d)?")
 
 
@@ -35,6 +37,14 @@ def service_number(text: str) -> tuple[str, int]:
     if not (name and equals):
         raise argparse.ArgumentTypeError(f"expected SERVICE=N, such as api=3, not {text!r}")
     return name, whole(number, "a number of tasks")
+
+
+def node_label(text: str) -> tuple[str, str]:
+    """A node label, `NAME=VALUE`, or `NAME` for NAME=true. Raises as `seconds` does."""
+    name, equals, value = text.partition("=")
+    if not _LABEL.fullmatch(name):
+        raise argparse.ArgumentTypeError(f"expected NAME or NAME=VALUE, such as openbalena.ingress=true, not {text!r}")
+    return name, value if equals else "true"
 
 
 # Log lines of each service if --tail is not given.

@@ -34,7 +34,16 @@ class Command:
     def is_logged(self, args: "Namespace") -> bool:
         """Whether this call may change something, and so leaves a log: see run_log."""
         reading = getattr(args, "action", "") == "show" or getattr(args, "dry_run", False)
+        reading |= self.name == "doctor" and not (args.fix or args.dismiss)
         return self.group != "lab" and self.name not in _READING and not reading
+
+    def changes_cluster(self, args: "Namespace") -> bool:
+        """Whether this call may change a cluster, and so is recorded there: see operations.audit."""
+        words = f"{self.name} {getattr(args, 'action', '')}".strip()
+        options = CHANGING_WITH.get(words)
+        if options is not None:
+            return any(getattr(args, name, False) for name in options)
+        return words in CHANGING and not getattr(args, "dry_run", False)
 
 
 COMMANDS = (
@@ -59,6 +68,7 @@ COMMANDS = (
     Command("self-signed", "standalone", "print the private CA, or make this machine trust it", "certificates"),
     Command("nfs-setup", "standalone", "put the volumes on an NFS server", "nfs"),
     Command("swarm-init", "cluster", "make this node a manager, label it, print the join commands", "swarm"),
+    Command("swarm-join", "cluster", "add a machine as a node, over ssh", "nodes"),
     Command("swarm-build", "cluster", "build the images and distribute them to every node", "swarm"),
     Command("swarm-up", "cluster", "deploy the stack and wait until every service runs", "swarm"),
     Command("swarm-scale", "cluster", "change how many tasks services have", "swarm"),
@@ -84,5 +94,13 @@ COMMANDS = (
 # Commands that change neither the deployment nor its files. The lab keeps separate logs.
 _READING = {"wait", "verify", "status", "logs", "lint", "showenv", "showpass", "self-signed"}
 _READING |= {"swarm-status", "swarm-history", "swarm-logs", "stack"}
+
+# Commands and actions that change a cluster: each call is recorded there. Commands that change only this machine, such
+# as its settings, are not.
+CHANGING = {"swarm-init", "swarm-build", "swarm-up", "swarm-scale", "swarm-drain", "swarm-activate", "swarm-remove"}
+CHANGING |= {"swarm-rebalance", "swarm-rollback", "swarm-down", "swarm-nfs-setup", "pki sync", "secrets rotate"}
+CHANGING |= {"swarm-join", "storage move", "storage forget"}
+# Those that do so only with one of these options; `config --from-cluster` copies all of its secrets.
+CHANGING_WITH = {"doctor": ("dismiss", "fix"), "config": ("from_cluster",)}
 
 BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Characters to a line: what most terminals show unbroken.
 WIDTH = 100
-_NARROWEST = 30
+_NARROWEST = 20
 
 
 class Console:
@@ -127,14 +127,14 @@ class Context:
         return invocation(self.project, lab=self.lab)
 
 
-def columns(rows: Iterable[Sequence[object]]) -> list[str]:
+def columns(rows: Iterable[Sequence[object]], width: int = WIDTH) -> list[str]:
     """`rows` (of equal length) as lines of left-aligned columns, without trailing blanks.
 
-    The last column is wrapped where a line would be longer than WIDTH characters, at its blanks.
+    The last column is wrapped where a line would be longer than `width` characters, at its blanks.
     """
     table = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) + 2 for column in zip(*table, strict=True)][:-1]
-    room = max(WIDTH - sum(widths), _NARROWEST)
+    room = max(width - sum(widths), _NARROWEST)
     lines = []
     for *cells, last in table:
         first, *more = wrap(last, room) or [""]

@@ -20,9 +20,11 @@ from openbalena.lab import paths, state
 from openbalena.operations.hints import program
 
 if TYPE_CHECKING:
+    from openbalena.lab.status import NodeStatus
     from openbalena.operations.demo import DemoResult
 
 _NODE = option("node", metavar="NODE")
+_NODES = option("nodes", metavar="NODE", nargs="+")
 
 lab = group(__doc__)
 
@@ -54,9 +56,12 @@ def _status(args: Namespace, context: Context) -> None:
 def _show_nodes(context: Context) -> None:
     from openbalena.lab import status
 
-    head = ("NODE", "ADDRESS", "ENGINE", "SWARM", "MANAGER", "INGRESS")
+    head = ("NODE", "ADDRESS", "ENGINE", "SWARM", "MANAGER", "INGRESS", "NETWORK")
     rows = [
-        (n.name, n.address, "up" if n.running else "down", n.swarm, n.manager or "-", "yes" if n.ingress else "-")
+        (
+            *(n.name, n.address, "up" if n.running else "down", n.swarm, n.manager or "-"),
+            *("yes" if n.ingress else "-", _network_text(n)),
+        )
         for n in status.read_status()
     ]
     context.console.table([head, *rows])
@@ -64,6 +69,11 @@ def _show_nodes(context: Context) -> None:
         f"Use it with --lab, OPEN_BALENA_LAB=1, or docker --context {paths.context_name()} "
         f"(a docker binary: {paths.directory() / 'bin' / 'docker'})."
     )
+
+
+def _network_text(node: NodeStatus) -> str:
+    cut = f"cut off from {', '.join(node.cut_from)}" if node.cut_from else ""
+    return "; ".join(filter(None, (cut, node.slow))) or "-"
 
 
 @lab.action(
@@ -90,6 +100,75 @@ def _start(args: Namespace, context: Context) -> None:
 
     lifecycle.start_node(args.node)
     context.console.say(f"{args.node} is up again.")
+
+
+@lab.action(
+    "add",
+    "add a node to the running lab and join it to the swarm",
+    option("node", metavar="NODE", nargs="?", default="", help="default: the lowest free one of node1, node2, …"),
+    flag("--manager", "as a manager, not a worker"),
+    flag("--no-join", "leave it outside the swarm"),
+)
+def _add(args: Namespace, context: Context) -> None:
+    from openbalena.lab import members
+
+    members.add(args.node, manager=args.manager, join=not args.no_join)
+    _show_nodes(context)
+
+
+@lab.action("remove", "kill a node and delete its data, as if its machine were gone", _NODE)
+def _remove(args: Namespace, context: Context) -> None:
+    from openbalena.lab import members
+
+    members.remove(args.node)
+    _show_nodes(context)
+
+
+@lab.action(
+    "partition",
+    "cut nodes off from the rest of the lab, as if the network between them failed",
+    _NODES,
+    option(
+        "--from",
+        dest="others",
+        metavar="NODE",
+        action="append",
+        default=[],
+        help="cut them off from this node only (may be repeated)",
+    ),
+)
+def _partition(args: Namespace, context: Context) -> None:
+    from openbalena.lab import partition
+
+    partition.cut(args.nodes, args.others)
+    _show_nodes(context)
+
+
+@lab.action(
+    "slow",
+    "slow down the network of a node",
+    _NODE,
+    option("--delay", metavar="TIME", default="", help="delay each packet sent and received, for example 100ms"),
+    option("--loss", metavar="PERCENT", default="", help="lose some packets, for example 1%%"),
+    option("--rate", metavar="RATE", default="", help="limit the bits per second, for example 1mbit"),
+)
+def _slow(args: Namespace, context: Context) -> None:
+    from openbalena.lab import partition
+
+    partition.slow(args.node, delay=args.delay, loss=args.loss, rate=args.rate)
+    _show_nodes(context)
+
+
+@lab.action(
+    "heal",
+    "connect nodes that were cut off again, and end what lab slow did",
+    option("nodes", metavar="NODE", nargs="*", help="default: all"),
+)
+def _heal(args: Namespace, context: Context) -> None:
+    from openbalena.lab import partition
+
+    partition.heal(args.nodes)
+    _show_nodes(context)
 
 
 @lab.action(

@@ -8,7 +8,7 @@ import argparse
 import importlib
 import inspect
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from openbalena.base.errors import UsageError
@@ -124,7 +124,13 @@ def command(*options: Option, help_text: str | None = None) -> Callable[[Run], E
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with its errors as UsageError."""
+    """argparse, with its errors as UsageError, and the command line itself as `words`."""
+
+    def parse_args(self, args: Sequence[str], namespace: None = None) -> Namespace:  # type: ignore[override]
+        """The options in `args`."""
+        parsed = super().parse_args(args, namespace)
+        parsed.words = list(args)
+        return parsed
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} ({self.prog} --help)")
@@ -140,9 +146,19 @@ def command_parser(called: Command) -> argparse.ArgumentParser:
 
 
 def run_command(called: Command, args: Namespace, context: Context) -> int:
-    """Run the command with the options that `command_parser` parsed; returns the exit status."""
+    """Run the command with the options that `command_parser` parsed; returns the exit status.
+
+    One that changes the cluster is recorded there.
+    """
     context.console.yes = getattr(args, "yes", False)
-    return _entry(called).run(args, context)
+    entry = _entry(called)
+    if not called.changes_cluster(args):
+        return entry.run(args, context)
+    from openbalena.operations.audit import run_recorded
+
+    return run_recorded(
+        [called.name, *args.words], context.workspace, context.console, lambda: entry.run(args, context)
+    )
 
 
 def _entry(called: Command) -> Entry:

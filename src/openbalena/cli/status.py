@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-import textwrap
+import shutil
 import time
 from argparse import Namespace
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from openbalena.cli.console import WIDTH, Console, Context, wrap
-from openbalena.cli.options import JSON, command, flag, one_of
+from openbalena.base.errors import OperationError
+from openbalena.cli.console import Context
+from openbalena.cli.options import JSON, command, flag, one_of, option
+from openbalena.cli.status_screen import screen
+from openbalena.cli.status_watch import StatusDisplay
 from openbalena.operations.next_steps import next_steps
 
 if TYPE_CHECKING:
@@ -49,64 +53,47 @@ def _compose_service_row(service: ComposeService) -> tuple[str, ...]:
     return (service.name, service.phase.value, service.detail, ports or "-", image or "-")
 
 
-@command(one_of(JSON, flag("--watch", "refresh every 2 s until Ctrl-C")))
+_SWARM_STATUS_HELP = """\
+Show nodes, services and what fails, on one screen, failing ones first.
+
+The exit code is 0 if every service runs as deployed and no node is lost, and 1 if not, also during an update, if the
+stack is not deployed, or if the managers do not answer. A drained node is not a failure. With services, only these
+count.
+"""
+
+
+@command(
+    option("service", nargs="*", metavar="SERVICE", help="show only these services, with their tasks"),
+    one_of(JSON, flag("--watch", "refresh every 2 s until Ctrl-C; without a terminal, print only changes")),
+    flag("--verbose", "also show every task, explain single points of failure, and how to log in"),
+    help_text=_SWARM_STATUS_HELP,
+)
 def swarm_status(args: Namespace, context: Context) -> int:
-    """Show nodes, services, tasks, ports and images, failing ones first, and the single points of failure."""
-    # Exit code 0 when every service has converged, 1 otherwise.
+    """Exit code 0 when all of it is whole, 1 otherwise."""
     from openbalena.operations.cluster_status import status_reader
 
-    with status_reader(context.workspace) as read:
-        try:
-            found = read()
-            while args.watch:
-                context.console.say(_top())
-                _show(found, context)
-                time.sleep(_REFRESH)
-                found = read()
-            _show(found, context, as_json=args.json)
-        except KeyboardInterrupt:
-            return 0
-    if found.converged and not args.json:
-        context.console.progress(*next_steps(found.settings, context.workspace))
-    return 0 if found.converged else 1
+    with status_reader(context.workspace, args.service) as read:
+        if args.watch:
+            return _watch(read, StatusDisplay(context.console.say, context.program, verbose=args.verbose))
+        found = read()
+    context.console.warn(*found.warnings)
+    if args.json:
+        context.console.json(found.record())
+    else:
+        width = shutil.get_terminal_size().columns
+        context.console.say(*screen(found, width, program=context.program, verbose=args.verbose))
+        if found.converged and args.verbose:
+            context.console.progress(*next_steps(found.settings, context.workspace))
+    return 0 if found.whole else 1
 
 
-def _top() -> str:
-    """What comes before each reading: the time, on a terminal at the top of an empty screen."""
-    return ("\x1b[2J\x1b[H" if sys.stdout.isatty() else "") + time.strftime("%H:%M:%S")
-
-
-def _show(status: ClusterStatus, context: Context, *, as_json: bool = False) -> None:
-    console = context.console
-    console.warn(*status.warnings)
-    if as_json:
-        console.json(status.record())
-        return
-    _show_problems(status, console)
-    _show_table(console, ("NODE", "ROLE", "STATE", "ADDRESS", "ENGINE", "LABELS"), status.node_rows)
-    if not status.progress:
-        console.say(f"The stack {status.stack} is not deployed: run {context.program} swarm-up.")
-        return
-    _show_table(console, ("SERVICE", "TASKS", "STATE", "NODES", "PORTS", "IMAGE"), status.service_rows)
-    _show_table(console, ("SERVICE", "TASK", "NODE", "STATE", "ERROR"), status.task_rows)
-    for line in status.encryption:
-        console.say(*wrap(line, WIDTH))
-    if status.single_points:
-        console.say("\nSingle points of failure")
-    for point in status.single_points:
-        text = f"{point.what} ({point.where}): {point.effect}. {point.recovery}."
-        console.say(textwrap.indent("\n  ".join(wrap(text, WIDTH - 4)), "  "))
-
-
-def _show_problems(status: ClusterStatus, console: Console) -> None:
-    for problem in status.problems:
-        where = f" on {', '.join(problem.nodes)}" if problem.nodes else ""
-        console.say(f"{', '.join(problem.services)}{where}, {problem.times}: {problem.error}")
-        console.say(textwrap.indent("\n".join(wrap(problem.hint, WIDTH - 2)), "  "))
-    if status.problems:
-        console.say("")
-
-
-def _show_table(console: Console, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    console.table([head, *rows])
-    console.say("")
+def _watch(read: Callable[[], ClusterStatus], display: StatusDisplay) -> int:
+    """Show each reading until Ctrl-C, which is how it is meant to end. Raises UsageError as `read` does."""
+    with suppress(KeyboardInterrupt):
+        while True:
+            try:
+                display.show(read())
+            except OperationError as error:  # an election, or a manager that is being restarted
+                display.show_failure(str(error))
+            time.sleep(_REFRESH)
+    return 0

@@ -13,10 +13,12 @@ from openbalena.cli.options import JSON, command, flag, log_lines, node, option,
 from openbalena.operations.next_steps import next_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from openbalena.operations.service_logs import LogOptions
     from openbalena.operations.teardown import TeardownResult
+    from openbalena.swarm.audit import Entry
+    from openbalena.swarm.releases import Release
 
 
 @command(
@@ -51,6 +53,7 @@ def swarm_init(args: Namespace, context: Context) -> None:
         say(f"  {label.label}=true  {'set on' if label.added else 'is on'} {', '.join(label.hostnames)}")
     for role, join in result.join_commands.items():
         say(f"To add a {role}, run on that node:\n  {join}")
+    say(f"Or add a node from here, over ssh:\n  {context.program} swarm-join HOST")
     if result.ready_to_build:
         say(f"Next: {context.program} swarm-build, once every node has joined")
 
@@ -139,20 +142,30 @@ def swarm_scale(args: Namespace, context: Context) -> None:
 
 
 @command(
-    option("count", nargs="?", metavar="N", type=whole, default=10, help="show the last N releases (default: 10)"),
+    option("count", nargs="?", metavar="N", type=whole, default=10, help="show the last N (default: 10)"),
+    flag("--all", "show every command that changed the cluster, not only the releases"),
     JSON,
 )
 def swarm_history(args: Namespace, context: Context) -> None:
-    """Show the stack's releases, the newest first: when, by whom, what changed, and how it ended."""
+    """Show the stack's releases, the newest first: when, by whom, what changed, and how it ended.
+
+    With --all: the last commands that changed the cluster, those that failed too.
+    """
+    from openbalena.operations.audit import list_commands
     from openbalena.operations.releases import list_releases
 
-    found = list_releases(context.workspace)[: args.count]
+    if args.all:
+        found: Sequence[Release | Entry] = list_commands(context.workspace)
+        head: tuple[str, ...] = ("STARTED", "BY", "OUTCOME", "SECONDS", "COMMAND")
+    else:
+        found = list_releases(context.workspace)
+        head = ("RELEASE", "STARTED", "BY", "OUTCOME", "SECONDS", "CHANGES")
+    found = found[: args.count]
     if args.json:
         context.console.json([each.record() for each in found])
     elif not found:
-        context.console.say("no releases")
+        context.console.say("no commands" if args.all else "no releases")
     else:
-        head = ("RELEASE", "STARTED", "BY", "OUTCOME", "SECONDS", "CHANGES")
         context.console.table([head, *(each.row() for each in found)])
 
 
@@ -160,6 +173,7 @@ def swarm_history(args: Namespace, context: Context) -> None:
     option("release", nargs="?", metavar="RELEASE", type=whole, help="a number (default: the last successful one)"),
     option("service", nargs="?", metavar="SERVICE", default="", help="roll back only this service"),
     timeout(900.0),
+    flag("--yes", "do not prompt if it is not known whether the api runs on the database's schema"),
     take_over(),
 )
 def swarm_rollback(args: Namespace, context: Context) -> None:

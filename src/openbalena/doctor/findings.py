@@ -19,11 +19,34 @@ class Severity(StrEnum):
 _ORDER = list(Severity)
 
 
+class FixKind(StrEnum):
+    """What `doctor --fix` can do; operations.doctor_fix has the function of each. None of them touches a volume."""
+
+    REMOVE_UNUSED = "remove-unused"
+    REMOVE_NODE_RECORD = "remove-node-record"
+    LOAD_MODULE = "load-module"
+    REBALANCE = "rebalance"
+
+
+@dataclass(frozen=True)
+class Fix:
+    """What makes a finding go away safely: `text` says it to the user, `targets` are all that it may change.
+
+    Targets are names of secrets and configs, ids of nodes, or names of services; `module` is a kernel module.
+    """
+
+    kind: FixKind
+    targets: tuple[str, ...]
+    text: str
+    module: str = ""
+
+
 @dataclass(frozen=True)
 class DoctorFinding:
     """`subject` is the node, service or object that it is about; `detail` what was found; `remedy` what to do.
 
-    `measured` is a number that changes with each reading, shown but no part of the finding's identity.
+    `measured` is a number that changes with each reading, shown but no part of the finding's identity. `fix` is None if
+    only a person can decide what to do.
     """
 
     check: str
@@ -32,6 +55,7 @@ class DoctorFinding:
     detail: str
     remedy: str
     measured: str = ""
+    fix: Fix | None = None
 
     @property
     def id(self) -> str:
@@ -49,6 +73,7 @@ class DoctorFinding:
             "detail": self.detail,
             "measured": self.measured,
             "remedy": self.remedy,
+            "fix": self.fix.text if self.fix else "",
             "dismissed": reason,
         }
 

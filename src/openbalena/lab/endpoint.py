@@ -23,7 +23,7 @@ def endpoint() -> Endpoint:
     Raises OperationError if no lab is running, or none of its managers.
     """
     lab = state.require()
-    for node in lab.nodes:
+    for node in lab.reachable_first:
         if node.manager and accepts(node.socket):
             return Endpoint(f"unix://{node.socket}", paths.directory() / "bin" / "docker", lab.nodes)
     raise OperationError("no manager of the lab is running: run ./open-balena.sh lab up to start the missing nodes")

@@ -1,14 +1,11 @@
 """Operations on a whole lab: up, down, and killing and restarting a node."""
 
-import errno
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
-from openbalena.base.errors import OperationError, UsageError
-from openbalena.lab import host, network, node, paths, state, swarm, wrappers
-from openbalena.lab.endpoint import endpoint
+from openbalena.base.errors import UsageError
+from openbalena.lab import host, network, node, partition, paths, state, swarm, wrappers
 from openbalena.lab.host import say
 from openbalena.lab.roots import build_root
 
@@ -16,7 +13,7 @@ from openbalena.lab.roots import build_root
 # client of the acceptance checks.
 SUITE = "sid"
 PACKAGES = ("docker.io", "docker-cli", "docker-compose", "iptables", "iproute2", "ca-certificates", "openvpn")
-_MAX_NODES = 20
+MAX_NODES = 20
 _RUNTIME_PATHS = ("nodes", "run", "bin", "demo", "state.json")
 _CACHE = ("roots", "tools", "tools-new", "locks")
 
@@ -29,23 +26,25 @@ def up(managers: int | None = None, workers: int | None = None) -> state.Lab:
     """
     host.require_root("lab up")
     host.require_programs("ip", "nsenter", "unshare", "setsid", "mount", hint="Install iproute2 and util-linux.")
-    with _exclusive("lab up"):
+    with state.exclusive("lab up"):
         existing = state.load_lab()
         if existing is None:
             return _create(*_sizes(managers, workers))
-        if (managers, workers) != (None, None) and _sizes(managers, workers) != (existing.managers, existing.workers):
+        sizes = (len(existing.managers), len(existing.workers))
+        if (managers, workers) != (None, None) and _sizes(managers, workers) != sizes:
             raise UsageError(
-                f"a lab of {existing.managers} managers and {existing.workers} workers is running: run "
-                "./open-balena.sh lab down before starting another"
+                f"a lab of {sizes[0]} managers and {sizes[1]} workers is running: change it with lab add and lab "
+                "remove, or run ./open-balena.sh lab down before starting another"
             )
-        _start_missing(existing)
-        return existing
+        whole = partition.reconnect(existing)
+        _start_missing(whole)
+        return whole
 
 
 def down(*, purge: bool = False) -> None:
     """Take the lab down, whatever its state; keep roots and tools unless `purge`."""
     host.require_root("lab down")
-    with _exclusive("lab down"):
+    with state.exclusive("lab down"):
         _take_down()
         _delete("log")
         if purge:
@@ -57,34 +56,38 @@ def down(*, purge: bool = False) -> None:
 def kill(name: str) -> None:
     """Kill the node `name` as in a power failure: first its link, then every process, without notifying the others."""
     host.require_root("lab kill")
-    with _exclusive("lab kill"):
-        victim = state.require().node(name)
-        network.cut(victim)
-        node.stop(name)
-        network.unplug(name)
-        _aim_context()
+    with state.exclusive("lab kill"):
+        cut_power(state.require().node(name))
+        wrappers.aim_context()
+
+
+def cut_power(victim: state.LabNode) -> None:
+    """`kill`, for a caller that has the lock."""
+    network.disconnect(victim)
+    node.stop(victim.name)
+    network.unplug(victim.name)
 
 
 def start_node(name: str) -> None:
     """Start the node `name` again, with its data, and wait until it is ready in the swarm."""
     host.require_root("lab start")
-    with _exclusive("lab start"):
+    with state.exclusive("lab start"):
         lab = state.require()
         returning = lab.node(name)
         network.ensure_switch(lab)
         node.start_engine(returning, lab)
         node.wait_ready(returning)
-        _aim_context()
+        wrappers.aim_context()
         swarm.wait_back(lab, returning)
 
 
 def _create(managers: int, workers: int) -> state.Lab:
-    if managers < 1 or workers < 0 or managers + workers > _MAX_NODES:
-        raise UsageError(f"--managers must be at least 1, --workers at least 0, together at most {_MAX_NODES}")
+    if managers < 1 or workers < 0 or managers + workers > MAX_NODES:
+        raise UsageError(f"--managers must be at least 1, --workers at least 0, together at most {MAX_NODES}")
     root = build_root("node", SUITE, PACKAGES)
 
     def save(subnet: str) -> state.Lab:
-        lab = state.Lab(subnet, str(root), managers, workers)
+        lab = state.numbered(subnet, str(root), managers, workers)
         state.save(lab)
         return lab
 
@@ -113,7 +116,7 @@ def _start_missing(lab: state.Lab) -> None:
     for item in lab.nodes:
         node.wait_ready(item)
     swarm.form(lab)
-    _aim_context()
+    wrappers.aim_context()
 
 
 def _take_down() -> None:
@@ -134,27 +137,3 @@ def _delete(*names: str) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-
-
-def _aim_context() -> None:
-    """Point the Docker context to a running manager; if none is running, leave it unchanged."""
-    try:
-        manager = endpoint().host
-    except OperationError:
-        return
-    wrappers.make_context(manager)
-
-
-@contextmanager
-def _exclusive(what: str) -> Iterator[None]:
-    """Allow only one command at a time to change the lab; report a full disk with a message that names it."""
-    try:
-        with host.locked(paths.directory() / "locks" / "lab", what):
-            yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise OperationError(
-                f"no space left on the disk of {error.filename or paths.directory()}: free some, or set "
-                f"{paths.VARIABLE} to a directory on another disk"
-            ) from error
-        raise OperationError(f"{what} failed: {error}") from error

@@ -21,6 +21,8 @@ NAMESPACES = Path("/run/netns")
 SUBNET_LOCK = Path("/run/open-balena-lab-subnet.lock")  # one for all labs of the machine, whatever their directories
 SWITCH = "switch"  # the namespace of the bridge
 _BRIDGE = "bridge"
+_UNKNOWN_DISCIPLINE = "qdisc kind is unknown"  # the kernel's message (net/sched/sch_api.c)
+_NO_MAC = "02:00:00:00:00:00"  # locally administered
 
 
 def namespace(node: str) -> Path:
@@ -70,21 +72,62 @@ def ensure_switch(lab: Lab) -> None:
     _ip("link", "set", link, "up")
 
 
-def plug(node: LabNode) -> None:
-    """Create the network namespace of `node` and its link to the bridge, unless they exist."""
+def plug(node: LabNode, lab: Lab) -> None:
+    """Create the network namespace of `node` and its link to the bridge, unless they exist; cut it off again."""
     name = namespace(node.name).name
     _ensure_namespace(name)
     if not _has_link("eth0", name):
         if _has_link(node.name, _switch()):  # of a namespace that was deleted manually
             _ip("-n", _switch(), "link", "delete", node.name)
-        _ip("-n", name, "link", "add", "eth0", "type", "veth", "peer", "name", node.name, "netns", _switch())
+        # As a machine's, its MAC address survives a restart: the others have it in their caches.
+        mac = "02:01:" + ":".join(f"{part:02x}" for part in ipaddress.IPv4Address(node.address).packed)
+        link = ("eth0", "address", mac, "type", "veth", "peer", "name", node.name, "netns", _switch())
+        _ip("-n", name, "link", "add", *link)
     _ip("-n", name, "address", "replace", f"{node.address}/24", "dev", "eth0")
     _ip("-n", name, "link", "set", "lo", "up")
     _ip("-n", name, "link", "set", "eth0", "up")
+    for other in lab.cut_from(node.name):
+        lose(node, lab.node(other))
+    if node.name in (slow := dict(lab.slow)):
+        shape(node, slow[node.name])
     _ip("-n", _switch(), "link", "set", node.name, "master", _BRIDGE, "up")
 
 
-def cut(node: LabNode) -> None:
+def lose(node: LabNode, other: LabNode) -> None:
+    """Lose everything that `node` sends to `other`, unnoticed by the sender: it goes to a MAC address that none has.
+
+    Needs no firewall, so it works with every kernel, and for the overlays' packets too. Nothing to do for a node that
+    is down.
+    """
+    if namespace(node.name).exists():
+        entry = ("lladdr", _NO_MAC, "nud", "permanent", "dev", "eth0")
+        _ip("-n", namespace(node.name).name, "neighbour", "replace", other.address, *entry)
+
+
+def shape(node: LabNode, discipline: str) -> None:
+    """Slow down what `node` sends and receives: `discipline` has arguments of tc(8), none for full speed.
+
+    Raises OperationError with tc's message, and for a kernel without netem.
+    """
+    for space, link in ((namespace(node.name).name, "eth0"), (_switch(), node.name)):
+        root = [*("tc", "-n", space, "qdisc", "replace" if discipline else "delete", "dev", link), "root"]
+        done = host.run_program([*root, *discipline.split()], check=False)
+        if done.returncode == 0 or not discipline:  # there is none to delete, or no such node
+            continue
+        if _UNKNOWN_DISCIPLINE in done.stderr:
+            raise OperationError(
+                "the kernel of this machine has no netem, which --delay and --loss need (module sch_netem): use --rate"
+            )
+        raise OperationError(f"`tc qdisc` refused {discipline!r}: {done.stderr.strip()}")
+
+
+def find_again(node: LabNode, other: LabNode) -> None:
+    """Undo `lose`: `node` asks for the MAC address of `other` with its next packet."""
+    if namespace(node.name).exists():
+        _ip("-n", namespace(node.name).name, "neighbour", "flush", "to", other.address, "nud", "permanent")
+
+
+def disconnect(node: LabNode) -> None:
     """Take the link of `node` down at the bridge: packets are lost, as if the cable had been unplugged."""
     if _has_link(node.name, _switch()):
         _ip("-n", _switch(), "link", "set", node.name, "down")

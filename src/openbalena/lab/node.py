@@ -55,7 +55,7 @@ exec env -i PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DOCKER
 
 def start_engine(node: LabNode, lab: Lab) -> None:
     """Start the engine of `node` unless it is running. Does not wait until it answers: see wait_ready."""
-    network.plug(node)
+    network.plug(node, lab)
     if process(node.name) is not None:
         return
     own, run = paths.directory() / "nodes" / node.name, socket_directory(node)

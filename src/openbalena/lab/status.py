@@ -12,7 +12,8 @@ class NodeStatus:
     """One node: `running` according to its socket, `swarm` and `manager` according to the managers.
 
     `swarm` is `none` for a node that is not in the swarm, `unknown` if no manager answers, and `left` for a node that
-    has left but is still listed by the managers.
+    has left but is still listed by the managers. `cut_from` has the nodes that it was cut off from, `slow` how
+    its network is slow.
     """
 
     name: str
@@ -21,6 +22,8 @@ class NodeStatus:
     swarm: str
     manager: str
     ingress: bool
+    cut_from: list[str]
+    slow: str
     socket: str
 
 
@@ -44,6 +47,8 @@ def read_status() -> list[NodeStatus]:
                 swarm="left" if left else listed,
                 manager="leader" if status.get("Leader") else status.get("Reachability", ""),
                 ingress=member.get("Spec", {}).get("Labels", {}).get(INGRESS_LABEL) == "true",
+                cut_from=lab.cut_from(node.name),
+                slow=dict(lab.slow).get(node.name, ""),
                 socket=str(node.socket),
             )
         )

@@ -18,6 +18,7 @@ _INGRESS_NODES = 2
 _JOIN_BOUND = 60.0  # seconds for one join; 1 to 2 s is typical
 _READY_BOUND = 90.0  # seconds until a leader is elected and every node is ready
 _PENDING_BOUND = 30.0  # seconds; an engine abandons a join after 20 (moby, daemon/cluster, swarmConnectTimeout)
+_UNLOCK = "the swarm is locked: run ./open-balena.sh lab shell {} docker swarm unlock"
 
 
 def client(node: LabNode) -> docker.APIClient:
@@ -31,7 +32,10 @@ def form(lab: Lab) -> None:
     Raises OperationError if a node could not join or did not become ready.
     """
     states = _settled(lab)
-    leader = next((node for node in lab.nodes if node.manager and states[node.name] == "active"), None)
+    if locked := [name for name, each in states.items() if each == "locked"]:
+        # To join again it must leave, and the swarm would have one manager less that is needed for a majority.
+        raise OperationError(f"{', '.join(locked)}: {_UNLOCK.format(locked[0])}, then lab up again")
+    leader = next((node for node in lab.reachable_first if node.manager and states[node.name] == "active"), None)
     if leader is None:
         leader = lab.nodes[0]
         say(f"starting a swarm on {leader.name}")
@@ -46,27 +50,48 @@ def form(lab: Lab) -> None:
     _label(api, lab)
 
 
+def join(lab: Lab, node: LabNode) -> None:
+    """Join `node` to the swarm of the other nodes, unless it is in it, and wait until it is ready.
+
+    Raises OperationError if no manager has a leader, or `node` could not join.
+    """
+    if local_state(node) != "active":
+        managers = [each for each in lab.reachable_first if each.manager and each != node and accepts(each.socket)]
+        leader = next((each for each in managers if _swarm_nodes(client(each))), None)
+        if leader is None:
+            raise OperationError(f"{node.name} cannot join: no manager of the lab has a leader, see lab status")
+        _join(node, leader, client(leader))
+    wait_back(lab, node)
+
+
 def wait_back(lab: Lab, node: LabNode) -> None:
     """Wait until the swarm has a leader again and `node`, which was started, is ready in it.
 
-    Does not wait if too few managers are up to elect a leader, which it reports, nor for a node that left the swarm.
+    Does not wait if too few managers are up to elect a leader or `node` was cut off or is locked, which it reports, nor
+    for a node that left the swarm.
     Raises OperationError after _READY_BOUND seconds.
     """
-    managers = [item for item in lab.nodes if item.manager]
+    managers = [item for item in lab.reachable_first if item.manager]
     up, majority = [item for item in managers if accepts(item.socket)], len(managers) // 2 + 1
     if len(up) < majority:
         say(f"{len(up)} of {len(managers)} managers are up; the swarm cannot elect a leader until {majority} are")
+        return
+    if cut := lab.cut_from(node.name):
+        say(f"{node.name} is cut off from {', '.join(cut)}: run ./open-balena.sh lab heal to connect it")
         return
     if local_state(node) == "inactive":
         return
     # A manager is queried itself: the others may not have noticed yet that it was down.
     api = client(node if node.manager else up[0])
-    _wait(f"a leader of the swarm, and {node.name} to be ready", lambda: _is_ready(_swarm_nodes(api), node))
+    what = f"a leader of the swarm, and {node.name} to be ready"
+    _wait(what, lambda: _is_ready(_swarm_nodes(api), node) or local_state(node) == "locked")
+    if local_state(node) == "locked":
+        say(f"{node.name}: {_UNLOCK.format(node.name)}")
 
 
 def members(lab: Lab) -> dict[str, dict[str, Any]]:
     """The swarm's nodes by host name, as the first manager that answers reports them; empty if none answers."""
-    for node in lab.nodes:
+    for node in lab.reachable_first:
         if node.manager and accepts(node.socket):
             nodes = _swarm_nodes(client(node))
             if nodes:

@@ -10,6 +10,7 @@ from pathlib import Path
 from openbalena.base.errors import OperationError
 from openbalena.base.files import write_atomic
 from openbalena.lab import host, paths
+from openbalena.lab.endpoint import endpoint
 
 _WRAPPED = {
     "docker": "usr/bin/docker",
@@ -33,11 +34,18 @@ def wrap(root: Path, directory: Path) -> None:
         write_atomic(directory / name, f'#!/bin/sh\nexec {start} "{root / program}" "$@"\n', mode=0o755)
 
 
-def make_context(endpoint: str) -> None:
-    """Create the lab's Docker context in the user's Docker configuration, or point the existing one to `endpoint`."""
+def aim_context() -> None:
+    """Point the lab's Docker context, which is in the user's Docker configuration, to a running manager.
+
+    Creates it if it does not exist; leaves it unchanged if no manager is running.
+    """
+    try:
+        manager = endpoint().host
+    except OperationError:
+        return
     name = paths.context_name()
     verb = "update" if _docker("context", "inspect", name, check=False).returncode == 0 else "create"
-    _docker("context", verb, name, "--description", "The local openBalena cluster", "--docker", f"host={endpoint}")
+    _docker("context", verb, name, "--description", "The local openBalena cluster", "--docker", f"host={manager}")
 
 
 def remove_context() -> None:

@@ -15,6 +15,7 @@ from openbalena.operations.engines import default_engine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
 from openbalena.swarm import state
+from openbalena.swarm.nodes import previous_memberships
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ def _warn_of_unchecked_nodes(engine: Engine, checked: set[str], reporter: Report
             reporter.warn("this engine is not a manager, so the swarm's other nodes are unknown")
             return
         cluster = state.read_cluster(client, "")
-    if unknown := [node.hostname for node in cluster.nodes if node.id not in checked]:
+    previous = previous_memberships(cluster.nodes)
+    if unknown := [node.hostname for node in cluster.nodes if node.id not in checked and node not in previous]:
         reporter.warn(
             f"could not check whether these nodes have the images: {', '.join(unknown)} "
             "(name them with --node, or set IMAGE_PREFIX to a registry)"

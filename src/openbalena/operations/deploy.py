@@ -89,6 +89,7 @@ def _deploy_once(
             checks.require_capable_nodes()
             checks.require_data()
             checks.require_external_services()
+            checks.require_schema()
             if part_of is None:
                 values = hook_values(deployment.settings, "swarm-up", options.message)
                 run_hook(project, PRE_DEPLOY, values, reporter)

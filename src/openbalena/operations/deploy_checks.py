@@ -10,9 +10,11 @@ from openbalena.operations import other_mode
 from openbalena.operations.deployment import Deployment
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.rollout import with_manual_scaling
+from openbalena.operations.schema_check import SchemaCheck
 from openbalena.storage import external, guard, nfs, record
 from openbalena.storage.record import VolumeRegistry
-from openbalena.swarm import encryption, mesh, node_probe, placement, planned_services, ports
+from openbalena.swarm import encryption, mesh, node_probe, placement, planned_services, ports, preflight, releases
+from openbalena.swarm.api_schema import Answer
 from openbalena.swarm.preflight import DeployPlan, Finding
 from openbalena.swarm.state import Cluster
 
@@ -24,11 +26,14 @@ def plan_deploy(
     document, _ = with_manual_scaling(client, deployment, cluster)
     services = planned_services.planned_services(document, deployment.settings["STACK_NAME"])
     reachable = engine.nodes or (engine,)
+    absent = node_probe.missing_images(reachable, {*local_images, *(service.image for service in services)})
+    elsewhere = preflight.images_of_some_nodes(services, cluster, absent).keys() - set(local_images)
     return DeployPlan(
         services=services,
         node_labels=placement.managed_labels(deployment.compiled.node_labels),
         built=local_images,
-        absent=node_probe.missing_images(reachable, local_images),
+        absent=absent,
+        refused=node_probe.refusals(engine, sorted(elsewhere)),
         taken=node_probe.taken_ports(reachable, services, (*cluster.services, *cluster.others)),
         settings=deployment.settings,
     )
@@ -94,6 +99,15 @@ class DeployChecks:
                 self.plan.api_tasks,
             )
         )
+
+    def require_schema(self) -> None:
+        """Raise OperationError if an older api is deployed that does not run on the database's schema."""
+        schema = SchemaCheck(self.engine, self.client, self.deployment.settings, self.reporter)
+        known = releases.read_releases(self.client, self.deployment.settings["STACK_NAME"])
+        verdict = schema.verdict(self.deployment.compiled.document, known, may_be_new=True)
+        schema.require(verdict, "this version")
+        if verdict and verdict.answer is Answer.UNKNOWN:
+            self.reporter.warn(f"api: it may not run on the database's schema: {verdict.reason}")
 
     def _warn_of_interrupted_moves(self, known: VolumeRegistry) -> None:
         for volume, move in guard.interrupted_moves(known):

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from openbalena import settings
 from openbalena.base.errors import OperationError
 from openbalena.base.polling import elapsed_reporter, poll
-from openbalena.docker.engine import Engine
+from openbalena.docker.engine import Engine, engines_for
 from openbalena.docker.retry import retry_until_leader
 from openbalena.operations.manager import manager_client
 from openbalena.operations.reporter import Reporter
+from openbalena.operations.service_wait import wait_for_services
 from openbalena.operations.workspace import Workspace
 from openbalena.settings import Settings
-from openbalena.swarm import drain, lock, report, state, watch
-from openbalena.swarm.state import Cluster, Node
+from openbalena.storage import record
+from openbalena.swarm import drain, lock, state, watch
+from openbalena.swarm.state import Node
 
 _INTERVAL = 1.0
 
 
 @dataclass(frozen=True)
 class NodeOptions:
-    """`node` is a hostname or an id, empty for swarm-rebalance; `timeout` is in seconds, for each wait."""
+    """`node` is a hostname or an id, empty for swarm-rebalance; `timeout` is in seconds, for each wait.
+
+    `host` is how the engine of a node to remove is reached: a Docker context or SSH host, "" if not from here.
+    """
 
     node: str
     timeout: float
     take_over: str = ""
+    host: str = ""
 
 
 def drain_node(options: NodeOptions, workspace: Workspace, reporter: Reporter) -> Node:
@@ -48,7 +54,7 @@ def drain_node(options: NodeOptions, workspace: Workspace, reporter: Reporter) -
             _wait_until_empty(client, values, node, options.timeout, reporter)
             kept = {service.name for service in drain.stopped_services(node, cluster)}
             names = [service.name for service in cluster.services if service.name not in kept]
-            _wait_for(names, engine, client, values, known, options.timeout, reporter)
+            wait_for_services(names, engine, client, values, known, options.timeout, reporter)
     return node
 
 
@@ -62,7 +68,7 @@ def activate_node(options: NodeOptions, workspace: Workspace, reporter: Reporter
             known = watch.preexisting_task_ids(cluster)
             engine.docker("node", "update", "--availability", "active", node.id)
             names = [service.name for service in cluster.services]
-            after = _wait_for(names, engine, client, values, known, options.timeout, reporter)
+            after = wait_for_services(names, engine, client, values, known, options.timeout, reporter)
     return bool(after and drain.uneven_services(after))
 
 
@@ -72,59 +78,65 @@ def remove_node(options: NodeOptions, workspace: Workspace, reporter: Reporter) 
     A node that is up is drained, demoted and told to leave first: through its engine, if that can be reached, otherwise
     the user must do that.
     """
-    values = settings.read(workspace.project)
-    with manager_client(workspace) as (engine, client):
-        cluster = state.read_cluster(client, values["STACK_NAME"])
+    stack = settings.read(workspace.project)["STACK_NAME"]
+    with manager_client(workspace) as (_, client):
+        cluster = state.read_cluster(client, stack)
         node = drain.find_node(options.node, cluster)
-        drain.require_removable(node, cluster)
-    if not node.lost and node.availability != "drain":
-        drain_node(options, workspace, reporter)
-    with manager_client(workspace) as (engine, client):
-        if not reporter.confirm(f"Remove {node.role} {node.hostname} ({node.address}) from the swarm?"):
-            raise OperationError(f"{node.hostname} was not removed")
-        with lock.acquire(client, "swarm-remove", options.take_over):
-            if node.role == "manager":
-                engine.docker("node", "demote", node.id)
-            if not node.lost:
-                _leave(engine, client, node, options.timeout, reporter)
-            engine.docker("node", "rm", "--force", node.id)
+        drain.require_removable(node, cluster, record.read_registry(client, stack).nodes)
+    if not reporter.confirm(f"Remove {node.role} {node.hostname} ({node.address}) from the swarm?"):
+        raise OperationError(f"{node.hostname} was not removed")
+    if not node.lost:
+        # Also if it is drained already: a run that was killed may not have waited for its tasks.
+        drain_node(replace(options, node=node.id), workspace, reporter)
+    with manager_client(workspace) as (engine, client), lock.acquire(client, "swarm-remove", options.take_over):
+        if node.role == "manager":
+            engine.docker("node", "demote", node.id)
+        if not node.lost:
+            _leave(engine, client, node, options, reporter)
+        engine.docker("node", "rm", "--force", node.id)
     return node
 
 
-def _leave(engine: Engine, client: Any, node: Node, timeout: float, reporter: Reporter) -> None:
+def _leave(engine: Engine, client: Any, node: Node, options: NodeOptions, reporter: Reporter) -> None:
     """Make the node leave the swarm, or wait until the user has done that."""
 
     def state_of_node() -> str:
         found = retry_until_leader(lambda: state.read_cluster(client, "")).node(node.id)
         return found.state if found else "down"
 
-    for other in engine.nodes:
+    for other in (*engine.nodes, *engines_for(engine, [options.host] if options.host else [])):
         with suppress(OperationError), other.client() as there:
             if there.info()["Swarm"].get("NodeID") == node.id:
                 other.docker("swarm", "leave", "--force")
                 break
     else:
         reporter.progress(f"run this on {node.hostname}: docker swarm leave --force")
-    left = poll(state_of_node, lambda found: found == "down", timeout, _INTERVAL,
+    left = poll(state_of_node, lambda found: found == "down", options.timeout, _INTERVAL,
                 elapsed_reporter(f"waiting for {node.hostname} to leave", reporter.progress))  # fmt: skip
     if left != "down":
         raise OperationError(
-            f"{node.hostname} has not left the swarm within {timeout:g} s: run `docker swarm leave --force` on it, "
-            "then this command again"
+            f"{node.hostname} has not left the swarm within {options.timeout:g} s: run `docker swarm leave --force` on "
+            "it, then this command again"
         )
 
 
-def rebalance(options: NodeOptions, workspace: Workspace, reporter: Reporter) -> list[str]:
-    """Restart unevenly distributed services one after the other; returns their names in the Compose file."""
+def rebalance(
+    options: NodeOptions, workspace: Workspace, reporter: Reporter, only: Collection[str] | None = None
+) -> list[str]:
+    """Restart unevenly distributed services one after the other; returns their names in the Compose file.
+
+    With `only`, no service but these.
+    """
     values = settings.read(workspace.project)
     stack = values["STACK_NAME"]
     with manager_client(workspace) as (engine, client), lock.acquire(client, "swarm-rebalance", options.take_over):
-        services = drain.uneven_services(state.read_cluster(client, stack))
+        uneven = drain.uneven_services(state.read_cluster(client, stack))
+        services = [service for service in uneven if only is None or service.short_name in only]
         for service in services:
             reporter.progress(f"restarting the tasks of {service.short_name}, one at a time …")
             known = watch.preexisting_task_ids(state.read_cluster(client, stack))
             engine.docker("service", "update", "--force", "--detach", "--quiet", service.name)
-            _wait_for([service.name], engine, client, values, known, options.timeout, reporter)
+            wait_for_services([service.name], engine, client, values, known, options.timeout, reporter)
     return [service.short_name for service in services]
 
 
@@ -141,21 +153,3 @@ def _wait_until_empty(client: Any, values: Settings, node: Node, timeout: float,
             f"{len(left)} task{'s' * (len(left) != 1)} still running on {node.hostname} after {timeout:g} s: it is "
             "drained, and they stop when their connections end; swarm-status shows them"
         )
-
-
-def _wait_for(
-    names: Collection[str],
-    engine: Any,
-    client: Any,
-    values: Settings,
-    known: frozenset[str],
-    timeout: float,
-    reporter: Reporter,
-) -> Cluster | None:
-    """Wait until the services (full names) run; returns the cluster then. Raises OperationError with the errors."""
-    if not names:
-        return None
-    outcome = watch.wait_until_converged(client, values["STACK_NAME"], timeout, known, reporter.follow_tasks(), names)
-    if outcome.reason:
-        raise OperationError(report.failure_report(outcome, engine, values.masked))
-    return outcome.cluster

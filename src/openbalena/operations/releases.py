@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from openbalena import settings
 from openbalena.base.errors import OpenBalenaError
+from openbalena.base.owner import current_owner
 from openbalena.operations.manager import manager_client
 from openbalena.operations.workspace import Workspace
 from openbalena.stack.diff import Change
 from openbalena.swarm import releases, state
+from openbalena.swarm.api_schema import API
 from openbalena.swarm.releases import Outcome, Release
 
 
@@ -42,7 +43,7 @@ def next_release(
         return None
     return Release(
         number=newest.number + 1 if newest else 1,
-        owner=f"{getpass.getuser()}@{socket.gethostname()}",
+        owner=current_owner(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
         message=message,
@@ -52,8 +53,18 @@ def next_release(
 
 
 @contextmanager
-def recorded(client: Any, stack: str, release: Release | None, *, wait: bool) -> Iterator[None]:
-    """Record that `release` begins, and how it ends: with `wait` the services have been waited for."""
+def recorded(
+    client: Any,
+    stack: str,
+    release: Release | None,
+    *,
+    wait: bool,
+    migrations_of: Callable[[str], Sequence[str] | None],
+) -> Iterator[None]:
+    """Record that `release` begins, and how it ends: with `wait` the services have been waited for.
+
+    `migrations_of` is called, after they run, with the api's image ("" if there is none) for the migrations it knows.
+    """
     if release is None:
         yield
         return
@@ -64,7 +75,11 @@ def recorded(client: Any, stack: str, release: Release | None, *, wait: bool) ->
     def end(outcome: Outcome) -> None:
         services = state.read_cluster(client, stack).services
         images = {service.short_name: service.image for service in services if "@" in service.image}
-        releases.finish(client, stack, release, outcome, time.monotonic() - began, images)
+        ended = replace(release, outcome=outcome, seconds=time.monotonic() - began, images=images)
+        releases.finish(client, stack, ended)
+        # Afterwards: it takes some seconds, and an interruption must not undo that the release succeeded.
+        if outcome is Outcome.SUCCEEDED and (keys := migrations_of(ended.image(API))) is not None:
+            releases.finish(client, stack, replace(ended, migrations=keys))
 
     releases.begin(client, stack, release)
     try:

@@ -14,10 +14,12 @@ from openbalena.operations.hooks import PRE_DEPLOY, hook_values, run_hook
 from openbalena.operations.manager import manager_client
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.rollout import Rollout
+from openbalena.operations.schema_check import SchemaCheck
 from openbalena.operations.settings_lock import shared_lock
 from openbalena.operations.workspace import Workspace
 from openbalena.storage import record
 from openbalena.swarm import irreversible, lock, preflight, releases, state
+from openbalena.swarm.api_schema import Answer, Verdict
 from openbalena.swarm.releases import Release
 
 
@@ -74,6 +76,10 @@ def roll_back(options: RollbackOptions, workspace: Workspace, reporter: Reporter
             command = f"swarm-rollback {target.number} {options.service}".strip()
             values = hook_values(deployment.settings, command, "")
             with lock.acquire(client, "swarm-rollback", options.take_over):
+                schema = SchemaCheck(engine, client, deployment.settings, reporter)
+                verdict = schema.verdict(document, known)
+                schema.require(verdict, f"release {target.number}")
+                _confirm_unknown(verdict, reporter)
                 run_hook(workspace.project, PRE_DEPLOY, values, reporter)
                 rollout = Rollout(
                     project=workspace.project,
@@ -88,6 +94,13 @@ def roll_back(options: RollbackOptions, workspace: Workspace, reporter: Reporter
                     ),
                 )
                 return RollbackResult(stack, target, rollout.run(wait=True).release)
+
+
+def _confirm_unknown(verdict: Verdict | None, reporter: Reporter) -> None:
+    if verdict is None or verdict.answer is not Answer.UNKNOWN:
+        return
+    if not reporter.confirm(f"api: it may not run on the database's schema: {verdict.reason}. Deploy it anyway?"):
+        raise OperationError("nothing was deployed")
 
 
 def choose_release(known: Sequence[Release], number: int | None, service: str) -> Release:

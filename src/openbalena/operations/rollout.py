@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from openbalena import stack as stacks
@@ -14,6 +14,7 @@ from openbalena.docker.engine import Engine
 from openbalena.operations.deployment import Deployment
 from openbalena.operations.releases import next_release, recorded
 from openbalena.operations.reporter import Reporter
+from openbalena.operations.schema_check import SchemaCheck
 from openbalena.operations.stack_diff import document_changes, rendered_document
 from openbalena.pki import tokens
 from openbalena.pki.database_login import Login, in_use
@@ -28,7 +29,9 @@ from openbalena.swarm import (
     rollout_order,
     scale,
     service_update,
+    slow_starts,
     state,
+    stuck_updates,
     watch,
 )
 from openbalena.swarm.releases import Release
@@ -78,6 +81,8 @@ class Rollout:
     command: str
     message: str = ""
     replaces: int | None = None
+    # What is rendered now as Docker reads it, once that was needed: each reading is a docker process.
+    _read: list[Document] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def stack(self) -> str:
@@ -91,7 +96,8 @@ class Rollout:
         self._report_scaling(scaled)
         self._render(document)
         release = self._next_release(before)
-        with recorded(self.client, self.stack, release, wait=wait):
+        schema = SchemaCheck(self.engine, self.client, self.deployment.settings, self.reporter)
+        with recorded(self.client, self.stack, release, wait=wait, migrations_of=schema.migrations_of):
             converged = self._deploy(before, document, wait=wait)
         if wait:
             self._prune()
@@ -129,7 +135,7 @@ class Rollout:
 
     def _next_release(self, before: Cluster) -> Release | None:
         """The release that this rollout makes. Reports which services of a running stack change, and what of them."""
-        document = rendered_document(self.engine, self.project.rendered, self.stack)
+        document = self._rendered_document()
         changes = document_changes(self.client, document, self.stack)
         running = [service.short_name for service in before.services]
         replaced = rollout_order.tasks_replaced(changes, running)
@@ -206,7 +212,13 @@ class Rollout:
 
     def _render(self, document: Document) -> None:
         compiled = replace(self.deployment.compiled, document=document)
+        self._read.clear()
         stacks.render(compiled, self.project.rendered, self.deployment.settings.secrets, self.stack)
+
+    def _rendered_document(self) -> Document:
+        if not self._read:
+            self._read.append(rendered_document(self.engine, self.project.rendered, self.stack))
+        return self._read[0]
 
     def _submit(self, only: Sequence[str] = ()) -> None:
         """Hand what is rendered to Docker, or of it the services in `only`."""
@@ -240,8 +252,7 @@ class Rollout:
         document = deploy.read_rendered(self.project.rendered)
         planned = planned_services.planned_services(document, self.stack)
         data = [service.short_name for service in planned if planned_services.pinned_volumes(service)]
-        rendered = rendered_document(self.engine, self.project.rendered, self.stack)
-        changes = document_changes(self.client, rendered, self.stack)
+        changes = document_changes(self.client, self._rendered_document(), self.stack)
         return rollout_order.stages(
             {name: found for name, found in changes.items() if name in document["services"]}, running, data
         )
@@ -257,9 +268,11 @@ class Rollout:
             known = watch.preexisting_task_ids(state.read_cluster(self.client, self.stack))
             self._submit(only)
             follow = self.reporter.follow_tasks()
-            outcome = watch.wait_until_converged(self.client, self.stack, self.timeout, known, follow, names)
+            explain = slow_starts.SlowStarts(self.engine, self.deployment.settings.masked).explain
+            outcome = watch.wait_until_converged(self.client, self.stack, self.timeout, known, follow, names, explain)
             record.record_observed(self.client, self.stack, outcome.cluster)
             if outcome.reason:
+                outcome = stuck_updates.roll_back_stuck(self.engine, self.client, self.stack, outcome, follow)
                 raise OperationError(report.failure_report(outcome, self.engine, self.deployment.settings.masked))
             return outcome
 

@@ -11,8 +11,9 @@ from openbalena.base.names import full_name
 from openbalena.operations.deploy_checks import require_none_fatal
 from openbalena.operations.manager import manager_client
 from openbalena.operations.reporter import Reporter
+from openbalena.operations.service_wait import wait_for_services
 from openbalena.operations.workspace import Workspace
-from openbalena.swarm import lock, report, scaling_limits, state, watch
+from openbalena.swarm import lock, scaling_limits, state, watch
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,4 @@ def scale_services(options: ScaleOptions, workspace: Workspace, reporter: Report
             names = {full_name(stack, name): number for name, number in options.numbers.items()}
             engine.docker("service", "scale", "--detach", *(f"{name}={number}" for name, number in names.items()))
             with reporter.interruptible("Stopped waiting. Swarm continues to scale: swarm-status shows its progress"):
-                outcome = watch.wait_until_converged(
-                    client, stack, options.timeout, known, reporter.follow_tasks(), list(names)
-                )
-            if outcome.reason:
-                raise OperationError(report.failure_report(outcome, engine, values.masked))
+                wait_for_services(list(names), engine, client, values, known, options.timeout, reporter)

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from openbalena import settings
-from openbalena.base.errors import OperationError, UsageError
-from openbalena.base.names import short_name
+from openbalena.base.errors import OperationError
 from openbalena.docker import logs
 from openbalena.docker.engine import Engine
 from openbalena.operations.manager import manager_client
@@ -95,11 +94,7 @@ def _read_cluster(workspace: Workspace) -> tuple[Engine, Cluster]:
 
 def _find(name: str, cluster: Cluster) -> _Source:
     """`name` is the service's short or full one."""
-    stack = cluster.services[0].stack
-    service = next((item for item in cluster.services if item.short_name == short_name(stack, name)), None)
-    if service is None:
-        names = ", ".join(item.short_name for item in cluster.services)
-        raise UsageError(f"no service {name} in stack {stack}; it has: {names}")
+    service = cluster.service(name)
     readable, unreadable = [], dict[str, str]()
     for task in cluster.tasks_of(service):
         node = cluster.node(task.node_id)

@@ -3,8 +3,6 @@
 Joins pki.archive (what they are) and swarm.settings_store (where they are stored).
 """
 
-import getpass
-import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from openbalena import settings
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.files import write_atomic
+from openbalena.base.owner import current_owner
 from openbalena.base.project import Project
 from openbalena.pki import archive
 from openbalena.settings import Settings
@@ -20,6 +19,7 @@ from openbalena.settings.variables import variables
 
 if TYPE_CHECKING:
     from openbalena.docker.engine import Engine
+    from openbalena.swarm.settings_store import StoredSettings
 
 # The service whose image, which has openssl, and nodes the one-shot task uses.
 _READER = "haproxy-certs"
@@ -37,6 +37,16 @@ def require_compatible_settings(client: Any, project: Project, settings: Setting
     settings_store.require_compatible(
         settings_store.latest(client, settings["STACK_NAME"]), _fingerprints(settings), _last_synced(project)
     )
+
+
+def difference(found: "StoredSettings", project: Project, settings: Settings) -> str:
+    """How this machine's settings differ from the stored ones, "" if a deploy may continue from them.
+
+    Raises UsageError if there is no PKI yet.
+    """
+    from openbalena.swarm import settings_store
+
+    return settings_store.difference(found, _fingerprints(settings), _last_synced(project))
 
 
 def reject_unsaved_tokens(project: Project, settings: Settings) -> None:
@@ -57,7 +67,7 @@ def upload(client: Any, project: Project, settings: Settings) -> None:
     require_compatible_settings(client, project, settings)
     marks = _fingerprints(settings)
     packed = archive.pack_archive(project.directory, Path(settings["PKI_DIR"]))
-    settings_store.save(client, settings["STACK_NAME"], packed, marks, f"{getpass.getuser()}@{socket.gethostname()}")
+    settings_store.save(client, settings["STACK_NAME"], packed, marks, current_owner())
     _remember(project, marks)
 
 

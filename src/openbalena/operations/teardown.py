@@ -14,6 +14,7 @@ from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
 from openbalena.storage import record
 from openbalena.swarm import lock, releases, settings_store, state, teardown
+from openbalena.swarm.nodes import previous_memberships
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,20 @@ class TeardownResult:
 
 @dataclass(frozen=True)
 class _Scope:
-    """What there is to remove: the stack's volumes on the nodes that could be reached, and the nodes that could not."""
+    """What there is to remove: the stack's volumes on the nodes that could be reached, and the nodes that could not.
+
+    `previous` are the ids that reached nodes had before they joined again.
+    """
 
     stack: str
     volumes: tuple[teardown.NodeVolumes, ...]
     nfs_volumes: tuple[str, ...]
     unreached: tuple[str, ...]
+    previous: frozenset[str] = frozenset()
 
     @property
     def node_ids(self) -> set[str]:
-        return {node.node_id for node in self.volumes}
+        return {node.node_id for node in self.volumes} | self.previous
 
 
 def tear_down(options: TeardownOptions, workspace: Workspace, reporter: Reporter) -> TeardownResult:
@@ -88,8 +93,12 @@ def _find(options: TeardownOptions, engine: Engine, client: Any, stack: str, rep
     for error in unreachable:
         reporter.warn(error)
     reached = {node.node_id for node in volumes}
-    unreached = tuple(node.hostname for node in nodes if node.id not in reached)
-    return _Scope(stack, tuple(volumes), tuple(nfs_volumes), unreached)
+    # The volumes of a previous membership are on the disk of the node that joined again.
+    previous = previous_memberships(nodes)
+    unreached = tuple(node.hostname for node in nodes if node.id not in reached and node not in previous)
+    hostnames = {node.hostname for node in volumes}
+    replaced = frozenset(node.id for node in previous if node.hostname in hostnames)
+    return _Scope(stack, tuple(volumes), tuple(nfs_volumes), unreached, replaced)
 
 
 def _confirm_removal(scope: _Scope, reporter: Reporter) -> None:

@@ -79,6 +79,18 @@ class Database:
             raise OperationError(PENDING.format(command="swarm-up"))
         _require(outcome)
 
+    def ask(self, login: Login, query: str) -> str:
+        """What the database answers to `query`, which is not secret. Raises OperationError if it does not.
+
+        As in `ensure`, one without `login` has that of the image.
+        """
+        roles = dict.fromkeys((login.role, database_login.OWNER))
+        attempts = " || ".join(f"answer=$(ask -U {role} -c {shlex.quote(query)})" for role in roles)
+        script = f'{attempts} || failed=1\necho "$answer"; exit "${{failed:-0}}"'
+        outcome = self._run(script, [login, database_login.IMAGES], "-- none")
+        _require(outcome)
+        return "\n".join(outcome.lines)
+
     def _run(self, script: str, logins: Sequence[Login], statements: str) -> job.JobResult:
         cluster = state.read_cluster(self.client, self.stack)
         node, image = encrypted_read.pick_node_and_image(cluster, SERVICE)

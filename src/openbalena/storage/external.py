@@ -40,9 +40,7 @@ def check_external(
     """
     findings: list[Finding] = []
     if settings.get("EXTERNAL_POSTGRES") == "true":
-        password = settings["EXTERNAL_POSTGRES_PASSWORD"].replace("\\", "\\\\").replace(":", "\\:")
-        query = job.Job("postgres", node, settings["DB_IMAGE"], postgres_script(settings), secrets=[_POSTGRES])
-        outcome = _probe(engine, client, f"*:*:*:*:{password}\n", query)
+        outcome = ask_postgres(engine, client, settings, node, _QUERY)
         findings += store_findings("EXTERNAL_POSTGRES", outcome)
         if outcome.ok and outcome.lines:
             findings += too_few_connections(outcome.lines[-1], settings, api_tasks)
@@ -54,8 +52,19 @@ def check_external(
     return findings
 
 
-def postgres_script(settings: Mapping[str, str]) -> str:
-    """A script that queries the server's version, limits and the right to create tables; the password is in a file."""
+def ask_postgres(engine: Engine, client: Any, settings: Mapping[str, str], node: str, query: str) -> job.JobResult:
+    """The external database's answer to `query`, from the node with id `node`."""
+    password = settings["EXTERNAL_POSTGRES_PASSWORD"].replace("\\", "\\\\").replace(":", "\\:")
+    script = postgres_script(settings, query)
+    asking = job.Job("postgres", node, settings["DB_IMAGE"], script, secrets=[_POSTGRES])
+    return _probe(engine, client, f"*:*:*:*:{password}\n", asking)
+
+
+def postgres_script(settings: Mapping[str, str], query: str = _QUERY) -> str:
+    """A script that asks the server, by default for its version, limits and the right to create tables.
+
+    The password is in a file.
+    """
     options = {
         option: settings[f"EXTERNAL_POSTGRES_{option.upper()}"] for option in ("host", "port", "database", "user")
     }
@@ -63,7 +72,7 @@ def postgres_script(settings: Mapping[str, str]) -> str:
         f"command -v psql >/dev/null || {{ echo no psql; exit {_NO_CLIENT}; }}\n"
         f"export PGPASSFILE=/run/secrets/{_POSTGRES} PGCONNECT_TIMEOUT=10\n"
         f"psql -XAtq --no-password -h {shlex.quote(options['host'])} -p {options['port']} "
-        f"-U {shlex.quote(options['user'])} -d {shlex.quote(options['database'])} -c {shlex.quote(_QUERY)} 2>&1"
+        f"-U {shlex.quote(options['user'])} -d {shlex.quote(options['database'])} -c {shlex.quote(query)} 2>&1"
     )
 
 

@@ -50,6 +50,11 @@ class VolumeRegistry:
     moves: Mapping[str, Move] = field(default_factory=dict)
     login: str = ""
 
+    @property
+    def nodes(self) -> dict[str, str]:
+        """The id of the node that has a volume's data, by volume; those on NFS are on no node."""
+        return {volume: place.node for volume, place in self.places.items() if not place.nfs}
+
     def labels(self) -> dict[str, str]:
         """The config's labels."""
         places = {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from openbalena.swarm import placement
 from openbalena.swarm.state import Cluster, SwarmService, Task
@@ -49,7 +50,12 @@ class Progress:
 
 def desired_tasks(service: SwarmService, task: Task) -> bool:
     """Whether `task` was created from the service's current template, not from an older one."""
-    return all(task.spec.get(part) == service.template.get(part) for part in _PARTS)
+    return same_version(task.spec, service.template)
+
+
+def same_version(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two TaskTemplates are the same version of a service: a change would replace its tasks."""
+    return all(one.get(part) == other.get(part) for part in _PARTS)
 
 
 def wanted_replicas(service: SwarmService, cluster: Cluster) -> int:

@@ -67,20 +67,21 @@ def submit_stack(
             file.unlink()
 
 
-def remove_unused(client: Any, stack: str) -> list[str]:
+def remove_unused(client: Any, stack: str, only: Collection[str] | None = None) -> list[str]:
     """Remove old versions of the stack's secrets and configs that no service uses; returns their names.
 
     Those of a service's previous spec are removed once its update is complete, when it can no longer be rolled back to
     them. The latest settings (see settings_store) are kept, although no service uses them, and what the current release
-    and the one to which it can be rolled back need.
+    and the one to which it can be rolled back need. With `only`, no others than these names are removed.
     """
     removed = []
     for unused, remove in zip(
         _unused(client, stack), (client.api.remove_secret, client.api.remove_config), strict=True
     ):
         for identifier, name in unused.items():
-            remove(identifier)
-            removed.append(name)
+            if only is None or name in only:
+                remove(identifier)
+                removed.append(name)
     return removed
 
 

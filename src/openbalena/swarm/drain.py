@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.names import INGRESS_LABEL, data_label
 from openbalena.swarm import placement, planned_services
+from openbalena.swarm.nodes import quorum
 from openbalena.swarm.preflight import candidates
 from openbalena.swarm.state import Cluster, Node, SwarmService, Task
+
+_MOVE = "move each with ./open-balena.sh storage move VOLUME NODE"
+_LOST_DATA = (
+    "start it again, or let the machine join again (swarm-join), which finds the data; if that is lost, run "
+    "./open-balena.sh storage forget VOLUME for each"
+)
 
 
 def find_node(name: str, cluster: Cluster) -> Node:
@@ -65,24 +72,26 @@ def require_drainable(node: Node, cluster: Cluster) -> None:
         )
 
 
-def require_removable(node: Node, cluster: Cluster) -> None:
-    """Raise OperationError with every reason against removing `node` from the swarm for good."""
+def require_removable(node: Node, cluster: Cluster, places: Mapping[str, str]) -> None:
+    """Raise OperationError with every reason against removing `node` from the swarm for good.
+
+    `places` are the ids of the nodes that have the data of volumes, by the volume's name: they include volumes of a
+    stack that is not deployed now. For a lost node only they count, since `storage forget` cannot remove its label.
+    """
     reasons = []
-    managers = [each for each in cluster.nodes if each.role == "manager"]
-    left = [each for each in managers if each.id != node.id and not each.lost]
+    left = quorum(each for each in cluster.nodes if each.id != node.id)
     if node.id == cluster.this_node:
         reasons.append("this command runs on it: run it on another manager")
-    if node.role == "manager" and len(left) < (len(managers) - 1) // 2 + 1:
+    if node.role == "manager" and len(left.up) < left.majority:
         reasons.append(
-            f"of the {len(managers) - 1} managers left only {len(left)} would be up, less than a majority: start the "
-            "others, or promote a worker (`docker node promote NODE`)"
+            f"of the {len(left.managers)} managers left only {len(left.up)} would be up, less than a majority: start "
+            "the others, or promote a worker (`docker node promote NODE`)"
         )
     used = {volume for service in cluster.services for volume in planned_services.pinned_volumes(service)}
-    if volumes := [volume for volume in sorted(used) if placement.nodes_with_label([node], data_label(volume))]:
-        reasons.append(
-            f"it has the data of {', '.join(volumes)}: move each with ./open-balena.sh storage move VOLUME NODE (after "
-            "the loss of a node restore a backup on another one, and run storage forget VOLUME)"
-        )
+    volumes = {volume for volume in used if placement.nodes_with_label([node], data_label(volume)) and not node.lost}
+    volumes |= {volume for volume, where in places.items() if where == node.id}
+    if volumes:
+        reasons.append(f"it has the data of {', '.join(sorted(volumes))}: {_LOST_DATA if node.lost else _MOVE}")
     if reasons:
         raise OperationError(f"{node.hostname} cannot be removed:\n  " + "\n  ".join(reasons))
 

@@ -24,7 +24,8 @@ from openbalena.swarm.state import Cluster, Node, SwarmService
 _WITH_TOOLS = "vpn"
 # Seconds, including the pull of a missing image.
 _TIMEOUT = 600.0
-_REFUSED, _NO_TOOL, _NO_RIGHT = 3, 4, 5
+# Exit codes of check_script; the first: the kernel refused the state.
+REFUSED, _NO_TOOL, _NO_RIGHT = 3, 4, 5
 _REDEPLOY = "./open-balena.sh swarm-down, which keeps the volumes, and then swarm-up"
 _MODULES = "esp4 esp6 xfrm_user xt_bpf xt_policy"
 
@@ -56,7 +57,7 @@ def check_script(address: str) -> str:
             f'output=$("$program" {shlex.join(state_command(address)[1:])} 2>&1) && exit 0',
             'echo "$output"',
             f'case $output in *"not permitted"*) exit {_NO_RIGHT};; esac',
-            f"exit {_REFUSED}",
+            f"exit {REFUSED}",
         ]
     )
 
@@ -140,7 +141,7 @@ def encryption_findings(node: Node, outcome: job.JobResult | None, image: str) -
     unchecked = f"node {node.hostname}: support for encrypted overlay networks could not be checked"
     if outcome is None:
         yield Finding(f"{unchecked}: it is {swarm_nodes.status_text(node)}", fatal=False)
-    elif outcome.exit_code == _REFUSED:
+    elif outcome.exit_code == REFUSED:
         yield Finding(
             f"node {node.hostname} has no ESP (IPsec) with AES-GCM in its kernel ({job.error_text(outcome)}), which "
             f"SWARM_ENCRYPTED=true needs: run `modprobe -a {_MODULES}` there and add them to "

@@ -61,22 +61,38 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class HostMount:
+    """A directory of the node, which the job may only read, and its mount point."""
+
+    path: str
+    target: str
+
+    def text(self) -> str:
+        """The value for `docker service create --mount`."""
+        return f"type=bind,source={self.path},target={self.target},readonly"
+
+
+@dataclass(frozen=True)
 class Job:
-    """A `script` that /bin/sh of `image` runs as root on the node with id `node`. `purpose` is one word."""
+    """A `script` that /bin/sh of `image` runs as root on the node with id `node`. `purpose` is one word.
+
+    Without `node` it runs once on every usable node that satisfies `constraints`: see global_job.
+    """
 
     purpose: str
     node: str
     image: str
     script: str
-    mounts: Sequence[Mount] = ()
+    mounts: Sequence[Mount | HostMount] = ()
     networks: Sequence[str] = ()
     secrets: Sequence[str] = ()
     capabilities: Sequence[str] = ()
+    constraints: Sequence[str] = ()
 
     @property
     def name(self) -> str:
         """The service's name: a node runs one job of a purpose at a time, so one that a killed run left is replaced."""
-        return job_service(self.purpose, self.node)
+        return job_service(self.purpose, self.node or "all")
 
 
 @dataclass(frozen=True)
@@ -100,7 +116,9 @@ def start_job(engine: Engine, job: Job) -> None:
     remove_job(engine, job)
     arguments = ["service", "create", "--detach", "--quiet", "--name", job.name]
     arguments += ["--label", f"{JOB_LABEL}={job.purpose}"]
-    arguments += ["--constraint", f"node.id=={job.node}", "--restart-condition", "none", "--no-healthcheck"]
+    arguments += ["--restart-condition", "none", "--no-healthcheck", *([] if job.node else ["--mode", "global"])]
+    for constraint in (f"node.id=={job.node}",) if job.node else job.constraints:
+        arguments += ["--constraint", constraint]
     arguments += ["--user", "0:0", "--endpoint-mode", "dnsrr", "--with-registry-auth", "--no-resolve-image"]
     arguments += ["--stop-grace-period", "1s", "--entrypoint", "/bin/sh"]
     for mount in job.mounts:
@@ -129,20 +147,34 @@ def wait_for_job(
         task = retry_until_leader(lambda: _newest(client, job))
         if task is not None and task_errors.for_error(task.error).transient and time.monotonic() < end:
             start_job(engine, job)
-        elif task is not None and task.state in _DONE:
-            started = task.state not in ("rejected", "orphaned")
-            lines = _log(engine, task) if started else ()
-            return JobResult(task.state == "complete", lines, task.error, task.exit_code, started)
+        elif task is not None and is_done(task):
+            return ended_result(engine, task)
         now = time.monotonic()
         failing = (failing or now) if task is not None and task.error else 0.0
         if task is not None and failing and now - failing >= _START_TIMEOUT:
             return JobResult(False, (), task.error, started=False)
         if now >= end:
-            state = f"{task.state}{': ' + task.error if task.error else ''}" if task else "no task yet"
-            error = f"task {job.name} did not end within {timeout:g} s ({state})"
-            running = task is not None and task.state == "running"
-            return JobResult(False, (), error, started=running, timed_out=True)
+            return unended_result(job, task, timeout)
         time.sleep(_INTERVAL)
+
+
+def is_done(task: Task) -> bool:
+    """Whether a job's task has ended."""
+    return task.state in _DONE
+
+
+def ended_result(engine: Engine, task: Task) -> JobResult:
+    """The result of a job whose task has ended."""
+    started = task.state not in ("rejected", "orphaned")
+    lines = _log(engine, task) if started else ()
+    return JobResult(task.state == "complete", lines, task.error, task.exit_code, started)
+
+
+def unended_result(job: Job, task: Task | None, timeout: float) -> JobResult:
+    """The result of a job whose task has not ended within `timeout` seconds."""
+    state = f"{task.state}{': ' + task.error if task.error else ''}" if task else "no task yet"
+    error = f"task {job.name} did not end within {timeout:g} s ({state})"
+    return JobResult(False, (), error, started=task is not None and task.state == "running", timed_out=True)
 
 
 def run_job(engine: Engine, client: Any, jobs: Sequence[Job], timeout: float) -> list[JobResult]:

@@ -5,7 +5,6 @@ Names of configs are unique and the managers agree on who created it first, so t
 
 from __future__ import annotations
 
-import getpass
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -14,9 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from openbalena.base.ages import age
 from openbalena.base.errors import OperationError
 from openbalena.base.locks import exists
 from openbalena.base.names import LOCK_CONFIG
+from openbalena.base.owner import current_owner
 from openbalena.swarm import job
 
 _PROC = Path("/proc")
@@ -43,7 +44,7 @@ def owner_labels(purpose: str, now: datetime) -> dict[str, str]:
     """The labels of a lock that this process holds."""
     pid = os.getpid()
     return {
-        "owner": f"{getpass.getuser()}@{socket.gethostname()}",
+        "owner": current_owner(),
         "purpose": purpose,
         "since": now.isoformat(timespec="seconds"),
         "machine": _machine(),
@@ -61,17 +62,6 @@ def is_stale(labels: Mapping[str, str]) -> bool:
     if now is None or not labels.get("started"):
         return not exists(pid)
     return now != labels["started"]
-
-
-def age(since: str, now: datetime) -> str:
-    """How long ago `since` (ISO 8601) was: `45 s`, `12 min`, `3 h`."""
-    try:
-        seconds = int((now - datetime.fromisoformat(since)).total_seconds())
-    except (TypeError, ValueError):
-        return "an unknown time"
-    if seconds < 120:
-        return f"{max(seconds, 0)} s"
-    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
 
 
 def _acquire(client: Any, purpose: str, take_over: str) -> str:

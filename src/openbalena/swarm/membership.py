@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from openbalena.base.errors import OperationError
 from openbalena.docker.engine import Engine
+from openbalena.swarm.lost_managers import lost_managers
 
 # Seconds.
 _INIT = 120.0
@@ -39,8 +41,25 @@ def init_swarm(engine: Engine, options: Options) -> None:
         arguments += ["--data-path-port", str(options.data_path_port)]
     for pool in options.address_pools:
         arguments += ["--default-addr-pool", pool]
-    try:
+    with _explained_addresses(engine):
         engine.docker(*arguments, timeout=_INIT)
+
+
+def join_swarm(engine: Engine, addresses: Sequence[str], token: str, advertise_addr: str) -> None:
+    """Let the engine join the swarm of the managers at `addresses`, with its own address or `advertise_addr`.
+
+    The token is in the request alone: a process list would show an argument. Raises OperationError with Docker's error,
+    also after 20 s, in which case the engine continues to join (moby, daemon/cluster, swarmConnectTimeout).
+    """
+    with _explained_addresses(engine), engine.client(_INIT) as client:
+        client.api.join_swarm(list(addresses), token, advertise_addr=advertise_addr or None)
+
+
+@contextmanager
+def _explained_addresses(engine: Engine) -> Iterator[None]:
+    """Adds what to do to Docker's error about a machine with several addresses."""
+    try:
+        yield
     except OperationError as error:
         if "could not choose an IP address" in str(error):
             raise OperationError(
@@ -66,12 +85,22 @@ def option_differences(swarm: dict[str, Any], options: Options) -> list[str]:
     return texts
 
 
+def manager_addresses(client: Any) -> list[str]:
+    """The addresses of the managers with their ports, that of this one first."""
+    swarm = swarm_state(client)
+    own, others = "", []
+    for item in swarm.get("RemoteManagers") or []:
+        if item["NodeID"] == swarm["NodeID"]:
+            own = item["Addr"]
+        else:
+            others.append(item["Addr"])
+    return [own or f"{swarm['NodeAddr']}:2377", *others]
+
+
 def join_commands(client: Any) -> dict[str, str]:
     """The commands that join a machine to the swarm, by role (manager, worker)."""
     tokens = client.api.inspect_swarm()["JoinTokens"]
-    swarm = swarm_state(client)
-    remotes = {item["NodeID"]: item["Addr"] for item in swarm.get("RemoteManagers") or []}
-    address = remotes.get(swarm["NodeID"]) or f"{swarm['NodeAddr']}:2377"
+    address = manager_addresses(client)[0]
     return {role.lower(): f"docker swarm join --token {token} {address}" for role, token in sorted(tokens.items())}
 
 
@@ -82,15 +111,20 @@ def require_manager(client: Any, engine: Engine) -> None:
     if state == "inactive":
         raise OperationError(f"{engine.name} is not in a swarm: run ./open-balena.sh swarm-init")
     if state == "locked":
-        raise OperationError(f"{engine.name}: the swarm is locked: run `docker swarm unlock`")
+        raise OperationError(
+            f"{engine.name}: the swarm is locked: run `docker swarm unlock` there, with the key that "
+            "`docker swarm unlock-key` prints on another manager"
+        )
     # A manager knows the others even if most of them are lost.
     managers = ", ".join(item["Addr"].rpartition(":")[0] for item in swarm.get("RemoteManagers") or [])
     if swarm.get("Error") or state == "error":
+        lost = ", ".join(lost_managers(swarm))
         raise OperationError(
             f"{engine.name}: the swarm does not answer: {swarm.get('Error') or 'no leader'}",
-            f"more than half of the managers{f' ({managers})' if managers else ''} must run, so start those that are "
-            "down. Running tasks continue, but none is started, moved or replaced. Managers that cannot be started "
-            "again: docs/docker-swarm-deployment.md, Lost managers",
+            f"more than half of the managers{f' ({managers})' if managers else ''} must run and reach each other, so "
+            f"start those that are down{f': {lost}' if lost else ''}, or repair the network between them. Running "
+            "tasks continue, but none is started, moved or replaced. Managers that cannot be started again: "
+            "docs/docker-swarm-deployment.md, Lost managers",
         )
     if not swarm.get("ControlAvailable"):
         where = f" (managers: {managers})" if managers else ""

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from openbalena.base.errors import OperationError
 from openbalena.base.names import SWARM_TASK_LABEL
 from openbalena.docker.engine import Engine
+from openbalena.swarm.preflight import Refusal
 from openbalena.swarm.state import SwarmService
+
+# Seconds for a registry's answer.
+_REGISTRY_TIMEOUT = 20
 
 
 def missing_images(engines: Iterable[Engine], images: Iterable[str]) -> dict[str, set[str]]:
@@ -31,6 +36,37 @@ def missing_images(engines: Iterable[Engine], images: Iterable[str]) -> dict[str
             # Preflight reports nodes that are not in the result as not checked.
             continue
     return absent
+
+
+def refusals(engine: Engine, images: Iterable[str]) -> dict[str, Refusal]:
+    """Why those of `images` that no registry provides to `engine` cannot be pulled, by image."""
+    import docker
+
+    refused = {}
+    for image in images:
+        try:
+            with engine.client(_REGISTRY_TIMEOUT) as client:
+                try:
+                    client.api.inspect_distribution(image)
+                    continue
+                except docker.errors.APIError as error:
+                    reason = str(error.explanation or error)
+                    known = 400 <= (error.status_code or 0) < 500  # noqa: PLR2004 (RFC 9110, 15.5)
+        except OperationError as error:
+            reason, known = str(error), False
+        refused[image] = Refusal(reason, known or not _from_registry(engine.nodes or (engine,), image))
+    return refused
+
+
+def _from_registry(engines: Iterable[Engine], image: str) -> bool:
+    """Whether a node has the image with a digest, which a registry gave it; containerd's store gives each image one."""
+    import docker
+
+    for engine in engines:
+        with suppress(OperationError), engine.client() as client, suppress(docker.errors.ImageNotFound):
+            if client.api.inspect_image(image)["RepoDigests"]:
+                return True
+    return False
 
 
 def taken_ports(

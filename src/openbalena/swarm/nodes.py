@@ -2,9 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from openbalena.swarm.state import Node
+
+
+@dataclass(frozen=True)
+class Quorum:
+    """The managers of a swarm, and those of them that are up.
+
+    Raft needs more than half of all managers, including lost ones (docs.docker.com/engine/swarm/raft).
+    """
+
+    managers: tuple[Node, ...]
+    up: tuple[Node, ...]
+
+    @property
+    def majority(self) -> int:
+        """How many managers must be up."""
+        return len(self.managers) // 2 + 1
+
+    @property
+    def tolerates_loss(self) -> bool:
+        """Whether the swarm can still be changed after the loss of one more manager."""
+        return len(self.up) - 1 >= self.majority
+
+
+def quorum(nodes: Iterable[Node]) -> Quorum:
+    """The quorum of the managers among `nodes`."""
+    managers = tuple(node for node in nodes if node.role == "manager")
+    # A node whose state is still unknown after an election may well be up: the managers reach it.
+    up = tuple(node for node in managers if node.reachability != "unreachable" and node.state != "down")
+    return Quorum(managers, up)
 
 
 def lost_first(nodes: Sequence[Node]) -> list[Node]:
@@ -23,19 +53,38 @@ def status_text(node: Node) -> str:
     return ", ".join(filter(None, (state, "unreachable" if unreachable else "", availability)))
 
 
-def node_warnings(nodes: Sequence[Node]) -> list[str]:
-    """A warning for each lost node, and one if the managers would lose their majority with one more manager.
+def previous_memberships(nodes: Sequence[Node]) -> list[Node]:
+    """The lost nodes with the hostname of a node that is up: an engine that leaves and joins again gets a new id, and
+    the swarm lists the old one until it is removed."""
+    up = {node.hostname for node in nodes if not node.lost}
+    return [node for node in nodes if node.lost and node.hostname in up]
 
-    Raft needs more than half of all managers, including lost ones (docs.docker.com/engine/swarm/raft).
-    """
-    texts = [f"{node.role} {node.hostname} ({node.address}) is {status_text(node)}" for node in nodes if node.lost]
-    managers = [node for node in nodes if node.role == "manager"]
-    # A node whose state is still unknown after an election may well be up: the managers reach it.
-    up = [node for node in managers if node.reachability != "unreachable" and node.state != "down"]
-    majority = len(managers) // 2 + 1
-    if len(managers) > 1 and len(up) - 1 < majority:
+
+def is_stale_record(node: Node, nodes: Iterable[Node]) -> bool:
+    """Whether `node` can be removed from the list without asking: down, and the same name and address are ready. Two
+    machines may have one name, so the name alone does not say so."""
+    return node.state == "down" and any(
+        (other.hostname, other.address, other.state) == (node.hostname, node.address, "ready") for other in nodes
+    )
+
+
+def node_warnings(nodes: Sequence[Node]) -> list[str]:
+    """A warning for each lost node, and one if the managers would lose their majority with one more manager."""
+    previous = previous_memberships(nodes)
+    texts = [
+        f"{node.role} {node.hostname} ({node.address}) is {status_text(node)}"
+        for node in nodes
+        if node.lost and node not in previous
+    ]
+    texts += [
+        f"{node.hostname} left and joined again: its previous membership {node.id} is still listed: run "
+        f"./open-balena.sh swarm-remove {node.id}"
+        for node in previous
+    ]
+    found = quorum(nodes)
+    if len(found.managers) > 1 and not found.tolerates_loss:
         texts.append(
-            f"{len(up)} of {len(managers)} managers are up and {majority} must be: if one more is lost, the swarm "
-            "cannot be changed and tasks are no longer restarted"
+            f"{len(found.up)} of {len(found.managers)} managers are up and {found.majority} must be: if one more is "
+            "lost, the swarm cannot be changed and tasks are no longer restarted"
         )
     return texts

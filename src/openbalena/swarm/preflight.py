@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from openbalena.base.errors import OperationError, Problem
 from openbalena.settings import connections
 from openbalena.swarm import placement
-from openbalena.swarm.nodes import status_text
+from openbalena.swarm.nodes import previous_memberships, status_text
 from openbalena.swarm.state import Cluster, Node, PublishedPort, SwarmService
 
 # Engine 25 (API 1.44) is the first with healthcheck.start_interval; older ones silently use the whole interval.
@@ -23,18 +23,27 @@ class Finding(Problem):
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """Why an image cannot be pulled. If not `certain`, the nodes may still be able to."""
+
+    reason: str
+    certain: bool
+
+
+@dataclass(frozen=True)
 class DeployPlan:
     """What will be deployed, and what is known about the nodes.
 
     `built` are images that no registry has. `absent` are the stack's images that a node does not have, by hostname, for
-    the nodes that answered. `taken` are the host ports that other programs use, by hostname. `settings` are the
-    deployment's.
+    the nodes that answered. `refused` is for images that some nodes have and no registry provides. `taken` are the host
+    ports that other programs use, by hostname. `settings` are the deployment's.
     """
 
     services: tuple[SwarmService, ...]
     node_labels: tuple[str, ...] = ()
     built: Collection[str] = ()
     absent: Mapping[str, Collection[str]] = field(default_factory=dict)
+    refused: Mapping[str, Refusal] = field(default_factory=dict)
     taken: Mapping[str, Collection[int]] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -56,6 +65,7 @@ def preflight_findings(plan: DeployPlan, cluster: Cluster) -> list[Finding]:
         *_endpoints(plan, cluster),
         *_domain(plan, cluster),
         *_images(plan, cluster),
+        *_images_of_some_nodes(plan, cluster),
         *_connections(plan),
     ]
     return sorted(findings, key=lambda finding: not finding.fatal)
@@ -86,6 +96,11 @@ def _labels(plan: DeployPlan, cluster: Cluster) -> Iterator[Finding]:
             names = ", ".join(f"{node.hostname} ({status_text(node)})" for node in holders)
             unknown = any(node.state == "unknown" for node in holders)
             advice = "its state is not known yet: try again soon" if unknown else "bring it back before deploying"
+            if all(node in previous_memberships(cluster.nodes) for node in holders):
+                advice = (
+                    "it left and joined again: run ./open-balena.sh swarm-join HOST, which moves the label if it still "
+                    "has the data"
+                )
             yield Finding(f"label {label}=true is only on {names}: {advice}")
 
 
@@ -188,6 +203,32 @@ def _images(plan: DeployPlan, cluster: Cluster) -> Iterator[Finding]:
                 f"image {image} was built here; could not check whether {', '.join(unknown)} has it "
                 "(swarm-build --node copies it there)",
                 fatal=False,
+            )
+
+
+def images_of_some_nodes(
+    services: Iterable[SwarmService], cluster: Cluster, absent: Mapping[str, Collection[str]]
+) -> dict[str, tuple[list[str], list[str]]]:
+    """The images that some nodes have and some candidates of their services do not: the hostnames of both, by image."""
+    found = {}
+    for image in sorted({service.image for service in services}):
+        having = sorted(node for node, missing in absent.items() if image not in missing)
+        nodes = {node.hostname for s in services if s.image == image for node in candidates(s, cluster)}
+        without = sorted(node for node in nodes if image in absent.get(node, ()))
+        if having and without:
+            found[image] = having, without
+    return found
+
+
+def _images_of_some_nodes(plan: DeployPlan, cluster: Cluster) -> Iterator[Finding]:
+    """Images that were built or loaded on some nodes, and cannot be pulled by the others."""
+    for image, (having, without) in images_of_some_nodes(plan.services, cluster, plan.absent).items():
+        if (refusal := plan.refused.get(image)) and image not in plan.built:
+            cannot = "cannot pull it" if refusal.certain else "may not be able to pull it"
+            yield Finding(
+                f"image {image} is on {', '.join(having)} and not on {', '.join(without)}, which {cannot} "
+                f"({refusal.reason}): push it to a registry that the nodes reach, or load it on each node",
+                fatal=refusal.certain,
             )
 
 

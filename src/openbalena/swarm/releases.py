@@ -11,13 +11,14 @@ import base64
 import gzip
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from openbalena.base.limits import MAXIMUM_BYTES
 from openbalena.base.names import RELEASE_LABEL, RELEASE_NUMBER_LABEL, RELEASE_STACK_LABEL, release_config
 from openbalena.docker.object_labels import replace_labels
+from openbalena.swarm.api_schema import API, same_image
 
 # How many are kept; those before the last successful one can only be read, since their secrets are gone.
 KEPT = 20
@@ -37,7 +38,8 @@ class Release:
     """One deploy. `started` is ISO 8601; `seconds` is None until it has ended.
 
     `changes` are lines by service. `document` is the stack as `docker stack config` prints it, its secrets and configs
-    external. `images` are the images with digest, by service, of those that came from a registry.
+    external. `images` are the images with digest, by service, of those that came from a registry. `migrations` are the
+    keys of the database's migrations that its api knows; None if that is not known.
     """
 
     number: int
@@ -50,6 +52,7 @@ class Release:
     changes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     document: Mapping[str, Any] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
+    migrations: Sequence[str] | None = None
 
     def labels(self, stack: str) -> dict[str, str]:
         """The config's labels."""
@@ -61,6 +64,7 @@ class Release:
             "outcome": self.outcome.value,
             "seconds": "" if self.seconds is None else f"{self.seconds:.0f}",
             "images": json.dumps(dict(self.images)),
+            "migrations": "" if self.migrations is None else json.dumps(list(self.migrations)),
         }
         named = {RELEASE_LABEL + name: value for name, value in values.items()}
         return {RELEASE_STACK_LABEL: stack, RELEASE_NUMBER_LABEL: str(self.number), **named}
@@ -88,8 +92,13 @@ class Release:
             "outcome": self.outcome.value,
             "seconds": self.seconds,
             "changes": self.changes,
-            "images": {name: self.images.get(name, body["image"]) for name, body in self.document["services"].items()},
+            "images": {name: self.image(name) for name in self.document["services"]},
         }
+
+    def image(self, service: str) -> str:
+        """The image of a service, with its digest if it came from a registry; "" if there is no such service."""
+        body = self.document["services"].get(service)
+        return self.images.get(service, str(body["image"])) if body else ""
 
     def objects(self) -> set[str]:
         """The names of its secrets and configs."""
@@ -97,10 +106,7 @@ class Release:
 
     def deployable(self) -> dict[str, Any]:
         """The stack document to deploy it again: with the images that it had, whatever their tags are now."""
-        services = {
-            name: {**body, "image": self.images.get(name, body["image"])}
-            for name, body in self.document["services"].items()
-        }
+        services = {name: {**body, "image": self.image(name)} for name, body in self.document["services"].items()}
         return {**self.document, "services": services}
 
 
@@ -116,6 +122,7 @@ def from_config(raw: Mapping[str, Any]) -> Release:
         changes=data["changes"],
         document=data["document"],
         images=json.loads(labels.get(f"{RELEASE_LABEL}images") or "{}"),
+        migrations=json.loads(labels.get(f"{RELEASE_LABEL}migrations") or "null"),
     )
 
 
@@ -134,16 +141,13 @@ def begin(client: Any, stack: str, release: Release) -> None:
     )
 
 
-def finish(
-    client: Any, stack: str, release: Release, outcome: Outcome, seconds: float, images: Mapping[str, str]
-) -> None:
-    """Record how `release` ended, and drop the oldest ones. Raises docker.errors.APIError."""
-    ended = replace(release, outcome=outcome, seconds=seconds, images=images)
+def finish(client: Any, stack: str, ended: Release) -> None:
+    """Record how a release ended, and drop the oldest ones. Raises docker.errors.APIError."""
     for raw in _configs(client, stack):
         number = int(raw["Spec"]["Labels"][RELEASE_NUMBER_LABEL])
-        if number == release.number:
+        if number == ended.number:
             replace_labels(client.api, "configs", raw, ended.labels(stack))
-        elif number <= release.number - KEPT:
+        elif number <= ended.number - KEPT:
             client.api.remove_config(raw["ID"])
 
 
@@ -156,6 +160,15 @@ def remove_releases(client: Any, stack: str) -> None:
 def last_good(releases: Sequence[Release]) -> Release | None:
     """Of `releases`, the newest first, the last successful one before the first."""
     return next((each for each in releases[1:] if each.outcome is Outcome.SUCCEEDED), None)
+
+
+def known_migrations(releases: Sequence[Release], image: str) -> Sequence[str] | None:
+    """The migrations that the api's `image` knows, as the oldest of `releases` (newest first) with it has recorded.
+
+    A later one may have deployed it again on a database that a newer version had migrated. None if none has.
+    """
+    found = (each.migrations for each in reversed(releases) if same_image(each.image(API), image))
+    return next((keys for keys in found if keys is not None), None)
 
 
 def objects_in_use(releases: Sequence[Release]) -> set[str]:

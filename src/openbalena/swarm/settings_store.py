@@ -63,32 +63,33 @@ def stacks(client: Any) -> list[str]:
 
 
 def require_compatible(found: StoredSettings | None, marks: Mapping[str, str], base: str) -> None:
-    """Raise OperationError unless settings with the fingerprints `marks` continue from those in the swarm.
+    """Raise OperationError unless settings with the fingerprints `marks` continue from those in the swarm."""
+    if found is not None and (differing := difference(found, marks, base)):
+        raise OperationError(
+            f"nothing was deployed: {found.owner} deployed this stack with {differing}; deploying yours would cut off "
+            "its devices, users and data: fetch its settings with ./open-balena.sh config --from-cluster (or start "
+            "over without that data: swarm-down --volumes)"
+        )
+
+
+def difference(found: StoredSettings, marks: Mapping[str, str], base: str) -> str:
+    """What of the settings in the swarm those with the fingerprints `marks` do not continue from, "" if they do.
 
     `base` has the `tokens` fingerprint and, on a second line, the `later` one of what this machine stored or fetched
     last: tokens that have changed here since then may be deployed, but changes made elsewhere must not be undone. The
     same applies to a CA rotation, whose phase is in the fingerprint; in its second phase another CA issues, and the
     swarm has the fingerprint of the previous one.
     """
-    if found is None:
-        return
     base_tokens, later = [*base.split("\n"), ""][:2]
     # Earlier versions of this tool did not store a fingerprint of later tokens.
     known = found.later in ("", marks["later"], later)
     if known and found.ca == marks["ca"] and found.tokens in (marks["tokens"], base_tokens):
-        return
+        return ""
     if known and found.tokens == base_tokens and found.ca == marks["former"]:
-        return
-    difference = (
-        "a different CA and different tokens"
-        if found.ca != marks["ca"]
-        else "different tokens (or in another phase of a CA rotation), changed since the last deploy from this machine"
-    )
-    raise OperationError(
-        f"nothing was deployed: {found.owner} deployed this stack with {difference}; deploying yours would cut off its "
-        "devices, users and data: fetch its settings with ./open-balena.sh config --from-cluster (or start over "
-        "without that data: swarm-down --volumes)"
-    )
+        return ""
+    if found.ca != marks["ca"]:
+        return "a different CA and different tokens"
+    return "different tokens (or in another phase of a CA rotation), changed since the last deploy from this machine"
 
 
 def save(client: Any, stack: str, content: bytes, marks: Mapping[str, str], owner: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from openbalena.base.names import INGRESS_LABEL
 from openbalena.swarm import placement
+from openbalena.swarm.nodes import quorum
 from openbalena.swarm.state import Cluster, SwarmService
 
 # Effect of the loss and recovery, by the service's name in the Compose file.
@@ -49,15 +50,13 @@ def find_single_points(cluster: Cluster) -> list[SinglePoint]:
 
 
 def _managers(cluster: Cluster) -> Iterator[SinglePoint]:
-    managers = [node for node in cluster.nodes if node.role == "manager"]
-    up = [node for node in managers if not node.lost]
-    majority = len(managers) // 2 + 1
-    if up and len(up) - 1 < majority:
+    found = quorum(cluster.nodes)
+    if found.up and not found.tolerates_loss:
         yield SinglePoint(
-            f"any of the managers {', '.join(node.hostname for node in up)}",
+            f"any of the managers {', '.join(node.hostname for node in found.up)}",
             "managers",
-            f"{majority} of {len(managers)} managers must be up: tasks keep running, but nothing can be changed or "
-            "restarted",
+            f"{found.majority} of {len(found.managers)} managers must be up: tasks keep running, but nothing can be "
+            "changed or restarted",
             "restart the lost manager; three managers tolerate the loss of one (`docker swarm join-token manager`)",
         )
 

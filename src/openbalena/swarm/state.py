@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from openbalena.base.errors import UsageError
 from openbalena.base.names import STACK_LABEL, short_name
 
 # Desired states of a task that should be running (swarmkit, api/types.proto, TaskState).
@@ -101,7 +102,10 @@ class SwarmService:
 
 @dataclass(frozen=True)
 class Task:
-    """A task: one container of a service on one node. `since` is the time of the last state change (RFC 3339)."""
+    """A task: one container of a service on one node. `since` is the time of the last state change (RFC 3339).
+
+    `container` is the container's id, empty if it has none yet.
+    """
 
     id: str
     service_id: str
@@ -113,6 +117,7 @@ class Task:
     exit_code: int = 0
     since: str = ""
     created: str = ""
+    container: str = ""
     spec: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -130,7 +135,8 @@ class Task:
 class Cluster:
     """The nodes of a swarm, and the services and tasks of one stack; `others` are the services outside the stack.
 
-    `networks` says for each of the stack's overlay networks, by full name, whether it is encrypted.
+    `networks` says for each of the stack's overlay networks, by full name, whether it is encrypted. `time` is the
+    manager's clock when it was read (RFC 3339).
     """
 
     nodes: tuple[Node, ...]
@@ -140,6 +146,15 @@ class Cluster:
     this_node: str = ""
     address_pool: tuple[str, ...] = ()
     networks: Mapping[str, bool] = field(default_factory=dict)
+    time: str = ""
+
+    def service(self, name: str) -> SwarmService:
+        """The stack's service with that short or full name. Raises UsageError if it has none."""
+        found = next((each for each in self.services if name in (each.short_name, each.name)), None)
+        if found is None:
+            names = ", ".join(each.short_name for each in self.services)
+            raise UsageError(f"no service {name} in stack {self.services[0].stack}; it has: {names}")
+        return found
 
     def node(self, node_id: str) -> Node | None:
         """The node with that id, if it is still in the swarm."""
@@ -230,13 +245,15 @@ def task_from(raw: Mapping[str, Any]) -> Task:
         exit_code=(status.get("ContainerStatus") or {}).get("ExitCode", 0),
         since=status.get("Timestamp", ""),
         created=raw.get("CreatedAt", ""),
+        container=(status.get("ContainerStatus") or {}).get("ContainerID", ""),
         spec=raw.get("Spec", {}),
     )
 
 
 def read_cluster(client: Any, stack: str) -> Cluster:
     """The current state of the swarm from a manager's `client` (docker.DockerClient). Raises docker.errors.APIError."""
-    info = client.info()["Swarm"]
+    engine = client.info()
+    info = engine["Swarm"]
     services = [service_from(raw) for raw in client.api.services()]
     label = {"label": f"{STACK_LABEL}={stack}"}
     return Cluster(
@@ -245,6 +262,7 @@ def read_cluster(client: Any, stack: str) -> Cluster:
         tasks=tuple(task_from(raw) for raw in client.api.tasks(filters=label)),
         others=tuple(s for s in services if s.stack != stack),
         this_node=info.get("NodeID", ""),
+        time=engine.get("SystemTime", ""),
         address_pool=tuple((info.get("Cluster") or {}).get("DefaultAddrPool") or ()),
         # Only the option's presence matters, not its value (moby, drivers/overlay/ov_network.go, secureOption).
         networks={

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from itertools import takewhile
 
 from openbalena.swarm.convergence import Phase, Progress
 from openbalena.swarm.state import Cluster, Task
@@ -78,7 +77,7 @@ TABLE = (
     ),
     _hint(
         r"unhealthy container",
-        "The container runs but fails its health check: its logs show what it is waiting for.",
+        "The container runs but fails its health check: that, or the logs, show what it is waiting for.",
     ),
     _hint(
         r"non-zero exit \(137\)|\boom\b|out of memory",
@@ -215,22 +214,3 @@ def unfinished_problems(cluster: Cluster, progress: Iterable[Progress], known: C
     """The problems of services that have not converged, without tasks in `known`, which had failed before."""
     unfinished = {item.service.id for item in progress if item.phase is not Phase.CONVERGED}
     return group(cluster, (t for t in cluster.tasks if t.service_id in unfinished and t.id not in known))
-
-
-def current_problems(cluster: Cluster, progress: Iterable[Progress]) -> list[Problem]:
-    """The problems of services that have not converged, without failures after which a task of the same slot runs.
-
-    Swarm keeps failed tasks for days. The failures of an update that was rolled back or paused are all kept, since they
-    are the reason.
-    """
-    news = []
-    for item in progress:
-        slots: dict[object, list[Task]] = {}
-        for task in cluster.tasks_of(item.service):
-            slots.setdefault(task.slot or task.node_id, []).append(task)
-        for tasks in slots.values():
-            # Newest first.
-            undone = item.phase in (Phase.FAILED, Phase.ROLLED_BACK)
-            ended = tasks if undone else takewhile(lambda task: task.state != "running", tasks)
-            news += list(ended) if item.phase is not Phase.CONVERGED else []
-    return group(cluster, news)

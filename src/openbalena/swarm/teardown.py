@@ -10,6 +10,8 @@ from typing import Any
 from openbalena.base.errors import OperationError
 from openbalena.base.names import STACK_LABEL
 from openbalena.docker.engine import Engine
+from openbalena.swarm.nodes import previous_memberships
+from openbalena.swarm.state import node_from
 
 _INTERVAL = 1.0
 _CONTAINERS = 30.0
@@ -28,12 +30,14 @@ class NodeVolumes:
 def remaining_objects(client: Any, stack: str) -> dict[str, list[str]]:
     """The stack's objects that are still in the swarm: names by kind; empty once it is removed.
 
-    Tasks count, since a service is removed at once but its containers only after their stop_grace_period.
+    Tasks count, since a service is removed at once but its containers only after their stop_grace_period; not those of
+    the previous membership of a node that joined again, which the swarm keeps for a day though nothing runs there.
     """
     filters = {"label": f"{STACK_LABEL}={stack}"}
+    previous = {node.id for node in previous_memberships([node_from(raw) for raw in client.api.nodes()])}
     objects = {
         "service": [item["Spec"]["Name"] for item in client.api.services(filters=filters)],
-        "task": [item["ID"][:12] for item in client.api.tasks(filters=filters)],
+        "task": [item["ID"][:12] for item in client.api.tasks(filters=filters) if item.get("NodeID") not in previous],
         "network": [item["Name"] for item in client.api.networks(filters=filters)],
         "secret": [item["Spec"]["Name"] for item in client.api.secrets(filters=filters)],
         "config": [item["Spec"]["Name"] for item in client.api.configs(filters=filters)],

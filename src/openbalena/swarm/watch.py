@@ -86,12 +86,16 @@ def wait_until_converged(
     known: frozenset[str],
     report: Callable[[list[Progress]], None],
     only: Collection[str] = (),
+    explain: Callable[[Cluster, list[Progress]], list[Progress]] = lambda _, progress: progress,
 ) -> DeployOutcome:
-    """Read the stack once a second and pass its progress to `report`; arguments as for Watch."""
+    """Read the stack once a second and pass its progress, as `explain` returns it, to `report`.
+
+    The other arguments are as for Watch.
+    """
     watch = Watch(timeout, time.monotonic(), known, only)
     while True:
         cluster = retry_until_leader(lambda: state.read_cluster(client, stack))
-        report(cluster_progress(cluster, only))
+        report(explain(cluster, cluster_progress(cluster, only)))
         outcome = watch.observe(cluster, time.monotonic())
         if outcome is not None:
             return outcome

@@ -26,7 +26,7 @@ def at(fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> lis
 
 
 def test_an_error_takes_a_hundred_characters_of_a_row(at: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["swarm-status", *at]) == 1
+    assert main(["swarm-status", "--verbose", *at]) == 1
     rows = [line for line in capsys.readouterr().out.splitlines() if "preparing" in line and "eee" in line]
     assert rows and all(row.rstrip().endswith(f"{'e' * 99}!") for row in rows)
 

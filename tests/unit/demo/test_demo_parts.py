@@ -47,7 +47,7 @@ def test_settings_of_the_user_are_left_out(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_lab_of_somebody_else_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPEN_BALENA_LAB_DIR", str(tmp_path))
-    state.save(state.Lab("198.18.0.0/24", "root", 3, 0))
+    state.save(state.Lab("198.18.0.0/24", "root", (1, 2, 3)))
     with pytest.raises(UsageError, match="that the demo did not start"):
         demo.project()
     assert not (tmp_path / "demo").exists()

@@ -1,13 +1,17 @@
 """What identifies a finding, the order of findings, dismissed ones, and what a task on a node reports."""
 
+import socket
 import subprocess
 import time
 from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 
+from openbalena.doctor.facts import Interface, OverlayPath
 from openbalena.doctor.findings import DoctorFinding, Severity, split_dismissed, worst_first
-from openbalena.doctor.node_script import SCRIPT, parse_report
+from openbalena.doctor.node_script import node_script, parse_report
+from openbalena.doctor.overlay_script import overlay_script, parse_overlay
 
 FOUND = DoctorFinding("disk", Severity.WARNING, "node1", "nearly full", "enlarge it", "12% free")
 REPORT = ["now 1000", "kernel 6.1.0", "disk 100 40", "memory 8", "available 2", "cgroup 2", "module ip_vs"]
@@ -52,8 +56,41 @@ def test_an_incomplete_report_is_refused(missing: str) -> None:
         parse_report(lines, 999, 1001)
 
 
+def test_interfaces_routes_and_ports_of_a_node() -> None:
+    more = ["store containerd", "interface eth0 1500 virtio_net", "interface wg0 1420", "route eth0 00000000 00000000"]
+    more += ["route eth0 0000090A 00FFFFFF", "reached 10.9.0.1 7946", "refused 10.9.0.2 2377"]
+    found = parse_report([*REPORT, *more], 999, 1001)
+    assert found.store == "containerd"
+    assert found.interfaces == (Interface("eth0", 1500, "virtio_net"), Interface("wg0", 1420))
+    assert found.routes == ((ip_network("10.9.0.0/24"), "eth0"),)
+    assert found.reached == {("10.9.0.1", 7946)} and found.refused == {("10.9.0.2", 2377)}
+    assert found.interface_to("10.9.0.7") == found.interfaces[0] and found.interface_to("10.8.0.1") is None
+
+
 def test_a_shell_runs_the_script() -> None:
     began = time.time()
-    done = subprocess.run(["sh", "-c", SCRIPT], capture_output=True, text=True, check=True, timeout=30)
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and does not listen
+        ports = [("127.0.0.1", each.getsockname()[1]) for each in (server, closed)]
+        script = ["sh", "-c", node_script(ports)]
+        done = subprocess.run(script, capture_output=True, text=True, check=True, timeout=60)
     found = parse_report(done.stdout.splitlines(), began, time.time())
     assert found.clock == 0 and 0 < found.disk_free < found.disk_size and 0 < found.memory_available <= found.memory
+    assert found.reached == {ports[0]} and found.refused == {ports[1]}
+
+
+def test_a_shell_runs_the_script_of_an_overlay_task() -> None:
+    script = ["sh", "-c", overlay_script("no-such-job", 0, ["no-such-service"])]
+    done = subprocess.run(script, capture_output=True, text=True, check=True, timeout=60)
+    found = parse_overlay(done.stdout.splitlines())
+    assert found.mtu > 0 and found.answers == {"no-such-service": frozenset()} and not found.paths
+
+
+def test_the_report_of_an_overlay_task() -> None:
+    lines = ["mtu 1450", "peers 10.0.1.2 10.0.1.3", "answer api 10.0.1.5", "answer db", "job ended?"]
+    found = parse_overlay([*lines, "path 10.0.1.2 yes no unknown"])
+    assert found.mtu == 1450 and found.peers == {"10.0.1.2", "10.0.1.3"}
+    assert found.answers == {"api": {"10.0.1.5"}, "db": frozenset()}
+    assert found.paths == {"10.0.1.2": OverlayPath(small=True, large=False, tcp=None)}
+    with pytest.raises(ValueError, match="it reported no 'mtu'"):
+        parse_overlay(lines[1:])

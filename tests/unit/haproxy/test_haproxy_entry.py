@@ -207,6 +207,26 @@ def test_stop_waits_for_requests_only_and_not_for_ever(lines: list[str] | None, 
     stays.close()
 
 
+def test_a_stop_first_ends_kept_connections_and_accepts_new_ones(entry: Entry) -> None:
+    entry.certificate.parent.mkdir(parents=True)
+    make_chain(entry.certificate)
+    (entry.directory / "tcp").write_text(HEAD)
+    main = entry.start("run", HAPROXY_PASSWORD="x")
+    eventually("HAProxy serves", lambda: entry.served() is not None, NOTICED)
+    request = f"GET / HTTP/1.1\r\nHost: unknown.{TLD}\r\n\r\n".encode()
+    kept = entry.connect()
+    kept.sendall(request)
+    assert b"close" not in kept.recv(4096)
+    main.send_signal(signal.SIGUSR1)
+    time.sleep(0.2)
+    kept.sendall(request)
+    assert b"connection: close" in kept.recv(4096).lower() and kept.recv(1) == b""
+    with entry.connect() as new:
+        new.sendall(request)
+        assert b"connection: close" in new.recv(4096).lower()
+    main.wait(3)
+
+
 def test_stop_waits_until_the_last_request_is_answered(entry: Entry) -> None:
     entry.certificate.parent.mkdir(parents=True)
     make_chain(entry.certificate)

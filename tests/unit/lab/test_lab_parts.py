@@ -19,7 +19,7 @@ from openbalena.base.errors import OperationError
 from openbalena.lab import capabilities, endpoint, host, network, node, paths, roots, state
 from openbalena.lab.lifecycle import up
 
-LAB = state.Lab(subnet="198.18.4.0/24", root="/nowhere", managers=3, workers=2)
+LAB = state.numbered("198.18.4.0/24", "/nowhere", managers=3, workers=2)
 # Around 198.18.0.0/15, and some of them as large as half of it or larger.
 SUBNETS = st.tuples(st.integers(0, 2**18 - 1), st.integers(14, 32)).map(
     lambda pair: str(ipaddress.ip_network((int(ipaddress.ip_address("198.16.0.0")) + pair[0], pair[1]), strict=False))

@@ -15,7 +15,7 @@ CREATE = """\
 import sys
 from openbalena.lab import network, state
 sys.stdin.read()
-lab = network.claim_subnet(lambda subnet: state.Lab(subnet, "/nowhere", 1, 0))
+lab = network.claim_subnet(lambda subnet: state.Lab(subnet, "/nowhere", (1,)))
 print(lab.subnet, flush=True)
 """
 ALL = """\

@@ -36,14 +36,10 @@ class Docker:
 
     def __init__(self, fake: FakeEngine) -> None:
         self.fake = fake
-        self.done: list[str] = []
+        self.done = fake.image_work
         self.there: dict[str, set[str]] = {}
         self.silent: tuple[str, ...] = ()
         self.broken: tuple[str, ...] = ()
-
-    def run(self, *words: str) -> str:
-        self.done.append(" ".join(words))
-        return ""
 
     def build(self, engine: Engine, what: Build, report: Any) -> None:
         self.done.append(f"build {what.service}")
@@ -75,7 +71,7 @@ class Docker:
 def docker(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Docker:
     found = Docker(fake)
     fake.images |= {"base:1"}
-    monkeypatch.setattr(Engine, "docker", lambda engine, *words, **options: found.run(*words))
+    monkeypatch.setenv("PATH", str(Path(fake.engine.cli).parent), prepend=":")
     monkeypatch.setattr("openbalena.images.build.build", found.build)
     monkeypatch.setattr(spread, "query_nodes", found.query)
     monkeypatch.setattr(spread, "transfer", found.transfer)
@@ -128,7 +124,7 @@ def test_images_are_pushed_to_a_registry(prefix: str, workspace: Workspace, dock
     result = built(workspace, "node2", listener=listener, push=prefix == "openbalena")
     assert result.pushed and result.nodes == () and result.failures == () and len(result.images) == 2
     web, front = (each.image for each in result.images)
-    pushed = [f"push --quiet {name}" for image in ("web", "front") for name in _names(result, image, prefix)]
+    pushed = [f"push {name}" for image in ("web", "front") for name in _names(result, image, prefix)]
     assert docker.done == ["build web", "build front", *pushed]
     assert listener.heard[2:] == [f"web: pushing {web} …", f"front: pushing {front} …"]
 
@@ -165,6 +161,13 @@ def test_each_failure_is_named_once(workspace: Workspace, docker: Docker) -> Non
     )
     docker.broken, docker.silent = (), ("node2", "node2")
     assert built(workspace, "node2", "node2").failures == ("node2 cannot be reached",)
+
+
+def test_a_node_that_joined_again_is_checked_once(workspace: Workspace, docker: Docker) -> None:
+    docker.fake.swarm.node("before")["Description"]["Hostname"] = "node1"
+    docker.fake.swarm.nodes["id-before"]["Status"]["State"] = "down"
+    listener = Listener()
+    assert built(workspace, listener=listener).failures == () and listener.warnings == []
 
 
 def test_an_engine_that_is_no_manager_does_not_know_the_other_nodes(workspace: Workspace, docker: Docker) -> None:

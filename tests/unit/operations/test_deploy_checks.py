@@ -1,18 +1,22 @@
 """What swarm-up checks before it changes anything: what is asked of which node, and what is made of the answers."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cluster_builders import cluster
 from hearing import Listener
 
 from openbalena.base.errors import OperationError
 from openbalena.docker.engine import Engine
 from openbalena.operations import deploy_checks, other_mode
 from openbalena.operations.deploy_checks import DeployChecks, plan_deploy, require_none_fatal
+from openbalena.operations.schema_check import SchemaCheck
 from openbalena.storage import external, guard, record
 from openbalena.storage.record import Move, VolumeLocation, VolumeRegistry
-from openbalena.swarm import encryption, mesh, node_probe, ports
+from openbalena.swarm import encryption, mesh, node_probe, ports, releases
+from openbalena.swarm.api_schema import Answer, Verdict
 from openbalena.swarm.preflight import DeployPlan, Finding
 from openbalena.swarm.state import Cluster, SwarmService
 
@@ -135,6 +139,35 @@ def test_external_services_are_asked_with_the_stack_s_images(checks: Findings) -
     assert listener.heard == ["warning: old"]
 
 
+@pytest.mark.parametrize(
+    ("verdict", "heard", "refused"),
+    [
+        (None, [], ""),
+        (Verdict(Answer.ALLOWED), [], ""),
+        (Verdict(Answer.LIMITED, ("no x",)), ["warning: api: it is older than the database's schema: no x"], ""),
+        (Verdict(Answer.UNKNOWN, reason="?"), ["warning: api: it may not run on the database's schema: ?"], ""),
+        (Verdict(Answer.REFUSED, reason="moved on"), [], "this version cannot be deployed:\n  api: moved on: "),
+    ],
+)
+def test_an_older_api_is_judged_as_one_that_may_be_new(
+    verdict: Verdict | None, heard: list[str], refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judged(self: SchemaCheck, document: Any, known: Any, *, may_be_new: bool) -> Verdict | None:
+        assert (document, known, may_be_new) == ("the stack", ["all releases"], True)
+        return verdict
+
+    monkeypatch.setattr(SchemaCheck, "verdict", judged)
+    monkeypatch.setattr(releases, "read_releases", lambda client, stack: ["all releases"])
+    deployment: Any = SimpleNamespace(settings=SETTINGS, compiled=SimpleNamespace(document="the stack"))
+    found = replace(made(listener := Listener()), deployment=deployment)
+    if refused:
+        with pytest.raises(OperationError, match=f"^{refused}"):
+            found.require_schema()
+    else:
+        found.require_schema()
+    assert listener.heard == heard
+
+
 def test_findings_are_told_whole() -> None:
     require_none_fatal(iter([]), listener := Listener())
     require_none_fatal(iter([Finding("a", fatal=False), Finding("b", fatal=False)]), listener)
@@ -154,12 +187,21 @@ def test_the_plan_has_what_the_reachable_nodes_say(nodes: tuple[Engine, ...], mo
 
     document = {"services": {"api": {"image": "api:7"}}}
     monkeypatch.setattr(deploy_checks, "with_manual_scaling", lambda *args: (document, {}))
-    monkeypatch.setattr(node_probe, "missing_images", probe)
+
+    def missing(reachable: Any, images: Any) -> Any:
+        asked.append((reachable, images))
+        return {"node1": {"c"}, "node2": {"c", "api:7"}}
+
+    monkeypatch.setattr(node_probe, "missing_images", missing)
+    monkeypatch.setattr(node_probe, "refusals", probe)
     monkeypatch.setattr(node_probe, "taken_ports", probe)
     deployment: Any = SimpleNamespace(settings=SETTINGS, compiled=SimpleNamespace(node_labels=()))
     engine, other = Engine(nodes=nodes), SwarmService(id="o", name="x_y", stack="x")
-    plan = plan_deploy(engine, object(), deployment, Cluster((), (SERVICE,), (), others=(other,)), frozenset({"c"}))
+    there = cluster([SERVICE], [], 2, others=(other,))
+    plan = plan_deploy(engine, object(), deployment, there, frozenset({"c"}))
     assert [(service.name, service.image) for service in plan.services] == [("ob_api", "api:7")]
-    assert plan.built == {"c"} and {*plan.absent} == {*plan.taken} == {"found"} and plan.settings is SETTINGS
+    assert plan.built == {"c"} and {*plan.refused} == {*plan.taken} == {"found"} and plan.settings is SETTINGS
+    assert set(plan.absent) == {"node1", "node2"}
     reachable = nodes or (engine,)
-    assert asked == [(reachable, {"c"}), (reachable, plan.services, (SERVICE, other))]
+    ports_asked = (reachable, plan.services, (SERVICE, other))
+    assert asked == [(reachable, {"c", "api:7"}), (engine, ["api:7"]), ports_asked]

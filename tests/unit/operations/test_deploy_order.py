@@ -47,7 +47,7 @@ from openbalena.swarm.preflight import DeployPlan, Finding
 from openbalena.swarm.releases import Release
 from openbalena.swarm.state import Cluster, SwarmService
 
-CHECKS = ["check settings", "preflight", "lock", "check nodes", "check data", "check external services"]
+CHECKS = ["check settings", "preflight", "lock", "check nodes", "check data", "check external services", "check schema"]
 CHANGES = ["store settings", "roll out", "unlock"]
 BEFORE_CHANGES, AFTER_ALL = "hook pre-deploy", "hook post-deploy"
 WITH_DATA = SwarmService(id="s", name="openbalena_db", stack="openbalena", volumes=("openbalena_db-data",))
@@ -68,7 +68,9 @@ class Steps(list[str]):
         return done
 
     @contextmanager
-    def recorded(self, client: object, stack: str, release: Release, *, wait: bool) -> Iterator[None]:
+    def recorded(
+        self, client: object, stack: str, release: Release, *, wait: bool, migrations_of: object
+    ) -> Iterator[None]:
         """A release that begins and ends."""
         assert release is RELEASE
         self.append("begin release")
@@ -114,6 +116,7 @@ def steps(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setattr(DeployChecks, "require_capable_nodes", found.step("check nodes"))
     monkeypatch.setattr(DeployChecks, "require_data", found.step("check data"))
     monkeypatch.setattr(DeployChecks, "require_external_services", found.step("check external services"))
+    monkeypatch.setattr(DeployChecks, "require_schema", found.step("check schema"))
     monkeypatch.setattr(settings_sync, "upload", found.step("store settings"))
     monkeypatch.setattr(deploys, "run_hook", lambda project, name, values, reporter: found.append(f"hook {name}"))
     monkeypatch.setattr(Rollout, "run", found.step("roll out", RolloutResult(3, 7)))
@@ -131,6 +134,7 @@ FAILING = {
     "check nodes": (DeployChecks, "require_capable_nodes"),
     "check data": (DeployChecks, "require_data"),
     "check external services": (DeployChecks, "require_external_services"),
+    "check schema": (DeployChecks, "require_schema"),
     "store settings": (settings_sync, "upload"),
 }
 
@@ -212,7 +216,7 @@ def rollout(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> tuple[Roll
     outcome = SimpleNamespace(progress=[1, 2], cluster=BEFORE, reason="")
 
     def waited(*args: Any) -> Any:
-        steps.append(f"wait for {', '.join(name.partition('_')[2] for name in args[-1]) or 'all'}")
+        steps.append(f"wait for {', '.join(name.partition('_')[2] for name in args[5]) or 'all'}")
         return outcome
 
     patches: list[tuple[Any, str, Any]] = [
@@ -289,8 +293,12 @@ def test_an_update_of_nothing_special_is_one_deploy(
         (rollout_order, "services_to_roll_first", []),
     ):
         monkeypatch.setattr(owner, name, lambda *args, value=value: value)
+    monkeypatch.setattr(rollouts, "rendered_document", steps.step("read", {"services": {}}))
     assert made.run(wait=True) == RolloutResult(2, 7)
-    assert steps == ["render whole", "begin release", "submit all", "wait for all", "record", "end release", "prune"]
+    assert steps == [
+        *("render whole", "read", "begin release"),
+        *("submit all", "wait for all", "record", "end release", "prune"),
+    ]
 
 
 def changes(count: int, title: str = "image") -> list[Change]:

@@ -8,7 +8,8 @@ from fake_swarm import stack_service
 from hearing import Listener, workspace_on
 
 from openbalena.base.errors import UsageError
-from openbalena.operations.doctor import DoctorResult, dismiss, examine, image_on
+from openbalena.operations.doctor import DoctorResult, dismiss, examine
+from openbalena.operations.doctor_nodes import image_on
 from openbalena.operations.workspace import Workspace
 from openbalena.swarm import state
 
@@ -31,11 +32,21 @@ def shown(result: DoctorResult) -> list[tuple[str, str]]:
 
 def test_each_node_is_looked_at_with_an_image_that_it_has(workspace: Workspace, fake: FakeEngine) -> None:
     fake.swarm.create("services", stack_service("api"))
-    fake.swarm.logs["openbalena-doctor-id-node1"] = [f"now {fake.swarm.clock.now:.0f}", *REPORT]
+    fake.swarm.logs["openbalena-doctor-all"] = [f"now {fake.swarm.clock.now:.0f}", *REPORT]
     listener = Listener()
     result = examined(workspace, listener)
     assert listener.told == ["checking 1 nodes by a short task on each …"]
     assert ("kernel", "note") in shown(result) and ("nodes", "warning") not in shown(result)
+
+
+def test_a_manager_that_cannot_be_reached_is_not_waited_for(workspace: Workspace, fake: FakeEngine) -> None:
+    """It is still listed as ready, for some seconds if it is down, so a task would be given to it."""
+    fake.swarm.create("services", stack_service("api"))
+    fake.swarm.node("node2", "manager")["ManagerStatus"]["Reachability"] = "unreachable"
+    fake.swarm.logs["openbalena-doctor-all"] = [f"now {fake.swarm.clock.now:.0f}", *REPORT]
+    listener = Listener()
+    assert ("nodes", "error") in shown(examined(workspace, listener))
+    assert listener.told == ["checking 1 nodes by a short task on each …"]
 
 
 def test_before_a_deploy_no_node_can_be_checked(workspace: Workspace) -> None:
@@ -46,7 +57,7 @@ def test_before_a_deploy_no_node_can_be_checked(workspace: Workspace) -> None:
 
 def test_a_report_that_is_not_complete_is_named(workspace: Workspace, fake: FakeEngine) -> None:
     fake.swarm.create("services", stack_service("api"))
-    fake.swarm.logs["openbalena-doctor-id-node1"] = ["now 1", "openbalena-job-end"]
+    fake.swarm.logs["openbalena-doctor-all"] = ["now 1", "openbalena-job-end"]
     (found,) = [each for each in examined(workspace).findings if each.check == "nodes"]
     assert "it reported no 'disk'" in found.detail
 

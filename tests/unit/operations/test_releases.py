@@ -56,7 +56,7 @@ def test_how_it_ends_is_recorded(wait: bool, error: BaseException | None, outcom
     begun = replace(DONE, outcome=Outcome.DEPLOYING)
     with fake.engine.client() as client:
         try:
-            with recorded(client, "ob", begun, wait=wait):
+            with recorded(client, "ob", begun, wait=wait, migrations_of=lambda image: [image]):
                 (during,) = releases.read_releases(client, "ob")
                 assert during.outcome is Outcome.DEPLOYING
                 if error:
@@ -65,13 +65,27 @@ def test_how_it_ends_is_recorded(wait: bool, error: BaseException | None, outcom
             assert raised is error
         (ended,) = releases.read_releases(client, "ob")
     assert ended.outcome is outcome
+    assert ended.migrations == (["api:1@sha256:00"] if outcome is Outcome.SUCCEEDED else None)
     finished = outcome is not Outcome.DEPLOYING
     assert ended.images == ({"api": "api:1@sha256:00"} if finished else {})
     assert (ended.seconds is not None) is finished
 
 
+def test_a_release_has_succeeded_before_its_migrations_are_read(fake: FakeEngine) -> None:
+    fake.swarm.node("node1", "manager")
+
+    def interrupted(image: str) -> list[str]:
+        raise KeyboardInterrupt
+
+    begun = replace(DONE, outcome=Outcome.DEPLOYING)
+    with fake.engine.client() as client:
+        with pytest.raises(KeyboardInterrupt), recorded(client, "ob", begun, wait=True, migrations_of=interrupted):
+            pass
+        assert releases.read_releases(client, "ob")[0].outcome is Outcome.SUCCEEDED
+
+
 def test_no_release_records_nothing(fake: FakeEngine) -> None:
     with fake.engine.client() as client:
-        with recorded(client, "ob", None, wait=True):
+        with recorded(client, "ob", None, wait=True, migrations_of=lambda image: [image]):
             pass
         assert client.configs.list() == []

@@ -1,12 +1,13 @@
 """swarm-rollback: which release is chosen, what keeps it from being deployed, and what is deployed of it."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_engine import FakeEngine
-from fake_swarm import stack_service
+from fake_swarm import Row, stack_service
 from hearing import Listener
 
 from openbalena.base.errors import OpenBalenaError, OperationError, UsageError
@@ -124,6 +125,52 @@ def test_what_has_no_way_back_is_refused_before_the_lock(
     with pytest.raises(OperationError, match="release 1 cannot be deployed:\n  the swarm no longer has openbalena_x-1"):
         roll_back(options(), workspace, Listener())
     assert rollouts == []
+
+
+@pytest.mark.parametrize(
+    ("executed", "known", "agrees", "says"),
+    [
+        (["1", "00113"], ["1", "00113"], True, ""),
+        (["1", "00113"], ["1"], True, "warning: api: it is older than the database's schema: a release with an image"),
+        (["1", "2"], ["1"], True, "release 1 cannot be deployed:\n  api: a newer version has changed the database by"),
+        (["1"], None, True, "api: it may not run on the database's schema: no successful release has recorded"),
+        (["1"], None, False, "nothing was deployed"),
+        (None, ["1"], True, "warning: cannot read which migrations of the api the database has executed: db: refused"),
+        (None, ["1"], False, "nothing was deployed"),
+    ],
+)
+def test_an_older_api_needs_a_schema_that_it_runs_on(
+    executed: list[str] | None, known: list[str] | None, agrees: bool, says: str, workspace: Workspace,
+    fake: FakeEngine, rollouts: list[Rollout],
+) -> None:  # fmt: skip
+    record(fake, replace(release(1), migrations=known), release(2))
+    fake.swarm.create("services", stack_service("db", stack="openbalena"))
+    fake.swarm.logs["openbalena-database"] = [
+        json.dumps(executed) if executed is not None else "refused", "openbalena-job-end"
+    ]  # fmt: skip
+    if executed is None:
+        fake.swarm.fates["openbalena-database"] = [[Row(0, "failed", "task: non-zero exit (1)", 1)]]
+    listener = Listener(agrees=agrees)
+    deployed = not says.startswith(("nothing", "release"))
+    if deployed:
+        roll_back(options(1), workspace, listener)
+    else:
+        with pytest.raises(OperationError) as refused:
+            roll_back(options(1), workspace, listener)
+        assert str(refused.value).startswith(says)
+    assert bool(rollouts) is deployed and bool(listener.questions) is (executed is None or known is None)
+    assert not deployed or bool(says) is any(line.startswith(says) for line in listener.heard if says)
+    with fake.engine.client() as client:
+        assert "openbalena-deploy-lock" not in [item.name for item in client.configs.list()]
+
+
+def test_the_api_that_runs_is_not_judged(workspace: Workspace, fake: FakeEngine, rollouts: list[Rollout]) -> None:
+    running = fake.swarm.named("services", "openbalena_api")["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
+    fake.images.add(running)
+    record(fake, release(1, api=running), release(2, api=running))
+    listener = Listener(agrees=False)
+    roll_back(options(1), workspace, listener)
+    assert rollouts and not listener.heard
 
 
 def test_a_deploy_by_another_machine_keeps_it_waiting(

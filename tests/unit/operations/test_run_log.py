@@ -94,4 +94,6 @@ def test_commands_that_only_read_leave_no_log() -> None:
 
     assert logged("swarm-up") and logged("deploy") and logged("pki", action="renew")
     assert not logged("swarm-up", dry_run=True) and not logged("pki", action="show") and not logged("status")
+    assert not logged("doctor", fix=False, dismiss="") and logged("doctor", fix=True, dismiss="")
+    assert logged("doctor", fix=False, dismiss="disk-1a2b3c")
     assert BY_NAME.keys() >= commands._READING

@@ -5,16 +5,14 @@ from pathlib import Path
 import pytest
 from fake_engine import FakeEngine
 from fake_swarm import stack_service
-from hearing import Listener
+from hearing import Listener, workspace_on
 
 from openbalena.base.errors import OperationError
 from openbalena.base.names import STACK_LABEL
-from openbalena.base.project import Project
 from openbalena.cli.main import main
 from openbalena.operations import teardown
 from openbalena.operations.teardown import TeardownOptions, TeardownResult, tear_down
 from openbalena.operations.workspace import Workspace
-from openbalena.settings.variables import variables
 from openbalena.storage import record
 from openbalena.storage.record import VolumeLocation, VolumeRegistry
 from openbalena.swarm import settings_store
@@ -24,24 +22,28 @@ MARKS = {"ca": "a", "former": "", "tokens": "t", "later": ""}
 
 
 @pytest.fixture
-def project(fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The options that name a project whose stack, with its settings and two volumes, is on the fake engine."""
-    for name in variables():
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.delenv("OPEN_BALENA_LAB", raising=False)
-    monkeypatch.setenv("DOCKER_HOST", fake.url)
-    monkeypatch.setenv("PATH", str(Path(fake.engine.cli).parent), prepend=":")
-    (tmp_path / ".env").write_text("DNS_TLD=my.example.com\nSTACK_NAME=ob\n")
+def workspace(fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A project whose stack, with its settings and two volumes, is on the fake engine."""
     fake.swarm.node("node1", "manager")
     fake.swarm.create("services", stack_service("api"))
     fake.volumes = {"ob_a": LABEL, "ob_b": LABEL, "other": {}}
     with fake.engine.client() as client:
         settings_store.save(client, "ob", b"settings", MARKS, "me@here")
-    return ["--project-directory", str(tmp_path)]
+    return workspace_on(fake, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def project(workspace: Workspace) -> list[str]:
+    """The options that name this project."""
+    return ["--project-directory", str(workspace.project.directory)]
 
 
 def secrets(fake: FakeEngine) -> list[str]:
     return [secret["Spec"]["Name"] for secret in fake.swarm.secrets.values()]
+
+
+def configs(fake: FakeEngine) -> list[str]:
+    return [config["Spec"]["Name"] for config in fake.swarm.configs.values()]
 
 
 def test_volumes_and_settings_are_kept(
@@ -53,7 +55,7 @@ def test_volumes_and_settings_are_kept(
     assert set(fake.volumes) == {"ob_a", "ob_b", "other"} and not fake.swarm.services
     (name,) = secrets(fake)
     assert f"kept in the Swarm secret {name}" in output
-    assert not fake.swarm.configs, "the lock is released"
+    assert configs(fake) == ["openbalena-audit-ob"], "the lock is released, and who removed it is known"
     assert main(["swarm-down", *project]) == 0
     output = capsys.readouterr().out
     assert "There is no stack ob." in output and "Remaining volumes are kept" in output
@@ -72,7 +74,8 @@ def test_volumes_are_removed_after_a_question_alone(
 ) -> None:
     assert main(["swarm-down", "--volumes", *project]) == 2, "nobody can be asked here"
     assert "Remove the stack and these volumes with all their data?" in capsys.readouterr().err
-    assert set(fake.volumes) == {"ob_a", "ob_b", "other"} and fake.swarm.services and not fake.swarm.configs
+    assert set(fake.volumes) == {"ob_a", "ob_b", "other"} and fake.swarm.services
+    assert configs(fake) == ["openbalena-audit-ob"]
 
 
 def test_settings_are_kept_while_a_node_may_have_their_data(
@@ -94,11 +97,6 @@ def test_settings_are_kept_while_a_volume_is_left(
     shown = capsys.readouterr()
     assert "Removed 1 volume." in shown.out and "not everything was removed:\n  node1: " in shown.err
     assert set(fake.volumes) == {"ob_a", "other"} and len(secrets(fake)) == 1
-
-
-@pytest.fixture
-def workspace(project: list[str]) -> Workspace:
-    return Workspace(Project(directory=Path(project[1])), lab=False)
 
 
 def on_nfs(fake: FakeEngine) -> None:
@@ -179,3 +177,19 @@ def test_nodes_that_are_named_and_do_not_answer_are_warned_of(workspace: Workspa
     assert len(listener.warnings) == 1 and nowhere in listener.warnings[0]
     assert result.removed_volumes == 2 and result.settings_secret
     assert result.failures == ("volumes on node2 could not be checked: name these nodes with --node",)
+
+
+def test_the_previous_membership_of_a_node_that_joined_again_is_no_other_node(
+    workspace: Workspace, fake: FakeEngine
+) -> None:
+    fake.swarm.node("before")["Description"]["Hostname"] = "node1"
+    fake.swarm.nodes["id-before"]["Status"]["State"] = "down"
+    with fake.engine.client() as client:
+        record.write_registry(client, "ob", VolumeRegistry({"a": VolumeLocation("id-before", "node1")}))
+    # The swarm keeps the tasks of a node that is down.
+    fake.swarm.stopping = 10**6
+    (task,) = fake.swarm.tasks.values()
+    task["NodeID"] = "id-before"
+    result = tear_down(TeardownOptions(60, volumes=True), workspace, Listener())
+    assert result.failures == () and result.settings_secret == "" and not secrets(fake)
+    assert not fake.swarm.configs, "the record is gone"

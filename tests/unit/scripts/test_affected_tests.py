@@ -11,6 +11,7 @@ from affected_tests import ROOT, affected, changed_files
     [
         ("src/openbalena/compose/merge.py", "tests/unit/compose/test_compose_merge.py"),
         ("src/openbalena/cli/settings.py", "tests/unit/cli/test_main.py"),
+        ("src/openbalena/doctor/checks/disk.py", "tests/unit/doctor/test_doctor_checks.py"),
         ("src/openbalena/settings/variables.yml", "tests/unit/settings/test_load.py"),
         ("images/haproxy/entry", "tests/unit/haproxy/test_haproxy_entry.py"),
         ("tests/shared/front_door.py", "tests/unit/haproxy/test_haproxy_routing.py"),
@@ -24,7 +25,8 @@ def test_a_change_runs_the_tests_that_depend_on_it(changed: str, test: str) -> N
 
 
 def test_a_change_does_not_run_what_has_nothing_to_do_with_it() -> None:
-    assert Path("tests/unit/compose/test_compose_merge.py") not in affected({Path("src/openbalena/verify/vpn.py")})
+    for changed in ("verify/vpn.py", "doctor/checks/disk.py"):
+        assert Path("tests/unit/compose/test_compose_merge.py") not in affected({Path("src/openbalena") / changed})
 
 
 def test_a_file_that_no_test_names_runs_them_all() -> None:

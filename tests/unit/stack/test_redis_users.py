@@ -54,7 +54,7 @@ def test_redis_gets_hashes_of_the_passwords_alone(tmp_path: Path) -> None:
     new, old, registry = "a$b`c;&x#=1!*%s", "old-one=", "%d~#x$(id)"
     lines = f"REDIS_PASSWORD={new}\nREDIS_PASSWORD_PREVIOUS={old}\nREGISTRY2_CACHE_PASSWORD={registry}\n"
     arguments, users = started(tmp_path, lines)
-    assert arguments == f"redis-server {tmp_path}/redis/users.conf"
+    assert arguments == f"redis-server {tmp_path}/redis/users.conf --tcp-keepalive 30"
     assert users["default"] == ["reset", "on", *accepted(new, old), "~*", "&*", "+@all", "-@admin"]
     assert users["registry"][:6] == ["reset", "on", *accepted(registry), "~repository::*", "~blobs::*", "-@all"]
     assert not [word for word in users["registry"] if word.startswith(("+@", "nopass", "&"))]

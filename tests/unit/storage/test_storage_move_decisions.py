@@ -35,6 +35,8 @@ def changed(**fields: Any) -> SwarmService:
         (DB, (ONE, TWO), KNOWN, "node3", "no node is named"),
         (DB, (ONE, TWO, THREE), KNOWN, "node2", "2 nodes are named"),
         (DB, (ONE, TWO, THREE), KNOWN, "n3", ""),
+        (DB, (ONE, TWO, replace(THREE, state="down")), KNOWN, "node2", ""),
+        (DB, (ONE, replace(TWO, state="down"), replace(THREE, state="down")), KNOWN, "node2", "2 nodes are named"),
         (changed(constraints=(*DB.constraints, "node.role == worker")), (ONE, TWO), KNOWN, "node2", ""),
         (
             changed(constraints=(*DB.constraints, "node.role == manager")),

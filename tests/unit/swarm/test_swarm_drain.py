@@ -63,28 +63,38 @@ WORKER = node(4, role="worker")
 
 
 @pytest.mark.parametrize(
-    ("removed", "nodes", "reasons"),
+    ("removed", "nodes", "places", "reasons"),
     [
-        ("n4", [node(1), node(2), node(3), WORKER], []),
-        ("n3", [node(1), node(2), node(3)], []),
-        ("n3", [node(1), node(2), node(3, state="down")], []),
-        ("n1", [node(1), node(2), node(3)], ["this command runs on it"]),
-        ("n2", [node(1), node(2), node(3, state="down")], ["of the 2 managers left only 1 would be up"]),
-        ("n3", [node(1), node(2, state="down"), node(3)], ["of the 2 managers left only 1 would be up"]),
-        ("n2", [node(1), node(2)], []),
-        ("n2", [node(1), node(2, labels=HOLDER)], ["it has the data of db-data: move each with"]),
-        ("n2", [node(1), node(2, labels={"openbalena.data.old-data": "true"})], []),
-        ("n2", [node(1), node(2, labels={"openbalena.data.db-data": "false"})], []),
+        ("n4", [node(1), node(2), node(3), WORKER], {}, []),
+        ("n3", [node(1), node(2), node(3)], {}, []),
+        ("n3", [node(1), node(2), node(3, state="down")], {}, []),
+        ("n1", [node(1), node(2), node(3)], {}, ["this command runs on it"]),
+        ("n2", [node(1), node(2), node(3, state="down")], {}, ["of the 2 managers left only 1 would be up"]),
+        ("n3", [node(1), node(2, state="down"), node(3)], {}, ["of the 2 managers left only 1 would be up"]),
+        ("n2", [node(1), node(2)], {}, []),
+        ("n2", [node(1), node(2, labels=HOLDER)], {}, ["it has the data of db-data: move each with"]),
+        ("n2", [node(1), node(2, labels={"openbalena.data.old-data": "true"})], {}, []),
+        ("n2", [node(1), node(2, labels={"openbalena.data.db-data": "false"})], {}, []),
+        ("n2", [node(1), node(2)], {"kept-data": "n2", "db-data": "n1"}, ["it has the data of kept-data: move each"]),
+        ("n4", [node(1), node(4, role="worker", state="down", labels=HOLDER)], {}, []),
+        (
+            "n4",
+            [node(1), node(4, role="worker", state="down", labels=HOLDER)],
+            {"db-data": "n4"},
+            ["it has the data of db-data: start it again, or let the machine join again (swarm-join)"],
+        ),
     ],
 )
-def test_a_node_that_must_not_be_removed(removed: str, nodes: list[Node], reasons: list[str]) -> None:
+def test_a_node_that_must_not_be_removed(
+    removed: str, nodes: list[Node], places: dict[str, str], reasons: list[str]
+) -> None:
     found = cluster([API, DATA], [], nodes)
     node = drain.find_node(removed, found)
     if not reasons:
-        drain.require_removable(node, found)
+        drain.require_removable(node, found, places)
         return
     with pytest.raises(OperationError) as refused:
-        drain.require_removable(node, found)
+        drain.require_removable(node, found, places)
     first, *lines = str(refused.value).splitlines()
     assert first == f"{node.hostname} cannot be removed:" and len(lines) == len(reasons)
     assert all(line.strip().startswith(reason) for line, reason in zip(lines, reasons, strict=True))

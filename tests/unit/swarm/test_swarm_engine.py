@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -255,13 +255,3 @@ def test_the_lock_of_a_process_of_this_machine_that_is_gone_is_taken_over(fake: 
         with lock.acquire(client, "swarm-down"):
             (held,) = fake.swarm.configs.values()
             assert held["Spec"]["Labels"]["purpose"] == "swarm-down"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "says"),
-    [(5, "5 s"), (-3, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h"), (8000, "2 h")],
-)
-def test_the_age_of_a_lock(seconds: int, says: str) -> None:
-    now = datetime(2026, 11, 23, tzinfo=UTC)
-    assert lock.age((now - timedelta(seconds=seconds)).isoformat(), now) == says
-    assert lock.age("", now) == "an unknown time"

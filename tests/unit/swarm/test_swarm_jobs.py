@@ -11,7 +11,7 @@ from fake_swarm import RefusedError, Row
 
 from openbalena.base.errors import OperationError
 from openbalena.base.names import JOB_LABEL
-from openbalena.swarm import job
+from openbalena.swarm import global_job, job, state
 
 CASES = yaml.safe_load(Path(__file__).with_name("jobs.yml").read_text(encoding="utf-8"))
 LOOK = job.Job("look", "id-node1", "busybox", "true")
@@ -230,3 +230,22 @@ def test_a_node_that_cannot_run_a_task_is_named_with_what_helps(fields: dict[str
 def test_a_node_that_has_left_the_swarm_is_named() -> None:
     with pytest.raises(OperationError, match="^node 0123456789ab is no longer in the swarm: join it again$"):
         job.require_usable(cluster([], []), ["n1", "0123456789abcdef"])
+
+
+def test_a_job_on_every_node_has_a_result_for_each(fake: FakeEngine) -> None:
+    everywhere = job.Job("look", "", "busybox", "true", constraints=("node.labels.kind == small",))
+    for name, kind in (("node1", "large"), ("node2", "small"), ("node3", "small"), ("node4", "small")):
+        fake.swarm.node(name, "manager", kind=kind)
+    fake.swarm.fates[everywhere.name] = [[Row(0, "complete")], [Row(0, "rejected", "No such image")], [Row(0, "ready")]]
+    fake.swarm.logs[everywhere.name] = ["said", "openbalena-job-end"]
+    with fake.engine.client() as client:
+        nodes = [node.id for node in global_job.job_nodes(everywhere, state.read_cluster(client, "ob"))]
+        assert nodes == ["id-node2", "id-node3", "id-node4"]
+        job.start_job(fake.engine, everywhere)
+        began = fake.swarm.clock.now
+        found = global_job.wait_for_nodes(fake.engine, client, everywhere, nodes, 20)
+        assert fake.swarm.clock.now - began == 20
+    assert found["id-node2"] == job.JobResult(True, ("said",))
+    assert found["id-node3"] == job.JobResult(False, (), "No such image", started=False)
+    late = "task openbalena-look-all did not end within 20 s (ready)"
+    assert found["id-node4"] == job.JobResult(False, (), late, started=False, timed_out=True)

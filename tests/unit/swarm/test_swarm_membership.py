@@ -82,8 +82,9 @@ def test_the_address_of_this_manager_is_the_one_by_which_the_others_know_it(fake
 
 
 MAJORITY = (
-    ": more than half of the managers{} must run, so start those that are down. Running tasks continue, but none is "
-    "started, moved or replaced. Managers that cannot be started again: docs/docker-swarm-deployment.md, Lost managers"
+    ": more than half of the managers{} must run and reach each other, so start those that are down, or repair the "
+    "network between them. Running tasks continue, but none is started, moved or replaced. Managers that cannot be "
+    "started again: docs/docker-swarm-deployment.md, Lost managers"
 )
 
 
@@ -92,7 +93,9 @@ MAJORITY = (
     [
         ({}, ""),
         ({"LocalNodeState": "inactive"}, "is not in a swarm: run ./open-balena.sh swarm-init"),
-        ({"LocalNodeState": "locked"}, ": the swarm is locked: run `docker swarm unlock`"),
+        ({"LocalNodeState": "locked"},
+         ": the swarm is locked: run `docker swarm unlock` there, with the key that `docker swarm unlock-key` prints "
+         "on another manager"),
         ({"LocalNodeState": "error", "RemoteManagers": None},
          f": the swarm does not answer: no leader{MAJORITY.format('')}"),
         ({"LocalNodeState": "error", "Error": "x", "RemoteManagers": None},

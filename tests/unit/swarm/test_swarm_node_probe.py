@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from cluster_builders import service
 from fake_engine import FakeEngine
+from fake_swarm import RefusedError
 
 from openbalena.docker.engine import Engine
 from openbalena.swarm import node_probe
+from openbalena.swarm.preflight import Refusal
 from openbalena.swarm.state import PublishedPort
 
 
@@ -70,6 +72,28 @@ def test_the_engines_behind_one_that_does_not_answer_are_asked(fake: FakeEngine)
     wanted = service(ports=(PublishedPort(80, 80),))
     assert node_probe.taken_ports([gone, fake.engine], [wanted], ()) == {"node1": {80}}
     assert node_probe.missing_images([gone, fake.engine], ["a:1"]) == {"node1": {"a:1"}}
+
+
+DENIED, UNREACHABLE = RefusedError(403, "pull access denied"), RefusedError(500, "connection refused")
+
+
+@pytest.mark.parametrize(
+    ("answer", "digests", "refusal"),
+    [
+        (None, [], None),
+        (DENIED, ["a@sha256:1"], Refusal("pull access denied", certain=True)),
+        (UNREACHABLE, ["a@sha256:1"], Refusal("connection refused", certain=False)),
+        (UNREACHABLE, [], Refusal("connection refused", certain=True)),
+    ],
+)
+def test_an_image_that_no_registry_provides(
+    fake: FakeEngine, answer: RefusedError | None, digests: list[str], refusal: Refusal | None
+) -> None:
+    fake.images, fake.digests, fake.registry = {"a:1"}, {"a:1": digests}, {"a:1": answer}
+    assert node_probe.refusals(fake.engine, ["a:1"]) == ({"a:1": refusal} if refusal else {})
+    gone = replace(fake.engine, host="unix:///nonexistent/engine.sock")
+    nodes = replace(fake.engine, nodes=(gone, fake.engine))
+    assert node_probe.refusals(nodes, ["a:1"]) == ({"a:1": refusal} if refusal else {})
 
 
 def test_an_image_that_a_node_lacks_is_named(fake: FakeEngine) -> None:

@@ -1,14 +1,14 @@
 """Lost nodes are said first, and how near the swarm is to losing its majority."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from cluster_builders import cluster, node
 
 from openbalena.base.errors import OperationError
-from openbalena.cli import status
 from openbalena.cli.main import main
-from openbalena.swarm import job, nodes, single_points
+from openbalena.swarm import drain, job, nodes, single_points
 
 LOST: dict[str, Any] = {"reachability": "unreachable"}
 
@@ -39,6 +39,18 @@ def test_a_dead_worker_is_named_and_no_majority_is_near() -> None:
     assert "worker node4" in text
     assert "down, drain" in text
     assert nodes.lost_first(there)[0].hostname == "node4"
+
+
+def test_a_node_that_joined_again_is_named_with_what_removes_its_previous_membership() -> None:
+    old, unknown = node(8, role="worker", state="down"), node(9, role="worker", state="down")
+    there = [node(1), node(2), node(3), replace(old, hostname="node2"), unknown]
+    assert nodes.previous_memberships(there) == [there[3]]
+    assert nodes.node_warnings(there) == [
+        "worker node9 () is down",
+        "node2 left and joined again: its previous membership n8 is still listed: run ./open-balena.sh swarm-remove n8",
+    ]
+    both_down = [node(1), node(2, state="down"), there[3]]
+    assert nodes.previous_memberships(both_down) == []
 
 
 @pytest.mark.parametrize(
@@ -76,15 +88,15 @@ def test_an_unreachable_manager_makes_the_others_single_points() -> None:
     assert point.effect.startswith("2 of 3 managers must be up")
 
 
+def test_managers_that_are_unknown_after_an_election_are_not_lost() -> None:
+    there = [node(1), node(2, state="unknown"), node(3, state="unknown")]
+    assert single_points.find_single_points(cluster([], [], there)) == []
+    drain.require_removable(there[1], cluster([], [], there), {})
+
+
 def test_documents_are_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["swarm-status", "--watch", "--json"]) == 2
     assert "--json: not allowed with argument --watch" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_only_a_terminal_is_cleared(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal, raising=False)
-    assert ("\x1b" in status._top()) is terminal
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from cluster_builders import cluster, node, service
 
 from openbalena.base.errors import OperationError
 from openbalena.swarm import placement
-from openbalena.swarm.preflight import DeployPlan, Finding, preflight_findings
+from openbalena.swarm.preflight import DeployPlan, Finding, Refusal, preflight_findings
 from openbalena.swarm.state import Cluster, PublishedPort
 
 DATA = "openbalena.data.db-data"
@@ -73,6 +73,13 @@ def test_a_data_label_on_two_nodes_names_both() -> None:
 def test_a_data_label_on_a_node_that_is_down() -> None:
     (text,) = texts(DeployPlan((), (DATA,)), nodes({}, {"labels": {DATA: "true"}, "state": "down"}))
     assert "node2 (down): bring it back" in text
+
+
+def test_a_data_label_on_the_previous_membership_of_a_node_that_joined_again() -> None:
+    there = nodes({}, {"labels": {DATA: "true"}, "state": "down"}, {})
+    again = replace(there.nodes[2], hostname="node2")
+    (text,) = texts(DeployPlan((), (DATA,)), replace(there, nodes=(*there.nodes[:2], again)))
+    assert "node2 (down): it left and joined again: run ./open-balena.sh swarm-join HOST" in text
 
 
 def test_after_a_change_of_leader_a_node_is_unknown_and_not_lost() -> None:
@@ -153,6 +160,28 @@ def test_an_image_that_a_node_lacks_is_fatal_and_one_that_could_not_be_checked_i
             fatal=False,
         )
     ]
+
+
+@pytest.mark.parametrize("certain", [True, False])
+def test_an_image_of_some_nodes_that_the_others_cannot_pull(*, certain: bool) -> None:
+    on_two = service("b", image="b:1", constraints=("node.hostname != node3",))
+    absent = {"node1": {"b:1"}, "node2": set[str](), "node3": {"b:1", "a:1"}}
+    refused = {"b:1": Refusal("connection refused", certain), "a:1": Refusal("not asked", certain)}
+    services = (on_two, service("a", image="a:1", constraints=("node.hostname == node1",)))
+    (found,) = preflight_findings(DeployPlan(services, absent=absent, refused=refused), nodes({}, {}, {}))
+    cannot = "cannot pull it" if certain else "may not be able to pull it"
+    assert found.fatal is certain and str(found) == (
+        f"image b:1 is on node2 and not on node1, which {cannot} (connection refused): push it to a registry that the "
+        "nodes reach, or load it on each node"
+    )
+
+
+def test_an_image_of_some_nodes_that_can_be_pulled_or_built_or_that_no_node_has() -> None:
+    services = (service("a", image="a:1"), service("b", image="b:1"), service("c", image="c:1"))
+    absent = {"node1": {"c:1"}, "node2": {"a:1", "c:1", "b:1"}}
+    refused = {name: Refusal("why", certain=True) for name in ("b:1", "c:1")}
+    found = texts(DeployPlan(services, built={"b:1"}, absent=absent, refused=refused), nodes({}, {}))
+    assert found == ["image b:1 is not on node2: run ./open-balena.sh swarm-build"]
 
 
 def test_fatal_findings_come_first() -> None:

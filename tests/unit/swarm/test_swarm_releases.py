@@ -74,9 +74,10 @@ def test_it_is_read_back_as_it_was_recorded(fake: FakeEngine) -> None:
         releases.begin(client, "ob", release)
         assert releases.read_releases(client, "ob") == [release]
         assert releases.read_releases(client, "other") == []
-        releases.finish(client, "ob", release, Outcome.SUCCEEDED, 12.4, {"api": "api:1@sha256:00"})
-        (ended,) = releases.read_releases(client, "ob")
-        assert ended == replace(release, outcome=Outcome.SUCCEEDED, seconds=12.0, images={"api": "api:1@sha256:00"})
+        images = {"api": "api:1@sha256:00"}
+        done = replace(release, outcome=Outcome.SUCCEEDED, seconds=12.0, images=images, migrations=["00001"])
+        releases.finish(client, "ob", done)
+        assert releases.read_releases(client, "ob") == [done]
         releases.begin(client, "ob", replace(release, message="again"))
         assert [each.message for each in releases.read_releases(client, "ob")] == ["again"]
         releases.remove_releases(client, "ob")
@@ -87,7 +88,7 @@ def test_the_oldest_are_dropped_when_one_ends(fake: FakeEngine) -> None:
     with fake.engine.client() as client:
         for number in range(1, KEPT + 3):
             releases.begin(client, "ob", replace(RELEASE, number=number))
-        releases.finish(client, "ob", replace(RELEASE, number=KEPT + 2), Outcome.FAILED, 1, {})
+        releases.finish(client, "ob", replace(RELEASE, number=KEPT + 2, outcome=Outcome.FAILED))
         found = [each.number for each in releases.read_releases(client, "ob")]
     assert found == list(range(KEPT + 2, 2, -1))
 
@@ -116,6 +117,18 @@ def test_what_a_rollback_needs_is_kept(outcomes: list[Outcome], good: int | None
     found = releases.last_good(known)
     assert (found.number if found else None) == good
     assert releases.objects_in_use(known) == kept
+
+
+def test_what_an_image_knows_is_what_its_oldest_release_has_recorded() -> None:
+    def of(number: int, image: str, *keys: str) -> Release:
+        return replace(RELEASE, number=number, images={"api": image}, migrations=keys or None)
+
+    known = [of(5, "api:1@sha256:0", "1", "2"), of(4, "api:2@sha256:0b", "1", "2"), of(3, "api:1@sha256:0", "1"),
+             of(2, "api:1@sha256:0"), of(1, "api:0")]  # fmt: skip
+    assert releases.known_migrations(known, "api:1@sha256:0") == ("1",), "5 ran on what 4 has migrated"
+    assert releases.known_migrations(known, "api:2") == ("1", "2")
+    assert releases.known_migrations(known, "api:0") is None is releases.known_migrations(known, "api:3")
+    assert RELEASE.image("db") == "db:1" and RELEASE.image("web") == ""
 
 
 def test_a_release_in_the_list_and_for_programs() -> None:

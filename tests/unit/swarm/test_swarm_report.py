@@ -40,6 +40,8 @@ def test_each_error_is_reported_once_and_each_unfinished_service_with_its_log(fa
     by_name = {each.short_name: each for each in found.services}
     crashed = [each for each in found.tasks_of(by_name["api"]) if each.failed][0]
     starting = [each for each in found.tasks_of(by_name["vpn"]) if each.state == "starting"][0]
+    last = {"ExitCode": 1, "Output": "no secret yet"}
+    fake.container(starting.container, Health={"Status": "starting", "FailingStreak": 0, "Log": [last]})
     crash, unplaced = (
         task_errors.for_error(text).hint for text in (CRASH.error, "scheduling constraints not satisfied")
     )
@@ -55,6 +57,8 @@ def test_each_error_is_reported_once_and_each_unfinished_service_with_its_log(fa
         "  vpn: 1 of 3 tasks running; starting",
         f"    task {starting.id[:12]} on node1 is not healthy yet",
         "    | waiting for …",
+        "    its health check failed (exit code 1):",
+        "    | no … yet",
     ]
     # fmt: on
 
@@ -84,7 +88,17 @@ RUNNING: dict[str, tuple[SwarmService, list[Task], list[str]]] = {
     "on a lost node": (
         service(replicas=2, update_state="paused"),
         [task(1, spec=OLD, node_id="n3"), task(2, spec=OLD, node_id="gone")],
-        [],
+        ["  api: 0 of 2 tasks of the previous version are running"],
+    ),
+    "whose rollback failed": (
+        service(replicas=2, update_state="rollback_paused"),
+        [task(1), task(2, spec=OLD), task(3, state="failed", desired="shutdown")],
+        ["  api: 1 of 2 tasks of the previous version are running"],
+    ),
+    "not rolled back yet": (
+        service(replicas=2, update_state="updating"),
+        [task(1, spec=OLD), task(2, spec=OLD), task(3, state="preparing")],
+        ["  api: 2 of 2 tasks of the previous version are running"],
     ),
     "a new service": (service(replicas=2), [task(1, state="starting")], []),
     "converged": (service(), [task(1), task(2, spec=OLD)], []),

@@ -124,41 +124,6 @@ def test_problems_are_those_of_unfinished_services_and_new_tasks() -> None:
 
 
 FAILED = {"state": "failed", "desired": "shutdown"}
-# Tasks of the api's two slots, oldest first, and the errors that are news while the service is unfinished.
-SLOTS: dict[str, tuple[list[Task], list[str]]] = {
-    "the newest of its slot": ([task(1, slot=1, error="a", **FAILED), task(2, slot=2)], ["a"]),
-    "replaced by a task that starts": (
-        [task(1, slot=1, error="a", **FAILED), task(2, slot=1, state="starting")],
-        ["a"],
-    ),
-    "several in a row": (
-        [task(1, slot=1, error="a", **FAILED), task(2, slot=1, error="b", **FAILED), task(3, slot=1, state="ready")],
-        ["a", "b"],
-    ),
-    "over: a task of its slot runs": (
-        [task(1, slot=1, error="a", **FAILED), task(2, slot=1), task(3, slot=2, state="starting")],
-        [],
-    ),
-    "over before the newest failure": (
-        [task(1, slot=1, error="a", **FAILED), task(2, slot=1), task(3, slot=1, error="b", **FAILED)],
-        ["b"],
-    ),
-    "global services have a slot for each node": (
-        [task(1, error="a", **FAILED), task(2), task(3, node_id="n2", error="b", **FAILED)],
-        ["b"],
-    ),
-}
-
-
-@pytest.mark.parametrize(("tasks", "errors"), SLOTS.values(), ids=SLOTS)
-def test_failures_are_news_until_a_task_of_the_same_slot_runs(tasks: list[Task], errors: list[str]) -> None:
-    found = cluster([service(replicas=3)], tasks)
-    assert [each.error for each in task_errors.current_problems(found, cluster_progress(found))] == errors
-    done = cluster([service(replicas=0)], tasks)
-    assert task_errors.current_problems(done, cluster_progress(done)) == []
-    back = cluster([service(update_state="rollback_completed")], tasks)
-    every = {error for each in tasks if (error := each.error)}
-    assert {each.error for each in task_errors.current_problems(back, cluster_progress(back))} == every
 
 
 def test_how_often_is_told_in_words() -> None:

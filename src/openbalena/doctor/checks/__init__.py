@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable, Iterable
 
-from openbalena.doctor.checks import (
-    autolock,
-    capacity,
-    certificates,
-    clock,
-    disk,
-    engines,
-    kernel,
-    managers,
-    memory,
-    nodes,
-    releases,
-    spread,
-    unused,
-)
 from openbalena.doctor.facts import Facts
 from openbalena.doctor.findings import DoctorFinding
 
 Check = Callable[[Facts], Iterable[DoctorFinding]]
 CHECKS: dict[str, Check] = {
-    module.__name__.rpartition(".")[2]: module.check
-    for module in (
-        autolock,
-        capacity,
-        certificates,
-        clock,
-        disk,
-        engines,
-        kernel,
-        managers,
-        memory,
-        nodes,
-        releases,
-        spread,
-        unused,
-    )  # fmt: skip
+    found.name: importlib.import_module(f"{__name__}.{found.name}").check for found in pkgutil.iter_modules(__path__)
 }
 
 

@@ -10,7 +10,7 @@ from openbalena.doctor.findings import DoctorFinding, Severity
 
 def check(facts: Facts) -> Iterator[DoctorFinding]:
     """A note: a restarted manager needs the key (docs.docker.com/engine/swarm/swarm_manager_locking)."""
-    if facts.autolock:
+    if facts.swarm.autolock:
         yield DoctorFinding(
             "autolock",
             Severity.NOTE,

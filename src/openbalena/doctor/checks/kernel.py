@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from openbalena.doctor.facts import Facts
-from openbalena.doctor.findings import DoctorFinding, Severity
+from openbalena.doctor.findings import DoctorFinding, Fix, FixKind, Severity
 
 
 def check(facts: Facts) -> Iterator[DoctorFinding]:
@@ -18,6 +18,9 @@ def check(facts: Facts) -> Iterator[DoctorFinding]:
             yield DoctorFinding(
                 "kernel", Severity.ERROR, node.hostname, "its kernel has no ip_vs, which INGRESS_MODE=mesh needs",
                 "run `modprobe ip_vs` there, or set INGRESS_MODE=host",
+                fix=Fix(
+                    FixKind.LOAD_MODULE, (node.id,), f"load the kernel module ip_vs on {node.hostname}", module="ip_vs"
+                ),
             )  # fmt: skip
         if found.cgroup == 1:
             yield DoctorFinding(

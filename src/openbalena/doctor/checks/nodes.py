@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from openbalena.doctor.facts import Facts
-from openbalena.doctor.findings import DoctorFinding, Severity
-from openbalena.swarm.nodes import status_text
+from openbalena.doctor.findings import DoctorFinding, Fix, FixKind, Severity
+from openbalena.swarm.nodes import is_stale_record, previous_memberships, status_text
+from openbalena.swarm.state import Node
 
 
 def check(facts: Facts) -> Iterator[DoctorFinding]:
     """An error for a lost node; a note for one that joined again under the same name, or that no task can look at."""
-    ready = {node.hostname for node in facts.cluster.nodes if node.state == "ready"}
+    previous = previous_memberships(facts.cluster.nodes)
     for node in facts.cluster.nodes:
-        if node.lost and node.hostname in ready:
+        if node in previous:
             yield DoctorFinding(
                 "nodes",
                 Severity.NOTE,
                 node.hostname,
                 f"it left and joined again: the swarm still lists its previous membership {node.id}",
-                f"run `docker node rm {node.id}`",
+                f"run ./open-balena.sh swarm-remove {node.id}",
+                fix=_removal(node) if is_stale_record(node, facts.cluster.nodes) else None,
             )
         elif node.lost:
             yield DoctorFinding(
@@ -27,7 +29,8 @@ def check(facts: Facts) -> Iterator[DoctorFinding]:
                 Severity.ERROR,
                 node.hostname,
                 f"the node is {status_text(node)}",
-                "start it again; if it is lost for good, run `docker node rm --force` for it",
+                f"start it again{_then_unlock(node, facts)}; if it is lost for good, run ./open-balena.sh swarm-remove "
+                f"{node.hostname}",
             )
         elif node.availability == "drain":
             yield DoctorFinding(
@@ -41,3 +44,13 @@ def check(facts: Facts) -> Iterator[DoctorFinding]:
                 f"its disk, memory, clock and kernel could not be checked: {facts.unread[node.id]}",
                 "run doctor again once that is corrected",
             )
+
+
+def _then_unlock(node: Node, facts: Facts) -> str:
+    """A manager that is locked is seen as one that is down."""
+    return ", then run `docker swarm unlock` on it" if facts.swarm.autolock and node.role == "manager" else ""
+
+
+def _removal(node: Node) -> Fix:
+    text = f"remove the previous membership {node.id} of {node.hostname} ({node.address}) from the list of nodes"
+    return Fix(FixKind.REMOVE_NODE_RECORD, (node.id,), text)
