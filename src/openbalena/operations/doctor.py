@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from openbalena import settings
 from openbalena.base.errors import UsageError
 from openbalena.base.names import doctor_config
 from openbalena.docker.object_labels import store_labels
-from openbalena.doctor.checks import all_findings
+from openbalena.doctor.checks import CHECKS, all_findings
 from openbalena.doctor.facts import Facts
 from openbalena.doctor.findings import DoctorFinding, split_dismissed, worst_first
 from openbalena.operations import doctor_memory
@@ -21,6 +22,9 @@ from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
 from openbalena.pki import expiry
 from openbalena.swarm import deploy, lock, releases, state
+
+# The end of a finding's id.
+_DIGEST = re.compile("[0-9a-f]{6}")
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def examine(workspace: Workspace, reporter: Reporter | None, reports: NodeReport
         if reports is None:
             with lock.acquire(client, "doctor"):
                 reports = examine_nodes(engine, client, cluster, reporter)
-                doctor_memory.remember_disks(client, stack, memory, reports.nodes, now)
+                doctor_memory.remember_disks(client, stack, reports.nodes, now)
         facts = Facts(
             settings=values,
             cluster=cluster,
@@ -78,7 +82,8 @@ def examine(workspace: Workspace, reporter: Reporter | None, reports: NodeReport
 
 def dismiss(workspace: Workspace, identifier: str, reason: str) -> None:
     """Do not show the finding with this id any more, until it changes. Raises UsageError for anything else."""
-    if "-" not in identifier:
+    check, _, digest = identifier.rpartition("-")
+    if check not in CHECKS or not _DIGEST.fullmatch(digest):
         raise UsageError(f"{identifier}: expected the id of a finding, as doctor prints it")
     stack = settings.read(workspace.project)["STACK_NAME"]
     with manager_client(workspace) as (_, client):

@@ -73,8 +73,28 @@ def test_a_dismissed_finding_is_remembered_in_the_swarm(workspace: Workspace, fa
     )
     assert {each.id for each in later.findings} == {each.id for each in first.findings} - {unread.id, managers.id}
     assert fake.swarm.named("configs", "openbalena-doctor-ob")["Spec"]["Labels"][managers.id] == "one machine"
-    with pytest.raises(UsageError, match="managers: expected the id of a finding"):
-        dismiss(workspace, "managers", "x")
+
+
+@pytest.mark.parametrize("identifier", ["managers", "managers-", "managers-12345", "manager-123456", "disk.node1-123456"])
+def test_what_is_no_id_of_a_finding_is_not_dismissed(identifier: str, workspace: Workspace, fake: FakeEngine) -> None:
+    with pytest.raises(UsageError, match=f"^{identifier}: expected the id of a finding"):
+        dismiss(workspace, identifier, "x")
+    assert not fake.swarm.configs
+
+
+def test_what_is_dismissed_while_nodes_are_looked_at_is_kept(workspace: Workspace, fake: FakeEngine) -> None:
+    fake.swarm.create("services", stack_service("api"))
+
+    def looked_at(_: object) -> list[str]:
+        if not any(item["Spec"]["Name"] == "openbalena-doctor-ob" for item in fake.swarm.configs.values()):
+            labels = {"managers-123456": "one machine"}
+            fake.swarm.create("configs", {"Name": "openbalena-doctor-ob", "Data": "eA==", "Labels": labels})
+        return [f"now {fake.swarm.clock.now:.0f}", *REPORT]
+
+    fake.swarm.logs["openbalena-doctor-all"] = looked_at
+    examined(workspace)
+    kept = fake.swarm.named("configs", "openbalena-doctor-ob")["Spec"]["Labels"]
+    assert kept.keys() == {"managers-123456", "disk.id-node1"}
 
 
 def test_images_with_a_shell_are_preferred(fake: FakeEngine) -> None:

@@ -175,14 +175,14 @@ def test_disks_are_compared_with_a_reading_that_the_swarm_keeps_for_a_week(
         "disk.id-node1": "40960",
         "disk.id-node2": "40960",
     }
-    dismiss(workspace, "x-1", "because")
-    assert kept() == {**first, "x-1": "because"}
+    dismiss(workspace, "managers-123456", "because")
+    assert kept() == {**first, "managers-123456": "because"}
     remember("id-node1", 2, 2 * 40960)
     remember("id-node2", 8, 40961)
     remember("id-gone", 8, 1)
     (found,) = findings(workspace, "growth")
     assert (found.subject, found.measured) == ("node1", "0.0 GiB in 2 days, full in 2 days")
-    assert kept().keys() == {"disk.id-node1", "disk.id-node2", "x-1"}
+    assert kept().keys() == {"disk.id-node1", "disk.id-node2", "managers-123456"}
     assert kept()["disk.id-node1"].endswith(" 81920"), "it is younger than a week"
     assert kept()["disk.id-node2"].endswith(" 40960"), "it was replaced"
     asked = len(fake.swarm.asked)
