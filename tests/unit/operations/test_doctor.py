@@ -75,7 +75,9 @@ def test_a_dismissed_finding_is_remembered_in_the_swarm(workspace: Workspace, fa
     assert fake.swarm.named("configs", "openbalena-doctor-ob")["Spec"]["Labels"][managers.id] == "one machine"
 
 
-@pytest.mark.parametrize("identifier", ["managers", "managers-", "managers-12345", "manager-123456", "disk.node1-123456"])
+@pytest.mark.parametrize(
+    "identifier", ["managers", "managers-", "managers-12345", "manager-123456", "disk.node1-123456"]
+)
 def test_what_is_no_id_of_a_finding_is_not_dismissed(identifier: str, workspace: Workspace, fake: FakeEngine) -> None:
     with pytest.raises(UsageError, match=f"^{identifier}: expected the id of a finding"):
         dismiss(workspace, identifier, "x")
