@@ -262,6 +262,10 @@ def test_a_host_that_ssh_does_not_reach(host: Host, workspace: Workspace) -> Non
         ("tcp://node4", "tcp://node4: expected user@host or ssh://user@host[:port]"),
         ("-oProxyCommand=x", "-oProxyCommand=x: expected user@host or ssh://user@host[:port]"),
         ("root@node4/path", "root@node4/path: expected user@host or ssh://user@host[:port]"),
+        ("node4:ssh", "node4:ssh: expected user@host or ssh://user@host[:port]"),
+        ("ssh://node4:70000", "ssh://node4:70000: expected user@host or ssh://user@host[:port]"),
+        ("ssh://[node4", "ssh://[node4: expected user@host or ssh://user@host[:port]"),
+        ("ssh://root@[2001:db8::4]:22", "ssh://root@[2001:db8::4]:22"),
         ("", ": expected user@host or ssh://user@host[:port]"),
     ],
 )
