@@ -275,7 +275,7 @@ def test_a_lost_manager_may_be_one_that_is_locked(healthy: Facts) -> None:
 
 
 def test_what_the_swarm_still_lists_is_named_with_the_command_that_removes_it(healthy: Facts) -> None:
-    (found,) = all_findings(with_nodes(*NODES, Node("old", "node1", state="down"))(healthy))
+    (found,) = all_findings(with_nodes(*NODES, Node("old", "node1", state="down", address="10.9.0.1"))(healthy))
     assert found.remedy == "run ./open-balena.sh swarm-remove old"
     lost = [each for each in all_findings(with_nodes(*NODES[:2], LOST)(healthy)) if each.check == "nodes"]
     assert [each.remedy.partition(", run ")[2] for each in lost] == ["./open-balena.sh swarm-remove node3"]

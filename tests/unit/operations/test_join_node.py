@@ -134,7 +134,9 @@ def test_what_speaks_against_a_machine_is_said_at_once(workspace: Workspace, fak
 
 
 def test_one_that_has_just_left_is_waited_for(workspace: Workspace, fake: FakeEngine, host: Host) -> None:
-    fake.swarm.node("before")["Description"]["Hostname"] = "node4"
+    before = fake.swarm.node("before")
+    # The address that it will have again.
+    before["Description"]["Hostname"], before["Status"]["Addr"] = "node4", "10.9.0.4"
 
     class Noticing(Listener):
         def progress(self, text: str) -> None:
