@@ -66,9 +66,11 @@ def examine_nodes(engine: Engine, client: Any, cluster: Cluster, reporter: Repor
         # This one alone is timed: its clock is compared with the time in between.
         began = time.time()
         with _started(engine, [looking]):
-            results = _wait(engine, client, looking, cluster)
+            # For all of them, which run at the same time: nobody else may change the cluster meanwhile.
+            end = time.monotonic() + _TIMEOUT
+            results = _wait(engine, client, looking, cluster, end)
         found, unread = _reports(results, began)
-        others = {each.name: _wait(engine, client, each, cluster) for each in jobs}
+        others = {each.name: _wait(engine, client, each, cluster, end) for each in jobs}
         if crossing:
             after = doctor_overlay.task_addresses(client, cluster)
             network = doctor_overlay.network_facts(client, crossing, before, after)
@@ -95,9 +97,10 @@ def _started(engine: Engine, jobs: Sequence[Job]) -> Iterator[None]:
             job.remove_job(engine, each)
 
 
-def _wait(engine: Engine, client: Any, each: Job, cluster: Cluster) -> Results:
+def _wait(engine: Engine, client: Any, each: Job, cluster: Cluster, end: float) -> Results:
+    """The results of a job that was started; the time is over at `end` (of time.monotonic)."""
     nodes = [node.id for node in global_job.job_nodes(each, cluster)]
-    return global_job.wait_for_nodes(engine, client, each, nodes, _TIMEOUT)
+    return global_job.wait_for_nodes(engine, client, each, nodes, max(round(end - time.monotonic()), 0))
 
 
 def node_endpoints(cluster: Cluster) -> list[Endpoint]:

@@ -118,6 +118,17 @@ def test_a_node_that_does_not_end_is_named_after_the_time_limit(workspace: Works
     assert found.subject == "node2" and "did not end within 60 s (running)" in found.detail and not left(fake)
 
 
+def test_all_images_together_are_waited_for_no_longer_than_one(workspace: Workspace, fake: FakeEngine) -> None:
+    for number in range(4):
+        fake.swarm.create("services", stack_service(f"web{number}", Image=f"c:{number}"))
+    fake.swarm.fates["openbalena-doctor-image"] = [[Row(0, "preparing")]]
+    fake.swarm.clock.stride = 5
+    began = fake.swarm.clock.now
+    assert not findings(workspace, "images")
+    assert len([name for name in made(fake) if name.startswith("image")]) == 5
+    assert 60 <= fake.swarm.clock.now - began < 90, "the lock is held all that time"
+
+
 def test_a_failure_leaves_no_service(workspace: Workspace, fake: FakeEngine) -> None:
     original = fake.swarm.create
 
