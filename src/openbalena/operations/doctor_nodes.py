@@ -20,6 +20,7 @@ from openbalena.operations import doctor_overlay
 from openbalena.operations.reporter import Reporter
 from openbalena.swarm import global_job, job, task_errors
 from openbalena.swarm.job import Job, JobResult
+from openbalena.swarm.membership import GOSSIP_PORT, MANAGER_PORT
 from openbalena.swarm.preflight import candidates
 from openbalena.swarm.state import Cluster, Node
 
@@ -27,8 +28,6 @@ from openbalena.swarm.state import Cluster, Node
 _TIMEOUT = 60.0
 # Services whose images are known to have a shell and basic programs, in the order of preference.
 _IMAGES = ("haproxy", "api", "vpn", "registry", "db", "redis")
-# Ports of managers and of all nodes (docs.docker.com/engine/swarm/swarm-tutorial, open protocols and ports).
-_MANAGER_PORT, _GOSSIP_PORT = 2377, 7946
 
 Results = Mapping[str, JobResult]
 
@@ -106,8 +105,8 @@ def _wait(engine: Engine, client: Any, each: Job, cluster: Cluster, end: float) 
 def node_endpoints(cluster: Cluster) -> list[Endpoint]:
     """The ports on which the nodes that are up must accept connections from all others."""
     up = [node for node in cluster.nodes if not node.lost and node.address]
-    managers = [(node.address, _MANAGER_PORT) for node in up if node.role == "manager"]
-    return [*managers, *((node.address, _GOSSIP_PORT) for node in up)]
+    managers = [(node.address, MANAGER_PORT) for node in up if node.role == "manager"]
+    return [*managers, *((node.address, GOSSIP_PORT) for node in up)]
 
 
 def image_jobs(cluster: Cluster, looked_with: str) -> Iterator[Job]:
