@@ -43,10 +43,12 @@ class DoctorResult:
         ]
 
 
-def examine(workspace: Workspace, reporter: Reporter | None, reports: NodeReports | None = None) -> DoctorResult:
+def examine(
+    workspace: Workspace, reporter: Reporter | None, reports: NodeReports | None = None, take_over: str = ""
+) -> DoctorResult:
     """Run every check; with earlier `reports` of the nodes no task looks at them again, which needs no lock.
 
-    Without a `reporter` nothing is reported meanwhile.
+    Without a `reporter` nothing is reported meanwhile. `take_over` is the id of a stale lock.
 
     Raises OperationError as manager_client does, and if another command has the lock.
     """
@@ -56,7 +58,7 @@ def examine(workspace: Workspace, reporter: Reporter | None, reports: NodeReport
         cluster = state.read_cluster(client, stack)
         now, memory = datetime.now(UTC), doctor_memory.read_memory(client, stack)
         if reports is None:
-            with lock.acquire(client, "doctor"):
+            with lock.acquire(client, "doctor", take_over):
                 reports = examine_nodes(engine, client, cluster, reporter)
                 doctor_memory.remember_disks(client, stack, reports.nodes, now)
         facts = Facts(

@@ -8,6 +8,8 @@ from fake_swarm import stack_service
 from hearing import Listener, workspace_on
 
 from openbalena.base.errors import UsageError
+from openbalena.base.names import LOCK_CONFIG
+from openbalena.cli.main import main
 from openbalena.operations.doctor import DoctorResult, dismiss, examine
 from openbalena.operations.doctor_nodes import image_on
 from openbalena.operations.workspace import Workspace
@@ -73,6 +75,27 @@ def test_a_dismissed_finding_is_remembered_in_the_swarm(workspace: Workspace, fa
     )
     assert {each.id for each in later.findings} == {each.id for each in first.findings} - {unread.id, managers.id}
     assert fake.swarm.named("configs", "openbalena-doctor-ob")["Spec"]["Labels"][managers.id] == "one machine"
+
+
+@pytest.mark.parametrize("options", [(), ("--json",), ("--bundle", "support.tar.gz")])
+def test_a_stale_lock_of_another_machine_is_taken_over(
+    options: tuple[str, ...],
+    workspace: Workspace,
+    fake: FakeEngine,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    labels = {"owner": "me@gone", "machine": "another", "pid": "1", "purpose": "swarm-up", "since": fake.swarm.time()}
+    lock = fake.swarm.create("configs", {"Name": LOCK_CONFIG, "Data": "eA==", "Labels": labels})
+    command = ["--project-directory", str(workspace.project.directory), "doctor", *options]
+    main(command)
+    hint = f"add --take-over {lock}"
+    assert hint in capsys.readouterr().err
+    main([*command, "--take-over", lock])
+    shown = capsys.readouterr()
+    assert hint not in shown.err and shown.out and not fake.swarm.configs
 
 
 @pytest.mark.parametrize(
