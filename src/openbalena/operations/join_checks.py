@@ -79,6 +79,9 @@ def probe_script(cluster: Cluster, role: str) -> str:
         "if command -v docker >/dev/null; then echo host-docker; fi",
         # In a separate network namespace, which ends with it.
         f'text=$(unshare --net sh -c {shlex.quote(encryption.check_script(address))} 2>&1); echo "host-esp $?" $text',
+        "docker_data=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null)",
+        # Docker loads it when the swarm first needs it (moby/ipvs, netlink.go).
+        "( PATH=$PATH:/usr/sbin:/sbin; modprobe --dry-run --quiet ip_vs >/dev/null 2>&1 ) && echo module ip_vs",
         # With these doctor's script tries ports. Unlike a node it may well reach none.
         "if { command -v timeout && command -v bash || command -v nc; } >/dev/null; then echo host-tries; fi",
         f"(\n{ports.script(_own_ports(role))}\n)",

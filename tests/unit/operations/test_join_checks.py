@@ -3,6 +3,7 @@
 import subprocess
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +45,40 @@ def test_the_script_runs_on_this_machine() -> None:
     assert report.facts is not None and report.facts.memory > 0 and abs(report.facts.clock) < 5
     assert report.silent is not None and {address for address, _ in report.silent} <= {"127.0.0.1"}
     assert report.system and "looked" in report.lines
+
+
+def program(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def probed() -> list[str]:
+    script = probe_script(cluster([], [], []), "")
+    return subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, timeout=60).stdout.splitlines()
+
+
+def test_a_module_that_docker_will_load_is_not_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without a swarm does not use it yet."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    found = []
+    for code in (1, 0):
+        program(tmp_path / "modprobe", f'[ "$*" = "--dry-run --quiet ip_vs" ] || exit 2\nexit {code}')
+        lines = probed()
+        found.append(lines.count("module ip_vs"))
+    assert found[1] == found[0] + 1
+    report = parse_host(lines, time.time(), time.time())
+    assert report.facts is not None and report.facts.modules == {"ip_vs"}
+
+
+@pytest.mark.parametrize(("running", "asked"), [("echo /disk/docker", "/disk/docker"), ("exit 1", "/")])
+def test_the_disk_is_that_of_dockers_data(
+    running: str, asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    program(tmp_path / "docker", running)
+    program(tmp_path / "df", f'[ "$*" = "-Pk {asked}" ] && echo "disk 1000 1 7 1% {asked}"')
+    report = parse_host(probed(), time.time(), time.time())
+    assert report.facts is not None and report.facts.disk_free == 7 * 1024
 
 
 def test_what_is_read() -> None:
