@@ -65,10 +65,10 @@ def examine_nodes(engine: Engine, client: Any, cluster: Cluster, reporter: Repor
         # This one alone is timed: its clock is compared with the time in between.
         began = time.time()
         with _started(engine, [looking]):
-            # For all of them, which run at the same time: nobody else may change the cluster meanwhile.
-            end = time.monotonic() + _TIMEOUT
-            results = _wait(engine, client, looking, cluster, end)
+            results = _wait(engine, client, looking, cluster, time.monotonic() + _TIMEOUT)
         found, unread = _reports(results, began)
+        # For all others together, which run already: nobody else may change the cluster meanwhile.
+        end = time.monotonic() + _TIMEOUT
         others = {each.name: _wait(engine, client, each, cluster, end) for each in jobs}
         if crossing:
             after = doctor_overlay.task_addresses(client, cluster)
