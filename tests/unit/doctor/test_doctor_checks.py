@@ -266,6 +266,12 @@ def test_an_unreachable_manager_is_lost_and_not_a_previous_membership(healthy: F
     assert (found.severity.value, found.fix, "swarm-remove node3" in found.remedy) == ("error", None, True)
 
 
+def test_a_lost_node_of_the_same_name_as_another_is_removed_by_its_id(healthy: Facts) -> None:
+    lost = Node("n9", "node1", state="down", address="10.9.0.9")
+    (found,) = (each for each in all_findings(with_nodes(*NODES, lost)(healthy)) if each.check == "nodes")
+    assert found.severity.value == "error" and found.remedy.endswith("run ./open-balena.sh swarm-remove n9")
+
+
 def test_a_lost_manager_may_be_one_that_is_locked(healthy: Facts) -> None:
     worker = replace(LOST, role="worker")
     for lost, locks, said in ((LOST, True, True), (LOST, False, False), (worker, True, False)):

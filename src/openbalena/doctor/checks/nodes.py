@@ -24,13 +24,14 @@ def check(facts: Facts) -> Iterator[DoctorFinding]:
                 fix=_removal(node) if node.state == "down" else None,
             )
         elif node.lost:
+            alone = sum(each.hostname == node.hostname for each in facts.cluster.nodes) == 1
             yield DoctorFinding(
                 "nodes",
                 Severity.ERROR,
                 node.hostname,
                 f"the node is {status_text(node)}",
                 f"start it again{_then_unlock(node, facts)}; if it is lost for good, run ./open-balena.sh swarm-remove "
-                f"{node.hostname}",
+                f"{node.hostname if alone else node.id}",
             )
         elif node.availability == "drain":
             yield DoctorFinding(
