@@ -23,9 +23,10 @@ def missing(target: Target, token: str, lost: str = "") -> str:
     except OperationError as error:
         return str(error)
     away = [f"{node.hostname} is {node.state}" for node in cluster.nodes if node.lost and node.hostname != lost]
-    # Until then its tasks count as running.
-    if lost and not any(node.lost for node in cluster.nodes if node.hostname == lost):
-        away.append(f"the swarm has not noticed yet that {lost} is lost")
+    # Until the swarm replaces them, the tasks of a lost node count as running.
+    gone = {node.id for node in cluster.nodes if node.hostname == lost}
+    on_lost = {task.service_id for task in cluster.tasks if task.wanted and task.node_id in gone}
+    away += [f"a task of {each.short_name} is on {lost}" for each in cluster.services if each.id in on_lost]
     late = [
         f"{each.service.short_name} {each.running} of {each.wanted}: {each.detail}"
         for each in convergence.cluster_progress(cluster)
