@@ -20,6 +20,7 @@ from openbalena.stack.content import (
     taken_variables,
 )
 from openbalena.stack.diagnostic import Diagnostic, Severity
+from openbalena.stack.docker_stack_schema import compiled_findings
 from openbalena.stack.overlay import SwarmExtensions, drop_keys, overlay
 from openbalena.stack.rules import RULES
 from openbalena.stack.rules.deploy import add_constraint
@@ -107,6 +108,7 @@ class _Compilation:
         if not self.project.interpolated:
             uninterpolated.check_expressions(service.target)
         self.diagnostics += service.diagnostics
+        self.diagnostics += compiled_findings("services", service.target, not self.project.interpolated)
         if service.build is not None:
             self.builds[name] = plain(service.build)
         ordered = sorted(service.target.items(), key=lambda item: _ORDER.get(item[0], len(_ORDER)))

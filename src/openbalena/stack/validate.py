@@ -42,7 +42,9 @@ def _file(path: Path, stacks: list[compose.Project]) -> list[Diagnostic]:
             if (item.position, item.rule) not in seen and (source or item.severity is not Severity.NOTE)
         ]
     except UsageError as error:
-        diagnostics.append(_from_error(error, path))
+        unread = _from_error(error, path)
+        if not any(item.position == unread.position and item.severity is Severity.ERROR for item in diagnostics):
+            diagnostics.append(unread)
     return sorted(diagnostics, key=lambda item: item.position)
 
 

@@ -165,17 +165,19 @@ def fields(known: Mapping[str, Normalise], what: str) -> NormaliseMap:
             elif key.startswith("x-"):
                 result.put(key, element, place)
             else:
-                raise UsageError(f"unknown key {key} in {what}{_nearest(key, known)}", where=place)
+                near = nearest(key, known)
+                raise UsageError(f"unknown key {key} in {what}{'; ' if near else ''}{near}", where=place)
         return result
 
     return normalise
 
 
-def _nearest(key: str, known: Iterable[str]) -> str:
+def nearest(key: str, known: Iterable[str]) -> str:
+    """The question whether another key of the `known` ones was meant; empty if none is like it."""
     import difflib
 
     near = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"did you mean {near[0]}?" if near else ""
 
 
 def key_values(value: Any, position: Position) -> Map:

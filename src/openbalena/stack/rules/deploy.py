@@ -5,13 +5,47 @@ from typing import Any
 from openbalena.compose.tree import Map, Seq
 from openbalena.stack.rule import Native, Rules, Status
 from openbalena.stack.service import Service
+from openbalena.stack.shape import (
+    DURATION,
+    KEY_VALUES,
+    SIZE,
+    STRING,
+    STRINGS,
+    as_written,
+    integer,
+    mapping,
+    number,
+    optional,
+    sequence,
+)
 
 RULES = Rules()
+
+_UPDATE = mapping({
+    "parallelism": integer(0), "delay": DURATION, "failure_action": STRING, "monitor": DURATION,
+    "max_failure_ratio": number(), "order": STRING,
+})  # fmt: skip
+_GENERIC = mapping({"discrete_resource_spec": mapping({"kind": STRING, "value": as_written(number())})})
+_RESOURCES = mapping({
+    "limits": mapping({"cpus": STRING, "memory": SIZE, "pids": as_written(integer())}),
+    "reservations": mapping({"cpus": STRING, "memory": SIZE, "generic_resources": sequence(_GENERIC)}),
+})  # fmt: skip
+_DEPLOY = optional(mapping({
+    "mode": STRING, "endpoint_mode": STRING, "replicas": integer(0), "labels": KEY_VALUES,
+    "update_config": _UPDATE, "rollback_config": _UPDATE, "resources": _RESOURCES,
+    "restart_policy": mapping({
+        "condition": STRING, "delay": DURATION, "max_attempts": integer(0), "window": DURATION,
+    }),
+    "placement": mapping({
+        "constraints": STRINGS, "preferences": sequence(mapping({"spread": STRING})),
+        "max_replicas_per_node": integer(0),
+    }),
+}))  # fmt: skip
 
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64", "386": "i686", "arm": "armv7l"}
 
 
-@RULES.rule("deploy", Status.SUPPORTED, Native.KEPT)
+@RULES.rule("deploy", Status.SUPPORTED, Native.KEPT, shape=_DEPLOY)
 def deploy(service: Service, value: Map) -> None:
     """Kept, except reserved devices, which Swarm supports only as generic_resources, and reserved pids."""
     target = value.copy()
@@ -28,7 +62,13 @@ def deploy(service: Service, value: Map) -> None:
     service.put("deploy", target, service.at("deploy"))
 
 
-@RULES.rule("restart", Status.TRANSLATED, Native.KEPT, "write deploy.restart_policy.condition: none, on-failure or any")
+@RULES.rule(
+    "restart",
+    Status.TRANSLATED,
+    Native.KEPT,
+    "write deploy.restart_policy.condition: none, on-failure or any",
+    shape=STRING,
+)
 def restart(service: Service, value: str) -> None:
     """Becomes deploy.restart_policy, unless that is set: `no` is none, on-failure[:n] is kept, others are any.
 

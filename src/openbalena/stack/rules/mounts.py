@@ -1,10 +1,24 @@
 """Mounts: volumes, tmpfs, shm_size and devices."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from openbalena.compose.tree import Map, Position, Seq
+from openbalena.stack.diagnostic import Diagnostic
 from openbalena.stack.rule import Native, Rules, Status
 from openbalena.stack.service import Service
+from openbalena.stack.shape import (
+    BOOLEAN,
+    ONE_OR_MANY,
+    STRING,
+    UNIQUE_STRINGS,
+    At,
+    as_written,
+    either,
+    integer,
+    mapping,
+    sequence,
+)
 from openbalena.stack.size import in_bytes
 
 RULES = Rules()
@@ -16,7 +30,21 @@ _MOUNT_KEYS = ("type", "source", "target", "read_only", "consistency")
 _OPTION_KEYS = {"bind": {"propagation"}, "volume": {"nocopy", "subpath"}, "tmpfs": {"size"}}
 
 
-@RULES.rule("volumes", Status.SUPPORTED, Native.KEPT)
+def _bind_source(value: Map, at: At) -> Iterator[Diagnostic]:
+    if value.get("type") == "bind" and not value.get("source"):
+        yield at.refuse("a bind mount without a source", "write source:")
+
+
+_MOUNT = {
+    "type": STRING, "source": STRING, "target": STRING, "read_only": BOOLEAN, "consistency": STRING,
+    "bind": mapping({"propagation": STRING}, closed=False), "volume": mapping({"nocopy": BOOLEAN}, closed=False),
+    "tmpfs": mapping({"size": as_written(integer(0))}, closed=False),
+}  # fmt: skip
+_VOLUMES = sequence(either(STRING, mapping(_MOUNT, required=("type",), also=_bind_source)))
+_SHM = as_written(either(STRING, integer()))
+
+
+@RULES.rule("volumes", Status.SUPPORTED, Native.KEPT, shape=_VOLUMES)
 def volumes(service: Service, value: Seq) -> None:
     """Kept in long form. A local volume differs on each node; a bind mount's path must exist on each node."""
     for mount, place in value.located():
@@ -46,7 +74,7 @@ def _mount(service: Service, mount: Map, place: Position) -> Map:
     return kept
 
 
-@RULES.rule("tmpfs", Status.TRANSLATED, Native.DROPPED, "write it as a volume of type tmpfs")
+@RULES.rule("tmpfs", Status.TRANSLATED, Native.DROPPED, "write it as a volume of type tmpfs", shape=ONE_OR_MANY)
 def tmpfs(service: Service, value: Seq) -> None:
     """Becomes mounts of type tmpfs with their size, always with mode 1777 and the options nosuid,nodev,noexec."""
     for item, place in value.located():
@@ -61,7 +89,7 @@ def tmpfs(service: Service, value: Seq) -> None:
         service.append("volumes", mount, place)
 
 
-@RULES.rule("shm_size", Status.TRANSLATED, Native.DROPPED, "mount a tmpfs of that size at /dev/shm")
+@RULES.rule("shm_size", Status.TRANSLATED, Native.DROPPED, "mount a tmpfs of that size at /dev/shm", shape=_SHM)
 def shm_size(service: Service, value: Any) -> None:
     """Becomes a tmpfs mount of that size at /dev/shm."""
     place = service.at("shm_size")
@@ -71,7 +99,11 @@ def shm_size(service: Service, value: Any) -> None:
 
 
 @RULES.rule(
-    "devices", Status.TRANSLATED, Native.DROPPED, "bind-mount /dev/net/tun; Swarm does not support other devices"
+    "devices",
+    Status.TRANSLATED,
+    Native.DROPPED,
+    "bind-mount /dev/net/tun; Swarm does not support other devices",
+    shape=UNIQUE_STRINGS,
 )
 def devices(service: Service, value: Seq) -> None:
     """A device that the runtime's default rules allow becomes a bind mount; any other is an error.

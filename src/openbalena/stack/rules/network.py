@@ -5,13 +5,34 @@ from typing import Any
 from openbalena.compose.tree import Map, Position, Seq, plain
 from openbalena.stack.rule import Native, Rules, Status
 from openbalena.stack.service import Service
+from openbalena.stack.shape import (
+    NAME,
+    OPTIONS,
+    STRING,
+    UNIQUE_STRINGS,
+    either,
+    integer,
+    mapping,
+    names,
+    optional,
+    sequence,
+)
 
 RULES = Rules()
 
+_PORT = mapping(
+    {"mode": STRING, "target": integer(0), "published": integer(0), "protocol": STRING},
+    instead={"host_ip": "leave it out: Swarm publishes on every address"},
+)
+_PORTS = sequence(either(STRING, integer(), _PORT), unique=True)
+_ATTACHMENT = mapping(
+    {"aliases": UNIQUE_STRINGS, "driver_opts": OPTIONS, "ipv4_address": STRING, "ipv6_address": STRING}
+)
+_NETWORKS = either(UNIQUE_STRINGS, names(optional(_ATTACHMENT), expression=NAME))
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - what Swarm does
 
 
-@RULES.rule("ports", Status.SUPPORTED, Native.KEPT, "write the long form, without host_ip")
+@RULES.rule("ports", Status.SUPPORTED, Native.KEPT, "write the long form, without host_ip", shape=_PORTS)
 def ports(service: Service, value: Seq) -> None:
     """Kept in long form. Swarm publishes on every address of a node; a port for one address is an error."""
     for port, place in value.located():
@@ -38,7 +59,7 @@ def _number(service: Service, published: Any, place: Position) -> Any:
     return None
 
 
-@RULES.rule("networks", Status.SUPPORTED, Native.KEPT)
+@RULES.rule("networks", Status.SUPPORTED, Native.KEPT, shape=_NETWORKS)
 def networks(service: Service, value: Map) -> None:
     """Kept with aliases and driver options. Swarm assigns the addresses, which change when a task moves."""
     attached = Map(position=service.at("networks"))

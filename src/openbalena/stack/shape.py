@@ -1,0 +1,237 @@
+"""What `docker stack` (CLI 28.2, schema 3.13) takes as a value: its type, its range and what is in it.
+
+Each was tested with `docker stack config`; tests/shared/stack_values.tsv has the answers.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from openbalena.compose.normal.scalars import nearest
+from openbalena.compose.tree import Map, Override, Position, Reset, Seq, plain
+from openbalena.stack.diagnostic import Diagnostic, Severity
+
+
+class Kind(StrEnum):
+    """The types of YAML, as messages name them."""
+
+    NULL = "an empty value"
+    BOOLEAN = "true or false"
+    INTEGER = "an integer"
+    NUMBER = "a number with a fraction"
+    STRING = "a string"
+    LIST = "a list"
+    MAPPING = "a mapping"
+
+
+class At(NamedTuple):
+    """Where a value is: its position, and `rule`, its keys without names. With `variables`, `${…}` is one."""
+
+    position: Position
+    rule: str
+    variables: bool
+
+    def below(self, key: str, position: Position) -> "At":
+        """The place of `key`."""
+        return At(position, f"{self.rule}.{key}" if self.rule else key, self.variables)
+
+    def refuse(self, what: str, instead: str) -> Diagnostic:
+        """The error for `what`, which `docker stack` refuses."""
+        return Diagnostic(self.position, self.rule, Severity.ERROR, f"`docker stack` refuses {what}", instead)
+
+
+Inner = Callable[[Any, At], Iterator[Diagnostic]]
+
+
+def _nothing(value: Any, at: At) -> Iterator[Diagnostic]:
+    return iter(())
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The `kinds` of value that are taken, `what` they are called, and further findings about such a value.
+
+    `casts`: a string with a variable is taken too, as its value is then read as that type (docker/cli,
+    cli/compose/loader/interpolate.go).
+    """
+
+    what: str
+    kinds: frozenset[Kind]
+    inner: Inner = field(default=_nothing)
+    casts: bool = True
+
+    def findings(self, value: Any, at: At) -> Iterator[Diagnostic]:
+        """An error for each value that `docker stack` refuses."""
+        if isinstance(value, Override):
+            value = value.value
+        if isinstance(value, Reset):
+            return
+        found = kind(value)
+        written = at.variables and isinstance(value, str) and "$" in value
+        if found not in self.kinds:
+            if not (written and self.casts and not self.kinds <= _COLLECTIONS):
+                yield at.refuse(found, f"write {self.what}")
+        elif not written:
+            yield from self.inner(value, at)
+
+
+_QUOTES = re.compile(r" (in|without) quotes")
+_COLLECTIONS = {Kind.LIST, Kind.MAPPING, Kind.NULL}
+
+
+def kind(value: Any) -> Kind:
+    """The type of a value in a Compose file."""
+    if isinstance(value, (dict, list)):
+        return Kind.MAPPING if isinstance(value, dict) else Kind.LIST
+    if isinstance(value, bool):
+        return Kind.BOOLEAN
+    if isinstance(value, float):
+        return Kind.INTEGER if value.is_integer() else Kind.NUMBER
+    if isinstance(value, int):
+        return Kind.INTEGER
+    return Kind.NULL if value is None else Kind.STRING
+
+
+def _scalar(what: str, *kinds: Kind, inner: Inner = _nothing) -> Shape:
+    return Shape(what, frozenset(kinds), inner)
+
+
+def as_written(shape: Shape) -> Shape:
+    """The shape, but no variable is taken: the docker CLI does not convert its value."""
+    return replace(shape, what=f"{shape.what} and without a variable", casts=False)
+
+
+STRING = _scalar("a string in quotes", Kind.STRING)
+BOOLEAN = _scalar("true or false without quotes", Kind.BOOLEAN)
+TEXT = _scalar("a string, a number or nothing", Kind.STRING, Kind.INTEGER, Kind.NUMBER, Kind.NULL)
+OPTION = _scalar("a string or a number", Kind.STRING, Kind.INTEGER, Kind.NUMBER)
+
+
+def integer(minimum: int | None = None) -> Shape:
+    """An integer, of at least `minimum`; 1.0 is one."""
+
+    def inner(value: Any, at: At) -> Iterator[Diagnostic]:
+        if minimum is not None and value < minimum:
+            yield at.refuse(f"less than {minimum}", f"write {minimum} or more")
+
+    return _scalar("an integer without quotes", Kind.INTEGER, inner=inner)
+
+
+def exact_integer() -> Shape:
+    """An integer of 64 bits; 1.0 is none."""
+
+    def inner(value: Any, at: At) -> Iterator[Diagnostic]:
+        if isinstance(value, float) or not -(2**63) <= value < 2**63:
+            yield at.refuse("this number", "write an integer of 64 bits")
+
+    return _scalar("an integer without quotes", Kind.INTEGER, inner=inner)
+
+
+def number(minimum: int | None = None) -> Shape:
+    """A number, of at least `minimum`."""
+    return replace(
+        integer(minimum), what="a number without quotes", kinds=frozenset({Kind.INTEGER, Kind.NUMBER})
+    )  # fmt: skip
+
+
+def pattern(expression: str, what: str) -> Shape:
+    """A string that matches a regular expression."""
+    compiled = re.compile(expression)
+
+    def inner(value: Any, at: At) -> Iterator[Diagnostic]:
+        if not compiled.fullmatch(value):
+            yield at.refuse("this string", f"write {what}")
+
+    return _scalar(f"{what} in quotes", Kind.STRING, inner=inner)
+
+
+# Go's time.ParseDuration, and docker/go-units, RAMInBytes.
+DURATION = pattern(r"[-+]?(0|((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)", "a duration such as 90s or 1m30s")
+SIZE = pattern(r"(?i:(\d+\.?\d*|\.\d+) ?([kmgtp]i?)?b?)", "a size such as 64m")
+
+
+def sequence(item: Shape, *, unique: bool = False) -> Shape:
+    """A list of items; `unique` if none of them may occur twice."""
+
+    def inner(value: Seq, at: At) -> Iterator[Diagnostic]:
+        seen: list[Any] = []
+        for element, position in value.located():
+            yield from item.findings(element, at._replace(position=position))
+            if unique and plain(element) in seen:
+                yield at._replace(position=position).refuse("an item that is listed twice", "remove it")
+            seen.append(plain(element))
+
+    return Shape("a list", frozenset({Kind.LIST}), inner)
+
+
+def names(item: Shape, *, expression: str = "(?s:.+)", closed: bool = True) -> Shape:
+    """A mapping of names to items. A name that does not match is refused, or, unless `closed`, not looked at."""
+    compiled = re.compile(expression)
+
+    def inner(value: Map, at: At) -> Iterator[Diagnostic]:
+        for name, element in value.items():
+            place = at._replace(position=value.at(name))
+            if compiled.fullmatch(name):
+                yield from item.findings(element, place)
+            elif closed:
+                yield place.refuse("this name", "write letters, digits, `.`, `_` and `-`" if name else "write a name")
+
+    return Shape("a mapping", frozenset({Kind.MAPPING}), inner)
+
+
+def mapping(
+    known: Mapping[str, Shape],
+    *,
+    required: Collection[str] = (),
+    closed: bool = True,
+    extensions: bool = False,
+    instead: Mapping[str, str] | None = None,
+    also: Inner = _nothing,
+) -> Shape:
+    """A mapping with `known` keys. Others are refused, unless it is not `closed`; `x-` keys only with `extensions`.
+
+    `instead` says what to write instead of a key, `also` finds what is wrong in several keys together.
+    """
+
+    def inner(value: Map, at: At) -> Iterator[Diagnostic]:
+        for key, item in value.items():
+            below = at.below(key, value.at(key))
+            if key in known:
+                yield from known[key].findings(item, below)
+            elif closed and not (extensions and key.startswith("x-")):
+                yield below.refuse("this key", (instead or {}).get(key) or nearest(key, known) or "leave it out")
+        for key in required:
+            if key not in value:
+                yield at.refuse(f"a mapping without {key}", f"write {key}:")
+        yield from also(value, at)
+
+    return Shape("a mapping", frozenset({Kind.MAPPING}), inner)
+
+
+def either(*shapes: Shape) -> Shape:
+    """One of the shapes, which differ in the types that they take."""
+
+    def inner(value: Any, at: At) -> Iterator[Diagnostic]:
+        found = kind(value)
+        for shape in shapes:
+            if found in shape.kinds:
+                yield from shape.inner(value, at)
+
+    kinds = frozenset[Kind]().union(*(shape.kinds for shape in shapes))
+    return Shape(" or ".join(_QUOTES.sub("", shape.what) for shape in shapes), kinds, inner)
+
+
+def optional(shape: Shape) -> Shape:
+    """The shape, or nothing."""
+    return either(shape, _scalar("nothing", Kind.NULL))
+
+
+STRINGS = sequence(STRING)
+UNIQUE_STRINGS = sequence(STRING, unique=True)
+ONE_OR_MANY = either(STRING, UNIQUE_STRINGS)
+NAME = "[a-zA-Z0-9._-]+"
+COMMAND = either(STRING, STRINGS)
+KEY_VALUES = either(names(TEXT), UNIQUE_STRINGS)
+OPTIONS = names(OPTION, closed=False)

@@ -1,0 +1,132 @@
+"""Small stack files, one for each key that `docker stack` knows and each kind of value, and what it answered to them.
+
+`stack_values.tsv` has a line per key with a character per value: `.` if `docker stack config` takes it, `x` if not.
+After a change of KEYS or VALUES record it again, which takes ten minutes, with the docker CLI that docs/testing.md
+names:
+
+    .venv.dev/bin/python tests/shared/stack_values.py
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ANSWERS = Path(__file__).with_name("stack_values.tsv")
+VALUES = (
+    "null", "true", "'true'", "5", "'5'", "0", "-1", "1.5", "'1.5'", "1.0", "99999999999999999999", "x", "'x'", "''",
+    "'a b'", "5s", "-5s", "'1d'", "64m", "'${V:-5}'", "'${V:-true}'", "'${V:-x}'", "$$x", "0400", "[]", "[x]", "[x, x]",
+    "['', x]", "[5]", "[true]", "[null]", "[1.5]", "[[x]]", "[{a: x}]", "['a=1', b]", "{}", "{a: x}", "{a: 5}",
+    "{a: true}", "{a: null}", "{a: 1.5}", "{a: [x]}", "{a: {b: x}}", "{'': x}", "{'a b': x}", "{x-a: 1}",
+)  # fmt: skip
+_DEPLOY = (
+    "mode", "endpoint_mode", "replicas", "labels", "labels.a", "update_config", "rollback_config", "resources",
+    "resources.limits", "resources.limits.cpus", "resources.limits.memory", "resources.limits.pids",
+    "resources.reservations", "resources.reservations.cpus", "resources.reservations.memory",
+    "resources.reservations.generic_resources", "resources.reservations.generic_resources[].discrete_resource_spec",
+    "resources.reservations.generic_resources[].discrete_resource_spec.kind",
+    "resources.reservations.generic_resources[].discrete_resource_spec.value", "restart_policy",
+    "restart_policy.condition", "restart_policy.delay", "restart_policy.max_attempts", "restart_policy.window",
+    "placement", "placement.constraints", "placement.preferences", "placement.preferences[].spread",
+    "placement.max_replicas_per_node", "nonsense",
+    *(f"{config}_config.{key}" for config in ("update", "rollback")
+      for key in ("parallelism", "delay", "failure_action", "monitor", "max_failure_ratio", "order")),
+)  # fmt: skip
+_SERVICE = (
+    "build", "build.context", "build.dockerfile", "build.args", "build.labels", "build.cache_from", "build.network",
+    "build.target", "build.shm_size", "build.extra_hosts", "cap_add", "cap_drop", "cgroup_parent", "command", "configs",
+    *(f"{kind}[].{key}" for kind in ("configs", "secrets") for key in ("source", "target", "uid", "gid", "mode")),
+    "container_name", "credential_spec", "credential_spec.config", "credential_spec.file", "credential_spec.registry",
+    "depends_on", "deploy", *(f"deploy.{key}" for key in _DEPLOY), "devices", "dns", "dns_search", "domainname",
+    "entrypoint", "environment", "environment.A", "expose", "external_links", "extra_hosts", "healthcheck",
+    "healthcheck.test", "healthcheck.interval", "healthcheck.timeout", "healthcheck.retries",
+    "healthcheck.start_period", "healthcheck.start_interval", "healthcheck.disable", "healthcheck.nonsense", "hostname",
+    "image", "init", "ipc", "isolation", "labels", "labels.a", "links", "logging", "logging.driver", "logging.options",
+    "logging.options.a", "mac_address", "network_mode", "networks", "networks.a", "networks.a.aliases",
+    "networks.a.driver_opts", "networks.a.driver_opts.b", "networks.a.ipv4_address", "networks.a.ipv6_address", "pid",
+    "ports", "ports[].mode", "ports[].target", "ports[].published", "ports[].protocol", "ports[].nonsense",
+    "privileged", "read_only", "restart", "secrets", "security_opt", "shm_size", "stdin_open", "stop_grace_period",
+    "stop_signal", "sysctls", "tmpfs", "tty", "ulimits", "ulimits.a", "ulimits.a.soft", "ulimits.a.hard", "user",
+    "userns_mode", "volumes", "volumes[].type", "volumes[].source", "volumes[].target", "volumes[].read_only",
+    "volumes[].consistency", "volumes[].bind", "volumes[].bind.propagation", "volumes[].volume",
+    "volumes[].volume.nocopy", "volumes[].tmpfs", "volumes[].tmpfs.size", "working_dir", "nonsense", "x-nonsense",
+)  # fmt: skip
+_TOP = (
+    "version", "nonsense", "x-nonsense", "services", "services.a", "networks", "volumes", "secrets", "configs",
+    *(f"networks.a{key}" for key in ("", ".name", ".driver", ".driver_opts", ".driver_opts.b", ".ipam", ".ipam.driver",
+                                     ".ipam.config", ".ipam.config[].subnet", ".external", ".external.name",
+                                     ".internal", ".attachable", ".labels", ".labels.b", ".nonsense", ".x-nonsense")),
+    *(f"volumes.a{key}" for key in ("", ".name", ".driver", ".driver_opts", ".driver_opts.b", ".external",
+                                    ".external.name", ".labels", ".labels.b", ".nonsense", ".x-nonsense")),
+    *(f"{kind}.a{key}" for kind in ("secrets", "configs")
+      for key in ("", ".name", ".file", ".external", ".external.name", ".labels", ".template_driver", ".driver",
+                  ".driver_opts", ".nonsense", ".x-nonsense")),
+)  # fmt: skip
+KEYS = (*(f"services.s.{key}" for key in _SERVICE), *_TOP)
+# What else a mapping needs, so that only the tested value can be wrong.
+_BESIDE = {
+    "services.s": {"image": "x:1"},
+    "services.s.configs[]": {"source": "x"},
+    "services.s.secrets[]": {"source": "x"},
+    "services.s.ports[]": {"target": "80"},
+    "services.s.volumes[]": {"type": "volume", "source": "x", "target": "/t"},
+    "services.s.ulimits.a": {"soft": "1", "hard": "1"},
+    "networks": {"x": "{}", "a": "{}"},
+    "volumes": {"x": "{}", "a": "{}"},
+    "secrets": {"x": "{external: true}", "a": "{external: true}"},
+    "configs": {"x": "{external: true}", "a": "{external: true}"},
+}
+
+
+class Case(NamedTuple):
+    """The stack file in which `key` has the YAML `value`."""
+
+    key: str
+    value: str
+
+    @property
+    def text(self) -> str:
+        """The file."""
+        sections = {"services": "{s: {image: 'x:1'}}", **{kind: _mapping(kind) for kind in tuple(_BESIDE)[-4:]}}
+        steps = self.key.split(".")
+        value = self.value
+        for length in range(len(steps) - 1, 0, -1):
+            item = f"[{value}]" if steps[length].endswith("[]") else value
+            value = _mapping(".".join(steps[:length]), steps[length].removesuffix("[]"), item)
+        sections[steps[0]] = value
+        return "".join(f"{name}: {text}\n" for name, text in sections.items())
+
+
+def _mapping(path: str, name: str = "", value: str = "") -> str:
+    items = {**_BESIDE.get(path, {}), **({name: value} if name else {})}
+    return "{" + ", ".join(f"{key}: {item}" for key, item in items.items()) + "}"
+
+
+def cases() -> Iterator[Case]:
+    """Each key with each value."""
+    return (Case(key, value) for key in KEYS for value in VALUES)
+
+
+def recorded() -> dict[Case, bool]:
+    """Whether `docker stack config` took it, of each case."""
+    lines = dict(line.split("\t") for line in ANSWERS.read_text().splitlines())
+    assert tuple(lines) == KEYS and {len(answers) for answers in lines.values()} == {len(VALUES)}, "record it again"
+    return {Case(key, value): lines[key][index] == "." for key in KEYS for index, value in enumerate(VALUES)}
+
+
+def takes(docker: Path, text: str) -> bool:
+    """Whether `docker stack config` takes the text."""
+    done = subprocess.run(
+        [docker, "stack", "config", "-c", "-"], input=text, env={"HOME": "/nonexistent"}, capture_output=True,
+        text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode == 0
+
+
+if __name__ == "__main__":
+    program = Path(sys.argv[1] if sys.argv[1:] else "/usr/local/bin/docker")
+    with ANSWERS.open("w") as file:
+        for tested in KEYS:
+            answers = "".join(".x"[not takes(program, Case(tested, value).text)] for value in VALUES)
+            file.write(f"{tested}\t{answers}\n")
