@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from openbalena.compose.interpolation import split
-from openbalena.compose.tree import Map, Seq
+from openbalena.compose.tree import Map, Position, Seq
 
 
 def key_value(item: Any) -> str:
@@ -68,6 +68,13 @@ _KEYS: dict[str, Callable[[Any], str]] = {
     "services.*.volumes": volume_target,
     "services.*.build.tags": key_value,
 }
+
+
+def repeated(items: Seq, pattern: str) -> list[tuple[str, Position]]:
+    """The key and the position of each of the `items` at `pattern` that replaces an earlier one."""
+    key = _KEYS[pattern]
+    found = [(key(item), position) for item, position in items.located()]
+    return [pair for index, pair in enumerate(found) if pair[0] in (earlier for earlier, _ in found[:index])]
 
 
 def unique(items: Seq, pattern: str) -> Seq:

@@ -21,6 +21,7 @@ from openbalena.stack.content import (
 )
 from openbalena.stack.diagnostic import Diagnostic, Severity
 from openbalena.stack.docker_stack_schema import compiled_findings
+from openbalena.stack.engine_checks import check_network
 from openbalena.stack.overlay import SwarmExtensions, drop_keys, overlay
 from openbalena.stack.rules import RULES
 from openbalena.stack.rules.deploy import add_constraint
@@ -143,7 +144,8 @@ class _Compilation:
         document: dict[str, Any] = {"services": plain(self.services)}
         for section, convert in (("networks", network), ("volumes", volume)):
             converted = {
-                name: plain(convert(name, value, self.diagnostics)) for name, value in self._used(section).items()
+                name: plain(self._checked(section, name, convert(name, value, self.diagnostics)))
+                for name, value in self._used(section).items()
             }
             if converted.get("default") == {} and section == "networks":
                 del converted["default"]
@@ -182,6 +184,13 @@ class _Compilation:
         users = self._users(section)
         return Map(((name, value) for name, value in declared.items() if name in users), declared.position)
 
+    def _checked(self, section: str, name: str, item: Map) -> Map:
+        """The compiled `item` of a section; a diagnostic is added for each value that Docker refuses."""
+        self.diagnostics += compiled_findings(section, item, not self.project.interpolated)
+        if section == "networks":
+            self.diagnostics += check_network(name, item)
+        return item
+
     def _contents(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """The secrets and configs of the stack, of which `document` has the other sections."""
         users = {section: self._users(section) for section in ("secrets", "configs")}
@@ -195,13 +204,13 @@ class _Compilation:
         for key, users in sorted(of.items()):
             written = one_origin(section[:-1], key, declared.get(key, Map()), self.diagnostics)
             if written.get("external") or "driver" in written:
-                entries[key] = plain(written)
+                entries[key] = plain(self._checked(section, key, written))
                 continue
             if key not in files:
                 files[key] = described(section[:-1], key, written, self.project.name, self.project.environment)
             files[key] = replace(own_variable(files[key], of, taken), services=tuple(users))
-            self.diagnostics += check_content(files[key], declared.at(key))
-            entries[key] = plain(entry(files[key], written))
+            self.diagnostics += check_content(files[key], declared.at(key), interpolated=self.project.interpolated)
+            entries[key] = plain(self._checked(section, key, entry(files[key], written)))
         return entries
 
 

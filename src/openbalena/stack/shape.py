@@ -172,7 +172,7 @@ def names(item: Shape, *, expression: str = "(?s:.+)", closed: bool = True) -> S
 
     def inner(value: Map, at: At) -> Iterator[Diagnostic]:
         for name, element in value.items():
-            place = at._replace(position=value.at(name))
+            place = at._replace(position=value.where.get(name, at.position))
             if compiled.fullmatch(name):
                 yield from item.findings(element, place)
             elif closed:
@@ -197,7 +197,7 @@ def mapping(
 
     def inner(value: Map, at: At) -> Iterator[Diagnostic]:
         for key, item in value.items():
-            below = at.below(key, value.at(key))
+            below = at.below(key, value.where.get(key, at.position))
             if key in known:
                 yield from known[key].findings(item, below)
             elif closed and not (extensions and key.startswith("x-")):

@@ -35,6 +35,7 @@ def _file(path: Path, stacks: list[compose.Project]) -> list[Diagnostic]:
         if not source:
             stacks.append(project)
             diagnostics = docker_stack_schema.schema_findings(project.written)
+            diagnostics += docker_stack_schema.written_twice(project.written)
         seen = {(item.position, item.rule) for item in diagnostics}
         diagnostics += [
             item
