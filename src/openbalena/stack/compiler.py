@@ -37,6 +37,7 @@ class Compiled:
     `document` is the stack file; `secret_files` and `config_files` are its secrets and configs, by key; `node_labels`
     are the labels (without `node.labels.`) and values that placement requires; `builds` are the build sections of its
     services; `stateful` maps a volume to the service that is pinned to it. `interpolated` is false if `${…}` was kept.
+    `refused` are the errors for values of the document that `docker stack` refuses.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Compiled:
     builds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     stateful: Mapping[str, str] = field(default_factory=dict)
     diagnostics: tuple[Diagnostic, ...] = ()
+    refused: tuple[Diagnostic, ...] = ()
     interpolated: bool = True
 
     @property
@@ -58,7 +60,8 @@ class Compiled:
 def compile(project: Project) -> Compiled:  # noqa: A001 - the contract's word
     """`project` as a stack. Raises UsageError, with all errors, if Swarm does not support what it needs."""
     compiled = analyse(project)
-    errors = [str(item) for item in compiled.diagnostics if item.severity is Severity.ERROR]
+    found = (*compiled.diagnostics, *compiled.refused)
+    errors = [str(item) for item in found if item.severity is Severity.ERROR]
     if errors:
         raise UsageError("\n".join(errors))
     return compiled
@@ -88,6 +91,7 @@ class _Compilation:
         self.builds: dict[str, Any] = {}
         self.stateful: dict[str, str] = {}
         self.diagnostics: list[Diagnostic] = []
+        self.refused: list[Diagnostic] = []
 
     def service(self, name: str, source: Map, extensions: SwarmExtensions) -> None:
         """Apply the rules to one service."""
@@ -109,7 +113,7 @@ class _Compilation:
         if not self.project.interpolated:
             uninterpolated.check_expressions(service.target)
         self.diagnostics += service.diagnostics
-        self.diagnostics += compiled_findings("services", service.target, not self.project.interpolated)
+        self.refused += compiled_findings("services", service.target, not self.project.interpolated)
         if service.build is not None:
             self.builds[name] = plain(service.build)
         ordered = sorted(service.target.items(), key=lambda item: _ORDER.get(item[0], len(_ORDER)))
@@ -161,6 +165,7 @@ class _Compilation:
             builds=self.builds,
             stateful=self.stateful,
             diagnostics=tuple(_once(self.diagnostics)),
+            refused=tuple(_once(self.refused)),
             interpolated=self.project.interpolated,
         )
 
@@ -186,7 +191,7 @@ class _Compilation:
 
     def _checked(self, section: str, name: str, item: Map) -> Map:
         """The compiled `item` of a section; a diagnostic is added for each value that Docker refuses."""
-        self.diagnostics += compiled_findings(section, item, not self.project.interpolated)
+        self.refused += compiled_findings(section, item, not self.project.interpolated)
         if section == "networks":
             self.diagnostics += check_network(name, item)
         return item

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from openbalena.compose.normal.scalars import nearest
+from openbalena.compose.interpolation import MalformedError, scan
+from openbalena.compose.normal.scalars import FALSE, TRUE, nearest
 from openbalena.compose.tree import Map, Override, Position, Reset, Seq, plain
 from openbalena.stack.diagnostic import Diagnostic, Severity
 
@@ -63,18 +64,45 @@ class Shape:
     casts: bool = True
 
     def findings(self, value: Any, at: At) -> Iterator[Diagnostic]:
-        """An error for each value that `docker stack` refuses."""
+        """An error for each value that `docker stack` refuses, of which variables with a default have that."""
         if isinstance(value, Override):
             value = value.value
         if isinstance(value, Reset):
             return
-        found = kind(value)
-        written = at.variables and isinstance(value, str) and "$" in value
-        if found not in self.kinds:
-            if not (written and self.casts and not self.kinds <= _COLLECTIONS):
-                yield at.refuse(found, f"write {self.what}")
-        elif not written:
+        what: str = kind(value)
+        if at.variables and isinstance(value, str) and "$" in value and self.casts and not self.kinds <= _COLLECTIONS:
+            text, what = _by_default(value), "the default of this variable"
+            if text is None:
+                return
+            value = _cast(text, self.kinds)
+        if kind(value) in self.kinds:
             yield from self.inner(value, at)
+        else:
+            yield at.refuse(what, f"write {self.what}")
+
+
+def _by_default(text: str) -> str | None:
+    """The text if none of its variables is set; None if one of them has no default, or if it is malformed."""
+    try:
+        pieces = list(scan(text))
+    except MalformedError:
+        return None
+    words = [piece if isinstance(piece, str) else piece.word for piece in pieces]
+    variables = [piece for piece in pieces if not isinstance(piece, str)]
+    return "".join(words) if all(item.operator in (":-", "-") and "$" not in item.word for item in variables) else None
+
+
+def _cast(text: str, kinds: Collection[Kind]) -> Any:
+    """The text as one of the types, as docker/cli converts it; the text itself if it cannot be."""
+    if Kind.STRING in kinds:
+        return text
+    if Kind.BOOLEAN in kinds and text.lower() in (*TRUE, *FALSE):
+        return text.lower() in TRUE
+    if Kind.INTEGER in kinds and re.fullmatch(r"[-+]?[0-9]+", text):
+        return int(text)
+    if Kind.NUMBER in kinds and re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?", text, re.IGNORECASE):
+        return float(text)
+    return text
 
 
 _QUOTES = re.compile(r" (in|without) quotes")
@@ -145,6 +173,11 @@ def pattern(expression: str, what: str) -> Shape:
             yield at.refuse("this string", f"write {what}")
 
     return _scalar(f"{what} in quotes", Kind.STRING, inner=inner)
+
+
+def choice(*words: str) -> Shape:
+    """One of the words."""
+    return pattern("|".join(words), " or ".join(words))
 
 
 # Go's time.ParseDuration, and docker/go-units, RAMInBytes.

@@ -36,10 +36,12 @@ def _file(path: Path, stacks: list[compose.Project]) -> list[Diagnostic]:
             stacks.append(project)
             diagnostics = docker_stack_schema.schema_findings(project.written)
             diagnostics += docker_stack_schema.written_twice(project.written)
+        compiled = analyse(project)
+        found = (*compiled.diagnostics, *compiled.refused) if source else compiled.diagnostics
         seen = {(item.position, item.rule) for item in diagnostics}
         diagnostics += [
             item
-            for item in analyse(project).diagnostics
+            for item in found
             if (item.position, item.rule) not in seen and (source or item.severity is not Severity.NOTE)
         ]
     except UsageError as error:

@@ -15,7 +15,7 @@ NormaliseSeq = Callable[[Any, Position], Seq]
 _SIZE = re.compile(r"\d+(\.\d+)? ?([kmgtp]i?)?b?", re.IGNORECASE)
 _DURATION = re.compile(r"[-+]?(0|((\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h))+)")
 _GO_FLOATS = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}
-_TRUE, _FALSE = ("true", "y", "yes", "on", "1"), ("false", "n", "no", "off", "0")
+TRUE, FALSE = ("true", "y", "yes", "on", "1"), ("false", "n", "no", "off", "0")
 
 
 def expected(position: Position, what: str, value: Any) -> UsageError:
@@ -94,9 +94,9 @@ def boolean(value: Any, position: Position) -> Any:
     if isinstance(value, bool) or variable(value):
         return value
     word = text(value, position).lower()
-    if word not in (*_TRUE, *_FALSE):
+    if word not in (*TRUE, *FALSE):
         raise UsageError("expected true or false", where=position)
-    return word in _TRUE
+    return word in TRUE
 
 
 def size(value: Any, position: Position) -> str:

@@ -12,6 +12,7 @@ from openbalena.stack.shape import (
     STRING,
     STRINGS,
     as_written,
+    choice,
     integer,
     mapping,
     number,
@@ -23,7 +24,7 @@ RULES = Rules()
 
 _UPDATE = mapping({
     "parallelism": integer(0), "delay": DURATION, "failure_action": STRING, "monitor": DURATION,
-    "max_failure_ratio": number(), "order": STRING,
+    "max_failure_ratio": number(), "order": choice("start-first", "stop-first"),
 })  # fmt: skip
 _GENERIC = mapping({"discrete_resource_spec": mapping({"kind": STRING, "value": as_written(number())})})
 _RESOURCES = mapping({
