@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from openbalena.compose.interpolation import MalformedError, scan
 from openbalena.compose.normal.scalars import FALSE, TRUE, nearest
-from openbalena.compose.tree import Map, Override, Position, Reset, Seq, plain
+from openbalena.compose.tree import Map, Position, Seq, plain
 from openbalena.stack.diagnostic import Diagnostic, Severity
 
 
@@ -65,10 +65,6 @@ class Shape:
 
     def findings(self, value: Any, at: At) -> Iterator[Diagnostic]:
         """An error for each value that `docker stack` refuses, of which variables with a default have that."""
-        if isinstance(value, Override):
-            value = value.value
-        if isinstance(value, Reset):
-            return
         what: str = kind(value)
         if at.variables and isinstance(value, str) and "$" in value and self.casts and not self.kinds <= _COLLECTIONS:
             text, what = _by_default(value), "the default of this variable"

@@ -6,7 +6,7 @@ from typing import Any
 
 from openbalena import compose
 from openbalena.base.errors import UsageError
-from openbalena.compose.tree import Map, Position
+from openbalena.compose.tree import Map, Position, apply_tags
 from openbalena.stack import cross_file, docker_stack_schema
 from openbalena.stack.compiler import analyse
 from openbalena.stack.diagnostic import Diagnostic, Severity
@@ -34,8 +34,8 @@ def _file(path: Path, stacks: list[compose.Project]) -> list[Diagnostic]:
         source = _is_source(project.tree)
         if not source:
             stacks.append(project)
-            diagnostics = docker_stack_schema.schema_findings(project.written)
-            diagnostics += docker_stack_schema.written_twice(project.written)
+            written = apply_tags(project.written)
+            diagnostics = [*docker_stack_schema.schema_findings(written), *docker_stack_schema.written_twice(written)]
         compiled = analyse(project)
         found = (*compiled.diagnostics, *compiled.refused) if source else compiled.diagnostics
         seen = {(item.position, item.rule) for item in diagnostics}
