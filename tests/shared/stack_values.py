@@ -1,8 +1,8 @@
 """Small stack files, one for each key that `docker stack` knows and each kind of value, and what it answered to them.
 
-`stack_values.tsv` has a line per key with a character per value: `.` if `docker stack config` takes it, `x` if not.
-After a change of KEYS or VALUES record it again, which takes ten minutes, with the docker CLI that docs/testing.md
-names:
+`stack_values.tsv` has a line per key with a character per value: `.` if `docker stack config` takes it, `x` if not;
+then the first version of stack files, 3.N, in which it takes the key. After a change of KEYS or VALUES record it again,
+with docker CLI 28.2, which takes ten minutes:
 
     .venv.dev/bin/python tests/shared/stack_values.py
 """
@@ -97,6 +97,12 @@ class Case(NamedTuple):
         sections[steps[0]] = value
         return "".join(f"{name}: {text}\n" for name, text in sections.items())
 
+    def in_version(self, minor: int) -> str:
+        """The file, in version 3.`minor`, with no other section than that of the key, and services."""
+        sections = ("services", self.key.split(".")[0])
+        kept = (line for line in self.text.splitlines() if line.split(":")[0] in sections)
+        return "\n".join([f'version: "3.{minor}"', *kept, ""])
+
 
 def _mapping(path: str, name: str = "", value: str = "") -> str:
     items = {**_BESIDE.get(path, {}), **({name: value} if name else {})}
@@ -110,9 +116,24 @@ def cases() -> Iterator[Case]:
 
 def recorded() -> dict[Case, bool]:
     """Whether `docker stack config` took it, of each case."""
-    lines = dict(line.split("\t") for line in ANSWERS.read_text().splitlines())
-    assert tuple(lines) == KEYS and {len(answers) for answers in lines.values()} == {len(VALUES)}, "record it again"
-    return {Case(key, value): lines[key][index] == "." for key in KEYS for index, value in enumerate(VALUES)}
+    return {
+        Case(key, VALUES[index]): answer == "."
+        for key, (answers, _) in _lines()
+        for index, answer in enumerate(answers)
+    }
+
+
+def versions() -> dict[Case, int]:
+    """A value that is taken, of each key, and the first version 3.N in which it is."""
+    taken = {key: VALUES[answers.index(".")] for key, (answers, _) in _lines() if "." in answers}
+    return {Case(key, taken[key]): int(minor) for key, (_, minor) in _lines() if key in taken and key != "version"}
+
+
+def _lines() -> Iterator[tuple[str, tuple[str, str]]]:
+    lines = [line.split("\t") for line in ANSWERS.read_text().splitlines()]
+    found = [(key, len(answers)) for key, answers, _ in lines]
+    assert found == [(key, len(VALUES)) for key in KEYS], "KEYS or VALUES changed: record the answers again"
+    return ((key, (answers, minor)) for key, answers, minor in lines)
 
 
 def takes(docker: Path, text: str) -> bool:
@@ -129,4 +150,6 @@ if __name__ == "__main__":
     with ANSWERS.open("w") as file:
         for tested in KEYS:
             answers = "".join(".x"[not takes(program, Case(tested, value).text)] for value in VALUES)
-            file.write(f"{tested}\t{answers}\n")
+            first = Case(tested, VALUES[answers.find(".")])
+            minor = next(number for number in range(14) if takes(program, first.in_version(number)) or number == 13)
+            file.write(f"{tested}\t{answers}\t{minor}\n")

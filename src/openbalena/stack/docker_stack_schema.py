@@ -3,6 +3,7 @@
 The values of a service's keys are described in their rules; the top level is described here.
 """
 
+import re
 from collections.abc import Iterator
 
 from openbalena.compose.normal.scalars import nearest
@@ -15,6 +16,7 @@ from openbalena.stack.rules import RULES
 from openbalena.stack.shape import (
     BOOLEAN,
     KEY_VALUES,
+    LATEST,
     NAME,
     ONE_OR_MANY,
     OPTIONS,
@@ -28,6 +30,7 @@ from openbalena.stack.shape import (
     optional,
     pattern,
     sequence,
+    since,
 )
 
 # Keys that the loader resolves before the rules are applied.
@@ -35,12 +38,13 @@ _LOADED = {
     "extends": "write the service in full, or compile it: stack render",
     "label_file": "write the labels in the stack file, or compile it: stack render",
 }
+_VERSION = re.compile(r"3\.([0-9]|1[0-3])")
 _TO_A_FILE = "write the {} to a file and use file:"
 
 
 def _service(service: Map, at: At) -> Iterator[Diagnostic]:
     for key, value in service.items():
-        rule, below = RULES.get(key), At(service.at(key), key, at.variables)
+        rule, below = RULES.get(key), at._replace(position=service.at(key), rule=key)
         if key in _LOADED:
             yield below.refuse("this key", _LOADED[key])
         elif key == "env_file":
@@ -53,7 +57,9 @@ def _service(service: Map, at: At) -> Iterator[Diagnostic]:
                 yield Diagnostic(below.position, key, severity, "`docker stack` drops this key", rule.instead)
             if rule.shape is not None:
                 yield from rule.shape.findings(value, below)
-        elif key not in (*KEYS, "cgroupns_mode") and not key.startswith("x-"):
+        elif key.startswith("x-"):
+            yield from below.too_old(7)
+        elif key not in (*KEYS, "cgroupns_mode"):
             yield below.refuse("this key", nearest(key, KEYS) or "leave it out")
 
 
@@ -90,23 +96,26 @@ def _secret(secret: Map, at: At) -> Iterator[Diagnostic]:
 
 _EXTERNAL = either(BOOLEAN, mapping({"name": STRING}))
 _CONTENT = {
-    "name": STRING, "file": STRING, "external": either(BOOLEAN, mapping({"name": STRING}, closed=False)),
-    "labels": KEY_VALUES, "template_driver": STRING,
+    "name": since(5, STRING), "file": STRING, "external": either(BOOLEAN, mapping({"name": STRING}, closed=False)),
+    "labels": KEY_VALUES, "template_driver": since(8, STRING),
 }  # fmt: skip
 _FROM_FILE = {key: _TO_A_FILE.format(what) for key, what in (("content", "content"), ("environment", "value"))}
 _NETWORK = mapping({
-    "name": STRING, "driver": STRING, "driver_opts": OPTIONS, "external": _EXTERNAL, "internal": BOOLEAN,
-    "attachable": BOOLEAN, "labels": KEY_VALUES,
+    "name": since(5, STRING), "driver": STRING, "driver_opts": OPTIONS, "external": _EXTERNAL, "internal": BOOLEAN,
+    "attachable": since(2, BOOLEAN), "labels": KEY_VALUES,
     "ipam": mapping({"driver": STRING, "config": sequence(mapping({"subnet": STRING}))}),
-}, extensions=True, also=_one_name)  # fmt: skip
+}, extensions=7, also=_one_name)  # fmt: skip
 _VOLUME = mapping(
-    {"name": STRING, "driver": STRING, "driver_opts": OPTIONS, "external": _EXTERNAL, "labels": KEY_VALUES},
-    extensions=True, also=_external_volume,
+    {"name": since(4, STRING), "driver": STRING, "driver_opts": OPTIONS, "external": _EXTERNAL, "labels": KEY_VALUES},
+    extensions=7, also=_external_volume,
 )  # fmt: skip
 _SECRET = mapping(
-    {**_CONTENT, "driver": STRING, "driver_opts": OPTIONS}, instead=_FROM_FILE, extensions=True, also=_secret
+    {**_CONTENT, "driver": since(8, STRING), "driver_opts": since(8, OPTIONS)},
+    instead=_FROM_FILE,
+    extensions=7,
+    also=_secret,
 )
-_CONFIG = mapping(_CONTENT, instead=_FROM_FILE, extensions=True, also=_secret)
+_CONFIG = mapping(_CONTENT, instead=_FROM_FILE, extensions=7, also=_secret)
 _SERVICE = Shape("a mapping", frozenset({Kind.MAPPING}), _service)
 STACK = mapping(
     {
@@ -114,14 +123,14 @@ STACK = mapping(
         "services": names(_SERVICE, expression=NAME),
         "networks": names(optional(_NETWORK), expression=NAME, closed=False),
         "volumes": names(optional(_VOLUME), expression=NAME),
-        "secrets": names(_SECRET, expression=NAME),
-        "configs": names(_CONFIG, expression=NAME),
+        "secrets": since(1, names(_SECRET, expression=NAME)),
+        "configs": since(3, names(_CONFIG, expression=NAME)),
     },
     instead={
         "name": "give the stack its name when it is deployed",
         "include": "name the files with -c",
     },
-    extensions=True,
+    extensions=4,
 )  # fmt: skip
 
 
@@ -130,7 +139,9 @@ _SECTIONS = {"networks": _NETWORK, "volumes": _VOLUME, "secrets": _SECRET, "conf
 
 def schema_findings(tree: Map) -> list[Diagnostic]:
     """Every key and value of a stack file that `docker stack` refuses or drops."""
-    return [*STACK.findings(tree, At(tree.position, "", variables=True))]
+    declared = _VERSION.fullmatch(str(tree.get("version")))
+    minor = int(declared[1]) if declared else LATEST
+    return [*STACK.findings(tree, At(tree.position, "", variables=True, minor=minor))]
 
 
 def compiled_findings(section: str, item: Map, variables: bool) -> Iterator[Diagnostic]:

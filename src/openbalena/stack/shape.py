@@ -27,16 +27,28 @@ class Kind(StrEnum):
     MAPPING = "a mapping"
 
 
+LATEST = 13
+
+
 class At(NamedTuple):
-    """Where a value is: its position, and `rule`, its keys without names. With `variables`, `${…}` is one."""
+    """Where a value is: its position, and `rule`, its keys without names. With `variables`, `${…}` is one.
+
+    `minor` is that of the file's version, 3.`minor`.
+    """
 
     position: Position
     rule: str
     variables: bool
+    minor: int = LATEST
 
     def below(self, key: str, position: Position) -> "At":
         """The place of `key`."""
-        return At(position, f"{self.rule}.{key}" if self.rule else key, self.variables)
+        return self._replace(position=position, rule=f"{self.rule}.{key}" if self.rule else key)
+
+    def too_old(self, minor: int) -> Iterator[Diagnostic]:
+        """The error for a key that came with version 3.`minor`, if the file's version is older."""
+        if self.minor < minor:
+            yield self.refuse(f"this key in version 3.{self.minor}", f'write version: "3.{minor}", or leave it out')
 
     def refuse(self, what: str, instead: str) -> Diagnostic:
         """The error for `what`, which `docker stack` refuses."""
@@ -127,6 +139,16 @@ def as_written(shape: Shape) -> Shape:
     return replace(shape, what=f"{shape.what} and without a variable", casts=False)
 
 
+def since(minor: int, shape: Shape) -> Shape:
+    """The shape of what came with version 3.`minor`."""
+
+    def inner(value: Any, at: At) -> Iterator[Diagnostic]:
+        yield from at.too_old(minor)
+        yield from shape.inner(value, at)
+
+    return replace(shape, inner=inner)
+
+
 STRING = _scalar("a string in quotes", Kind.STRING)
 BOOLEAN = _scalar("true or false without quotes", Kind.BOOLEAN)
 TEXT = _scalar("a string, a number or nothing", Kind.STRING, Kind.INTEGER, Kind.NUMBER, Kind.NULL)
@@ -215,11 +237,12 @@ def mapping(
     *,
     required: Collection[str] = (),
     closed: bool = True,
-    extensions: bool = False,
+    extensions: int | None = None,
     instead: Mapping[str, str] | None = None,
     also: Inner = _nothing,
 ) -> Shape:
-    """A mapping with `known` keys. Others are refused, unless it is not `closed`; `x-` keys only with `extensions`.
+    """A mapping with `known` keys. Others are refused, unless it is not `closed`; `x-` keys only from
+    version 3.`extensions` on.
 
     `instead` says what to write instead of a key, `also` finds what is wrong in several keys together.
     """
@@ -229,7 +252,9 @@ def mapping(
             below = at.below(key, value.where.get(key, at.position))
             if key in known:
                 yield from known[key].findings(item, below)
-            elif closed and not (extensions and key.startswith("x-")):
+            elif extensions is not None and key.startswith("x-"):
+                yield from below.too_old(extensions)
+            elif closed:
                 yield below.refuse("this key", (instead or {}).get(key) or nearest(key, known) or "leave it out")
         for key in required:
             if key not in value:

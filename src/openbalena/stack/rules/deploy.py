@@ -18,6 +18,7 @@ from openbalena.stack.shape import (
     number,
     optional,
     sequence,
+    since,
 )
 
 RULES = Rules()
@@ -28,18 +29,18 @@ _UPDATE = mapping({
 })  # fmt: skip
 _GENERIC = mapping({"discrete_resource_spec": mapping({"kind": STRING, "value": as_written(number())})})
 _RESOURCES = mapping({
-    "limits": mapping({"cpus": STRING, "memory": SIZE, "pids": as_written(integer())}),
-    "reservations": mapping({"cpus": STRING, "memory": SIZE, "generic_resources": sequence(_GENERIC)}),
+    "limits": mapping({"cpus": STRING, "memory": SIZE, "pids": since(9, as_written(integer()))}),
+    "reservations": mapping({"cpus": STRING, "memory": SIZE, "generic_resources": since(5, sequence(_GENERIC))}),
 })  # fmt: skip
 _DEPLOY = optional(mapping({
-    "mode": STRING, "endpoint_mode": STRING, "replicas": integer(0), "labels": KEY_VALUES,
-    "update_config": _UPDATE, "rollback_config": _UPDATE, "resources": _RESOURCES,
+    "mode": STRING, "endpoint_mode": since(2, STRING), "replicas": integer(0), "labels": KEY_VALUES,
+    "update_config": _UPDATE, "rollback_config": since(7, _UPDATE), "resources": _RESOURCES,
     "restart_policy": mapping({
         "condition": STRING, "delay": DURATION, "max_attempts": integer(0), "window": DURATION,
     }),
     "placement": mapping({
-        "constraints": STRINGS, "preferences": sequence(mapping({"spread": STRING})),
-        "max_replicas_per_node": integer(0),
+        "constraints": STRINGS, "preferences": since(3, sequence(mapping({"spread": STRING}))),
+        "max_replicas_per_node": since(8, integer(0)),
     }),
 }))  # fmt: skip
 

@@ -18,6 +18,7 @@ from openbalena.stack.shape import (
     integer,
     mapping,
     sequence,
+    since,
 )
 from openbalena.stack.size import in_bytes
 
@@ -38,9 +39,9 @@ def _bind_source(value: Map, at: At) -> Iterator[Diagnostic]:
 _MOUNT = {
     "type": STRING, "source": STRING, "target": STRING, "read_only": BOOLEAN, "consistency": STRING,
     "bind": mapping({"propagation": STRING}, closed=False), "volume": mapping({"nocopy": BOOLEAN}, closed=False),
-    "tmpfs": mapping({"size": as_written(integer(0))}, closed=False),
+    "tmpfs": since(6, mapping({"size": as_written(integer(0))}, closed=False)),
 }  # fmt: skip
-_VOLUMES = sequence(either(STRING, mapping(_MOUNT, required=("type",), also=_bind_source)))
+_VOLUMES = sequence(either(STRING, since(2, mapping(_MOUNT, required=("type",), also=_bind_source))))
 _SHM = as_written(either(STRING, integer()))
 
 

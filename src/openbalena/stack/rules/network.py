@@ -16,6 +16,7 @@ from openbalena.stack.shape import (
     names,
     optional,
     sequence,
+    since,
 )
 
 RULES = Rules()
@@ -24,9 +25,9 @@ _PORT = mapping(
     {"mode": STRING, "target": integer(0), "published": integer(0), "protocol": STRING},
     instead={"host_ip": "leave it out: Swarm publishes on every address"},
 )
-_PORTS = sequence(either(STRING, integer(), _PORT), unique=True)
+_PORTS = sequence(either(STRING, integer(), since(2, _PORT)), unique=True)
 _ATTACHMENT = mapping(
-    {"aliases": UNIQUE_STRINGS, "driver_opts": OPTIONS, "ipv4_address": STRING, "ipv6_address": STRING}
+    {"aliases": UNIQUE_STRINGS, "driver_opts": since(13, OPTIONS), "ipv4_address": STRING, "ipv6_address": STRING}
 )
 _NETWORKS = either(UNIQUE_STRINGS, names(optional(_ATTACHMENT), expression=NAME))
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - what Swarm does

@@ -22,6 +22,7 @@ from openbalena.stack.shape import (
     names,
     number,
     sequence,
+    since,
 )
 
 RULES = Rules()
@@ -29,14 +30,15 @@ RULES = Rules()
 _LIMIT = exact_integer()
 _ULIMITS = names(either(_LIMIT, mapping({"soft": _LIMIT, "hard": _LIMIT}, required=("soft", "hard"))))
 _HEALTHCHECK = mapping({
-    "test": COMMAND, "interval": DURATION, "timeout": DURATION, "retries": number(0), "start_period": DURATION,
-    "start_interval": DURATION, "disable": BOOLEAN,
+    "test": COMMAND, "interval": DURATION, "timeout": DURATION, "retries": number(0),
+    "start_period": since(4, DURATION), "start_interval": since(12, DURATION), "disable": BOOLEAN,
 })  # fmt: skip
 _REFERENCE = {"source": STRING, "target": STRING, "uid": STRING, "gid": STRING, "mode": number(0)}
 _REFERENCES = sequence(either(STRING, mapping(_REFERENCE, closed=False)))
 _BUILD = either(STRING, mapping({
-    "context": STRING, "dockerfile": STRING, "args": KEY_VALUES, "labels": KEY_VALUES, "cache_from": UNIQUE_STRINGS,
-    "network": STRING, "target": STRING, "shm_size": OPTION, "extra_hosts": KEY_VALUES,
+    "context": STRING, "dockerfile": STRING, "args": KEY_VALUES, "labels": since(3, KEY_VALUES),
+    "cache_from": since(2, UNIQUE_STRINGS), "network": since(4, STRING), "target": since(4, STRING),
+    "shm_size": since(5, OPTION), "extra_hosts": since(9, KEY_VALUES),
 }, closed=False))  # fmt: skip
 
 RULES.supported("image", STRING, "each node pulls it, unless it has it already")
@@ -48,9 +50,13 @@ RULES.supported("user", STRING, "as in Compose")
 RULES.supported("working_dir", STRING, "as in Compose")
 RULES.supported("stdin_open", BOOLEAN, "as in Compose")
 RULES.supported("read_only", BOOLEAN, "as in Compose")
-RULES.supported("init", as_written(BOOLEAN), "as in Compose")
-RULES.supported("isolation", STRING, "Windows only")
-RULES.supported("credential_spec", mapping({"config": STRING, "file": STRING, "registry": STRING}), "Windows only")
+RULES.supported("init", since(7, as_written(BOOLEAN)), "as in Compose")
+RULES.supported("isolation", since(5, STRING), "Windows only")
+RULES.supported(
+    "credential_spec",
+    since(3, mapping({"config": since(8, STRING), "file": STRING, "registry": STRING})),
+    "Windows only",
+)
 RULES.supported("cap_add", UNIQUE_STRINGS, "supported since Engine 20.10")
 RULES.supported("cap_drop", UNIQUE_STRINGS, "supported since Engine 20.10")
 RULES.supported("sysctls", KEY_VALUES, "supported since Engine 20.10")
@@ -94,13 +100,13 @@ def healthcheck(service: Service, value: Map) -> None:
     service.put("healthcheck", value, service.at("healthcheck"))
 
 
-@RULES.rule("secrets", Status.SUPPORTED, Native.KEPT, shape=_REFERENCES)
+@RULES.rule("secrets", Status.SUPPORTED, Native.KEPT, shape=since(1, _REFERENCES))
 def secrets(service: Service, value: Seq) -> None:
     """Kept: the content is deployed as a Swarm secret; `content`, `environment` and `file` become files."""
     _references(service, "secrets", value)
 
 
-@RULES.rule("configs", Status.SUPPORTED, Native.KEPT, shape=_REFERENCES)
+@RULES.rule("configs", Status.SUPPORTED, Native.KEPT, shape=since(3, _REFERENCES))
 def configs(service: Service, value: Seq) -> None:
     """Kept: the content is deployed as a Swarm config; `content`, `environment` and `file` become files."""
     _references(service, "configs", value)
