@@ -7,7 +7,7 @@ from typing import Any
 from openbalena import compose
 from openbalena.base.errors import UsageError
 from openbalena.compose.tree import Map, Position, apply_tags
-from openbalena.stack import cross_file, docker_stack_schema
+from openbalena.stack import cross_file, docker_stack_schema, docker_yaml
 from openbalena.stack.compiler import analyse
 from openbalena.stack.diagnostic import Diagnostic, Severity
 
@@ -35,7 +35,11 @@ def _file(path: Path, stacks: list[compose.Project]) -> list[Diagnostic]:
         if not source:
             stacks.append(project)
             written = apply_tags(project.written)
-            diagnostics = [*docker_stack_schema.schema_findings(written), *docker_stack_schema.written_twice(written)]
+            diagnostics = [
+                *docker_yaml.yaml_findings(path.read_bytes(), str(path)),
+                *docker_stack_schema.schema_findings(written),
+                *docker_stack_schema.written_twice(written),
+            ]
         compiled = analyse(project)
         found = (*compiled.diagnostics, *compiled.refused) if source else compiled.diagnostics
         seen = {(item.position, item.rule) for item in diagnostics}

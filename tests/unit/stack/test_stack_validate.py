@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from stack_values import takes
 
 from openbalena.base.errors import UsageError
 from openbalena.stack import sarif
@@ -85,6 +86,39 @@ def test_variables_that_docker_mangles(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["a: [", "services: 5", "services: {a: {imagee: x}}", "services: {a: {image: x\n"])
 def test_what_cannot_be_read_is_an_error_with_its_place(tmp_path: Path, text: str) -> None:
     assert [severity for _, _, severity in found(tmp_path, text)] == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("", (1, 1)),
+        ("# nothing\n", (2, 1)),
+        ("---\n", (2, 1)),
+        ("services: {}\n---\nvolumes: {}\n", (2, 1)),
+        ("services: {a: {image: 'x:1', environment: {1: b}}}\n", (1, 44)),
+        ("services: {a: {image: 'x:1', environment: {~: b}}}\n", (1, 44)),
+        ("services: {a: {image: 'x:1', environment: {true: b}}}\n", (1, 44)),
+        ("services: {a: {image: 'x:1', labels: {l: [b, {1.5: c}]}}}\nx-a:\n  - {2001-01-01: c}\n", (3, 6)),
+        ("services: {a: {image: 'x:1', environment: {A: 2001-1-1}}}\n", (1, 47)),
+        ("services: {a: {image: 'x:1', command: [2001-01-01 10:00:00]}}\n", (1, 40)),
+        ("services: {a: {image: 'x:1', ports: [80.0]}}\n", (1, 38)),
+    ],
+)
+def test_yaml_that_docker_reads_differently(text: str, place: tuple[int, int], docker: Path, tmp_path: Path) -> None:
+    path = tmp_path / "stack.yml"
+    path.write_text(text)
+    found = [item.position[1:] for item in validate([path]) if "`docker stack`" in item.meaning]
+    assert place in found
+    assert takes(docker, text) == ("---\nvolumes" in text or "A: 2001" in text)
+
+
+@pytest.mark.parametrize(
+    "keys", ["'1': b", "on: b", "y: b", "2001-13-1: b", "A: 2001-01-01 10:00:00Z", '"2001-01-01": b', "A: '2001-01-01'"]
+)
+def test_yaml_that_docker_reads_alike(keys: str, docker: Path, tmp_path: Path) -> None:
+    text = f"services: {{a: {{image: 'x:1', environment: {{<<: {{b: c}}, {keys}}}}}}}\n"
+    assert found(tmp_path, text) == []
+    assert takes(docker, text)
 
 
 @pytest.mark.parametrize("kind", ["secrets", "configs"])

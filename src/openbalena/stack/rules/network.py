@@ -11,6 +11,7 @@ from openbalena.stack.shape import (
     STRING,
     UNIQUE_STRINGS,
     either,
+    exact_integer,
     integer,
     mapping,
     names,
@@ -25,7 +26,7 @@ _PORT = mapping(
     {"mode": STRING, "target": integer(0), "published": integer(0), "protocol": STRING},
     instead={"host_ip": "leave it out: Swarm publishes on every address"},
 )
-_PORTS = sequence(either(STRING, integer(), since(2, _PORT)), unique=True)
+_PORTS = sequence(either(STRING, exact_integer(), since(2, _PORT)), unique=True)
 _ATTACHMENT = mapping(
     {"aliases": UNIQUE_STRINGS, "driver_opts": since(13, OPTIONS), "ipv4_address": STRING, "ipv6_address": STRING}
 )
