@@ -4,7 +4,7 @@
 then the first version of stack files, 3.N, in which it takes the key. After a change of KEYS or VALUES record it again,
 with docker CLI 28.2, which takes ten minutes:
 
-    .venv.dev/bin/python tests/shared/stack_values.py
+    .venv.dev/bin/python tests/shared/stack_values.py /usr/bin/docker
 """
 
 import subprocess
@@ -146,7 +146,7 @@ def takes(docker: Path, text: str) -> bool:
 
 
 if __name__ == "__main__":
-    program = Path(sys.argv[1] if sys.argv[1:] else "/usr/local/bin/docker")
+    program = Path(sys.argv[1])
     with ANSWERS.open("w") as file:
         for tested in KEYS:
             answers = "".join(".x"[not takes(program, Case(tested, value).text)] for value in VALUES)

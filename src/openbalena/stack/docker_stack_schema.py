@@ -90,7 +90,7 @@ def _one_name(resource: Map, at: At) -> Iterator[Diagnostic]:
 
 def _secret(secret: Map, at: At) -> Iterator[Diagnostic]:
     if not secret.get("external") and secret.get("driver") and secret.get("file"):
-        yield at.below("file", secret.at("file")).refuse("a file beside a driver", "remove one of them")
+        yield at.below("file", secret.at("file")).refuse("a file next to a driver", "remove one of them")
     yield from _one_name(secret, at)
 
 

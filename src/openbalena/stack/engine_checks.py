@@ -132,7 +132,7 @@ def _healthcheck(service: Service, check: Map) -> None:
     times = ("interval", "timeout", "start_period", "start_interval")
     _durations(service, check, "healthcheck", times, _MILLISECOND)
     if check.get("disable") is True and check.get("test"):
-        message = "`docker stack deploy` refuses a test beside disable: true"
+        message = "`docker stack deploy` refuses a test next to disable: true"
         service.error("healthcheck.test", message, "remove one of them", check.at("test"))
 
 

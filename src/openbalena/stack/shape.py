@@ -193,9 +193,9 @@ def pattern(expression: str, what: str) -> Shape:
     return _scalar(f"{what} in quotes", Kind.STRING, inner=inner)
 
 
-def choice(*words: str) -> Shape:
-    """One of the words."""
-    return pattern("|".join(words), " or ".join(words))
+def choice(*strings: str) -> Shape:
+    """One of the strings."""
+    return pattern("|".join(strings), " or ".join(strings))
 
 
 # Go's time.ParseDuration, and docker/go-units, RAMInBytes.

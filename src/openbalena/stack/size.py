@@ -1,5 +1,6 @@
 """Sizes in the notation of docker/go-units (RAMInBytes): b, k, m, g or t, all powers of 1024; and durations of Go."""
 
+import math
 import re
 from typing import Any
 
@@ -25,6 +26,7 @@ def in_bytes(value: Any, position: Position) -> Any:
     if isinstance(value, str) and "$" in value:
         return value
     match = _SIZE.fullmatch(str(value).strip())
-    if not match:
+    size = float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " ") if match else math.inf
+    if math.isinf(size):
         raise UsageError("expected a size such as 64m", where=position)
-    return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))
+    return int(size)

@@ -52,6 +52,11 @@ def test_names_of_services(name: str, refused: bool, tmp_path: Path) -> None:
     assert errors(tmp_path, service("init: true", name)) == [("services", 2)] * refused
 
 
+def test_a_size_that_no_number_can_hold(tmp_path: Path) -> None:
+    text = service(f"deploy: {{resources: {{limits: {{memory: '{'9' * 400}'}}}}}}")
+    assert errors(tmp_path, text) == [("syntax", 2)]
+
+
 @pytest.mark.parametrize("kind", ["secrets", "configs"])
 def test_content_that_is_empty_is_refused(kind: str, compiled: Any, tmp_path: Path) -> None:
     def found(origin: str, **options: Any) -> list[str]:
