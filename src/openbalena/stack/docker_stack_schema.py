@@ -69,10 +69,9 @@ def written_twice(tree: Map) -> Iterator[Diagnostic]:
         for key in ("volumes", "secrets", "configs"):
             items = service.get(key) if isinstance(service, Map) else None
             for target, place in repeated(items, f"services.*.{key}") if isinstance(items, Seq) else ():
-                yield Diagnostic(
-                    place, key, Severity.ERROR, f"the engine refuses two of {key} at {target}",
-                    "write another target for one of them",
-                )  # fmt: skip
+                if "$" not in target:
+                    meaning = f"the engine refuses two of {key} at {target}"
+                    yield Diagnostic(place, key, Severity.ERROR, meaning, "write another target for one of them")
 
 
 def _external_volume(volume: Map, at: At) -> Iterator[Diagnostic]:

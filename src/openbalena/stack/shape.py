@@ -86,7 +86,8 @@ class Shape:
         if kind(value) in self.kinds:
             yield from self.inner(value, at)
         else:
-            yield at.refuse(what, f"write {self.what}")
+            instead = _QUOTES.sub("", self.what) if kind(value) in _COLLECTIONS else self.what
+            yield at.refuse(what, f"write {instead}")
 
 
 def _by_default(text: str) -> str | None:
@@ -282,8 +283,8 @@ def optional(shape: Shape) -> Shape:
     return either(shape, _scalar("nothing", Kind.NULL))
 
 
-STRINGS = sequence(STRING)
-UNIQUE_STRINGS = sequence(STRING, unique=True)
+STRINGS = replace(sequence(STRING), what="a list of strings")
+UNIQUE_STRINGS = replace(sequence(STRING, unique=True), what="a list of strings")
 ONE_OR_MANY = either(STRING, UNIQUE_STRINGS)
 NAME = "[a-zA-Z0-9._-]+"
 COMMAND = either(STRING, STRINGS)

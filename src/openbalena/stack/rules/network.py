@@ -24,11 +24,12 @@ RULES = Rules()
 
 _PORT = mapping(
     {"mode": STRING, "target": integer(0), "published": integer(0), "protocol": STRING},
-    instead={"host_ip": "leave it out: Swarm publishes on every address"},
+    instead={"host_ip": "leave it out: Swarm publishes on every address", "app_protocol": "leave it out"},
 )
 _PORTS = sequence(either(STRING, exact_integer(), since(2, _PORT)), unique=True)
 _ATTACHMENT = mapping(
-    {"aliases": UNIQUE_STRINGS, "driver_opts": since(13, OPTIONS), "ipv4_address": STRING, "ipv6_address": STRING}
+    {"aliases": UNIQUE_STRINGS, "driver_opts": since(13, OPTIONS), "ipv4_address": STRING, "ipv6_address": STRING},
+    instead={"mac_address": "leave it out"},
 )
 _NETWORKS = either(UNIQUE_STRINGS, names(optional(_ATTACHMENT), expression=NAME))
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - what Swarm does
