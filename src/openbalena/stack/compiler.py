@@ -21,7 +21,7 @@ from openbalena.stack.content import (
 )
 from openbalena.stack.diagnostic import Diagnostic, Severity
 from openbalena.stack.docker_stack_schema import compiled_findings
-from openbalena.stack.engine_checks import check_network
+from openbalena.stack.engine_checks import check_network, written_twice
 from openbalena.stack.overlay import SwarmExtensions, drop_keys, overlay
 from openbalena.stack.rules import RULES
 from openbalena.stack.rules.deploy import add_constraint
@@ -113,6 +113,7 @@ class _Compilation:
         if not self.project.interpolated:
             uninterpolated.check_expressions(service.target)
         self.diagnostics += service.diagnostics
+        self.diagnostics += written_twice(self.project.tree["services"][name], Severity.WARNING)
         self.refused += compiled_findings("services", service.target, not self.project.interpolated)
         if service.build is not None:
             self.builds[name] = plain(service.build)

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 from openbalena.compose.normal.scalars import nearest
 from openbalena.compose.normal.service import KEYS
-from openbalena.compose.tree import Map, Seq
-from openbalena.compose.unique import repeated
+from openbalena.compose.tree import Map
 from openbalena.stack.diagnostic import Diagnostic, Severity
 from openbalena.stack.rule import Native, Status
 from openbalena.stack.rules import RULES
@@ -61,17 +60,6 @@ def _service(service: Map, at: At) -> Iterator[Diagnostic]:
             yield from below.too_old(7)
         elif key not in (*KEYS, "cgroupns_mode"):
             yield below.refuse("this key", nearest(key, KEYS) or "leave it out")
-
-
-def written_twice(tree: Map) -> Iterator[Diagnostic]:
-    """Mounts, secrets and configs of a stack file at the path of another one, which Compose would replace."""
-    for service in (tree.get("services") or Map()).values():
-        for key in ("volumes", "secrets", "configs"):
-            items = service.get(key) if isinstance(service, Map) else None
-            for target, place in repeated(items, f"services.*.{key}") if isinstance(items, Seq) else ():
-                if "$" not in target:
-                    meaning = f"the engine refuses two of {key} at {target}"
-                    yield Diagnostic(place, key, Severity.ERROR, meaning, "write another target for one of them")
 
 
 def _external_volume(volume: Map, at: At) -> Iterator[Diagnostic]:

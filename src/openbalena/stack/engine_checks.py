@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from openbalena.compose.tree import Map, Position, Seq
+from openbalena.compose.unique import repeated
 from openbalena.stack.diagnostic import Diagnostic, Severity
 from openbalena.stack.service import Service
 from openbalena.stack.size import nanoseconds
@@ -61,6 +62,21 @@ def check_for_engine(service: Service) -> None:
     _owners(service)
     _kernel(service)
     _mounts(service)
+
+
+def written_twice(service: Map, severity: Severity) -> Iterator[Diagnostic]:
+    """Mounts, secrets and configs of a service, as written, at the path of another one.
+
+    They are errors in a stack file; in a Compose file, a warning, as the later one replaces the other.
+    """
+    for key in ("volumes", "secrets", "configs"):
+        items = service.get(key)
+        for target, place in repeated(items, f"services.*.{key}") if isinstance(items, Seq) else ():
+            if "$" not in target:
+                meaning = f"the engine refuses two of {key} at {target}"
+                if severity is Severity.WARNING:
+                    meaning = f"replaces the one at {target} before it, as in Compose"
+                yield Diagnostic(place, key, severity, meaning, "write another target for one of them")
 
 
 def image_error(image: str) -> str:

@@ -10,6 +10,7 @@ from openbalena.compose.tree import Map, Position, apply_tags
 from openbalena.stack import cross_file, docker_stack_schema, docker_yaml
 from openbalena.stack.compiler import analyse
 from openbalena.stack.diagnostic import Diagnostic, Severity
+from openbalena.stack.engine_checks import written_twice
 
 
 def validate(files: Iterable[Path]) -> list[Diagnostic]:
@@ -38,8 +39,9 @@ def _file(path: Path, stacks: list[compose.Project]) -> list[Diagnostic]:
             diagnostics = [
                 *docker_yaml.yaml_findings(path.read_bytes(), str(path)),
                 *docker_stack_schema.schema_findings(written),
-                *docker_stack_schema.written_twice(written),
             ]
+            for service in (written.get("services") or Map()).values():
+                diagnostics += written_twice(service, Severity.ERROR)
         compiled = analyse(project)
         found = (*compiled.diagnostics, *compiled.refused) if source else compiled.diagnostics
         seen = {(item.position, item.rule) for item in diagnostics}

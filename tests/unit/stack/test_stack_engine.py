@@ -52,6 +52,14 @@ def test_names_of_services(name: str, refused: bool, tmp_path: Path) -> None:
     assert errors(tmp_path, service("init: true", name)) == [("services", 2)] * refused
 
 
+@pytest.mark.parametrize("key", ["configs", "secrets"])
+def test_what_compose_replaces_is_told_of(key: str, compiled: Any) -> None:
+    text = service(f"{key}: [c, {{source: d, target: /e}}, {{source: c, target: /e}}]")
+    found = [item for item in compiled(text).diagnostics if item.rule == key]
+    assert [(item.severity, item.position.line) for item in found] == [("warning", 2)]
+    assert "replaces the one at /e before it" in found[0].meaning
+
+
 def test_a_size_that_no_number_can_hold(tmp_path: Path) -> None:
     text = service(f"deploy: {{resources: {{limits: {{memory: '{'9' * 400}'}}}}}}")
     assert errors(tmp_path, text) == [("syntax", 2)]
