@@ -102,7 +102,7 @@ def refuses(path: Path, text: str) -> bool:
 
 @pytest.mark.parametrize("section", RESOURCES)
 def test_pairs_of_keys_at_the_top_level(section: str, docker: Path, tmp_path: Path) -> None:
-    taken = []
+    taken: list[str] = []
     for pair in pairs(RESOURCES[section]):
         if refuses(tmp_path / "stack.yml", f"{section}: {{a: {pair}}}\n"):
             assert not stack_values.takes(docker, f"{section}: {{a: {pair}}}\n"), pair
