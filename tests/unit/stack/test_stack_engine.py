@@ -11,7 +11,7 @@ from openbalena.stack.validate import validate
 
 CASES = yaml.safe_load(Path(__file__).with_name("engine_refusals.yml").read_text())
 TOP = """\
-volumes: {v: {}}
+volumes: {vol: {}}
 secrets: {c: {external: true}, d: {external: true}}
 configs: {c: {external: true}, d: {external: true}}
 networks:
