@@ -46,20 +46,16 @@ def _findings(content: bytes) -> Iterator[tuple[Any, str, str]]:
         elif isinstance(event, yaml.NodeEvent):
             is_key = bool(following and following[-1])
             if isinstance(event, yaml.ScalarEvent) and event.implicit[0]:
-                yield from _scalar(event, is_key, top=not following)
+                yield from _scalar(event, is_key)
             if following and following[-1] is not None:
                 following[-1] = not is_key
             if isinstance(event, yaml.CollectionStartEvent):
                 following.append(True if isinstance(event, yaml.MappingStartEvent) else None)
-    if not documents:
-        yield event, "refuses an empty file", "write services:"
 
 
-def _scalar(event: Any, is_key: bool, top: bool) -> Iterator[tuple[Any, str, str]]:
+def _scalar(event: Any, is_key: bool) -> Iterator[tuple[Any, str, str]]:
     date = _DATE.fullmatch(event.value) is not None
-    if top:
-        yield event, "refuses an empty file", "write services:"
-    elif is_key and event.value != "<<" and (date or not isinstance(scalar(event.value), str)):
+    if is_key and event.value != "<<" and (date or not isinstance(scalar(event.value), str)):
         yield event, "refuses a key that is not a string", "put it in quotes"
     elif date:
         yield event, f"reads {event.value} as a time", "put it in quotes"

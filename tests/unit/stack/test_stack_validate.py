@@ -91,9 +91,6 @@ def test_what_cannot_be_read_is_an_error_with_its_place(tmp_path: Path, text: st
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("", (1, 1)),
-        ("# nothing\n", (2, 1)),
-        ("---\n", (2, 1)),
         ("services: {}\n---\nvolumes: {}\n", (2, 1)),
         ("services: {a: {image: 'x:1', environment: {1: b}}}\n", (1, 44)),
         ("services: {a: {image: 'x:1', environment: {~: b}}}\n", (1, 44)),
