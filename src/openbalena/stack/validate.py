@@ -35,13 +35,7 @@ def _file(path: Path, stacks: list[compose.Project]) -> list[Diagnostic]:
         source = _is_source(project.tree)
         if not source:
             stacks.append(project)
-            written = apply_tags(project.written)
-            diagnostics = [
-                *docker_yaml.yaml_findings(path.read_bytes(), str(path)),
-                *docker_stack_schema.schema_findings(written),
-            ]
-            for service in (written.get("services") or Map()).values():
-                diagnostics += written_twice(service, Severity.ERROR)
+            diagnostics = _as_docker_reads(project.written, path.read_bytes(), str(path))
         compiled = analyse(project)
         found = (*compiled.diagnostics, *compiled.refused) if source else compiled.diagnostics
         seen = {(item.position, item.rule) for item in diagnostics}
@@ -55,6 +49,14 @@ def _file(path: Path, stacks: list[compose.Project]) -> list[Diagnostic]:
         if not any(item.position == unread.position and item.severity is Severity.ERROR for item in diagnostics):
             diagnostics.append(unread)
     return sorted(diagnostics, key=lambda item: item.position)
+
+
+def _as_docker_reads(tree: Map, content: bytes, file: str) -> list[Diagnostic]:
+    """What `docker stack` refuses, drops or reads differently in the stack file with this `tree` and YAML `content`."""
+    written = apply_tags(tree)
+    services: Map = written.get("services") or Map()
+    twice = [item for service in services.values() for item in written_twice(service, Severity.ERROR)]
+    return [*docker_yaml.yaml_findings(content, file), *docker_stack_schema.schema_findings(written), *twice]
 
 
 def _from_error(error: UsageError, path: Path) -> Diagnostic:
