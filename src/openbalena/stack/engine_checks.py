@@ -62,6 +62,7 @@ def check_for_engine(service: Service) -> None:
     _owners(service)
     _kernel(service)
     _mounts(service)
+    _port_numbers(service)
 
 
 def written_twice(service: Map, severity: Severity) -> Iterator[Diagnostic]:
@@ -190,3 +191,13 @@ def _mounts(service: Service) -> None:
             service.error("volumes", f"no task starts with a mount at {target}", "write an absolute path", place)
         if mount.get("type") == "tmpfs" and mount.get("source"):
             service.error("volumes", "`docker stack deploy` refuses a tmpfs with a source", "remove it", place)
+
+
+def _port_numbers(service: Service) -> None:
+    for port, place in _items(service.target, "ports"):
+        # An unpublished port is one that the engine chooses.
+        for key, least in (("target", 1), ("published", 0)):
+            number = port.get(key)
+            if isinstance(number, int) and not least <= number <= 65535:
+                message = f"there is no port {number}"
+                service.error(f"ports.{key}", message, "write a number from 1 to 65535", port.where.get(key, place))
