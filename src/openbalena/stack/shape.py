@@ -199,8 +199,16 @@ def choice(*strings: str) -> Shape:
     return pattern("|".join(strings), " or ".join(strings))
 
 
-# Go's time.ParseDuration, and docker/go-units, RAMInBytes.
-DURATION = pattern(r"[-+]?(0|((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)", "a duration such as 90s or 1m30s")
+def _without_days(value: Any, at: At) -> Iterator[Diagnostic]:
+    if re.search(r"[0-9.][dw]", value):
+        yield at.refuse("days", "write hours: 24h")
+    else:
+        yield from _GO_DURATION.inner(value, at)
+
+
+# Go's time.ParseDuration, and docker/go-units, RAMInBytes. Only Compose has days and weeks.
+_GO_DURATION = pattern(r"[-+]?(0|((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)", "a duration such as 90s or 1m30s")
+DURATION = replace(_GO_DURATION, inner=_without_days)
 SIZE = pattern(r"(?i:(\d+\.?\d*|\.\d+) ?([kmgtp]i?)?b?)", "a size such as 64m")
 
 

@@ -126,6 +126,29 @@ def test_a_mode_in_quotes_is_refused_by_docker(tmp_path: Path, kind: str) -> Non
     assert found(tmp_path, text.replace("MODE", "0400")) == []
 
 
+def test_messages_about_values(tmp_path: Path) -> None:
+    text = (
+        "services:\n  a:\n    image: x:1\n    stop_grace_period: 1d\n    init: ${I:-true}\n    cap_add: [A, A]\n"
+        "    deploy: {replicas: '2', update_config: {paralelism: 1}, resources: {limits: {cpus: 0.5}}}\n"
+        "    healthcheck: {retries: '${R:-x}', interval: 1x}\n    privileged: []\nversion: '2'\n"
+    )
+    path = tmp_path / "stack.yml"
+    path.write_text(text)
+    said = {item.rule: f"{item.meaning}; {item.instead}" for item in validate([path]) if "refuses" in item.meaning}
+    assert {rule: words.removeprefix("`docker stack` refuses ") for rule, words in said.items()} == {
+        "stop_grace_period": "days; write hours: 24h",
+        "init": "a string; write true or false without quotes and without a variable",
+        "cap_add": "an item that is listed twice; remove it",
+        "deploy.replicas": "a string; write an integer without quotes",
+        "deploy.update_config.paralelism": "this key; did you mean parallelism?",
+        "deploy.resources.limits.cpus": "a number with a fraction; write a string in quotes",
+        "healthcheck.retries": "the default of this variable; write a number without quotes",
+        "healthcheck.interval": "this string; write a duration such as 90s or 1m30s",
+        "privileged": "a list; write true or false",
+        "version": 'this string; write version "3", "3.0", … or "3.13", or leave it out',
+    }
+
+
 def test_a_variable_as_a_mode_is_decimal_for_docker(tmp_path: Path) -> None:
     text = (
         "services:\n  a:\n    image: x:1\n    secrets:\n      - {source: s, mode: '${M:-0400}'}\n"
