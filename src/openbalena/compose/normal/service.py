@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.merge import as_sequence, named
 from openbalena.compose.normal import ports, volumes
 from openbalena.compose.normal.build import build
@@ -27,13 +28,24 @@ from openbalena.compose.normal.scalars import (
     text,
     untouched,
     values,
+    variable,
 )
 from openbalena.compose.tree import Map, Position, Seq
 
+_CONDITIONS = ("service_started", "service_healthy", "service_completed_successfully")
+
+
+def _condition(value: Any, position: Position) -> str:
+    if not variable(value) and value not in _CONDITIONS:
+        raise UsageError(
+            f"unknown condition: expected {', '.join(_CONDITIONS[:-1])} or {_CONDITIONS[-1]}", where=position
+        )
+    return string(value, position)
+
 
 def _depends_on(value: Any, position: Position) -> Map:
-    known: dict[str, Normalise] = {"condition": text, "restart": boolean, "required": boolean}
-    dependencies = values(fields(known, "depends_on"))(named(value, Map), position)
+    known: dict[str, Normalise] = {"condition": _condition, "restart": boolean, "required": boolean}
+    dependencies = values(fields(known, "depends_on"))(named(value, position, Map), position)
     for dependency in dependencies.values():
         dependency.setdefault("condition", "service_started")
         dependency.setdefault("required", True)
@@ -48,8 +60,10 @@ def _extra_hosts(value: Any, position: Position) -> Seq:
             for address in as_sequence(addresses):
                 lines.put(f"{host}={text(address, value.at(host))}", value.at(host))
         return lines
-    for line, place in each(text)(value, position).located():
+    for line, place in each(string)(value, position).located():
         host, separator, address = line.partition("=" if "=" in line else ":")
+        if not variable(line) and not (host and address):
+            raise UsageError("expected HOST=ADDRESS", where=place)
         lines.put(f"{host}={address.strip('[]')}" if separator else line, place)
     return lines
 
@@ -63,10 +77,14 @@ def _healthcheck(value: Any, position: Position) -> Map:
 
 
 def _test(value: Any, position: Position) -> Seq:
+    """A check is run by a shell unless it is a list, whose first item is what runs it: the engine ignores any other."""
     if isinstance(value, Seq):
-        return each(text)(value, position)
+        words = each(string)(value, position)
+        if words and not variable(words[0]) and words[0] not in ("NONE", "CMD", "CMD-SHELL"):
+            raise UsageError("expected a list that starts with CMD, CMD-SHELL or NONE", where=words.at(0))
+        return words
     arguments = Seq(position)
-    for word in ("CMD-SHELL", text(value, position)):
+    for word in ("CMD-SHELL", string(value, position)):
         arguments.put(word, position)
     return arguments
 
@@ -116,7 +134,7 @@ def _hooks(value: Any, position: Position) -> Seq:
 
 
 def _logging(value: Any, position: Position) -> Map:
-    known: dict[str, Normalise] = {"driver": text, "options": values(optional_text)}
+    known: dict[str, Normalise] = {"driver": string, "options": values(optional_text)}
     return fields(known, "logging")(value, position)
 
 
