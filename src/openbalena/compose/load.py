@@ -67,7 +67,7 @@ class _Loader:
         settled: Map = apply_tags(merged)
         if not settled:
             place = Position(str(path), 1, 1)
-            raise UsageError("nothing in it", "write a Compose file: a mapping with services:", where=place)
+            raise UsageError("the file is empty", "write a mapping with services:", where=place)
         _check_shape(settled)
         return file_paths(settled, directory)
 

@@ -3,9 +3,11 @@
 It refuses any other key, without a line number. Each entry was tested with `docker stack config`.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
+from openbalena.compose.interpolation import split_mount
 from openbalena.compose.tree import Map, Position, Seq
 from openbalena.stack.diagnostic import Diagnostic, Severity
 from openbalena.stack.rule import Native, Status
@@ -44,7 +46,9 @@ _KNOWN: dict[str, set[str]] = {
     "secrets.*": _CONTENT | {"driver", "driver_opts"},
     "configs.*": _CONTENT,
 }  # fmt: skip
-_WALKED = {path.rpartition(".")[0] for path in _KNOWN} | set(_KNOWN) | {"services", "services.*", "services.*.env_file"}
+_WALKED = {path.rpartition(".")[0] for path in _KNOWN} | set(_KNOWN) | {
+    "services", "services.*", "services.*.env_file", "services.*.volumes",
+}  # fmt: skip
 _INSTEAD = {
     "name": "give the stack its name when it is deployed",
     "include": "name the files with -c",
@@ -59,6 +63,18 @@ _INSTEAD = {
 _LISTS = {"services.*.depends_on": Map, "services.*.env_file.*": Map}
 # Refused as text, which Compose reads as octal.
 _MODES = {"services.*.secrets.*.mode", "services.*.configs.*.mode"}
+# Refused with days or weeks, which only Compose knows.
+_DURATIONS = {"services.*.stop_grace_period"} | {
+    f"services.*.{path}.{key}"
+    for path, keys in {
+        "healthcheck": ("interval", "timeout", "start_period", "start_interval"),
+        "deploy.update_config": ("delay", "monitor"),
+        "deploy.rollback_config": ("delay", "monitor"),
+        "deploy.restart_policy": ("delay", "window"),
+    }.items()
+    for key in keys
+}
+_DAYS = re.compile(r"[0-9.][dw]")
 
 
 def schema_findings(tree: Map) -> list[Diagnostic]:
@@ -86,6 +102,11 @@ def refused(place: Position, key: str, instead: str) -> Diagnostic:
     return Diagnostic(place, key, Severity.ERROR, "`docker stack` refuses this key", instead)
 
 
+def _one_letter(mount: str) -> bool:
+    source, *target = split_mount(mount)
+    return bool(target) and len(source) == 1 and source.isalpha()
+
+
 def _below(value: Any, path: str) -> Iterator[Diagnostic]:
     if isinstance(value, Map):
         known = _KNOWN.get(path)
@@ -99,6 +120,9 @@ def _below(value: Any, path: str) -> Iterator[Diagnostic]:
             elif inner in _MODES and isinstance(item, str) and "$" not in item:
                 place, rule = value.at(key), inner.removeprefix("services.*.").replace(".*", "")
                 yield Diagnostic(place, rule, Severity.ERROR, "`docker stack` refuses a string as a mode", "write 0400")
+            elif inner in _DURATIONS and isinstance(item, str) and "$" not in item and _DAYS.search(item):
+                rule = inner.removeprefix("services.*.")
+                yield Diagnostic(value.at(key), rule, Severity.ERROR, "`docker stack` refuses days", "write hours: 24h")
             elif inner in _WALKED:
                 yield from _below(item, inner)
             elif named in _WALKED:
@@ -107,5 +131,8 @@ def _below(value: Any, path: str) -> Iterator[Diagnostic]:
         for item, place in value.located():
             if f"{path}.*" in _LISTS and isinstance(item, Map):
                 yield refused(place, path.rpartition(".")[2], "write a path")
+            elif path == "services.*.volumes" and isinstance(item, str) and _one_letter(item):
+                meaning = f"`docker stack` reads {item[0]}: as a drive of Windows, not as the volume {item[0]}"
+                yield Diagnostic(place, "volumes", Severity.ERROR, meaning, "choose a longer name, or the long form")
             else:
                 yield from _below(item, f"{path}.*")
