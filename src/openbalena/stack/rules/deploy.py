@@ -47,9 +47,7 @@ def restart(service: Service, value: str) -> None:
 
     `docker stack deploy` reads `no` as no policy at all, and that means any.
     """
-    if "restart_policy" in service.target.get("deploy", {}):
-        return
-    if not value:
+    if not value or "restart_policy" in service.target.get("deploy", {}):
         return
     condition, limited, attempts = value.partition(":")
     place = service.at("restart")
