@@ -7,7 +7,6 @@ from typing import Any, Protocol
 from openbalena.base import files
 from openbalena.base.errors import UsageError
 from openbalena.compose import dotenv
-from openbalena.compose.merge import as_sequence
 from openbalena.compose.normal import resources, service
 from openbalena.compose.normal.scalars import each, mapping, string, text, unsplit_command, variable
 from openbalena.compose.paths import is_file
@@ -66,7 +65,7 @@ def _service(written: Map, source: Source) -> Map:
         normal.put(key, unsplit_command(written[key], written.at(key)), written.at(key))
     if "args" in normal.get("build", ()):
         normal["build"].put("args", _resolved(normal["build"]["args"], source), normal["build"].at("args"))
-    if normal.get("env_file") is not None or "environment" in normal:
+    if normal.get("env_file") or "environment" in normal:
         place = normal.at("environment" if "environment" in normal else "env_file")
         normal.put("environment", _environment(normal, source), place)
     normal.pop("env_file", None)
@@ -82,7 +81,7 @@ def _service(written: Map, source: Source) -> Map:
 def _environment(normal: Map, source: Source) -> Map:
     """env_file's variables, then `environment`'s; a key without a value gets it from the project's environment."""
     environment = Map(position=normal.at("environment"))
-    for item, place in as_sequence(normal.get("env_file"), normal.at("env_file")).located():
+    for item, place in normal.get("env_file", Seq()).located():
         for key, read in _file_variables(item, place, source.environment).items():
             environment.put(key, read if source.interpolated else read.replace("$", "$$"), place)
     own = _resolved(normal.get("environment") or Map(), source)

@@ -40,7 +40,9 @@ def _target(value: Any, place: Position) -> Any:
 
 
 def _long(item: Map, place: Position) -> list[Map]:
+    """What is empty is not set, as in Compose."""
     port = _LONG(item, place)
+    port = port.without([key for key, value in port.items() if value == ""])
     if "target" not in port:
         raise UsageError("a port needs a target, the port in the container", where=place)
     port.setdefault("mode", "ingress")

@@ -30,7 +30,7 @@ from openbalena.compose.normal.scalars import (
     values,
     variable,
 )
-from openbalena.compose.tree import Map, Position, Seq
+from openbalena.compose.tree import Map, Position, Seq, expected
 
 _CONDITIONS = ("service_started", "service_healthy", "service_completed_successfully")
 
@@ -50,6 +50,17 @@ def _depends_on(value: Any, position: Position) -> Map:
         dependency.setdefault("condition", "service_started")
         dependency.setdefault("required", True)
     return dependencies
+
+
+def _env_file(value: Any, position: Position) -> Seq:
+    """A list of paths and of `{path, required, format}`, or a single path."""
+    known: dict[str, Normalise] = {"path": string, "required": boolean, "format": string}
+    file = fields(known, "an environment file")
+    if isinstance(value, Map):
+        raise expected(position, "a path or a list", value)
+    return each(lambda item, place: file(item, place) if isinstance(item, Map) else string(item, place))(
+        as_sequence(value, position), position
+    )
 
 
 def _extra_hosts(value: Any, position: Position) -> Seq:
@@ -146,7 +157,7 @@ KEYS: dict[str, Normalise] = {
     "cpu_rt_period": text, "cpu_rt_runtime": text, "cpu_shares": integer, "cpus": number, "cpuset": string,
     "credential_spec": mapping, "depends_on": _depends_on, "deploy": deploy, "develop": untouched,
     "device_cgroup_rules": each(string), "devices": _devices, "dns": one_or_many, "dns_opt": one_or_many,
-    "dns_search": one_or_many, "domainname": string, "entrypoint": command, "env_file": untouched,
+    "dns_search": one_or_many, "domainname": string, "entrypoint": command, "env_file": _env_file,
     "environment": key_values, "expose": each(text), "extends": untouched, "external_links": each(string),
     "extra_hosts": _extra_hosts, "gpus": untouched, "group_add": each(text), "healthcheck": _healthcheck,
     "hostname": string, "image": string, "init": boolean, "ipc": string, "isolation": string, "label_file": one_or_many,
