@@ -65,9 +65,6 @@ class _Loader:
         if merged is None:
             raise UsageError("no Compose file given")
         settled: Map = apply_tags(merged)
-        if not settled:
-            place = Position(str(path), 1, 1)
-            raise UsageError("the file is empty", "write a mapping with services:", where=place)
         _check_shape(settled)
         return file_paths(settled, directory)
 
@@ -125,6 +122,9 @@ def load(
         name = own_name
         loader = _Loader({**environment, "COMPOSE_PROJECT_NAME": name}, interpolate)
         tree = loader.load(paths, base)
+    if not tree:
+        place = Position(str(paths[0]), 1, 1)
+        raise UsageError("the file is empty", "write a mapping with services:", where=place)
     return Project(
         name=name,
         directory=base,

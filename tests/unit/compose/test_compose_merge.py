@@ -146,6 +146,11 @@ def test_include_has_its_own_directory_and_environment(tmp_path: Path, load: Loa
     assert service(project, "b")["volumes"][0]["source"] == f"{tmp_path}/sub/d"
 
 
+def test_what_is_included_or_merged_may_be_empty(tmp_path: Path, load: Load) -> None:
+    (tmp_path / "sub.yml").write_text("# nothing yet\n")
+    assert list(load("include: [sub.yml]\nservices: {a: {image: x}}", "").services) == ["a"]
+
+
 def test_include_refuses_two_meanings_of_one_name(tmp_path: Path, load: Load) -> None:
     (tmp_path / "sub.yml").write_text("services: {a: {image: y}}")
     with pytest.raises(UsageError, match=r"services\.a is defined differently"):

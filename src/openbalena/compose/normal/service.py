@@ -68,6 +68,8 @@ def _extra_hosts(value: Any, position: Position) -> Seq:
     lines = Seq(position)
     if isinstance(value, Map):
         for host, addresses in value.items():
+            if addresses is None:
+                raise expected(value.at(host), "an address", addresses)
             for address in as_sequence(addresses):
                 lines.put(f"{host}={text(address, value.at(host))}", value.at(host))
         return lines
