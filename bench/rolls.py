@@ -181,8 +181,7 @@ def measured(name: str, scene: Scene, target: Target) -> str:
             began, since = time.monotonic(), datetime.now(UTC)
             with EVENTS[name](scene) as away:
                 took = time.monotonic() - began
-                until_whole(target, load.fleet.token, WHOLE, away)
-                whole = time.monotonic() - began
+                whole = took + until_whole(target, load.fleet.token, WHOLE, away)
                 if bound := TUNNELS.get(name):
                     held.await_return(bound)
                 # Requests that fail because the node is away go on failing; those after its return are not counted.

@@ -90,29 +90,33 @@ def cluster(lab: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def test_a_manager_that_is_cut_off_is_replaced_and_whole_again_by_itself(cluster: Cluster) -> None:
     lost = next(node for node in ("node2", "node3") if node in cluster.web())
-    partition.cut([lost])
-    eventually("its tasks on the others", lambda: len(cluster.web()) == 2 and lost not in cluster.web())
-    seen = cluster.on("node1", "swarm-status")
-    assert seen.code == 1 and f"manager {lost} (" in seen.out + seen.err, seen
-    alone = cluster.on(lost, "swarm-status")
-    assert alone.code == 1 and "or repair the network between them" in alone.error, alone
-    assert cluster.containers(lost) >= 1, "its own tasks go on"
-    partition.heal()
+    try:
+        partition.cut([lost])
+        eventually("its tasks on the others", lambda: len(cluster.web()) == 2 and lost not in cluster.web())
+        seen = cluster.on("node1", "swarm-status")
+        assert seen.code == 1 and f"manager {lost} (" in seen.out + seen.err, seen
+        alone = cluster.on(lost, "swarm-status")
+        assert alone.code == 1 and "or repair the network between them" in alone.error, alone
+        assert cluster.containers(lost) >= 1, "its own tasks go on"
+    finally:
+        partition.heal()
     eventually("whole again", cluster.whole)
 
 
 def test_with_two_of_three_managers_lost_tasks_go_on_and_they_are_named(cluster: Cluster) -> None:
     addresses = {node.name: node.address for node in state.require().nodes}
     running = cluster.containers("node1")
-    lifecycle.kill("node2")
-    lifecycle.kill("node3")
-    eventually("no leader", lambda: "does not answer" in cluster.on("node1", "swarm-status").error)
-    seen = cluster.on("node1", "swarm-status")
-    assert f"start those that are down: {addresses['node2']}, {addresses['node3']}, or" in seen.error, seen
-    assert "Running tasks continue" in seen.error and "Lost managers" in seen.error
-    assert cluster.containers("node1") == running >= 2
-    for node in ("node2", "node3"):
-        lifecycle.start_node(node)
+    try:
+        lifecycle.kill("node2")
+        lifecycle.kill("node3")
+        eventually("no leader", lambda: "does not answer" in cluster.on("node1", "swarm-status").error)
+        seen = cluster.on("node1", "swarm-status")
+        assert f"start those that are down: {addresses['node2']}, {addresses['node3']}, or" in seen.error, seen
+        assert "Running tasks continue" in seen.error and "Lost managers" in seen.error
+        assert cluster.containers("node1") == running >= 2
+    finally:
+        for node in ("node2", "node3"):
+            lifecycle.start_node(node)
     eventually("whole again", cluster.whole)
 
 
@@ -145,18 +149,21 @@ def test_with_two_of_three_managers_gone_for_good_the_last_makes_a_new_swarm(clu
 
 def test_a_manager_that_needs_a_key_is_locked_until_it_is_given(cluster: Cluster) -> None:
     lock, show, unlock = commands("Autolock")
-    cluster.follow("node1", lock)
-    key = cluster.follow("node1", show)
-    stored = cluster.lab.directory / "nodes/node3/docker/swarm/certificates/swarm-node.key"
-    eventually("node3 has heard of it", lambda: "kek-version: 0" not in stored.read_text())
-    lifecycle.kill("node3")
-    lifecycle.start_node("node3")
-    locked = cluster.on("node3", "swarm-status")
-    assert locked.code == 1 and "run `docker swarm unlock` there" in locked.error, locked
-    eventually("seen as lost", lambda: any(line.startswith("node3 Down") for line in cluster.nodes()))
-    found = cluster.on("node1", "doctor")
-    assert "then run `docker swarm unlock` on it" in " ".join(found.out.split()), found
-    cluster.follow("node3", unlock, typed=key)
-    cluster.lab.docker("node1", "swarm", "update", "--autolock=false")
+    try:
+        cluster.follow("node1", lock)
+        key = cluster.follow("node1", show)
+        stored = cluster.lab.directory / "nodes/node3/docker/swarm/certificates/swarm-node.key"
+        eventually("node3 has heard of it", lambda: "kek-version: 0" not in stored.read_text())
+        lifecycle.kill("node3")
+        lifecycle.start_node("node3")
+        locked = cluster.on("node3", "swarm-status")
+        assert locked.code == 1 and "run `docker swarm unlock` there" in locked.error, locked
+        eventually("seen as lost", lambda: any(line.startswith("node3 Down") for line in cluster.nodes()))
+        found = cluster.on("node1", "doctor")
+        assert "then run `docker swarm unlock` on it" in " ".join(found.out.split()), found
+        cluster.follow("node3", unlock, typed=key)
+    finally:
+        # Managers that are killed by another test must come back without a key.
+        cluster.lab.docker("node1", "swarm", "update", "--autolock=false")
     eventually("whole again", cluster.whole)
     assert "node3 Ready Reachable" in cluster.nodes()

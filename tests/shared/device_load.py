@@ -31,7 +31,7 @@ class Count:
 
 
 @dataclass
-class Load:
+class DeviceLoad:
     """Readers and writers until `over`; `accepted` are the devices whose registration was acknowledged."""
 
     target: Target
@@ -118,9 +118,9 @@ class Load:
 
 
 @contextmanager
-def prepared(target: Target) -> Iterator[Load]:
+def prepared(target: Target) -> Iterator[DeviceLoad]:
     """A load, not yet running, and its fleet, which is deleted at the end. Raises CheckError."""
     with account.application(target) as fleet:
         path = f"/api-key/application/{fleet.id}/provisioning"
         key = account.query(target, "POST", target.addresses[0], path, fleet.token).text.strip().strip('"')
-        yield Load(target, fleet, key)
+        yield DeviceLoad(target, fleet, key)

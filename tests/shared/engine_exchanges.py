@@ -20,7 +20,7 @@ import yaml
 
 HERE = Path(__file__).parent
 ANSWERS = HERE / "engine_answers.json"
-# Seconds that a task may take to appear.
+# Seconds that a task may take to appear, and a network to get its addresses.
 _LONGEST = 30.0
 _IDS = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-z]{25})\b")
 # The lists of which the exchanges themselves made every entry.
@@ -71,6 +71,8 @@ def _ask(api: docker.APIClient, exchange: dict[str, Any], kept: dict[str, Any]) 
 def _reached(until: str | None, body: Any) -> bool:
     if until == "placed":
         return bool(body) and "Err" in body[0]["Status"]
+    if until == "allocated":  # a moment after it was created; the fake engine's networks have no addresses
+        return bool(body) and ("IPAM" not in body[0] or bool(body[0]["IPAM"]["Config"]))
     return until is None or not body
 
 

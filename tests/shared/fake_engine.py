@@ -59,7 +59,8 @@ class FakeEngine(ThreadingHTTPServer):
     `links` are what paths point to; `containers` what `container` added. `swarm` is the engine's swarm, in which it is
     the first node; without a node there is none. `commands` counts docker command lines: each asks for `_ping` first.
     `says` is what it says otherwise of its swarm. `image_work` are pulls, pushes and new names of images, in order.
-    `joins` is the swarm in which it becomes a node if it is told to join, `joined_with` what it was told.
+    `joins` is the swarm in which it becomes a node if it is told to join, `joined_with` what it was told. `left_as` is
+    whether it was a manager or a worker of that swarm when it left.
     """
 
     daemon_threads = True
@@ -80,6 +81,7 @@ class FakeEngine(ThreadingHTTPServer):
         self.says: dict[str, Any] = {}
         self.joins: FakeSwarm | None = None
         self.joined_with: dict[str, Any] = {}
+        self.left_as = ""
         self.commands = 0
         self.guard = threading.RLock()
         self.sending: dict[str, threading.Lock] = {}
@@ -226,7 +228,11 @@ class _Answer(BaseHTTPRequestHandler):
         self._send(200, b"")
 
     def leave_swarm(self) -> None:
-        """The swarm is not told."""
+        """The swarm notices it."""
+        nodes = self.server.joins.nodes if self.server.joins else {}
+        if node := nodes.get(self.server.says.get("NodeID", "")):
+            self.server.left_as = "manager" if "ManagerStatus" in node else "worker"
+            node["Status"]["State"] = "down"
         self.server.says = {}
         self._send(200, b"")
 

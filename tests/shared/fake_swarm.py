@@ -64,7 +64,8 @@ class FakeSwarm:
     `logs` are a task's lines, or what makes them of its service's spec, by the beginning of that service's name;
     `refusals` what the next request of that method and path (its beginning) is refused with. `asked` are the requests
     that change something, in order, `created` the specs of all services that were ever created. `stopping` is for how
-    many seconds the tasks of a removed service are still there. `asked_for` is what the swarm was made with.
+    many seconds the tasks of a removed service are still there, `demotion` for how many a demoted manager still has
+    its vote. `asked_for` is what the swarm was made with.
     """
 
     clock: Clock = field(default_factory=Clock)
@@ -81,10 +82,12 @@ class FakeSwarm:
     created: list[dict[str, Any]] = field(default_factory=list)
     stopping: float = 0.0
     asked_for: dict[str, Any] = field(default_factory=dict)
+    demotion: float = 0.0
     task_labels: dict[str, dict[str, str]] = field(default_factory=dict)
     # So that the first versions sort otherwise as numbers than as texts.
     _index: int = 8
     _gone: dict[str, float] = field(default_factory=dict)
+    _demoted: dict[str, float] = field(default_factory=dict)
     _rows: dict[str, tuple[float, list[Row]]] = field(default_factory=dict)
 
     def identifier(self) -> str:
@@ -202,8 +205,9 @@ class FakeSwarm:
             spec = {key: value for key, value in spec.items() if key != "Data"}
         item["Spec"] = _completed(kind, spec)
         self.stamp(item)
-        if kind == "nodes" and spec["Role"] == "worker":
-            item.pop("ManagerStatus", None)
+        if kind == "nodes" and spec["Role"] == "worker" and "ManagerStatus" in item:
+            self._demoted[item["ID"]] = self.clock.now + self.demotion
+            self.advance()
         if kind == "services":
             item["PreviousSpec"] = before
             self._expose(item)
@@ -298,6 +302,9 @@ class FakeSwarm:
         for task_id in [task_id for task_id, end in self._gone.items() if end <= self.clock.now]:
             self.tasks.pop(task_id, None)
             del self._gone[task_id]
+        for node_id in [node_id for node_id, end in self._demoted.items() if end <= self.clock.now]:
+            self.nodes.get(node_id, {}).pop("ManagerStatus", None)
+            del self._demoted[node_id]
         for task_id, (began, rows) in list(self._rows.items()):
             if task_id not in self.tasks:
                 del self._rows[task_id]

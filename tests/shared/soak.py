@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from device_load import Load, prepared
+from device_load import DeviceLoad, prepared
 from faults import FAULTS, Scene
 from lab_target import lab_target
 from whole import until_whole
@@ -64,7 +64,7 @@ def soak(project: Project, seed: int, seconds: float, each: int, bound: float) -
     return Soak(outcomes, len(load.accepted), lost, twice)
 
 
-def outcome(name: str, scene: Scene, load: Load, bound: float) -> Outcome:
+def outcome(name: str, scene: Scene, load: DeviceLoad, bound: float) -> Outcome:
     """Make the fault and wait until everything is whole."""
     made, failed, began = load.made, load.failed, time.monotonic()
     FAULTS[name](scene)

@@ -10,7 +10,7 @@ from openbalena.base.errors import OperationError, UsageError
 from openbalena.cli.argument_types import lines
 from openbalena.cli.console import WIDTH, Context, wrap
 from openbalena.cli.doctor_watch import finding_lines, watch
-from openbalena.cli.options import JSON, command, flag, one_of, option, timeout
+from openbalena.cli.options import JSON, command, flag, one_of, option, take_over, timeout
 
 if TYPE_CHECKING:
     from openbalena.doctor.findings import Fix
@@ -40,6 +40,7 @@ _LINES = 200
         default=_LINES,
         help=f"with --bundle: the last N lines of each task of services that do not run (default: {_LINES})",
     ),
+    take_over(),
 )
 def doctor(args: Namespace, context: Context) -> int:
     """Check nodes, engines, disks, clocks, certificates and services of the cluster.
@@ -56,11 +57,11 @@ def doctor(args: Namespace, context: Context) -> int:
         context.console.say(f"{args.dismiss} is dismissed until it changes.")
         return 0
     if args.watch:
-        return watch(context)
+        return watch(context, args.take_over)
     if args.bundle:
-        _bundle(args.bundle, args.tail, context)
+        _bundle(args, context)
         return 0
-    result = examine(context.workspace, context.console)
+    result = examine(context.workspace, context.console, take_over=args.take_over)
     if args.json:
         context.console.json(result.record())
     else:
@@ -76,15 +77,15 @@ def doctor(args: Namespace, context: Context) -> int:
     return int(failed or any(each.severity.value in _SERIOUS for each in result.findings))
 
 
-def _bundle(path: Path, tail: int, context: Context) -> None:
+def _bundle(args: Namespace, context: Context) -> None:
     from openbalena.operations.support_archive import write_archive
 
-    result = write_archive(path, tail, context.workspace, context.console)
+    result = write_archive(args.bundle, args.tail, context.workspace, context.console, args.take_over)
     for name, reason in result.missing.items():
         context.console.warn(f"{name} is missing in the archive: {reason}")
     context.console.say(
-        f"{path}: {len(result.files)} files, {result.size / 1024:.0f} KiB, with known secrets masked. Names of hosts, "
-        "addresses and logs are in it: read it before you send it."
+        f"{args.bundle}: {len(result.files)} files, {result.size / 1024:.0f} KiB, with known secrets masked. Names of "
+        "hosts, addresses and logs are in it: read it before you send it."
     )
 
 

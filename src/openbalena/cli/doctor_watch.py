@@ -18,13 +18,13 @@ _CLEAR = "\x1b[2J\x1b[H"
 _SHOWN = 8
 
 
-def watch(context: Context) -> int:
+def watch(context: Context, take_over: str) -> int:
     """Show readings until Ctrl-C: on a terminal the present findings, otherwise only changes. Returns the exit code."""
     from openbalena.operations.doctor_watch import Changes, watch_findings
 
     changes, last = Changes(), list[str]()
     try:
-        for reading in watch_findings(context.workspace, context.console):
+        for reading in watch_findings(context.workspace, context.console, take_over):
             lines = list(_changed(reading, changes))
             last = [*last, *lines][-_SHOWN:]
             context.console.say(*(_screen(reading, changes, last) if sys.stdout.isatty() else lines))

@@ -124,12 +124,12 @@ def command(*options: Option, help_text: str | None = None) -> Callable[[Run], E
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with its errors as UsageError, and the command line itself as `words`."""
+    """argparse, with its errors as UsageError, and the arguments themselves as `command_line`."""
 
     def parse_args(self, args: Sequence[str], namespace: None = None) -> Namespace:  # type: ignore[override]
         """The options in `args`."""
         parsed = super().parse_args(args, namespace)
-        parsed.words = list(args)
+        parsed.command_line = list(args)
         return parsed
 
     def error(self, message: str) -> NoReturn:
@@ -157,7 +157,7 @@ def run_command(called: Command, args: Namespace, context: Context) -> int:
     from openbalena.operations.audit import run_recorded
 
     return run_recorded(
-        [called.name, *args.words], context.workspace, context.console, lambda: entry.run(args, context)
+        [called.name, *args.command_line], context.workspace, context.console, lambda: entry.run(args, context)
     )
 
 

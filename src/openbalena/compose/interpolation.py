@@ -127,6 +127,24 @@ class Interpolator:
         return ""
 
 
+_DRIVE = re.compile(r"[A-Za-z]")
+
+
+def split_mount(text: str) -> list[str]:
+    """The parts of a volume's short form. The colon after a drive's letter is part of a Windows path.
+
+    Compose reads every single letter so; here it is a volume's name unless what follows can only be a path.
+    """
+    parts = split(text)
+    for index in range(len(parts) - 2, -1, -1):
+        if _DRIVE.fullmatch(parts[index]) and parts[index + 1].startswith("\\"):
+            parts[index : index + 2] = [":".join(parts[index : index + 2])]
+    # C:/x:/y has a path more than v:/x:ro.
+    if len(parts) > 2 and _DRIVE.fullmatch(parts[0]) and (parts[2].startswith("/") or ":\\" in parts[2]):
+        parts[:2] = [":".join(parts[:2])]
+    return parts
+
+
 def split(text: str, separator: str = ":") -> list[str]:
     """`text` split at each `separator` outside `${…}`: short forms are split before their variables are known."""
     if "${" not in text:

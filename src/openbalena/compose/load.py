@@ -1,5 +1,6 @@
 """Compose files in, one project out."""
 
+import codecs
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,9 @@ class _Loader:
 
     def _parse(self, path: Path) -> Map:
         try:
-            text = read_file(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+            data = read_file(path)
+            encoding = "utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+            text = data.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
         except UnicodeError as error:
             raise UsageError(f"{path}: cannot be read: {error}") from None
         interpolate = Interpolator(self.environment, self.unset) if self.interpolate else None
@@ -119,6 +122,9 @@ def load(
         name = own_name
         loader = _Loader({**environment, "COMPOSE_PROJECT_NAME": name}, interpolate)
         tree = loader.load(paths, base)
+    if not tree:
+        place = Position(str(paths[0]), 1, 1)
+        raise UsageError("the file is empty", "write a mapping with services:", where=place)
     return Project(
         name=name,
         directory=base,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from openbalena.compose.interpolation import split
+from openbalena.compose.interpolation import split, split_mount
 from openbalena.compose.tree import Map, Position, Seq
 
 
@@ -16,7 +16,7 @@ def volume_target(item: Any) -> str:
     """The path in the container of a volume in short or long form."""
     if isinstance(item, Map):
         return str(item.get("target", ""))
-    parts = split(str(item))
+    parts = split_mount(str(item))
     return parts[0] if len(parts) == 1 else parts[1]
 
 

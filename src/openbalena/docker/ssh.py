@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from openbalena.base.errors import OperationError, UsageError
@@ -20,10 +21,12 @@ def ssh_url(host: str) -> str:
     Raises UsageError for any other URL, and for names that ssh would read as an option.
     """
     url = host if "://" in host else f"ssh://{host}"
-    parts = urlsplit(url)
-    if parts.scheme != "ssh" or not parts.hostname or parts.path or parts.netloc.startswith("-"):
-        raise UsageError(f"{host}: expected user@host or ssh://user@host[:port]")
-    return url
+    with suppress(ValueError):  # of brackets and ports
+        parts = urlsplit(url)
+        usable = parts.scheme == "ssh" and parts.hostname and not parts.path and parts.port != 0
+        if usable and not parts.netloc.startswith("-"):
+            return url
+    raise UsageError(f"{host}: expected user@host or ssh://user@host[:port]")
 
 
 def run_script(url: str, script: str, timeout: float) -> str:

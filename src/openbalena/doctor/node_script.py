@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from openbalena.doctor.facts import Endpoint, Interface, Network, NodeFacts
 
 # Each line is a name and its values. The paths of the layers of the container's root show which store has them. That
-# root is on the file system with Docker's data, and /proc/meminfo is the node's (proc(5)). cgroup.controllers exists in
-# the root of cgroup v2 only (cgroups(7)). Docker's own interfaces are omitted. Images differ in the programs that they
-# have, so a connection is tried with each.
+# root is on the file system with Docker's data (outside a container `docker_data` says where these are), and
+# /proc/meminfo is the node's (proc(5)). cgroup.controllers exists in the root of cgroup v2 only (cgroups(7)). Docker's
+# own interfaces are omitted. Images differ in the programs that they have, so a connection is tried with each.
 _SCRIPT = """\
 echo now $(date +%s)
 echo kernel $(uname -r)
-df -Pk / | tail -n 1 | { read -r _ size _ free _; echo disk $size $free; }
+df -Pk "${docker_data:-/}" | tail -n 1 | { read -r _ size _ free _; echo disk $size $free; }
 while read -r name value _; do
     case $name in MemTotal:) echo memory $value ;; MemAvailable:) echo available $value ;; esac
 done </proc/meminfo
@@ -41,7 +41,7 @@ try() {
 """
 
 
-def node_script(endpoints: Iterable[Endpoint] = ()) -> str:
+def node_script(endpoints: Iterable[Endpoint]) -> str:
     """The shell script of the task; it tries to connect to `endpoints`, all at once, which takes up to 10 s."""
     tries = [f"try {address} {port} &" for address, port in endpoints]
     return _SCRIPT + "".join(f"{line}\n" for line in (*tries, "wait"))

@@ -118,7 +118,11 @@ def require() -> Lab:
 
 def save(lab: Lab) -> None:
     """Store `lab` before any of it is created, so that a killed `lab up` can be repaired or taken down."""
-    write_atomic(_path(), json.dumps(asdict(lab), indent=2) + "\n")
+    stored = asdict(lab)
+    if lab == numbered(lab.subnet, lab.root, len(lab.managers), len(lab.workers)):
+        # As earlier versions stored it, who can use this lab too.
+        stored = {"subnet": lab.subnet, "root": lab.root, "managers": len(lab.managers), "workers": len(lab.workers)}
+    write_atomic(_path(), json.dumps(stored, indent=2) + "\n")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from openbalena import settings
 from openbalena.base.errors import UsageError
 from openbalena.base.names import doctor_config
 from openbalena.docker.object_labels import store_labels
-from openbalena.doctor.checks import all_findings
+from openbalena.doctor.checks import CHECKS, all_findings
 from openbalena.doctor.facts import Facts
 from openbalena.doctor.findings import DoctorFinding, split_dismissed, worst_first
 from openbalena.operations import doctor_memory
@@ -21,6 +22,9 @@ from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
 from openbalena.pki import expiry
 from openbalena.swarm import deploy, lock, releases, state
+
+# The end of a finding's id.
+_DIGEST = re.compile("[0-9a-f]{6}")
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,12 @@ class DoctorResult:
         ]
 
 
-def examine(workspace: Workspace, reporter: Reporter | None, reports: NodeReports | None = None) -> DoctorResult:
+def examine(
+    workspace: Workspace, reporter: Reporter | None, reports: NodeReports | None = None, take_over: str = ""
+) -> DoctorResult:
     """Run every check; with earlier `reports` of the nodes no task looks at them again, which needs no lock.
 
-    Without a `reporter` nothing is reported meanwhile.
+    Without a `reporter` nothing is reported meanwhile. `take_over` is the id of a stale lock.
 
     Raises OperationError as manager_client does, and if another command has the lock.
     """
@@ -52,9 +58,9 @@ def examine(workspace: Workspace, reporter: Reporter | None, reports: NodeReport
         cluster = state.read_cluster(client, stack)
         now, memory = datetime.now(UTC), doctor_memory.read_memory(client, stack)
         if reports is None:
-            with lock.acquire(client, "doctor"):
+            with lock.acquire(client, "doctor", take_over):
                 reports = examine_nodes(engine, client, cluster, reporter)
-                doctor_memory.remember_disks(client, stack, memory, reports.nodes, now)
+                doctor_memory.remember_disks(client, stack, reports.nodes, now)
         facts = Facts(
             settings=values,
             cluster=cluster,
@@ -78,7 +84,8 @@ def examine(workspace: Workspace, reporter: Reporter | None, reports: NodeReport
 
 def dismiss(workspace: Workspace, identifier: str, reason: str) -> None:
     """Do not show the finding with this id any more, until it changes. Raises UsageError for anything else."""
-    if "-" not in identifier:
+    check, _, digest = identifier.rpartition("-")
+    if check not in CHECKS or not _DIGEST.fullmatch(digest):
         raise UsageError(f"{identifier}: expected the id of a finding, as doctor prints it")
     stack = settings.read(workspace.project)["STACK_NAME"]
     with manager_client(workspace) as (_, client):

@@ -65,7 +65,7 @@ def _remove_unused(fix: Fix, connection: _Connection) -> None:
 def _remove_node_record(fix: Fix, connection: _Connection) -> None:
     cluster, engine = connection.cluster, connection.engine
     for node in filter(None, map(cluster.node, fix.targets)):
-        if not nodes.is_stale_record(node, cluster.nodes):
+        if node.state != "down" or node not in nodes.previous_memberships(cluster.nodes):
             raise OperationError(f"{node.id} is not a previous membership of {node.hostname} any more: it was kept")
         drain.require_removable(node, cluster, record.read_registry(connection.client, connection.stack).nodes)
         if node.role == "manager":

@@ -38,13 +38,13 @@ def disk_readings(memory: Mapping[str, str], now: datetime) -> dict[str, DiskRea
     return found
 
 
-def remember_disks(
-    client: Any, stack: str, memory: Mapping[str, str], nodes: Mapping[str, NodeFacts], now: datetime
-) -> None:
+def remember_disks(client: Any, stack: str, nodes: Mapping[str, NodeFacts], now: datetime) -> None:
     """Keep the free space of nodes that have no reading, or one that is older than a week.
 
     Readings of nodes that were not read are removed after a week too.
     """
+    # Read again: nodes are looked at for up to minutes, in which somebody may have dismissed a finding.
+    memory = read_memory(client, stack)
     known = disk_readings(memory, now)
     kept = {node for node, reading in known.items() if reading.age < _KEPT.total_seconds()}
     new = {node: found for node, found in nodes.items() if node not in kept}

@@ -20,6 +20,7 @@ from openbalena.operations import doctor_overlay
 from openbalena.operations.reporter import Reporter
 from openbalena.swarm import global_job, job, task_errors
 from openbalena.swarm.job import Job, JobResult
+from openbalena.swarm.membership import GOSSIP_PORT, MANAGER_PORT
 from openbalena.swarm.preflight import candidates
 from openbalena.swarm.state import Cluster, Node
 
@@ -27,8 +28,6 @@ from openbalena.swarm.state import Cluster, Node
 _TIMEOUT = 60.0
 # Services whose images are known to have a shell and basic programs, in the order of preference.
 _IMAGES = ("haproxy", "api", "vpn", "registry", "db", "redis")
-# Ports of managers and of all nodes (docs.docker.com/engine/swarm/swarm-tutorial, open protocols and ports).
-_MANAGER_PORT, _GOSSIP_PORT = 2377, 7946
 
 Results = Mapping[str, JobResult]
 
@@ -66,9 +65,11 @@ def examine_nodes(engine: Engine, client: Any, cluster: Cluster, reporter: Repor
         # This one alone is timed: its clock is compared with the time in between.
         began = time.time()
         with _started(engine, [looking]):
-            results = _wait(engine, client, looking, cluster)
+            results = _wait(engine, client, looking, cluster, time.monotonic() + _TIMEOUT)
         found, unread = _reports(results, began)
-        others = {each.name: _wait(engine, client, each, cluster) for each in jobs}
+        # For all others together, which run already: nobody else may change the cluster meanwhile.
+        end = time.monotonic() + _TIMEOUT
+        others = {each.name: _wait(engine, client, each, cluster, end) for each in jobs}
         if crossing:
             after = doctor_overlay.task_addresses(client, cluster)
             network = doctor_overlay.network_facts(client, crossing, before, after)
@@ -95,16 +96,17 @@ def _started(engine: Engine, jobs: Sequence[Job]) -> Iterator[None]:
             job.remove_job(engine, each)
 
 
-def _wait(engine: Engine, client: Any, each: Job, cluster: Cluster) -> Results:
+def _wait(engine: Engine, client: Any, each: Job, cluster: Cluster, end: float) -> Results:
+    """The results of a job that was started; the time is over at `end` (of time.monotonic)."""
     nodes = [node.id for node in global_job.job_nodes(each, cluster)]
-    return global_job.wait_for_nodes(engine, client, each, nodes, _TIMEOUT)
+    return global_job.wait_for_nodes(engine, client, each, nodes, max(round(end - time.monotonic()), 0))
 
 
 def node_endpoints(cluster: Cluster) -> list[Endpoint]:
     """The ports on which the nodes that are up must accept connections from all others."""
     up = [node for node in cluster.nodes if not node.lost and node.address]
-    managers = [(node.address, _MANAGER_PORT) for node in up if node.role == "manager"]
-    return [*managers, *((node.address, _GOSSIP_PORT) for node in up)]
+    managers = [(node.address, MANAGER_PORT) for node in up if node.role == "manager"]
+    return [*managers, *((node.address, GOSSIP_PORT) for node in up)]
 
 
 def image_jobs(cluster: Cluster, looked_with: str) -> Iterator[Job]:

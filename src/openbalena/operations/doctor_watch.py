@@ -50,12 +50,14 @@ class Changes:
         return [found for found in reading.findings if found.id not in before], gone
 
 
-def watch_findings(workspace: Workspace, reporter: Reporter) -> Iterator[Reading]:
+def watch_findings(workspace: Workspace, reporter: Reporter, take_over: str = "") -> Iterator[Reading]:
     """A reading every 10 s, without end; nodes are looked at every two minutes, unless another command has the lock.
+
+    `take_over` is the id of a stale lock.
 
     Raises OperationError as `examine` does, but only for the first reading: later ones have the error.
     """
-    result = examine(workspace, reporter)
+    result = examine(workspace, reporter, take_over=take_over)
     looked = time.monotonic()
     yield Reading(time.time(), result.findings)
     while True:

@@ -13,16 +13,15 @@ from openbalena.doctor.checks import clock, disk, engines, kernel, memory
 from openbalena.doctor.facts import Facts, NodeFacts
 from openbalena.doctor.findings import Severity
 from openbalena.doctor.node_script import node_script, parse_report
+from openbalena.operations.doctor_nodes import node_endpoints
 from openbalena.settings import Settings
 from openbalena.swarm import encryption, job, ports
+from openbalena.swarm.membership import GOSSIP_PORT, MANAGER_PORT
 from openbalena.swarm.preflight import Finding
 from openbalena.swarm.state import Cluster, Node
 
 # Seconds for the script, most of which is the wait for ports that do not answer.
 _TIMEOUT = 90.0
-_CONNECT = 5
-# docs.docker.com/engine/swarm/swarm-tutorial, open protocols and ports.
-MANAGER_PORT, GOSSIP_PORT = 2377, 7946
 # Of the checks of doctor, those that are about one node.
 _CHECKS = (clock, disk, engines, kernel, memory)
 
@@ -80,21 +79,15 @@ def probe_script(cluster: Cluster, role: str) -> str:
         "if command -v docker >/dev/null; then echo host-docker; fi",
         # In a separate network namespace, which ends with it.
         f'text=$(unshare --net sh -c {shlex.quote(encryption.check_script(address))} 2>&1); echo "host-esp $?" $text',
-        f'reach() {{ timeout {_CONNECT} bash -c "exec 3<>/dev/tcp/$1/$2" 2>/dev/null || echo host-silent $1 $2; }}',
-        "if command -v bash >/dev/null && command -v timeout >/dev/null; then",
-        "    echo host-tried",
+        "docker_data=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null)",
+        # Docker loads it when the swarm first needs it (moby/ipvs, netlink.go).
+        "( PATH=$PATH:/usr/sbin:/sbin; modprobe --dry-run --quiet ip_vs >/dev/null 2>&1 ) && echo module ip_vs",
+        # With these doctor's script tries ports. Unlike a node it may well reach none.
+        "if { command -v timeout && command -v bash || command -v nc; } >/dev/null; then echo host-tries; fi",
+        f"(\n{ports.script(_own_ports(role))}\n)",
+        f"(\n{node_script(node_endpoints(cluster))}\n)",
     ]
-    lines += [f"    reach {shlex.quote(host)} {port} &" for host, port in _needed_ports(cluster)]
-    lines += ["    wait", "fi", f"(\n{ports.script(_own_ports(role))}\n)", f"(\n{node_script()}\n)"]
     return "\n".join(lines) + "\n"
-
-
-def _needed_ports(cluster: Cluster) -> Iterator[tuple[str, int]]:
-    for node in cluster.nodes:
-        if not node.lost and node.address:
-            yield node.address, GOSSIP_PORT
-            if node.role == "manager":
-                yield node.address, MANAGER_PORT
 
 
 def _own_ports(role: str) -> dict[tuple[str, int], str]:
@@ -107,7 +100,6 @@ def parse_host(lines: Sequence[str], began: float, ended: float) -> HostReport:
     """What the script printed; it ran between `began` and `ended` (seconds since 1970, of this machine)."""
     words = [line.split() for line in lines]
     values = {found[0]: found[1:] for found in words if found}
-    silent = tuple((found[1], int(found[2])) for found in words if found[:1] == ["host-silent"])
     code, *text = values.get("host-esp", ["0"])
     try:
         facts = parse_report([line for line in lines if not line.startswith("host-")], began, ended)
@@ -117,7 +109,7 @@ def parse_host(lines: Sequence[str], began: float, ended: float) -> HostReport:
         root=values.get("host-user") == ["0"],
         docker="host-docker" in values,
         system=tuple(values.get("host-system", ())),
-        silent=silent if "host-tried" in values else None,
+        silent=tuple(sorted(facts.refused)) if facts and "host-tries" in values else None,
         esp=job.JobResult(code == "0", (" ".join(text),), exit_code=int(code)),
         facts=facts,
         lines=tuple(lines),
@@ -154,7 +146,8 @@ def _reachability(candidate: Candidate, cluster: Cluster) -> Iterator[Finding]:
     names = {node.address: node.hostname for node in cluster.nodes}
     silent = candidate.report.silent
     if silent is None:
-        yield Finding("it has no bash or timeout, so the ports of the other nodes could not be checked", fatal=False)
+        what = "it could not be checked whether it can connect to the other nodes (needs bash and timeout, or nc)"
+        yield Finding(what, fatal=False)
     for address, port in silent or ():
         yield Finding(
             f"it cannot connect to {port}/tcp of {names.get(address, address)} ({address}): open {MANAGER_PORT}/tcp of "

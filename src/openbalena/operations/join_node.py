@@ -145,6 +145,11 @@ def _membership(join: _Join, cluster: Cluster, remote: Any) -> Node | None:
                 f"{host} is a {node.role} of this swarm already: run `docker node {change} {node.hostname}`"
             )
         return node
+    if swarm["LocalNodeState"] == "pending" and not swarm.get("NodeID"):
+        raise OperationError(
+            f"{host} is still trying to join a swarm, after {join.options.timeout:g} s: see the log of Docker there "
+            "(`journalctl --unit docker`); to end that, run `docker swarm leave --force` on it"
+        )
     theirs = {item["Addr"] for item in swarm.get("RemoteManagers") or []}
     if not theirs & set(membership.manager_addresses(join.client)):
         of = f" (managers: {', '.join(sorted(theirs))})" if theirs else ""
@@ -158,10 +163,19 @@ def _membership(join: _Join, cluster: Cluster, remote: Any) -> Node | None:
 
 
 def _settled(join: _Join, remote: Any) -> dict[str, Any]:
-    """The engine's part of its swarm, once a join that a killed run began has ended."""
+    """The engine's part of its swarm, once a join that a killed run began has ended.
+
+    The engine of a node that was removed, or whose managers do not answer, tries without end: such a join has an id
+    that this swarm does not list. While one joins, the swarm lists it before it knows its id (swarmkit, ca/server.go).
+    """
+
+    def settled(swarm: dict[str, Any]) -> bool:
+        joining = swarm["LocalNodeState"] == "pending"
+        return not joining or bool(swarm.get("NodeID") and join.cluster().node(swarm["NodeID"]) is None)
+
     return poll(
         lambda: membership.swarm_state(remote),
-        lambda swarm: swarm["LocalNodeState"] != "pending",
+        settled,
         join.options.timeout,
         _INTERVAL,
         elapsed_reporter(f"waiting for {join.options.host} to join", join.reporter.progress),

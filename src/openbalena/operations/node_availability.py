@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -92,9 +91,26 @@ def remove_node(options: NodeOptions, workspace: Workspace, reporter: Reporter) 
         if node.role == "manager":
             engine.docker("node", "demote", node.id)
         if not node.lost:
+            _wait_until_no_manager(client, node, options.timeout, reporter)
             _leave(engine, client, node, options, reporter)
         engine.docker("node", "rm", "--force", node.id)
     return node
+
+
+def _wait_until_no_manager(client: Any, node: Node, timeout: float, reporter: Reporter) -> None:
+    """A demoted manager has its vote until the others have accepted the demotion (swarmkit, manager/role_manager.go):
+    one of two that leaves before takes the majority with it, and nothing could be changed any more."""
+
+    def is_manager() -> bool:
+        found = retry_until_leader(lambda: state.read_cluster(client, "")).node(node.id)
+        return found is not None and bool(found.reachability)
+
+    waiting = elapsed_reporter(f"waiting for {node.hostname} to be a worker", reporter.progress)
+    if poll(is_manager, lambda manager: not manager, timeout, _INTERVAL, waiting):
+        raise OperationError(
+            f"{node.hostname} is still a manager {timeout:g} s after it was demoted, and did not leave: check that "
+            "every manager is up (`docker node ls`), then run this command again"
+        )
 
 
 def _leave(engine: Engine, client: Any, node: Node, options: NodeOptions, reporter: Reporter) -> None:
@@ -104,11 +120,19 @@ def _leave(engine: Engine, client: Any, node: Node, options: NodeOptions, report
         found = retry_until_leader(lambda: state.read_cluster(client, "")).node(node.id)
         return found.state if found else "down"
 
-    for other in (*engine.nodes, *engines_for(engine, [options.host] if options.host else [])):
-        with suppress(OperationError), other.client() as there:
-            if there.info()["Swarm"].get("NodeID") == node.id:
+    named = engines_for(engine, [options.host] if options.host else [])
+    for other in (*engine.nodes, *named):
+        try:
+            with other.client() as there:
+                found = there.info()["Swarm"].get("NodeID", "")
+            if found == node.id:
                 other.docker("swarm", "leave", "--force")
                 break
+            reason = "it is another node"
+        except OperationError as error:
+            reason = str(error)
+        if other in named:
+            reporter.warn(f"--host {other.name}: {reason}")
     else:
         reporter.progress(f"run this on {node.hostname}: docker swarm leave --force")
     left = poll(state_of_node, lambda found: found == "down", options.timeout, _INTERVAL,

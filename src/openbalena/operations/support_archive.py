@@ -84,11 +84,14 @@ class _Archive:
         return buffer.getvalue()
 
 
-def write_archive(path: Path, lines: int, workspace: Workspace, reporter: Reporter) -> ArchiveResult:
+def write_archive(
+    path: Path, lines: int, workspace: Workspace, reporter: Reporter, take_over: str = ""
+) -> ArchiveResult:
     """Write the archive to `path` (mode 600), with the last `lines` of each task of the services that do not run.
 
-    What cannot be read, for example because the swarm does not answer, is named in the archive's manifest. Raises
-    UsageError for a path that cannot be written, and for a malformed `.env`, whose secrets would not be known.
+    What cannot be read, for example because the swarm does not answer, is named in the archive's manifest. `take_over`
+    is the id of a stale lock. Raises UsageError for a path that cannot be written, and for a malformed `.env`, whose
+    secrets would not be known.
     """
     if path.is_dir() or not path.parent.is_dir():
         raise UsageError(f"{path}: cannot be written: expected the path of a file in a directory that exists")
@@ -96,7 +99,7 @@ def write_archive(path: Path, lines: int, workspace: Workspace, reporter: Report
     archive = _Archive(Redaction(values, _private_keys(Path(values["PKI_DIR"]))), reporter)
     archive.add("versions.json", lambda: _versions(workspace))
     archive.add("settings.json", lambda: settings_in_force(workspace, reporter, reveal=False))
-    archive.add("doctor.json", lambda: examine(workspace, None).record())
+    archive.add("doctor.json", lambda: examine(workspace, None, take_over=take_over).record())
     archive.add("releases.json", lambda: _releases(workspace))
     archive.add("engine.json", lambda: _engine_info(workspace))
     archive.add("swarm.json", lambda: _swarm_objects(workspace, values["STACK_NAME"]))

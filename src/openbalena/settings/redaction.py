@@ -10,6 +10,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
@@ -28,6 +29,8 @@ _COMPOSE = ("COMPOSE_", "DOCKER_")
 _NAME = r"pass(?:word|wd|phrase)?|secret|token|credential|api[_-]?key|(?:secret|private|access|unlock|ca)[_-]?key"
 # A field of the Engine API, of a log driver or of a volume whose value is masked: `JoinTokens`, `splunk-token`.
 _SECRET_FIELD = re.compile(rf"(?i)(?:{_NAME}|authorization)s?$")
+# An option whose value is the next word, as programs are given them.
+_OPTION = rf"(?<!\S)--?[\w-]*(?:{_NAME})s?"
 _TEXTS: tuple[tuple[re.Pattern[str], str], ...] = (
     # A log may begin or end within a key (RFC 7468).
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S), MASK),
@@ -40,6 +43,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], str], ...] = (
     # The password in a URL (RFC 3986, 3.2.1).
     (re.compile(r"(://[^/\s:@]*):[^/\s@]+@"), rf"\1:{MASK}@"),
     (re.compile(r"(?i)\b((?:set-)?cookie2?[\"']?:\s*).+"), rf"\1{MASK}"),
+    (re.compile(rf"(?i)({_OPTION}\s+)(?:\"[^\"]*\"|'[^']*'|[^\s-]\S*)"), rf"\1{MASK}"),
     (re.compile(rf"(?i)((?:{_NAME}|authorization)s?[\"'\\]*\s*[:=]\s*[\"'\\]*)[^\s\"'\\&,;]+"), rf"\1{MASK}"),
 )
 
@@ -77,7 +81,8 @@ class Redaction:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, list | tuple):
-            return [self.data(item) for item in value]
+            words = pairwise([None, *value])
+            return [MASK if _is_option_value(before, item) else self.data(item) for before, item in words]
         if isinstance(value, dict):
             return {self.text(str(key)): self._field(str(key), item) for key, item in value.items()}
         return value
@@ -107,6 +112,12 @@ class Redaction:
     def _label(self, name: str, value: Any) -> Any:
         """Users put passwords into labels, such as those of a proxy."""
         return self.data(value) if name.startswith((OUR_LABELS, STACK_LABELS)) else MASK
+
+
+def _is_option_value(before: Any, value: Any) -> bool:
+    """Whether `value` is the secret of the option `before` in the arguments of a command."""
+    both = isinstance(before, str) and isinstance(value, str)
+    return both and bool(re.fullmatch(_OPTION, before, re.I)) and not value.startswith("-")
 
 
 def _masked(value: Any) -> Any:

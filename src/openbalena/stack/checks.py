@@ -87,6 +87,8 @@ def _choice(service: Service, path: tuple[str, ...], choices: tuple[str, ...]) -
         if not isinstance(place, Map):
             return
     value = place.get(path[-1])
+    if value == "" and path[-1] != "order":
+        return  # moby's default; `docker stack` refuses an empty order alone
     if value is not None and value not in choices and "$" not in str(value):
         instead = "any (for always and unless-stopped), on-failure or none" if path[-1] == "condition" else (
             " or ".join(choices)

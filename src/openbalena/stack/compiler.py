@@ -23,6 +23,7 @@ from openbalena.stack.diagnostic import Diagnostic, Severity
 from openbalena.stack.docker_stack_schema import compiled_findings
 from openbalena.stack.engine_checks import check_network, written_twice
 from openbalena.stack.overlay import SwarmExtensions, drop_keys, overlay
+from openbalena.stack.port_conflicts import port_conflicts
 from openbalena.stack.rules import RULES
 from openbalena.stack.rules.deploy import add_constraint
 from openbalena.stack.rules.irrelevant import DEPENDS_ON
@@ -58,13 +59,28 @@ class Compiled:
 
 
 def compile(project: Project) -> Compiled:  # noqa: A001 - the contract's word
-    """`project` as a stack. Raises UsageError, with all errors, if Swarm does not support what it needs."""
+    """`project` as a stack. Raises UsageError, with all errors, if Swarm does not support what it needs, and if no
+    service is enabled.
+    """
     compiled = analyse(project)
+    if not compiled.document["services"]:
+        raise _without_services(project)
     found = (*compiled.diagnostics, *compiled.refused)
     errors = [str(item) for item in found if item.severity is Severity.ERROR]
     if errors:
         raise UsageError("\n".join(errors))
     return compiled
+
+
+def _without_services(project: Project) -> UsageError:
+    """The error for a stack that would, deployed with --prune, remove every service."""
+    services: Map = project.tree.get("services") or Map()
+    place = project.tree.at("services")
+    if not services:
+        return UsageError("the project has no services", "write at least one below services:", where=place)
+    profiles = dict.fromkeys(str(name) for service in services.values() for name in service.get("profiles") or ())
+    hint = f"enable a profile: --profile {' or --profile '.join(profiles)}"
+    return UsageError("no service is enabled", hint, where=place)
 
 
 def analyse(project: Project) -> Compiled:
@@ -146,6 +162,8 @@ class _Compilation:
 
     def finish(self) -> Compiled:
         """Add the top-level sections and return the stack."""
+        every_profile = "*" in self.project.profiles
+        self.diagnostics += port_conflicts(self.services, self.model["services"], every_profile)
         document: dict[str, Any] = {"services": plain(self.services)}
         for section, convert in (("networks", network), ("volumes", volume)):
             converted = {

@@ -19,8 +19,7 @@ from openbalena.docker.engine import Engine
 from openbalena.docker.retry import retry_until_leader
 from openbalena.storage import record, scripts
 from openbalena.storage.record import Move, VolumeLocation, VolumeRegistry
-from openbalena.swarm import encryption, job, placement, planned_services, state
-from openbalena.swarm.nodes import previous_memberships
+from openbalena.swarm import drain, encryption, job, placement, planned_services, state
 from openbalena.swarm.state import Cluster, Node, SwarmService
 
 # Seconds. The longest stop_grace_period is the VPN's, 150 s; the longest start_period of a service with data, 180 s.
@@ -137,17 +136,7 @@ def _plan(cluster: Cluster, known: VolumeRegistry, stack: str, request: Request)
             f"storage move: {volume} is on NFS, where every node can mount it: run swarm-down, move the label "
             f"{label} (`docker node update`), then run storage forget {volume} and swarm-up"
         )
-    previous = previous_memberships(cluster.nodes)
-    matches = [
-        node
-        for node in cluster.nodes
-        if request.node == node.id or (request.node == node.hostname and node not in previous)
-    ]
-    if len(matches) != 1:
-        names = ", ".join(node.hostname for node in cluster.nodes)
-        problem = f"{len(matches)} nodes are named {request.node}" if matches else f"no node is named {request.node}"
-        raise UsageError(f"storage move: {problem}: expected one of {names}, or a node id")
-    (target,) = matches
+    target = drain.find_node(request.node, cluster)
     for service in users:
         unmet = [c for c in service.constraints if not placement.label_of(c).startswith(DATA_LABEL)]
         if not placement.satisfies(target, unmet):

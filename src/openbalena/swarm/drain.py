@@ -8,7 +8,7 @@ from dataclasses import replace
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.names import INGRESS_LABEL, data_label
 from openbalena.swarm import placement, planned_services
-from openbalena.swarm.nodes import quorum
+from openbalena.swarm.nodes import previous_memberships, quorum
 from openbalena.swarm.preflight import candidates
 from openbalena.swarm.state import Cluster, Node, SwarmService, Task
 
@@ -20,16 +20,18 @@ _LOST_DATA = (
 
 
 def find_node(name: str, cluster: Cluster) -> Node:
-    """The node with that hostname or id. Of several with one hostname, which a node that left and joined again has, the
-    one that is ready. Raises UsageError that names the nodes."""
-    found = [node for node in cluster.nodes if name in (node.hostname, node.id)]
-    ready = [node for node in found if node.state == "ready"] or found
-    if len(ready) == 1:
-        return ready[0]
+    """The node with that id, or with that hostname, which a previous membership has too, as may another machine.
+
+    Raises UsageError that names the nodes.
+    """
+    previous = previous_memberships(cluster.nodes)
+    found = [n for n in cluster.nodes if name == n.id or (name == n.hostname and n not in previous)]
+    if len(found) == 1:
+        return found[0]
     names = ", ".join(node.hostname for node in cluster.nodes)
     if not found:
         raise UsageError(f"there is no node {name}: the swarm has {names}")
-    raise UsageError(f"{len(ready)} nodes are called {name}: name one by its id: {', '.join(n.id for n in ready)}")
+    raise UsageError(f"{len(found)} nodes are called {name}: name one by its id: {', '.join(n.id for n in found)}")
 
 
 def without(node: Node, cluster: Cluster) -> Cluster:

@@ -13,6 +13,8 @@ from openbalena.swarm.lost_managers import lost_managers
 
 # Seconds.
 _INIT = 120.0
+# Ports of managers and of all nodes (docs.docker.com/engine/swarm/swarm-tutorial, open protocols and ports).
+MANAGER_PORT, GOSSIP_PORT = 2377, 7946
 # Docker's default address pool (docs.docker.com/reference/cli/docker/swarm/init).
 _DEFAULT_POOL = "10.0.0.0/8"
 
@@ -80,7 +82,7 @@ def option_differences(swarm: dict[str, Any], options: Options) -> list[str]:
     if options.data_path_port and options.data_path_port != port:
         texts.append(f"--data-path-port is {port}")
     address = swarm.get("NodeAddr", "")
-    if options.advertise_addr and options.advertise_addr not in (address, f"{address}:2377"):
+    if options.advertise_addr and options.advertise_addr not in (address, f"{address}:{MANAGER_PORT}"):
         texts.append(f"--advertise-addr is {address}")
     return texts
 
@@ -94,7 +96,7 @@ def manager_addresses(client: Any) -> list[str]:
             own = item["Addr"]
         else:
             others.append(item["Addr"])
-    return [own or f"{swarm['NodeAddr']}:2377", *others]
+    return [own or f"{swarm['NodeAddr']}:{MANAGER_PORT}", *others]
 
 
 def join_commands(client: Any) -> dict[str, str]:

@@ -15,6 +15,8 @@ from openbalena.swarm.state import SwarmService
 
 # Seconds for a registry's answer.
 _REGISTRY_TIMEOUT = 20
+# Answers that another node would get too (RFC 9110, 15.5): not one such as 429, that this one has asked too often.
+_DENIED = (400, 401, 403, 404)
 
 
 def missing_images(engines: Iterable[Engine], images: Iterable[str]) -> dict[str, set[str]]:
@@ -51,7 +53,7 @@ def refusals(engine: Engine, images: Iterable[str]) -> dict[str, Refusal]:
                     continue
                 except docker.errors.APIError as error:
                     reason = str(error.explanation or error)
-                    known = 400 <= (error.status_code or 0) < 500  # noqa: PLR2004 (RFC 9110, 15.5)
+                    known = (error.status_code or 0) in _DENIED
         except OperationError as error:
             reason, known = str(error), False
         refused[image] = Refusal(reason, known or not _from_registry(engine.nodes or (engine,), image))

@@ -54,18 +54,11 @@ def status_text(node: Node) -> str:
 
 
 def previous_memberships(nodes: Sequence[Node]) -> list[Node]:
-    """The lost nodes with the hostname of a node that is up: an engine that leaves and joins again gets a new id, and
-    the swarm lists the old one until it is removed."""
-    up = {node.hostname for node in nodes if not node.lost}
-    return [node for node in nodes if node.lost and node.hostname in up]
-
-
-def is_stale_record(node: Node, nodes: Iterable[Node]) -> bool:
-    """Whether `node` can be removed from the list without asking: down, and the same name and address are ready. Two
-    machines may have one name, so the name alone does not say so."""
-    return node.state == "down" and any(
-        (other.hostname, other.address, other.state) == (node.hostname, node.address, "ready") for other in nodes
-    )
+    """The lost nodes with the name and address of a node that is up: an engine that leaves and joins again gets a new
+    id, and the swarm lists the old one until it is removed. Two machines may have one name, so the name alone does not
+    say so: a lost machine may still have data."""
+    up = {(node.hostname, node.address) for node in nodes if not node.lost}
+    return [node for node in nodes if node.lost and (node.hostname, node.address) in up]
 
 
 def node_warnings(nodes: Sequence[Node]) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from openbalena.base.errors import OperationError
 from openbalena.docker.engine import Engine
 from openbalena.swarm import watch
 from openbalena.swarm.convergence import Progress, cluster_progress
@@ -25,15 +26,22 @@ def roll_back_stuck(
 ) -> DeployOutcome:
     """`outcome` of a failed deploy after its stuck services, if any, have been rolled back, for which this waits.
 
-    Only services whose failure_action is rollback, and that had a version before. Progress goes to `report`.
+    Only services whose failure_action is rollback, and that had a version before. Progress goes to `report`. If that
+    fails, it is `outcome`: why the deploy failed is the better message.
     """
-    names = [service.name for service in _stuck(outcome) if _rolls_back(client, service)]
-    if not names:
+    import docker
+    import requests
+
+    try:
+        names = [service.name for service in _stuck(outcome) if _rolls_back(client, service)]
+        if not names:
+            return outcome
+        for name in names:
+            engine.docker("service", "rollback", "--detach", "--quiet", name)
+        known = watch.preexisting_task_ids(outcome.cluster)
+        after = watch.wait_until_converged(client, stack, _TIMEOUT, known, report, names)
+    except (OperationError, docker.errors.DockerException, requests.RequestException):
         return outcome
-    for name in names:
-        engine.docker("service", "rollback", "--detach", "--quiet", name)
-    known = watch.preexisting_task_ids(outcome.cluster)
-    after = watch.wait_until_converged(client, stack, _TIMEOUT, known, report, names)
     watched = [item.service.name for item in outcome.progress]
     return replace(outcome, cluster=after.cluster, progress=cluster_progress(after.cluster, watched))
 

@@ -22,7 +22,7 @@ from openbalena.cli.console import Context
 from openbalena.cli.help import INSTEAD, distance, unknown
 from openbalena.cli.main import main, split_global_options
 from openbalena.cli.options import command as declare
-from openbalena.cli.options import option
+from openbalena.cli.options import command_parser, option
 
 STANDALONE = {
     *("help", "lint", "verify", "config", "up", "down", "restart", "destroy", "auto-pki", "custom-pki", "nfs-setup"),
@@ -333,3 +333,17 @@ def test_closed_streams_change_nothing(closed: str, status: int, tmp_path: Path)
     assert ("1>" in closed) == (done.stdout == "") and "defect" not in done.stderr
     if done.stdout:
         assert json.loads(done.stdout)["DNS_TLD"] == "my.example.com"
+
+
+def test_no_argument_of_a_command_hides_its_command_line() -> None:
+    parsed = command_parser(BY_NAME["lab"]).parse_args(["shell", "node1", "ls", "-l"])
+    assert (parsed.words, parsed.command_line) == (["ls", "-l"], ["shell", "node1", "ls", "-l"])
+
+    def names(parser: argparse.ArgumentParser) -> set[str]:
+        below = [each for each in parser._actions if isinstance(each, argparse._SubParsersAction)]
+        return {each.dest for each in parser._actions}.union(
+            *(names(one) for each in below for one in each.choices.values())
+        )
+
+    for command in COMMANDS:
+        assert "command_line" not in names(command_parser(command)), command.name

@@ -48,7 +48,7 @@ def test_it_is_recorded_as_declared(leaf: Leaf) -> None:
 
 
 def test_some_are_recorded_with_an_option_alone() -> None:
-    assert changes("doctor", "--dismiss", "x-1", "--reason", "y") and not changes("doctor", "--json")
+    assert changes("doctor", "--dismiss", "managers-123456", "--reason", "y") and not changes("doctor", "--json")
     assert changes("config", "--from-cluster") and not changes("config", "--yes")
     assert not changes("swarm-up", "--dry-run") and changes("swarm-up", "--yes")
     for name, options in CHANGING_WITH.items():
@@ -70,13 +70,13 @@ def at(fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> lis
 
 def test_history_lists_the_commands_that_failed_too(at: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["swarm-history", "--all", *at]) == 0 and capsys.readouterr().out == "no commands\n"
-    assert main(["doctor", *at, "--dismiss", "x-1", "--reason", "a lab"]) == 0
+    assert main(["doctor", *at, "--dismiss", "managers-123456", "--reason", "a lab"]) == 0
     assert main(["swarm-drain", "node9", *at]) == 2
     assert main(["swarm-status", *at]) in (0, 1), "reading is not recorded"
     capsys.readouterr()
     assert main(["swarm-history", "--all", "--json", *at]) == 0
     failed, done = json.loads(capsys.readouterr().out)
-    assert (done["command"], done["outcome"]) == ("doctor --dismiss x-1 --reason 'a lab'", "succeeded")
+    assert (done["command"], done["outcome"]) == ("doctor --dismiss managers-123456 --reason 'a lab'", "succeeded")
     assert (failed["command"], failed["outcome"]) == ("swarm-drain node9", "failed") and "node9" in failed["error"]
     assert main(["swarm-history", "1", "--all", *at]) == 0
     head, row, *_ = capsys.readouterr().out.splitlines()

@@ -76,6 +76,21 @@ def test_label_files_come_before_labels(load: Load, tmp_path: Path) -> None:
     assert one(load, "label_file: l, labels: [b=3]")["labels"] == {"a": "1", "b": "3"}
 
 
+def test_build_arguments_without_a_value_have_the_environments(load: Load) -> None:
+    text = "services: {a: {build: {context: ., args: [A, B, C=3]}}}"
+    args = [
+        load(text, environment={"A": "1"}, interpolate=flag).services["a"]["build"]["args"] for flag in (True, False)
+    ]
+    assert args == [{"A": "1", "B": None, "C": "3"}, {"A": None, "B": None, "C": "3"}]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_encodings(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "compose.yml"
+    path.write_bytes("services: {a: {image: 'é:1'}}\r\n".encode(encoding))
+    assert compose.load([path], environment={}).services["a"]["image"] == "é:1"
+
+
 def test_a_missing_environment_file_is_refused(load: Load) -> None:
     with pytest.raises(UsageError, match=r"compose\.yml:1:.*environment file not found"):
         one(load, "env_file: missing.env")

@@ -266,6 +266,12 @@ def test_an_unreachable_manager_is_lost_and_not_a_previous_membership(healthy: F
     assert (found.severity.value, found.fix, "swarm-remove node3" in found.remedy) == ("error", None, True)
 
 
+def test_a_lost_node_of_the_same_name_as_another_is_removed_by_its_id(healthy: Facts) -> None:
+    lost = Node("n9", "node1", state="down", address="10.9.0.9")
+    (found,) = (each for each in all_findings(with_nodes(*NODES, lost)(healthy)) if each.check == "nodes")
+    assert found.severity.value == "error" and found.remedy.endswith("run ./open-balena.sh swarm-remove n9")
+
+
 def test_a_lost_manager_may_be_one_that_is_locked(healthy: Facts) -> None:
     worker = replace(LOST, role="worker")
     for lost, locks, said in ((LOST, True, True), (LOST, False, False), (worker, True, False)):
@@ -275,7 +281,7 @@ def test_a_lost_manager_may_be_one_that_is_locked(healthy: Facts) -> None:
 
 
 def test_what_the_swarm_still_lists_is_named_with_the_command_that_removes_it(healthy: Facts) -> None:
-    (found,) = all_findings(with_nodes(*NODES, Node("old", "node1", state="down"))(healthy))
+    (found,) = all_findings(with_nodes(*NODES, Node("old", "node1", state="down", address="10.9.0.1"))(healthy))
     assert found.remedy == "run ./open-balena.sh swarm-remove old"
     lost = [each for each in all_findings(with_nodes(*NODES[:2], LOST)(healthy)) if each.check == "nodes"]
     assert [each.remedy.partition(", run ")[2] for each in lost] == ["./open-balena.sh swarm-remove node3"]

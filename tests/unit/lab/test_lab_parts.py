@@ -198,3 +198,13 @@ def test_nobody_else_gets_at_the_programs_of_a_root(own_directory: Path, monkeyp
         made = roots.build_root("nodes", "bookworm", ["openssl"])
         assert made.parent == own_directory / "roots" and made.parent.stat().st_mode & 0o777 == 0o700
         made.parent.chmod(0o755)
+
+
+def test_a_lab_without_faults_is_stored_as_earlier_versions_read_it(own_directory: Path) -> None:
+    """They knew no node that was added, none that was cut off, and refuse what they do not know."""
+    state.save(state.numbered("198.18.4.0/24", "/root", 2, 1))
+    stored = json.loads((own_directory / "state.json").read_text())
+    assert stored == {"subnet": "198.18.4.0/24", "root": "/root", "managers": 2, "workers": 1}
+    faulty = state.Lab("198.18.4.0/24", "/root", (1, 3), (), (("node1", "node3"),))
+    state.save(faulty)
+    assert state.load_lab() == faulty

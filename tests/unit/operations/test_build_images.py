@@ -165,7 +165,7 @@ def test_each_failure_is_named_once(workspace: Workspace, docker: Docker) -> Non
 
 def test_a_node_that_joined_again_is_checked_once(workspace: Workspace, docker: Docker) -> None:
     docker.fake.swarm.node("before")["Description"]["Hostname"] = "node1"
-    docker.fake.swarm.nodes["id-before"]["Status"]["State"] = "down"
+    docker.fake.swarm.nodes["id-before"]["Status"] = {"State": "down", "Addr": "10.9.0.1"}
     listener = Listener()
     assert built(workspace, listener=listener).failures == () and listener.warnings == []
 

@@ -8,6 +8,8 @@ from fake_swarm import stack_service
 from hearing import Listener, workspace_on
 
 from openbalena.base.errors import UsageError
+from openbalena.base.names import LOCK_CONFIG
+from openbalena.cli.main import main
 from openbalena.operations.doctor import DoctorResult, dismiss, examine
 from openbalena.operations.doctor_nodes import image_on
 from openbalena.operations.workspace import Workspace
@@ -73,8 +75,51 @@ def test_a_dismissed_finding_is_remembered_in_the_swarm(workspace: Workspace, fa
     )
     assert {each.id for each in later.findings} == {each.id for each in first.findings} - {unread.id, managers.id}
     assert fake.swarm.named("configs", "openbalena-doctor-ob")["Spec"]["Labels"][managers.id] == "one machine"
-    with pytest.raises(UsageError, match="managers: expected the id of a finding"):
-        dismiss(workspace, "managers", "x")
+
+
+@pytest.mark.parametrize("options", [(), ("--json",), ("--bundle", "support.tar.gz")])
+def test_a_stale_lock_of_another_machine_is_taken_over(
+    options: tuple[str, ...],
+    workspace: Workspace,
+    fake: FakeEngine,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    labels = {"owner": "me@gone", "machine": "another", "pid": "1", "purpose": "swarm-up", "since": fake.swarm.time()}
+    lock = fake.swarm.create("configs", {"Name": LOCK_CONFIG, "Data": "eA==", "Labels": labels})
+    command = ["--project-directory", str(workspace.project.directory), "doctor", *options]
+    main(command)
+    hint = f"add --take-over {lock}"
+    assert hint in capsys.readouterr().err
+    main([*command, "--take-over", lock])
+    shown = capsys.readouterr()
+    assert hint not in shown.err and shown.out and not fake.swarm.configs
+
+
+@pytest.mark.parametrize(
+    "identifier", ["managers", "managers-", "managers-12345", "manager-123456", "disk.node1-123456"]
+)
+def test_what_is_no_id_of_a_finding_is_not_dismissed(identifier: str, workspace: Workspace, fake: FakeEngine) -> None:
+    with pytest.raises(UsageError, match=f"^{identifier}: expected the id of a finding"):
+        dismiss(workspace, identifier, "x")
+    assert not fake.swarm.configs
+
+
+def test_what_is_dismissed_while_nodes_are_looked_at_is_kept(workspace: Workspace, fake: FakeEngine) -> None:
+    fake.swarm.create("services", stack_service("api"))
+
+    def looked_at(_: object) -> list[str]:
+        if not any(item["Spec"]["Name"] == "openbalena-doctor-ob" for item in fake.swarm.configs.values()):
+            labels = {"managers-123456": "one machine"}
+            fake.swarm.create("configs", {"Name": "openbalena-doctor-ob", "Data": "eA==", "Labels": labels})
+        return [f"now {fake.swarm.clock.now:.0f}", *REPORT]
+
+    fake.swarm.logs["openbalena-doctor-all"] = looked_at
+    examined(workspace)
+    kept = fake.swarm.named("configs", "openbalena-doctor-ob")["Spec"]["Labels"]
+    assert kept.keys() == {"managers-123456", "disk.id-node1"}
 
 
 def test_images_with_a_shell_are_preferred(fake: FakeEngine) -> None:

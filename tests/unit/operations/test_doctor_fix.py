@@ -171,7 +171,7 @@ def test_a_kernel_module_is_loaded_by_the_programs_of_the_node(workspace: Worksp
     fake.swarm.logs["openbalena-doctor"] = reports(loaded)
     fake.swarm.logs["openbalena-load-module"] = lambda spec: loaded.append("ip_vs") or ["openbalena-job-end"]  # type: ignore[func-returns-value]
     named = offered(workspace, FixKind.LOAD_MODULE)
-    assert named.text == "load the kernel module ip_vs on node1"
+    assert named.text.startswith("load the kernel module ip_vs on node1; then you restart Docker there")
     apply_fix(named, workspace, Listener(), 10)
     container = fake.swarm.created[-1]["TaskTemplate"]["ContainerSpec"]
     assert "chroot /host modprobe ip_vs" in container["Args"][1]

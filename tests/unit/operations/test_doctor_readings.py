@@ -118,6 +118,17 @@ def test_a_node_that_does_not_end_is_named_after_the_time_limit(workspace: Works
     assert found.subject == "node2" and "did not end within 60 s (running)" in found.detail and not left(fake)
 
 
+def test_all_images_together_are_waited_for_no_longer_than_one(workspace: Workspace, fake: FakeEngine) -> None:
+    for number in range(4):
+        fake.swarm.create("services", stack_service(f"web{number}", Image=f"c:{number}"))
+    fake.swarm.fates["openbalena-doctor-image"] = [[Row(0, "preparing")]]
+    fake.swarm.clock.stride = 5
+    began = fake.swarm.clock.now
+    assert not findings(workspace, "images")
+    assert len([name for name in made(fake) if name.startswith("image")]) == 5
+    assert 60 <= fake.swarm.clock.now - began < 90, "the lock is held all that time"
+
+
 def test_a_failure_leaves_no_service(workspace: Workspace, fake: FakeEngine) -> None:
     original = fake.swarm.create
 
@@ -175,14 +186,14 @@ def test_disks_are_compared_with_a_reading_that_the_swarm_keeps_for_a_week(
         "disk.id-node1": "40960",
         "disk.id-node2": "40960",
     }
-    dismiss(workspace, "x-1", "because")
-    assert kept() == {**first, "x-1": "because"}
+    dismiss(workspace, "managers-123456", "because")
+    assert kept() == {**first, "managers-123456": "because"}
     remember("id-node1", 2, 2 * 40960)
     remember("id-node2", 8, 40961)
     remember("id-gone", 8, 1)
     (found,) = findings(workspace, "growth")
     assert (found.subject, found.measured) == ("node1", "0.0 GiB in 2 days, full in 2 days")
-    assert kept().keys() == {"disk.id-node1", "disk.id-node2", "x-1"}
+    assert kept().keys() == {"disk.id-node1", "disk.id-node2", "managers-123456"}
     assert kept()["disk.id-node1"].endswith(" 81920"), "it is younger than a week"
     assert kept()["disk.id-node2"].endswith(" 40960"), "it was replaced"
     asked = len(fake.swarm.asked)

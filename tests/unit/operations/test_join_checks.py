@@ -3,6 +3,7 @@
 import subprocess
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,14 +47,52 @@ def test_the_script_runs_on_this_machine() -> None:
     assert report.system and "looked" in report.lines
 
 
+def program(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def probed() -> list[str]:
+    script = probe_script(cluster([], [], []), "")
+    return subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, timeout=60).stdout.splitlines()
+
+
+def test_a_module_that_docker_will_load_is_not_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without a swarm does not use it yet."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    found = []
+    for code in (1, 0):
+        program(tmp_path / "modprobe", f'[ "$*" = "--dry-run --quiet ip_vs" ] || exit 2\nexit {code}')
+        lines = probed()
+        found.append(lines.count("module ip_vs"))
+    assert found[1] == found[0] + 1
+    report = parse_host(lines, time.time(), time.time())
+    assert report.facts is not None and report.facts.modules == {"ip_vs"}
+
+
+@pytest.mark.parametrize(("running", "asked"), [("echo /disk/docker", "/disk/docker"), ("exit 1", "/")])
+def test_the_disk_is_that_of_dockers_data(
+    running: str, asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    program(tmp_path / "docker", running)
+    program(tmp_path / "df", f'[ "$*" = "-Pk {asked}" ] && echo "disk 1000 1 7 1% {asked}"')
+    report = parse_host(probed(), time.time(), time.time())
+    assert report.facts is not None and report.facts.disk_free == 7 * 1024
+
+
 def test_what_is_read() -> None:
-    lines = ["host-user 1000", "host-system ubuntu debian", "host-esp 3 no such algorithm", "host-tried"]
-    report = parse_host([*lines, "host-silent 10.1.1.1 2377"], 1.0, 2.0)
+    lines = ["host-user 1000", "host-system ubuntu debian", "host-esp 3 no such algorithm"]
+    facts = ["now 1", "kernel 6.1.0", "disk 100 40", "memory 8", "available 4", "cgroup 2"]
+    # None was reached, which says nothing of a node, but of this one.
+    facts += ["refused 10.1.1.2 7946", "refused 10.1.1.1 2377"]
+    report = parse_host([*lines, "host-tries", *facts], 1.0, 2.0)
     assert (report.root, report.docker, report.system) == (False, False, ("ubuntu", "debian"))
-    assert report.silent == (("10.1.1.1", 2377),)
+    assert report.silent == (("10.1.1.1", 2377), ("10.1.1.2", 7946))
     assert report.esp == job.JobResult(False, ("no such algorithm",), exit_code=3)
-    assert report.facts is None
-    assert parse_host(["host-user 0", "host-docker"], 1.0, 2.0).silent is None
+    assert report.facts is not None
+    for unknown in ([*lines, *facts], [*lines, "host-tries"]):
+        assert parse_host(unknown, 1.0, 2.0).silent is None
 
 
 @pytest.mark.parametrize(
@@ -65,7 +104,7 @@ def test_what_is_read() -> None:
         ({}, {"ServerVersion": "29.0.1"}, False, "the engines have different major versions"),
         ({}, {"Architecture": "aarch64"}, False, "it is aarch64 and this manager x86_64"),
         ({"silent": (("10.1.1.2", 7946),)}, {}, True, "it cannot connect to 7946/tcp of node2 (10.1.1.2)"),
-        ({"silent": None}, {}, False, "it has no bash or timeout"),
+        ({"silent": None}, {}, False, "it could not be checked whether it can connect to the other nodes (needs bash"),
         ({"facts": None}, {}, False, "its clock, disk, memory and kernel could not be checked"),
         ({"facts": replace(FACTS, clock=-90.0)}, {}, True, "its clock differs from that of this machine (-90 s)"),
         ({"facts": replace(FACTS, clock=8.0)}, {}, False, "its clock differs"),

@@ -134,7 +134,9 @@ def test_what_speaks_against_a_machine_is_said_at_once(workspace: Workspace, fak
 
 
 def test_one_that_has_just_left_is_waited_for(workspace: Workspace, fake: FakeEngine, host: Host) -> None:
-    fake.swarm.node("before")["Description"]["Hostname"] = "node4"
+    before = fake.swarm.node("before")
+    # The address that it will have again.
+    before["Description"]["Hostname"], before["Status"]["Addr"] = "node4", "10.9.0.4"
 
     class Noticing(Listener):
         def progress(self, text: str) -> None:
@@ -154,16 +156,38 @@ def test_a_machine_of_another_swarm_is_refused(workspace: Workspace, host: Host)
     assert "is in another swarm: if" in refusal(workspace)
 
 
-def test_one_that_was_removed_without_leaving_joins_if_the_user_agrees(workspace: Workspace, host: Host) -> None:
+def test_one_that_was_removed_without_leaving_joins_if_the_user_agrees(
+    workspace: Workspace, fake: FakeEngine, host: Host
+) -> None:
     remote = [{"NodeID": "id-node1", "Addr": "10.9.0.1:2377"}]
-    host.engine.says = {"LocalNodeState": "active", "NodeID": "gone", "RemoteManagers": remote}
+    # Its engine tries without end to reach a manager that takes it.
+    host.engine.says = {"LocalNodeState": "pending", "NodeID": "gone", "RemoteManagers": remote}
+    began = fake.swarm.clock.now
     assert refusal(workspace, Listener(agrees=False)) == "root@node4 did not join"
     assert host.engine.says["NodeID"] == "gone"
     listener = Listener()
     assert join(workspace, listener).joined
+    assert fake.swarm.clock.now - began < 5, "it is known at once"
     assert listener.questions == [
         "root@node4 was removed from this swarm without leaving it. Let it join as a new node?"
     ]
+
+
+def test_a_join_that_has_begun_is_waited_for(workspace: Workspace, fake: FakeEngine, host: Host) -> None:
+    remote = [{"NodeID": "id-node1", "Addr": "10.9.0.1:2377"}]
+    host.engine.says = {"LocalNodeState": "pending", "NodeID": "", "RemoteManagers": remote}
+    assert refusal(workspace).startswith("root@node4 is still trying to join a swarm, after 120 s: see the log")
+    fake.swarm.node("node4")
+    host.engine.says = {"LocalNodeState": "pending", "NodeID": "id-node4", "RemoteManagers": remote}
+
+    class Joining(Listener):
+        def progress(self, text: str) -> None:
+            super().progress(text)
+            if text.startswith("waiting for root@node4 to join: "):
+                host.engine.says["LocalNodeState"] = "active"
+
+    listener = Joining()
+    assert not join(workspace, listener).joined and not listener.questions
 
 
 def test_a_label_of_data_that_another_node_has_is_refused(workspace: Workspace, fake: FakeEngine, host: Host) -> None:
@@ -240,6 +264,10 @@ def test_a_host_that_ssh_does_not_reach(host: Host, workspace: Workspace) -> Non
         ("tcp://node4", "tcp://node4: expected user@host or ssh://user@host[:port]"),
         ("-oProxyCommand=x", "-oProxyCommand=x: expected user@host or ssh://user@host[:port]"),
         ("root@node4/path", "root@node4/path: expected user@host or ssh://user@host[:port]"),
+        ("node4:ssh", "node4:ssh: expected user@host or ssh://user@host[:port]"),
+        ("ssh://node4:70000", "ssh://node4:70000: expected user@host or ssh://user@host[:port]"),
+        ("ssh://[node4", "ssh://[node4: expected user@host or ssh://user@host[:port]"),
+        ("ssh://root@[2001:db8::4]:22", "ssh://root@[2001:db8::4]:22"),
         ("", ": expected user@host or ssh://user@host[:port]"),
     ],
 )

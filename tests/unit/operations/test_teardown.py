@@ -89,6 +89,19 @@ def test_settings_are_kept_while_a_node_may_have_their_data(
     assert len(secrets(fake)) == 1
 
 
+def test_a_lost_machine_of_the_same_name_may_have_data_too(
+    fake: FakeEngine, project: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = fake.swarm.node("other")
+    other["Description"]["Hostname"], other["Status"]["State"] = "node1", "down"
+    with fake.engine.client() as client:
+        record.write_registry(client, "ob", VolumeRegistry({"c": VolumeLocation("id-other", "node1")}))
+    assert main(["swarm-down", "--volumes", "--yes", *project]) == 1
+    assert "volumes on node1 could not be checked" in capsys.readouterr().err and len(secrets(fake)) == 1
+    with fake.engine.client() as client:
+        assert list(record.read_registry(client, "ob").places) == ["c"]
+
+
 def test_settings_are_kept_while_a_volume_is_left(
     fake: FakeEngine, project: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,7 +196,7 @@ def test_the_previous_membership_of_a_node_that_joined_again_is_no_other_node(
     workspace: Workspace, fake: FakeEngine
 ) -> None:
     fake.swarm.node("before")["Description"]["Hostname"] = "node1"
-    fake.swarm.nodes["id-before"]["Status"]["State"] = "down"
+    fake.swarm.nodes["id-before"]["Status"] = {"State": "down", "Addr": "10.9.0.1"}
     with fake.engine.client() as client:
         record.write_registry(client, "ob", VolumeRegistry({"a": VolumeLocation("id-before", "node1")}))
     # The swarm keeps the tasks of a node that is down.

@@ -63,7 +63,7 @@ def test_a_sound_stack_has_nothing_said_of_it(tmp_path: Path) -> None:
 
 def test_one_volume_external_in_one_file_and_local_in_another(tmp_path: Path) -> None:
     for name, external in (("a.yml", "{external: true}"), ("b.yml", "{}")):
-        text = f"services: {{s: {{image: 'x:1', volumes: ['v:/v']}}}}\nvolumes:\n  v: {external}\n"
+        text = f"services: {{s: {{image: 'x:1', volumes: ['vo:/v']}}}}\nvolumes:\n  vo: {external}\n"
         (tmp_path / name).write_text(text)
     (diagnostic,) = validate([tmp_path / "a.yml", tmp_path / "b.yml"])
     assert (diagnostic.position.line, diagnostic.rule) == (3, "volumes.external")
@@ -155,6 +155,16 @@ def test_a_variable_as_a_mode_is_decimal_for_docker(tmp_path: Path) -> None:
         "secrets: {s: {external: true}}\n"
     )
     assert found(tmp_path, text) == [(5, "secrets.mode", "warning")]
+
+
+def test_ports_of_alternatives_do_not_conflict(tmp_path: Path) -> None:
+    """Services without a common profile; in a file with x-swarm, where profiles are chosen when it is compiled."""
+    text = "services:\n" + "".join(
+        f"  {name}: {{image: 'x:1', ports: ['80:80'], profiles: [{profiles}]}}\n"
+        for name, profiles in (("a", "one"), ("b", "two"), ("c", "'two', 'three'"))
+    )
+    errors = [line for line, _, severity in found(tmp_path, f"{text}x-swarm: {{}}\n") if severity == "error"]
+    assert errors == [4]
 
 
 def test_a_source_with_x_swarm_is_judged_as_compiled() -> None:

@@ -46,7 +46,7 @@ def test_what_runs_and_would_be_stopped_is_asked_about(
 
 
 def test_a_move_that_cannot_be_is_refused_before_the_question() -> None:
-    with pytest.raises(UsageError, match="no node is named node9"):
+    with pytest.raises(UsageError, match="there is no node node9"):
         move.interruption(Cluster(TWO_NODES, (DB,)), ON_ONE, "ob", Request("db-data", "node9", 60))
 
 

@@ -25,6 +25,12 @@ HOLDER = {"openbalena.data.db-data": "true"}
         ("node1", [node(1, state="down")], "n1"),
         ("node1", [node(1), Node("n7", "node1")], "2 nodes are called node1: name one by its id: n1, n7"),
         ("n7", [node(1), Node("n7", "node1")], "n7"),
+        # A new machine may have the name of a lost one.
+        (
+            "node1",
+            [node(1, state="down", address="10.9.0.1"), Node("n7", "node1", address="10.9.0.7")],
+            "2 nodes are called node1: name one by its id: n1, n7",
+        ),
     ],
 )
 def test_a_node_by_its_name_or_id(name: str, nodes: list[Node], expected: str) -> None:

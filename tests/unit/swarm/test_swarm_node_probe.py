@@ -75,6 +75,7 @@ def test_the_engines_behind_one_that_does_not_answer_are_asked(fake: FakeEngine)
 
 
 DENIED, UNREACHABLE = RefusedError(403, "pull access denied"), RefusedError(500, "connection refused")
+LIMITED = RefusedError(429, "toomanyrequests: You have reached your pull rate limit")
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,7 @@ DENIED, UNREACHABLE = RefusedError(403, "pull access denied"), RefusedError(500,
         (None, [], None),
         (DENIED, ["a@sha256:1"], Refusal("pull access denied", certain=True)),
         (UNREACHABLE, ["a@sha256:1"], Refusal("connection refused", certain=False)),
+        (LIMITED, ["a@sha256:1"], Refusal(str(LIMITED), certain=False)),
         (UNREACHABLE, [], Refusal("connection refused", certain=True)),
     ],
 )

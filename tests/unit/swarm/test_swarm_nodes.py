@@ -49,6 +49,7 @@ def test_a_node_that_joined_again_is_named_with_what_removes_its_previous_member
         "worker node9 () is down",
         "node2 left and joined again: its previous membership n8 is still listed: run ./open-balena.sh swarm-remove n8",
     ]
+    assert nodes.previous_memberships([*there[:3], replace(there[3], address="10.0.0.9")]) == [], "another machine"
     both_down = [node(1), node(2, state="down"), there[3]]
     assert nodes.previous_memberships(both_down) == []
 

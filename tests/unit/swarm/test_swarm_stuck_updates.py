@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from fake_engine import FakeEngine
-from fake_swarm import stack_service
+from fake_swarm import RefusedError, stack_service
 
 from openbalena.swarm import stuck_updates, watch
 from openbalena.swarm.convergence import Phase
@@ -50,6 +50,21 @@ def test_what_no_node_can_take_is_rolled_back(fake: FakeEngine, failed: Callable
         ("db", Phase.CONVERGED),
     ]
     assert fake.swarm.named("services", "ob_api")["Spec"]["TaskTemplate"]["ContainerSpec"]["Hostname"] == "old"
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/services/"), ("GET", "/services/")])
+def test_why_the_deploy_failed_is_told_if_it_cannot_be_rolled_back(
+    fake: FakeEngine, failed: Callable[..., DeployOutcome], method: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = watch.wait_until_converged
+
+    def wait_and_refuse(*args: Any) -> DeployOutcome:
+        fake.swarm.refusals += [(method, path, RefusedError(500, "no leader"))]
+        return wait(*args)
+
+    monkeypatch.setattr(watch, "wait_until_converged", wait_and_refuse)
+    assert "constraints not satisfied" in failed().problems[0].error
+    assert not fake.swarm.refusals, "it was refused"
 
 
 @pytest.mark.parametrize("how", [{"action": "pause"}, {"first": True}])

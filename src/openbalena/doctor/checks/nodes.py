@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from openbalena.doctor.facts import Facts
 from openbalena.doctor.findings import DoctorFinding, Fix, FixKind, Severity
-from openbalena.swarm.nodes import is_stale_record, previous_memberships, status_text
+from openbalena.swarm.nodes import previous_memberships, status_text
 from openbalena.swarm.state import Node
 
 
@@ -21,16 +21,17 @@ def check(facts: Facts) -> Iterator[DoctorFinding]:
                 node.hostname,
                 f"it left and joined again: the swarm still lists its previous membership {node.id}",
                 f"run ./open-balena.sh swarm-remove {node.id}",
-                fix=_removal(node) if is_stale_record(node, facts.cluster.nodes) else None,
+                fix=_removal(node) if node.state == "down" else None,
             )
         elif node.lost:
+            alone = sum(each.hostname == node.hostname for each in facts.cluster.nodes) == 1
             yield DoctorFinding(
                 "nodes",
                 Severity.ERROR,
                 node.hostname,
                 f"the node is {status_text(node)}",
                 f"start it again{_then_unlock(node, facts)}; if it is lost for good, run ./open-balena.sh swarm-remove "
-                f"{node.hostname}",
+                f"{node.hostname if alone else node.id}",
             )
         elif node.availability == "drain":
             yield DoctorFinding(
