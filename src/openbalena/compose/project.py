@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from openbalena.compose import dotenv, normal
+from openbalena.compose.interpolation import Variable
 from openbalena.compose.tree import Map, Position
 
 
@@ -22,8 +23,8 @@ class Project:
     """Merged Compose files.
 
     `tree` is the merged files before profiles and normal form, with `x-` fields. `unset` are the variables that had no
-    value and became empty. `interpolated` is false if `${…}` was kept as written. `written` is the merged files before
-    `extends` and `include`.
+    value and became empty, `variables` all that the files use. `interpolated` is false if `${…}` was kept as written;
+    then there are none of either. `written` is the merged files before `extends` and `include`.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Project:
     profiles: tuple[str, ...] = ()
     interpolated: bool = True
     unset: Mapping[str, Position] = field(default_factory=dict)
+    variables: Mapping[str, Variable] = field(default_factory=dict)
     written: Map = field(default_factory=Map)
 
     @cached_property

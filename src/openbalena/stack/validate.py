@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from openbalena import compose
 from openbalena.base.errors import UsageError
+from openbalena.compose import Located, Project, load
 from openbalena.compose.tree import Map, Position
 from openbalena.stack import cross_file, docker_stack_schema
 from openbalena.stack.compiler import analyse
@@ -13,40 +13,64 @@ from openbalena.stack.diagnostic import Diagnostic, Severity
 
 
 def validate(files: Iterable[Path]) -> list[Diagnostic]:
-    """The diagnostics of each file, in the order of the files. Raises UsageError for a missing file.
-
-    A file with `x-swarm` is a source that is compiled before it is deployed: it gets only the compiler's diagnostics.
-    """
-    diagnostics: list[Diagnostic] = []
-    stacks: list[compose.Project] = []
+    """The diagnostics of each file, in the order of the files. Raises UsageError for a missing file."""
+    projects = []
     for path in files:
         if not path.is_file():
             raise UsageError(f"{path}: {'is a directory: name its stack file' if path.is_dir() else 'no such file'}")
-        diagnostics += _file(path, stacks)
+        projects.append(Located((path,), path.parent, profiles=("*",)))
+    return validate_projects(projects)
+
+
+def validate_projects(projects: Iterable[Located]) -> list[Diagnostic]:
+    """The diagnostics of each project, whose files are merged, and of all of them together.
+
+    A project with `x-swarm` is a source that is compiled before it is deployed: it gets only the compiler's
+    diagnostics. The environment of each is left out: `docker stack deploy` has its variables from elsewhere.
+    """
+    diagnostics: list[Diagnostic] = []
+    stacks: list[Project] = []
+    for project in projects:
+        diagnostics += _project(project, stacks)
     return [*diagnostics, *cross_file.cross_file_findings(stacks)]
 
 
-def _file(path: Path, stacks: list[compose.Project]) -> list[Diagnostic]:
-    """One file's diagnostics; a stack file is added to `stacks`."""
+def _project(located: Located, stacks: list[Project]) -> list[Diagnostic]:
+    """One project's diagnostics; each of its files is added to `stacks` unless they are a source."""
     diagnostics: list[Diagnostic] = []
     try:
-        project = compose.load([path], environment={}, profiles=["*"], interpolate=False)
+        project = _loaded(located, located.files)
         source = _is_source(project.tree)
         if not source:
-            stacks.append(project)
-            diagnostics = docker_stack_schema.schema_findings(project.written)
+            # `docker stack` refuses a key in any of the files, even if a later one replaces it.
+            several = len(located.files) > 1
+            written = [_loaded(located, [path]) for path in located.files] if several else [project]
+            stacks += written
+            diagnostics = [item for one in written for item in docker_stack_schema.schema_findings(one.written)]
         seen = {(item.position, item.rule) for item in diagnostics}
         diagnostics += [
             item
             for item in analyse(project).diagnostics
-            if (item.position, item.rule) not in seen and (source or item.severity is not Severity.NOTE)
+            if (item.position, item.rule) not in seen and (source or item.prominent)
         ]
     except UsageError as error:
-        diagnostics.append(_from_error(error, path))
+        diagnostics.append(from_error(error, located.files[0]))
     return sorted(diagnostics, key=lambda item: item.position)
 
 
-def _from_error(error: UsageError, path: Path) -> Diagnostic:
+def _loaded(located: Located, files: Iterable[Path]) -> Project:
+    return load(
+        files,
+        environment={},
+        profiles=located.profiles,
+        interpolate=False,
+        directory=located.directory,
+        streams=located.streams,
+    )
+
+
+def from_error(error: UsageError, path: Path) -> Diagnostic:
+    """The diagnostic for an error of the loader; `path` is the file if it does not say which."""
     position = Position(*error.where) if error.where else Position(str(path), 1, 1)
     return Diagnostic(position, "syntax", Severity.ERROR, error.problem.what, error.problem.hint)
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from openbalena import compose, stack
-from openbalena.stack.generated import generated_files
+from openbalena.operations.generated_stacks import generated_files
 
 ROOT = Path(__file__).parents[3]
 FILES = ("docker-stack.yml", "docker-stack-internal.yml", "docker-stack-nfs.yml.template")
