@@ -87,7 +87,8 @@ def test_secret_env_takes_no_other_secret_s_place(compiled: Any, key: str) -> No
 def test_without_leaves_out_and_says_why(compiled: Any) -> None:
     result = compiled(
         "services: {a: {image: 'x:1', privileged: true, volumes: [c:/c, d:/d],"
-        " x-swarm: {without: {privileged: not needed, volumes: {c: comes as a config}}}}}\nvolumes: {c: {}, d: {}}"
+        " x-swarm: {without: {privileged: not needed, volumes: {c: comes as a config}}}}}\n"
+        "volumes: {c: {}, d: {driver: shared}}"
     )
     assert list(result.document["volumes"]) == ["d"]
     assert [item.meaning for item in result.diagnostics] == ["left out: not needed", "left out: comes as a config"]
