@@ -29,7 +29,7 @@ _PROJECT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 @dataclass(frozen=True)
 class Request:
-    """What the user said. `argument` is one project: a file, a directory, or `-` for standard input.
+    """What the user asks for. `argument` is one project: a file, a directory, or `-` for standard input.
 
     `files` are merged in order. Without any of them the project is looked for as `docker compose` does. `env_files` are
     read in place of `.env`. `profiles` are in place of COMPOSE_PROFILES, `name` of COMPOSE_PROJECT_NAME.

@@ -31,7 +31,7 @@ def prevents(item: Diagnostic, args: Namespace) -> bool:
 
 
 def show(found: Sequence[Diagnostic], args: Namespace, output: Output, *, result: bool) -> None:
-    """Print the findings, as the `result` of the command or beside it, and their number."""
+    """Print the findings, as the `result` of the command or in addition to it, and their number."""
     (output.say if result else output.progress)(*_lines(found, every=args.all))
     if found:
         output.progress(summary(found))
@@ -46,7 +46,7 @@ def summary(found: Iterable[Diagnostic]) -> str:
 
 
 def _lines(found: Iterable[Diagnostic], *, every: bool) -> list[str]:
-    """Errors, warnings, then notes, first those about what the user has to do. Of the other notes only the first of
+    """Errors, warnings, then notes, first those about what the user must do. Of the other notes only the first of
     each rule is shown, unless `every` one is.
     """
     severities, items = list(Severity), list(found)

@@ -19,7 +19,7 @@ SUMMARY = "report what Swarm drops, refuses or misreads in stack files"
 
 def configure(parser: _ActionsContainer) -> None:
     """Add the options."""
-    text = f"{projects.ARGUMENT}; each is validated by itself, the files of -f as one project"
+    text = f"{projects.ARGUMENT}; each is validated on its own, the files of -f as one project"
     parser.add_argument("project", nargs="*", type=Path, metavar="PROJECT", help=text)
     projects.add_options(parser)
     parser.add_argument(

@@ -14,7 +14,7 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
-# Notes about what the user has to do before the stack works, rather than what was changed.
+# Notes about what the user must do before the stack works, rather than what was changed.
 _PROMINENT = ("build", "volumes.bind", "volumes.local")
 
 

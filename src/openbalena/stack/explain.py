@@ -15,7 +15,7 @@ _LOADED = {
 }
 # Rules that are not about a key of a service.
 _OTHERS = {
-    "syntax": "the file cannot be read, or what it says is no Compose project",
+    "syntax": "the file cannot be read, or does not define a Compose project",
     "variables": "a variable that has no value where the stack is deployed or compiled",
     "volumes.bind": "A bind mount's path must exist on every node that may run a task: Swarm does not create it",
     "volumes.local": "A local volume is a different one on each node: it does not move with its service's tasks",

@@ -46,7 +46,7 @@ def bind_diagnostic(name: str, volume: Map) -> Diagnostic | None:
 
 
 def _missing(path: str, user: str) -> str:
-    return f"{path} has to be on every node that may run {user}: Swarm does not create it"
+    return f"{path} must be on every node that may run {user}: Swarm does not create it"
 
 
 def _is_everywhere(path: str) -> bool:

@@ -31,7 +31,7 @@ def log(diagnostics: Iterable[Diagnostic]) -> dict[str, Any]:
 
 
 def _rule(name: str, diagnostics: Iterable[Diagnostic]) -> dict[str, Any]:
-    """The rule with its explanation, or else with what is said of the first place at which it was found."""
+    """The rule with its explanation, or else the meaning of its first finding."""
     try:
         found = explain(name)
         text = f"{found.meaning}. {found.instead}".removesuffix(". ")

@@ -2,16 +2,21 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from openbalena.cli.main import main as openbalena
 from openbalena.compose2swarm.main import main
 
 ROOT = Path(__file__).parents[3]
+HOOKS: list[dict[str, Any]] = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
 NOISY = """\
 services:
   a: {image: 'a:1', container_name: x, expose: [80], profiles: [p]}
@@ -188,6 +193,23 @@ def test_the_same_in_the_other_program(capsys: pytest.CaptureFixture[str]) -> No
         assert openbalena(["stack", *words]) == 0
         out, err = capsys.readouterr()
         assert (out.splitlines(), err.splitlines()) == same
+
+
+@pytest.mark.parametrize("hook", HOOKS, ids=[hook["id"] for hook in HOOKS])
+def test_hooks_of_pre_commit(hook: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """As pre-commit calls them: it installs the checkout, and appends the files that changed and match."""
+    program, *words = hook["entry"].split()
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts[program] == f"{main.__module__}:{main.__name__}" and hook["language"] == "python"
+    sound, faulty = "services: {a: {image: 'a:1'}}\n", "services: {a: {image: 'a:1', cpuset: '1'}}\n"
+    Path("deploy").mkdir()
+    for name in ("compose.yml", "deploy/docker-stack.prod.yml"):
+        Path(name).write_text(sound)
+    every = [str(path) for path in Path().rglob("*.yml")]
+    files = [name for name in every if re.search(hook["files"], name)] if hook.get("pass_filenames", True) else []
+    assert called(capsys, *words, *files) == ([], [])
+    Path("compose.yml" if not files else files[0]).write_text(faulty)
+    called(capsys, *words, *files, expected=1)
 
 
 def test_it_needs_no_other_package_than_the_yaml_parser() -> None:

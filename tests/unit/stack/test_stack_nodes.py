@@ -23,7 +23,7 @@ def test_a_path_of_the_node(mount: str, compiled: Compile, tmp_path: Path) -> No
     ((rule, meaning),) = noted(compiled, f"volumes: [{quoted}]")
     path = "/srv/data" if "/srv" in mount else f"{tmp_path}/data"
     assert (rule, meaning) == (
-        "volumes.bind", f"{path} has to be on every node that may run a task of s: Swarm does not create it"
+        "volumes.bind", f"{path} must be on every node that may run a task of s: Swarm does not create it"
     )  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def test_a_path_that_every_node_has(path: str, compiled: Compile) -> None:
 def test_a_volume_that_is_a_path_of_the_node(compiled: Compile, tmp_path: Path) -> None:
     volumes = "volumes: {v: {driver_opts: {type: none, o: bind, device: ./d}}}"
     ((rule, meaning),) = noted(compiled, "volumes: ['v:/v']", volumes)
-    assert rule == "volumes.bind" and meaning.startswith(f"{tmp_path}/d has to be on every node")
+    assert rule == "volumes.bind" and meaning.startswith(f"{tmp_path}/d must be on every node")
 
 
 @pytest.mark.parametrize(
