@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import gc
 from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from openbalena.base import files
+from openbalena.base.errors import UsageError
 from openbalena.cli.console import Context
-from openbalena.cli.options import flag, group
-from openbalena.compose2swarm import explain, render, validate
+from openbalena.cli.options import flag, group, option
+from openbalena.compose2swarm import explain, projects, render, validate
+
+if TYPE_CHECKING:
+    from openbalena.stack.diff import Change
 
 stack = group(__doc__)
 
@@ -22,7 +28,7 @@ stack = group(__doc__)
 def _render(args: Namespace, context: Context) -> int:
     if args.committed:
         _write_committed(context)
-    elif args.project or args.file or args.project_name or args.env_file:
+    elif _names_project(args):
         return render.run(args, context.console)
     else:
         _render_own(args, context)
@@ -70,16 +76,33 @@ def _explain(args: Namespace, context: Context) -> int:
 
 @stack.action(
     "diff",
-    "show what a deploy would change; secrets by name only",
+    "show what a deploy would change, of a project or openBalena's own; secrets by name only",
+    option("project", nargs="?", type=Path, metavar="PROJECT", help=f"{projects.ARGUMENT}, or a rendered directory"),
+    projects.add_options,
     flag("--json", "print one JSON document: each service that would change, and how"),
 )
 def _diff(args: Namespace, context: Context) -> None:
-    from openbalena.operations.stack_diff import diff_stack
-
     gc.disable()
-    changes = diff_stack(context.workspace)
+    changes = _changes(args, context)
     if args.json:
         context.console.json({service: list(map(str, found)) for service, found in changes.items()})
     else:
         lines = [f"{service}: {change}" for service, found in changes.items() for change in found]
         context.console.say(*(lines or ["no changes"]))
+
+
+def _changes(args: Namespace, context: Context) -> dict[str, list[Change]]:
+    from openbalena.operations import stack_diff
+
+    if not _names_project(args):
+        return stack_diff.diff_stack(context.workspace)
+    if args.project and (args.project / "stack.yml").is_file() and (args.project / "deploy.env").is_file():
+        if not args.project_name:
+            raise UsageError(f"{args.project}: is a rendered stack: name it with -p NAME, as it was deployed")
+        return stack_diff.diff_rendered(args.project, args.project_name, context.workspace)
+    return stack_diff.diff_project(projects.located(args, args.project), context.workspace)
+
+
+def _names_project(args: Namespace) -> bool:
+    """Whether the command is about a project that is not openBalena."""
+    return bool(args.project or args.file or args.project_name or args.env_file)
