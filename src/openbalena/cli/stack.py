@@ -11,6 +11,7 @@ from openbalena.base import files
 from openbalena.base.errors import UsageError
 from openbalena.cli.console import Context
 from openbalena.cli.options import flag, group, option
+from openbalena.compose.locate import NAMES
 from openbalena.compose2swarm import explain, projects, render, validate
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def _render_own(args: Namespace, context: Context) -> None:
     from openbalena.stack import Severity
 
     gc.disable()  # as render.run does
+    _warn_of_project_here(context)
     preview = preview_stack(PreviewOptions(tuple(args.profile)), context.workspace)
     deployment = preview.deployment
     # What the notes are about was decided when the definitions were written.
@@ -54,6 +56,15 @@ def _render_own(args: Namespace, context: Context) -> None:
     elif args.output is not None:
         command = deploy_command(preview, args.output)
         context.console.progress(f"swarm-up deploys the same; manually: {command}")
+
+
+def _warn_of_project_here(context: Context) -> None:
+    """Without settings the command fails, and the project in the working directory may be the one that was meant."""
+    here = Path.cwd()
+    if here == context.project.root or context.project.env_file.exists():
+        return
+    if any((here / name).is_file() for name in NAMES):
+        context.console.warn("this renders openBalena's own stack: `stack render .` renders the Compose project here")
 
 
 def _write_committed(context: Context) -> None:

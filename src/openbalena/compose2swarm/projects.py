@@ -10,6 +10,7 @@ from openbalena import compose, stack
 from openbalena.base.errors import UsageError
 from openbalena.compose.tree import Map
 from openbalena.compose2swarm.terminal import Output
+from openbalena.stack.content import missing_files
 from openbalena.stack.diagnostic import Diagnostic, Severity
 from openbalena.stack.validate import from_error
 
@@ -72,7 +73,8 @@ def analyse(source: compose.Located, output: Output) -> Analysed:
         if error.where is None:
             raise
         return Analysed([from_error(error, source.files[0])])
-    return Analysed([*_unset(project), *compiled.diagnostics], project, compiled)
+    found = [*_unset(project), *compiled.diagnostics, *missing_files(compiled.content_files)]
+    return Analysed(found, project, compiled)
 
 
 def _unset(project: compose.Project) -> Iterator[Diagnostic]:

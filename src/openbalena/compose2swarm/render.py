@@ -36,7 +36,7 @@ def run(args: Namespace, output: Output) -> int:
     analysed = projects.analyse(source, output)
     found = findings.selected(analysed.findings, args)
     project, compiled = analysed.project, analysed.compiled
-    if project is None or compiled is None or _refused(compiled, found, args):
+    if project is None or compiled is None or _refused(analysed.findings, found, args):
         if args.json:
             output.json({"findings": [as_data(item) for item in found]})
         else:
@@ -51,9 +51,9 @@ def run(args: Namespace, output: Output) -> int:
     return 0
 
 
-def _refused(compiled: stack.Compiled, found: list[Diagnostic], args: Namespace) -> bool:
-    """An error prevents the stack even if it is ignored."""
-    return any(item.severity is stack.Severity.ERROR for item in compiled.diagnostics) or any(
+def _refused(every: list[Diagnostic], found: list[Diagnostic], args: Namespace) -> bool:
+    """An error prevents the stack even if it is not among those `found`, as it is ignored."""
+    return any(item.severity is stack.Severity.ERROR for item in every) or any(
         findings.prevents(item, args) for item in found
     )
 

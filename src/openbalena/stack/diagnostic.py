@@ -15,7 +15,7 @@ class Severity(StrEnum):
 
 
 # Notes about what the user must do before the stack works, rather than what was changed.
-_PROMINENT = ("build", "volumes.bind", "volumes.local")
+_PROMINENT = ("build", "configs.file", "secrets.file", "volumes.bind", "volumes.local")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ _OTHERS = {
     "variables": "a variable that has no value where the stack is deployed or compiled",
     "volumes.bind": "A bind mount's path must exist on every node that may run a task: Swarm does not create it",
     "volumes.local": "A local volume is a different one on each node: it does not move with its service's tasks",
+    "secrets.file": "A file that must be there when the stack is rendered or deployed",
+    "configs.file": "A file that must be there when the stack is rendered or deployed",
     "volumes.external": "a volume that one file declares external and another does not",
     "networks.driver": "A network becomes an overlay, which spans nodes",
     "x-swarm": "A Compose fragment that is merged over its service, or over the project, for Swarm only",

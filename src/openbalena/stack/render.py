@@ -111,7 +111,11 @@ def _name(compiled: Compiled, content: ContentFile, data: bytes, stack: str) -> 
 
 def _content(content: ContentFile, secrets: Mapping[str, str]) -> bytes:
     if content.source is not None:
-        data = files.read_text(content.source)
+        try:
+            data = files.read_text(content.source)
+        except UsageError as error:
+            problem = error.problem
+            raise UsageError(problem.what, problem.hint, key=problem.key, where=content.position) from None
     else:
         data = placeholder.substitute(content.text or "", lambda name: _secret(name, secrets)).encode()
     limit = MAXIMUM_BYTES[content.path.partition("/")[0]]

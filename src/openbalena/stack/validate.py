@@ -9,6 +9,7 @@ from openbalena.compose import Located, Project, load
 from openbalena.compose.tree import Map, Position
 from openbalena.stack import cross_file, docker_stack_schema
 from openbalena.stack.compiler import analyse
+from openbalena.stack.content import missing_files
 from openbalena.stack.diagnostic import Diagnostic, Severity
 
 
@@ -47,10 +48,11 @@ def _project(located: Located, stacks: list[Project]) -> list[Diagnostic]:
             written = [_loaded(located, [path]) for path in located.files] if several else [project]
             stacks += written
             diagnostics = [item for one in written for item in docker_stack_schema.schema_findings(one.written)]
+        compiled = analyse(project)
         seen = {(item.position, item.rule) for item in diagnostics}
         diagnostics += [
             item
-            for item in analyse(project).diagnostics
+            for item in (*compiled.diagnostics, *missing_files(compiled.content_files))
             if (item.position, item.rule) not in seen and (source or item.prominent)
         ]
     except UsageError as error:

@@ -151,6 +151,20 @@ def test_a_directory_that_cannot_be_made(output: str, capsys: pytest.CaptureFixt
     assert err[-1].startswith(f"error: {Path(output).absolute()}: cannot be created: ")
 
 
+def test_a_secret_whose_file_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("compose.yml").write_text("services: {a: {image: 'a:1', secrets: [s]}}\nsecrets:\n  s: {file: ./nope}\n")
+    said = f"compose.yml:3:7: secrets.file: {Path.cwd()}/nope does not exist, or is not a file; create it before the deploy"
+    assert called(capsys, "validate")[0] == [f"{said} (note)"]
+    assert called(capsys, "render")[1] == [f"{said} (note)", "1 note"]
+    _, err = called(capsys, "render", "-o", "out", expected=2)
+    assert err == [f"error: compose.yml:3:7: {Path.cwd()}/nope: cannot be read: No such file or directory"]
+
+
+def test_the_project_here_is_not_openbalena_s(capsys: pytest.CaptureFixture[str]) -> None:
+    assert openbalena(["stack", "render", "--project-directory", "."]) == 2
+    assert capsys.readouterr().err.startswith("warning: this renders openBalena's own stack: `")
+
+
 def test_json_has_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
     Path(".env").write_text("TAG=1\n")
     Path("compose.yml").write_text(

@@ -132,7 +132,7 @@ def test_sarif_has_what_its_schema_requires(tmp_path: Path, monkeypatch: pytest.
     strange.parent.mkdir()
     for path in (strange, Path("x:y.yml")):
         path.write_text(FAULTS)
-    log = sarif.log(validate([strange, Path("x:y.yml"), ROOT / "docker-stack.yml", ROOT / "docker-compose.yml"]))
+    log = sarif.log(validate([strange, Path("x:y.yml"), ROOT / "docker-compose.yml"]))
     assert log["version"] == "2.1.0" and log.keys() == {"$schema", "version", "runs"}
     (run,) = log["runs"]
     assert run.keys() == {"tool", "columnKind", "results"} and run["columnKind"] == "unicodeCodePoints"
