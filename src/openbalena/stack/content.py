@@ -75,7 +75,10 @@ def missing_files(contents: Iterable[ContentFile]) -> Iterator[Diagnostic]:
     """A note for each of the `contents` whose file does not exist yet; only writing or deploying them reads it."""
     for content in contents:
         if content.source is not None and "$" not in str(content.source) and not is_file(content.source):
-            rule, meaning = f"{content.path.partition('/')[0]}.file", f"{content.source} does not exist, or is not a file"
+            rule, meaning = (
+                f"{content.path.partition('/')[0]}.file",
+                f"{content.source} does not exist, or is not a file",
+            )
             yield Diagnostic(content.position, rule, Severity.NOTE, meaning, "create it before the deploy")
 
 

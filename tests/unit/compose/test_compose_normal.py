@@ -163,6 +163,11 @@ def test_the_key_of_a_wrong_value_is_named(load: Load, service: str, said: str) 
     assert error.value.problem.what == said
 
 
+def test_a_service_of_a_version_1_file_is_moved(load: Load) -> None:
+    with pytest.raises(UsageError, match="unknown top-level key web: write it below services:$"):
+        load("web: {image: 'x:1'}").services  # noqa: B018
+
+
 def test_without_interpolation_everything_stays_as_written(load: Load) -> None:
     service = "image: '${I:-x}', ports: ['${P:-80}:80'], environment: {A: '${B:?no}', D: '$$'}, scale: '${N}'"
     project = load(f"services: {{a: {{{service}}}}}", interpolate=False)
