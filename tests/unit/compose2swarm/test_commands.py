@@ -153,7 +153,8 @@ def test_a_directory_that_cannot_be_made(output: str, capsys: pytest.CaptureFixt
 
 def test_a_secret_whose_file_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     Path("compose.yml").write_text("services: {a: {image: 'a:1', secrets: [s]}}\nsecrets:\n  s: {file: ./nope}\n")
-    said = f"compose.yml:3:7: secrets.file: {Path.cwd()}/nope does not exist, or is not a file; create it before the deploy"
+    meaning = f"{Path.cwd()}/nope does not exist, or is not a file"
+    said = f"compose.yml:3:7: secrets.file: {meaning}; create it before the deploy"
     assert called(capsys, "validate")[0] == [f"{said} (note)"]
     assert called(capsys, "render")[1] == [f"{said} (note)", "1 note"]
     _, err = called(capsys, "render", "-o", "out", expected=2)
