@@ -28,15 +28,11 @@ stack = group(__doc__)
 )
 def _render(args: Namespace, context: Context) -> int:
     if args.committed:
-        _write_committed(context)
-    elif _names_project(args):
-        return render.run(args, context.console)
-    else:
-        _render_own(args, context)
-    return 0
+        return _write_committed(context)
+    return render.run(args, context.console) if _names_project(args) else _render_own(args, context)
 
 
-def _render_own(args: Namespace, context: Context) -> None:
+def _render_own(args: Namespace, context: Context) -> int:
     """openBalena's own stack, as swarm-up would deploy it."""
     from openbalena.operations.stack_preview import PreviewOptions, deploy_command, preview_stack
     from openbalena.stack import Severity
@@ -44,18 +40,21 @@ def _render_own(args: Namespace, context: Context) -> None:
     gc.disable()  # as render.run does
     _warn_of_project_here(context)
     preview = preview_stack(PreviewOptions(tuple(args.profile)), context.workspace)
-    deployment = preview.deployment
-    # What the notes are about was decided when the definitions were written.
-    found = [item for item in deployment.compiled.diagnostics if item.severity is not Severity.NOTE]
-    secrets, name = deployment.settings.secrets, deployment.settings["STACK_NAME"]
-    render.write(args, context.console, found, deployment.compose, deployment.compiled, secrets, name)
-    if args.json:
-        return
-    if preview.placeholder_warning:
-        context.console.warn(preview.placeholder_warning)
-    elif args.output is not None:
+    settings, compiled = preview.deployment.settings, preview.deployment.compiled
+    analysed = projects.Analysed(
+        # What the notes are about was decided when the definitions were written.
+        [item for item in compiled.diagnostics if args.all or item.severity is not Severity.NOTE],
+        preview.deployment.compose,
+        compiled,
+        settings.secrets,
+        settings["STACK_NAME"],
+        (preview.placeholder_warning,) if preview.placeholder_warning else (),
+    )
+    status = render.finish(analysed, args, context.console)
+    if status == 0 and args.output is not None and not (args.json or preview.placeholder_warning):
         command = deploy_command(preview, args.output)
         context.console.progress(f"swarm-up deploys the same; manually: {command}")
+    return status
 
 
 def _warn_of_project_here(context: Context) -> None:
@@ -67,12 +66,13 @@ def _warn_of_project_here(context: Context) -> None:
         context.console.warn("this renders openBalena's own stack: `stack render .` renders the Compose project here")
 
 
-def _write_committed(context: Context) -> None:
+def _write_committed(context: Context) -> int:
     from openbalena.operations.generated_stacks import generated_files
 
     for name, text in generated_files(context.project.root).items():
         files.write_atomic(context.project.root / name, text)
         context.console.progress(f"wrote {name}")
+    return 0
 
 
 @stack.action("validate", validate.SUMMARY, validate.configure)

@@ -2,8 +2,8 @@
 
 import os
 from argparse import Namespace, _ActionsContainer
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from openbalena import compose, stack
@@ -55,11 +55,18 @@ def located(args: Namespace, argument: Path | None) -> compose.Located:
 
 @dataclass(frozen=True)
 class Analysed:
-    """A project and its stack, or none if the files could not be read; `findings` has errors then."""
+    """A project and its stack, or none if the files could not be read; `findings` has errors then.
+
+    `secrets` are the values of its placeholders; `name` is the stack's, unless it is the project's. `warnings` are about
+    the stack rather than about a place in a file.
+    """
 
     findings: list[Diagnostic]
     project: compose.Project | None = None
     compiled: stack.Compiled | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def analyse(source: compose.Located, output: Output) -> Analysed:

@@ -3,7 +3,6 @@
 import gc
 import shlex
 from argparse import Namespace, _ActionsContainer
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from openbalena import compose, stack
 from openbalena.base.errors import UsageError
 from openbalena.compose2swarm import findings, projects
 from openbalena.compose2swarm.terminal import Output
-from openbalena.stack.diagnostic import Diagnostic
 from openbalena.stack.validate import as_data
 
 SUMMARY = "compile to a stack; with -o, to a directory that can be deployed"
@@ -32,53 +30,39 @@ def configure(parser: _ActionsContainer) -> None:
 def run(args: Namespace, output: Output) -> int:
     """Exit code 2 if the project cannot be compiled, or with `--strict` not without a loss."""
     gc.disable()  # looking for reference cycles, of which there are none, took half of the time at 10,000 services
-    source = projects.located(args, args.project)
-    analysed = projects.analyse(source, output)
+    analysed = projects.analyse(projects.located(args, args.project), output)
+    status = finish(analysed, args, output)
+    if status == 0 and analysed.compiled and args.output is not None and not args.json:
+        where, name = shlex.quote(str(args.output)), analysed.compiled.name
+        output.progress(
+            f"deploy it: (cd {where} && set -a && . ./deploy.env && docker stack deploy -c stack.yml {name})"
+        )
+    return status
+
+
+def finish(analysed: projects.Analysed, args: Namespace, output: Output) -> int:
+    """Print the stack with what was found, or write it as a directory; returns the exit code, see `run`.
+
+    An error prevents the stack even if it is ignored. Raises UsageError as `stack.render` does.
+    """
     found = findings.selected(analysed.findings, args)
     project, compiled = analysed.project, analysed.compiled
-    if project is None or compiled is None or _refused(analysed.findings, found, args):
+    errors = any(item.severity is stack.Severity.ERROR for item in analysed.findings)
+    if project is None or compiled is None or errors or any(findings.prevents(item, args) for item in found):
         if args.json:
             output.json({"findings": [as_data(item) for item in found]})
         else:
             findings.show(found, args, output, result=False)
         return UsageError.exit_code
-    write(args, output, found, project, compiled)
-    if args.output is not None and not args.json:
-        where = shlex.quote(str(args.output))
-        output.progress(
-            f"deploy it: (cd {where} && set -a && . ./deploy.env && docker stack deploy -c stack.yml {compiled.name})"
-        )
-    return 0
-
-
-def _refused(every: list[Diagnostic], found: list[Diagnostic], args: Namespace) -> bool:
-    """An error prevents the stack even if it is not among those `found`, as it is ignored."""
-    return any(item.severity is stack.Severity.ERROR for item in every) or any(
-        findings.prevents(item, args) for item in found
-    )
-
-
-def write(
-    args: Namespace,
-    output: Output,
-    found: list[Diagnostic],
-    project: compose.Project,
-    compiled: stack.Compiled,
-    secrets: Mapping[str, str] | None = None,
-    name: str = "",
-) -> None:
-    """Print the stack, or write it as a directory whose secrets and configs have names of the stack `name`.
-
-    Raises UsageError as `stack.render` does.
-    """
     if args.output is not None:
-        stack.render(compiled, args.output, secrets or {}, name)
+        stack.render(compiled, args.output, analysed.secrets, analysed.name)
     if args.json:
+        head = {"name": analysed.name or compiled.name, "findings": [as_data(item) for item in found]}
         lists = {what: _listed(what, project, compiled) for what in _LISTS}
         text = {} if args.output is not None else {"stack.yml": stack.stack_file(compiled)}
-        head = {"name": name or compiled.name, "findings": [as_data(item) for item in found]}
-        output.json({**head, **lists, "node_labels": dict(compiled.node_labels), **text})
-        return
+        labels = {"node_labels": dict(compiled.node_labels), "warnings": list(analysed.warnings)}
+        output.json({**head, **lists, **labels, **text})
+        return 0
     findings.show(found, args, output, result=False)
     if args.list:
         output.say(*(_listed(args.list, project, compiled)))
@@ -86,6 +70,8 @@ def write(
         output.say(stack.stack_file(compiled).rstrip("\n"))
     if args.output is not None:
         output.progress(f"wrote {args.output}")
+    output.warn(*analysed.warnings)
+    return 0
 
 
 def _listed(what: str, project: compose.Project, compiled: stack.Compiled) -> list[str] | dict[str, Any]:
