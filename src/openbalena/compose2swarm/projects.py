@@ -57,8 +57,8 @@ def located(args: Namespace, argument: Path | None) -> compose.Located:
 class Analysed:
     """A project and its stack, or none if the files could not be read; `findings` has errors then.
 
-    `secrets` are the values of its placeholders; `name` is the stack's, unless it is the project's. `warnings` are about
-    the stack rather than about a place in a file.
+    `secrets` are the values of its placeholders; `name` is the stack's, unless it is the project's. `warnings` are not
+    about a place in a file.
     """
 
     findings: list[Diagnostic]
