@@ -20,7 +20,7 @@ from openbalena.stack.content import (
     taken_variables,
 )
 from openbalena.stack.diagnostic import Diagnostic, Severity
-from openbalena.stack.nodes import note_mounts
+from openbalena.stack.nodes import mount_diagnostics
 from openbalena.stack.overlay import SwarmExtensions, drop_keys, overlay
 from openbalena.stack.rules import RULES
 from openbalena.stack.rules.deploy import add_constraint
@@ -104,7 +104,6 @@ class _Compilation:
                 rule.apply(service, source[key])
         for volume_name, place in extensions.stateful.located():
             self._pin(service, str(volume_name), place)
-        note_mounts(service, self.model.get("volumes") or Map())
         check_service(service)
         if not self.project.interpolated:
             uninterpolated.check_expressions(service.target)
@@ -150,6 +149,7 @@ class _Compilation:
             if converted:
                 document[section] = converted
         document |= self._contents(document)
+        self.diagnostics += mount_diagnostics(self.services, self.model.get("volumes") or Map())
         return Compiled(
             name=self.project.name,
             document=document,

@@ -1,10 +1,10 @@
 """What a service finds only on some nodes, and so misses when its task runs on another: paths, volumes and images."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from openbalena.compose.tree import Map, Position
 from openbalena.stack.diagnostic import Diagnostic, Severity
-from openbalena.stack.service import Service
 
 # What a Linux machine with Docker has: these paths, and all that is below them.
 _EVERYWHERE = (
@@ -18,21 +18,41 @@ _INSTEAD = (
 )
 
 
-def note_mounts(service: Service, declared: Map) -> None:
-    """Note the mounts of the compiled `service` that need something on its nodes; `declared` are the volumes."""
-    deploy = service.target.get("deploy") or Map()
+def mount_diagnostics(services: Map, declared: Map) -> Iterator[Diagnostic]:
+    """A note for each path and each local volume that compiled `services` mount from their nodes.
+
+    `declared` are the project's volumes.
+    """
+    users: dict[tuple[str, str], list[str]] = {}
+    places: dict[tuple[str, str], Position] = {}
+    for name, service in services.items():
+        for kind, source, place in _mounts(service, declared):
+            places.setdefault((kind, source), place)
+            users.setdefault((kind, source), []).append(name)
+    for (kind, source), names in users.items():
+        place, task = places[kind, source], f"a task of {_listed(list(dict.fromkeys(names)))}"
+        if kind == "bind":
+            yield Diagnostic(place, "volumes.bind", Severity.NOTE, _missing(source, task), _INSTEAD)
+        else:
+            meaning = f"each node has its own volume {source}: where {task} moves, it finds an empty one"
+            instead = "constrain the service to one node (x-swarm.stateful), or use a driver that shares the volume"
+            yield Diagnostic(place, "volumes.local", Severity.NOTE, meaning, instead)
+
+
+def _mounts(service: Map, declared: Map) -> Iterator[tuple[str, str, Position]]:
+    """The kind, source and place of each mount that needs something on its node."""
+    deploy = service.get("deploy") or Map()
     pinned = deploy.get("mode") == "global" or any(map(_is_one_node, _constraints(deploy)))
-    for mount, place in service.target["volumes"].located() if "volumes" in service.target else ():
-        source = str(mount.get("source") or "")
-        if mount["type"] == "bind" and source and not _is_everywhere(source):
-            service.note("volumes.bind", _missing(source, f"a task of {service.name}"), _INSTEAD, place)
-        elif mount["type"] == "volume" and source in declared and not pinned and _is_local(declared[source] or Map()):
-            service.note(
-                "volumes.local",
-                f"each node has its own volume {source}: where a task of {service.name} moves, it finds an empty one",
-                "constrain the service to one node (x-swarm.stateful), or use a driver that shares the volume",
-                place,
-            )
+    for mount, place in service["volumes"].located() if "volumes" in service else ():
+        kind, source = mount["type"], str(mount.get("source") or "")
+        is_local = kind == "volume" and source in declared and not pinned and _is_local(declared[source] or Map())
+        if is_local or (kind == "bind" and source and not _is_everywhere(source)):
+            yield kind, source, place
+
+
+def _listed(names: list[str]) -> str:
+    more = f" or {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def bind_diagnostic(name: str, volume: Map) -> Diagnostic | None:

@@ -58,6 +58,14 @@ def test_a_volume_that_differs_on_each_node(deploy: str, volume: str, expected: 
     assert [rule for rule, _ in found] == ["volumes.local"] * expected
 
 
+def test_services_with_the_same_mount_have_one_note(compiled: Compile) -> None:
+    services = "\n".join(f"  s{n}: {{image: 'x:1', volumes: ['v:/v', 'v:/w', '/srv/x:/x']}}" for n in range(5))
+    found = compiled(f"services:\n{services}\nvolumes: {{v: }}\n").diagnostics
+    assert [(item.position.line, item.meaning.partition("a task of ")[2][:20]) for item in found] == [
+        (2, "s0, s1, s2 or 2 more"), (2, "s0, s1, s2 or 2 more")
+    ]  # fmt: skip
+
+
 def test_a_stateful_service_stays_where_its_volume_is(compiled: Compile) -> None:
     assert noted(compiled, "volumes: ['v:/v'], x-swarm: {stateful: [v]}") == []
 
