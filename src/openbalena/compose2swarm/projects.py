@@ -8,7 +8,7 @@ from pathlib import Path
 
 from openbalena import compose, stack
 from openbalena.base.errors import UsageError
-from openbalena.compose.tree import Map
+from openbalena.compose.tree import Map, Seq
 from openbalena.compose2swarm.terminal import Output
 from openbalena.stack.content import missing_files
 from openbalena.stack.diagnostic import Diagnostic, Severity
@@ -91,7 +91,8 @@ def _unset(project: compose.Project) -> Iterator[Diagnostic]:
 
 def _unknown_profiles(project: compose.Project) -> Iterator[str]:
     services: Map = project.tree.get("services") or Map()
-    known = {str(name) for item in services.values() for name in item.get("profiles") or ()}
+    written = (item.get("profiles") for item in services.values())
+    known = {str(name) for names in written if isinstance(names, Seq) for name in names}
     for name in project.profiles:
         if name != "*" and name not in known:
             yield f"no service has the profile {name}: expected {' or '.join(sorted(known)) or 'none'}"
