@@ -43,11 +43,11 @@ def _project(located: Located, stacks: list[Project]) -> list[Diagnostic]:
         project = _loaded(located, located.files)
         source = _is_source(project.tree)
         if not source:
-            # `docker stack` refuses a key in any of the files, even if a later one replaces it.
-            several = len(located.files) > 1
-            written = [_loaded(located, [path]) for path in located.files] if several else [project]
-            stacks += written
-            diagnostics = [item for one in written for item in docker_stack_schema.schema_findings(one.written)]
+            for path in located.files:
+                # `docker stack` refuses a key in any of the files, even if a later one replaces it.
+                one = project if len(located.files) == 1 else _loaded(located, [path])
+                stacks.append(one)
+                diagnostics += docker_stack_schema.schema_findings(one.written)
         compiled = analyse(project)
         seen = {(item.position, item.rule) for item in diagnostics}
         diagnostics += [
