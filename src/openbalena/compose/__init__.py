@@ -2,7 +2,7 @@
 
 from openbalena.compose.load import load
 from openbalena.compose.locate import Located, Request, locate
-from openbalena.compose.project import Project, environment
+from openbalena.compose.project import Project
 from openbalena.compose.tree import Map, Position, Seq, plain
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "Project",
     "Request",
     "Seq",
-    "environment",
     "load",
     "locate",
     "plain",

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from openbalena.compose import dotenv, normal
+from openbalena.compose import normal
 from openbalena.compose.interpolation import Variable
 from openbalena.compose.tree import Map, Position
 
@@ -56,10 +56,3 @@ class Project:
         """Whether a service runs: it has no profiles, or one of them is enabled (Compose Specification, 15)."""
         profiles: Any = service.get("profiles") or []
         return not profiles or "*" in self.profiles or any(str(profile) in self.profiles for profile in profiles)
-
-
-def environment(directory: Path, process: Mapping[str, str]) -> dict[str, str]:
-    """The variables `docker compose` interpolates: the project's `.env`, overridden by the process's environment."""
-    path = directory / ".env"
-    values = dotenv.read_file(path, process).values if path.is_file() else {}
-    return {**values, **process}

@@ -26,7 +26,7 @@ def projects(cases: list[Any]) -> dict[str, compose.Project]:
     """Every project that loads, by name."""
     loaded = {}
     for case in cases:
-        environment = compose.environment(case.files[0].parent, case.environment)
+        environment = compose.locate(compose.Request(files=tuple(case.files)), case.environment).environment
         try:
             project = compose.load(case.files, environment=environment, profiles=["*"])
             if project.model:
