@@ -27,6 +27,14 @@ class VariableReference:
     end: int
 
 
+@dataclass(frozen=True)
+class Variable:
+    """What the files say of a variable: whether it must be set, and the first default, as it is written."""
+
+    required: bool = False
+    default: str | None = None
+
+
 class MalformedError(ValueError):
     """A malformed `${…}`; `offset` is its offset in the text."""
 
@@ -92,10 +100,14 @@ def _closing(text: str, start: int) -> int:
 
 @dataclass
 class Interpolator:
-    """Replaces variables with values of `environment`; `unset` collects variables that had none and became empty."""
+    """Replaces variables with values of `environment`.
+
+    `unset` collects variables that had no value and became empty, `used` all variables.
+    """
 
     environment: Mapping[str, str]
     unset: dict[str, Position] = field(default_factory=dict)
+    used: dict[str, Variable] = field(default_factory=dict)
 
     def __call__(self, text: str, position: Position) -> str:
         """`text` with its variables replaced. Raises UsageError for a malformed or a missing required variable."""
@@ -112,6 +124,9 @@ class Interpolator:
     def _value(self, variable: VariableReference, position: Position, depth: int) -> str:
         value = self.environment.get(variable.name)
         kind = variable.operator[-1:]
+        before = self.used.get(variable.name, Variable())
+        default = variable.word if kind == "-" and before.default is None else before.default
+        self.used[variable.name] = Variable(before.required or kind == "?", default)
         present = value is not None and not (variable.operator.startswith(":") and value == "")
         # Evaluated even if it is not used, as in Compose: a required variable in a default is required.
         word = self._replace(variable.word, position, depth + 1)

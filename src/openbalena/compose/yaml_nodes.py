@@ -30,6 +30,14 @@ _OPEN = object()
 # Far more than any Compose file needs, and far less than Python's recursion limit.
 MAXIMUM_DEPTH = 100
 
+_TAB = "this is a tab: YAML is indented with spaces only"
+# What is usually wrong where libyaml (parser.c, scanner.c) reports this.
+_HINTS = {
+    "did not find expected key": "check the indentation of this line and of those above it",
+    "did not find expected '-' indicator": "check the indentation of this line and of those above it",
+    "mapping values are not allowed in this context": "put a text with a colon in quotes, or check the indentation",
+}
+
 Interpolate = Callable[[str, Position], str]
 
 
@@ -192,7 +200,10 @@ def parse(text: str, file: str, interpolate: Interpolate | None = None) -> list[
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Position(file, mark.line + 1, mark.column + 1) if mark else Position(file, 1, 1)
-        raise UsageError(f"invalid YAML: {error.problem or error.context}", where=place) from None
+        lines = text.split("\n")[place.line - 1 : place.line]  # none if libyaml counted other line breaks as well
+        at_tab = any(line[place.column - 1 :].startswith("\t") for line in lines)
+        hint = _TAB if at_tab else _HINTS.get(str(error.problem), "")
+        raise UsageError(f"invalid YAML: {error.problem or error.context}", hint, where=place) from None
     except yaml.reader.ReaderError as error:
         # libyaml counts bytes.
         before = text.encode()[: error.position].decode(errors="ignore")

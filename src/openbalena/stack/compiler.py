@@ -22,6 +22,7 @@ from openbalena.stack.content import (
 from openbalena.stack.diagnostic import Diagnostic, Severity
 from openbalena.stack.docker_stack_schema import compiled_findings
 from openbalena.stack.engine_checks import check_network, written_twice
+from openbalena.stack.nodes import mount_diagnostics
 from openbalena.stack.overlay import SwarmExtensions, drop_keys, overlay
 from openbalena.stack.port_conflicts import port_conflicts
 from openbalena.stack.rules import RULES
@@ -64,7 +65,7 @@ def compile(project: Project) -> Compiled:  # noqa: A001 - the contract's word
     """
     compiled = analyse(project)
     if not compiled.document["services"]:
-        raise _without_services(project)
+        raise without_services(project)
     found = (*compiled.diagnostics, *compiled.refused)
     errors = [str(item) for item in found if item.severity is Severity.ERROR]
     if errors:
@@ -72,7 +73,7 @@ def compile(project: Project) -> Compiled:  # noqa: A001 - the contract's word
     return compiled
 
 
-def _without_services(project: Project) -> UsageError:
+def without_services(project: Project) -> UsageError:
     """The error for a stack that would, deployed with --prune, remove every service."""
     services: Map = project.tree.get("services") or Map()
     place = project.tree.at("services")
@@ -175,6 +176,7 @@ class _Compilation:
             if converted:
                 document[section] = converted
         document |= self._contents(document)
+        self.diagnostics += mount_diagnostics(self.services, self.model.get("volumes") or Map())
         return Compiled(
             name=self.project.name,
             document=document,

@@ -127,13 +127,22 @@ def _without_items(value: Any, key: str, reasons: Map) -> Any:
     elif isinstance(value, Seq):
         dropped, kept = set(), Seq(value.position)
         for item, place in value.located():
-            name = str(item.get("source") or item.get("target")) if isinstance(item, Map) else str(item)
-            if name in names:
-                dropped.add(name)
+            if named := names.intersection(_names(item)):
+                dropped |= named
             else:
                 kept.put(item, place)
     else:
         raise UsageError(f"x-swarm.without: {key} has no items", "give it one reason", where=reasons.position)
     for name in names - dropped:
-        raise UsageError(f"x-swarm.without: {key} has no item {name}", "remove it", where=reasons.at(name))
+        items = value if isinstance(value, Map) else dict.fromkeys(each for item in value for each in _names(item)[:1])
+        hint = f"expected one of {', '.join(items)}, or remove it" if items else "remove it"
+        raise UsageError(f"x-swarm.without: {key} has no item {name}", hint, where=reasons.at(name))
     return kept
+
+
+def _names(item: Any) -> tuple[str, ...]:
+    """What `without` calls an item of a list: its source, else its target; a port also with its protocol, 53/udp."""
+    if not isinstance(item, Map):
+        return (str(item),)
+    name = str(item.get("source") or item.get("target"))
+    return (name, f"{name}/{item['protocol']}") if "protocol" in item else (name,)

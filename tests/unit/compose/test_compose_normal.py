@@ -163,6 +163,26 @@ def test_a_near_key_is_named(load: Load) -> None:
         one(load, "imagee: x")
 
 
+@pytest.mark.parametrize(
+    ("service", "said"),
+    [
+        ("deploy: {replicas: two}", "expected an integer (in replicas)"),
+        ("mem_limit: '${A}'", "expected a size such as 64m (in mem_limit)"),
+        ("deploy: {replicas: [1]}", "expected text, found a list (in replicas)"),
+        ("healthcheck: {intervall: 5s}", "unknown key intervall in healthcheck; did you mean interval?"),
+    ],
+)
+def test_the_key_of_a_wrong_value_is_named(load: Load, service: str, said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        one(load, service, environment={"A": "much"})
+    assert error.value.problem.what == said
+
+
+def test_a_service_of_a_version_1_file_is_moved(load: Load) -> None:
+    with pytest.raises(UsageError, match="unknown top-level key web: write it below services:$"):
+        load("web: {image: 'x:1'}").services  # noqa: B018
+
+
 def test_without_interpolation_everything_stays_as_written(load: Load) -> None:
     service = "image: '${I:-x}', ports: ['${P:-80}:80'], environment: {A: '${B:?no}', D: '$$'}, scale: '${N}'"
     project = load(f"services: {{a: {{{service}}}}}", interpolate=False)

@@ -90,3 +90,19 @@ def test_a_bomb_of_aliases_stays_small() -> None:
 def test_nesting_without_end_is_refused() -> None:
     with pytest.raises(UsageError):
         parse("[" * 100_000, "f")
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("a:\n\tb: 1\n", "this is a tab: YAML is indented with spaces only"),
+        ("a:\n  b: 1\n c: 2\n", "check the indentation of this line and of those above it"),
+        ("a: b: c\n", "put a text with a colon in quotes, or check the indentation"),
+        ("a: [\n", ""),
+        ("a:\x85\tb: [", ""),
+    ],
+)
+def test_what_is_usually_wrong_is_named(text: str, hint: str) -> None:
+    with pytest.raises(UsageError, match="invalid YAML") as error:
+        parse(text, "f.yml")
+    assert error.value.problem.hint == hint

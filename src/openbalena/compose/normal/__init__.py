@@ -33,7 +33,9 @@ def model(tree: Map, source: Source) -> Map:
     """The enabled services of `tree` in normal form, and the resources that they use."""
     for key in tree:
         if key not in _TOP and not key.startswith("x-"):
-            raise UsageError(f"unknown top-level key {key}", where=tree.at(key))
+            item = tree[key]
+            hint = "write it below services:" if isinstance(item, Map) and {"image", "build"} & set(item) else ""
+            raise UsageError(f"unknown top-level key {key}", hint, where=tree.at(key))
     if tree.get("name") is not None:
         string(tree["name"], tree.at("name"))
     services, declared = Map(position=tree.at("services")), mapping(tree.get("services"), tree.at("services"))

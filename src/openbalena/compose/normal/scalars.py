@@ -164,7 +164,7 @@ def fields(known: Mapping[str, Normalise], what: str) -> NormaliseMap:
         for key, element in source.items():
             place = source.at(key)
             if key in known:
-                result.put(key, known[key](element, place), place)
+                result.put(key, _named(known[key], key, element, place), place)
             elif key.startswith("x-"):
                 result.put(key, element, place)
             else:
@@ -173,6 +173,18 @@ def fields(known: Mapping[str, Normalise], what: str) -> NormaliseMap:
         return result
 
     return normalise
+
+
+def _named(normalise: Normalise, key: str, element: Any, place: Position) -> Any:
+    """The value of `key`. An error about it, rather than about a part of it, names the key: in the file it may be far
+    from its value, which may come from a variable.
+    """
+    try:
+        return normalise(element, place)
+    except UsageError as error:
+        if error.where != place or error.problem.key:
+            raise
+        raise UsageError(f"{error.problem.what} (in {key})", error.problem.hint, key=key, where=place) from None
 
 
 def nearest(key: str, known: Iterable[str]) -> str:

@@ -43,7 +43,8 @@ def ports(service: Service, value: Seq) -> None:
         if str(port.get("host_ip", "")) not in _EVERYWHERE:
             service.error(
                 "ports.host_ip", f"Swarm would publish {port['target']} on every address of the nodes",
-                "do not publish the port and put a proxy in front of it, or remove the address", place,
+                "do not publish the port and put a proxy in front of it, or remove the address (in an override "
+                "file: ports: !override [\"80:80\"])", place,
             )  # fmt: skip
         for key in ("target", "published", "protocol", "mode"):
             value = _number(service, port[key], place) if key == "published" and key in port else port.get(key)

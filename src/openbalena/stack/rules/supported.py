@@ -128,7 +128,9 @@ def _references(service: Service, key: str, value: Seq) -> None:
 def build(service: Service, value: Map) -> None:
     """Becomes `image`: a cluster does not build, so the image is built first and distributed to every node."""
     service.build = value
-    if not service.source.get("image"):
+    name, instead = service.source.get("image"), "build it and push it to a registry that every node can reach"
+    if not name:
         name = f"{service.project}-{service.name}"
         service.put("image", name, service.at("build"))
-        service.note("build", f"the image {name} must be on every node", "build and push it, and name it with image:")
+        instead = "build and push it, and name it with image:"
+    service.note("build", f"a cluster does not build: the image {name} must be on every node", instead)
