@@ -4,11 +4,13 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PASSWORD = "a:password\\with all"
 
@@ -41,27 +43,28 @@ def _program(name: str) -> str:
 
 
 @contextmanager
-def server(directory: Path) -> Iterator[Server]:
-    """A running one. It refuses to run as root, so root runs it as nobody."""
-    directory.mkdir()
+def server() -> Iterator[Server]:
+    """A running one. It refuses to run as root, so root runs it as nobody, who cannot enter pytest's directories."""
+    with tempfile.TemporaryDirectory() as made:
+        yield from _server(Path(made))
+
+
+def _server(directory: Path) -> Iterator[Server]:
     (directory / "word").write_text(PASSWORD)
-    user = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
-    if user:
+    user: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        user = {"user": "nobody", "group": "nogroup", "extra_groups": []}
         for path in (directory, directory / "word"):
             shutil.chown(path, "nobody", "nogroup")
-    data = directory / "data"
-    words = [_program("initdb"), "-D", str(data), "-U", "docker", "--auth=scram-sha-256", "--no-sync"]
-    # Below the directory of a test, which only its user may enter: so the paths are relative.
-    make = [word.replace(f"{directory}/", "") for word in [*words, "--pwfile=word"]]
-    subprocess.run(make, cwd=directory, check=True, capture_output=True, timeout=120, **user)  # type: ignore[call-overload]
+    make = [_program("initdb"), "-D", "data", "-U", "docker", "--auth=scram-sha-256", "--no-sync", "--pwfile=word"]
+    subprocess.run(make, cwd=directory, check=True, capture_output=True, timeout=120, **user)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     options = ["-h", "127.0.0.1", "-p", str(port), "-k", "", "-c", "fsync=off"]
     log = (directory / "log").open("w")
-    process = subprocess.Popen(
-        [_program("postgres"), "-D", "data", *options], cwd=directory, stdout=log, stderr=log, **user
-    )  # type: ignore[call-overload]
+    command = [_program("postgres"), "-D", "data", *options]
+    process = subprocess.Popen(command, cwd=directory, stdout=log, stderr=log, **user)
     try:
         _until_ready(process, port)
         made = Server(port)

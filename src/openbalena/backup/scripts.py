@@ -1,7 +1,7 @@
 """The shell scripts of a backup: POSIX sh, restic, rclone and PostgreSQL's client, which images/backup has.
 
-Each saves one part of a set and prints `result` with restic's summary (JSON). The tags of restic's snapshots say which
-set and which part they are (sets.py).
+Each saves one part of a set and prints `result` with restic's summary (JSON); `results` reads what they print. The tags
+of restic's snapshots say which set and which part they are (`sets`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 
 from openbalena.base.names import BACKUP_SECRETS
+from openbalena.swarm import api_schema
 
 _REPOSITORY, _LOGIN, _MANIFEST = BACKUP_SECRETS
 SECRETS = "/run/secrets"
@@ -31,20 +32,23 @@ umask 077
 . {SECRETS}/{_REPOSITORY}
 export RESTIC_CACHE_DIR=/tmp/restic
 open_repository() {{
-    said=$(timeout 120 restic cat config 2>&1 >/dev/null) && return
-    case $said in
+    output=$(timeout 120 restic cat config 2>&1 >/dev/null) && return
+    case $output in
     *"Is there a repository at the following location"*|*"repository does not exist"*) return {NO_REPOSITORY} ;;
-    *) echo "${{said:-the repository did not answer within 120 s}}"; exit 1 ;;
+    *) echo "${{output:-the repository did not answer within 120 s}}"; exit 1 ;;
     esac
 }}
-# Prints restic's summary; what it says otherwise goes to /tmp/said.
-save() {{ restic backup --quiet --json "$@" 2>/tmp/said | grep '"message_type":"summary"' >/tmp/summary; }}
+# Prints restic's summary; its errors go to /tmp/errors.
+save() {{
+    restic backup --quiet --json "$@" 2>/tmp/errors >/tmp/output &&
+        grep '"message_type":"summary"' /tmp/output >/tmp/summary
+}}
 result() {{ echo "result $(cat /tmp/summary)"; }}
-failed() {{ cat /tmp/said; exit 1; }}
+failed() {{ cat /tmp/errors; exit 1; }}
 open_repository || missing=$?
 """
 _REFUSE = f'[ -z "${{missing:-}}" ] || exit {NO_REPOSITORY}\n'
-_CREATE = """if [ -n "${missing:-}" ]; then restic init >/dev/null 2>/tmp/said || failed; echo "created"; fi
+_CREATE = """if [ -n "${missing:-}" ]; then restic init >/dev/null 2>/tmp/errors || failed; echo "created"; fi
 """
 
 # The counts are those of exactly the state that is dumped: both use one exported snapshot (pg_export_snapshot).
@@ -64,13 +68,15 @@ read -r snapshot <&4 || refused
 [ ! -e /tmp/broken ] || {{ cat /tmp/dumped; exit 1; }}
 cat >&3 <<'END' || refused
 SELECT 'server ' || current_setting('server_version');
+SELECT 'migrations ' || ({migrations});
 SELECT format('SELECT ''rows '' || %L || '' '' || count(*) FROM %I', relname, relname) FROM pg_class
     WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY relname \\gexec
 SELECT 'end';
 END
 line=
-while read -r line <&4 && [ "$line" != end ]; do echo "$line"; done
+while read -r line <&4 && [ "$line" != end ]; do echo "$line"; done >/tmp/answered
 [ "$line" = end ] || refused
+gzip </tmp/answered | base64 -w {line} | sed 's/^/answers /'
 exec 3>&-
 result
 """
@@ -79,12 +85,12 @@ result
 # needs them. restic then exits with 3 and has saved all others; so it does if it cannot read a file, which is an error.
 _VOLUME = """
 code=0
-restic backup --quiet --json {options} {directory} 2>/tmp/said >/tmp/output || code=$?
+restic backup --quiet --json {options} {directory} 2>/tmp/errors >/tmp/output || code=$?
 grep '"message_type":"summary"' /tmp/output >/tmp/summary || failed
 if [ $code -eq 3 ]; then
-    grep '"message_type":"error"' /tmp/said >/tmp/errors || failed
-    grep -v -e 'no such file or directory' -e '"Err":2[,}}]' /tmp/errors && exit 1
-    echo "vanished $(wc -l </tmp/errors)"
+    grep '"message_type":"error"' /tmp/errors >/tmp/unread || failed
+    grep -v -e 'no such file or directory' -e '"Err":2[,}}]' /tmp/unread && exit 1
+    echo "vanished $(wc -l </tmp/unread)"
 elif [ $code -ne 0 ]; then
     failed
 fi
@@ -97,7 +103,7 @@ result
 """
 
 LIST = f"""{_BEGIN}{_REFUSE}
-restic snapshots --json --tag openbalena >/tmp/snapshots 2>/tmp/said || failed
+restic snapshots --json --tag openbalena >/tmp/snapshots 2>/tmp/errors || failed
 gzip </tmp/snapshots | base64 -w {_LINE}
 """
 
@@ -113,7 +119,7 @@ exec rclone serve restic --addr :{PORT} --append-only {DIRECTORY}
 def dump_manifest(snapshot: str) -> str:
     """The script that prints the manifest in `snapshot`, compressed."""
     return f"""{_BEGIN}{_REFUSE}
-restic dump {shlex.quote(snapshot)} manifest.json >/tmp/manifest 2>/tmp/said || failed
+restic dump {shlex.quote(snapshot)} manifest.json >/tmp/manifest 2>/tmp/errors || failed
 gzip </tmp/manifest | base64 -w {_LINE}
 """
 
@@ -126,7 +132,14 @@ def save_database(server: Mapping[str, str], options: str) -> str:
     where = f"-h {shlex.quote(server['host'])} -p {shlex.quote(server['port'])}"
     connection = f"{where} -U {shlex.quote(server['user'])} -d {shlex.quote(server['database'])}"
     login = f"export PGPASSFILE={SECRETS}/{_LOGIN} PGCONNECT_TIMEOUT=10\n"
-    return _BEGIN + _CREATE + login + _DATABASE.format(server=where, connection=connection, options=options)
+    return (
+        _BEGIN
+        + _CREATE
+        + login
+        + _DATABASE.format(
+            server=where, connection=connection, options=options, migrations=api_schema.QUERY, line=_LINE
+        )
+    )
 
 
 def save_volume(volume: str, options: str) -> str:

@@ -1,6 +1,5 @@
 """A real PostgreSQL is saved while it is written to: what is restored, and the counts, are of one moment."""
 
-import json
 import os
 import subprocess
 import threading
@@ -11,7 +10,7 @@ import postgres
 import pytest
 from restic import Ended, Machine, programs
 
-from openbalena.backup import scripts
+from openbalena.backup import results, scripts
 from openbalena.base.names import BACKUP_SECRETS
 from openbalena.pki.database_login import Login
 
@@ -20,14 +19,12 @@ OPTIONS = scripts.options("my.example.com", ["set=s1", "part=database"])
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Server]:
+def server() -> Iterator[postgres.Server]:
     """With two tables of openBalena."""
-    # pytest's directories are open to their user only, and root's server runs as another.
-    directory = tmp_path_factory.mktemp("server")
-    for parent in (directory, *directory.parents[:2]):
-        parent.chmod(0o755)
-    with postgres.server(directory / "postgres") as made:
+    with postgres.server() as made:
         made.sql('CREATE TABLE "api key" (id integer)')
+        made.sql('CREATE TABLE migration ("model name" text, "executed migrations" jsonb)')
+        made.sql("""INSERT INTO migration VALUES ('resin', '["00001", "00114"]')""")
         made.sql("CREATE TABLE device AS SELECT n AS id FROM generate_series(1, 5000) n")
         yield made
 
@@ -66,15 +63,16 @@ def test_what_is_restored_was_counted_although_rows_are_added(machine: Machine, 
         stop.set()
         writer.join()
     assert ended.code == 0 and ended.lines[0] == "created", ended
-    lines = dict(line.rsplit(" ", 1) for line in ended.lines if line.startswith("rows "))
-    snapshot = json.loads(ended.lines[-1].removeprefix("result "))["snapshot_id"]
+    facts, part = results.database_facts(ended.lines), results.saved_part(ended.lines)
     server.sql("CREATE DATABASE restored")
     try:
-        dump(machine, snapshot, server)
-        assert server.sql("SELECT count(*) FROM device", "restored") == lines["rows device"]
+        dump(machine, part.snapshot, server)
+        assert server.sql("SELECT count(*) FROM device", "restored") == str(facts.rows["device"])
     finally:
         server.sql("DROP DATABASE restored")
-    assert lines["rows api key"] == "0" and any(line.startswith("server 1") for line in ended.lines)
+    assert facts.rows["api key"] == 0 and facts.rows["device"] >= 5000
+    assert facts.migrations == ("00001", "00114") and facts.server == server.sql("SHOW server_version")
+    assert (part.files, part.vanished) == (1, 0) and part.bytes > 20_000
 
 
 def dump(machine: Machine, snapshot: str, server: postgres.Server) -> None:
