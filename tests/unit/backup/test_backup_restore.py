@@ -1,0 +1,64 @@
+"""What may be restored onto what: the table in restore.yml."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from openbalena.backup.manifest import Manifest
+from openbalena.backup.restore import RestoreOptions, Target, major, plan_restore
+from openbalena.backup.sets import BackupSet, SavedPart
+
+CASES = yaml.safe_load(Path(__file__).with_name("restore.yml").read_text())
+PARTS = {"database": "d1", "s3-data": "v1", "settings": "p1"}
+FOUND = BackupSet("s1", "2026-11-26T10:01:00Z", "my.example.com", "swarm", "ob", 12, "m1", PARTS)
+MANIFEST = Manifest(
+    set="s1",
+    mode="swarm",
+    stack="ob",
+    domain="my.example.com",
+    begun="2026-11-26T10:00:00+00:00",
+    finished="2026-11-26T10:01:00+00:00",
+    version="0.1.0",
+    release=3,
+    images={"api": "api:1"},
+    migrations=["00108", "00109", "00110"],
+    database="18.1 (Debian 18.1-1)",
+    rows={"device": 5},
+    parts={},
+)
+TARGET = Target("my.example.com", migrations=("00108", "00109", "00110"), database=18)
+
+
+def saved(snapshots: dict[str, str]) -> dict[str, SavedPart]:
+    return {name: SavedPart(snapshot, 4, 1) for name, snapshot in snapshots.items()}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["title"])
+def test_a_restore_is_judged_before_anything_changes(case: dict[str, Any]) -> None:
+    changed = {"parts": PARTS, **case.get("manifest", {})}
+    manifest = replace(MANIFEST, **{**changed, "parts": saved(changed["parts"])})
+    found = replace(FOUND, **case.get("found", {}))
+    target = replace(TARGET, **case.get("target", {}))
+    plan = plan_restore(found, manifest, target, RestoreOptions(case.get("overwrite", False)))
+    expected = case.get("refusals", [])
+    assert len(plan.refusals) == len(expected), plan
+    assert all(words in refusal for words, refusal in zip(expected, plan.refusals, strict=True)), plan
+    if expected:
+        assert plan.steps == plan.warnings == ()
+        return
+    assert plan.steps == ("settings", "database", "s3-data")
+    *warnings, last = plan.warnings
+    assert "changed after 2026-11-26T10:00:00+00:00 is lost" in last
+    told = case.get("warnings", [])
+    assert len(warnings) == len(told)
+    assert all(words in warning for words, warning in zip(told, warnings, strict=True)), plan
+
+
+@pytest.mark.parametrize(
+    ("version", "number"), [("18.1 (Debian)", 18), ("18beta1", 0), ("17", 17), ("18 (x)", 18), ("", 0)]
+)
+def test_the_major_version(version: str, number: int) -> None:
+    assert major(version) == number
