@@ -151,14 +151,6 @@ def plan_steps(
     return steps
 
 
-def left_out(settings: Mapping[str, str]) -> list[str]:
-    """What a backup does not have, for the manifest and the user."""
-    found = ["redis-data: device logs, and which devices were online"]
-    if settings.get("EXTERNAL_S3") == "true":
-        found.append(f"the external object store {settings['EXTERNAL_S3_ENDPOINT']}: save it with its own means")
-    return found
-
-
 def _database(options: saving.SetOptions, settings: Mapping[str, str], cluster: Cluster) -> Step:
     if settings.get("EXTERNAL_POSTGRES") == "true":
         return saving.database_step(options, settings, [], cluster.this_node)

@@ -67,9 +67,37 @@ def new_set_id(now: datetime | None = None) -> str:
     return f"{now or datetime.now(UTC):%Y%m%dT%H%M%SZ}-{token_hex(2)}"
 
 
-def moment() -> str:
-    """Now, in UTC (RFC 3339)."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def new_manifest(
+    identifier: str,
+    settings: Mapping[str, str],
+    *,
+    mode: str,
+    name: str,
+    version: str,
+    images: Mapping[str, str],
+    release: int | None = None,
+    volumes: Mapping[str, str] | None = None,
+    nodes: Mapping[str, Mapping[str, str]] | None = None,
+) -> Manifest:
+    """The manifest of a set that begins now, before anything is saved; `name` is that of the stack or project."""
+    return Manifest(
+        set=identifier,
+        mode=mode,
+        stack=name,
+        domain=settings["DNS_TLD"],
+        begun=_moment(),
+        finished="",
+        version=version,
+        release=release,
+        images=images,
+        migrations=(),
+        database="",
+        rows={},
+        parts={},
+        volumes=volumes or {},
+        nodes=nodes or {},
+        left_out=left_out(settings),
+    )
 
 
 def database_step(options: SetOptions, settings: Mapping[str, str], networks: Sequence[str], node: str = "") -> Step:
@@ -84,6 +112,14 @@ def database_step(options: SetOptions, settings: Mapping[str, str], networks: Se
         server["user"] = login.role
     script = scripts.save_database(server, options.of(DATABASE))
     return Step(DATABASE, script, node, networks=networks, secrets={LOGIN: login.line()})
+
+
+def left_out(settings: Mapping[str, str]) -> list[str]:
+    """What a backup does not have, for the manifest and the user."""
+    found = ["redis-data: device logs, and which devices were online"]
+    if settings.get("EXTERNAL_S3") == "true":
+        found.append(f"the external object store {settings['EXTERNAL_S3_ENDPOINT']}: save it with its own means")
+    return found
 
 
 def save_set(
@@ -107,7 +143,7 @@ def save_set(
                 report("the repository did not exist and was created")
         manifest = replace(manifest, parts={**manifest.parts, step.part: results.saved_part(lines)})
         last = step
-    manifest = replace(manifest, finished=moment())
+    manifest = replace(manifest, finished=_moment())
     tags = sets.manifest_tags(manifest.set, manifest.mode, manifest.stack, manifest.parts)
     script = scripts.save_file(MANIFEST, "manifest.json", options.of(sets.MANIFEST, tags))
     _run(Step(sets.MANIFEST, script, last.node, secrets={MANIFEST: manifest.text()}), runner, report)
@@ -129,3 +165,8 @@ def require_result(outcome: job.JobResult, what: str, address: str = "") -> Sequ
 def _run(step: Step, runner: Runner, report: Callable[[str], None]) -> Sequence[str]:
     report(f"saving the {step.part}" if step.part not in VOLUMES else f"saving the volume {step.part}")
     return require_result(runner.run(step), f"the {step.part} could not be saved, so there is no new backup")
+
+
+def _moment() -> str:
+    """Now, in UTC (RFC 3339)."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
