@@ -33,7 +33,7 @@ class Command:
 
     def is_logged(self, args: "Namespace") -> bool:
         """Whether this call may change something, and so leaves a log: see run_log."""
-        reading = getattr(args, "action", "") in ("show", "list") or getattr(args, "dry_run", False)
+        reading = getattr(args, "action", "") in ("show", "list", "check") or getattr(args, "dry_run", False)
         reading |= self.name == "doctor" and not (args.fix or args.dismiss)
         return self.group != "lab" and self.name not in _READING and not reading
 

@@ -1,8 +1,8 @@
-"""backup: save the deployment of either mode, and list what was saved."""
+"""backup: save the deployment of either mode, list what was saved, and check whether it could be restored."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,9 @@ from openbalena.backup import repository as repositories
 from openbalena.backup import results, saving, scripts
 from openbalena.backup.cluster import Jobs
 from openbalena.backup.machine import Containers
-from openbalena.backup.manifest import Manifest
+from openbalena.backup.manifest import Manifest, from_text
 from openbalena.backup.repository import Repository
+from openbalena.backup.restore import RestoreOptions, RestorePlan, Target, plan_restore
 from openbalena.backup.saving import SetOptions, Step
 from openbalena.backup.sets import Sets, read_sets
 from openbalena.docker.engine import Engine
@@ -32,7 +33,7 @@ from openbalena.operations.workspace import Workspace
 from openbalena.pki import archive
 from openbalena.settings import Settings
 from openbalena.storage import record
-from openbalena.swarm import lock, releases, settings_store, state
+from openbalena.swarm import api_schema, lock, releases, service_update, settings_store, state
 from openbalena.swarm.membership import require_manager
 from openbalena.swarm.state import Cluster
 
@@ -58,12 +59,20 @@ class _InCluster:
     cluster: Cluster
     runner: Jobs
 
+    def known_migrations(self) -> Collection[str] | None:
+        """The migrations that the deployed api knows, None if that is not known."""
+        api = service_update.find_service(self.cluster, api_schema.API)
+        known = releases.read_releases(self.client, self.values["STACK_NAME"])
+        return releases.known_migrations(known, api.image) if api else None
+
     def steps(self, options: SetOptions) -> list[Step]:
+        """The parts of a set, each on the node that has its data."""
         known = record.record_observed(self.client, self.values["STACK_NAME"], self.cluster)
         stored = settings_store.latest(self.client, self.values["STACK_NAME"])
         return in_cluster.plan_steps(options, self.values, self.cluster, known, stored)
 
     def describe(self, identifier: str) -> Manifest:
+        """The manifest before anything is saved."""
         stack = self.values["STACK_NAME"]
         newest = next(iter(releases.read_releases(self.client, stack)), None)
         return saving.new_manifest(
@@ -87,10 +96,16 @@ class _OnMachine:
     standalone: Standalone
     runner: Containers
 
+    def known_migrations(self) -> Collection[str] | None:
+        """None: only releases of a cluster record them."""
+        return None
+
     def steps(self, options: SetOptions) -> list[Step]:
+        """The parts of a set."""
         return on_machine.plan_steps(options, self.standalone, self.runner.client)
 
     def describe(self, identifier: str) -> Manifest:
+        """The manifest before anything is saved."""
         containers = read_containers(self.runner.client, self.standalone.name)
         return saving.new_manifest(
             identifier,
@@ -118,10 +133,36 @@ def create_backup(options: BackupOptions, workspace: Workspace, reporter: Report
         return saving.save_set(steps, here.runner, of_set, described, reporter.progress)
 
 
+@dataclass(frozen=True)
+class BackupCheck:
+    """A backup and whether it could be restored with the settings here, onto an empty deployment."""
+
+    manifest: Manifest
+    plan: RestorePlan
+
+
 def list_backups(options: BackupOptions, workspace: Workspace, reporter: Reporter) -> Sets:
     """The sets in the repository of the settings. Raises UsageError without one, OperationError if it has none yet."""
     with _connected("backup list", options, workspace, reporter.progress) as here:
-        outcome = here.runner.run(Step("list", scripts.LIST))
+        return _sets(here)
+
+
+def check_backup(name: str, options: BackupOptions, workspace: Workspace, reporter: Reporter) -> BackupCheck:
+    """Read the manifest of a backup (an id, a beginning of it, or `latest`) and judge its restore; changes nothing.
+
+    Raises OperationError as `list_backups` does, and if there is no such backup or its manifest is damaged.
+    """
+    with _connected("backup check", options, workspace, reporter.progress) as here:
+        found = _sets(here).find(name)
+        outcome = here.runner.run(Step("check", scripts.dump_manifest(found.manifest)))
+        lines = saving.require_result(outcome, "the backup's manifest cannot be read")
+        target = Target(here.values["DNS_TLD"], migrations=here.known_migrations())
+    manifest = from_text(results.unpacked("".join(lines)))
+    return BackupCheck(manifest, plan_restore(found, manifest, target, RestoreOptions()))
+
+
+def _sets(here: _Deployment) -> Sets:
+    outcome = here.runner.run(Step("list", scripts.LIST))
     lines = saving.require_result(outcome, "the backups cannot be listed", here.values["BACKUP_REPOSITORY"])
     return read_sets(results.unpacked("".join(lines)))
 

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -179,15 +180,32 @@ def test_a_node_that_is_down_ends_it_before_anything_is_saved(workspace: Workspa
     assert jobs(fake) == []
 
 
-def test_backups_are_listed(workspace: Workspace, fake: FakeEngine) -> None:
+def listed(fake: FakeEngine) -> None:
+    """The repository has one backup."""
     tags = ["openbalena", "set=s1", "part=manifest", "mode=swarm", "stack=openbalena", "bytes=23", "has=database:d1"]
-    listed = [
+    snapshots = [
         {"id": "d1", "time": "2026-11-26T10:00:00Z", "hostname": "my.example.com", "tags": ["set=s1"]},
         {"id": "m1", "time": "2026-11-26T10:01:00Z", "hostname": "my.example.com", "tags": tags},
     ]
-    fake.swarm.logs["openbalena-backup-list"] = [packed(json.dumps(listed)), END]
+    fake.swarm.logs["openbalena-backup-list"] = [packed(json.dumps(snapshots)), END]
+
+
+def test_backups_are_listed(workspace: Workspace, fake: FakeEngine) -> None:
+    listed(fake)
     (found,) = backup.list_backups(OPTIONS, workspace, Listener()).backups
     assert (found.id, found.domain, found.bytes, found.complete) == ("s1", "my.example.com", 23, True)
+
+
+def test_a_backup_is_checked_with_its_manifest(workspace: Workspace, fake: FakeEngine) -> None:
+    made = replace(backup.create_backup(OPTIONS, workspace, Listener()), set="s1", domain="other.example.com")
+    listed(fake)
+    fake.swarm.logs["openbalena-backup-check"] = [packed(made.text()), END]
+    found = backup.check_backup("latest", OPTIONS, workspace, Listener())
+    assert found.manifest.rows == made.rows
+    tags, domain = found.plan.refusals
+    assert "names other snapshots" in tags and "settings here are those of my.example.com" in domain
+    with pytest.raises(OperationError, match=r"no backup begins with x \(newest: s1\)"):
+        backup.check_backup("x", OPTIONS, workspace, Listener())
 
 
 def test_a_repository_without_backups_is_told(workspace: Workspace, fake: FakeEngine) -> None:
