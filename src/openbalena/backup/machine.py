@@ -1,4 +1,4 @@
-"""A backup on one machine: each part is saved by a container beside the services, straight into the repository."""
+"""A backup on one machine: each part is saved by a container next to the services, straight into the repository."""
 
 from __future__ import annotations
 

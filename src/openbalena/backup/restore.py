@@ -113,7 +113,7 @@ def _warnings(manifest: Manifest, target: Target) -> Iterator[str]:
     for name in manifest.left_out:
         yield f"not in the backup: {name}"
     yield (
-        f"everything that was changed after {manifest.begun} is lost: devices that joined later have to join again, "
+        f"everything that was changed after {manifest.begun} is lost: devices that joined later must join again, "
         "and later keys, users and releases do not exist"
     )
 

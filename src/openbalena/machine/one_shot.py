@@ -1,4 +1,4 @@
-"""A script that runs once in a container of its own, beside a deployment on one machine."""
+"""A script that runs once in a separate container, next to a deployment on one machine."""
 
 from __future__ import annotations
 
