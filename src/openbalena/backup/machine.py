@@ -18,7 +18,7 @@ from openbalena.swarm import job
 
 _REPOSITORY = BACKUP_SECRETS[0]
 # The file with settings and PKI in the container.
-_SETTINGS = "openbalena-backup-settings"
+_SETTINGS = "settings.tar.gz"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def plan_steps(options: saving.SetOptions, standalone: Standalone, client: Any) 
         if declared.get(name) in there:
             mount = job.Mount(declared[name], f"{scripts.VOLUMES}/{name}", standalone.name)
             steps.append(Step(name, scripts.save_volume(name, options.of(name)), mounts=[mount]))
-    script = scripts.save_file(_SETTINGS, "settings.tar.gz", options.of(saving.SETTINGS))
+    script = scripts.save_file(_SETTINGS, _SETTINGS, options.of(saving.SETTINGS))
     return [*steps, Step(saving.SETTINGS, script, stored=[_SETTINGS])]
 
 

@@ -49,7 +49,7 @@ def configured(settings: Mapping[str, str]) -> Repository:
     for name, example in _NEEDED.items():
         if not settings.get(name):
             raise UsageError(f"{name} is not set: set it in .env to {example}")
-    keys = (settings.get(f"BACKUP_S3_{which}_KEY", "") for which in ("ACCESS", "SECRET"))
+    keys = (settings.get(name, "") for name in ("BACKUP_S3_ACCESS_KEY", "BACKUP_S3_SECRET_KEY"))
     return Repository(settings["BACKUP_REPOSITORY"], settings["BACKUP_PASSWORD"], *keys)
 
 

@@ -72,7 +72,7 @@ def test_secrets_are_files_and_volumes_are_only_read(workspace: Workspace, fake:
     assert b"RESTIC_REPOSITORY=/openbalena-repository\n" in database[f"run/secrets/{REPOSITORY}"]
     assert database[f"run/secrets/{LOGIN}"].startswith(b"*:*:*:openbalena_a:")
     packed = archive.pack_archive(workspace.project.directory, workspace.project.pki)
-    assert settings["run/secrets/openbalena-backup-settings"] == packed
+    assert settings["run/secrets/settings.tar.gz"] == packed
     assert json.loads(manifest[f"run/secrets/{MANIFEST}"])["parts"].keys() == {"database", "s3-data", "settings"}
     mounts = [made["HostConfig"]["Mounts"] for made in fake.made]
     assert all(made[-1]["Type"] == "bind" and made[-1]["Source"] == "/srv/backup" for made in mounts)
