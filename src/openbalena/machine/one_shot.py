@@ -33,7 +33,8 @@ class OneShot:
 def run_once(client: Any, task: OneShot, timeout: float, meanwhile: Callable[[], None] = lambda: None) -> JobResult:
     """The result of the script; one that does not end within `timeout` seconds is stopped and has failed.
 
-    The container is removed afterwards, and so is one that a killed command left. Raises docker.errors.APIError if it
+    The container is removed afterwards, and so is one that a killed command left, with the volumes that the image
+    itself asks for (as PostgreSQL's does), not those of `mounts`. Raises docker.errors.APIError if it
     cannot be created or started, such as without the image or a directory to mount.
     """
     _remove(client, task.purpose)
@@ -61,9 +62,9 @@ def run_once(client: Any, task: OneShot, timeout: float, meanwhile: Callable[[],
             return JobResult(False, lines, f"it did not end within {timeout:g} s", timed_out=True)
         return JobResult(state["ExitCode"] == 0, lines, exit_code=state["ExitCode"])
     finally:
-        client.api.remove_container(made, force=True)
+        client.api.remove_container(made, v=True, force=True)
 
 
 def _remove(client: Any, purpose: str) -> None:
     for container in client.api.containers(all=True, filters={"label": f"{JOB_LABEL}={purpose}"}):
-        client.api.remove_container(container["Id"], force=True)
+        client.api.remove_container(container["Id"], v=True, force=True)
