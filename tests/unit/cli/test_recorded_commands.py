@@ -20,6 +20,7 @@ NOT_CHANGING = {
     *("showpass", "auto-pki", "custom-pki", "self-signed", "nfs-setup"),
     *("swarm-history", "swarm-status", "swarm-logs", "stack render", "stack validate", "stack diff"),
     *("pki show", "pki renew", "pki import", "secrets show", "storage show", "demo"),
+    *("backup list", "backup check"),
 }
 
 
