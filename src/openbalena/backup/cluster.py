@@ -62,7 +62,7 @@ class Jobs:
             )
             try:
                 job.start_job(self.engine, task)
-                meanwhile = elapsed_reporter(f"saving the {step.part}", self.report)
+                meanwhile = elapsed_reporter(step.activity, self.report)
                 return job.wait_for_job(self.engine, self.client, task, self.timeout, meanwhile)
             finally:
                 job.remove_job(self.engine, task)

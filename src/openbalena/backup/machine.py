@@ -49,7 +49,7 @@ class Containers:
         files[_REPOSITORY] = self.repository.variables(address).encode()
         network = next(iter(step.networks), "bridge")
         task = one_shot.OneShot(f"backup-{step.part}", self.image, step.script, files, mounts, network)
-        meanwhile = elapsed_reporter(f"saving the {step.part}", self.report)
+        meanwhile = elapsed_reporter(step.activity, self.report)
         return one_shot.run_once(self.client, task, self.timeout, meanwhile)
 
 

@@ -30,6 +30,7 @@ VOLUMES = ("s3-data", "cert-manager-data")
 class Step:
     """One part of a set: `script` saves it. `secrets` are files for it, by name.
 
+    One that saves nothing has in `reading` what it does instead, for messages.
     In a cluster, it runs on `node` (an id) with `mounts`, in `networks`, and with the `stored` secrets of the swarm.
     """
 
@@ -40,6 +41,17 @@ class Step:
     networks: Sequence[str] = ()
     secrets: Mapping[str, str] = field(default_factory=dict)
     stored: Sequence[str] = ()
+    reading: str = ""
+
+    @property
+    def subject(self) -> str:
+        """What is saved, for messages."""
+        return f"volume {self.part}" if self.part in VOLUMES else self.part
+
+    @property
+    def activity(self) -> str:
+        """What happens while it runs."""
+        return self.reading or f"saving the {self.subject}"
 
 
 class Runner(Protocol):
@@ -163,8 +175,8 @@ def require_result(outcome: job.JobResult, what: str, address: str = "") -> Sequ
 
 
 def _run(step: Step, runner: Runner, report: Callable[[str], None]) -> Sequence[str]:
-    report(f"saving the {step.part}" if step.part not in VOLUMES else f"saving the volume {step.part}")
-    return require_result(runner.run(step), f"the {step.part} could not be saved, so there is no new backup")
+    report(step.activity)
+    return require_result(runner.run(step), f"the {step.subject} could not be saved, so there is no new backup")
 
 
 def _moment() -> str:

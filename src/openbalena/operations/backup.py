@@ -154,7 +154,7 @@ def check_backup(name: str, options: BackupOptions, workspace: Workspace, report
     """
     with _connected("backup check", options, workspace, reporter.progress) as here:
         found = _sets(here).find(name)
-        outcome = here.runner.run(Step("check", scripts.dump_manifest(found.manifest)))
+        outcome = here.runner.run(Step("check", scripts.dump_manifest(found.manifest), reading="reading the manifest"))
         lines = saving.require_result(outcome, "the backup's manifest cannot be read")
         target = Target(here.values["DNS_TLD"], migrations=here.known_migrations())
     manifest = from_text(results.unpacked("".join(lines)))
@@ -162,7 +162,7 @@ def check_backup(name: str, options: BackupOptions, workspace: Workspace, report
 
 
 def _sets(here: _Deployment) -> Sets:
-    outcome = here.runner.run(Step("list", scripts.LIST))
+    outcome = here.runner.run(Step("list", scripts.LIST, reading="listing the backups"))
     lines = saving.require_result(outcome, "the backups cannot be listed", here.values["BACKUP_REPOSITORY"])
     return read_sets(results.unpacked("".join(lines)))
 

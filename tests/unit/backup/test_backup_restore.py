@@ -6,34 +6,14 @@ from typing import Any
 
 import pytest
 import yaml
+from backup_facts import MANIFEST, PARTS, saved
 
-from openbalena.backup.manifest import Manifest
 from openbalena.backup.restore import RestoreOptions, Target, major, plan_restore
-from openbalena.backup.sets import BackupSet, SavedPart
+from openbalena.backup.sets import BackupSet
 
 CASES = yaml.safe_load(Path(__file__).with_name("restore.yml").read_text())
-PARTS = {"database": "d1", "s3-data": "v1", "settings": "p1"}
 FOUND = BackupSet("s1", "2026-11-26T10:01:00Z", "my.example.com", "swarm", "ob", 12, "m1", PARTS)
-MANIFEST = Manifest(
-    set="s1",
-    mode="swarm",
-    stack="ob",
-    domain="my.example.com",
-    begun="2026-11-26T10:00:00+00:00",
-    finished="2026-11-26T10:01:00+00:00",
-    version="0.1.0",
-    release=3,
-    images={"api": "api:1"},
-    migrations=["00108", "00109", "00110"],
-    database="18.1 (Debian 18.1-1)",
-    rows={"device": 5},
-    parts={},
-)
 TARGET = Target("my.example.com", migrations=("00108", "00109", "00110"), database=18)
-
-
-def saved(snapshots: dict[str, str]) -> dict[str, SavedPart]:
-    return {name: SavedPart(snapshot, 4, 1) for name, snapshot in snapshots.items()}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["title"])

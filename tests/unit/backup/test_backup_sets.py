@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from test_backup_restore import MANIFEST, PARTS, saved
+from backup_facts import MANIFEST, PARTS, saved
 
 from openbalena.backup import manifest, repository, results, sets
 from openbalena.backup.sets import Sets

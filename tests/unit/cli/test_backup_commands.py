@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from backup_facts import MANIFEST
 
-from openbalena.backup.manifest import Manifest
 from openbalena.backup.restore import RestorePlan
 from openbalena.backup.sets import BackupSet, SavedPart, Sets
 from openbalena.cli.main import main
@@ -13,22 +13,7 @@ from openbalena.operations import backup
 from openbalena.operations.backup import BackupCheck
 
 FOUND = BackupSet("s1", "2026-11-26T10:01:00.5Z", "my.example.com", "swarm", "ob", 2048, "m1", {"database": "d1"})
-PARTS = {"database": SavedPart("d1", 2048, 1)}
-MANIFEST = Manifest(
-    set="s1",
-    mode="swarm",
-    stack="ob",
-    domain="my.example.com",
-    begun="2026-11-26T10:00:00+00:00",
-    finished="2026-11-26T10:01:00+00:00",
-    version="0.1.0",
-    release=3,
-    images={},
-    migrations=[],
-    database="18.1",
-    rows={"device": 5, "api key": 2},
-    parts=PARTS,
-)
+CHECKED = replace(MANIFEST, parts={"database": SavedPart("d1", 2048, 1)}, rows={"device": 5, "api key": 2})
 
 
 def call(made: Path, *words: str) -> int:
@@ -58,8 +43,10 @@ def test_a_check_prints_what_there_is_and_whether_it_may_be_restored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plan = RestorePlan(refusals, ("later changes are lost",))
-    monkeypatch.setattr(backup, "check_backup", lambda *_: BackupCheck(MANIFEST, plan))
+    monkeypatch.setattr(backup, "check_backup", lambda *_: BackupCheck(CHECKED, plan))
     assert call(made, "check") == status
     out, err = capsys.readouterr()
-    assert "PostgreSQL 18.1, 7 rows" in " ".join(out.split()) and "database 2 KiB" in " ".join(out.split())
+    assert "PostgreSQL 18.1 (Debian 18.1-1), 7 rows" in " ".join(out.split()) and "database 2 KiB" in " ".join(
+        out.split()
+    )
     assert "warning: later changes are lost" in err and ("error: it is another's" in err) == bool(status)

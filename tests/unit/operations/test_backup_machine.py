@@ -82,7 +82,7 @@ def test_secrets_are_files_and_volumes_are_only_read(workspace: Workspace, fake:
 def test_a_part_that_fails_ends_it(workspace: Workspace, fake: FakeEngine) -> None:
     fake.endings["backup-s3-data"] = (1, ["no space left"])
     with pytest.raises(
-        OperationError, match="the s3-data could not be saved, so there is no new backup: no space left"
+        OperationError, match="the volume s3-data could not be saved, so there is no new backup: no space left"
     ):
         backup.create_backup(OPTIONS, workspace, Listener())
     assert purposes(fake)[-1] == "backup-s3-data"

@@ -120,7 +120,9 @@ def test_nothing_secret_is_in_a_job_and_nothing_is_left(workspace: Workspace, fa
 def test_a_part_that_fails_ends_it_without_a_manifest(failing: str, workspace: Workspace, fake: FakeEngine) -> None:
     fake.swarm.fates[f"openbalena-backup-{failing}"] = [[Row(0, "failed", "task: non-zero exit (1)", 1)]]
     fake.swarm.logs[f"openbalena-backup-{failing}"] = ["no space left", END]
-    with pytest.raises(OperationError, match=f"the {failing} could not be saved, so there is no new backup: no space"):
+    with pytest.raises(
+        OperationError, match=f"the (volume )?{failing} could not be saved, so there is no new backup: no space"
+    ):
         backup.create_backup(OPTIONS, workspace, Listener())
     assert names(fake)[-1].startswith(failing)
     assert len(fake.swarm.services) == 3
