@@ -61,8 +61,8 @@ class FakeEngine(ThreadingHTTPServer):
     are started end, and what they print, by the value of any of their labels. `swarm` is the engine's swarm, in which
     it is the first node; without a node there is none. `commands` counts docker command lines: each asks for `_ping`
     first. `says` is what it says otherwise of its swarm. `image_work` are pulls, pushes and new names of images, in
-    order. `joins` is the swarm in which it becomes a node if it is told to join, `joined_with` what it was told. `left_as` is
-    whether it was a manager or a worker of that swarm when it left.
+    order. `joins` is the swarm in which it becomes a node if it is told to join, `joined_with` what it was told.
+    `left_as` is whether it was a manager or a worker of that swarm when it left.
     """
 
     daemon_threads = True
