@@ -1,6 +1,5 @@
 """A deployment of an earlier commit, with data and a device, is updated to this one and goes back, in both modes."""
 
-import re
 import secrets
 import shutil
 import subprocess
@@ -12,24 +11,20 @@ from urllib.parse import quote
 import pytest
 from deployed_project import PATIENCE, STACK
 from lab_target import lab_target
-from waiting import BOUND, eventually
+from waiting import eventually
 
-from openbalena import stack
 from openbalena.base.files import write_atomic
 from openbalena.base.project import ROOT, Project
 from openbalena.docker import logs
 from openbalena.lab import lifecycle, paths
-from openbalena.operations import deployment
-from openbalena.operations.built_images import with_built_images
 from openbalena.operations.engines import default_engine
-from openbalena.operations.workspace import Workspace
-from openbalena.swarm import deploy, service_update, state
+from openbalena.swarm import service_update, state
 from openbalena.verify import Target, account, vpn
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
 
 # The last commit whose secrets, mounts, ports or stand-ins differ from this one's; the next change of them moves it.
-PREVIOUS = "5603623f842ca89215708e43e24541eaa41cc3e2"
+PREVIOUS = "c107e6cba8219f8979c0aadc7e6b9ed80cc55d32"
 
 
 @dataclass(frozen=True)
@@ -134,30 +129,6 @@ def require_none_refused() -> None:
     assert [line for line in lines if "uthentication required" in line or "username-password" in line] == []
 
 
-def outside_first(project: Project) -> None:
-    """Start what stands for the world outside in the lab, which the earlier commit's lab has not.
-
-    The api knows device types by now, and so its start needs it; a real deployment has it at any time.
-    """
-    engine = default_engine(True)
-    with engine.client() as client:
-        cluster = state.read_cluster(client, STACK)
-        loaded, _ = with_built_images(deployment.load(project, lab=True), Workspace(project, True), engine, cluster)
-        stack.render(loaded.compiled, project.rendered, loaded.settings.secrets)
-        deploy.submit_stack(engine, project.rendered, STACK, resolve=False, only=["internet"])
-        service_update.wait_until_converged(client, STACK, "internet", BOUND)
-
-
-def one_network(new: Version) -> None:
-    """Bring every service to `default`, as the guide says before one goes back to a version that knows no other."""
-    page = (ROOT / "docs" / "docker-swarm-deployment.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```yaml\n(# Every service on `default`.*?)```", page, re.DOTALL)
-    override = new.project.directory / "docker-compose.override.yml"
-    override.write_text(block)
-    new.run("swarm-up")
-    override.unlink()
-
-
 def updated_and_back(old: Version, new: Version, steps: list[tuple[str, ...]], down: tuple[str, ...]) -> None:
     directory = old.project.directory
     try:
@@ -168,11 +139,7 @@ def updated_and_back(old: Version, new: Version, steps: list[tuple[str, ...]], d
         require_kept(outside(old.project), fleet, directory)
         kept = {path.name: path.read_bytes() for path in (directory / "pki").glob("*key*")}
         for version in (new, old):
-            if version is old and ("swarm-up",) in steps:
-                one_network(new)
             for words in (("config", "--yes"), *steps):
-                if version is new and words == ("swarm-up",):
-                    outside_first(new.project)
                 version.run(*words)
             if version is new and ("swarm-up",) in steps:
                 require_none_refused()

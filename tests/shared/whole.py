@@ -23,6 +23,9 @@ def missing(target: Target, token: str, lost: str = "") -> str:
     except OperationError as error:
         return str(error)
     away = [f"{node.hostname} is {node.state}" for node in cluster.nodes if node.lost and node.hostname != lost]
+    # Until then its tasks count as running.
+    if lost and not any(node.lost for node in cluster.nodes if node.hostname == lost):
+        away.append(f"the swarm has not noticed yet that {lost} is lost")
     late = [
         f"{each.service.short_name} {each.running} of {each.wanted}: {each.detail}"
         for each in convergence.cluster_progress(cluster)

@@ -241,7 +241,8 @@ class Terminal:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         environment |= {"PYTHONPATH": str(ROOT / "src")}
-        command = [sys.executable, "-m", "openbalena", *words]
+        # bash makes background processes, of which these tests may be one, ignore SIGINT.
+        command = ["env", "--default-signal=INT", sys.executable, "-m", "openbalena", *words]
         self.process = subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
         os.close(theirs)
         self.seen = ""

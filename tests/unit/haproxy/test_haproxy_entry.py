@@ -210,7 +210,10 @@ def test_stop_waits_for_requests_only_and_not_for_ever(lines: list[str] | None, 
 def test_a_stop_first_ends_kept_connections_and_accepts_new_ones(entry: Entry) -> None:
     entry.certificate.parent.mkdir(parents=True)
     make_chain(entry.certificate)
-    (entry.directory / "tcp").write_text(HEAD)
+    # Longer than in the deployment, so that a busy machine has time for the requests.
+    (entry.directory / "tcp").write_text(HEAD + TO_API)
+    file = entry.directory / "haproxy.cfg"
+    file.write_text(file.read_text().replace("grace 500ms", "grace 2500ms"))
     main = entry.start("run", HAPROXY_PASSWORD="x")
     eventually("HAProxy serves", lambda: entry.served() is not None, NOTICED)
     request = f"GET / HTTP/1.1\r\nHost: unknown.{TLD}\r\n\r\n".encode()
@@ -224,7 +227,7 @@ def test_a_stop_first_ends_kept_connections_and_accepts_new_ones(entry: Entry) -
     with entry.connect() as new:
         new.sendall(request)
         assert b"connection: close" in new.recv(4096).lower()
-    main.wait(3)
+    main.wait(8)
 
 
 def test_stop_waits_until_the_last_request_is_answered(entry: Entry) -> None:
