@@ -72,7 +72,7 @@ def main() -> int:
             accepted = plain_docker(case)
             docker["accepted" if accepted else "refused"] += 1
             try:
-                environment = compose.environment(case.files[0].parent, case.environment)
+                environment = compose.locate(compose.Request(files=tuple(case.files)), case.environment).environment
                 project = compose.load(case.files, environment=environment, profiles=["*"])
                 compiled = stack.analyse(project)
             except UsageError:

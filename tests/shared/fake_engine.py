@@ -56,11 +56,13 @@ def archive(*members: tuple[str, bytes | str]) -> bytes:
 class FakeEngine(ThreadingHTTPServer):
     """`volumes` are labels by name, `archives` what is sent of a path, `refused` what everything is refused with.
 
-    `links` are what paths point to; `containers` what `container` added. `swarm` is the engine's swarm, in which it is
-    the first node; without a node there is none. `commands` counts docker command lines: each asks for `_ping` first.
-    `says` is what it says otherwise of its swarm. `image_work` are pulls, pushes and new names of images, in order.
-    `joins` is the swarm in which it becomes a node if it is told to join, `joined_with` what it was told. `left_as` is
-    whether it was a manager or a worker of that swarm when it left.
+    `links` are what paths point to; `containers` what `container` added. `made` are the containers that were created,
+    as they were asked for, and `written` the files of each archive that was put into one; `endings` are how those that
+    are started end, and what they print, by the value of any of their labels. `swarm` is the engine's swarm, in which
+    it is the first node; without a node there is none. `commands` counts docker command lines: each asks for `_ping`
+    first. `says` is what it says otherwise of its swarm. `image_work` are pulls, pushes and new names of images, in
+    order. `joins` is the swarm in which it becomes a node if it is told to join, `joined_with` what it was told.
+    `left_as` is whether it was a manager or a worker of that swarm when it left.
     """
 
     daemon_threads = True
@@ -77,6 +79,9 @@ class FakeEngine(ThreadingHTTPServer):
         self.image_work: list[str] = []
         self.containers: dict[str, dict[str, Any]] = {}
         self.links: dict[str, str] = {}
+        self.made: list[dict[str, Any]] = []
+        self.written: list[dict[str, bytes]] = []
+        self.endings: dict[str, tuple[int, list[str]]] = {}
         self.refused = ""
         self.says: dict[str, Any] = {}
         self.joins: FakeSwarm | None = None
@@ -112,7 +117,7 @@ class FakeEngine(ThreadingHTTPServer):
             "Name": f"/{name}",
             "Labels": labels or {},
             "Ports": ports or [],
-            "Config": {"Image": "image"},
+            "Config": {"Image": "image", "Tty": False},
             "State": {"Status": "running", "ExitCode": 0, "StartedAt": began, **state},
             "NetworkSettings": {},
             "RestartCount": 0,
@@ -160,6 +165,9 @@ class _Answer(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self._answer(_POST)
+
+    def do_PUT(self) -> None:
+        self._answer(_PUT)
 
     def do_DELETE(self) -> None:
         self._answer(_DELETE)
@@ -365,8 +373,32 @@ class _Answer(BaseHTTPRequestHandler):
         if self.body["Image"] not in self.server.images:
             raise RefusedError(404, f"No such image: {self.body['Image']}")
         name = f"made-{len(self.server.sending)}"
-        self.server.container(name, Status="created")
+        self.server.made.append(self.body)
+        self.server.container(name, self.body.get("Labels"), Status="created")
         self._json({"Id": name, "Warnings": []}, 201)
+
+    def put_archive(self, name: str) -> None:
+        """Its files are kept."""
+        with tarfile.open(fileobj=io.BytesIO(self.body)) as sent:
+            files = {item.name: file.read() for item in sent if (file := sent.extractfile(item))}
+        self.server.written.append(files)
+        self._send(200, b"")
+
+    def start_container(self, name: str) -> None:
+        """It ends at once."""
+        item = self.server.containers[name]
+        code, _ = self._ending(name)
+        item["State"] = {**item["State"], "Status": "exited", "ExitCode": code}
+        self._send(204, b"")
+
+    def container_logs(self, name: str) -> None:
+        """What it printed, as an attached stream (moby, pkg/stdcopy)."""
+        frames = [f"{line}\n".encode() for line in self._ending(name)[1]]
+        self._send(200, b"".join(b"\1\0\0\0" + len(frame).to_bytes(4, "big") + frame for frame in frames))
+
+    def _ending(self, name: str) -> tuple[int, list[str]]:
+        labels = self.server.containers[name]["Labels"].values()
+        return next((self.server.endings[value] for value in labels if value in self.server.endings), (0, []))
 
     def delete_container(self, name: str) -> None:
         """Once no archive of it is sent any more, as the Docker Engine does."""
@@ -417,7 +449,9 @@ _GET = [
     ("/containers/json", "list_containers"),
     ("/containers/([^/]+)/json", "container"),
     ("/containers/([^/]+)/archive", "get_archive"),
+    ("/containers/([^/]+)/logs", "container_logs"),
 ]
+_PUT = [("/containers/([^/]+)/archive", "put_archive")]
 _POST = [
     ("/(secrets|configs|services)/create", "create"),
     ("/networks/create", "create_network"),
@@ -429,6 +463,7 @@ _POST = [
     ("/images/(.+)/tag", "tag_image"),
     ("/images/(.+)/push", "push_image"),
     ("/containers/create", "create_container"),
+    ("/containers/([^/]+)/start", "start_container"),
 ]
 _DELETE = [
     ("/(services|secrets|configs|networks|nodes)/([^/]+)", "delete"),

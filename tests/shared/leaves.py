@@ -41,7 +41,7 @@ def _leaves() -> Iterator[Leaf]:
 LEAVES = list(_leaves())
 # What an action needs to be called at all.
 WORDS = {
-    "stack validate": ["no-such-stack.yml"],
+    "stack explain": ["devices"],
     "storage move": ["db-data", "node2"],
     "storage forget": ["db-data"],
     "swarm-scale": ["api=2"],

@@ -60,6 +60,8 @@ ENCRYPTION_NETWORK = "openbalena-encryption"
 CHECK_SECRETS = ("openbalena-check-postgres", "openbalena-check-s3")
 # Secrets of a job that changes roles of the database: the passwords, and the statements.
 DATABASE_SECRETS = ("openbalena-database-passwords", "openbalena-database-statements")
+# Secrets of the jobs of a backup: the repository's address and keys, the database's login, and the set's manifest.
+BACKUP_SECRETS = ("openbalena-backup-repository", "openbalena-backup-login", "openbalena-backup-manifest")
 
 # Roles of the database in the stack: the api logs in as one of them, in turn.
 DATABASE_ROLES = ("openbalena_a", "openbalena_b")
@@ -122,6 +124,11 @@ def audit_config(stack: str) -> str:
 def move_network(stack: str) -> str:
     """The network over which a move copies a volume."""
     return f"openbalena-move-{stack}"
+
+
+def backup_network(stack: str) -> str:
+    """The network over which the jobs of a backup reach a repository that is a directory of one node."""
+    return f"openbalena-backup-{stack}"
 
 
 def job_service(purpose: str, node: str) -> str:

@@ -31,6 +31,13 @@ def whole(text: str, what: str = "a number") -> int:
     return int(text)
 
 
+def kibibytes(text: str) -> int:
+    """A rate in KiB per second, above 0. Raises as `seconds` does."""
+    if not (value := whole(text, "KiB per second")):
+        raise argparse.ArgumentTypeError("expected KiB per second, above 0, not 0")
+    return value
+
+
 def service_number(text: str) -> tuple[str, int]:
     """A service and its number of tasks, `api=3`. Raises as `seconds` does."""
     name, equals, number = text.rpartition("=")

@@ -33,7 +33,7 @@ class Command:
 
     def is_logged(self, args: "Namespace") -> bool:
         """Whether this call may change something, and so leaves a log: see run_log."""
-        reading = getattr(args, "action", "") == "show" or getattr(args, "dry_run", False)
+        reading = getattr(args, "action", "") in ("show", "list", "check") or getattr(args, "dry_run", False)
         reading |= self.name == "doctor" and not (args.fix or args.dismiss)
         return self.group != "lab" and self.name not in _READING and not reading
 
@@ -88,6 +88,7 @@ COMMANDS = (
     Command("doctor", "operations", "find what is wrong with a cluster, or will be", "doctor"),
     Command("pki", "operations", "show, renew and replace certificates", "certificates"),
     Command("secrets", "operations", "show and rotate tokens, replace the CA", "secrets"),
+    Command("backup", "operations", "save the deployment's data, and list what was saved", "backup"),
     Command("storage", "operations", "show where volumes are, and move them between nodes", "storage"),
 )
 
@@ -99,7 +100,7 @@ _READING |= {"swarm-status", "swarm-history", "swarm-logs", "stack"}
 # as its settings, are not.
 CHANGING = {"swarm-init", "swarm-build", "swarm-up", "swarm-scale", "swarm-drain", "swarm-activate", "swarm-remove"}
 CHANGING |= {"swarm-rebalance", "swarm-rollback", "swarm-down", "swarm-nfs-setup", "pki sync", "secrets rotate"}
-CHANGING |= {"swarm-join", "storage move", "storage forget"}
+CHANGING |= {"swarm-join", "storage move", "storage forget", "backup create"}
 # Those that do so only with one of these options; `config --from-cluster` copies all of its secrets.
 CHANGING_WITH = {"doctor": ("dismiss", "fix"), "config": ("from_cluster",)}
 

@@ -3,131 +3,117 @@
 from __future__ import annotations
 
 import gc
-import os
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openbalena.base import files
+from openbalena.base.errors import UsageError
 from openbalena.cli.console import Context
-from openbalena.cli.options import JSON, flag, group, one_of, option
+from openbalena.cli.options import flag, group, option
+from openbalena.compose.locate import NAMES
+from openbalena.compose2swarm import explain, projects, render, validate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from openbalena.stack import Compiled
+    from openbalena.stack.diff import Change
 
 stack = group(__doc__)
 
 
 @stack.action(
     "render",
-    "compile to a stack; with -o, to a directory that can be deployed",
-    option(
-        "-f",
-        "--file",
-        action="append",
-        type=Path,
-        metavar="FILE",
-        help="a Compose file of any project (several are merged); default: openBalena's",
-    ),
-    option("--profile", action="append", default=[], metavar="NAME", help="a Compose profile to include"),
-    option("-o", "--output", type=Path, metavar="DIR", help="write stack, secrets and configs there"),
+    f"{render.SUMMARY}; without a project, openBalena's own",
+    render.configure,
     flag("--committed", "regenerate docker-stack*.yml"),
 )
-def _render(args: Namespace, context: Context) -> None:
-    # A short process without reference cycles: looking for them took half of the time at 10,000 services.
-    gc.disable()
+def _render(args: Namespace, context: Context) -> int:
     if args.committed:
-        _write_committed(context)
-    elif args.file:
-        _render_files(args, context)
-    else:
-        _render_own(args, context)
+        return _write_committed(context)
+    return render.run(args, context.console) if _names_project(args) else _render_own(args, context)
 
 
-def _render_files(args: Namespace, context: Context) -> None:
-    from openbalena import compose, stack
-
-    environment = compose.environment(args.file[0].absolute().parent, os.environ)
-    project = compose.load(args.file, environment=environment, profiles=args.profile)
-    for name, position in project.unset.items():
-        context.console.warn(f"{position}: {name} is not set: it defaults to an empty string")
-    _write(args, context, stack.compile(project), {}, project.name)
-
-
-def _render_own(args: Namespace, context: Context) -> None:
+def _render_own(args: Namespace, context: Context) -> int:
     """openBalena's own stack, as swarm-up would deploy it."""
     from openbalena.operations.stack_preview import PreviewOptions, deploy_command, preview_stack
+    from openbalena.stack import Severity
 
+    gc.disable()  # as render.run does
+    _warn_of_project_here(context)
     preview = preview_stack(PreviewOptions(tuple(args.profile)), context.workspace)
-    settings = preview.deployment.settings
-    _write(args, context, preview.deployment.compiled, settings.secrets, settings["STACK_NAME"])
-    if preview.placeholder_warning:
-        context.console.warn(preview.placeholder_warning)
-    elif args.output is not None:
+    settings, compiled = preview.deployment.settings, preview.deployment.compiled
+    analysed = projects.Analysed(
+        # What the notes are about was decided when the definitions were written.
+        [item for item in compiled.diagnostics if args.all or item.severity is not Severity.NOTE],
+        preview.deployment.compose,
+        compiled,
+        settings.secrets,
+        settings["STACK_NAME"],
+        (preview.placeholder_warning,) if preview.placeholder_warning else (),
+    )
+    status = render.finish(analysed, args, context.console)
+    if status == 0 and args.output is not None and not (args.json or preview.placeholder_warning):
         command = deploy_command(preview, args.output)
         context.console.progress(f"swarm-up deploys the same; manually: {command}")
+    return status
 
 
-def _write(args: Namespace, context: Context, compiled: Compiled, secrets: Mapping[str, str], name: str) -> None:
-    """Print the stack, or write it as a directory whose secrets and configs have names of the stack `name`."""
-    from openbalena import stack
-
-    for diagnostic in compiled.diagnostics:
-        if diagnostic.severity is not stack.Severity.NOTE:
-            context.console.warn(str(diagnostic))
-        elif args.file:
-            context.console.progress(f"note: {diagnostic}")
-    if args.output is None:
-        context.console.say(stack.stack_file(compiled).rstrip("\n"))
-    else:
-        stack.render(compiled, args.output, secrets, name)
-        context.console.progress(f"wrote {args.output}")
+def _warn_of_project_here(context: Context) -> None:
+    """Without settings the command fails, and the project in the working directory may be the one that was meant."""
+    here = Path.cwd()
+    if here == context.project.root or context.project.env_file.exists():
+        return
+    if any((here / name).is_file() for name in NAMES):
+        context.console.warn("this renders openBalena's own stack: `stack render .` renders the Compose project here")
 
 
-def _write_committed(context: Context) -> None:
-    from openbalena.stack.generated import generated_files
+def _write_committed(context: Context) -> int:
+    from openbalena.operations.generated_stacks import generated_files
 
     for name, text in generated_files(context.project.root).items():
         files.write_atomic(context.project.root / name, text)
         context.console.progress(f"wrote {name}")
+    return 0
 
 
-@stack.action(
-    "validate",
-    "report what Swarm drops, refuses or misreads in stack files",
-    option("file", nargs="+", type=Path, metavar="FILE", help="a Compose or stack file"),
-    one_of(JSON, flag("--sarif", "print SARIF 2.1.0, for code review tools")),
-)
+@stack.action("validate", validate.SUMMARY, validate.configure)
 def _validate(args: Namespace, context: Context) -> int:
-    """Exit code 1 if it found an error."""
-    from openbalena.stack import Severity, sarif
-    from openbalena.stack.validate import as_data, validate
+    return validate.run(args, context.console)
 
-    gc.disable()
-    found = validate(args.file)
-    if args.json:
-        context.console.json([as_data(diagnostic) for diagnostic in found])
-    elif args.sarif:
-        context.console.json(sarif.log(found))
-    else:
-        context.console.say(*(f"{diagnostic} ({diagnostic.severity})" for diagnostic in found))
-    return 1 if any(diagnostic.severity is Severity.ERROR for diagnostic in found) else 0
+
+@stack.action("explain", explain.SUMMARY, explain.configure)
+def _explain(args: Namespace, context: Context) -> int:
+    return explain.run(args, context.console)
 
 
 @stack.action(
     "diff",
-    "show what a deploy would change; secrets by name only",
+    "show what a deploy would change, of a project or openBalena's own; secrets by name only",
+    option("project", nargs="?", type=Path, metavar="PROJECT", help=f"{projects.ARGUMENT}, or a rendered directory"),
+    projects.add_options,
     flag("--json", "print one JSON document: each service that would change, and how"),
 )
 def _diff(args: Namespace, context: Context) -> None:
-    from openbalena.operations.stack_diff import diff_stack
-
     gc.disable()
-    changes = diff_stack(context.workspace)
+    changes = _changes(args, context)
     if args.json:
         context.console.json({service: list(map(str, found)) for service, found in changes.items()})
     else:
         lines = [f"{service}: {change}" for service, found in changes.items() for change in found]
         context.console.say(*(lines or ["no changes"]))
+
+
+def _changes(args: Namespace, context: Context) -> dict[str, list[Change]]:
+    from openbalena.operations import stack_diff
+
+    if not _names_project(args):
+        return stack_diff.diff_stack(context.workspace)
+    if args.project and (args.project / "stack.yml").is_file() and (args.project / "deploy.env").is_file():
+        if not args.project_name:
+            raise UsageError(f"{args.project}: is a rendered stack: name it with -p NAME, as it was deployed")
+        return stack_diff.diff_rendered(args.project, args.project_name, context.workspace)
+    return stack_diff.diff_project(projects.located(args, args.project), context.workspace)
+
+
+def _names_project(args: Namespace) -> bool:
+    """Whether the command is about a project that is not openBalena."""
+    return bool(args.project or args.file or args.project_name or args.env_file)

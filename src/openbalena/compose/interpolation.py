@@ -27,6 +27,14 @@ class VariableReference:
     end: int
 
 
+@dataclass(frozen=True)
+class Variable:
+    """What the files say of a variable: whether it must be set, and the first default, as it is written."""
+
+    required: bool = False
+    default: str | None = None
+
+
 class MalformedError(ValueError):
     """A malformed `${…}`; `offset` is its offset in the text."""
 
@@ -92,10 +100,14 @@ def _closing(text: str, start: int) -> int:
 
 @dataclass
 class Interpolator:
-    """Replaces variables with values of `environment`; `unset` collects variables that had none and became empty."""
+    """Replaces variables with values of `environment`.
+
+    `unset` collects variables that had no value and became empty, `used` all variables.
+    """
 
     environment: Mapping[str, str]
     unset: dict[str, Position] = field(default_factory=dict)
+    used: dict[str, Variable] = field(default_factory=dict)
 
     def __call__(self, text: str, position: Position) -> str:
         """`text` with its variables replaced. Raises UsageError for a malformed or a missing required variable."""
@@ -112,6 +124,9 @@ class Interpolator:
     def _value(self, variable: VariableReference, position: Position, depth: int) -> str:
         value = self.environment.get(variable.name)
         kind = variable.operator[-1:]
+        before = self.used.get(variable.name, Variable())
+        default = variable.word if kind == "-" and before.default is None else before.default
+        self.used[variable.name] = Variable(before.required or kind == "?", default)
         present = value is not None and not (variable.operator.startswith(":") and value == "")
         # Evaluated even if it is not used, as in Compose: a required variable in a default is required.
         word = self._replace(variable.word, position, depth + 1)
@@ -125,6 +140,24 @@ class Interpolator:
             raise UsageError(f"{variable.name} must be set{': ' + word if word else ''}", where=position)
         self.unset.setdefault(variable.name, position)
         return ""
+
+
+_DRIVE = re.compile(r"[A-Za-z]")
+
+
+def split_mount(text: str) -> list[str]:
+    """The parts of a volume's short form. The colon after a drive's letter is part of a Windows path.
+
+    Compose reads every single letter so; here it is a volume's name unless what follows can only be a path.
+    """
+    parts = split(text)
+    for index in range(len(parts) - 2, -1, -1):
+        if _DRIVE.fullmatch(parts[index]) and parts[index + 1].startswith("\\"):
+            parts[index : index + 2] = [":".join(parts[index : index + 2])]
+    # C:/x:/y has a path more than v:/x:ro.
+    if len(parts) > 2 and _DRIVE.fullmatch(parts[0]) and (parts[2].startswith("/") or ":\\" in parts[2]):
+        parts[:2] = [":".join(parts[:2])]
+    return parts
 
 
 def split(text: str, separator: str = ":") -> list[str]:

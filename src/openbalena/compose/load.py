@@ -1,5 +1,6 @@
 """Compose files in, one project out."""
 
+import codecs
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from openbalena.base.errors import UsageError
 from openbalena.base.files import read_text as read_file
 from openbalena.compose import extends, include, yaml_nodes
-from openbalena.compose.interpolation import Interpolator
+from openbalena.compose.interpolation import Interpolator, Variable
 from openbalena.compose.merge import merge_maps
 from openbalena.compose.paths import file_paths
 from openbalena.compose.project import Project, project_name
@@ -23,8 +24,10 @@ class _Loader:
     interpolate: bool
     seen: tuple[Path, ...] = ()
     unset: dict[str, Position] = field(default_factory=dict)
+    used: dict[str, Variable] = field(default_factory=dict)
     trees: dict[Path, Map] = field(default_factory=dict)
     written: Map = field(default_factory=Map)
+    streams: Mapping[Path, bytes] = field(default_factory=dict)
 
     def read(self, path: Path) -> Map:
         """One file's tree; several documents are merged. Raises UsageError."""
@@ -34,10 +37,12 @@ class _Loader:
 
     def _parse(self, path: Path) -> Map:
         try:
-            text = read_file(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+            content = self.streams[path] if path in self.streams else read_file(path)
+            encoding = "utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+            text = content.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
         except UnicodeError as error:
             raise UsageError(f"{path}: cannot be read: {error}") from None
-        interpolate = Interpolator(self.environment, self.unset) if self.interpolate else None
+        interpolate = Interpolator(self.environment, self.unset, self.used) if self.interpolate else None
         merged: Any = None
         for document in yaml_nodes.parse(text, str(path), interpolate):
             if document is None:
@@ -91,7 +96,7 @@ class _Include:
             if path in seen:
                 chain = " → ".join(str(step) for step in [*seen, path])
                 raise UsageError(f"circular include of files: {chain}", where=place)
-        return _Loader(environment, outer.interpolate, seen, outer.unset).load(files, directory)
+        return _Loader(environment, outer.interpolate, seen, outer.unset, outer.used).load(files, directory)
 
 
 def load(
@@ -101,24 +106,30 @@ def load(
     profiles: Iterable[str] = (),
     interpolate: bool = True,
     directory: Path | None = None,
+    streams: Mapping[Path, bytes] | None = None,
 ) -> Project:
     """Read `files`, merge them in order, and apply extends, includes, interpolation and profiles.
 
     `environment` holds the variables for `${…}`. Without `interpolate` every value is kept as written. `directory` is
-    the project's, by default the first file's. Raises UsageError, with file:line:column, for any error.
+    the project's, by default the first file's. `streams` is the content of those files that can be read only once.
+    Raises UsageError, with file:line:column, for any error.
     """
     paths = [Path(path) for path in files]
     if not paths:
         raise UsageError("no Compose file given")
     base = (directory or paths[0].parent).absolute()
     name = project_name(Map(), environment, base)
-    loader = _Loader({"COMPOSE_PROJECT_NAME": name, **environment}, interpolate)
+    given = streams or {}
+    loader = _Loader({"COMPOSE_PROJECT_NAME": name, **environment}, interpolate, streams=given)
     tree = loader.load(paths, base)
     if (own_name := project_name(tree, environment, base)) != name:
         # The file sets the project's name, and may interpolate it.
         name = own_name
-        loader = _Loader({**environment, "COMPOSE_PROJECT_NAME": name}, interpolate)
+        loader = _Loader({**environment, "COMPOSE_PROJECT_NAME": name}, interpolate, streams=given)
         tree = loader.load(paths, base)
+    if not tree:
+        place = Position(str(paths[0]), 1, 1)
+        raise UsageError("the file is empty", "write a mapping with services:", where=place)
     return Project(
         name=name,
         directory=base,
@@ -128,5 +139,6 @@ def load(
         profiles=tuple(profiles),
         interpolated=interpolate,
         unset=loader.unset,
+        variables=loader.used,
         written=loader.written,
     )

@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from openbalena.compose import dotenv, normal
+from openbalena.compose import normal
+from openbalena.compose.interpolation import Variable
 from openbalena.compose.tree import Map, Position
 
 
@@ -22,8 +23,8 @@ class Project:
     """Merged Compose files.
 
     `tree` is the merged files before profiles and normal form, with `x-` fields. `unset` are the variables that had no
-    value and became empty. `interpolated` is false if `${…}` was kept as written. `written` is the merged files before
-    `extends` and `include`.
+    value and became empty, `variables` all that the files use. `interpolated` is false if `${…}` was kept as written;
+    then there are none of either. `written` is the merged files before `extends` and `include`.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Project:
     profiles: tuple[str, ...] = ()
     interpolated: bool = True
     unset: Mapping[str, Position] = field(default_factory=dict)
+    variables: Mapping[str, Variable] = field(default_factory=dict)
     written: Map = field(default_factory=Map)
 
     @cached_property
@@ -54,10 +56,3 @@ class Project:
         """Whether a service runs: it has no profiles, or one of them is enabled (Compose Specification, 15)."""
         profiles: Any = service.get("profiles") or []
         return not profiles or "*" in self.profiles or any(str(profile) in self.profiles for profile in profiles)
-
-
-def environment(directory: Path, process: Mapping[str, str]) -> dict[str, str]:
-    """The variables `docker compose` interpolates: the project's `.env`, overridden by the process's environment."""
-    path = directory / ".env"
-    values = dotenv.read_file(path, process).values if path.is_file() else {}
-    return {**values, **process}

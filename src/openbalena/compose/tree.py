@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
+from openbalena.base.errors import UsageError
+
 
 class Position(NamedTuple):
     """A place in a file; line and column count from 1."""
@@ -72,6 +74,12 @@ class Seq(list[Any]):
     def located(self) -> list[tuple[Any, Position]]:
         """The items, each with its position."""
         return list(zip(self, self.where, strict=True))
+
+
+def expected(position: Position, what: str, value: Any) -> UsageError:
+    """The error for a value of the wrong kind; the value itself is not shown, as it may be a secret."""
+    kind = {dict: "a mapping", list: "a list", Map: "a mapping", Seq: "a list", type(None): "nothing"}
+    return UsageError(f"expected {what}, found {kind.get(type(value), 'something else')}", where=position)
 
 
 class Reset:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from openbalena.compose.interpolation import split
-from openbalena.compose.tree import Map, Seq
+from openbalena.compose.interpolation import split, split_mount
+from openbalena.compose.tree import Map, Position, Seq
 
 
 def key_value(item: Any) -> str:
@@ -16,7 +16,7 @@ def volume_target(item: Any) -> str:
     """The path in the container of a volume in short or long form."""
     if isinstance(item, Map):
         return str(item.get("target", ""))
-    parts = split(str(item))
+    parts = split_mount(str(item))
     return parts[0] if len(parts) == 1 else parts[1]
 
 
@@ -68,6 +68,13 @@ _KEYS: dict[str, Callable[[Any], str]] = {
     "services.*.volumes": volume_target,
     "services.*.build.tags": key_value,
 }
+
+
+def repeated(items: Seq, pattern: str) -> list[tuple[str, Position]]:
+    """The key and the position of each of the `items` at `pattern` that replaces an earlier one."""
+    key = _KEYS[pattern]
+    found = [(key(item), position) for item, position in items.located()]
+    return [pair for index, pair in enumerate(found) if pair[0] in (earlier for earlier, _ in found[:index])]
 
 
 def unique(items: Seq, pattern: str) -> Seq:

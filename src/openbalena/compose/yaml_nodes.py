@@ -4,6 +4,7 @@ Compose reads YAML with go-yaml v3, which follows YAML 1.2 for booleans and 1.1 
 would turn `on` into true and 12:30 into 750. Only libyaml's parser is used from PyYAML: it has no stack to overflow.
 """
 
+import base64
 import math
 import re
 from collections.abc import Callable
@@ -22,12 +23,20 @@ _CONSTANTS |= {
     for sign in ("", "+", "-")
     for word in (".inf", ".Inf", ".INF")
 }
-_INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO]?[0-7_]*|[1-9][0-9_]*)")
+_INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]*|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_STRING = "tag:yaml.org,2002:str"
+_STRING, _BINARY, _MERGE = (f"tag:yaml.org,2002:{name}" for name in ("str", "binary", "merge"))
 _OPEN = object()
 # Far more than any Compose file needs, and far less than Python's recursion limit.
 MAXIMUM_DEPTH = 100
+
+_TAB = "this is a tab: YAML is indented with spaces only"
+# What is usually wrong where libyaml (parser.c, scanner.c) reports this.
+_HINTS = {
+    "did not find expected key": "check the indentation of this line and of those above it",
+    "did not find expected '-' indicator": "check the indentation of this line and of those above it",
+    "mapping values are not allowed in this context": "put a text with a colon in quotes, or check the indentation",
+}
 
 Interpolate = Callable[[str, Position], str]
 
@@ -37,17 +46,18 @@ def scalar(text: str) -> Any:
     if text in _CONSTANTS:
         return _CONSTANTS[text]
     if text[0] in "+-.0123456789":
-        if _INTEGER.fullmatch(text):
-            digits = text.replace("_", "")
-            sign = -1 if digits[0] == "-" else 1
-            digits = digits.lstrip("+-")
+        # Underscores may be anywhere in a number that does not start with a point.
+        plain = text if text[0] == "." else text.replace("_", "")
+        if _INTEGER.fullmatch(plain):
+            sign = -1 if plain[0] == "-" else 1
+            digits = plain.lstrip("+-")
             octal = len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()
             try:
                 return sign * int(digits, 8 if octal else 0)
             except ValueError:
                 return text
-        if _FLOAT.fullmatch(text):
-            return float(text)
+        if _FLOAT.fullmatch(plain):
+            return float(plain)
     return text
 
 
@@ -59,6 +69,8 @@ class _Builder:
         self.file = file
         self.interpolate = interpolate
         self.anchors: dict[str, Any] = {}
+        # The text of each anchored scalar, which an alias can use as a key.
+        self.texts: dict[str, str] = {}
         self.depth = 0
 
     def documents(self) -> list[Any]:
@@ -66,7 +78,7 @@ class _Builder:
         documents = []
         while not isinstance(event := self.parser.get_event(), yaml.StreamEndEvent):
             if isinstance(event, yaml.DocumentStartEvent):
-                self.anchors = {}
+                self.anchors, self.texts = {}, {}
                 documents.append(self.build(self.parser.get_event()))
         return documents
 
@@ -77,20 +89,14 @@ class _Builder:
     def build(self, event: Any) -> Any:
         """The tree of the node that starts with `event`."""
         if isinstance(event, yaml.AliasEvent):
-            value = self.anchors.get(str(event.anchor), self)
-            if value is self:
-                raise UsageError(
-                    f"undefined anchor {event.anchor}", "define it before this", where=self.position(event)
-                )
-            if value is _OPEN:
-                raise UsageError(
-                    f"the anchor {event.anchor} contains itself", "remove the alias", where=self.position(event)
-                )
-            return value
+            return self._anchored(event)
         if event.anchor:
             self.anchors[event.anchor] = _OPEN
+            self.texts.pop(event.anchor, None)
         if isinstance(event, yaml.ScalarEvent):
             value = self._scalar(event)
+            if event.anchor:
+                self.texts[event.anchor] = event.value
         else:
             self.depth += 1
             if self.depth > MAXIMUM_DEPTH:
@@ -105,9 +111,37 @@ class _Builder:
             self.anchors[event.anchor] = value
         return value
 
+    def _anchored(self, alias: Any) -> Any:
+        value = self.anchors.get(str(alias.anchor), self)
+        if value is self:
+            raise UsageError(f"undefined anchor {alias.anchor}", "define it before this", where=self.position(alias))
+        if value is _OPEN:
+            raise UsageError(
+                f"the anchor {alias.anchor} contains itself", "remove the alias", where=self.position(alias)
+            )
+        return value
+
+    def _key(self, event: Any) -> str:
+        """The text of a key, which can be an alias of a scalar. Raises UsageError for any other node."""
+        if isinstance(event, yaml.ScalarEvent):
+            if event.anchor:
+                self.anchors[event.anchor] = self.texts[event.anchor] = event.value
+            return str(event.value)
+        if isinstance(event, yaml.AliasEvent):
+            self._anchored(event)
+            if event.anchor in self.texts:
+                return self.texts[event.anchor]
+        raise UsageError("expected a string as a key", where=self.position(event))
+
+    def _binary(self, event: Any) -> str:
+        try:
+            return base64.b64decode("".join(event.value.split()), validate=True).decode()
+        except ValueError:
+            raise UsageError("expected the base64 of UTF-8 text after !!binary", where=self.position(event)) from None
+
     def _scalar(self, event: Any) -> Any:
-        text: str = event.value
-        plain = event.implicit[0] if event.tag is None else event.tag not in (_STRING, "!")
+        text: str = self._binary(event) if event.tag == _BINARY else event.value
+        plain = event.implicit[0] if event.tag is None else event.tag not in (_STRING, _BINARY, "!")
         value = scalar(text) if plain else text
         if isinstance(value, str) and self.interpolate is not None and "$" in value:
             return self.interpolate(value, self.position(event))
@@ -124,16 +158,12 @@ class _Builder:
         merged: list[Map] = []
         while not isinstance(event := self.parser.get_event(), yaml.MappingEndEvent):
             position = self.position(event)
-            if not isinstance(event, yaml.ScalarEvent):
-                raise UsageError("expected a string as a key", where=position)
-            key: str = event.value
-            if key == "<<" and event.implicit[0]:
+            key = self._key(event)
+            if key == "<<" and isinstance(event, yaml.ScalarEvent) and (event.implicit[0] or event.tag == _MERGE):
                 merged.extend(self._merge_sources(self.parser.get_event()))
                 continue
             if key in mapping:
                 raise UsageError(f"duplicate key {key} (first on line {mapping.at(key).line})", where=position)
-            if event.anchor:
-                self.anchors[event.anchor] = key
             mapping.put(key, self.build(self.parser.get_event()), position)
         return _with_merged(mapping, merged) if merged else mapping
 
@@ -147,10 +177,15 @@ class _Builder:
 
 
 def _with_merged(explicit: Map, sources: list[Map]) -> Map:
-    """YAML merge keys (yaml.org/type/merge.html): earlier sources override later ones, explicit keys all of them."""
+    """YAML merge keys (yaml.org/type/merge.html): earlier sources override later ones, explicit keys all of them.
+
+    An explicit `!reset` is about earlier files only: the sources' value replaces theirs (compose-go, loader/reset.go).
+    """
     mapping = Map(position=explicit.position)
     for source in [*reversed(sources), explicit]:
         for key, value in source.items():
+            if source is explicit and isinstance(value, Reset) and key in mapping:
+                value = mapping[key] if isinstance(mapping[key], (Reset, Override)) else Override(mapping[key])
             mapping.put(key, value, source.at(key))
     return mapping
 
@@ -165,7 +200,10 @@ def parse(text: str, file: str, interpolate: Interpolate | None = None) -> list[
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Position(file, mark.line + 1, mark.column + 1) if mark else Position(file, 1, 1)
-        raise UsageError(f"invalid YAML: {error.problem or error.context}", where=place) from None
+        lines = text.split("\n")[place.line - 1 : place.line]  # none if libyaml counted other line breaks as well
+        at_tab = any(line[place.column - 1 :].startswith("\t") for line in lines)
+        hint = _TAB if at_tab else _HINTS.get(str(error.problem), "")
+        raise UsageError(f"invalid YAML: {error.problem or error.context}", hint, where=place) from None
     except yaml.reader.ReaderError as error:
         # libyaml counts bytes.
         before = text.encode()[: error.position].decode(errors="ignore")

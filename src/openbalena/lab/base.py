@@ -23,6 +23,8 @@ PACKAGES = (
     *("inotify-tools", "openssl", "curl", "iproute2", "procps", "ca-certificates"),
     # cffi-backend: debootstrap does not resolve the virtual package that python3-cryptography depends on.
     *("python3", "python3-psycopg2", "python3-redis", "python3-jwt", "python3-cryptography", "python3-cffi-backend"),
+    # For images/backup, which installs nothing on a base that has them.
+    *("restic", "rclone"),
     # An ACME client with the plugin that the real cert-manager uses, and an ACME server.
     *("python3-certbot-dns-cloudflare", "pebble"),
 )

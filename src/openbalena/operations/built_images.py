@@ -1,9 +1,11 @@
 """The deployment with the names that its built images have, and with what the swarm decides."""
 
 from openbalena import compose, images, stack
+from openbalena.base.project import ROOT
 from openbalena.docker.engine import Engine
 from openbalena.images import Build
 from openbalena.images import build as builder
+from openbalena.lab import base
 from openbalena.operations import deployment as deployments
 from openbalena.operations.deployment import Deployment
 from openbalena.operations.workspace import Workspace
@@ -13,6 +15,7 @@ from openbalena.swarm.state import Cluster
 
 # The profile that db belongs to.
 _WITH_CLIENT = "internal-postgres"
+_BACKUP = "BACKUP_IMAGE"
 
 
 def planned_builds(deployment: Deployment, *, lab: bool) -> list[Build]:
@@ -25,8 +28,36 @@ def planned_builds(deployment: Deployment, *, lab: bool) -> list[Build]:
         profiles = [*profiles, _WITH_CLIENT]
         compiled = stack.compile(compose.load(files, environment=values, profiles=profiles))
     written = compose.load(files, environment=values, profiles=profiles, interpolate=False)
-    prefix = images.LAB_PREFIX if lab else settings["IMAGE_PREFIX"]
-    return images.plan(compiled, written, prefix=prefix, tag=settings["IMAGE_TAG"])
+    planned = images.plan(compiled, written, prefix=_prefix(settings, lab=lab), tag=settings["IMAGE_TAG"])
+    return [*planned, *backup_builds(settings, lab=lab)]
+
+
+def backup_builds(settings: Settings, *, lab: bool) -> list[Build]:
+    """The image of the backup's jobs, not tagged yet: none without a repository, or if the settings name another."""
+    if not settings.get("BACKUP_REPOSITORY") or _BACKUP in settings.sources:
+        return []
+    return [
+        Build(
+            service="backup",
+            variable=_BACKUP,
+            repository=f"{_prefix(settings, lab=lab)}/backup",
+            tag=settings["IMAGE_TAG"],
+            context=ROOT / "images" / "backup",
+            dockerfile="Dockerfile",
+            # The lab's database is built from the same base, which has all programs.
+            args={"BASE": base.IMAGE if lab else settings["DB_IMAGE"]},
+        )
+    ]
+
+
+def backup_image(settings: Settings, workspace: Workspace, engine: Engine) -> str:
+    """The image of the backup's jobs, by its content's tag if it is built here."""
+    built = images.tagged(backup_builds(settings, lab=workspace.lab), builder.base_ids(engine, pull=False))
+    return built[0].image if built else settings[_BACKUP]
+
+
+def _prefix(settings: Settings, *, lab: bool) -> str:
+    return images.LAB_PREFIX if lab else settings["IMAGE_PREFIX"]
 
 
 def with_built_images(

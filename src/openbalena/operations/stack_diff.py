@@ -12,6 +12,7 @@ import yaml
 
 from openbalena import stack
 from openbalena.base.names import STACK_LABEL, short_name
+from openbalena.compose import Located
 from openbalena.docker.engine import Engine
 from openbalena.operations import deployment as deployments
 from openbalena.operations.built_images import with_built_images
@@ -34,6 +35,21 @@ def diff_stack(workspace: Workspace) -> dict[str, list[Change]]:
         compiled = replace(deployment.compiled, document=scaled)
         directory = Path(scratch) / "stack"
         stack.render(compiled, directory, deployment.settings.secrets, name)
+        return document_changes(client, rendered_document(engine, directory, name), name)
+
+
+def diff_project(located: Located, workspace: Workspace) -> dict[str, list[Change]]:
+    """As `diff_stack`, for deploying any Compose project. Raises UsageError if it cannot be compiled."""
+    compiled = stack.compile(located.load())
+    with manager_client(workspace) as (engine, client), tempfile.TemporaryDirectory() as scratch:
+        directory = Path(scratch) / "stack"
+        stack.render(compiled, directory, {})
+        return document_changes(client, rendered_document(engine, directory, compiled.name), compiled.name)
+
+
+def diff_rendered(directory: Path, name: str, workspace: Workspace) -> dict[str, list[Change]]:
+    """As `diff_stack`, for deploying what was rendered in `directory` as the stack `name`."""
+    with manager_client(workspace) as (engine, client):
         return document_changes(client, rendered_document(engine, directory, name), name)
 
 

@@ -155,6 +155,10 @@ TYPES = {
         "IPv4 networks like 10.0.0.0/8, separated by commas, but not all addresses (0.0.0.0/0)", _are_networks
     ),
     "absolute_path": _pattern("an absolute path without spaces", r"/[^\s,]*"),
+    "backup_repository": _pattern(
+        "the absolute path of a directory, s3:https://host/bucket/path or rest:https://host/path, without a password",
+        r"/[^\s,:]+|s3:[^\s@]+|rest:https?://[^\s@]+",
+    ),
     "directory": Type(
         "a path to a directory, without ~ (which is not expanded)",
         lambda value: not any(part.startswith("~") for part in value.split("/")),

@@ -9,6 +9,7 @@ from openbalena.compose.paths import is_file
 from openbalena.compose.tree import Map, Position, Seq
 from openbalena.stack.content import ContentFile
 from openbalena.stack.diagnostic import Diagnostic, Severity
+from openbalena.stack.engine_checks import check_for_engine, image_error
 from openbalena.stack.service import Service
 from openbalena.stack.size import in_bytes
 
@@ -28,6 +29,7 @@ _CHOICES: dict[tuple[str, ...], tuple[str, ...]] = {
 _CONSTRAINT = re.compile(
     r"(?i:\s*(node\.(id|hostname|ip|role|platform\.(os|arch)|labels\.\S+)|engine\.labels\.\S+)\s*[=!]=\s*\S.*)"
 )
+_CPUS = re.compile(r"\d+(\.\d{0,9}0*)?")  # docker/cli, opts.ParseCPUs: in billionths of a processor
 _TAG = re.compile(r"[^/]+/.*(:[\w][\w.-]*|@\w+:\w+)|[^/]*(:[\w][\w.-]*|@\w+:\w+)")
 
 
@@ -49,13 +51,22 @@ def check_service(service: Service) -> None:
     _ports(service, deploy)
     _targets(service)
     _image(service)
+    check_for_engine(service)
 
 
-def check_content(content: ContentFile, place: Position) -> Iterator[Diagnostic]:
-    """Diagnostics for a secret or config, as far as it can be checked before it is rendered."""
+def check_content(content: ContentFile, place: Position, *, interpolated: bool) -> Iterator[Diagnostic]:
+    """Diagnostics for a secret or config, as far as it can be checked before it is rendered.
+
+    Without `interpolated`, the value of a variable is not known.
+    """
     kind = content.path.partition("/")[0]
     limit = MAXIMUM_BYTES[kind]
     size = content.source.stat().st_size if content.source is not None and is_file(content.source) else 0
+    if (content.text == "" and interpolated) or (size == 0 and content.source is not None and is_file(content.source)):
+        yield Diagnostic(
+            place, kind, Severity.ERROR, f"{content.key} is empty, which the engine refuses",
+            "give it content, or remove it",
+        )  # fmt: skip
     if size > limit:
         message = f"{content.source} has {size} bytes; Swarm allows at most {limit} in one of {kind}"
         yield Diagnostic(place, kind, Severity.ERROR, message, "mount a volume instead")
@@ -76,6 +87,8 @@ def _choice(service: Service, path: tuple[str, ...], choices: tuple[str, ...]) -
         if not isinstance(place, Map):
             return
     value = place.get(path[-1])
+    if value == "" and path[-1] != "order":
+        return  # moby's default; `docker stack` refuses an empty order alone
     if value is not None and value not in choices and "$" not in str(value):
         instead = "any (for always and unless-stopped), on-failure or none" if path[-1] == "condition" else (
             " or ".join(choices)
@@ -93,7 +106,12 @@ def _resources(service: Service, kind: str, resources: Map) -> None:
             f"deploy.resources.{kind}.memory", "the engine refuses less than 4 MiB", "write 4m or more", place
         )
     cpus = str(resources.get("cpus", 0))
-    if "$" not in cpus and 0 < float(cpus) < MINIMUM_CPUS:
+    if "$" not in cpus and not _CPUS.fullmatch(cpus):
+        service.error(
+            f"deploy.resources.{kind}.cpus", f"`docker stack deploy` refuses {cpus}",
+            "write a number with at most nine decimals", resources.at("cpus"),
+        )  # fmt: skip
+    elif "$" not in cpus and 0 < float(cpus) < MINIMUM_CPUS:
         service.error(
             f"deploy.resources.{kind}.cpus", "the engine refuses less than 0.001 processors", "write 0.001 or more",
             resources.at("cpus"),
@@ -158,6 +176,8 @@ def _image(service: Service) -> None:
             "write image:, or correct the name if another service is meant",
             service.position,
         )
+    elif wrong := image_error(image):
+        service.error("image", wrong, "write it as [registry/]name:tag, its name in lower case")
     elif "$" not in image and service.build is None and not _TAG.fullmatch(image):
         service.warn(
             "image", f"{image} has no tag: nodes may run different versions of latest", "write a tag or a digest"

@@ -20,7 +20,11 @@ from openbalena.stack.content import (
     taken_variables,
 )
 from openbalena.stack.diagnostic import Diagnostic, Severity
+from openbalena.stack.docker_stack_schema import compiled_findings
+from openbalena.stack.engine_checks import check_network, written_twice
+from openbalena.stack.nodes import mount_diagnostics
 from openbalena.stack.overlay import SwarmExtensions, drop_keys, overlay
+from openbalena.stack.port_conflicts import port_conflicts
 from openbalena.stack.rules import RULES
 from openbalena.stack.rules.deploy import add_constraint
 from openbalena.stack.rules.irrelevant import DEPENDS_ON
@@ -35,6 +39,7 @@ class Compiled:
     `document` is the stack file; `secret_files` and `config_files` are its secrets and configs, by key; `node_labels`
     are the labels (without `node.labels.`) and values that placement requires; `builds` are the build sections of its
     services; `stateful` maps a volume to the service that is pinned to it. `interpolated` is false if `${…}` was kept.
+    `refused` are the errors for values of the document that `docker stack` refuses.
     """
 
     name: str
@@ -45,6 +50,7 @@ class Compiled:
     builds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     stateful: Mapping[str, str] = field(default_factory=dict)
     diagnostics: tuple[Diagnostic, ...] = ()
+    refused: tuple[Diagnostic, ...] = ()
     interpolated: bool = True
 
     @property
@@ -54,12 +60,28 @@ class Compiled:
 
 
 def compile(project: Project) -> Compiled:  # noqa: A001 - the contract's word
-    """`project` as a stack. Raises UsageError, with all errors, if Swarm does not support what it needs."""
+    """`project` as a stack. Raises UsageError, with all errors, if Swarm does not support what it needs, and if no
+    service is enabled.
+    """
     compiled = analyse(project)
-    errors = [str(item) for item in compiled.diagnostics if item.severity is Severity.ERROR]
+    if not compiled.document["services"]:
+        raise without_services(project)
+    found = (*compiled.diagnostics, *compiled.refused)
+    errors = [str(item) for item in found if item.severity is Severity.ERROR]
     if errors:
         raise UsageError("\n".join(errors))
     return compiled
+
+
+def without_services(project: Project) -> UsageError:
+    """The error for a stack that would, deployed with --prune, remove every service."""
+    services: Map = project.tree.get("services") or Map()
+    place = project.tree.at("services")
+    if not services:
+        return UsageError("the project has no services", "write at least one below services:", where=place)
+    profiles = dict.fromkeys(str(name) for service in services.values() for name in service.get("profiles") or ())
+    hint = f"enable a profile: --profile {' or --profile '.join(profiles)}"
+    return UsageError("no service is enabled", hint, where=place)
 
 
 def analyse(project: Project) -> Compiled:
@@ -86,6 +108,7 @@ class _Compilation:
         self.builds: dict[str, Any] = {}
         self.stateful: dict[str, str] = {}
         self.diagnostics: list[Diagnostic] = []
+        self.refused: list[Diagnostic] = []
 
     def service(self, name: str, source: Map, extensions: SwarmExtensions) -> None:
         """Apply the rules to one service."""
@@ -107,6 +130,8 @@ class _Compilation:
         if not self.project.interpolated:
             uninterpolated.check_expressions(service.target)
         self.diagnostics += service.diagnostics
+        self.diagnostics += written_twice(self.project.tree["services"][name], Severity.WARNING)
+        self.refused += compiled_findings("services", service.target, not self.project.interpolated)
         if service.build is not None:
             self.builds[name] = plain(service.build)
         ordered = sorted(service.target.items(), key=lambda item: _ORDER.get(item[0], len(_ORDER)))
@@ -138,16 +163,20 @@ class _Compilation:
 
     def finish(self) -> Compiled:
         """Add the top-level sections and return the stack."""
+        every_profile = "*" in self.project.profiles
+        self.diagnostics += port_conflicts(self.services, self.model["services"], every_profile)
         document: dict[str, Any] = {"services": plain(self.services)}
         for section, convert in (("networks", network), ("volumes", volume)):
             converted = {
-                name: plain(convert(name, value, self.diagnostics)) for name, value in self._used(section).items()
+                name: plain(self._checked(section, name, convert(name, value, self.diagnostics)))
+                for name, value in self._used(section).items()
             }
             if converted.get("default") == {} and section == "networks":
                 del converted["default"]
             if converted:
                 document[section] = converted
         document |= self._contents(document)
+        self.diagnostics += mount_diagnostics(self.services, self.model.get("volumes") or Map())
         return Compiled(
             name=self.project.name,
             document=document,
@@ -157,6 +186,7 @@ class _Compilation:
             builds=self.builds,
             stateful=self.stateful,
             diagnostics=tuple(_once(self.diagnostics)),
+            refused=tuple(_once(self.refused)),
             interpolated=self.project.interpolated,
         )
 
@@ -180,6 +210,13 @@ class _Compilation:
         users = self._users(section)
         return Map(((name, value) for name, value in declared.items() if name in users), declared.position)
 
+    def _checked(self, section: str, name: str, item: Map) -> Map:
+        """The compiled `item` of a section; a diagnostic is added for each value that Docker refuses."""
+        self.refused += compiled_findings(section, item, not self.project.interpolated)
+        if section == "networks":
+            self.diagnostics += check_network(name, item)
+        return item
+
     def _contents(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """The secrets and configs of the stack, of which `document` has the other sections."""
         users = {section: self._users(section) for section in ("secrets", "configs")}
@@ -193,13 +230,13 @@ class _Compilation:
         for key, users in sorted(of.items()):
             written = one_origin(section[:-1], key, declared.get(key, Map()), self.diagnostics)
             if written.get("external") or "driver" in written:
-                entries[key] = plain(written)
+                entries[key] = plain(self._checked(section, key, written))
                 continue
             if key not in files:
                 files[key] = described(section[:-1], key, written, self.project.name, self.project.environment)
             files[key] = replace(own_variable(files[key], of, taken), services=tuple(users))
-            self.diagnostics += check_content(files[key], declared.at(key))
-            entries[key] = plain(entry(files[key], written))
+            self.diagnostics += check_content(files[key], declared.at(key), interpolated=self.project.interpolated)
+            entries[key] = plain(self._checked(section, key, entry(files[key], written)))
         return entries
 
 

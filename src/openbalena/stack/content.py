@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 from openbalena.base import placeholder
 from openbalena.base.errors import UsageError
 from openbalena.base.names import full_name
-from openbalena.compose.tree import Map, Seq, plain
+from openbalena.compose.paths import is_file
+from openbalena.compose.tree import UNKNOWN_POSITION, Map, Position, Seq, plain
 from openbalena.stack.diagnostic import Diagnostic, Severity
 from openbalena.stack.overlay import SwarmExtensions
 
@@ -28,6 +29,7 @@ class ContentFile:
     """One secret or config. `path` is relative to the rendered directory; `variable` holds the object's name in the
     cluster, which is `name` if that variable is unset; `services` use it. The content is that of the file `source`, or
     `text`, in which secret values are placeholders; a stack that was compiled without interpolation has neither.
+    `position` is where it was written.
     """
 
     key: str
@@ -37,6 +39,7 @@ class ContentFile:
     services: tuple[str, ...]
     text: str | None = None
     source: Path | None = None
+    position: Position = UNKNOWN_POSITION
 
 
 def one_origin(kind: str, key: str, written: Map, diagnostics: list[Diagnostic]) -> Map:
@@ -63,9 +66,20 @@ def described(kind: str, key: str, written: Map, project: str, environment: Mapp
         source = Path(str(written["file"]))
     else:
         raise UsageError(f"the {kind} {key} needs file, content, environment or external", where=written.position)
-    content = content_file(kind, key, key, project, text, source)
+    content = replace(content_file(kind, key, key, project, text, source), position=written.at("file"))
     # A name in the Compose file takes precedence over the one derived from the project's.
     return replace(content, name=str(written["name"])) if written.get("name") else content
+
+
+def missing_files(contents: Iterable[ContentFile]) -> Iterator[Diagnostic]:
+    """A note for each of the `contents` whose file does not exist yet; only writing or deploying them reads it."""
+    for content in contents:
+        if content.source is not None and "$" not in str(content.source) and not is_file(content.source):
+            rule, meaning = (
+                f"{content.path.partition('/')[0]}.file",
+                f"{content.source} does not exist, or is not a file",
+            )
+            yield Diagnostic(content.position, rule, Severity.NOTE, meaning, "create it before the deploy")
 
 
 def content_file(kind: str, key: str, file: str, project: str, text: str | None, source: Path | None) -> ContentFile:

@@ -14,6 +14,10 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
+# Notes about what the user must do before the stack works, rather than what was changed.
+_PROMINENT = ("build", "configs.file", "secrets.file", "volumes.bind", "volumes.local")
+
+
 @dataclass(frozen=True)
 class Diagnostic:
     """`rule` is the Compose key; `meaning` is what Swarm does with it, `instead` what to write instead."""
@@ -23,6 +27,11 @@ class Diagnostic:
     severity: Severity
     meaning: str
     instead: str = ""
+
+    @property
+    def prominent(self) -> bool:
+        """Whether the finding must not be hidden among others, which may be many."""
+        return self.severity is not Severity.NOTE or self.rule in _PROMINENT
 
     def __str__(self) -> str:
         return f"{self.position}: {self.rule}: {self.meaning}{'; ' + self.instead if self.instead else ''}"

@@ -1,111 +1,137 @@
-"""The keys that plain `docker stack deploy` (CLI 28.2, schema 3.13) supports below service keys and at the top level.
+"""What plain `docker stack` (CLI 28.2, schema 3.13) refuses or drops in a stack file; it gives no line numbers.
 
-It refuses any other key, without a line number. Each entry was tested with `docker stack config`.
+The values of a service's keys are described in their rules; the top level is described here.
 """
 
+import re
 from collections.abc import Iterator
-from typing import Any
 
-from openbalena.compose.tree import Map, Position, Seq
+from openbalena.compose.normal.scalars import nearest
+from openbalena.compose.normal.service import KEYS
+from openbalena.compose.tree import Map
 from openbalena.stack.diagnostic import Diagnostic, Severity
 from openbalena.stack.rule import Native, Status
 from openbalena.stack.rules import RULES
+from openbalena.stack.shape import (
+    BOOLEAN,
+    KEY_VALUES,
+    LATEST,
+    NAME,
+    ONE_OR_MANY,
+    OPTIONS,
+    STRING,
+    At,
+    Kind,
+    Shape,
+    either,
+    mapping,
+    names,
+    optional,
+    pattern,
+    sequence,
+    since,
+)
 
-_UPDATE = {"parallelism", "delay", "failure_action", "monitor", "max_failure_ratio", "order"}
-_REFERENCE = {"source", "target", "uid", "gid", "mode"}
-_CONTENT = {"name", "file", "external", "labels", "template_driver"}
-# Keys below a path; `*` matches names and list items.
-_KNOWN: dict[str, set[str]] = {
-    "": {"version", "services", "networks", "volumes", "secrets", "configs"},
-    "services.*.configs.*": _REFERENCE,
-    "services.*.credential_spec": {"config", "file", "registry"},
-    "services.*.deploy": {
-        "mode", "endpoint_mode", "replicas", "labels", "update_config", "rollback_config", "resources",
-        "restart_policy", "placement",
-    },
-    "services.*.deploy.placement": {"constraints", "preferences", "max_replicas_per_node"},
-    "services.*.deploy.resources": {"limits", "reservations"},
-    "services.*.deploy.resources.limits": {"cpus", "memory", "pids"},
-    "services.*.deploy.resources.reservations": {"cpus", "memory", "generic_resources"},
-    "services.*.deploy.restart_policy": {"condition", "delay", "max_attempts", "window"},
-    "services.*.deploy.rollback_config": _UPDATE,
-    "services.*.deploy.update_config": _UPDATE,
-    "services.*.healthcheck": {
-        "test", "interval", "timeout", "retries", "start_period", "start_interval", "disable",
-    },
-    "services.*.logging": {"driver", "options"},
-    "services.*.networks.*": {"aliases", "ipv4_address", "ipv6_address", "driver_opts"},
-    "services.*.ports.*": {"mode", "target", "published", "protocol"},
-    "services.*.secrets.*": _REFERENCE,
-    "networks.*": {"name", "driver", "driver_opts", "attachable", "internal", "external", "labels", "ipam"},
-    "networks.*.ipam": {"driver", "config"},
-    "networks.*.ipam.config.*": {"subnet"},
-    "volumes.*": {"name", "driver", "driver_opts", "external", "labels"},
-    "secrets.*": _CONTENT | {"driver", "driver_opts"},
-    "configs.*": _CONTENT,
-}  # fmt: skip
-_WALKED = {path.rpartition(".")[0] for path in _KNOWN} | set(_KNOWN) | {"services", "services.*", "services.*.env_file"}
-_INSTEAD = {
-    "name": "give the stack its name when it is deployed",
-    "include": "name the files with -c",
-    "configs.*.content": "write the content to a file and use file:",
-    "configs.*.environment": "write the value to a file and use file:",
-    "secrets.*.environment": "write the value to a file and use file:",
-    "services.*.extends": "write the service in full, or compile it: stack render",
-    "services.*.label_file": "write the labels in the stack file, or compile it: stack render",
-    "services.*.ports.*.host_ip": "leave it out: Swarm publishes on every address",
+# Keys that the loader resolves before the rules are applied.
+_LOADED = {
+    "extends": "write the service in full, or compile it: stack render",
+    "label_file": "write the labels in the stack file, or compile it: stack render",
 }
-# Refused as a mapping: in a stack file these take a list of names.
-_LISTS = {"services.*.depends_on": Map, "services.*.env_file.*": Map}
-# Refused as text, which Compose reads as octal.
-_MODES = {"services.*.secrets.*.mode", "services.*.configs.*.mode"}
+_VERSION = re.compile(r"3\.([0-9]|1[0-3])")
+_TO_A_FILE = "write the {} to a file and use file:"
+
+
+def _service(service: Map, at: At) -> Iterator[Diagnostic]:
+    for key, value in service.items():
+        rule, below = RULES.get(key), at._replace(position=service.at(key), rule=key)
+        if key in _LOADED:
+            yield below.refuse("this key", _LOADED[key])
+        elif key == "env_file":
+            yield from ONE_OR_MANY.findings(value, below)
+        elif rule is not None and rule.native is Native.REFUSED:
+            yield below.refuse("this key", rule.instead)
+        elif rule is not None:
+            if rule.native is Native.DROPPED:
+                severity = Severity.WARNING if rule.status is Status.IRRELEVANT else Severity.ERROR
+                yield Diagnostic(below.position, key, severity, "`docker stack` drops this key", rule.instead)
+            if rule.shape is not None:
+                yield from rule.shape.findings(value, below)
+        elif key.startswith("x-"):
+            yield from below.too_old(7)
+        elif key not in (*KEYS, "cgroupns_mode"):
+            yield below.refuse("this key", nearest(key, KEYS) or "leave it out")
+
+
+def _external_volume(volume: Map, at: At) -> Iterator[Diagnostic]:
+    for key in ("driver", "driver_opts", "labels"):
+        if volume.get("external") and volume.get(key):
+            yield at.below(key, volume.at(key)).refuse("this key of an external volume", "remove it")
+    yield from _one_name(volume, at)
+
+
+def _one_name(resource: Map, at: At) -> Iterator[Diagnostic]:
+    external = resource.get("external")
+    if isinstance(external, Map) and external.get("name") and resource.get("name"):
+        yield at.below("name", resource.at("name")).refuse("two names", "remove external.name")
+
+
+def _secret(secret: Map, at: At) -> Iterator[Diagnostic]:
+    if not secret.get("external") and secret.get("driver") and secret.get("file"):
+        yield at.below("file", secret.at("file")).refuse("a file next to a driver", "remove one of them")
+    yield from _one_name(secret, at)
+
+
+_EXTERNAL = either(BOOLEAN, mapping({"name": STRING}))
+_CONTENT = {
+    "name": since(5, STRING), "file": STRING, "external": either(BOOLEAN, mapping({"name": STRING}, closed=False)),
+    "labels": KEY_VALUES, "template_driver": since(8, STRING),
+}  # fmt: skip
+_FROM_FILE = {key: _TO_A_FILE.format(what) for key, what in (("content", "content"), ("environment", "value"))}
+_NETWORK = mapping({
+    "name": since(5, STRING), "driver": STRING, "driver_opts": OPTIONS, "external": _EXTERNAL, "internal": BOOLEAN,
+    "attachable": since(2, BOOLEAN), "labels": KEY_VALUES,
+    "ipam": mapping({"driver": STRING, "config": sequence(mapping({"subnet": STRING}))}),
+}, extensions=7, also=_one_name)  # fmt: skip
+_VOLUME = mapping(
+    {"name": since(4, STRING), "driver": STRING, "driver_opts": OPTIONS, "external": _EXTERNAL, "labels": KEY_VALUES},
+    extensions=7, also=_external_volume,
+)  # fmt: skip
+_SECRET = mapping(
+    {**_CONTENT, "driver": since(8, STRING), "driver_opts": since(8, OPTIONS)},
+    instead=_FROM_FILE,
+    extensions=7,
+    also=_secret,
+)
+_CONFIG = mapping(_CONTENT, instead=_FROM_FILE, extensions=7, also=_secret)
+_SERVICE = Shape("a mapping", frozenset({Kind.MAPPING}), _service)
+STACK = mapping(
+    {
+        "version": pattern(r"|3(\.([0-9]|1[0-3]))?", 'version "3", "3.0", … or "3.13", or leave it out'),
+        "services": names(_SERVICE, expression=NAME),
+        "networks": names(optional(_NETWORK), expression=NAME, closed=False),
+        "volumes": names(optional(_VOLUME), expression=NAME),
+        "secrets": since(1, names(_SECRET, expression=NAME)),
+        "configs": since(3, names(_CONFIG, expression=NAME)),
+    },
+    instead={
+        "name": "give the stack its name when it is deployed",
+        "include": "name the files with -c",
+    },
+    extensions=4,
+)  # fmt: skip
+
+
+_SECTIONS = {"networks": _NETWORK, "volumes": _VOLUME, "secrets": _SECRET, "configs": _CONFIG}
 
 
 def schema_findings(tree: Map) -> list[Diagnostic]:
-    """Every key of a stack file that `docker stack` refuses or drops."""
-    return [*_below(tree, ""), *_service_keys(tree)]
+    """Every key and value of a stack file that `docker stack` refuses or drops."""
+    declared = _VERSION.fullmatch(str(tree.get("version")))
+    minor = int(declared[1]) if declared else LATEST
+    return [*STACK.findings(tree, At(tree.position, "", variables=True, minor=minor))]
 
 
-def _service_keys(tree: Map) -> Iterator[Diagnostic]:
-    for service in (tree.get("services") or Map()).values():
-        for key in service if isinstance(service, Map) else ():
-            rule, place = RULES.get(key), service.at(key)
-            if rule is None:
-                if f"services.*.{key}" in _INSTEAD:
-                    yield refused(place, key, _INSTEAD[f"services.*.{key}"])
-            elif rule.native is Native.REFUSED:
-                yield refused(place, key, rule.instead)
-            elif rule.native is Native.DROPPED:
-                harmless = rule.status is Status.IRRELEVANT
-                severity = Severity.WARNING if harmless else Severity.ERROR
-                yield Diagnostic(place, key, severity, "`docker stack` drops this key", rule.instead)
-
-
-def refused(place: Position, key: str, instead: str) -> Diagnostic:
-    """The error for a key that `docker stack` refuses."""
-    return Diagnostic(place, key, Severity.ERROR, "`docker stack` refuses this key", instead)
-
-
-def _below(value: Any, path: str) -> Iterator[Diagnostic]:
-    if isinstance(value, Map):
-        known = _KNOWN.get(path)
-        for key, item in value.items():
-            inner = f"{path}.{key}" if path else key
-            named = f"{path}.*"
-            if known is not None and key not in known and not key.startswith("x-"):
-                yield refused(value.at(key), inner.replace("services.*.", ""), _INSTEAD.get(inner, "leave it out"))
-            elif inner in _LISTS and isinstance(item, _LISTS[inner]):
-                yield refused(value.at(key), key, "write a list of names")
-            elif inner in _MODES and isinstance(item, str) and "$" not in item:
-                place, rule = value.at(key), inner.removeprefix("services.*.").replace(".*", "")
-                yield Diagnostic(place, rule, Severity.ERROR, "`docker stack` refuses a string as a mode", "write 0400")
-            elif inner in _WALKED:
-                yield from _below(item, inner)
-            elif named in _WALKED:
-                yield from _below(item, named)
-    elif isinstance(value, Seq):
-        for item, place in value.located():
-            if f"{path}.*" in _LISTS and isinstance(item, Map):
-                yield refused(place, path.rpartition(".")[2], "write a path")
-            else:
-                yield from _below(item, f"{path}.*")
+def compiled_findings(section: str, item: Map, variables: bool) -> Iterator[Diagnostic]:
+    """Every value that `docker stack` refuses in a compiled item of `section`; `variables` if `${…}` is one in it."""
+    shape = _SERVICE if section == "services" else _SECTIONS[section]
+    return shape.findings(item, At(item.position, section, variables))

@@ -12,7 +12,7 @@ from openbalena.compose.yaml_nodes import scalar
 _PLAIN = re.compile(r"[A-Za-z_./$(0-9](?:[^\s:#\\\"]|:(?=[^\s])|(?<=\S)#| (?=[^\s#]))*")
 # YAML 1.1's other booleans, base-60 numbers and dates (PyYAML's resolver).
 _YAML11_AMBIGUOUS = re.compile(
-    r"(?i:y|yes|n|no|on|off|[-+]?[0-9][0-9_.]*(:[0-9_.]*)+|[0-9]{4}-[0-9-]+.*|[0-9.]+(e[0-9]*)?)"
+    r"(?i:y|yes|n|no|on|off|[-+]?[0-9][0-9_.]*(:[0-9_.]*)+|[0-9]{4}-[0-9-]+.*|[-+]?[0-9._]+(e[-+]?[0-9_]*)?)"
 )
 _UNPRINTABLE = re.compile(r"[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 

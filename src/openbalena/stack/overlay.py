@@ -7,8 +7,9 @@ from typing import Any
 from openbalena.base.errors import UsageError
 from openbalena.compose.merge import as_sequence, merge_maps
 from openbalena.compose.project import Project
-from openbalena.compose.tree import Map, Position, Seq
+from openbalena.compose.tree import Map, Position, Seq, plain
 from openbalena.stack.diagnostic import Diagnostic, Severity
+from openbalena.stack.rules.deploy import OLDER
 
 _WORDS = ("stateful", "secret_env", "without")
 Reasons = Mapping[str, str | Mapping[str, str]]
@@ -32,7 +33,7 @@ def overlay(project: Project) -> tuple[Project, dict[str, SwarmExtensions]]:
         tree = tree.copy()
         place = tree.at("x-swarm")
         del tree["x-swarm"]
-        tree = merge_maps(tree, _mapping(fragment, place), "")
+        tree = merge_maps(_without_older(tree, _mapping(fragment, place)), fragment, "")
     services, extensions = Map(position=tree.at("services")), {}
     for name, service in (tree.get("services") or Map()).items():
         place = tree["services"].at(name)
@@ -51,7 +52,7 @@ def _service(service: Map) -> tuple[Map, SwarmExtensions]:
     taken = {word: fragment.pop(word, None) for word in _WORDS}
     base = service.copy()
     del base["x-swarm"]
-    merged = merge_maps(base, fragment, "services.*")
+    merged = merge_maps(_without_older_keys(base, fragment), fragment, "services.*")
     secret_env = taken["secret_env"]
     return merged, SwarmExtensions(
         at=place,
@@ -59,6 +60,32 @@ def _service(service: Map) -> tuple[Map, SwarmExtensions]:
         secret_env=None if secret_env is None else _mapping(secret_env, place),
         without=Map() if taken["without"] is None else _mapping(taken["without"], place),
     )
+
+
+def _without_older(tree: Map, fragment: Map) -> Map:
+    """`tree`, each of its services as `_without_older_keys` leaves it for the project's `fragment`."""
+    services, over = tree.get("services"), fragment.get("services")
+    if not isinstance(services, Map) or not isinstance(over, Map):
+        return tree
+    kept = services.copy()
+    for name in over:
+        if isinstance(kept.get(name), Map) and isinstance(over[name], Map):
+            kept[name] = _without_older_keys(kept[name], over[name])
+    changed = tree.copy()
+    changed["services"] = kept
+    return changed
+
+
+def _without_older_keys(service: Map, fragment: Map) -> Map:
+    """`service` without keys such as mem_limit if `fragment` sets what takes their place below deploy in a cluster."""
+    superseded = set()
+    for key, path in OLDER.items():
+        value = plain(fragment)
+        for step in ("deploy", *path):
+            value = value.get(step) if isinstance(value, dict) else None
+        if value is not None and key not in fragment:
+            superseded.add(key)
+    return service.without(superseded)
 
 
 def _mapping(value: Any, place: Position) -> Map:
@@ -100,13 +127,22 @@ def _without_items(value: Any, key: str, reasons: Map) -> Any:
     elif isinstance(value, Seq):
         dropped, kept = set(), Seq(value.position)
         for item, place in value.located():
-            name = str(item.get("source") or item.get("target")) if isinstance(item, Map) else str(item)
-            if name in names:
-                dropped.add(name)
+            if named := names.intersection(_names(item)):
+                dropped |= named
             else:
                 kept.put(item, place)
     else:
         raise UsageError(f"x-swarm.without: {key} has no items", "give it one reason", where=reasons.position)
     for name in names - dropped:
-        raise UsageError(f"x-swarm.without: {key} has no item {name}", "remove it", where=reasons.at(name))
+        items = value if isinstance(value, Map) else dict.fromkeys(each for item in value for each in _names(item)[:1])
+        hint = f"expected one of {', '.join(items)}, or remove it" if items else "remove it"
+        raise UsageError(f"x-swarm.without: {key} has no item {name}", hint, where=reasons.at(name))
     return kept
+
+
+def _names(item: Any) -> tuple[str, ...]:
+    """What `without` calls an item of a list: its source, else its target; a port also with its protocol, 53/udp."""
+    if not isinstance(item, Map):
+        return (str(item),)
+    name = str(item.get("source") or item.get("target"))
+    return (name, f"{name}/{item['protocol']}") if "protocol" in item else (name,)

@@ -49,14 +49,19 @@ def render(compiled: Compiled, directory: Path, secrets: Mapping[str, str], stac
         raise UsageError(f"{directory}: is not a directory: choose another path")
     if directory.exists() and any(directory.iterdir()) and not (directory / "stack.yml").exists():
         raise UsageError(f"{directory}: is not empty and not a rendered stack: choose another directory")
-    directory.parent.mkdir(parents=True, exist_ok=True)
     made, old = (directory.with_name(f".{directory.name}.{state}") for state in ("new", "old"))
     for leftover in (made, old):
         if leftover.is_symlink():  # left by a version that replaced the link itself
             leftover.unlink()
         shutil.rmtree(leftover, ignore_errors=True)
     try:
-        _fill(compiled, files.private_directory(made), secrets, stack or compiled.name)
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        files.private_directory(made)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+        # A component is a file, or the file system has no directories of the user's.
+        raise UsageError(f"{directory}: cannot be created: {error.strerror}: choose another directory") from None
+    try:
+        _fill(compiled, made, secrets, stack or compiled.name)
         if directory.exists():
             directory.rename(old)
         made.rename(directory)
@@ -106,7 +111,11 @@ def _name(compiled: Compiled, content: ContentFile, data: bytes, stack: str) -> 
 
 def _content(content: ContentFile, secrets: Mapping[str, str]) -> bytes:
     if content.source is not None:
-        data = files.read_text(content.source)
+        try:
+            data = files.read_text(content.source)
+        except UsageError as error:
+            problem = error.problem
+            raise UsageError(problem.what, problem.hint, key=problem.key, where=content.position) from None
     else:
         data = placeholder.substitute(content.text or "", lambda name: _secret(name, secrets)).encode()
     limit = MAXIMUM_BYTES[content.path.partition("/")[0]]

@@ -4,14 +4,12 @@ Those (running_values) have the same titles, so that a comparison can name what 
 memory in bytes.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from openbalena.base.names import STACK_LABELS, full_name
+from openbalena.stack.size import nanoseconds
 
-_DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
-_NANOSECONDS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 # The Engine does not list the swarm ids of these networks (moby, daemon/cluster, GetNetworks).
 _EACH_NODES = {"host", "bridge"}
 # Titles whose change leaves running tasks alone (swarmkit, manager/orchestrator, IsTaskDirty): the tasks of a service
@@ -48,7 +46,7 @@ def desired_values(name: str, service: Values, document: Mapping[str, Any], stac
         "environment": {key: value or "" for key, value in service.get("environment", {}).items()},
         "labels": service.get("labels", {}),
         **_desired_deploy(service.get("deploy", {})),
-        "grace period": _time(service.get("stop_grace_period", "10s")),
+        "grace period": nanoseconds(service.get("stop_grace_period", "10s")),
         "stop signal": service.get("stop_signal", ""),
         "init": bool(service.get("init")),
         "terminal": [bool(service.get("stdin_open")), bool(service.get("tty"))],
@@ -102,8 +100,8 @@ def _desired_update(kind: str, config: Mapping[str, Any] | None) -> Values:
     return {
         f"{kind} order": given.get("order", "stop-first"),
         f"{kind} parallelism": given.get("parallelism", 1),
-        f"{kind} delay": _time(given.get("delay", "0")),
-        f"{kind} monitor": _time(given.get("monitor", "0")),
+        f"{kind} delay": nanoseconds(given.get("delay", "0")),
+        f"{kind} monitor": nanoseconds(given.get("monitor", "0")),
         f"{kind} on failure": given.get("failure_action", "pause"),
         f"{kind} failure ratio": float(given.get("max_failure_ratio", 0)),
     }
@@ -112,14 +110,14 @@ def _desired_update(kind: str, config: Mapping[str, Any] | None) -> Values:
 def _desired_restart(policy: Mapping[str, Any]) -> Values:
     return {
         "restart": policy.get("condition", "any"),
-        "restart delay": _time(policy.get("delay", "5s")),
+        "restart delay": nanoseconds(policy.get("delay", "5s")),
         "restart attempts": policy.get("max_attempts", 0),
-        "restart window": _time(policy.get("window", "0")),
+        "restart window": nanoseconds(policy.get("window", "0")),
     }
 
 
 def _desired_check(check: Mapping[str, Any]) -> Values:
-    times = {f"health {part.replace('_', ' ')}": _time(check.get(part, "0")) for part in CHECK_TIMES}
+    times = {f"health {part.replace('_', ' ')}": nanoseconds(check.get(part, "0")) for part in CHECK_TIMES}
     test = ["NONE"] if check.get("disable") else check.get("test") or []
     return {"health check": test, "health retries": int(check.get("retries", 0)), **times}
 
@@ -132,11 +130,6 @@ def own_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
 def capability(name: str) -> str:
     """A capability as the Engine names it: with CAP_."""
     return name if name.startswith("CAP_") or name == "ALL" else f"CAP_{name}"
-
-
-def _time(value: Any) -> int:
-    """Nanoseconds of a Go duration."""
-    return round(sum(float(number) * _NANOSECONDS[unit] for number, unit in _DURATION.findall(str(value))))
 
 
 def _listed(value: Any) -> list[str]:

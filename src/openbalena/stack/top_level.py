@@ -2,6 +2,7 @@
 
 from openbalena.compose.tree import Map, Seq
 from openbalena.stack.diagnostic import Diagnostic, Severity
+from openbalena.stack.nodes import bind_diagnostic
 
 _NETWORK_KEYS = ("name", "driver", "driver_opts", "attachable", "internal", "external", "labels")
 _LOCAL_DRIVERS = ("bridge", "host", "none", "null")
@@ -62,5 +63,7 @@ def _ipam(ipam: Map, diagnostics: list[Diagnostic]) -> Map:
 
 
 def volume(name: str, written: Map, diagnostics: list[Diagnostic]) -> Map:
-    """A volume, unchanged; an external one remains external."""
+    """A volume, unchanged; an external one remains external. A path of a node is noted."""
+    if note := bind_diagnostic(name, written):
+        diagnostics.append(note)
     return written

@@ -62,14 +62,15 @@ class Mount:
 
 @dataclass(frozen=True)
 class HostMount:
-    """A directory of the node, which the job may only read, and its mount point."""
+    """A directory of the node, which the job may by default only read, and its mount point."""
 
     path: str
     target: str
+    read_only: bool = True
 
     def text(self) -> str:
         """The value for `docker service create --mount`."""
-        return f"type=bind,source={self.path},target={self.target},readonly"
+        return f"type=bind,source={self.path},target={self.target}{',readonly' * self.read_only}"
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from openbalena.settings.variables import variables
 # These would act on this machine, whatever the settings say: only their wrong use is tried here.
 ACTING = {str(leaf) for leaf in LEAVES if leaf.words[0] in ("lab", "demo")}
 # These read no settings.
-WITHOUT_SETTINGS = {"stack validate"}
+WITHOUT_SETTINGS = {"stack validate", "stack explain"}
 # How each ends in a directory that `config` has made, without Docker and without an answer of DNS.
 CODES = {
     **dict.fromkeys(("config", "lint", "showenv", "showpass", "self-signed", "pki show", "pki renew"), 0),
-    **dict.fromkeys(("secrets show", "stack render"), 0),
+    **dict.fromkeys(("secrets show", "stack render", "stack explain"), 0),
     # What they need is not said: a certificate, a yes, a file, a provider, a server.
     **dict.fromkeys(("custom-pki", "pki-custom", "pki import", "secrets rotate", "stack validate"), 2),
     **dict.fromkeys(("auto-pki", "nfs-setup", "swarm-nfs-setup"), 2),
@@ -33,7 +33,7 @@ CODES = {
     **dict.fromkeys(("swarm-init", "swarm-build", "swarm-up", "swarm-status", "swarm-logs", "swarm-down"), 1),
     **dict.fromkeys(("storage show", "storage move", "storage forget", "swarm-history", "swarm-rollback"), 1),
     **dict.fromkeys(("doctor", "swarm-scale", "swarm-drain", "swarm-activate", "swarm-remove", "swarm-rebalance"), 1),
-    "swarm-join": 1,
+    **dict.fromkeys(("swarm-join", "backup create", "backup list", "backup check"), 1),
     # No DNS.
     "verify": 1,
 }
@@ -134,7 +134,7 @@ def test_without_docker(leaf: Leaf, configured: Path, capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize("leaf", [leaf for leaf in QUIET if leaf.has_json], ids=str)
 def test_json_is_json_alone(leaf: Leaf, configured: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (configured / "no-such-stack.yml").write_text("services: {a: {image: 'a:1'}}\n")
+    (configured / "compose.yml").write_text("services: {a: {image: 'a:1'}}\n")
     os.chdir(configured)
     ended = call(capsys, "--project-directory", str(configured), *words(leaf), "--json")
     if "Install the Docker CLI" in ended.err:

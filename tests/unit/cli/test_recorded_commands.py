@@ -18,8 +18,10 @@ from openbalena.settings.variables import variables
 NOT_CHANGING = {
     *("up", "wait", "verify", "status", "logs", "restart", "update", "stop", "down", "destroy", "lint", "showenv"),
     *("showpass", "auto-pki", "custom-pki", "self-signed", "nfs-setup"),
-    *("swarm-history", "swarm-status", "swarm-logs", "stack render", "stack validate", "stack diff"),
+    *("swarm-history", "swarm-status", "swarm-logs", "stack render", "stack validate"),
+    *("stack explain", "stack diff"),
     *("pki show", "pki renew", "pki import", "secrets show", "storage show", "demo"),
+    *("backup list", "backup check"),
 }
 
 

@@ -23,7 +23,7 @@ from openbalena.cli.main import main
         (["swarm-logs", "api", "--since", "5 minutes"], "expected a time such as"),
         (["logs", "--tail", "all"], "expected a number of lines, 0 or more, not 'all'"),
         (["swarm-down", "--node", "root@node2"], "--node requires --volumes"),
-        (["stack", "validate", "/"], "/: is a directory: name its stack file"),
+        (["stack", "validate", "/"], "no Compose file in /: expected compose.yaml, "),
         (["stack", "render", "-f", "/dev/zero"], "/dev/zero: is not a regular file"),
         (["stack", "render", "-f", "/dev/full"], "/dev/full: is not a regular file"),
         (["stack", "render", "-f", "x" * 300], "cannot be read: File name too long"),

@@ -20,7 +20,8 @@ _TOO_NEW = re.compile('Additional property (provider|image|use_api_socket|models
 def ours(case: corpus.Case) -> dict[str, Any] | str:
     """The project as we load it, or our error."""
     try:
-        environment = compose.environment(case.files[0].parent, {"PWD": str(case.files[0].parent), **case.environment})
+        process = {"PWD": str(case.files[0].parent), **case.environment}
+        environment = compose.locate(compose.Request(files=tuple(case.files)), process).environment
         project = compose.load(case.files, environment=environment, profiles=["*"])
         check_consistency(project)
         return oracle.comparable(compose.plain(project.model), project.name)

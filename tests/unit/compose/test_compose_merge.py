@@ -81,6 +81,29 @@ def test_reset_and_override(load: Load) -> None:
     }  # fmt: skip
 
 
+def test_reset_beside_a_merge_key_is_about_the_files_before(load: Load) -> None:
+    merged = "x-a: &a {image: x, user: merged}\nservices: {a: {<<: *a, user: !reset null}}"
+    assert service(load(merged))["user"] == "merged"
+    assert service(load("services: {a: {user: first}}", merged))["user"] == "merged"
+    assert "user" not in service(load("services: {a: {user: first, image: x}}", "services: {a: {user: !reset null}}"))
+
+
+def test_tags_of_the_first_file_change_nothing(load: Load) -> None:
+    base = "services: {a: {image: x, ports: !override [1], environment: !override [A=1], user: !reset null}}"
+    merged = service(load(base, "services: {a: {ports: [2], environment: {B: 2}, user: u}}"))
+    assert [port["target"] for port in merged["ports"]] == [1, 2]
+    assert (merged["environment"], merged["user"]) == ({"A": "1", "B": "2"}, "u")
+
+
+@pytest.mark.parametrize("written", ["text", "true", "[{A: 1}]", "[null]", "[5]"])
+@pytest.mark.parametrize("key", ["environment", "labels", "sysctls", "networks", "depends_on", "extra_hosts"])
+def test_a_wrong_kind_is_refused_in_either_file(load: Load, key: str, written: str) -> None:
+    right, wrong = (f"services: {{a: {{image: x, {key}: {value}}}}}" for value in ("{}", written))
+    for texts, file in (((wrong, right), "compose"), ((right, wrong), "compose1")):
+        with pytest.raises(UsageError, match=rf"/{file}\.yml:1:\d+: expected a"):
+            load(*texts).services  # noqa: B018
+
+
 def test_a_mapping_is_not_replaced_by_text(load: Load) -> None:
     with pytest.raises(UsageError, match=r"compose1\.yml:1:12: "):
         load("services: {a: {image: x}}", "services: {a: text}")
@@ -121,6 +144,11 @@ def test_include_has_its_own_directory_and_environment(tmp_path: Path, load: Loa
     project = load("include: [sub/compose.yml]\nservices: {a: {image: y}}")
     assert service(project, "b")["image"] == "x:own"
     assert service(project, "b")["volumes"][0]["source"] == f"{tmp_path}/sub/d"
+
+
+def test_what_is_included_or_merged_may_be_empty(tmp_path: Path, load: Load) -> None:
+    (tmp_path / "sub.yml").write_text("# nothing yet\n")
+    assert list(load("include: [sub.yml]\nservices: {a: {image: x}}", "").services) == ["a"]
 
 
 def test_include_refuses_two_meanings_of_one_name(tmp_path: Path, load: Load) -> None:

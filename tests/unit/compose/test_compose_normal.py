@@ -76,6 +76,21 @@ def test_label_files_come_before_labels(load: Load, tmp_path: Path) -> None:
     assert one(load, "label_file: l, labels: [b=3]")["labels"] == {"a": "1", "b": "3"}
 
 
+def test_build_arguments_without_a_value_have_the_environments(load: Load) -> None:
+    text = "services: {a: {build: {context: ., args: [A, B, C=3]}}}"
+    args = [
+        load(text, environment={"A": "1"}, interpolate=flag).services["a"]["build"]["args"] for flag in (True, False)
+    ]
+    assert args == [{"A": "1", "B": None, "C": "3"}, {"A": None, "B": None, "C": "3"}]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_encodings(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "compose.yml"
+    path.write_bytes("services: {a: {image: 'é:1'}}\r\n".encode(encoding))
+    assert compose.load([path], environment={}).services["a"]["image"] == "é:1"
+
+
 def test_a_missing_environment_file_is_refused(load: Load) -> None:
     with pytest.raises(UsageError, match=r"compose\.yml:1:.*environment file not found"):
         one(load, "env_file: missing.env")
@@ -146,6 +161,26 @@ def test_a_config_has_no_driver(load: Load) -> None:
 def test_a_near_key_is_named(load: Load) -> None:
     with pytest.raises(UsageError, match="did you mean image"):
         one(load, "imagee: x")
+
+
+@pytest.mark.parametrize(
+    ("service", "said"),
+    [
+        ("deploy: {replicas: two}", "expected an integer (in replicas)"),
+        ("mem_limit: '${A}'", "expected a size such as 64m (in mem_limit)"),
+        ("deploy: {replicas: [1]}", "expected text, found a list (in replicas)"),
+        ("healthcheck: {intervall: 5s}", "unknown key intervall in healthcheck; did you mean interval?"),
+    ],
+)
+def test_the_key_of_a_wrong_value_is_named(load: Load, service: str, said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        one(load, service, environment={"A": "much"})
+    assert error.value.problem.what == said
+
+
+def test_a_service_of_a_version_1_file_is_moved(load: Load) -> None:
+    with pytest.raises(UsageError, match="unknown top-level key web: write it below services:$"):
+        load("web: {image: 'x:1'}").services  # noqa: B018
 
 
 def test_without_interpolation_everything_stays_as_written(load: Load) -> None:

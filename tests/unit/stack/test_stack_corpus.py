@@ -26,7 +26,7 @@ def projects(cases: list[Any]) -> dict[str, compose.Project]:
     """Every project that loads, by name."""
     loaded = {}
     for case in cases:
-        environment = compose.environment(case.files[0].parent, case.environment)
+        environment = compose.locate(compose.Request(files=tuple(case.files)), case.environment).environment
         try:
             project = compose.load(case.files, environment=environment, profiles=["*"])
             if project.model:
@@ -51,7 +51,8 @@ def test_compiling_a_compiled_stack_changes_nothing(projects: dict[str, compose.
         again = compiled(stack.stack_file(once), environment={"COMPOSE_PROJECT_NAME": once.name})
         assert _comparable(again) == _comparable(once), name
         if not any(item.severity is stack.Severity.ERROR for item in once.diagnostics):
-            assert [item for item in again.diagnostics if item.severity is not stack.Severity.WARNING] == [], name
+            left = (item for item in again.diagnostics if item.severity is not stack.Severity.WARNING)
+            assert [item for item in left if item.rule not in ("volumes.bind", "volumes.local")] == [], name
 
 
 def _comparable(compiled: stack.Compiled) -> dict[str, Any]:
@@ -106,6 +107,8 @@ def test_no_mutation_makes_it_crash(cases: list[Any], tmp_path_factory: pytest.T
             assert str(mutant.parent) in str(error) or ": " in str(error), f"{number}: {error}"  # noqa: PT017
         else:
             parse(text, "stack.yml")
+        if number % 4 == 0:
+            validate([mutant])
         mutant.unlink()
 
 

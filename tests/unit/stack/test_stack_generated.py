@@ -7,13 +7,13 @@ import pytest
 import yaml
 
 from openbalena import compose, stack
-from openbalena.stack.generated import generated_files
+from openbalena.operations.generated_stacks import generated_files
 
 ROOT = Path(__file__).parents[3]
 FILES = ("docker-stack.yml", "docker-stack-internal.yml", "docker-stack-nfs.yml.template")
 
 
-@pytest.mark.parametrize("name", [*FILES, "docs/compose-to-swarm.md"])
+@pytest.mark.parametrize("name", [*FILES, "docs/compose-to-swarm.md", "docs/x-swarm.schema.json"])
 def test_they_are_what_compiling_gives(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPOSE_PROFILES", "admin")
     assert (ROOT / name).read_text() == generated_files(ROOT)[name], "run ./open-balena.sh stack render --committed"

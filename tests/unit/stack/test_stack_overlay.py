@@ -87,7 +87,8 @@ def test_secret_env_takes_no_other_secret_s_place(compiled: Any, key: str) -> No
 def test_without_leaves_out_and_says_why(compiled: Any) -> None:
     result = compiled(
         "services: {a: {image: 'x:1', privileged: true, volumes: [c:/c, d:/d],"
-        " x-swarm: {without: {privileged: not needed, volumes: {c: comes as a config}}}}}\nvolumes: {c: {}, d: {}}"
+        " x-swarm: {without: {privileged: not needed, volumes: {c: comes as a config}}}}}\n"
+        "volumes: {c: {}, d: {driver: shared}}"
     )
     assert list(result.document["volumes"]) == ["d"]
     assert [item.meaning for item in result.diagnostics] == ["left out: not needed", "left out: comes as a config"]
@@ -97,7 +98,7 @@ def test_without_leaves_out_and_says_why(compiled: Any) -> None:
     ("fragment", "message"),
     [
         ("without: {privileged: reason}", "names privileged, which the service does not have"),
-        ("without: {volumes: {x: reason}}", "volumes has no item x"),
+        ("without: {volumes: {x: reason}}", "volumes has no item x: expected one of d, or remove it"),
         ("without: {volumes: ''}", "needs a reason"),
         ("without: {volumes: {d: null}}", "needs a reason"),
         ("stateful: [x]", "names x, which the service does not mount"),
@@ -115,6 +116,14 @@ def test_wrong_words_are_refused_with_their_place(compiled: Any, fragment: str, 
     )  # fmt: skip
     with pytest.raises(UsageError, match=r"compose\.yml:3:\d+: .*" + re.escape(message)):
         compiled(text)
+
+
+def test_a_port_of_one_protocol_is_left_out(compiled: Any) -> None:
+    ports = "ports: ['53:53', '53:53/udp']"
+    result = compiled(f"services: {{a: {{image: 'x:1', {ports}, x-swarm: {{without: {{ports: {{53/udp: no}}}}}}}}}}")
+    assert [port["protocol"] for port in result.document["services"]["a"]["ports"]] == ["tcp"]
+    with pytest.raises(UsageError, match=r"ports has no item 53/sctp: expected one of 53, or remove it"):
+        compiled(f"services: {{a: {{image: 'x:1', {ports}, x-swarm: {{without: {{ports: {{53/sctp: no}}}}}}}}}}")
 
 
 def test_nested_variables_are_refused_outside_secret_env(compiled: Any) -> None:

@@ -76,7 +76,6 @@ def test_a_restart_policy_of_deploy_wins(compiled: Any) -> None:
         ("mem_limit: 1g, mem_reservation: 5m", {"limits": {"memory": "1g"}, "reservations": {"memory": "5m"}}),
         ("cpus: 0.5", {"limits": {"cpus": "0.5"}}),
         ("pids_limit: 7", {"limits": {"pids": 7}}),
-        ("mem_limit: 1g, deploy: {resources: {limits: {memory: 2g}}}", {"limits": {"memory": "2g"}}),
     ],
 )
 def test_resources(compiled: Any, text: str, result: dict[str, Any]) -> None:

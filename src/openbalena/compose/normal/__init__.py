@@ -7,9 +7,8 @@ from typing import Any, Protocol
 from openbalena.base import files
 from openbalena.base.errors import UsageError
 from openbalena.compose import dotenv
-from openbalena.compose.merge import as_sequence
 from openbalena.compose.normal import resources, service
-from openbalena.compose.normal.scalars import mapping, text
+from openbalena.compose.normal.scalars import each, mapping, string, text, unsplit_command, variable
 from openbalena.compose.paths import is_file
 from openbalena.compose.tree import Map, Position, Seq
 from openbalena.compose.unique import unique
@@ -34,11 +33,16 @@ def model(tree: Map, source: Source) -> Map:
     """The enabled services of `tree` in normal form, and the resources that they use."""
     for key in tree:
         if key not in _TOP and not key.startswith("x-"):
-            raise UsageError(f"unknown top-level key {key}", where=tree.at(key))
+            item = tree[key]
+            hint = "write it below services:" if isinstance(item, Map) and {"image", "build"} & set(item) else ""
+            raise UsageError(f"unknown top-level key {key}", hint, where=tree.at(key))
+    if tree.get("name") is not None:
+        string(tree["name"], tree.at("name"))
     services, declared = Map(position=tree.at("services")), mapping(tree.get("services"), tree.at("services"))
     resources.require_names("services", declared)
     for name, written in declared.items():
         place = declared.at(name)
+        each(string)(written.get("profiles"), written.at("profiles"))
         if source.chosen(written):
             services.put(name, _service(written, source), place)
     result = Map([("services", services)], tree.position)
@@ -57,8 +61,13 @@ def _service(written: Map, source: Source) -> Map:
     for key, value in written.items():
         if isinstance(value, Seq):
             deduplicated[key] = unique(value, f"services.*.{key}")
-    normal: Map = service.normalise(deduplicated, written.position)
-    if normal.get("env_file") is not None or "environment" in normal:
+    unsplit = () if source.interpolated else [key for key in ("command", "entrypoint") if variable(written.get(key))]
+    normal: Map = service.normalise(deduplicated.without(unsplit), written.position)
+    for key in unsplit:
+        normal.put(key, unsplit_command(written[key], written.at(key)), written.at(key))
+    if "args" in normal.get("build", ()):
+        normal["build"].put("args", _resolved(normal["build"]["args"], source), normal["build"].at("args"))
+    if normal.get("env_file") or "environment" in normal:
         place = normal.at("environment" if "environment" in normal else "env_file")
         normal.put("environment", _environment(normal, source), place)
     normal.pop("env_file", None)
@@ -74,15 +83,22 @@ def _service(written: Map, source: Source) -> Map:
 def _environment(normal: Map, source: Source) -> Map:
     """env_file's variables, then `environment`'s; a key without a value gets it from the project's environment."""
     environment = Map(position=normal.at("environment"))
-    for item, place in as_sequence(normal.get("env_file"), normal.at("env_file")).located():
+    for item, place in normal.get("env_file", Seq()).located():
         for key, read in _file_variables(item, place, source.environment).items():
             environment.put(key, read if source.interpolated else read.replace("$", "$$"), place)
-    own = normal.get("environment") or Map()
+    own = _resolved(normal.get("environment") or Map(), source)
     for key, value in own.items():
-        if value is None and source.interpolated:
-            value = source.environment.get(key)
         environment.put(key, value, own.at(key))
     return environment
+
+
+def _resolved(variables: Map, source: Source) -> Map:
+    """The variables, those without a value with the project's environment's, if it has one."""
+    resolved = variables.copy()
+    for key, value in variables.items():
+        if value is None and source.interpolated:
+            resolved[key] = source.environment.get(key)
+    return resolved
 
 
 def _labels(normal: Map, source: Source) -> Map:

@@ -11,6 +11,7 @@ from openbalena.compose.normal.scalars import (
     key_values,
     labels,
     one_or_many,
+    string,
     text,
     untouched,
 )
@@ -28,7 +29,9 @@ _KEYS: dict[str, Normalise] = {
 
 def build(value: Any, position: Position) -> Map:
     """A context alone becomes `context:`; the Dockerfile is `Dockerfile` unless another one or its content is given."""
-    written = value if isinstance(value, Map) or value is None else Map([("context", value)], position)
+    written = (
+        value if isinstance(value, Map) or value is None else Map([("context", string(value, position))], position)
+    )
     described = fields(_KEYS, "build")(written, position)
     described.setdefault("context", ".")
     if "dockerfile_inline" not in described:

@@ -6,7 +6,7 @@ from typing import Any
 from openbalena.base.errors import UsageError
 from openbalena.compose.interpolation import split
 from openbalena.compose.normal.scalars import fields, integer, text, variable
-from openbalena.compose.tree import Map, Position, Seq
+from openbalena.compose.tree import Map, Position, Seq, expected
 
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 _LONG = fields(
@@ -24,9 +24,15 @@ def normalise(value: Any, position: Position) -> Seq:
         raise UsageError("ports: expected a list", where=position)
     ports = Seq(value.position)
     for item, place in value.located():
-        for port in _long(item, place) if isinstance(item, Map) else _short(text(item, place), place):
+        for port in _long(item, place) if isinstance(item, Map) else _short(_written(item, place), place):
             ports.put(port, place)
     return ports
+
+
+def _written(item: Any, place: Position) -> str:
+    if isinstance(item, (bool, float)):
+        raise expected(place, "a port as a string or an integer", item)
+    return text(item, place)
 
 
 def _target(value: Any, place: Position) -> Any:
@@ -34,7 +40,9 @@ def _target(value: Any, place: Position) -> Any:
 
 
 def _long(item: Map, place: Position) -> list[Map]:
+    """What is empty is not set, as in Compose."""
     port = _LONG(item, place)
+    port = port.without([key for key, value in port.items() if value == ""])
     if "target" not in port:
         raise UsageError("a port needs a target, the port in the container", where=place)
     port.setdefault("mode", "ingress")

@@ -6,22 +6,19 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from openbalena.base.errors import UsageError
+from openbalena.compose.interpolation import MalformedError, scan
 from openbalena.compose.merge import as_mapping, as_sequence, named
-from openbalena.compose.tree import Map, Position, Seq
+from openbalena.compose.tree import Map, Position, Seq, expected
 
 Normalise = Callable[[Any, Position], Any]
 NormaliseMap = Callable[[Any, Position], Map]
 NormaliseSeq = Callable[[Any, Position], Seq]
 _SIZE = re.compile(r"\d+(\.\d+)? ?([kmgtp]i?)?b?", re.IGNORECASE)
 _DURATION = re.compile(r"[-+]?(0|((\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h))+)")
+_DAYS = re.compile(r"(\d+\.?\d*|\.\d+)([dw])")
+_HOURS = {"d": 24, "w": 7 * 24}
 _GO_FLOATS = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}
-_TRUE, _FALSE = ("true", "y", "yes", "on", "1"), ("false", "n", "no", "off", "0")
-
-
-def expected(position: Position, what: str, value: Any) -> UsageError:
-    """The error for a value of the wrong kind; the value itself is not shown, as it may be a secret."""
-    kind = {dict: "a mapping", list: "a list", Map: "a mapping", Seq: "a list", type(None): "nothing"}
-    return UsageError(f"expected {what}, found {kind.get(type(value), 'something else')}", where=position)
+TRUE, FALSE = ("true", "y", "yes", "on", "1"), ("false", "n", "no", "off", "0")
 
 
 def text(value: Any, position: Position) -> str:
@@ -45,11 +42,17 @@ def string(value: Any, position: Position) -> str:
 
 
 def duration(value: Any, position: Position) -> str:
-    """A duration as written: numbers with h, m, s, ms, us or ns (Go's time.ParseDuration)."""
+    """A duration as written: numbers with h, m, s, ms, us or ns (Go's time.ParseDuration).
+
+    Days (d) and weeks (w), which Compose alone knows (compose-go, types/duration.go), become hours.
+    """
     written = string(value, position)
-    if not variable(written) and not _DURATION.fullmatch(written):
+    if variable(written):
+        return written
+    hours = _DAYS.sub(lambda days: f"{text(float(days[1]) * _HOURS[days[2]], position)}h", written)
+    if not _DURATION.fullmatch(hours):
         raise UsageError("expected a duration such as 90s or 1m30s", where=position)
-    return written
+    return hours
 
 
 def optional_text(value: Any, position: Position) -> str | None:
@@ -94,9 +97,9 @@ def boolean(value: Any, position: Position) -> Any:
     if isinstance(value, bool) or variable(value):
         return value
     word = text(value, position).lower()
-    if word not in (*_TRUE, *_FALSE):
+    if word not in (*TRUE, *FALSE):
         raise UsageError("expected true or false", where=position)
-    return word in _TRUE
+    return word in TRUE
 
 
 def size(value: Any, position: Position) -> str:
@@ -117,10 +120,10 @@ def mapping(value: Any, position: Position) -> Map:
 
 
 def one_or_many(value: Any, position: Position) -> Seq:
-    """A list of texts, which may also be a single text."""
+    """A list of strings, which may also be a single string."""
     if isinstance(value, Map):
         raise expected(position, "a list", value)
-    return each(text)(as_sequence(value, position), position)
+    return each(string)(as_sequence(value, position), position)
 
 
 def each(item: Normalise) -> NormaliseSeq:
@@ -161,40 +164,50 @@ def fields(known: Mapping[str, Normalise], what: str) -> NormaliseMap:
         for key, element in source.items():
             place = source.at(key)
             if key in known:
-                result.put(key, known[key](element, place), place)
+                result.put(key, _named(known[key], key, element, place), place)
             elif key.startswith("x-"):
                 result.put(key, element, place)
             else:
-                raise UsageError(f"unknown key {key} in {what}{_nearest(key, known)}", where=place)
+                near = nearest(key, known)
+                raise UsageError(f"unknown key {key} in {what}{'; ' if near else ''}{near}", where=place)
         return result
 
     return normalise
 
 
-def _nearest(key: str, known: Iterable[str]) -> str:
+def _named(normalise: Normalise, key: str, element: Any, place: Position) -> Any:
+    """The value of `key`. An error about it, rather than about a part of it, names the key: in the file it may be far
+    from its value, which may come from a variable.
+    """
+    try:
+        return normalise(element, place)
+    except UsageError as error:
+        if error.where != place or error.problem.key:
+            raise
+        raise UsageError(f"{error.problem.what} (in {key})", error.problem.hint, key=key, where=place) from None
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """The question whether another key of the `known` ones was meant; empty if none is like it."""
     import difflib
 
     near = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"did you mean {near[0]}?" if near else ""
 
 
 def key_values(value: Any, position: Position) -> Map:
     """KEY=VALUE as a list or a mapping; a key without a value gets None."""
-    if not isinstance(value, (Map, Seq)) and value is not None:
-        raise expected(position, "a mapping or a list of KEY=VALUE", value)
-    return values(optional_text)(as_mapping(value), position)
+    return values(optional_text)(as_mapping(value, position), position)
 
 
 def labels(value: Any, position: Position) -> Map:
     """Labels: a key without a value gets an empty one."""
-    return values(lambda item, place: "" if item is None else text(item, place))(as_mapping(value), position)
+    return values(lambda item, place: "" if item is None else text(item, place))(as_mapping(value, position), position)
 
 
 def names(value: Any, position: Position) -> Map:
     """A list of names as a mapping of each to None; a mapping is returned unchanged."""
-    if value is not None and not isinstance(value, (Map, Seq)):
-        raise expected(position, "a list or a mapping", value)
-    return named(value)
+    return named(value, position)
 
 
 def command(value: Any, position: Position) -> Any:
@@ -210,3 +223,19 @@ def command(value: Any, position: Position) -> Any:
     except ValueError:
         raise UsageError("missing closing quote", where=position) from None
     return arguments
+
+
+def unsplit_command(written: str, position: Position) -> str:
+    """A command whose variables are kept, unchanged: it is split when they have their values, which may have blanks.
+
+    Raises UsageError if it cannot be split with their defaults.
+    """
+    try:
+        pieces = list(scan(written))
+    except MalformedError as error:
+        raise UsageError(str(error), where=position) from None
+    words = [
+        piece if isinstance(piece, str) else piece.word if piece.operator.endswith("-") else "_" for piece in pieces
+    ]
+    command("".join(words), position)
+    return written

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from openbalena.base.errors import UsageError
 from openbalena.compose.merge import as_sequence, named
 from openbalena.compose.normal import ports, volumes
 from openbalena.compose.normal.build import build
@@ -27,17 +28,39 @@ from openbalena.compose.normal.scalars import (
     text,
     untouched,
     values,
+    variable,
 )
-from openbalena.compose.tree import Map, Position, Seq
+from openbalena.compose.tree import Map, Position, Seq, expected
+
+_CONDITIONS = ("service_started", "service_healthy", "service_completed_successfully")
+
+
+def _condition(value: Any, position: Position) -> str:
+    if not variable(value) and value not in _CONDITIONS:
+        raise UsageError(
+            f"unknown condition: expected {', '.join(_CONDITIONS[:-1])} or {_CONDITIONS[-1]}", where=position
+        )
+    return string(value, position)
 
 
 def _depends_on(value: Any, position: Position) -> Map:
-    known: dict[str, Normalise] = {"condition": text, "restart": boolean, "required": boolean}
-    dependencies = values(fields(known, "depends_on"))(named(value, Map), position)
+    known: dict[str, Normalise] = {"condition": _condition, "restart": boolean, "required": boolean}
+    dependencies = values(fields(known, "depends_on"))(named(value, position, Map), position)
     for dependency in dependencies.values():
         dependency.setdefault("condition", "service_started")
         dependency.setdefault("required", True)
     return dependencies
+
+
+def _env_file(value: Any, position: Position) -> Seq:
+    """A list of paths and of `{path, required, format}`, or a single path."""
+    known: dict[str, Normalise] = {"path": string, "required": boolean, "format": string}
+    file = fields(known, "an environment file")
+    if isinstance(value, Map):
+        raise expected(position, "a path or a list", value)
+    return each(lambda item, place: file(item, place) if isinstance(item, Map) else string(item, place))(
+        as_sequence(value, position), position
+    )
 
 
 def _extra_hosts(value: Any, position: Position) -> Seq:
@@ -45,11 +68,15 @@ def _extra_hosts(value: Any, position: Position) -> Seq:
     lines = Seq(position)
     if isinstance(value, Map):
         for host, addresses in value.items():
+            if addresses is None:
+                raise expected(value.at(host), "an address", addresses)
             for address in as_sequence(addresses):
                 lines.put(f"{host}={text(address, value.at(host))}", value.at(host))
         return lines
-    for line, place in each(text)(value, position).located():
+    for line, place in each(string)(value, position).located():
         host, separator, address = line.partition("=" if "=" in line else ":")
+        if not variable(line) and not (host and address):
+            raise UsageError("expected HOST=ADDRESS", where=place)
         lines.put(f"{host}={address.strip('[]')}" if separator else line, place)
     return lines
 
@@ -63,10 +90,14 @@ def _healthcheck(value: Any, position: Position) -> Map:
 
 
 def _test(value: Any, position: Position) -> Seq:
+    """A check is run by a shell unless it is a list, whose first item is what runs it: the engine ignores any other."""
     if isinstance(value, Seq):
-        return each(text)(value, position)
+        words = each(string)(value, position)
+        if words and not variable(words[0]) and words[0] not in ("NONE", "CMD", "CMD-SHELL"):
+            raise UsageError("expected a list that starts with CMD, CMD-SHELL or NONE", where=words.at(0))
+        return words
     arguments = Seq(position)
-    for word in ("CMD-SHELL", text(value, position)):
+    for word in ("CMD-SHELL", string(value, position)):
         arguments.put(word, position)
     return arguments
 
@@ -116,7 +147,7 @@ def _hooks(value: Any, position: Position) -> Seq:
 
 
 def _logging(value: Any, position: Position) -> Map:
-    known: dict[str, Normalise] = {"driver": text, "options": values(optional_text)}
+    known: dict[str, Normalise] = {"driver": string, "options": values(optional_text)}
     return fields(known, "logging")(value, position)
 
 
@@ -128,7 +159,7 @@ KEYS: dict[str, Normalise] = {
     "cpu_rt_period": text, "cpu_rt_runtime": text, "cpu_shares": integer, "cpus": number, "cpuset": string,
     "credential_spec": mapping, "depends_on": _depends_on, "deploy": deploy, "develop": untouched,
     "device_cgroup_rules": each(string), "devices": _devices, "dns": one_or_many, "dns_opt": one_or_many,
-    "dns_search": one_or_many, "domainname": string, "entrypoint": command, "env_file": untouched,
+    "dns_search": one_or_many, "domainname": string, "entrypoint": command, "env_file": _env_file,
     "environment": key_values, "expose": each(text), "extends": untouched, "external_links": each(string),
     "extra_hosts": _extra_hosts, "gpus": untouched, "group_add": each(text), "healthcheck": _healthcheck,
     "hostname": string, "image": string, "init": boolean, "ipc": string, "isolation": string, "label_file": one_or_many,

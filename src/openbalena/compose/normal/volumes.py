@@ -1,13 +1,15 @@
 """A service's mounts: the short form `[source:]target[:options]` and the long one."""
 
+import re
 from typing import Any
 
 from openbalena.base.errors import UsageError
-from openbalena.compose.interpolation import split
-from openbalena.compose.normal.scalars import boolean, fields, integer, labels, text
+from openbalena.compose.interpolation import split_mount
+from openbalena.compose.normal.scalars import boolean, fields, integer, labels, string, text
 from openbalena.compose.tree import Map, Position, Seq
 
 PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]")
 _LONG = fields(
     {
         "type": text, "source": text, "target": text, "read_only": boolean, "consistency": text,
@@ -28,7 +30,7 @@ def normalise(value: Any, position: Position) -> Seq:
         raise UsageError("volumes: expected a list", where=position)
     mounts = Seq(value.position)
     for item, place in value.located():
-        mounts.put(_long(item, place) if isinstance(item, Map) else _short(text(item, place), place), place)
+        mounts.put(_long(item, place) if isinstance(item, Map) else _short(string(item, place), place), place)
     return mounts
 
 
@@ -41,12 +43,12 @@ def _long(item: Map, place: Position) -> Map:
 
 
 def _short(written: str, place: Position) -> Map:
-    parts = split(written)
+    parts = split_mount(written)
     if len(parts) > 3 or not all(parts):
         raise UsageError("expected a volume as [source:]target[:options]", where=place)
     source = parts[0] if len(parts) > 1 else ""
     mount = Map(position=place)
-    bind = source.startswith(("/", ".", "~"))
+    bind = source.startswith(("/", ".", "~", "\\")) or _WINDOWS.match(source) is not None
     mount.put("type", "bind" if bind else "volume", place)
     if source:
         mount.put("source", source, place)

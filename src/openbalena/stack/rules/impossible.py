@@ -1,6 +1,7 @@
 """Keys that Swarm does not support: an error with an alternative, unless `x-swarm.without` gives a reason."""
 
 from openbalena.stack.rule import Native, Rules
+from openbalena.stack.shape import BOOLEAN, STRING, UNIQUE_STRINGS, optional
 
 RULES = Rules()
 
@@ -8,31 +9,54 @@ _WITHOUT = "or give the reason for leaving it out in x-swarm.without"
 _DROPPED, _REFUSED = Native.DROPPED, Native.REFUSED
 
 RULES.impossible(
-    "privileged", _DROPPED, "Swarm has no privileged tasks", f"list the capabilities it needs in cap_add, {_WITHOUT}"
+    "privileged",
+    _DROPPED,
+    "Swarm has no privileged tasks",
+    f"list the capabilities it needs in cap_add, {_WITHOUT}",
+    shape=BOOLEAN,
 )
 RULES.impossible(
     "security_opt", _DROPPED, "`docker stack deploy` cannot send security options",
-    f"set the engine's default, {_WITHOUT}",
+    f"set the engine's default, {_WITHOUT}", shape=UNIQUE_STRINGS,
 )  # fmt: skip
 RULES.impossible(
     "network_mode", _DROPPED, "tasks are on overlay networks",
     f"for the host's network declare `networks: {{host: {{external: true}}}}` and attach to it, {_WITHOUT}",
+    shape=STRING,
 )  # fmt: skip
-RULES.impossible("ipc", _DROPPED, "tasks have their own IPC namespace", f"join both programs in one image, {_WITHOUT}")
 RULES.impossible(
-    "pid", _DROPPED, "tasks have their own PID namespace", f"run it outside Swarm on each node, {_WITHOUT}"
+    "ipc", _DROPPED, "tasks have their own IPC namespace", f"join both programs in one image, {_WITHOUT}", shape=STRING
+)
+RULES.impossible(
+    "pid",
+    _DROPPED,
+    "tasks have their own PID namespace",
+    f"run it outside Swarm on each node, {_WITHOUT}",
+    shape=optional(STRING),
 )
 RULES.impossible("uts", _REFUSED, "tasks have their own UTS namespace", f"set hostname, {_WITHOUT}")
-RULES.impossible("userns_mode", _DROPPED, "the engine's user namespace setting applies to all tasks", _WITHOUT)
+RULES.impossible(
+    "userns_mode", _DROPPED, "the engine's user namespace setting applies to all tasks", _WITHOUT, shape=STRING
+)
 RULES.impossible("cgroup", _REFUSED, "Swarm cannot choose a cgroup namespace", _WITHOUT)
-RULES.impossible("cgroup_parent", _DROPPED, "Swarm cannot choose a parent cgroup", f"set the engine's, {_WITHOUT}")
 RULES.impossible(
-    "external_links", _DROPPED, "Swarm has no links to containers", f"attach both to one network, {_WITHOUT}"
+    "cgroup_parent", _DROPPED, "Swarm cannot choose a parent cgroup", f"set the engine's, {_WITHOUT}", shape=STRING
 )
 RULES.impossible(
-    "domainname", _DROPPED, "`docker stack deploy` drops it", f"write the whole name as hostname, {_WITHOUT}"
+    "external_links",
+    _DROPPED,
+    "Swarm has no links to containers",
+    f"attach both to one network, {_WITHOUT}",
+    shape=UNIQUE_STRINGS,
 )
-RULES.impossible("mac_address", _DROPPED, "tasks get their addresses from Swarm", _WITHOUT)
+RULES.impossible(
+    "domainname",
+    _DROPPED,
+    "`docker stack deploy` drops it",
+    f"write the whole name as hostname, {_WITHOUT}",
+    shape=STRING,
+)
+RULES.impossible("mac_address", _DROPPED, "tasks get their addresses from Swarm", _WITHOUT, shape=STRING)
 RULES.impossible(
     "volumes_from", _REFUSED, "a task cannot mount another task's volumes", f"name the volumes, {_WITHOUT}"
 )

@@ -4,13 +4,16 @@ from typing import Any
 
 from openbalena.stack.rule import Native, Rules, Status
 from openbalena.stack.service import Service
+from openbalena.stack.shape import OPTION, STRING, UNIQUE_STRINGS, sequence
 
 RULES = Rules()
 
 DEPENDS_ON = "Swarm starts services in no particular order; each must tolerate that another is unavailable"
 
 
-@RULES.rule("depends_on", Status.IRRELEVANT, Native.DROPPED, "let the program wait for what it needs")
+@RULES.rule(
+    "depends_on", Status.IRRELEVANT, Native.DROPPED, "let the program wait for what it needs", shape=UNIQUE_STRINGS
+)
 def depends_on(service: Service, value: Any) -> None:
     """Left out: Swarm starts services in no particular order. Each must wait for what it needs."""
     service.note("depends_on", DEPENDS_ON, "")
@@ -18,9 +21,15 @@ def depends_on(service: Service, value: Any) -> None:
 
 RULES.irrelevant("profiles", Native.REFUSED, "chosen when the stack is compiled: --profile NAME")
 RULES.irrelevant(
-    "container_name", Native.DROPPED, "each task's container has its own name; other services use the service's name"
+    "container_name",
+    Native.DROPPED,
+    "each task's container has its own name; other services use the service's name",
+    shape=STRING,
 )
-RULES.irrelevant("expose", Native.DROPPED, "tasks on the same overlay network reach all of each other's ports")
+RULES.irrelevant(
+    "expose", Native.DROPPED, "tasks on the same overlay network reach all of each other's ports",
+    shape=sequence(OPTION, unique=True),
+)  # fmt: skip
 RULES.irrelevant("attach", Native.REFUSED, "nothing attaches to a task")
 RULES.irrelevant("pull_policy", Native.REFUSED, "each node pulls when needed")
 RULES.irrelevant("pull_refresh_after", Native.REFUSED, "each node pulls when needed")
@@ -29,7 +38,11 @@ RULES.irrelevant("annotations", Native.REFUSED, "Swarm has no annotations; label
 
 
 @RULES.rule(
-    "links", Status.IRRELEVANT, Native.DROPPED, "reach the service by its name, or give it `networks.<name>.aliases`"
+    "links",
+    Status.IRRELEVANT,
+    Native.DROPPED,
+    "reach the service by its name, or give it `networks.<name>.aliases`",
+    shape=UNIQUE_STRINGS,
 )
 def links(service: Service, value: list[str]) -> None:
     """Left out: services on the same network reach each other by name. A link's alias must become a network alias."""

@@ -5,13 +5,37 @@ from typing import Any
 from openbalena.compose.tree import Map, Position, Seq, plain
 from openbalena.stack.rule import Native, Rules, Status
 from openbalena.stack.service import Service
+from openbalena.stack.shape import (
+    NAME,
+    OPTIONS,
+    STRING,
+    UNIQUE_STRINGS,
+    either,
+    exact_integer,
+    integer,
+    mapping,
+    names,
+    optional,
+    sequence,
+    since,
+)
 
 RULES = Rules()
 
+_PORT = mapping(
+    {"mode": STRING, "target": integer(0), "published": integer(0), "protocol": STRING},
+    instead={"host_ip": "leave it out: Swarm publishes on every address", "app_protocol": "leave it out"},
+)
+_PORTS = sequence(either(STRING, exact_integer(), since(2, _PORT)), unique=True)
+_ATTACHMENT = mapping(
+    {"aliases": UNIQUE_STRINGS, "driver_opts": since(13, OPTIONS), "ipv4_address": STRING, "ipv6_address": STRING},
+    instead={"mac_address": "leave it out"},
+)
+_NETWORKS = either(UNIQUE_STRINGS, names(optional(_ATTACHMENT), expression=NAME))
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - what Swarm does
 
 
-@RULES.rule("ports", Status.SUPPORTED, Native.KEPT, "write the long form, without host_ip")
+@RULES.rule("ports", Status.SUPPORTED, Native.KEPT, "write the long form, without host_ip", shape=_PORTS)
 def ports(service: Service, value: Seq) -> None:
     """Kept in long form. Swarm publishes on every address of a node; a port for one address is an error."""
     for port, place in value.located():
@@ -19,7 +43,8 @@ def ports(service: Service, value: Seq) -> None:
         if str(port.get("host_ip", "")) not in _EVERYWHERE:
             service.error(
                 "ports.host_ip", f"Swarm would publish {port['target']} on every address of the nodes",
-                "do not publish the port and put a proxy in front of it, or remove the address", place,
+                "do not publish the port and put a proxy in front of it, or remove the address (in an override "
+                "file: ports: !override [\"80:80\"])", place,
             )  # fmt: skip
         for key in ("target", "published", "protocol", "mode"):
             value = _number(service, port[key], place) if key == "published" and key in port else port.get(key)
@@ -38,7 +63,7 @@ def _number(service: Service, published: Any, place: Position) -> Any:
     return None
 
 
-@RULES.rule("networks", Status.SUPPORTED, Native.KEPT)
+@RULES.rule("networks", Status.SUPPORTED, Native.KEPT, shape=_NETWORKS)
 def networks(service: Service, value: Map) -> None:
     """Kept with aliases and driver options. Swarm assigns the addresses, which change when a task moves."""
     attached = Map(position=service.at("networks"))

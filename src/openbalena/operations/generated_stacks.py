@@ -1,5 +1,6 @@
 """The compiled files in the checkout: the default deployment, db and s3, and the volumes on NFS."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from openbalena.settings import nfs
 from openbalena.stack.compiler import Compiled, compile, node_labels  # noqa: A004 - the contract's word
 from openbalena.stack.emit import dump
 from openbalena.stack.reference import with_table
+from openbalena.stack.x_swarm_schema import x_swarm_schema
 
 DOCUMENTATION = "docs/compose-to-swarm.md"
+SCHEMA = "docs/x-swarm.schema.json"
 INTERNAL = ("internal-postgres", "internal-s3")
 _HOW = "Compiled from docker-compose.yml: change that and run `./open-balena.sh stack render --committed`."
 
@@ -36,6 +39,7 @@ def generated_files(root: Path) -> dict[str, str]:
             None,
             {"volumes": {name: _on_nfs(name) for name in sorted(_compiled(root, ("*",)).stateful)}},
         ),
+        SCHEMA: json.dumps(x_swarm_schema(), indent=2) + "\n",
         DOCUMENTATION: with_table((root / DOCUMENTATION).read_text()),
     }
 

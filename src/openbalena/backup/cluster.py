@@ -1,0 +1,160 @@
+"""A backup in a cluster: each part is saved by a job on the node that has the data, straight into the repository.
+
+A repository that is a directory of one node is served to the others while the backup runs: by a job, in a separate
+network and with a password for this one run. Nothing passes through the machine that runs the command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from secrets import token_hex
+from typing import Any
+
+from openbalena.backup import saving, scripts
+from openbalena.backup.repository import Repository, served_address
+from openbalena.backup.saving import Step
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.names import BACKUP_SECRETS, JOB_LABEL, backup_network
+from openbalena.base.polling import elapsed_reporter, poll
+from openbalena.docker.engine import Engine
+from openbalena.docker.retry import retry_until_leader
+from openbalena.pki import database_login
+from openbalena.storage import volumes
+from openbalena.storage.record import VolumeRegistry, driver_options
+from openbalena.swarm import drain, encrypted_read, encryption, global_job, job, service_update, settings_store
+from openbalena.swarm.state import Cluster, Task
+
+_REPOSITORY = BACKUP_SECRETS[0]
+# Seconds in which the task that serves a directory should start: its image is on the node.
+_SERVING = 60.0
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Runs the scripts as jobs of `image`; `networks` are what each is connected to, to reach the repository.
+
+    `timeout` is in seconds, for each job. The caller holds the cluster's lock.
+    """
+
+    engine: Engine
+    client: Any
+    image: str
+    timeout: float
+    report: Callable[[str], None]
+    default_node: str
+    networks: tuple[str, ...] = ()
+
+    def run(self, step: Step) -> job.JobResult:
+        """The result of the step's script, on its node."""
+        with ExitStack() as secrets:
+            for name, content in step.secrets.items():
+                secrets.enter_context(job.create_job_secret(self.client, name, content))
+            task = job.Job(
+                f"backup-{step.part}",
+                step.node or self.default_node,
+                self.image,
+                step.script,
+                step.mounts,
+                [*step.networks, *self.networks],
+                [_REPOSITORY, *step.secrets, *step.stored],
+            )
+            try:
+                job.start_job(self.engine, task)
+                meanwhile = elapsed_reporter(step.activity, self.report)
+                return job.wait_for_job(self.engine, self.client, task, self.timeout, meanwhile)
+            finally:
+                job.remove_job(self.engine, task)
+
+
+@contextmanager
+def connected_jobs(jobs: Jobs, repository: Repository, cluster: Cluster, stack: str, node: str) -> Iterator[Jobs]:
+    """`jobs` with the repository's address and keys; a directory of `node` (name or id) is served as long.
+
+    Raises UsageError if it is a directory and no node, or one that does not exist, is named.
+    """
+    if not repository.directory:
+        with job.create_job_secret(jobs.client, _REPOSITORY, repository.variables(repository.address)):
+            yield jobs
+        return
+    if not node:
+        raise UsageError(
+            f"BACKUP_NODE is not set: set it in .env to the node that has the directory {repository.directory}"
+        )
+    home = drain.find_node(node, cluster)
+    job.require_usable(cluster, [home.id])
+    network, password = backup_network(stack), token_hex(16)
+    mount = job.HostMount(repository.directory, scripts.DIRECTORY, read_only=False)
+    server = job.Job(
+        "backup-server", home.id, jobs.image, scripts.SERVE, [mount], networks=[network], secrets=[_REPOSITORY]
+    )
+    content = repository.variables(served_address(server.name, password), password)
+    if not jobs.client.networks.list(names=[network]):
+        encrypted = ("--opt", "encrypted") if encryption.running(cluster.networks) == "true" else ()
+        labels = ("--label", f"{JOB_LABEL}=backup")
+        jobs.engine.docker("network", "create", "--driver", "overlay", *encrypted, *labels, network)
+    try:
+        with job.create_job_secret(jobs.client, _REPOSITORY, content):
+            try:
+                job.start_job(jobs.engine, server)
+                _require_serving(jobs.client, server, repository.directory, home.hostname)
+                yield replace(jobs, networks=(network,))
+            finally:
+                job.remove_job(jobs.engine, server)
+    finally:
+        job.remove_network(jobs.engine, network)
+
+
+def _require_serving(client: Any, server: job.Job, directory: str, hostname: str) -> None:
+    """Wait until the server's task runs. Raises OperationError with its error, such as that there is no directory."""
+
+    def newest() -> Task | None:
+        return retry_until_leader(lambda: global_job.job_tasks(client, server)).get(server.node)
+
+    task = poll(newest, lambda task: task is not None and (task.state == "running" or bool(task.error)), _SERVING, 0.5)
+    if task is None or task.state != "running":
+        error = task.error if task and task.error else f"its task did not start within {_SERVING:g} s"
+        raise OperationError(f"BACKUP_REPOSITORY: {directory} of {hostname} cannot be served to the nodes: {error}")
+
+
+def plan_steps(
+    options: saving.SetOptions,
+    settings: Mapping[str, str],
+    cluster: Cluster,
+    known: VolumeRegistry,
+    stored: settings_store.StoredSettings | None,
+) -> list[Step]:
+    """The parts of a set in the order in which they are saved, each on the node that has its data.
+
+    Raises OperationError if the database does not run, a node cannot run a job, or the swarm has no settings.
+    """
+    if stored is None:
+        raise OperationError(
+            "the swarm has no settings of this stack: run ./open-balena.sh swarm-up, which stores them"
+        )
+    steps = [_database(options, settings, cluster)]
+    for volume in volumes.located(cluster, known):
+        if volume.volume in saving.VOLUMES and volume.name:
+            user = next(each for each in cluster.services if each.short_name in volume.services)
+            mount = job.Mount(
+                volume.name,
+                f"{scripts.VOLUMES}/{volume.volume}",
+                user.stack,
+                options=driver_options(user, volume.volume),
+            )
+            script = scripts.save_volume(volume.volume, options.of(volume.volume))
+            steps.append(Step(volume.volume, script, volume.node_id, [mount]))
+    script = scripts.save_file(stored.name, "settings.tar.gz", options.of(saving.SETTINGS))
+    steps.append(Step(saving.SETTINGS, script, cluster.this_node, stored=[stored.name]))
+    job.require_usable(cluster, {step.node for step in steps})
+    return steps
+
+
+def _database(options: saving.SetOptions, settings: Mapping[str, str], cluster: Cluster) -> Step:
+    if settings.get("EXTERNAL_POSTGRES") == "true":
+        return saving.database_step(options, settings, [], cluster.this_node)
+    node, _ = encrypted_read.pick_node_and_image(cluster, database_login.SERVICE)
+    service = service_update.find_service(cluster, database_login.SERVICE)
+    networks = [item["Target"] for item in (service.template if service else {}).get("Networks") or []]
+    return saving.database_step(options, settings, networks, node)

@@ -1,0 +1,124 @@
+"""Whether a backup may be restored onto a deployment, decided from facts before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from openbalena.backup import saving
+from openbalena.backup.manifest import Manifest
+from openbalena.backup.sets import BackupSet
+from openbalena.swarm import api_schema
+
+# What a set must have at least; the objects may be in an external store.
+_REQUIRED = (saving.DATABASE, saving.SETTINGS)
+
+
+@dataclass(frozen=True)
+class Target:
+    """The deployment to restore onto.
+
+    `domain` is "" without settings. `volumes` are those of its volumes that have data. `database` is the major version
+    of its PostgreSQL server, None if that is not known; `migrations` are those that its api knows, None likewise.
+    `free` is the free space in bytes where the volumes are, None if it was not measured. `running` are its services.
+    """
+
+    domain: str = ""
+    volumes: Collection[str] = ()
+    database: int | None = None
+    migrations: Collection[str] | None = None
+    free: int | None = None
+    running: Collection[str] = ()
+
+
+@dataclass(frozen=True)
+class RestoreOptions:
+    """`overwrite`: restore although the deployment has data, which is then lost."""
+
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class RestorePlan:
+    """`refusals` are why the restore must not begin; `warnings` are what the user should know before agreeing.
+
+    `steps` are the parts in the order of their restore.
+    """
+
+    refusals: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
+
+
+def plan_restore(found: BackupSet, manifest: Manifest, target: Target, options: RestoreOptions) -> RestorePlan:
+    """Decide about the restore of the set `found`, whose manifest was read.
+
+    Certificates and tokens come first, since every service needs them; the database before the objects, so that an
+    interrupted restore has rows without objects, which a rerun completes (docs/backup.md).
+    """
+    refusals = tuple(_refusals(found, manifest, target, options))
+    if refusals:
+        return RestorePlan(refusals)
+    order = (saving.SETTINGS, saving.DATABASE, *saving.VOLUMES)
+    return RestorePlan((), tuple(_warnings(manifest, target)), tuple(part for part in order if part in manifest.parts))
+
+
+def _refusals(found: BackupSet, manifest: Manifest, target: Target, options: RestoreOptions) -> Iterator[str]:
+    if manifest.set != found.id or {name: part.snapshot for name, part in manifest.parts.items()} != found.parts:
+        yield (
+            f"the manifest of backup {found.id} names other snapshots than the repository's tags: someone has changed "
+            "the repository: choose another backup"
+        )
+    if missing := [part for part in _REQUIRED if part not in manifest.parts]:
+        yield f"backup {found.id} has no {' and no '.join(missing)}: choose another backup"
+    if found.missing:
+        yield f"the repository no longer has the {', '.join(found.missing)} of backup {found.id}: choose another backup"
+    if target.domain and target.domain != manifest.domain:
+        yield (
+            f"the backup is of {manifest.domain}, but the settings here are those of {target.domain}: its devices "
+            "know only their own domain. Restore in an empty directory, which gets the settings of the backup"
+        )
+    if target.running:
+        yield f"services are running: {', '.join(sorted(target.running))}: remove them first (down, or swarm-down)"
+    if target.volumes and not options.overwrite:
+        yield (
+            f"the deployment has data in {', '.join(sorted(target.volumes))}, which would be lost: back it up, then "
+            "add --overwrite"
+        )
+    yield from _database(manifest, target)
+    if target.free is not None and target.free < manifest.bytes:
+        yield f"there is room for {target.free} bytes where the volumes are, but the backup has {manifest.bytes}"
+
+
+def _database(manifest: Manifest, target: Target) -> Iterator[str]:
+    """Why the server or the api would not run on the dump."""
+    saved = major(manifest.database)
+    if saved and target.database is not None and target.database < saved:
+        yield (
+            f"the backup's database is of PostgreSQL {saved}, and the server here is {target.database}: a dump cannot "
+            f"be restored into an older version: set DB_IMAGE to an image with PostgreSQL {saved} or later"
+        )
+    verdict = api_schema.judge(manifest.migrations, target.migrations)
+    if verdict.answer is api_schema.Answer.REFUSED:
+        image = manifest.images.get(api_schema.API, "a newer image")
+        yield f"the api here is older than the backup: {verdict.reason}: set API_IMAGE to {image}"
+
+
+def _warnings(manifest: Manifest, target: Target) -> Iterator[str]:
+    verdict = api_schema.judge(manifest.migrations, target.migrations)
+    if verdict.answer is api_schema.Answer.UNKNOWN:
+        yield f"whether the api here runs on the backup's database is not known: {verdict.reason}"
+    for limit in verdict.limits:
+        yield f"the api here is older than the backup: {limit}"
+    for name in manifest.left_out:
+        yield f"not in the backup: {name}"
+    yield (
+        f"everything that was changed after {manifest.begun} is lost: devices that joined later must join again, "
+        "and later keys, users and releases do not exist"
+    )
+
+
+def major(version: str) -> int:
+    """The major version of PostgreSQL in `18.1 (Debian 18.1-1)`; 0 if it is not known."""
+    number = version.partition(".")[0].partition(" ")[0]
+    return int(number) if number.isdecimal() else 0

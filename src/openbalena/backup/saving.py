@@ -1,0 +1,184 @@
+"""Saving a set, the same in both modes: which parts in which order, and the manifest as the last one.
+
+The database comes first: a push writes an image's objects before the row that says that the image is complete, so a
+store that is saved later has every object of the saved rows (open-balena-api, POST image; docs/backup.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from secrets import token_hex
+from typing import Protocol
+
+from openbalena.backup import results, scripts, sets
+from openbalena.backup.manifest import Manifest
+from openbalena.base.errors import OperationError
+from openbalena.base.names import BACKUP_SECRETS
+from openbalena.pki import database_login
+from openbalena.pki.database_login import Login
+from openbalena.swarm import job
+
+_, LOGIN, MANIFEST = BACKUP_SECRETS
+DATABASE, SETTINGS = "database", "settings"
+# The volumes that are saved: the objects, and the account and certificates of Let's Encrypt (its rate limits).
+VOLUMES = ("s3-data", "cert-manager-data")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One part of a set: `script` saves it. `secrets` are files for it, by name.
+
+    One that saves nothing has in `reading` what it does instead, for messages.
+    In a cluster, it runs on `node` (an id) with `mounts`, in `networks`, and with the `stored` secrets of the swarm.
+    """
+
+    part: str
+    script: str
+    node: str = ""
+    mounts: Sequence[job.Mount] = ()
+    networks: Sequence[str] = ()
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    stored: Sequence[str] = ()
+    reading: str = ""
+
+    @property
+    def subject(self) -> str:
+        """What is saved, for messages."""
+        return f"volume {self.part}" if self.part in VOLUMES else self.part
+
+    @property
+    def activity(self) -> str:
+        """What happens while it runs."""
+        return self.reading or f"saving the {self.subject}"
+
+
+class Runner(Protocol):
+    """Runs the scripts of a backup where the data is."""
+
+    def run(self, step: Step) -> job.JobResult:
+        """The result of the step's script."""
+
+
+@dataclass(frozen=True)
+class SetOptions:
+    """What all parts of a set have in common; `limit` is the largest upload rate in KiB/s, None for no limit."""
+
+    id: str
+    domain: str
+    limit: int | None = None
+
+    def of(self, part: str, tags: Sequence[str] | None = None) -> str:
+        """restic's options for the snapshot of a part."""
+        return scripts.options(self.domain, tags or sets.part_tags(self.id, part), self.limit)
+
+
+def new_set_id(now: datetime | None = None) -> str:
+    """The id of a set that begins `now`: its time in UTC, and four hex digits for sets of the same second."""
+    return f"{now or datetime.now(UTC):%Y%m%dT%H%M%SZ}-{token_hex(2)}"
+
+
+def new_manifest(
+    identifier: str,
+    settings: Mapping[str, str],
+    *,
+    mode: str,
+    name: str,
+    version: str,
+    images: Mapping[str, str],
+    release: int | None = None,
+    volumes: Mapping[str, str] | None = None,
+    nodes: Mapping[str, Mapping[str, str]] | None = None,
+) -> Manifest:
+    """The manifest of a set that begins now, before anything is saved; `name` is that of the stack or project."""
+    return Manifest(
+        set=identifier,
+        mode=mode,
+        stack=name,
+        domain=settings["DNS_TLD"],
+        begun=_moment(),
+        finished="",
+        version=version,
+        release=release,
+        images=images,
+        migrations=(),
+        database="",
+        rows={},
+        parts={},
+        volumes=volumes or {},
+        nodes=nodes or {},
+        left_out=left_out(settings),
+    )
+
+
+def database_step(options: SetOptions, settings: Mapping[str, str], networks: Sequence[str], node: str = "") -> Step:
+    """The step that saves the database of the settings, internal or external."""
+    if settings.get("EXTERNAL_POSTGRES") == "true":
+        names = ("host", "port", "database", "user")
+        server = {name: settings[f"EXTERNAL_POSTGRES_{name.upper()}"] for name in names}
+        login = Login(server["user"], settings["EXTERNAL_POSTGRES_PASSWORD"])
+    else:
+        login = database_login.in_use(settings) or database_login.IMAGES
+        server = {"host": database_login.SERVICE, "port": "5432", "database": database_login.DATABASE}
+        server["user"] = login.role
+    script = scripts.save_database(server, options.of(DATABASE))
+    return Step(DATABASE, script, node, networks=networks, secrets={LOGIN: login.line()})
+
+
+def left_out(settings: Mapping[str, str]) -> list[str]:
+    """What a backup does not have, for the manifest and the user."""
+    found = ["redis-data: device logs, and which devices were online"]
+    if settings.get("EXTERNAL_S3") == "true":
+        found.append(f"the external object store {settings['EXTERNAL_S3_ENDPOINT']}: save it with its own means")
+    return found
+
+
+def save_set(
+    steps: Iterable[Step],
+    runner: Runner,
+    options: SetOptions,
+    described: Manifest,
+    report: Callable[[str], None],
+) -> Manifest:
+    """Save the parts in order, the database first, and then the manifest: `described` with what was saved.
+
+    Raises OperationError if a part cannot be saved. Without a manifest, what was saved does not count as a backup.
+    """
+    manifest, last = described, Step("", "")
+    for step in steps:
+        lines = _run(step, runner, report)
+        if step.part == DATABASE:
+            facts = results.database_facts(lines)
+            manifest = replace(manifest, migrations=facts.migrations, database=facts.server, rows=facts.rows)
+            if results.created_repository(lines):
+                report("the repository did not exist and was created")
+        manifest = replace(manifest, parts={**manifest.parts, step.part: results.saved_part(lines)})
+        last = step
+    manifest = replace(manifest, finished=_moment())
+    tags = sets.manifest_tags(manifest.set, manifest.mode, manifest.stack, manifest.parts)
+    script = scripts.save_file(MANIFEST, "manifest.json", options.of(sets.MANIFEST, tags))
+    _run(Step(sets.MANIFEST, script, last.node, secrets={MANIFEST: manifest.text()}), runner, report)
+    return manifest
+
+
+def require_result(outcome: job.JobResult, what: str, address: str = "") -> Sequence[str]:
+    """The lines of a script that succeeded. Raises OperationError that says why `what` could not be done."""
+    if outcome.exit_code == scripts.NO_REPOSITORY:
+        where = f" in {address}" if address else ""
+        raise OperationError(f"there are no backups{where} yet: run ./open-balena.sh backup create")
+    if not outcome.ok:
+        error = job.error_text(outcome)
+        hint = ": run ./open-balena.sh swarm-build, which builds it" if "No such image" in error else ""
+        raise OperationError(f"{what}: {error}{hint}")
+    return outcome.lines
+
+
+def _run(step: Step, runner: Runner, report: Callable[[str], None]) -> Sequence[str]:
+    report(step.activity)
+    return require_result(runner.run(step), f"the {step.subject} could not be saved, so there is no new backup")
+
+
+def _moment() -> str:
+    """Now, in UTC (RFC 3339)."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,161 @@
+"""The shell scripts of a backup: POSIX sh, restic, rclone and PostgreSQL's client, which images/backup has.
+
+Each saves one part of a set and prints `result` with restic's summary (JSON); `results` reads what they print. The tags
+of restic's snapshots say which set and which part they are (`sets`).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+
+from openbalena.base.names import BACKUP_SECRETS
+from openbalena.swarm import api_schema
+
+_REPOSITORY, _LOGIN, _MANIFEST = BACKUP_SECRETS
+SECRETS = "/run/secrets"
+# The directory below which volumes are mounted. It is the path in the repository: the same one each time, or restic
+# would read all files again.
+VOLUMES = "/openbalena-volumes"
+# Where the repository is mounted on the node that has it.
+DIRECTORY = "/openbalena-repository"
+PORT = 8080
+USER = "openbalena"
+# Exit code if the repository does not exist.
+NO_REPOSITORY = 3
+# Lines are shorter than 16 KiB, at which the engine's log driver would split them.
+_LINE = 12000
+
+# restic retries a server that does not answer yet for 15 minutes (internal/backend/retry), which is too long here.
+_BEGIN = f"""set -eu
+umask 077
+. {SECRETS}/{_REPOSITORY}
+export RESTIC_CACHE_DIR=/tmp/restic
+open_repository() {{
+    output=$(timeout 120 restic cat config 2>&1 >/dev/null) && return
+    case $output in
+    *"Is there a repository at the following location"*|*"repository does not exist"*) return {NO_REPOSITORY} ;;
+    *) echo "${{output:-the repository did not answer within 120 s}}"; exit 1 ;;
+    esac
+}}
+# Prints restic's summary; its errors go to /tmp/errors.
+save() {{
+    restic backup --quiet --json "$@" 2>/tmp/errors >/tmp/output &&
+        grep '"message_type":"summary"' /tmp/output >/tmp/summary
+}}
+result() {{ echo "result $(cat /tmp/summary)"; }}
+failed() {{ cat /tmp/errors; exit 1; }}
+open_repository || missing=$?
+"""
+_REFUSE = f'[ -z "${{missing:-}}" ] || exit {NO_REPOSITORY}\n'
+_CREATE = """if [ -n "${missing:-}" ]; then restic init >/dev/null 2>/tmp/errors || failed; echo "created"; fi
+"""
+
+# The counts are those of exactly the state that is dumped: both use one exported snapshot (pg_export_snapshot).
+# A dump that was cut off must not look whole: restic cannot know that, so the mark is checked before the result.
+_DATABASE = """
+tries=0
+until pg_isready -q {server}; do tries=$((tries + 1)); [ $tries -lt 30 ] || break; sleep 1; done
+mkfifo /tmp/statements /tmp/answers
+trap '' PIPE
+psql -XAtq --no-password -v ON_ERROR_STOP=1 {connection} </tmp/statements >/tmp/answers 2>/tmp/refused &
+exec 3>/tmp/statements 4</tmp/answers
+refused() {{ cat /tmp/refused; exit 1; }}
+echo "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_export_snapshot();" >&3 || refused
+read -r snapshot <&4 || refused
+{{ pg_dump --no-password --format=custom --compress=0 --snapshot="$snapshot" {connection} 2>/tmp/dumped ||
+    echo failed >/tmp/broken; }} | save --stdin --stdin-filename database.dump {options} || failed
+[ ! -e /tmp/broken ] || {{ cat /tmp/dumped; exit 1; }}
+cat >&3 <<'END' || refused
+SELECT 'server ' || current_setting('server_version');
+SELECT 'migrations ' || ({migrations});
+SELECT format('SELECT ''rows '' || %L || '' '' || count(*) FROM %I', relname, relname) FROM pg_class
+    WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY relname \\gexec
+SELECT 'end';
+END
+line=
+while read -r line <&4 && [ "$line" != end ]; do echo "$line"; done >/tmp/answered
+[ "$line" = end ] || refused
+gzip </tmp/answered | base64 -w {line} | sed 's/^/answers /'
+exec 3>&-
+result
+"""
+
+# Files that vanish while restic reads are uploads that ended, and objects whose rows were deleted before: no saved row
+# needs them. restic then exits with 3 and has saved all others; so it does if it cannot read a file, which is an error.
+_VOLUME = """
+code=0
+restic backup --quiet --json {options} {directory} 2>/tmp/errors >/tmp/output || code=$?
+grep '"message_type":"summary"' /tmp/output >/tmp/summary || failed
+if [ $code -eq 3 ]; then
+    grep '"message_type":"error"' /tmp/errors >/tmp/unread || failed
+    grep -v -e 'no such file or directory' -e '"Err":2[,}}]' /tmp/unread && exit 1
+    echo "vanished $(wc -l </tmp/unread)"
+elif [ $code -ne 0 ]; then
+    failed
+fi
+result
+"""
+
+_FILE = """
+save --stdin --stdin-filename {name} {options} <{file} || failed
+result
+"""
+
+LIST = f"""{_BEGIN}{_REFUSE}
+restic snapshots --json --tag openbalena >/tmp/snapshots 2>/tmp/errors || failed
+gzip </tmp/snapshots | base64 -w {_LINE}
+"""
+
+# rclone's server allows only new files, and the removal of locks (rclone serve restic, --append-only): a node that
+# someone else controls can remove no backup during the run.
+SERVE = f"""set -eu
+. {SECRETS}/{_REPOSITORY}
+export RCLONE_USER={USER} RCLONE_PASS="$OPENBALENA_SERVER_PASSWORD" RCLONE_CONFIG=/tmp/rclone.conf
+exec rclone serve restic --addr :{PORT} --append-only {DIRECTORY}
+"""
+
+
+def dump_manifest(snapshot: str) -> str:
+    """The script that prints the manifest in `snapshot`, compressed."""
+    return f"""{_BEGIN}{_REFUSE}
+restic dump {shlex.quote(snapshot)} manifest.json >/tmp/manifest 2>/tmp/errors || failed
+gzip </tmp/manifest | base64 -w {_LINE}
+"""
+
+
+def save_database(server: Mapping[str, str], options: str) -> str:
+    """The script that saves a database; `server` has `host`, `port`, `database` and `user`.
+
+    It creates the repository if there is none. The password is in a libpq password file.
+    """
+    where = f"-h {shlex.quote(server['host'])} -p {shlex.quote(server['port'])}"
+    connection = f"{where} -U {shlex.quote(server['user'])} -d {shlex.quote(server['database'])}"
+    login = f"export PGPASSFILE={SECRETS}/{_LOGIN} PGCONNECT_TIMEOUT=10\n"
+    return (
+        _BEGIN
+        + _CREATE
+        + login
+        + _DATABASE.format(
+            server=where, connection=connection, options=options, migrations=api_schema.QUERY, line=_LINE
+        )
+    )
+
+
+def save_volume(volume: str, options: str) -> str:
+    """The script that saves the volume that is mounted as `volume` below VOLUMES."""
+    directory = f"{VOLUMES}/{volume}"
+    # What MinIO has begun to write and not yet renamed, and the mark of a move, are not data.
+    excluded = f"--exclude={directory}/.minio.sys/tmp"
+    return _BEGIN + _REFUSE + _VOLUME.format(directory=directory, options=f"{excluded} {options}")
+
+
+def save_file(secret: str, name: str, options: str) -> str:
+    """The script that saves the content of `secret` as the file `name`."""
+    return _BEGIN + _REFUSE + _FILE.format(name=name, file=f"{SECRETS}/{secret}", options=options)
+
+
+def options(domain: str, tags: Iterable[str], limit: int | None = None) -> str:
+    """restic's options for a snapshot; `limit` is the largest upload rate in KiB/s."""
+    words = ["--host", domain, *(word for tag in ("openbalena", *tags) for word in ("--tag", tag))]
+    return shlex.join([*words, *(("--limit-upload", str(limit)) if limit else ())])

@@ -1,0 +1,87 @@
+"""Save the deployment's data in a repository, list the backups there, and check them."""
+
+from argparse import Namespace
+from dataclasses import asdict
+
+from openbalena.cli.argument_types import kibibytes
+from openbalena.cli.console import Context
+from openbalena.cli.options import JSON, group, option, take_over, timeout
+
+backup = group(__doc__)
+
+
+@backup.action(
+    "create",
+    "save the database, the objects, the settings and the certificates",
+    option("--limit-upload", metavar="KIB", type=kibibytes, help="send at most so many KiB per second"),
+    timeout(21600.0, "how long each part may take"),
+    JSON,
+    take_over(),
+)
+def _create(args: Namespace, context: Context) -> None:
+    from openbalena.operations.backup import BackupOptions, create_backup
+    from openbalena.operations.volumes import format_size
+
+    options = BackupOptions(args.timeout, args.limit_upload, args.take_over)
+    made = create_backup(options, context.workspace, context.console)
+    if args.json:
+        context.console.json(asdict(made))
+        return
+    parts = ", ".join(f"{name} {format_size(part.bytes)}" for name, part in made.parts.items())
+    context.console.say(f"Backup {made.set} of {made.domain} is complete: {parts}.")
+
+
+@backup.action("list", "show the backups in the repository", timeout(600.0), JSON, take_over())
+def _list(args: Namespace, context: Context) -> None:
+    from openbalena.operations.backup import BackupOptions, list_backups
+    from openbalena.operations.volumes import format_size
+
+    found = list_backups(BackupOptions(args.timeout, take_over=args.take_over), context.workspace, context.console)
+    if args.json:
+        context.console.json(asdict(found))
+        return
+    if found.unfinished:
+        context.console.warn(f"not listed, since they were interrupted: {', '.join(found.unfinished)}")
+    rows = [
+        (
+            each.id,
+            each.created[:19].replace("T", " "),
+            each.domain,
+            each.mode,
+            each.stack,
+            format_size(each.bytes),
+            f"incomplete: the repository has lost {', '.join(each.missing)}" if each.missing else "",
+        )
+        for each in found.backups
+    ]
+    context.console.table([("BACKUP", "COMPLETE SINCE", "DOMAIN", "MODE", "NAME", "SIZE", ""), *rows])
+
+
+@backup.action(
+    "check",
+    "show what a backup has, and whether it could be restored with the settings here",
+    option("backup", metavar="BACKUP", nargs="?", default="latest", help="its id, or a beginning (default: latest)"),
+    timeout(600.0),
+    JSON,
+    take_over(),
+)
+def _check(args: Namespace, context: Context) -> int:
+    from openbalena.operations.backup import BackupOptions, check_backup
+    from openbalena.operations.volumes import format_size
+
+    options = BackupOptions(args.timeout, take_over=args.take_over)
+    found = check_backup(args.backup, options, context.workspace, context.console)
+    if args.json:
+        context.console.json(asdict(found))
+        return 1 if found.plan.refusals else 0
+    manifest = found.manifest
+    context.console.say(
+        f"Backup {manifest.set} of {manifest.domain}, from {manifest.begun} to {manifest.finished}, PostgreSQL "
+        f"{manifest.database}, {sum(manifest.rows.values())} rows"
+    )
+    parts = [(name, format_size(part.bytes), part.files) for name, part in manifest.parts.items()]
+    context.console.table([("PART", "SIZE", "FILES"), *parts])
+    context.console.warn(*found.plan.warnings)
+    for refusal in found.plan.refusals:
+        context.console.error(refusal)
+    return 1 if found.plan.refusals else 0

@@ -1,0 +1,70 @@
+"""A script that runs once in a separate container, next to a deployment on one machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from openbalena.base.names import JOB_LABEL
+from openbalena.base.polling import poll
+from openbalena.machine.volumes import write_file
+from openbalena.swarm.job import JobResult
+
+_INTERVAL = 0.5
+_ENDED = {"exited", "dead"}
+
+
+@dataclass(frozen=True)
+class OneShot:
+    """A `script` that /bin/sh of `image` runs as root; `purpose` is one word.
+
+    `files` are written to /run/secrets before it starts, by name. `mounts` are docker.types.Mount.
+    """
+
+    purpose: str
+    image: str
+    script: str
+    files: Mapping[str, bytes]
+    mounts: Sequence[Any] = ()
+    network: str = "bridge"
+
+
+def run_once(client: Any, task: OneShot, timeout: float, meanwhile: Callable[[], None] = lambda: None) -> JobResult:
+    """The result of the script; one that does not end within `timeout` seconds is stopped and has failed.
+
+    The container is removed afterwards, and so is one that a killed command left, with the volumes that the image
+    itself asks for (as PostgreSQL's does), not those of `mounts`. Raises docker.errors.APIError if it
+    cannot be created or started, such as without the image or a directory to mount.
+    """
+    _remove(client, task.purpose)
+    made = client.api.create_container(
+        task.image,
+        ["-c", task.script],
+        entrypoint=["/bin/sh"],
+        user="0:0",
+        labels={JOB_LABEL: task.purpose},
+        host_config=client.api.create_host_config(mounts=list(task.mounts), network_mode=task.network),
+    )["Id"]
+    try:
+        # The engine keeps no copy of these: they are in the container's layer, and gone with it.
+        write_file(client, made, "/", {f"run/secrets/{name}": (data, 0o400) for name, data in task.files.items()})
+        client.api.start(made)
+        state = poll(
+            lambda: client.api.inspect_container(made)["State"],
+            lambda state: state["Status"] in _ENDED,
+            timeout,
+            _INTERVAL,
+            meanwhile,
+        )
+        lines = tuple(client.api.logs(made).decode(errors="replace").splitlines())
+        if state["Status"] not in _ENDED:
+            return JobResult(False, lines, f"it did not end within {timeout:g} s", timed_out=True)
+        return JobResult(state["ExitCode"] == 0, lines, exit_code=state["ExitCode"])
+    finally:
+        client.api.remove_container(made, v=True, force=True)
+
+
+def _remove(client: Any, purpose: str) -> None:
+    for container in client.api.containers(all=True, filters={"label": f"{JOB_LABEL}={purpose}"}):
+        client.api.remove_container(container["Id"], v=True, force=True)

@@ -1,0 +1,233 @@
+"""backup: save the deployment of either mode, list what was saved, and check whether it could be restored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openbalena import __version__, images, settings
+from openbalena.backup import cluster as in_cluster
+from openbalena.backup import machine as on_machine
+from openbalena.backup import repository as repositories
+from openbalena.backup import results, saving, scripts
+from openbalena.backup.cluster import Jobs
+from openbalena.backup.machine import Containers
+from openbalena.backup.manifest import Manifest, from_text
+from openbalena.backup.repository import Repository
+from openbalena.backup.restore import RestoreOptions, RestorePlan, Target, plan_restore
+from openbalena.backup.saving import SetOptions, Step
+from openbalena.backup.sets import Sets, read_sets
+from openbalena.docker.engine import Engine
+from openbalena.images import build
+from openbalena.machine.containers import read_containers
+from openbalena.machine.deployment import Standalone
+from openbalena.operations.built_images import backup_builds, backup_image
+from openbalena.operations.engines import default_engine
+from openbalena.operations.machine import ensure_lab_base, load_machine
+from openbalena.operations.reporter import Reporter
+from openbalena.operations.settings_lock import exclusive_lock
+from openbalena.operations.workspace import Workspace
+from openbalena.pki import archive
+from openbalena.settings import Settings
+from openbalena.storage import record
+from openbalena.swarm import api_schema, lock, releases, service_update, settings_store, state
+from openbalena.swarm.membership import require_manager
+from openbalena.swarm.state import Cluster
+
+# Seconds, over a slow connection.
+_PULL_TIMEOUT = 3600.0
+
+
+@dataclass(frozen=True)
+class BackupOptions:
+    """`timeout` is in seconds, for each part; `limit` in KiB/s, None for no limit. `take_over` is a stale lock's id."""
+
+    timeout: float
+    limit: int | None = None
+    take_over: str = ""
+
+
+@dataclass(frozen=True)
+class _InCluster:
+    """A stack, under the lock of its cluster."""
+
+    values: Settings
+    client: Any
+    cluster: Cluster
+    runner: Jobs
+
+    def known_migrations(self) -> Collection[str] | None:
+        """The migrations that the deployed api knows, None if that is not known."""
+        api = service_update.find_service(self.cluster, api_schema.API)
+        known = releases.read_releases(self.client, self.values["STACK_NAME"])
+        return releases.known_migrations(known, api.image) if api else None
+
+    def steps(self, options: SetOptions) -> list[Step]:
+        """The parts of a set, each on the node that has its data."""
+        known = record.record_observed(self.client, self.values["STACK_NAME"], self.cluster)
+        stored = settings_store.latest(self.client, self.values["STACK_NAME"])
+        return in_cluster.plan_steps(options, self.values, self.cluster, known, stored)
+
+    def describe(self, identifier: str) -> Manifest:
+        """The manifest before anything is saved."""
+        stack = self.values["STACK_NAME"]
+        newest = next(iter(releases.read_releases(self.client, stack)), None)
+        return saving.new_manifest(
+            identifier,
+            self.values,
+            mode="swarm",
+            name=stack,
+            version=__version__,
+            images={service.short_name: service.image for service in self.cluster.services},
+            release=newest.number if newest else None,
+            volumes=record.read_registry(self.client, stack).labels(),
+            nodes={node.hostname: dict(node.labels) for node in self.cluster.nodes},
+        )
+
+
+@dataclass(frozen=True)
+class _OnMachine:
+    """A deployment on one machine, under the lock on its settings."""
+
+    values: Settings
+    standalone: Standalone
+    runner: Containers
+
+    def known_migrations(self) -> Collection[str] | None:
+        """None: only releases of a cluster record them."""
+        return None
+
+    def steps(self, options: SetOptions) -> list[Step]:
+        """The parts of a set."""
+        return on_machine.plan_steps(options, self.standalone, self.runner.client)
+
+    def describe(self, identifier: str) -> Manifest:
+        """The manifest before anything is saved."""
+        containers = read_containers(self.runner.client, self.standalone.name)
+        return saving.new_manifest(
+            identifier,
+            self.values,
+            mode="compose",
+            name=self.standalone.name,
+            version=__version__,
+            images={container.service: container.image for container in containers},
+        )
+
+
+_Deployment = _InCluster | _OnMachine
+
+
+def create_backup(options: BackupOptions, workspace: Workspace, reporter: Reporter) -> Manifest:
+    """Save everything and then the manifest, which makes it a backup.
+
+    Raises UsageError without a repository in the settings, OperationError if a part cannot be saved.
+    """
+    with _connected("backup create", options, workspace, reporter.progress) as here:
+        of_set = SetOptions(saving.new_set_id(), here.values["DNS_TLD"], options.limit)
+        steps, described = here.steps(of_set), here.describe(of_set.id)
+        for each in described.left_out:
+            reporter.warn(f"not saved: {each}")
+        return saving.save_set(steps, here.runner, of_set, described, reporter.progress)
+
+
+@dataclass(frozen=True)
+class BackupCheck:
+    """A backup and whether it could be restored with the settings here, onto an empty deployment."""
+
+    manifest: Manifest
+    plan: RestorePlan
+
+
+def list_backups(options: BackupOptions, workspace: Workspace, reporter: Reporter) -> Sets:
+    """The sets in the repository of the settings. Raises UsageError without one, OperationError if it has none yet."""
+    with _connected("backup list", options, workspace, reporter.progress) as here:
+        return _sets(here)
+
+
+def check_backup(name: str, options: BackupOptions, workspace: Workspace, reporter: Reporter) -> BackupCheck:
+    """Read the manifest of a backup (an id, a beginning of it, or `latest`) and judge its restore; changes nothing.
+
+    Raises OperationError as `list_backups` does, and if there is no such backup or its manifest is damaged.
+    """
+    with _connected("backup check", options, workspace, reporter.progress) as here:
+        found = _sets(here).find(name)
+        outcome = here.runner.run(Step("check", scripts.dump_manifest(found.manifest), reading="reading the manifest"))
+        lines = saving.require_result(outcome, "the backup's manifest cannot be read")
+        target = Target(here.values["DNS_TLD"], migrations=here.known_migrations())
+    manifest = from_text(results.unpacked("".join(lines)))
+    return BackupCheck(manifest, plan_restore(found, manifest, target, RestoreOptions()))
+
+
+def _sets(here: _Deployment) -> Sets:
+    outcome = here.runner.run(Step("list", scripts.LIST, reading="listing the backups"))
+    lines = saving.require_result(outcome, "the backups cannot be listed", here.values["BACKUP_REPOSITORY"])
+    return read_sets(results.unpacked("".join(lines)))
+
+
+@contextmanager
+def _connected(
+    purpose: str, options: BackupOptions, workspace: Workspace, report: Callable[[str], None]
+) -> Iterator[_Deployment]:
+    """The stack, if this engine is a manager of a swarm that runs it, and otherwise the deployment on its machine."""
+    values = settings.read_configured(workspace.project)
+    engine = default_engine(workspace.lab)
+    with engine.client() as client:
+        repository = repositories.configured(values)
+        if _runs_stack(client, values["STACK_NAME"]):
+            require_manager(client, engine)
+            image = backup_image(values, workspace, engine)
+            with (
+                lock.acquire(client, purpose, options.take_over),
+                _in_cluster(engine, client, values, repository, image, options, report) as found,
+            ):
+                yield found
+            return
+        with exclusive_lock(workspace.project.directory):
+            standalone = load_machine(workspace)
+            image = _built_image(standalone, workspace, report)
+            packed = archive.pack_archive(workspace.project.directory, Path(values["PKI_DIR"]))
+            stored = on_machine.stored_settings(packed)
+            yield _OnMachine(values, standalone, Containers(client, image, options.timeout, report, repository, stored))
+
+
+def _runs_stack(client: Any, stack: str) -> bool:
+    if not client.info()["Swarm"].get("ControlAvailable"):
+        return False
+    return bool(state.read_cluster(client, stack).services)
+
+
+@contextmanager
+def _in_cluster(
+    engine: Engine,
+    client: Any,
+    values: Settings,
+    repository: Repository,
+    image: str,
+    options: BackupOptions,
+    report: Callable[[str], None],
+) -> Iterator[_Deployment]:
+    cluster = state.read_cluster(client, values["STACK_NAME"])
+    jobs = Jobs(engine, client, image, options.timeout, report, cluster.this_node)
+    node = values.get("BACKUP_NODE", "")
+    with in_cluster.connected_jobs(jobs, repository, cluster, values["STACK_NAME"], node) as connected:
+        yield _InCluster(values, client, cluster, connected)
+
+
+def _built_image(standalone: Standalone, workspace: Workspace, report: Callable[[str], None]) -> str:
+    """The image of the containers, built or pulled if the engine does not have it yet."""
+    ensure_lab_base(standalone)
+    engine = standalone.engine
+    planned = backup_builds(standalone.settings, lab=workspace.lab)
+    for each in images.tagged(planned, build.base_ids(engine, pull=True)):
+        if not build.image_id(engine, each.image):
+            report(f"building {each.service}")
+            build.build(engine, each, lambda _: None)
+        return each.image
+    image = backup_image(standalone.settings, workspace, engine)
+    if not build.image_id(engine, image):
+        report(f"pulling {image}")
+        engine.docker("pull", "--quiet", image, timeout=_PULL_TIMEOUT)
+    return image

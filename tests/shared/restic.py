@@ -1,0 +1,62 @@
+"""The programs of images/backup as this machine or Debian has them; scripts of a backup run by this machine's sh."""
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import debian
+
+from openbalena.backup import scripts
+
+
+def programs(*packages: str) -> str:
+    """A PATH on which the programs of `packages` come first; those of this machine otherwise."""
+    found = [shutil.which(name) or str(debian.program(name, f"usr/bin/{name}")) for name in packages]
+    return os.pathsep.join([*dict.fromkeys(str(Path(path).parent) for path in found), os.environ["PATH"]])
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Exit code and lines of a script."""
+
+    code: int
+    lines: list[str]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Directories in place of those of a container, below `directory`."""
+
+    directory: Path
+
+    def secret(self, name: str, content: str) -> None:
+        """Give later scripts this secret."""
+        (self.directory / "secrets").mkdir(exist_ok=True)
+        (self.directory / "secrets" / name).write_text(content)
+
+    def text(self, script: str) -> str:
+        """The script with this machine's directories."""
+        scratch = self.directory / "tmp"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        places = {"/tmp": scratch, scripts.SECRETS: self.directory / "secrets"}
+        places |= {scripts.VOLUMES: self.directory / "volumes", scripts.DIRECTORY: self.directory / "repository"}
+        for there, here in places.items():
+            script = re.sub(rf"(?<!\w){there}\b", str(here), script)
+        return script
+
+    def run(self, script: str) -> Ended:
+        """Run it to its end."""
+        environment = {**os.environ, "PATH": programs("restic", "rclone")}
+        done = subprocess.run(
+            ["sh", "-c", self.text(script)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+        )
+        return Ended(done.returncode, done.stdout.splitlines())

@@ -1,0 +1,165 @@
+"""The scripts of a backup, run by this machine's sh with a real restic repository and a real PostgreSQL."""
+
+import base64
+import gzip
+import json
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from restic import Ended, Machine, programs
+
+from openbalena.backup import scripts
+from openbalena.base.names import BACKUP_SECRETS
+
+REPOSITORY, LOGIN, MANIFEST = BACKUP_SECRETS
+OPTIONS = scripts.options("my.example.com", ["set=s1", "part=p"])
+
+
+def settings(machine: Machine, password: str = "a password") -> None:
+    """The secret that every script reads."""
+    address = machine.directory / "repository"
+    machine.secret(REPOSITORY, f"export RESTIC_REPOSITORY='{address}' RESTIC_PASSWORD='{password}'\n")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    made = Machine(tmp_path)
+    settings(made)
+    (tmp_path / "volumes" / "s3-data").mkdir(parents=True)
+    return made
+
+
+@pytest.fixture
+def repository(machine: Machine) -> Machine:
+    """With an empty repository."""
+    restic(machine, "init")
+    return machine
+
+
+def restic(machine: Machine, *words: str) -> str:
+    environment = {
+        **os.environ,
+        "PATH": programs("restic"),
+        "RESTIC_REPOSITORY": str(machine.directory / "repository"),
+        "RESTIC_PASSWORD": "a password",
+        "RESTIC_CACHE_DIR": str(machine.directory / "cache"),
+    }
+    return subprocess.run(
+        ["restic", *words], env=environment, check=True, capture_output=True, text=True, timeout=60
+    ).stdout
+
+
+def summary(ended: Ended) -> dict[str, object]:
+    assert ended.code == 0, ended
+    said: dict[str, object] = json.loads(ended.lines[-1].removeprefix("result "))
+    return said
+
+
+def listed(machine: Machine) -> list[dict[str, object]]:
+    ended = machine.run(scripts.LIST)
+    assert ended.code == 0, ended
+    found: list[dict[str, object]] = json.loads(gzip.decompress(base64.b64decode("".join(ended.lines))))
+    return found
+
+
+def test_a_volume_is_saved_with_its_tags_and_nothing_is_read_twice(repository: Machine) -> None:
+    volume = repository.directory / "volumes" / "s3-data"
+    (volume / "object").write_bytes(os.urandom(100_000))
+    (volume / ".minio.sys" / "tmp").mkdir(parents=True)
+    (volume / ".minio.sys" / "tmp" / "half").write_bytes(os.urandom(100_000))
+    first = summary(repository.run(scripts.save_volume("s3-data", OPTIONS)))
+    assert first["total_bytes_processed"] == 100_000
+    second = summary(repository.run(scripts.save_volume("s3-data", OPTIONS)))
+    assert second["files_unmodified"] == 1 and second["total_bytes_processed"] == 100_000
+    (one, other) = listed(repository)
+    assert one["hostname"] == "my.example.com" and one["tags"] == ["openbalena", "set=s1", "part=p"]
+    assert str(other["id"]).startswith(str(second["snapshot_id"]))
+
+
+def test_a_file_that_vanishes_is_no_error_and_one_that_cannot_be_read_is(
+    repository: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """restic sees what the file system tells it: a program before it in the PATH takes the file away in between."""
+    volume = repository.directory / "volumes" / "s3-data"
+    (volume / "object").write_text("kept")
+    real = shutil.which("restic", path=programs("restic"))
+    (tmp_path / "bin").mkdir()
+
+    def says(error: str) -> None:
+        told = '{"message_type":"error","error":{"message":"' + error + '"},"during":"archival","item":"/x"}'
+        program = tmp_path / "bin" / "restic"
+        program.write_text(f'#!/bin/sh\n{real} "$@" || exit $?\n[ "$1" = cat ] || {{ echo \'{told}\' >&2; exit 3; }}\n')
+        program.chmod(0o755)
+
+    monkeypatch.setattr("restic.programs", lambda *names: f"{tmp_path}/bin:{os.environ['PATH']}")
+    says("lstat /x: no such file or directory")
+    ended = repository.run(scripts.save_volume("s3-data", OPTIONS))
+    assert ended.code == 0 and ended.lines[0] == "vanished 1" and summary(ended)["total_bytes_processed"] == 4
+    says("open /x: input/output error")
+    ended = repository.run(scripts.save_volume("s3-data", OPTIONS))
+    assert ended.code == 1 and "input/output error" in ended.lines[-1]
+
+
+def test_a_secret_is_saved_as_a_file(repository: Machine) -> None:
+    repository.secret(MANIFEST, '{"format": 1}')
+    snapshot = str(summary(repository.run(scripts.save_file(MANIFEST, "manifest.json", OPTIONS)))["snapshot_id"])
+    assert restic(repository, "dump", snapshot, "manifest.json") == '{"format": 1}'
+    ended = repository.run(scripts.dump_manifest(snapshot))
+    assert gzip.decompress(base64.b64decode("".join(ended.lines))) == b'{"format": 1}'
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        scripts.LIST,
+        scripts.dump_manifest("0123"),
+        scripts.save_volume("s3-data", OPTIONS),
+        scripts.save_file(MANIFEST, "manifest.json", OPTIONS),
+    ],
+)
+def test_only_the_first_part_creates_a_repository(script: str, machine: Machine) -> None:
+    assert machine.run(script).code == scripts.NO_REPOSITORY
+    assert not (machine.directory / "repository").exists()
+
+
+def test_a_wrong_password_is_no_missing_repository(repository: Machine) -> None:
+    settings(repository, "another password")
+    ended = repository.run(scripts.LIST)
+    assert ended.code == 1 and "wrong password" in ended.lines[0]
+
+
+def test_a_directory_is_served_to_which_only_can_be_added(repository: Machine) -> None:
+    address = f"rest:http://{scripts.USER}:word@127.0.0.1:{(port := free_port())}/"
+    keys = "export RESTIC_PASSWORD='a password' OPENBALENA_SERVER_PASSWORD=word"
+    repository.secret(REPOSITORY, f"{keys} RESTIC_REPOSITORY='{address}'\n")
+    text = repository.text(scripts.SERVE).replace(str(scripts.PORT), str(port))
+    environment = {**os.environ, "PATH": programs("rclone")}
+    server = subprocess.Popen(["sh", "-c", text], env=environment, stderr=subprocess.DEVNULL)
+    try:
+        (repository.directory / "volumes" / "s3-data" / "object").write_text("kept")
+        saved = summary(repository.run(scripts.save_volume("s3-data", OPTIONS)))
+        assert saved["total_bytes_processed"] == 4
+        options = {"RESTIC_REPOSITORY": address, "RESTIC_PASSWORD": "a password", "PATH": programs("restic")}
+        forgotten = subprocess.run(
+            ["restic", "--no-cache", "forget", str(saved["snapshot_id"])],
+            env={**os.environ, **options},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert "403" in forgotten.stderr, forgotten
+        assert len(listed(repository)) == 1
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

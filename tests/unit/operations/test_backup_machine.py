@@ -1,0 +1,105 @@
+"""backup on one machine: the containers that save the parts, and what they are given."""
+
+import base64
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from compose_program import NAME, add_container, workspace_of
+from fake_engine import FakeEngine
+from hearing import Listener
+
+from openbalena.base.errors import OperationError
+from openbalena.base.names import BACKUP_SECRETS
+from openbalena.operations import backup
+from openbalena.operations.backup import BackupOptions
+from openbalena.operations.workspace import Workspace
+from openbalena.pki import archive
+
+OPTIONS = BackupOptions(60.0)
+REPOSITORY, LOGIN, MANIFEST = BACKUP_SECRETS
+
+
+def result(snapshot: str) -> str:
+    return "result " + json.dumps({"snapshot_id": snapshot, "total_bytes_processed": 5, "total_files_processed": 1})
+
+
+SERVICES = """
+services:
+  db: {image: a, volumes: ["db-data:/data"]}
+  s3: {image: b, volumes: ["s3-data:/export"]}
+volumes: {db-data: {}, s3-data: {}}
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """A deployment that runs on an engine that is in no swarm, and containers that succeed."""
+    settings = {"BACKUP_REPOSITORY": "/srv/backup", "BACKUP_PASSWORD": "a-password", "BACKUP_IMAGE": "backup:mine"}
+    made, _ = workspace_of(SERVICES, tmp_path, fake, monkeypatch, **settings)
+    (tmp_path / "pki").mkdir()
+    (tmp_path / "pki" / "ca-0-key.pem").write_text("a key")
+    fake.images.add("backup:mine")
+    add_container(fake, "db")
+    fake.containers[f"{NAME}-db-1"]["NetworkSettings"] = {"Networks": {f"{NAME}_data": {}}}
+    fake.volumes |= {f"{NAME}_db-data": {}, f"{NAME}_s3-data": {}}
+    answers = base64.b64encode(gzip.compress(b'server 18.1\nmigrations ["00001"]\nrows device 3\n')).decode()
+    fake.endings["backup-database"] = (0, [f"answers {answers}", result("d1")])
+    for part in ("s3-data", "settings", "manifest"):
+        fake.endings[f"backup-{part}"] = (0, [result(part)])
+    yield made
+    assert list(fake.containers) == [f"{NAME}-db-1"], "nothing is left"
+
+
+def purposes(fake: FakeEngine) -> list[str]:
+    return [made["Labels"]["openbalena.job"] for made in fake.made]
+
+
+def test_the_parts_are_saved_in_their_order(workspace: Workspace, fake: FakeEngine) -> None:
+    made = backup.create_backup(OPTIONS, workspace, Listener())
+    assert purposes(fake) == [f"backup-{part}" for part in ("database", "s3-data", "settings", "manifest")]
+    assert (made.mode, made.rows, made.release, made.images) == ("compose", {"device": 3}, None, {"db": "image"})
+    networks = [made["HostConfig"]["NetworkMode"] for made in fake.made]
+    assert networks == [f"{NAME}_data", "bridge", "bridge", "bridge"]
+
+
+def test_secrets_are_files_and_volumes_are_only_read(workspace: Workspace, fake: FakeEngine) -> None:
+    backup.create_backup(OPTIONS, workspace, Listener())
+    assert "a-password" not in json.dumps(fake.made)
+    database, _, settings, manifest = fake.written
+    assert b"RESTIC_REPOSITORY=/openbalena-repository\n" in database[f"run/secrets/{REPOSITORY}"]
+    assert database[f"run/secrets/{LOGIN}"].startswith(b"*:*:*:openbalena_a:")
+    packed = archive.pack_archive(workspace.project.directory, workspace.project.pki)
+    assert settings["run/secrets/settings.tar.gz"] == packed
+    assert json.loads(manifest[f"run/secrets/{MANIFEST}"])["parts"].keys() == {"database", "s3-data", "settings"}
+    mounts = [made["HostConfig"]["Mounts"] for made in fake.made]
+    assert all(made[-1]["Type"] == "bind" and made[-1]["Source"] == "/srv/backup" for made in mounts)
+    assert [(each["Source"], each["ReadOnly"]) for each in mounts[1][:-1]] == [(f"{NAME}_s3-data", True)]
+
+
+def test_a_part_that_fails_ends_it(workspace: Workspace, fake: FakeEngine) -> None:
+    fake.endings["backup-s3-data"] = (1, ["no space left"])
+    with pytest.raises(
+        OperationError, match="the volume s3-data could not be saved, so there is no new backup: no space left"
+    ):
+        backup.create_backup(OPTIONS, workspace, Listener())
+    assert purposes(fake)[-1] == "backup-s3-data"
+
+
+def test_without_a_database_nothing_is_saved(workspace: Workspace, fake: FakeEngine) -> None:
+    fake.containers[f"{NAME}-db-1"]["State"]["Status"] = "exited"
+    with pytest.raises(OperationError, match="db is not running"):
+        backup.create_backup(OPTIONS, workspace, Listener())
+    assert fake.made == []
+
+
+def test_what_a_killed_command_left_is_removed(workspace: Workspace, fake: FakeEngine) -> None:
+    fake.container("left", {"openbalena.job": "backup-database"})
+    backup.create_backup(OPTIONS, workspace, Listener())
+
+
+def test_backups_are_listed(workspace: Workspace, fake: FakeEngine) -> None:
+    fake.endings["backup-list"] = (0, [base64.b64encode(gzip.compress(b"[]")).decode()])
+    assert backup.list_backups(OPTIONS, workspace, Listener()).backups == ()

@@ -1,0 +1,232 @@
+"""backup: which jobs run where and in which order, with what; and that what was interrupted is no backup."""
+
+import base64
+import gzip
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fake_engine import FakeEngine
+from fake_swarm import RefusedError, Row, stack_service
+from hearing import Listener
+
+from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.names import BACKUP_SECRETS, LOCK_CONFIG
+from openbalena.base.project import Project
+from openbalena.operations import backup
+from openbalena.operations.backup import BackupOptions
+from openbalena.operations.workspace import Workspace
+from openbalena.swarm import settings_store
+
+OPTIONS = BackupOptions(60.0)
+END = "openbalena-job-end"
+MARKS = {"ca": "a", "tokens": "b", "later": "c"}
+
+
+def packed(text: str) -> str:
+    return base64.b64encode(gzip.compress(text.encode())).decode()
+
+
+def result(snapshot: str, size: int) -> str:
+    return "result " + json.dumps({"snapshot_id": snapshot, "total_bytes_processed": size, "total_files_processed": 1})
+
+
+@pytest.fixture
+def workspace(project: Project, fake: FakeEngine) -> Workspace:
+    """A deployment on two nodes, the store on the second, and jobs that succeed."""
+    swarm = fake.swarm
+    swarm.node("node2")
+    swarm.create("services", stack_service("db", "openbalena", volumes=["db-data"]))
+    store = "node.hostname == node2"
+    swarm.create("services", stack_service("s3", "openbalena", volumes=["s3-data"], constraints=[store]))
+    swarm.create("services", stack_service("redis", "openbalena", volumes=["redis-data"]))
+    with fake.engine.client() as client:
+        settings_store.save(client, "openbalena", b"the settings", MARKS, "me")
+    answers = 'server 18.1\nmigrations ["00001"]\nrows api key 3\nrows device 50000\n'
+    swarm.logs["openbalena-backup-database"] = ["created", f"answers {packed(answers)}", result("d1", 5), END]
+    swarm.logs["openbalena-backup-s3-data"] = ["vanished 2", result("v1", 7), END]
+    swarm.logs["openbalena-backup-settings"] = [result("s1", 11), END]
+    swarm.logs["openbalena-backup-manifest"] = [result("m1", 13), END]
+    swarm.fates["openbalena-backup-server"] = [[Row(0, "running")]]
+    return configured(project, BACKUP_REPOSITORY="s3:https://host/bucket")
+
+
+def configured(project: Project, **values: str) -> Workspace:
+    with project.env_file.open("a") as file:
+        file.writelines(f"{name}={value}\n" for name, value in {"BACKUP_PASSWORD": "a-password", **values}.items())
+    return Workspace(project, lab=False)
+
+
+def jobs(fake: FakeEngine) -> list[dict[str, Any]]:
+    """The jobs of the backup, in the order of their creation."""
+    return [spec for spec in fake.swarm.created if spec["Name"].startswith("openbalena-backup-")]
+
+
+def names(fake: FakeEngine) -> list[str]:
+    return [spec["Name"].removeprefix("openbalena-backup-") for spec in jobs(fake)]
+
+
+def container(spec: dict[str, Any]) -> dict[str, Any]:
+    described: dict[str, Any] = spec["TaskTemplate"]["ContainerSpec"]
+    return described
+
+
+def test_the_database_is_first_and_the_manifest_last_each_where_its_data_is(
+    workspace: Workspace, fake: FakeEngine
+) -> None:
+    listener = Listener()
+    made = backup.create_backup(OPTIONS, workspace, listener)
+    assert names(fake) == [
+        "database-id-node1",
+        "s3-data-id-node2",
+        "settings-id-node1",
+        "manifest-id-node1",
+    ]
+    assert list(made.parts) == ["database", "s3-data", "settings"] and made.bytes == 23
+    assert made.parts["s3-data"].vanished == 2 and made.rows == {"api key": 3, "device": 50000}
+    assert (made.database, made.migrations, made.mode) == ("18.1", ("00001",), "swarm")
+    assert made.images["db"] == "a:1" and made.nodes["node1"] == {"openbalena.ingress": "true"}
+    assert "the repository did not exist and was created" in listener.told
+    assert listener.warnings == ["not saved: redis-data: device logs, and which devices were online"]
+
+
+def test_the_manifest_names_every_part(workspace: Workspace, fake: FakeEngine) -> None:
+    made = backup.create_backup(OPTIONS, workspace, Listener())
+    script = container(jobs(fake)[-1])["Args"][-1]
+    for tag in (f"set={made.set}", "part=manifest", "has=database:d1", "has=s3-data:v1", "has=settings:s1", "bytes=23"):
+        assert f"--tag {tag}" in script
+
+
+def test_volumes_are_only_read_and_settings_come_from_the_swarm(workspace: Workspace, fake: FakeEngine) -> None:
+    backup.create_backup(OPTIONS, workspace, Listener())
+    database, store, settings, _ = map(container, jobs(fake))
+    assert [(mount["Source"], mount["ReadOnly"]) for mount in store["Mounts"]] == [("openbalena_s3-data", True)]
+    with fake.engine.client() as client:
+        found = settings_store.latest(client, "openbalena")
+    assert found and [each["SecretName"] for each in settings["Secrets"]] == [BACKUP_SECRETS[0], found.name]
+    assert [each["SecretName"] for each in database["Secrets"]] == list(BACKUP_SECRETS[:2])
+
+
+def test_nothing_secret_is_in_a_job_and_nothing_is_left(workspace: Workspace, fake: FakeEngine) -> None:
+    backup.create_backup(OPTIONS, workspace, Listener())
+    assert "a-password" not in json.dumps(fake.swarm.created)
+    assert not {item["Spec"]["Name"] for item in fake.swarm.secrets.values()} & {*BACKUP_SECRETS}
+    assert LOCK_CONFIG not in {item["Spec"]["Name"] for item in fake.swarm.configs.values()}
+    assert len(fake.swarm.services) == 3
+
+
+@pytest.mark.parametrize("failing", ["database", "s3-data", "settings", "manifest"])
+def test_a_part_that_fails_ends_it_without_a_manifest(failing: str, workspace: Workspace, fake: FakeEngine) -> None:
+    fake.swarm.fates[f"openbalena-backup-{failing}"] = [[Row(0, "failed", "task: non-zero exit (1)", 1)]]
+    fake.swarm.logs[f"openbalena-backup-{failing}"] = ["no space left", END]
+    with pytest.raises(
+        OperationError, match=f"the (volume )?{failing} could not be saved, so there is no new backup: no space"
+    ):
+        backup.create_backup(OPTIONS, workspace, Listener())
+    assert names(fake)[-1].startswith(failing)
+    assert len(fake.swarm.services) == 3
+
+
+def test_a_missing_image_names_the_command_that_builds_it(workspace: Workspace, fake: FakeEngine) -> None:
+    fake.swarm.fates["openbalena-backup-database"] = [[Row(0, "rejected", "No such image: openbalena/backup:c-1")]]
+    with pytest.raises(OperationError, match=r"No such image: openbalena/backup:c-1: run \./open-balena\.sh swarm-bui"):
+        backup.create_backup(OPTIONS, workspace, Listener())
+
+
+def test_a_directory_is_served_by_its_node_in_a_network_of_its_own(workspace: Workspace, fake: FakeEngine) -> None:
+    configured(workspace.project, BACKUP_REPOSITORY="/srv/backup", BACKUP_NODE="node2")
+    backup.create_backup(OPTIONS, workspace, Listener())
+    server, *others = jobs(fake)
+    assert server["Name"] == "openbalena-backup-server-id-node2" and len(others) == 4
+    (mount,) = container(server)["Mounts"]
+    assert (mount["Type"], mount["Source"], mount.get("ReadOnly", False)) == ("bind", "/srv/backup", False)
+    networks = [{each["Target"] for each in spec["TaskTemplate"]["Networks"]} for spec in jobs(fake)]
+    assert set.intersection(*networks) == networks[0] and len(networks[0]) == 1
+    assert "openbalena-backup-openbalena" not in {each["Name"] for each in fake.swarm.networks.values()}
+
+
+def test_a_directory_that_does_not_exist_is_named(workspace: Workspace, fake: FakeEngine) -> None:
+    configured(workspace.project, BACKUP_REPOSITORY="/srv/backup", BACKUP_NODE="node2")
+    error = "invalid mount config: bind source path does not exist: /srv/backup"
+    fake.swarm.fates["openbalena-backup-server"] = [[Row(0, "rejected", error)]]
+    with pytest.raises(OperationError, match=f"/srv/backup of node2 cannot be served to the nodes: {error}"):
+        backup.create_backup(OPTIONS, workspace, Listener())
+    assert names(fake) == ["server-id-node2"]
+
+
+@pytest.mark.parametrize(
+    ("values", "error"),
+    [
+        ({"BACKUP_REPOSITORY": "/srv/backup"}, "BACKUP_NODE is not set"),
+        ({"BACKUP_REPOSITORY": "/srv/backup", "BACKUP_NODE": "node9"}, "there is no node node9"),
+        ({"BACKUP_PASSWORD": ""}, "BACKUP_PASSWORD is not set"),
+        ({"BACKUP_REPOSITORY": ""}, "BACKUP_REPOSITORY is not set"),
+    ],
+)
+def test_settings_that_are_missing_are_named_before_anything_runs(
+    values: dict[str, str], error: str, workspace: Workspace, fake: FakeEngine
+) -> None:
+    configured(workspace.project, **values)
+    with pytest.raises(UsageError, match=error):
+        backup.create_backup(OPTIONS, workspace, Listener())
+    assert jobs(fake) == []
+
+
+def test_a_node_that_is_down_ends_it_before_anything_is_saved(workspace: Workspace, fake: FakeEngine) -> None:
+    backup.create_backup(OPTIONS, workspace, Listener())
+    fake.swarm.created.clear()
+    fake.swarm.nodes["id-node2"]["Status"]["State"] = "down"
+    with pytest.raises(OperationError, match="node node2 is down"):
+        backup.create_backup(OPTIONS, workspace, Listener())
+    assert jobs(fake) == []
+
+
+def listed(fake: FakeEngine) -> None:
+    """The repository has one backup."""
+    tags = ["openbalena", "set=s1", "part=manifest", "mode=swarm", "stack=openbalena", "bytes=23", "has=database:d1"]
+    snapshots = [
+        {"id": "d1", "time": "2026-11-26T10:00:00Z", "hostname": "my.example.com", "tags": ["set=s1"]},
+        {"id": "m1", "time": "2026-11-26T10:01:00Z", "hostname": "my.example.com", "tags": tags},
+    ]
+    fake.swarm.logs["openbalena-backup-list"] = [packed(json.dumps(snapshots)), END]
+
+
+def test_backups_are_listed(workspace: Workspace, fake: FakeEngine) -> None:
+    listed(fake)
+    (found,) = backup.list_backups(OPTIONS, workspace, Listener()).backups
+    assert (found.id, found.domain, found.bytes, found.complete) == ("s1", "my.example.com", 23, True)
+
+
+def test_a_backup_is_checked_with_its_manifest(workspace: Workspace, fake: FakeEngine) -> None:
+    made = replace(backup.create_backup(OPTIONS, workspace, Listener()), set="s1", domain="other.example.com")
+    listed(fake)
+    fake.swarm.logs["openbalena-backup-check"] = [packed(made.text()), END]
+    found = backup.check_backup("latest", OPTIONS, workspace, Listener())
+    assert found.manifest.rows == made.rows
+    tags, domain = found.plan.refusals
+    assert "names other snapshots" in tags and "settings here are those of my.example.com" in domain
+    with pytest.raises(OperationError, match=r"no backup begins with x \(newest: s1\)"):
+        backup.check_backup("x", OPTIONS, workspace, Listener())
+
+
+def test_a_repository_without_backups_is_told(workspace: Workspace, fake: FakeEngine) -> None:
+    fake.swarm.fates["openbalena-backup-list"] = [[Row(0, "failed", "task: non-zero exit (3)", 3)]]
+    fake.swarm.logs["openbalena-backup-list"] = [END]
+    with pytest.raises(OperationError, match="there are no backups in s3:https://host/bucket yet"):
+        backup.list_backups(OPTIONS, workspace, Listener())
+
+
+def test_without_settings_in_the_swarm_nothing_is_saved(workspace: Workspace, fake: FakeEngine) -> None:
+    with fake.engine.client() as client:
+        settings_store.forget(client, "openbalena")
+    with pytest.raises(OperationError, match="the swarm has no settings of this stack"):
+        backup.create_backup(OPTIONS, workspace, Listener())
+    assert jobs(fake) == []
+
+
+def test_an_engine_that_fails_leaves_nothing(workspace: Workspace, fake: FakeEngine) -> None:
+    fake.swarm.refusals.append(("POST", "/services/create", RefusedError(500, "no more")))
+    with pytest.raises(OperationError, match="no more"):
+        backup.create_backup(OPTIONS, workspace, Listener())
+    assert not {item["Spec"]["Name"] for item in fake.swarm.secrets.values()} & {*BACKUP_SECRETS}
