@@ -1,7 +1,6 @@
 """What the compiler promises is what a real Engine has: small Compose files, compiled, deployed and inspected."""
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from openbalena.lab import Endpoint
 from openbalena.operations.engines import default_engine
 from openbalena.operations.stack_diff import document_changes, rendered_document
 from openbalena.swarm import deploy
+from openbalena.swarm.teardown import remove_stack
 
 pytestmark = pytest.mark.cluster
 CASES = yaml.safe_load(Path(__file__).with_name("stack_cases.yml").read_text())
@@ -56,17 +56,8 @@ def test_the_engine_has_what_was_promised(
         assert not wrong
         assert not document_changes(client, rendered_document(engine, tmp_path / "out", name), name)
     finally:
-        engine.docker("stack", "rm", name, timeout=BOUND)
-        gone(engine, name)
-
-
-def gone(engine: engines.Engine, name: str) -> None:
-    """Wait until the stack's networks are gone, after its last task: the next one may want their addresses."""
-    limit = time.monotonic() + BOUND
-    arguments = ("network", "ls", "--quiet", "--filter", f"label=com.docker.stack.namespace={name}")
-    while engine.docker(*arguments).strip():
-        assert time.monotonic() < limit, f"the networks of {name} are still there after {BOUND} s"
-        time.sleep(0.2)
+        # Whole, after its last task: the next one may want the addresses of its networks.
+        remove_stack(engine, client, name, BOUND, lambda left: None)
 
 
 def named(wanted: Any, name: str) -> Any:

@@ -312,10 +312,15 @@ def test_doctor_names_what_packets_between_nodes_are_lost(small: Small, lab: End
         faults.enter_context(interface_mtu(second, 1400))
         faults.enter_context(dropped(second, *VXLAN, "--match", "length", "--length", SMALLEST))
         faults.enter_context(dropped(third, *VXLAN, "--match", "length", "--length", LARGEST))
-        faults.enter_context(dropped(third, "--protocol", "tcp", "--dport", "7946"))
         seen = broken(small)
-    assert {("ports", "node3"), ("mtu", "node3"), ("mtu", "node2"), ("checksums", "node2")} <= seen, seen
+    assert {("mtu", "node3"), ("mtu", "node2"), ("checksums", "node2")} <= seen, seen
     assert not {check for check, _ in seen} & {"overlay", "dns", "images", "drift", "nodes", "pools"}, seen
+
+
+def test_doctor_names_a_closed_port_between_nodes(small: Small, lab: Endpoint) -> None:
+    # Alone: without it the nodes learn of each other's tasks late, by UDP, so that DNS and paths may be missing too.
+    with dropped(lab.nodes[2], "--protocol", "tcp", "--dport", "7946"):
+        assert ("ports", "node3") in broken(small)
 
 
 def test_doctor_names_a_closed_data_path_a_missing_image_and_other_settings(small: Small, lab: Endpoint) -> None:

@@ -80,7 +80,7 @@ def test_an_image_that_no_node_has(image: str, name: str, compiled: Compile, tmp
 
 def test_they_are_noted_of_a_stack_file_too(tmp_path: Path) -> None:
     (tmp_path / "stack.yml").write_text(
-        "services: {s: {image: 'x:1', volumes: ['/srv/x:/x', 'v:/v']}}\nvolumes: {v: }\n"
+        "services: {s: {image: 'x:1', volumes: ['/srv/x:/x', 'vo:/v']}}\nvolumes: {vo: }\n"
     )
     found = validate([tmp_path / "stack.yml"])
     assert [(item.rule, str(item.severity)) for item in found] == [("volumes.bind", "note"), ("volumes.local", "note")]

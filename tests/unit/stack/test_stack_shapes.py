@@ -50,7 +50,9 @@ def test_an_unusual_shape_becomes_what_compose_makes_of_it(case: Case, tmp_path:
         assert compiled.document == case["document"]
     else:
         assert compiled.document["services"]["s"] == {"image": "nginx:1", **case["document"]}
-    assert begins([str(item) for item in compiled.diagnostics], case.get("says", []), path), compiled.diagnostics
+    # Where the data is, which test_stack_nodes.py covers, is said of each of these volumes.
+    said = [str(item) for item in compiled.diagnostics if item.rule not in ("volumes.bind", "volumes.local")]
+    assert begins(said, case.get("says", []), path), compiled.diagnostics
 
 
 @pytest.mark.parametrize("case", CASES, ids=name)
