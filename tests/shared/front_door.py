@@ -29,7 +29,7 @@ HTTP_SERVICES = (
 RAW_SERVICES = ("vpn:443", "vpn:3128")
 ABSENT = {"delta"}
 # Services of two tasks, the second at an address of its own.
-TWICE = {"api"}
+TWICE = {"api", "vpn"}
 ADDRESS, SECOND = "127.0.0.1", "127.0.0.2"
 
 
@@ -54,6 +54,7 @@ class _Dns(socketserver.BaseRequestHandler):
         self.server.asked.append(name)  # type: ignore[attr-defined]
         here = name not in ABSENT
         addresses = [ADDRESS, *([SECOND] if name.removeprefix("tasks.") in TWICE else [])] if here and kind == 1 else []
+        addresses = [each for each in addresses if each not in self.server.gone]  # type: ignore[attr-defined]
         record = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x00\x00\x04"
         answer = b"".join(record + socket.inet_aton(address) for address in addresses)
         header = query[:2] + struct.pack(">HHHHH", 0x8180 if here else 0x8183, 1, len(addresses), 0, 0)
@@ -95,7 +96,7 @@ class _Http(http.server.BaseHTTPRequestHandler):
 
 
 class _Raw(socketserver.BaseRequestHandler):
-    """Keeps what came first, and says so."""
+    """Keeps what came first, and says so; `lasting` connections then stand until the client ends them."""
 
     def handle(self) -> None:
         received = b""
@@ -105,6 +106,9 @@ class _Raw(socketserver.BaseRequestHandler):
                 received += data
         self.server.received.append(received)  # type: ignore[attr-defined]
         self.request.sendall(self.server.label.encode())  # type: ignore[attr-defined]
+        if self.server.lasting:  # type: ignore[attr-defined]
+            self.request.settimeout(None)
+            self.request.recv(1)
 
 
 def _serve(server: socketserver.TCPServer, **attributes: object) -> socketserver.TCPServer:
@@ -146,6 +150,8 @@ class FrontDoor:
 
     While `runs` is clear no HTTP service answers: their ports are open, as those of a process that is stopped.
     `answers` has what services say that do not just say who they are: `service:port/path` to status and content.
+    `gone` are addresses that the DNS server does not give. With `lasting` the raw services' connections stand until the
+    client ends them; after `task_lost` seconds HAProxy ends those to a VPN task that cannot be reached.
     """
 
     program: list[str]
@@ -154,6 +160,9 @@ class FrontDoor:
     tasks: str = ""
     runs: threading.Event = field(default_factory=threading.Event)
     client_connections: int = 0
+    lasting: bool = False
+    task_lost: int = 0
+    gone: set[str] = field(default_factory=set)
     answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
     stubs: dict[str, socketserver.TCPServer] = field(default_factory=dict)
@@ -166,9 +175,12 @@ class FrontDoor:
             if label.partition(":")[0] in TWICE:
                 self.listen(label, SECOND, requests)
         for label in RAW_SERVICES:
-            self.stubs[label] = _serve(_Threads((ADDRESS, 0), _Raw), label=label, received=[])
-            self.ports[label] = int(self.stubs[label].socket.getsockname()[1])
-        dns = _serve(socketserver.ThreadingUDPServer(("127.0.0.1", 0), _Dns), asked=[])
+            received: list[bytes] = []
+            for address in (ADDRESS, SECOND):
+                server = _Threads((address, self.ports.get(label, 0)), _Raw)
+                self.ports[label] = int(server.server_address[1])
+                self._add(_serve(server, label=label, received=received, lasting=self.lasting), label, address)
+        dns = _serve(socketserver.ThreadingUDPServer(("127.0.0.1", 0), _Dns), asked=[], gone=self.gone)
         self.stubs["dns"] = dns
         self.ports |= {name: free_port() for name in ("80", "443", "1936")}
         self.ports |= {"dns": int(dns.socket.getsockname()[1])}
@@ -182,6 +194,7 @@ class FrontDoor:
             "RESOLVER": f"127.0.0.1:{self.ports['dns']}",
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             **({"TASKS": self.tasks} if self.tasks else {}),
+            **({"VPN_TASK_LOST": str(self.task_lost)} if self.task_lost else {}),
             **({"CLIENT_CONNECTIONS": str(self.client_connections)} if self.client_connections else {}),
         }
         self.log = (self.directory / "log").open("w")
@@ -203,7 +216,9 @@ class FrontDoor:
         """A task of the HTTP service `label` at `address`, at the port that its first task has."""
         server = http.server.ThreadingHTTPServer((address, self.ports.get(label, 0)), _Http)
         self.ports[label] = int(server.server_address[1])
-        stub = _serve(server, label=label, requests=requests, runs=self.runs, answers=self.answers)
+        self._add(_serve(server, label=label, requests=requests, runs=self.runs, answers=self.answers), label, address)
+
+    def _add(self, stub: socketserver.TCPServer, label: str, address: str) -> None:
         self.stubs[label if address == ADDRESS else f"{label} at {address}"] = stub
 
     def refuse(self, stub: str) -> None:
