@@ -4,6 +4,8 @@
 -- `on-marked-down shutdown-sessions` cannot be used for this: a server is also marked down when its task drains (/ping
 -- answers 503) or when its address leaves Docker's DNS, which comes first in each update. The task must then disconnect
 -- its clients itself, one by one. So what counts is a check whose connection was not answered at all.
+--
+-- After a reload the old worker keeps its connections, but checks no server any more: those are not closed.
 
 -- Seconds, set in haproxy.cfg: for this long a node may be unreachable without losing its connections.
 local PATIENCE = tonumber(os.getenv("VPN_TASK_LOST"))
@@ -30,7 +32,7 @@ core.register_task(function()
             for name, server in pairs(core.backends[backend].servers) do
                 local statistics = server:get_stats()
                 if is_lost(known, name, statistics) and statistics.scur > 0 then
-                    core.Warning(("%s/%s cannot be reached: closing its %d connections"):format(
+                    core.Warning(("%s/%s cannot be reached: closing connections: %d"):format(
                         backend, name, statistics.scur))
                     server:shut_sess()
                 end

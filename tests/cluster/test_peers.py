@@ -1,12 +1,15 @@
 """Peers that are gone without a word: their connections end, and what had them is whole again by itself."""
 
 from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 from dead_peers import LIMITED, LIMITS
 from deployed_project import STACK
 from faults import lost
 from lab_target import lab_target
+from tunnels import tunnels
 from waiting import eventually
 from whole import until_whole
 
@@ -17,7 +20,7 @@ from openbalena.verify import Target, account
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
-# Seconds until everything is whole after its nodes are back, and until a device is back after the loss of its VPN task.
+# Seconds until everything is whole after its nodes are back, and for which a device may be without its VPN session.
 WHOLE = 60
 
 
@@ -76,3 +79,25 @@ def test_all_is_whole_within_a_minute_of_the_return_of_both_nodes_of_the_api(tar
         for node in sorted(nodes_of("api")):
             away.enter_context(lost(node))
     until_whole(target, token, WHOLE)
+
+
+def test_devices_are_back_within_a_minute_of_the_loss_of_their_vpn_task(target: Target, tmp_path: Path) -> None:
+    home = data_node()
+    if home in nodes_of("vpn"):
+        move_from(home, "vpn")
+    with tunnels(target, tmp_path) as held:
+        # The address at which both devices are connected is that of the first node.
+        gone = max(nodes_of("vpn") - {home, "node1"})
+        since = datetime.now().astimezone()
+        with lost(gone):
+            held.await_return(WHOLE)
+            # Their own ping is never sooner (OpenVPN, ping-restart).
+            assert held.away(since) < WHOLE / 2
+    until_whole(target, account.log_in(target, target.addresses[0]), WHOLE)
+
+
+def test_devices_are_back_within_a_minute_of_the_replacement_of_their_vpn_task(target: Target, tmp_path: Path) -> None:
+    with tunnels(target, tmp_path) as held:
+        default_engine(lab=True).docker("service", "update", "--force", "--detach=false", f"{STACK}_vpn", timeout=300)
+        held.await_return(WHOLE)
+    assert held.away() < WHOLE

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from deployed_project import STACK
 from lab_target import lab_target
 from waiting import BOUND
 
@@ -22,6 +23,8 @@ from openbalena.verify.vpn import register
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 _PORT = 8022
+# The VPN's own port for tunnels.
+_TUNNEL = 3128
 _TUNNELS = 6
 # What the device's VPN client and its web server say once they are there.
 _UP = ("Initialization Sequence Completed", "Serving HTTP on")
@@ -82,6 +85,16 @@ def connect(device: Device, turn: int, password: str) -> tuple[bytes, socket.soc
     return stream.recv(4096), stream
 
 
+def tunnels_by_task() -> list[int]:
+    """How many tunnels each VPN task has: established connections to port 3128 (proc(5), /proc/net/tcp)."""
+    counts = []
+    for node in default_engine(lab=True).nodes:
+        for container in node.docker("ps", "--quiet", "--filter", f"name={STACK}_vpn\\.").split():
+            rows = [line.split() for line in node.docker("exec", container, "cat", "/proc/net/tcp").splitlines()[1:]]
+            counts.append(sum(row[1].endswith(f":{_TUNNEL:04X}") and row[3] == "01" for row in rows))
+    return counts
+
+
 def test_every_replica_reaches_the_device(device: Device) -> None:
     # With least connections first and each tunnel kept open, consecutive tunnels go to different replicas.
     kept = []
@@ -89,6 +102,8 @@ def test_every_replica_reaches_the_device(device: Device) -> None:
         answer, stream = connect(device, turn, device.token)
         assert answer.startswith(b"HTTP/1.0 200"), answer
         kept.append(stream)
+    # A replica that has not the device passes the tunnel on to the one that has it.
+    assert all(count > 0 for count in tunnels_by_task()) and len(tunnels_by_task()) == 2
     for stream in kept:
         stream.sendall(b"GET /openssl.cnf HTTP/1.0\r\n\r\n")
         assert stream.recv(4096).startswith(b"HTTP/1.0 200")

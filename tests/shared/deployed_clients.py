@@ -73,7 +73,8 @@ def session(to: Target, address: str, directory: Path) -> Iterator[tuple["subpro
     with account.application(to) as fleet:
         uuid, key = vpn.register(to, fleet, 0)
         write_atomic(credentials, f"{uuid}\n{key}\n", 0o600)
-        words = vpn.command(to, address, authority, credentials)
+        # As a device, it does not give up.
+        words = [*vpn.command(to, address, authority, credentials), "--connect-retry-max", "0"]
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as client:
             said: list[str] = []
             reader = threading.Thread(target=lambda: said.extend(client.stdout or ()))

@@ -23,11 +23,15 @@ class Tunnels:
     said: list[list[str]]
 
     def await_return(self, bound: float) -> None:
-        """Wait until a session that was cut is there again. Raises AssertionError after `bound` seconds."""
+        """Wait until all sessions stand, at least one after a cut. Raises AssertionError after `bound` seconds."""
         end = time.monotonic() + bound
-        while sum(CONNECTED in line for each in self.said for line in each) <= len(self.said):
-            assert time.monotonic() < end, f"no session is back within {bound} s: {[each[-10:] for each in self.said]}"
+        while not self._are_back():
+            assert time.monotonic() < end, f"not back within {bound} s: {[each[-10:] for each in self.said]}"
             time.sleep(0.2)
+
+    def _are_back(self) -> bool:
+        marks = [[CONNECTED in line for line in each if CONNECTED in line or _AGAIN in line] for each in self.said]
+        return all(each[-1] for each in marks) and sum(map(sum, marks)) > len(marks)
 
     def away(self, since: datetime | None = None) -> float:
         """The longest seconds between a cut, or `since`, and the return of the session; 0.0 without any."""
