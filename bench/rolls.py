@@ -28,6 +28,7 @@ from device_load import prepared  # noqa: E402
 from faults import Scene, cut_off, lost, replace_tasks  # noqa: E402
 from lab_target import lab_target  # noqa: E402
 from tunnels import tunnels  # noqa: E402
+from waiting import answer, eventually  # noqa: E402
 from whole import until_whole  # noqa: E402
 
 from openbalena.base.errors import UsageError  # noqa: E402
@@ -95,8 +96,8 @@ def kill_task(scene: Scene) -> None:
 
 @contextmanager
 def drain(scene: Scene) -> Iterator[str]:
-    """Drain the node without data."""
-    node = node_with(scene, data=False)
+    """Drain the node without data and clients."""
+    node = node_with(scene, data=False, ingress=False)
     scene.run("swarm-drain", node, "--yes")
     try:
         yield ""
@@ -140,18 +141,20 @@ def lose_vpn(scene: Scene) -> Iterator[str]:
         yield node
 
 
-@contextmanager
-def lose_leader(scene: Scene) -> Iterator[str]:
-    """The leader loses its power; it is not the node with the data, which nothing could replace."""
-    if (home := node_with(scene, leads=True)) == node_with(scene, data=True):
-        for verb in ("demote", "promote"):
-            default_engine(lab=True).docker("node", verb, home)
-        until_other = time.monotonic() + WHOLE
-        while node_with(scene, leads=True) == home and time.monotonic() < until_other:
-            time.sleep(1)
-    leader = node_with(scene, leads=True)
-    with lost(leader):
-        yield leader
+def move_leader(scene: Scene) -> None:
+    """Let another node lead than the one with the data, which nothing could replace."""
+    if (home := node_with(scene, data=True)) != node_with(scene, leads=True):
+        return
+    other = next(each for each in default_engine(lab=True).nodes if each.name != home)
+
+    def managers() -> dict[str, str]:
+        rows = other.docker("node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}").splitlines()
+        return {name: status for name, _, status in (row.partition(" ") for row in rows)}
+
+    other.docker("node", "demote", home)
+    eventually("another leader", lambda: answer(managers)[home] == "" and "Leader" in answer(managers).values())
+    other.docker("node", "promote", home)
+    eventually(f"{home} is a manager again", lambda: answer(managers)[home] == "Reachable")
 
 
 EVENTS: dict[str, Event] = {
@@ -163,18 +166,21 @@ EVENTS: dict[str, Event] = {
     "lose a node without ingress": loses(lost, data=False, ingress=False),
     "lose a node with a VPN task": lose_vpn,
     "lose an ingress node": loses(lost, data=False, ingress=True),
-    "lose the leader": lose_leader,
+    "lose the leader": loses(lost, leads=True),
     "cut a node off": loses(cut_off, data=False, ingress=False),
     "roll all by docker stack deploy": at_once(stack_deploy),
 }
 
-
+# What is done before an event, and not measured.
+PREPARATIONS: dict[str, Callable[[Scene], None]] = {"lose the leader": move_leader}
 # Events that cut a tunnel, and the seconds until it must be back: a replaced vpn task first waits for its clients.
 TUNNELS = {"roll vpn": 180, "lose a node with a VPN task": 180}
 
 
 def measured(name: str, scene: Scene, target: Target) -> str:
     """A row of the table."""
+    if prepare := PREPARATIONS.get(name):
+        prepare(scene)
     with prepared(target) as load, tempfile.TemporaryDirectory() as scratch, tunnels(target, Path(scratch)) as held:
         with load.running():
             time.sleep(5)

@@ -1,5 +1,5 @@
--- Closes the connections to a VPN task that is gone without a word, because its node lost its power or its network: their
--- clients would otherwise notice by OpenVPN's own ping, after a minute, and connect again only then.
+-- Closes the connections to a VPN task that is gone without a word, because its node lost its power or its network:
+-- their clients would otherwise notice by OpenVPN's own ping, after a minute, and connect again only then.
 --
 -- `on-marked-down shutdown-sessions` cannot be used for this: a server is also marked down when its task drains (/ping
 -- answers 503) or when its address leaves Docker's DNS, which comes first in each update. The task must then disconnect
@@ -13,8 +13,8 @@ local PATIENCE = tonumber(os.getenv("VPN_TASK_LOST"))
 -- Since when each server of these backends cannot be reached.
 local since = {openvpn = {}, tunnel = {}}
 
--- After some seconds Docker's DNS drops a lost task, so that its server is in maintenance and is no longer checked: that
--- alone says nothing about the task.
+-- After some seconds Docker's DNS drops a lost task, so that its server is in maintenance and is no longer checked:
+-- that alone says nothing about the task.
 local function is_lost(known, name, statistics)
     local check = statistics.check_status or ""
     if statistics.status:sub(1, 2) == "UP" or check:find("L7", 1, true) then
