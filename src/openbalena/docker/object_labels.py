@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from http.client import CONFLICT
 from typing import Any, Literal
+
+from openbalena.docker.retry import retry_on_conflict
 
 
 def replace_labels(
@@ -29,14 +32,35 @@ def find_config(client: Any, name: str) -> dict[str, Any] | None:
     return next((config for config in configs if config["Spec"]["Name"] == name), None)
 
 
-def store_labels(client: Any, name: str, labels: Mapping[str, str]) -> None:
-    """Keep `labels` in the swarm as those of the config `name`, which is created if there is none.
+def find_or_create(client: Any, name: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The config with that name, as the Engine API returns it; if there is none, it is created with `labels`.
 
-    Raises docker.errors.APIError as `replace_labels` does.
+    Raises docker.errors.APIError. Another command may create it at the same time: without `labels` that one is
+    returned, with `labels` this is an error, since these were made without knowing the other's.
     """
-    config = find_config(client, name)
-    if config is None:
+    import docker
+
+    if found := find_config(client, name):
+        return found
+    try:
         # A config must not be empty.
         client.configs.create(name=name, data=b"see this config's labels\n", labels=labels)
-        return
-    replace_labels(client.api, "configs", config, labels)
+    except docker.errors.APIError as error:
+        if labels or error.status_code != CONFLICT:
+            raise
+    created: dict[str, Any] = client.configs.get(name).attrs
+    return created
+
+
+def change_labels(client: Any, name: str, change: Callable[[Mapping[str, str]], Mapping[str, str]]) -> None:
+    """Replace the labels of the config `name`, which is created if there is none, by what `change` makes of them.
+
+    `change` is called again with the present labels if another command has changed them meanwhile. Raises
+    docker.errors.APIError.
+    """
+
+    def attempt() -> None:
+        config = find_or_create(client, name)
+        replace_labels(client.api, "configs", config, change(config["Spec"].get("Labels") or {}))
+
+    retry_on_conflict(attempt)

@@ -10,7 +10,7 @@ from pathlib import Path
 from openbalena import settings
 from openbalena.base.errors import UsageError
 from openbalena.base.names import doctor_config
-from openbalena.docker.object_labels import store_labels
+from openbalena.docker.object_labels import change_labels
 from openbalena.doctor.checks import CHECKS, all_findings
 from openbalena.doctor.facts import Facts
 from openbalena.doctor.findings import DoctorFinding, split_dismissed, worst_first
@@ -89,5 +89,4 @@ def dismiss(workspace: Workspace, identifier: str, reason: str) -> None:
         raise UsageError(f"{identifier}: expected the id of a finding, as doctor prints it")
     stack = settings.read(workspace.project)["STACK_NAME"]
     with manager_client(workspace) as (_, client):
-        labels = {**doctor_memory.read_memory(client, stack), identifier: reason}
-        store_labels(client, doctor_config(stack), labels)
+        change_labels(client, doctor_config(stack), lambda labels: {**labels, identifier: reason})

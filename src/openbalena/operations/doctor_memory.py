@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from openbalena.base.names import DISK_LABEL, doctor_config
-from openbalena.docker.object_labels import find_config, store_labels
+from openbalena.docker.object_labels import change_labels, find_config
 from openbalena.doctor.facts import DiskReading, NodeFacts
 
 # A reading is compared with later ones for so long, and then replaced.
@@ -45,11 +45,13 @@ def remember_disks(client: Any, stack: str, nodes: Mapping[str, NodeFacts], now:
     """
     # Read again: nodes are looked at for up to minutes, in which somebody may have dismissed a finding.
     memory = read_memory(client, stack)
+    if _with_disks(memory, nodes, now) != memory:
+        change_labels(client, doctor_config(stack), lambda labels: _with_disks(labels, nodes, now))
+
+
+def _with_disks(memory: Mapping[str, str], nodes: Mapping[str, NodeFacts], now: datetime) -> dict[str, str]:
     known = disk_readings(memory, now)
     kept = {node for node, reading in known.items() if reading.age < _KEPT.total_seconds()}
-    new = {node: found for node, found in nodes.items() if node not in kept}
-    if not new and kept == known.keys():
-        return
     labels = {name: value for name, value in memory.items() if name.removeprefix(DISK_LABEL) not in known.keys() - kept}
-    labels |= {f"{DISK_LABEL}{node}": f"{now.isoformat(timespec='seconds')} {new[node].disk_free}" for node in new}
-    store_labels(client, doctor_config(stack), labels)
+    new = {node: found for node, found in nodes.items() if node not in kept}
+    return labels | {f"{DISK_LABEL}{node}": f"{now.isoformat(timespec='seconds')} {new[node].disk_free}" for node in new}

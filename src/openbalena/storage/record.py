@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from openbalena.base.names import LOGIN_LABEL, MOVE_LABEL, VOLUME_LABEL, full_name, volume_registry
-from openbalena.docker.object_labels import find_config, store_labels
+from openbalena.docker.object_labels import change_labels, find_config, find_or_create, replace_labels
 from openbalena.swarm import planned_services
 from openbalena.swarm.state import Cluster, SwarmService
 
@@ -107,8 +107,12 @@ def read_registry(client: Any, stack: str) -> VolumeRegistry:
 
 
 def write_registry(client: Any, stack: str, record: VolumeRegistry) -> None:
-    """Store `record`. Raises docker.errors.APIError, also if another process has changed it meanwhile."""
-    store_labels(client, volume_registry(stack), record.labels())
+    """Store `record`, which a command made under the lock. Raises docker.errors.APIError, also if another process has
+    created or changed it meanwhile.
+    """
+    config = find_or_create(client, volume_registry(stack), record.labels())
+    if (config["Spec"].get("Labels") or {}) != record.labels():
+        replace_labels(client.api, "configs", config, record.labels())
 
 
 def with_observed(record: VolumeRegistry, cluster: Cluster) -> VolumeRegistry:
@@ -121,11 +125,13 @@ def with_observed(record: VolumeRegistry, cluster: Cluster) -> VolumeRegistry:
 
 
 def record_observed(client: Any, stack: str, cluster: Cluster) -> VolumeRegistry:
-    """Add what `cluster` shows to the stored record, and return the record."""
+    """Add what `cluster` shows to the stored record, and return the record. Needs no lock."""
     before = read_registry(client, stack)
     after = with_observed(before, cluster)
     if after != before:
-        write_registry(client, stack, after)
+        change_labels(
+            client, volume_registry(stack), lambda labels: with_observed(from_labels(labels), cluster).labels()
+        )
     return after
 
 

@@ -14,8 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from openbalena.base.names import audit_config
-from openbalena.docker.object_labels import find_config, replace_labels
-from openbalena.docker.retry import retry_on_conflict
+from openbalena.docker.object_labels import change_labels, find_config
 
 # How many are kept.
 KEPT = 100
@@ -73,33 +72,18 @@ def write(client: Any, stack: str, entry: Entry) -> int:
 
     Raises docker.errors.APIError.
     """
-    name = audit_config(stack)
+    number = entry.number
 
-    def change() -> int:
-        config = find_config(client, name) or _create(client, name)
-        entries = _entries(config["Spec"].get("Labels") or {})
+    def with_entry(labels: Mapping[str, str]) -> Mapping[str, str]:
+        nonlocal number
+        entries = _entries(labels)
         number = entry.number or max(entries, default=0) + 1
         entries[number] = entry
-        labels = {f"{key:08}": _text(entries[key]) for key in sorted(entries)[-KEPT:]}
-        replace_labels(client.api, "configs", config, labels)
-        return number
+        return {f"{key:08}": _text(entries[key]) for key in sorted(entries)[-KEPT:]}
 
     # Two commands may end at the same time.
-    return retry_on_conflict(change)
-
-
-def _create(client: Any, name: str) -> dict[str, Any]:
-    """The config, which another command may have created at the same time."""
-    import docker
-
-    try:
-        # A config must not be empty.
-        client.configs.create(name=name, data=b"see this config's labels\n")
-    except docker.errors.APIError as error:
-        if error.status_code != 409:
-            raise
-    found: dict[str, Any] = client.configs.get(name).attrs
-    return found
+    change_labels(client, audit_config(stack), with_entry)
+    return number
 
 
 def _entries(labels: Mapping[str, str]) -> dict[int, Entry]:

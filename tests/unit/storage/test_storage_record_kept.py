@@ -5,6 +5,7 @@ import pytest
 from fake_engine import FakeEngine
 from fake_swarm import RefusedError, name_of, stack_service
 
+from openbalena.docker import object_labels
 from openbalena.storage import record
 from openbalena.storage.record import Move, VolumeLocation, VolumeRegistry
 from openbalena.swarm import state
@@ -33,6 +34,35 @@ def test_a_record_that_somebody_else_wrote_in_between_is_not_overwritten(fake: F
         with pytest.raises(docker.errors.APIError, match="out of sequence"):
             record.write_registry(client, "ob", VolumeRegistry())
         assert record.read_registry(client, "ob") == KNOWN
+
+
+def test_a_record_that_somebody_else_created_in_between_is_not_overwritten(
+    fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fake.engine.client() as client:
+        record.write_registry(client, "ob", KNOWN)
+        with monkeypatch.context() as patch:
+            # The other one has created it after this one has looked for it.
+            patch.setattr(object_labels, "find_config", lambda *args: None)
+            with pytest.raises(docker.errors.APIError, match="already exists"):
+                record.write_registry(client, "ob", VolumeRegistry({"b": TWO}))
+        assert record.read_registry(client, "ob") == KNOWN
+
+
+def test_what_is_noted_without_the_lock_keeps_what_was_written_in_between(
+    fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.swarm.node("node1", "manager", **{"openbalena.data.c": "true"})
+    fake.swarm.create(
+        "services", stack_service("c", volumes=["c"], constraints=["node.labels.openbalena.data.c == true"])
+    )
+    with fake.engine.client() as client:
+        record.write_registry(client, "ob", KNOWN)
+        cluster = state.read_cluster(client, "ob")
+        monkeypatch.setattr(record, "read_registry", lambda *args: VolumeRegistry())
+        record.record_observed(client, "ob", cluster)
+        monkeypatch.undo()
+        assert record.read_registry(client, "ob") == KNOWN.with_place("c", ONE)
 
 
 def test_what_runs_is_noted_once(fake: FakeEngine) -> None:

@@ -7,6 +7,7 @@ import pytest
 from fake_engine import FakeEngine
 from fake_swarm import RefusedError
 
+from openbalena.docker import object_labels
 from openbalena.swarm import audit
 from openbalena.swarm.audit import KEPT, Entry, Outcome
 
@@ -54,7 +55,7 @@ def test_two_commands_at_once_both_have_an_entry(fake: FakeEngine, monkeypatch: 
             audit.write(client, "ob", ENTRY)
         with monkeypatch.context() as patch:
             # The other one has created it after this one has looked for it.
-            patch.setattr(audit, "find_config", lambda *args: None)
+            patch.setattr(object_labels, "find_config", lambda *args: None)
             assert audit.write(client, "ob", ENTRY) == 3
         assert len(audit.read_entries(client, "ob")) == 3
 
