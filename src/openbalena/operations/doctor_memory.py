@@ -54,4 +54,6 @@ def _with_disks(memory: Mapping[str, str], nodes: Mapping[str, NodeFacts], now: 
     kept = {node for node, reading in known.items() if reading.age < _KEPT.total_seconds()}
     labels = {name: value for name, value in memory.items() if name.removeprefix(DISK_LABEL) not in known.keys() - kept}
     new = {node: found for node, found in nodes.items() if node not in kept}
-    return labels | {f"{DISK_LABEL}{node}": f"{now.isoformat(timespec='seconds')} {new[node].disk_free}" for node in new}
+    return labels | {
+        f"{DISK_LABEL}{node}": f"{now.isoformat(timespec='seconds')} {new[node].disk_free}" for node in new
+    }

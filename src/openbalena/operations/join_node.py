@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,33 +87,49 @@ def join_node(options: JoinOptions, workspace: Workspace, reporter: Reporter) ->
     Raises UsageError for labels that another node must have, OperationError with everything that speaks against it.
     """
     url, values = ssh_url(options.host), settings.read(workspace.project)
-    stack = values["STACK_NAME"]
-    with manager_client(workspace) as (engine, client), lock.acquire(client, "swarm-join", options.take_over):
+    with manager_client(workspace) as (engine, client):
         there = Engine(options.host, engine.cli, url, advice=_ADVICE)
         join = _Join(options, workspace, reporter, values, engine, client, there)
+        with suppress(_RemovedError), lock.acquire(client, "swarm-join", options.take_over):
+            return _join(join, url, leaves=False)
+        # Asked without the lock, which others wait for; what was checked is checked again with it.
+        host = options.host
+        if not reporter.confirm(f"{host} was removed from this swarm without leaving it. Let it join as a new node?"):
+            raise OperationError(f"{host} did not join")
+        with lock.acquire(client, "swarm-join", options.take_over):
+            return _join(join, url, leaves=True)
+
+
+class _RemovedError(Exception):
+    """The swarm has removed the machine, which has not left it: the user must agree that it does."""
+
+
+def _join(join: _Join, url: str, *, leaves: bool) -> JoinResult:
+    """All steps, under the lock; with `leaves` the machine first leaves a membership that this swarm has removed."""
+    options, cluster = join.options, join.cluster()
+    join.reporter.progress(f"checking {options.host} over ssh …")
+    report = _with_engine(join, url, read_host(url, cluster, options.role))
+    with join.there.client() as remote:
+        node = _membership(join, cluster, remote, leaves=leaves)
+        _require_free_labels(join, cluster, node)
+        if node is None:
+            _require_suitable(join, report, remote)
+        copied = _copy_images(join, cluster)
+        joined = node is None
+        node = _wait_until_ready(join, node.id if node else _join_swarm(join, cluster, remote))
         cluster = join.cluster()
-        reporter.progress(f"checking {options.host} over ssh …")
-        report = _with_engine(join, url, read_host(url, cluster, options.role))
-        with there.client() as remote:
-            node = _membership(join, cluster, remote)
-            _require_free_labels(join, cluster, node)
-            if node is None:
-                _require_suitable(join, report, remote)
-            copied = _copy_images(join, cluster)
-            joined = node is None
-            node = _wait_until_ready(join, node.id if node else _join_swarm(join, cluster, remote))
-            cluster = join.cluster()
-            volumes = rejoined.take_over_volumes(engine, client, remote, stack, node, cluster)
-            if options.labels:
-                placement.add_labels(client.api, node.id, options.labels)
-        return JoinResult(
-            node=node,
-            joined=joined,
-            copied=tuple(copied),
-            volumes=tuple(volumes),
-            previous=tuple(old for old in previous_memberships(cluster.nodes) if old.hostname == node.hostname),
-            deployed=bool(cluster.services),
-        )
+        stack = join.values["STACK_NAME"]
+        volumes = rejoined.take_over_volumes(join.engine, join.client, remote, stack, node, cluster)
+        if options.labels:
+            placement.add_labels(join.client.api, node.id, options.labels)
+    return JoinResult(
+        node=node,
+        joined=joined,
+        copied=tuple(copied),
+        volumes=tuple(volumes),
+        previous=tuple(old for old in previous_memberships(cluster.nodes) if old.hostname == node.hostname),
+        deployed=bool(cluster.services),
+    )
 
 
 def _with_engine(join: _Join, url: str, report: HostReport) -> HostReport:
@@ -129,10 +146,10 @@ def _with_engine(join: _Join, url: str, report: HostReport) -> HostReport:
     return report
 
 
-def _membership(join: _Join, cluster: Cluster, remote: Any) -> Node | None:
+def _membership(join: _Join, cluster: Cluster, remote: Any, *, leaves: bool) -> Node | None:
     """The machine's node in this swarm. Raises OperationError if it is in another one, or has another role.
 
-    A membership that this swarm has removed meanwhile is left, if the user agrees.
+    A membership that this swarm has removed is left if it `leaves`; otherwise _RemovedError is raised.
     """
     host, role = join.options.host, join.options.role
     swarm = _settled(join, remote)
@@ -156,8 +173,8 @@ def _membership(join: _Join, cluster: Cluster, remote: Any) -> Node | None:
         raise OperationError(
             f"{host} is in another swarm{of}: if that is no longer needed, run `docker swarm leave --force` on it"
         )
-    if not join.reporter.confirm(f"{host} was removed from this swarm without leaving it. Let it join as a new node?"):
-        raise OperationError(f"{host} did not join")
+    if not leaves:
+        raise _RemovedError
     remote.api.leave_swarm(force=True)
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from openbalena.operations.settings_lock import shared_lock
 from openbalena.operations.workspace import Workspace
 from openbalena.storage import record
 from openbalena.swarm import irreversible, lock, preflight, releases, state
-from openbalena.swarm.api_schema import Answer, Verdict
+from openbalena.swarm.api_schema import API, Answer
 from openbalena.swarm.releases import Release
 
 
@@ -75,11 +76,8 @@ def roll_back(options: RollbackOptions, workspace: Workspace, reporter: Reporter
             require_none_fatal(preflight.preflight_findings(plan, cluster), reporter)
             command = f"swarm-rollback {target.number} {options.service}".strip()
             values = hook_values(deployment.settings, command, "")
-            with lock.acquire(client, "swarm-rollback", options.take_over):
-                schema = SchemaCheck(engine, client, deployment.settings, reporter)
-                verdict = schema.verdict(document, known)
-                schema.require(verdict, f"release {target.number}")
-                _confirm_unknown(verdict, reporter)
+            schema = SchemaCheck(engine, client, deployment.settings, reporter)
+            with _locked(schema, options.take_over, document, target, known):
                 run_hook(workspace.project, PRE_DEPLOY, values, reporter)
                 rollout = Rollout(
                     project=workspace.project,
@@ -96,11 +94,34 @@ def roll_back(options: RollbackOptions, workspace: Workspace, reporter: Reporter
                 return RollbackResult(stack, target, rollout.run(wait=True).release)
 
 
-def _confirm_unknown(verdict: Verdict | None, reporter: Reporter) -> None:
-    if verdict is None or verdict.answer is not Answer.UNKNOWN:
-        return
-    if not reporter.confirm(f"api: it may not run on the database's schema: {verdict.reason}. Deploy it anyway?"):
-        raise OperationError("nothing was deployed")
+@contextmanager
+def _locked(
+    schema: SchemaCheck, take_over: str, document: Mapping[str, Any], target: Release, known: Sequence[Release]
+) -> Iterator[None]:
+    """Hold the cluster's lock, once the api of `document` runs on the database's schema, or the user agrees if that is
+    unknown.
+
+    That is asked without the lock, which others wait for; afterwards everything is checked again. Raises OperationError
+    if it does not run, or if somebody has deployed after `known` was read.
+    """
+    agreed = ""
+    while True:
+        with lock.acquire(schema.client, "swarm-rollback", take_over):
+            for newest in releases.read_releases(schema.client, schema.settings["STACK_NAME"])[:1]:
+                if (newest.number, newest.outcome) not in [(each.number, each.outcome) for each in known]:
+                    raise OperationError(
+                        f"nothing was deployed: {newest.owner} has run {newest.command} meanwhile (release "
+                        f"{newest.number}): run swarm-rollback again"
+                    )
+            verdict = schema.verdict(document, known)
+            schema.require(verdict, f"release {target.number}")
+            unknown = verdict.reason if verdict and verdict.answer is Answer.UNKNOWN else ""
+            if unknown in ("", agreed):
+                yield
+                return
+        if not schema.reporter.confirm(f"{API}: it may not run on the database's schema: {unknown}. Deploy it anyway?"):
+            raise OperationError("nothing was deployed")
+        agreed = unknown
 
 
 def choose_release(known: Sequence[Release], number: int | None, service: str) -> Release:

@@ -18,6 +18,7 @@ from openbalena.operations.join_node import JoinOptions, JoinResult, join_node
 from openbalena.operations.workspace import Workspace
 from openbalena.storage import record
 from openbalena.storage.record import VolumeLocation, VolumeRegistry
+from openbalena.swarm import lock
 
 # What the scripts need, of this machine.
 _TOOLS = ("bash", "cat", "date", "echo", "grep", "sh", "sleep", "tail", "uname")
@@ -171,6 +172,24 @@ def test_one_that_was_removed_without_leaving_joins_if_the_user_agrees(
     assert listener.questions == [
         "root@node4 was removed from this swarm without leaving it. Let it join as a new node?"
     ]
+
+
+def test_the_user_is_asked_without_the_lock_and_everything_is_checked_again(
+    workspace: Workspace, fake: FakeEngine, host: Host
+) -> None:
+    remote = [{"NodeID": "id-node1", "Addr": "10.9.0.1:2377"}]
+    host.engine.says = {"LocalNodeState": "active", "NodeID": "gone", "RemoteManagers": remote}
+
+    class Slow(Listener):
+        def confirm(self, question: str) -> bool:
+            with fake.engine.client() as client, lock.acquire(client, "swarm-up"):
+                # Meanwhile somebody lets it join another swarm.
+                host.engine.says["RemoteManagers"] = [{"NodeID": "x", "Addr": "10.8.0.1:2377"}]
+            return super().confirm(question)
+
+    listener = Slow()
+    assert "is in another swarm (managers: 10.8.0.1:2377): if" in refusal(workspace, listener)
+    assert len(listener.questions) == 1 and host.engine.says["NodeID"] == "gone"
 
 
 def test_a_join_that_has_begun_is_waited_for(workspace: Workspace, fake: FakeEngine, host: Host) -> None:

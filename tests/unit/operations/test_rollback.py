@@ -15,7 +15,7 @@ from openbalena.base.project import Project
 from openbalena.operations.rollback import RollbackOptions, choose_release, roll_back
 from openbalena.operations.rollout import Rollout, RolloutResult
 from openbalena.operations.workspace import Workspace
-from openbalena.swarm import releases
+from openbalena.swarm import lock, releases
 from openbalena.swarm.releases import Outcome, Release
 
 COMPOSE = """\
@@ -162,6 +162,29 @@ def test_an_older_api_needs_a_schema_that_it_runs_on(
     assert not deployed or bool(says) is any(line.startswith(says) for line in listener.heard if says)
     with fake.engine.client() as client:
         assert "openbalena-deploy-lock" not in [item.name for item in client.configs.list()]
+
+
+def test_the_user_is_asked_without_the_lock_and_what_somebody_deployed_meanwhile_is_not_undone(
+    workspace: Workspace, fake: FakeEngine, rollouts: list[Rollout]
+) -> None:
+    record(fake, release(1), release(2))
+    asked: list[str] = []
+
+    class Slow(Listener):
+        def confirm(self, question: str) -> bool:
+            with fake.engine.client() as client, lock.acquire(client, "swarm-up"):
+                asked.append(question)
+                if len(asked) == 1:
+                    releases.begin(client, "openbalena", release(3, api="api:4"))
+            return super().confirm(question)
+
+    with pytest.raises(
+        OperationError, match=r"^nothing was deployed: ann@desk has run swarm-up meanwhile \(release 3\)"
+    ):
+        roll_back(options(1), workspace, Slow())
+    assert len(asked) == 1 and not rollouts
+    roll_back(options(1), workspace, Slow())
+    assert len(asked) == 2 and rollouts, "asked once, with the same answer after it"
 
 
 def test_the_api_that_runs_is_not_judged(workspace: Workspace, fake: FakeEngine, rollouts: list[Rollout]) -> None:
