@@ -37,6 +37,7 @@ def swarm_join(args: Namespace, context: Context) -> None:
     """
     # Exit code 1 if it cannot join, with every reason.
     from openbalena.operations.join_node import JoinOptions, join_node
+    from openbalena.swarm.nodes import status_text
 
     say = context.console.say
     options = JoinOptions(
@@ -53,6 +54,11 @@ def swarm_join(args: Namespace, context: Context) -> None:
         say(f"Copied {', '.join(result.copied)}.")
     for node in result.previous:
         say(f"Its previous membership is still listed. To remove it: {context.program} swarm-remove {node.id}")
+    for node in result.namesakes:
+        say(
+            f"{node.hostname} ({node.address}) is still listed, as {status_text(node)}. If that was this machine: "
+            f"{context.program} swarm-remove {node.id}"
+        )
     build = f"swarm-build --node {args.host}"
     say(f"Next: {context.program} {'swarm-rebalance, which moves tasks there' if result.deployed else build}")
 

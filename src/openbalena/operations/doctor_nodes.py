@@ -73,11 +73,11 @@ def examine_nodes(engine: Engine, client: Any, cluster: Cluster, reporter: Repor
         if crossing:
             after = doctor_overlay.task_addresses(client, cluster)
             network = doctor_overlay.network_facts(client, crossing, before, after)
-    for each in _with_own_images(cluster, looking, results):
-        began = time.time()
-        one, failed = _reports({each.node: job.run_job(engine, client, [each], _TIMEOUT)[0]}, began)
-        found, unread = {**found, **one}, {**unread, **failed}
-    unread = {node: error for node, error in unread.items() if node not in found}
+    again, began = _with_own_images(cluster, looking, results), time.time()
+    outcomes = job.run_job(engine, client, again, _TIMEOUT)
+    more, failed = _reports(dict(zip((each.node for each in again), outcomes, strict=True)), began)
+    found = {**found, **more}
+    unread = {node: error for node, error in {**unread, **failed}.items() if node not in more}
     overlay = dict(_overlay_reports(others[crossing.name])) if crossing else {}
     errors = {each.image: _not_started(others[each.name]) for each in probes}
     absent = absent_images(cluster, {**errors, image: _not_started(results)})

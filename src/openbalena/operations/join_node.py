@@ -26,7 +26,7 @@ from openbalena.operations.workspace import Workspace
 from openbalena.settings import Settings
 from openbalena.storage import record, rejoined
 from openbalena.swarm import encryption, lock, membership, placement, state
-from openbalena.swarm.nodes import previous_memberships
+from openbalena.swarm.nodes import namesakes, previous_memberships
 from openbalena.swarm.state import Cluster, Node
 
 _INTERVAL = 1.0
@@ -54,7 +54,8 @@ class JoinOptions:
 @dataclass(frozen=True)
 class JoinResult:
     """`joined`: whether it joined now, or was in the swarm already. `volumes` are those of its previous membership,
-    which it still has. `previous` are memberships that it no longer has. `deployed`: whether the stack runs.
+    which it still has. `previous` are memberships that it no longer has, `namesakes` lost nodes with its hostname and
+    another address. `deployed`: whether the stack runs.
     """
 
     node: Node
@@ -62,6 +63,7 @@ class JoinResult:
     copied: tuple[str, ...]
     volumes: tuple[str, ...]
     previous: tuple[Node, ...]
+    namesakes: tuple[Node, ...]
     deployed: bool
 
 
@@ -122,12 +124,14 @@ def _join(join: _Join, url: str, *, leaves: bool) -> JoinResult:
         volumes = rejoined.take_over_volumes(join.engine, join.client, remote, stack, node, cluster)
         if options.labels:
             placement.add_labels(join.client.api, node.id, options.labels)
+    others = namesakes(cluster.nodes)
     return JoinResult(
         node=node,
         joined=joined,
         copied=tuple(copied),
         volumes=tuple(volumes),
         previous=tuple(old for old in previous_memberships(cluster.nodes) if old.hostname == node.hostname),
+        namesakes=tuple(old for old in cluster.nodes if old.id in others and old.hostname == node.hostname),
         deployed=bool(cluster.services),
     )
 

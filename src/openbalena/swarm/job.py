@@ -136,13 +136,18 @@ def start_job(engine: Engine, job: Job) -> None:
 
 
 def wait_for_job(
-    engine: Engine, client: Any, job: Job, timeout: float, meanwhile: Callable[[], None] = lambda: None
+    engine: Engine,
+    client: Any,
+    job: Job,
+    timeout: float,
+    meanwhile: Callable[[], None] = lambda: None,
+    end: float | None = None,
 ) -> JobResult:
     """The result of a started job; one that cannot be started or does not end within `timeout` seconds has failed.
 
-    `meanwhile` is called before each check.
+    `meanwhile` is called before each check. `end` (of time.monotonic) is when the time is over, if it began earlier.
     """
-    end, failing = time.monotonic() + timeout, 0.0
+    end, failing = time.monotonic() + timeout if end is None else end, 0.0
     while True:
         meanwhile()
         task = retry_until_leader(lambda: _newest(client, job))
@@ -179,11 +184,15 @@ def unended_result(job: Job, task: Task | None, timeout: float) -> JobResult:
 
 
 def run_job(engine: Engine, client: Any, jobs: Sequence[Job], timeout: float) -> list[JobResult]:
-    """Run jobs in parallel and remove them; returns their results in order. Raises OperationError, see `start`."""
+    """Run jobs in parallel and remove them; returns their results in order. `timeout` is in seconds, for all together.
+
+    Raises OperationError, see `start_job`.
+    """
     try:
         for job in jobs:
             start_job(engine, job)
-        return [wait_for_job(engine, client, job, timeout) for job in jobs]
+        end = time.monotonic() + timeout
+        return [wait_for_job(engine, client, job, timeout, end=end) for job in jobs]
     finally:
         for job in jobs:
             remove_job(engine, job)

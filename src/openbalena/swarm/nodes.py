@@ -61,11 +61,31 @@ def previous_memberships(nodes: Sequence[Node]) -> list[Node]:
     return [node for node in nodes if node.lost and (node.hostname, node.address) in up]
 
 
+def namesakes(nodes: Sequence[Node]) -> dict[str, Node]:
+    """The lost nodes (ids) with the name of a node that is up at another address, and that node.
+
+    That may be the same machine, which joined again after its address had changed, or another one: nothing that the
+    swarm knows of a node tells which.
+    """
+    up = {node.hostname: node for node in nodes if not node.lost}
+    previous = previous_memberships(nodes)
+    return {node.id: up[node.hostname] for node in nodes if node.lost and node.hostname in up and node not in previous}
+
+
+def namesake_hint(lost: Node, other: Node) -> str:
+    """What to do about a lost node if it is a namesake of one that is up."""
+    return (
+        f"if it is the same machine as {other.hostname} ({other.address}), which joined again with another address, "
+        f"run ./open-balena.sh swarm-remove {lost.id}"
+    )
+
+
 def node_warnings(nodes: Sequence[Node]) -> list[str]:
     """A warning for each lost node, and one if the managers would lose their majority with one more manager."""
-    previous = previous_memberships(nodes)
+    previous, others = previous_memberships(nodes), namesakes(nodes)
     texts = [
         f"{node.role} {node.hostname} ({node.address}) is {status_text(node)}"
+        + (f": {namesake_hint(node, others[node.id])}" if node.id in others else "")
         for node in nodes
         if node.lost and node not in previous
     ]

@@ -270,6 +270,8 @@ def test_a_lost_node_of_the_same_name_as_another_is_removed_by_its_id(healthy: F
     lost = Node("n9", "node1", state="down", address="10.9.0.9")
     (found,) = (each for each in all_findings(with_nodes(*NODES, lost)(healthy)) if each.check == "nodes")
     assert found.severity.value == "error" and found.remedy.endswith("run ./open-balena.sh swarm-remove n9")
+    same = "if it is the same machine as node1 (10.9.0.1), which joined again with another address, run"
+    assert found.remedy.startswith(f"{same} ./open-balena.sh swarm-remove n9; otherwise start it again")
 
 
 def test_a_lost_manager_may_be_one_that_is_locked(healthy: Facts) -> None:

@@ -111,6 +111,20 @@ def test_a_node_without_the_image_is_looked_at_with_one_that_it_runs(workspace: 
     assert spec["TaskTemplate"]["Placement"]["Constraints"] == ["node.id==id-node2"]
 
 
+def test_all_nodes_without_the_image_are_waited_for_no_longer_than_one(workspace: Workspace, fake: FakeEngine) -> None:
+    """The job does not end there either: on each with the image that it runs."""
+    for number in range(3, 7):
+        fake.swarm.node(f"node{number}")
+        web = stack_service(f"web{number}", Image=f"c:{number}", constraints=[f"node.hostname == node{number}"])
+        fake.swarm.create("services", web)
+    fake.swarm.fates["openbalena-doctor-all"] = [[Row(0, "complete")]] * 2 + [[Row(0, "rejected", "No such image")]]
+    fake.swarm.fates["openbalena-doctor-id-"] = [[Row(0, "running")]]
+    fake.swarm.clock.stride = 5
+    began = fake.swarm.clock.now
+    assert [each.subject for each in findings(workspace, "nodes")] == [f"node{number}" for number in range(3, 7)]
+    assert 60 <= fake.swarm.clock.now - began < 90 and not left(fake)
+
+
 def test_a_node_that_does_not_end_is_named_after_the_time_limit(workspace: Workspace, fake: FakeEngine) -> None:
     fake.swarm.fates["openbalena-doctor-all"] = [[Row(0, "complete")], [Row(0, "running")]]
     fake.swarm.clock.stride = 5

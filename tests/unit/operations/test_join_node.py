@@ -13,6 +13,7 @@ from hearing import Listener, workspace_on
 
 from openbalena.base.errors import OpenBalenaError, OperationError, UsageError
 from openbalena.base.names import STACK_LABEL
+from openbalena.cli.main import main
 from openbalena.docker.ssh import run_script, ssh_url
 from openbalena.operations.join_node import JoinOptions, JoinResult, join_node
 from openbalena.operations.workspace import Workspace
@@ -147,6 +148,17 @@ def test_one_that_has_just_left_is_waited_for(workspace: Workspace, fake: FakeEn
 
     result = join(workspace, Noticing())
     assert result.joined and [node.id for node in result.previous] == ["id-before"]
+
+
+def test_a_lost_node_that_may_be_the_same_machine_is_named_and_kept(
+    workspace: Workspace, fake: FakeEngine, host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = fake.swarm.node("before")
+    before["Description"]["Hostname"], before["Status"] = "node4", {"State": "down", "Addr": "10.9.9.9"}
+    main(["--project-directory", str(workspace.project.directory), "swarm-join", "root@node4"])
+    shown = capsys.readouterr().out
+    assert "node4 (10.9.9.9) is still listed, as down. If that was this machine: " in shown
+    assert "swarm-remove id-before\n" in shown and "id-before" in fake.swarm.nodes
 
 
 def test_a_machine_of_another_swarm_is_refused(workspace: Workspace, host: Host) -> None:

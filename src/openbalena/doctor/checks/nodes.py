@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from openbalena.doctor.facts import Facts
 from openbalena.doctor.findings import DoctorFinding, Fix, FixKind, Severity
-from openbalena.swarm.nodes import previous_memberships, status_text
+from openbalena.swarm.nodes import namesake_hint, namesakes, previous_memberships, status_text
 from openbalena.swarm.state import Node
 
 
 def check(facts: Facts) -> Iterator[DoctorFinding]:
     """An error for a lost node; a note for one that joined again under the same name, or that no task can look at."""
-    previous = previous_memberships(facts.cluster.nodes)
+    previous, others = previous_memberships(facts.cluster.nodes), namesakes(facts.cluster.nodes)
     for node in facts.cluster.nodes:
         if node in previous:
             yield DoctorFinding(
@@ -25,13 +25,14 @@ def check(facts: Facts) -> Iterator[DoctorFinding]:
             )
         elif node.lost:
             alone = sum(each.hostname == node.hostname for each in facts.cluster.nodes) == 1
+            joined = f"{namesake_hint(node, others[node.id])}; otherwise " if node.id in others else ""
             yield DoctorFinding(
                 "nodes",
                 Severity.ERROR,
                 node.hostname,
                 f"the node is {status_text(node)}",
-                f"start it again{_then_unlock(node, facts)}; if it is lost for good, run ./open-balena.sh swarm-remove "
-                f"{node.hostname if alone else node.id}",
+                f"{joined}start it again{_then_unlock(node, facts)}; if it is lost for good, run "
+                f"./open-balena.sh swarm-remove {node.hostname if alone else node.id}",
             )
         elif node.availability == "drain":
             yield DoctorFinding(
