@@ -200,18 +200,22 @@ def _earlier(status: ClusterStatus, width: int, *, verbose: bool) -> Iterator[st
 
 
 def _in_short(status: ClusterStatus, width: int) -> Iterator[str]:
+    """Two lines, where they fit: a cluster that is not broken then has at most 24 lines, as the smallest terminal."""
     plain = [name for name, encrypted in status.cluster.networks.items() if not encrypted]
+    parts = []
     if plain:
         some = f": {', '.join(plain)}" if len(plain) < len(status.cluster.networks) else ""
-        yield from wrap(f"Networks: not encrypted between nodes{some}", width)
+        parts = [f"Networks: not encrypted between nodes{some}"]
     elif status.cluster.networks:
-        yield "Networks: encrypted between nodes"
+        parts = ["Networks: encrypted between nodes"]
+    yield from wrap("; ".join([*parts, f"last backup: {status.backup.text(status.read_at)}"]), width)
     if status.single_points:
         names = ", ".join(point.what.removeprefix("service ") for point in status.single_points)
         yield from wrap(f"Single points of failure: {names} (--verbose explains them)", width)
 
 
 def _explained(status: ClusterStatus, width: int) -> Iterator[str]:
+    yield from wrap(f"Last backup: {status.backup.text(status.read_at)}", width)
     for line in status.encryption:
         yield from wrap(line, width)
     if status.single_points:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from openbalena.base.errors import Problem
 from openbalena.settings import Settings
+from openbalena.swarm.last_backup import LastBackup
 from openbalena.swarm.releases import Release
 from openbalena.swarm.state import Cluster
 
@@ -130,7 +132,7 @@ class Facts:
     found, by node id. `absent` are images that nodes (ids) cannot start, with the Engine's error, by service.
     `certificates` are those that expire soon. `unused` are secrets and configs of the stack that nothing uses.
     `drift` is how this machine's settings differ from the deployed ones. `pinned` are the images that this machine
-    would deploy, by service.
+    would deploy, by service. `backup` is the last one as it was recorded by `time`; both are None if nobody looked.
     """
 
     settings: Settings
@@ -147,3 +149,5 @@ class Facts:
     releases: Sequence[Release] = ()
     drift: str = ""
     pinned: Mapping[str, str] = field(default_factory=dict)
+    backup: LastBackup | None = None
+    time: datetime | None = None

@@ -1,6 +1,6 @@
 """swarm-status: reads the cluster, judges every service and collects what should be known about it."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,8 +14,10 @@ from openbalena.operations.manager import manager_client
 from openbalena.operations.workspace import Workspace
 from openbalena.pki import expiry
 from openbalena.settings import Settings
-from openbalena.swarm import encryption, nodes, recent_failures, serving, single_points, state
+from openbalena.swarm import audit, encryption, nodes, recent_failures, serving, single_points, state
+from openbalena.swarm.audit import Entry
 from openbalena.swarm.convergence import Phase, Progress, cluster_progress
+from openbalena.swarm.last_backup import LastBackup, last_backup
 from openbalena.swarm.membership import require_manager
 from openbalena.swarm.single_points import SinglePoint
 from openbalena.swarm.state import Cluster, Node, SwarmService, Task
@@ -73,7 +75,8 @@ class ClusterStatus:
 
     `problems` are why services do not run now, `earlier` are errors that are over, newest first. `entrances` are the
     nodes at which clients reach the stack. `encryption` are lines about the networks; `single_points` are the single
-    points of failure. `chosen` is set if only some services were asked for: then only these are judged.
+    points of failure. `backup` is the last one. `chosen` is set if only some services were asked for: then only these
+    are judged.
     """
 
     settings: Settings
@@ -85,6 +88,7 @@ class ClusterStatus:
     single_points: tuple[SinglePoint, ...]
     encryption: tuple[str, ...]
     warnings: tuple[str, ...]
+    backup: LastBackup
     chosen: bool = False
 
     @property
@@ -153,6 +157,7 @@ class ClusterStatus:
             "problems": [_problem_record(problem) for problem in self.problems],
             "earlier_problems": [_problem_record(problem) for problem in self.earlier],
             "single_points_of_failure": [asdict(point) for point in self.single_points],
+            "last_backup": self.backup.record(),
         }
 
 
@@ -175,19 +180,28 @@ def status_reader(workspace: Workspace, names: Collection[str] = ()) -> Iterator
         def read() -> ClusterStatus:
             try:
                 cluster = state.read_cluster(client, values["STACK_NAME"])
+                commands = audit.read_entries(client, values["STACK_NAME"])
             except (docker.errors.APIError, requests.RequestException) as error:
                 require_manager(client, engine)  # says more, if the managers have no leader
                 reason = error.explanation if isinstance(error, docker.errors.APIError) else error
                 raise OperationError(f"{engine.name}: the swarm does not answer: {reason}") from error
-            return judge(cluster, values, encrypted, expiring, names)
+            return judge(cluster, values, encrypted, expiring, names, commands)
 
         yield read
 
 
 def judge(
-    cluster: Cluster, values: Settings, encrypted: str, expiring: Collection[str] = (), names: Collection[str] = ()
+    cluster: Cluster,
+    values: Settings,
+    encrypted: str,
+    expiring: Collection[str] = (),
+    names: Collection[str] = (),
+    commands: Sequence[Entry] = (),
 ) -> ClusterStatus:
-    """What is known about `cluster`; `encrypted` is what SWARM_ENCRYPTED should be. Raises UsageError for a name."""
+    """What is known about `cluster`; `encrypted` is what SWARM_ENCRYPTED should be, `commands` are the recorded ones.
+
+    Raises UsageError for a name.
+    """
     if names and not cluster.services:
         raise UsageError(f"the stack {values['STACK_NAME']} is not deployed, so it has no service {next(iter(names))}")
     chosen = [cluster.service(name).name for name in names]
@@ -205,6 +219,7 @@ def judge(
         single_points=tuple(single_points.find_single_points(cluster)),
         encryption=tuple(encryption.described(cluster.networks, encrypted)),
         warnings=(*nodes.node_warnings(cluster.nodes), *([kept] if kept else []), *expiring),
+        backup=last_backup(commands, values.get("BACKUP_REPOSITORY", "")),
         chosen=bool(names),
     )
 

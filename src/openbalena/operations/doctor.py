@@ -21,7 +21,8 @@ from openbalena.operations.manager import manager_client
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
 from openbalena.pki import expiry
-from openbalena.swarm import deploy, lock, releases, state
+from openbalena.swarm import audit, deploy, lock, releases, state
+from openbalena.swarm.last_backup import last_backup
 
 # The end of a finding's id.
 _DIGEST = re.compile("[0-9a-f]{6}")
@@ -76,6 +77,8 @@ def examine(
             releases=releases.read_releases(client, stack),
             drift=settings_drift(client, workspace, values),
             pinned=pinned_images(workspace),
+            backup=last_backup(audit.read_entries(client, stack), values.get("BACKUP_REPOSITORY", "")),
+            time=now,
         )
     known = doctor_memory.dismissed_findings(memory)
     shown, dismissed = split_dismissed(worst_first(all_findings(facts)), known)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from openbalena.doctor.facts import (
     OverlayPath,
     SwarmFacts,
 )
+from openbalena.swarm.last_backup import LastBackup
 from openbalena.swarm.releases import Outcome, Release
 from openbalena.swarm.state import Node
 
@@ -70,6 +72,8 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Facts:
         swarm=SWARM,
         releases=[DONE],
         pinned={"api": "api:2", "db": ""},
+        backup=LastBackup("2026-11-26T02:00:00+00:00"),
+        time=datetime(2026, 11, 26, 12, tzinfo=UTC),
     )
 
 
@@ -113,6 +117,7 @@ LOST = node(3, state="down", reachability="unreachable", cpus=4.0)
 # What is broken, the check that finds it, its severity and subject.
 BROKEN: dict[str, tuple[Any, str, str, str]] = {
     "autolock": (in_swarm(autolock=True), "autolock", "note", "swarm"),
+    "an old backup": (with_facts(backup=LastBackup("2026-11-24T02:00:00+00:00")), "backup", "warning", "backup"),
     "connections": (with_settings(DB_MAX_CONNECTIONS="100"), "capacity", "error", "db"),
     "a certificate": (lambda facts: replace(facts, certificates=[Problem("x.pem expires", "renew it", "/x.pem")]),
                       "certificates", "warning", "/x.pem"),

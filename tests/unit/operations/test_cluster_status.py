@@ -17,6 +17,8 @@ from openbalena.operations import cluster_status
 from openbalena.operations.cluster_status import ClusterStatus, status_reader
 from openbalena.operations.workspace import Workspace
 from openbalena.pki import expiry
+from openbalena.swarm import audit
+from openbalena.swarm.audit import Entry, Outcome
 from openbalena.swarm.convergence import Phase
 from openbalena.swarm.state import PublishedPort, SwarmService
 
@@ -52,6 +54,20 @@ def test_failed_services_come_first_and_each_by_its_name(workspace: Workspace, f
     phases = [item.progress.phase for item in found.services[::2]]
     assert phases == [Phase.WORKING, Phase.ROLLED_BACK, Phase.CONVERGED]
     assert not found.converged and [problem.services for problem in found.problems] == [("y",)]
+
+
+def test_the_last_backup_is_that_of_the_stack_s_recorded_commands(workspace: Workspace, fake: FakeEngine) -> None:
+    assert read(workspace).record()["last_backup"] == {
+        "begun": "", "error": "", "recorded_since": "", "configured": False,
+    }  # fmt: skip
+    began = "2026-11-26T10:00:00+00:00"
+    with fake.engine.client() as client:
+        for stack, started in (("ob", began), ("other", "2026-11-27T10:00:00+00:00")):
+            audit.write(client, stack, Entry("ann@desk", started, "backup create", Outcome.SUCCEEDED))
+    with workspace.project.env_file.open("a") as file:
+        file.write("BACKUP_REPOSITORY=/srv/backup\n")
+    found = read(workspace).backup
+    assert found.begun == began and found.configured
 
 
 def test_a_service_that_was_rolled_back_serves(workspace: Workspace, fake: FakeEngine) -> None:

@@ -1,5 +1,6 @@
 """doctor: what is read of a cluster, and which findings are remembered as dismissed."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from openbalena.cli.main import main
 from openbalena.operations.doctor import DoctorResult, dismiss, examine
 from openbalena.operations.doctor_nodes import image_on
 from openbalena.operations.workspace import Workspace
-from openbalena.swarm import state
+from openbalena.swarm import audit, state
+from openbalena.swarm.audit import Entry, Outcome
 
 REPORT = ["kernel 6.1.0", "disk 100 40", "memory 8", "available 4", "cgroup 1", "openbalena-job-end"]
 
@@ -55,6 +57,17 @@ def test_before_a_deploy_no_node_can_be_checked(workspace: Workspace) -> None:
     result = examined(workspace)
     (found,) = [each for each in result.findings if each.check == "nodes"]
     assert "could not be checked: nothing is deployed" in found.detail
+
+
+def test_a_deployment_without_a_backup_is_warned_of_until_one_has_succeeded(
+    workspace: Workspace, fake: FakeEngine
+) -> None:
+    fake.swarm.create("services", stack_service("api"))
+    assert ("backup", "warning") in shown(examined(workspace))
+    with fake.engine.client() as client:
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        audit.write(client, "ob", Entry("ann@desk", started, "backup create", Outcome.SUCCEEDED))
+    assert ("backup", "warning") not in shown(examined(workspace))
 
 
 def test_a_report_that_is_not_complete_is_named(workspace: Workspace, fake: FakeEngine) -> None:
