@@ -3,12 +3,12 @@
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from own_lab import running_lab
 from swarm_project import Small, fetch_busybox
 from waiting import eventually
 
@@ -25,20 +25,12 @@ NODES = ("node1", "node2", "node3")
 
 
 @pytest.fixture(scope="module")
-def old_engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A lab of three nodes with the old engine, beside the tests' own, with its Debian roots."""
-    # The old root is kept with the others: it takes a minute to create.
-    build_root("node", OLD[0], lifecycle.PACKAGES)
-    directory = tmp_path_factory.mktemp("lab")
-    subprocess.run(["cp", "--archive", "--link", paths.directory() / "roots", directory], check=True, timeout=300)
+def old_engines() -> Iterator[None]:
+    """A lab of three nodes with the old engine; its root is kept with the others, since it takes a minute to create."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OPEN_BALENA_LAB_DIR", str(directory))
         patch.setattr(lifecycle, "SUITE", OLD[0])
-        try:
-            lifecycle.up()
+        with running_lab():
             yield
-        finally:
-            lifecycle.down(purge=True)
 
 
 @pytest.fixture

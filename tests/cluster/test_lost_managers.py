@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import doc_blocks
 import pytest
-from own_lab import OwnLab, cached_roots, lab_with_root
+from own_lab import OwnLab, running_lab
 from swarm_project import Result, Small, fetch_busybox
 from waiting import BOUND, eventually
 
@@ -77,10 +77,7 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(lab: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    roots = cached_roots()
-    with lab_with_root(roots) as own, pytest.MonkeyPatch.context() as patch:
-        patch.setenv(paths.VARIABLE, str(own.directory))
-        lifecycle.up()
+    with running_lab() as own:
         small = Small(tmp_path_factory.mktemp("small"), fetch_busybox(tmp_path_factory.mktemp("busybox")))
         for command in ("swarm-init", "swarm-build", "swarm-up"):
             result = small.run(command)

@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from node_disk import give_disks
+
 from openbalena.base.files import write_atomic
 from openbalena.base.project import ROOT, Project
 from openbalena.lab import paths
@@ -21,6 +23,7 @@ def deployed_demo() -> Iterator[Project]:
     demo.mkdir(mode=0o700, parents=True, exist_ok=True)
     program = str(ROOT / "open-balena.sh")
     try:
+        give_disks("node1", "node2", "node3")
         subprocess.run([program, "demo", "--keep"], check=True)
         yield Project(directory=demo)
     finally:

@@ -8,6 +8,7 @@ those that were acknowledged have to be in the database at the end, once.
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -111,10 +112,14 @@ class DeviceLoad:
 
     def lost_and_twice(self) -> tuple[int, int]:
         """How many acknowledged devices are missing in the database, and how many devices are there more than once."""
+        rows = self.rows()
+        return len(self.accepted - rows.keys()), sum(rows.values()) - len(rows)
+
+    def rows(self) -> Counter[str]:
+        """The devices in the database, by uuid."""
         path = f"/v7/device?$select=uuid&$top=1000000&$filter=belongs_to__application eq {self.fleet.id}"
         answer = account.query(self.target, "GET", self.target.addresses[0], path, self.fleet.token)
-        rows = [row["uuid"] for row in account.rows(answer)]
-        return len(self.accepted - set(rows)), len(rows) - len(set(rows))
+        return Counter(row["uuid"] for row in account.rows(answer))
 
 
 @contextmanager

@@ -11,15 +11,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from deployed_project import STACK, tool
+from node_disk import full, slow
 
 from openbalena.base.project import Project
 from openbalena.docker.engine import Engine
 from openbalena.lab import lifecycle, partition
+from openbalena.lab import state as lab_state
 from openbalena.operations.engines import default_engine
 from openbalena.swarm import state
 
 # Seconds that a node stays away, so that in some cases Swarm notices it and in others not.
 AWAY = (3.0, 30.0)
+# Seconds that a disk is full or slow.
+DISK = (5.0, 30.0)
 # Seconds that a task does not run: HAProxy's checks give it 5.
 STOPPED = (0.5, 8.0)
 
@@ -113,6 +117,18 @@ def cut_node_off(scene: Scene) -> None:
         time.sleep(scene.draw.uniform(*AWAY))
 
 
+def fill_disk(scene: Scene) -> None:
+    """The disk of a node's data, its database's volume with it, is full for a while."""
+    with full(lab_state.require().node(scene.node())):
+        time.sleep(scene.draw.uniform(*DISK))
+
+
+def slow_disk(scene: Scene) -> None:
+    """That disk is slow for a while."""
+    with slow(lab_state.require().node(scene.node())):
+        time.sleep(scene.draw.uniform(*DISK))
+
+
 def roll(scene: Scene) -> None:
     """A deploy that replaces the tasks of a service."""
     replace_tasks(scene.project, scene.draw.choice(["api", "registry", "vpn", "haproxy", "redis", "db", "s3"]))
@@ -141,6 +157,8 @@ FAULTS: dict[str, Callable[[Scene], None]] = {
     "stop a task for up to 8 s": stop_task,
     "lose a node for up to 30 s": lose_node,
     "cut a node off for up to 30 s": cut_node_off,
+    "fill a node's disk for up to 30 s": fill_disk,
+    "slow a node's disk down for up to 30 s": slow_disk,
     "roll a service": roll,
     "scale a service": scale,
     "drain a node": drain,

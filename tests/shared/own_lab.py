@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import pytest
 from waiting import BOUND
 
 from openbalena.base.project import ROOT
@@ -53,15 +54,25 @@ def cached_roots() -> Path:
 
 
 @contextmanager
-def lab_with_root(roots: Path) -> Iterator[OwnLab]:
-    """A lab that is down, with the root in its cache; whatever is left of it is taken away at the end."""
+def lab_with_root(roots: Path, which: str = "node-*") -> Iterator[OwnLab]:
+    """A lab that is down, with `which` of the roots in its cache; whatever is left of it is taken away at the end."""
     directory = Path(tempfile.mkdtemp(prefix=f"{paths.directory().name}-", dir=paths.directory().parent))
     own = OwnLab(directory)
     (directory / "roots").mkdir()
-    for root in roots.glob("node-*"):
+    for root in roots.glob(which):
+        # Nothing writes into a root once it is there; the machine has one copy of each file.
         subprocess.run(["cp", "--archive", "--link", root, directory / "roots"], check=True)
     try:
         yield own
     finally:
         own.run("down", "--purge")
         assert not directory.exists()
+
+
+@contextmanager
+def running_lab(which: str = "node-*", managers: int = 3) -> Iterator[OwnLab]:
+    """Such a lab with so many nodes, running, which every command of this process goes to."""
+    with lab_with_root(cached_roots(), which) as own, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(paths.VARIABLE, str(own.directory))
+        lifecycle.up(managers)
+        yield own

@@ -19,7 +19,9 @@ from openbalena.lab.state import Lab, LabNode
 _START_BOUND = 90.0  # seconds until an engine answers; 2 s is typical
 _STOP_BOUND = 30.0  # seconds until the kernel has removed a killed node; under 1 s is typical
 
-# The overlay's upper layer and /var/lib/docker are on the machine's file system and survive the engine. /sys is bind
+# The overlay's upper layer and /var/lib/docker are on the machine's file system and survive the engine; a file `disk`,
+# which has a file system, holds /var/lib/docker instead, so that it can be full or slow for this node alone. Its mount
+# and its loop device end with the node's last process, as all mounts here do. /sys is bind
 # mounted, because a new one would lack the control groups. runc needs pivot_root; a chroot is not enough.
 # No name server answers on 127.0.0.1, on the node or in a container, so that names unknown to Docker fail immediately
 # instead of after the timeouts of the public name servers that Docker falls back to. The socket's group is root, since
@@ -29,6 +31,7 @@ set -e
 lower=$1 own=$2 run=$3 name=$4 parent=$5 pretend=$6
 hostname "$name"
 mkdir -p "$own/upper" "$own/work" "$own/root" "$own/docker"
+[ ! -e "$own/disk" ] || mount -o loop "$own/disk" "$own/docker"
 mount -t overlay overlay -o "lowerdir=$lower,upperdir=$own/upper,workdir=$own/work" "$own/root"
 cd "$own/root"
 mount -t proc proc proc
