@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from node_disk import give_disks
 from own_lab import OwnLab, cached_roots, lab_with_root
 from waiting import BOUND, eventually
 
@@ -38,6 +39,11 @@ def import_image(own_lab: OwnLab) -> None:
     parts = ["usr/bin", "usr/lib/x86_64-linux-gnu", "usr/lib64", "bin", "lib", "lib64"]
     with subprocess.Popen(["tar", "-C", root, "-c", *parts], stdout=subprocess.PIPE) as archive:
         own_lab.docker("node1", "import", "-", "some", stdin=archive.stdout)
+
+
+def disks() -> str:
+    """The files that are loop devices of this machine."""
+    return subprocess.check_output(["losetup", "--list", "--noheadings", "--output", "BACK-FILE"], text=True)
 
 
 def machine(own: Path) -> dict[str, set[str]]:
@@ -95,8 +101,11 @@ def test_only_root_may_talk_to_the_engines(lab: Endpoint) -> None:
         assert node.socket.parent.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_node_is_killed_and_comes_back_with_its_data(own_lab: OwnLab) -> None:
+def test_a_node_is_killed_and_comes_back_with_its_data(own_lab: OwnLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(paths.VARIABLE, str(own_lab.directory))
+    give_disks("node1")
     own_lab.run("up")
+    assert "/dev/loop" in own_lab.run("shell", "node1", "df", "/var/lib/docker").stdout
     assert [node["ingress"] for node in own_lab.status().values()] == [True, True, False]
     own_lab.docker("node1", "volume", "create", "kept")
     assert own_lab.run("kill", "node1").stdout.startswith("node1 is down")
@@ -123,6 +132,9 @@ def test_a_node_is_killed_and_comes_back_with_its_data(own_lab: OwnLab) -> None:
     own_lab.run("start", "node1")
     assert own_lab.status()["node1"]["swarm"] == "ready", "start waits until the node is back in the swarm"
     assert "kept" in own_lab.docker("node1", "volume", "ls", "--quiet")
+    assert str(own_lab.directory) in disks()
+    own_lab.run("down")
+    assert str(own_lab.directory) not in disks()
 
 
 def test_up_on_a_running_lab_repairs_only_what_is_missing(own_lab: OwnLab) -> None:

@@ -12,13 +12,12 @@ from openbalena.lab.state import LabNode
 SIZE = "8G"
 # Requests to the disk each second. A commit of PostgreSQL takes a few of them, one after the other.
 SLOW = 20
-# What a node's data has no room for afterwards: fallocate(1) needs some blocks for itself, so dd(1) takes the last.
+# fallocate(1) fails in the end, since it needs some blocks for itself, and keeps what it has got.
 _FILL = """
-fallocate --length "$(df --output=avail --block-size=1 /var/lib/docker | tail -n 1)" /var/lib/docker/filler ||
-    fallocate --length "$(($(df --output=avail --block-size=1 /var/lib/docker | tail -n 1) * 99 / 100))" \
-        /var/lib/docker/filler
+available() { df --output=avail --block-size=1 /var/lib/docker | tail -n 1; }
+fallocate --length "$(available)" /var/lib/docker/filler 2>/dev/null
 dd if=/dev/zero of=/var/lib/docker/rest bs=4k status=none 2>/dev/null
-[ "$(df --output=avail --block-size=1 /var/lib/docker | tail -n 1)" -lt 1000000 ]
+[ "$(available)" -lt 1000000 ]
 """
 _THROTTLE = Path("/sys/fs/cgroup/blkio")
 _LIMITS = ("blkio.throttle.read_iops_device", "blkio.throttle.write_iops_device")
