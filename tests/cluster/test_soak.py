@@ -10,9 +10,9 @@ from openbalena.base.project import Project
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
-# With this seed the disk of node1, where the database is, is full at first and then slow, and then a node is lost.
-SEED, SECONDS = 150920, 120
-FIRST = {"fill a node's disk for up to 30 s", "slow a node's disk down for up to 30 s"}
+# With this seed the database's disk is slow for 10 s, then full for 19 s, and then node2 is lost.
+SEED, SECONDS = 6616, 120
+FIRST = {"fill the data's disk for up to 30 s", "slow the data's disk for up to 30 s"}
 
 
 def test_two_minutes_of_faults_lose_no_row_and_everything_comes_back(deployed: Project) -> None:

@@ -62,6 +62,13 @@ class Scene:
         """One of the nodes."""
         return self.draw.choice(sorted(node.hostname for node in self.cluster().nodes))
 
+    def nodes(self, *, data: bool) -> list[str]:
+        """The nodes with volumes of services, or those without."""
+        found = [
+            (node.hostname, any("openbalena.data." in key for key in node.labels)) for node in self.cluster().nodes
+        ]
+        return sorted(name for name, has in found if has is data)
+
 
 @contextmanager
 def lost(node: str) -> Iterator[None]:
@@ -118,14 +125,14 @@ def cut_node_off(scene: Scene) -> None:
 
 
 def fill_disk(scene: Scene) -> None:
-    """The disk of a node's data, its database's volume with it, is full for a while."""
-    with full(lab_state.require().node(scene.node())):
+    """The disk that has the database's volume and its node's whole engine is full for a while."""
+    with full(lab_state.require().node(scene.nodes(data=True)[0])):
         time.sleep(scene.draw.uniform(*DISK))
 
 
 def slow_disk(scene: Scene) -> None:
     """That disk is slow for a while."""
-    with slow(lab_state.require().node(scene.node())):
+    with slow(lab_state.require().node(scene.nodes(data=True)[0])):
         time.sleep(scene.draw.uniform(*DISK))
 
 
@@ -144,10 +151,8 @@ def scale(scene: Scene) -> None:
 
 def drain(scene: Scene) -> None:
     """A node is drained for maintenance, and then active again."""
-    cluster = scene.cluster()
     # The services of a node with data would be away until it is active again.
-    without = [node.hostname for node in cluster.nodes if not any("openbalena.data." in key for key in node.labels)]
-    node = scene.draw.choice(sorted(without))
+    node = scene.draw.choice(scene.nodes(data=False))
     scene.run("swarm-drain", node, "--yes")
     scene.run("swarm-activate", node)
 
@@ -157,8 +162,8 @@ FAULTS: dict[str, Callable[[Scene], None]] = {
     "stop a task for up to 8 s": stop_task,
     "lose a node for up to 30 s": lose_node,
     "cut a node off for up to 30 s": cut_node_off,
-    "fill a node's disk for up to 30 s": fill_disk,
-    "slow a node's disk down for up to 30 s": slow_disk,
+    "fill the data's disk for up to 30 s": fill_disk,
+    "slow the data's disk for up to 30 s": slow_disk,
     "roll a service": roll,
     "scale a service": scale,
     "drain a node": drain,
