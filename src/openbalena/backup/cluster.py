@@ -84,12 +84,14 @@ def connected_jobs(jobs: Jobs, repository: Repository, cluster: Cluster, stack: 
         )
     home = drain.find_node(node, cluster)
     job.require_usable(cluster, [home.id])
-    network, password = backup_network(stack), token_hex(16)
+    # A server that a killed run left answers to its name until its container has ended.
+    network, alias, password = backup_network(stack), f"backup-{token_hex(8)}", token_hex(16)
     mount = job.HostMount(repository.directory, scripts.DIRECTORY, read_only=False)
+    served = [f"name={network},alias={alias}"]
     server = job.Job(
-        "backup-server", home.id, jobs.image, scripts.SERVE, [mount], networks=[network], secrets=[_REPOSITORY]
+        "backup-server", home.id, jobs.image, scripts.SERVE, [mount], networks=served, secrets=[_REPOSITORY]
     )
-    content = repository.variables(served_address(server.name, password), password)
+    content = repository.variables(served_address(alias, password), password)
     if not jobs.client.networks.list(names=[network]):
         encrypted = ("--opt", "encrypted") if encryption.running(cluster.networks) == "true" else ()
         labels = ("--label", f"{JOB_LABEL}=backup")

@@ -146,6 +146,16 @@ def test_a_directory_is_served_by_its_node_in_a_network_of_its_own(workspace: Wo
     assert "openbalena-backup-openbalena" not in {each["Name"] for each in fake.swarm.networks.values()}
 
 
+def test_a_server_that_a_killed_run_left_is_not_taken_for_the_new_one(workspace: Workspace, fake: FakeEngine) -> None:
+    """Its container answers to the service's name for another second, and knows another password."""
+    configured(workspace.project, BACKUP_REPOSITORY="/srv/backup", BACKUP_NODE="node2")
+    for _ in range(2):
+        backup.create_backup(OPTIONS, workspace, Listener())
+    first, second = (spec for spec in jobs(fake) if "server" in spec["Name"])
+    (one,), (other,) = (spec["TaskTemplate"]["Networks"][0]["Aliases"] for spec in (first, second))
+    assert one != other
+
+
 def test_a_directory_that_does_not_exist_is_named(workspace: Workspace, fake: FakeEngine) -> None:
     configured(workspace.project, BACKUP_REPOSITORY="/srv/backup", BACKUP_NODE="node2")
     error = "invalid mount config: bind source path does not exist: /srv/backup"
