@@ -46,3 +46,12 @@ def test_a_long_wait_is_reported_every_five_seconds(monkeypatch: pytest.MonkeyPa
     for _ in range(4):
         report_elapsed()
     assert reports == ["copying db-data: 5 s so far", "copying db-data: 10 s so far"]
+
+
+def test_a_long_wait_is_reported_in_more_detail_where_there_is_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, reports, details = iter([0.0, 5.0, 10.0]), list[str](), iter(["", "1 of 2"])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    report_elapsed = elapsed_reporter("copying", reports.append, lambda: next(details))
+    for _ in range(2):
+        report_elapsed()
+    assert reports == ["copying: 5 s so far", "copying: 1 of 2"]

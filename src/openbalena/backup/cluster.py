@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from secrets import token_hex
 from typing import Any
 
-from openbalena.backup import saving, scripts
+from openbalena.backup import progress, saving, scripts
 from openbalena.backup.repository import Repository, served_address
 from openbalena.backup.saving import Step
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.names import BACKUP_SECRETS, JOB_LABEL, backup_network
 from openbalena.base.polling import elapsed_reporter, poll
+from openbalena.docker import logs
 from openbalena.docker.engine import Engine
 from openbalena.docker.retry import retry_until_leader
 from openbalena.pki import database_login
@@ -29,6 +30,8 @@ from openbalena.swarm.state import Cluster, Task
 _REPOSITORY = BACKUP_SECRETS[0]
 # Seconds in which the task that serves a directory should start: its image is on the node.
 _SERVING = 60.0
+# Seconds for reading how far a job is.
+_LOG_TIMEOUT = 1.5
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,13 @@ class Jobs:
             )
             try:
                 job.start_job(self.engine, task)
-                meanwhile = elapsed_reporter(step.activity, self.report)
+                meanwhile = elapsed_reporter(step.activity, self.report, lambda: self._progress(task))
                 return job.wait_for_job(self.engine, self.client, task, self.timeout, meanwhile)
             finally:
                 job.remove_job(self.engine, task)
+
+    def _progress(self, task: job.Job) -> str:
+        return progress.describe(logs.last_lines(self.engine, task.name, 1, _LOG_TIMEOUT))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from openbalena.backup import saving, scripts
+from openbalena.backup import progress, saving, scripts
 from openbalena.backup.repository import Repository
 from openbalena.backup.saving import Step
 from openbalena.base.errors import OperationError
@@ -49,7 +49,11 @@ class Containers:
         files[_REPOSITORY] = self.repository.variables(address).encode()
         network = next(iter(step.networks), "bridge")
         task = one_shot.OneShot(f"backup-{step.part}", self.image, step.script, files, mounts, network)
-        meanwhile = elapsed_reporter(step.activity, self.report)
+
+        def describe() -> str:
+            return progress.describe(one_shot.last_lines(self.client, task.purpose))
+
+        meanwhile = elapsed_reporter(step.activity, self.report, describe)
         return one_shot.run_once(self.client, task, self.timeout, meanwhile)
 
 

@@ -1,7 +1,7 @@
 """The shell scripts of a backup: POSIX sh, restic, rclone and PostgreSQL's client, which images/backup has.
 
-Each saves one part of a set and prints `result` with restic's summary (JSON); `results` reads what they print. The tags
-of restic's snapshots say which set and which part they are (`sets`).
+Each saves one part of a set and prints `result` with restic's summary (JSON); `results` reads what they print, and
+`progress` how far they are. The tags of restic's snapshots say which set and which part they are (`sets`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 
+from openbalena.backup import progress
 from openbalena.base.names import BACKUP_SECRETS
 from openbalena.swarm import api_schema
 
@@ -30,7 +31,7 @@ _LINE = 12000
 _BEGIN = f"""set -eu
 umask 077
 . {SECRETS}/{_REPOSITORY}
-export RESTIC_CACHE_DIR=/tmp/restic
+export RESTIC_CACHE_DIR=/tmp/restic RESTIC_PROGRESS_FPS=0.5
 open_repository() {{
     output=$(timeout 120 restic cat config 2>&1 >/dev/null) && return
     case $output in
@@ -38,17 +39,20 @@ open_repository() {{
     *) echo "${{output:-the repository did not answer within 120 s}}"; exit 1 ;;
     esac
 }}
-# Prints restic's summary; its errors go to /tmp/errors.
-save() {{
-    restic backup --quiet --json "$@" 2>/tmp/errors >/tmp/output &&
-        grep '"message_type":"summary"' /tmp/output >/tmp/summary
+# Prints how far restic is, every 2 s; its summary and its errors go to files. $expected is the size in bytes, if known.
+run_restic() {{
+    {{ code=0; restic backup --json "$@" 2>/tmp/errors || code=$?; echo $code >/tmp/code; }} |
+        sed -un -e '/"message_type":"summary"/w /tmp/summary' -e 's/,"current_files":.*/}}/' \\
+            -e "s/^{{.message_type.:.status./{progress.MARK} ${{expected:-0}} &/p"
+    return "$(cat /tmp/code)"
 }}
+save() {{ run_restic "$@" && [ -s /tmp/summary ]; }}
 result() {{ echo "result $(cat /tmp/summary)"; }}
 failed() {{ cat /tmp/errors; exit 1; }}
 open_repository || missing=$?
 """
 _REFUSE = f'[ -z "${{missing:-}}" ] || exit {NO_REPOSITORY}\n'
-_CREATE = """if [ -n "${missing:-}" ]; then restic init >/dev/null 2>/tmp/errors || failed; echo "created"; fi
+_CREATE = """[ -z "${missing:-}" ] || restic init >/dev/null 2>/tmp/errors || failed
 """
 
 # The counts are those of exactly the state that is dumped: both use one exported snapshot (pg_export_snapshot).
@@ -63,6 +67,9 @@ exec 3>/tmp/statements 4</tmp/answers
 refused() {{ cat /tmp/refused; exit 1; }}
 echo "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_export_snapshot();" >&3 || refused
 read -r snapshot <&4 || refused
+echo "SELECT coalesce(sum(pg_table_size(oid)), 0) FROM pg_class WHERE relkind = 'r'
+    AND relnamespace = 'public'::regnamespace;" >&3 || refused
+read -r expected <&4 || refused
 {{ pg_dump --no-password --format=custom --compress=0 --snapshot="$snapshot" {connection} 2>/tmp/dumped ||
     echo failed >/tmp/broken; }} | save --stdin --stdin-filename database.dump {options} || failed
 [ ! -e /tmp/broken ] || {{ cat /tmp/dumped; exit 1; }}
@@ -78,6 +85,7 @@ while read -r line <&4 && [ "$line" != end ]; do echo "$line"; done >/tmp/answer
 [ "$line" = end ] || refused
 gzip </tmp/answered | base64 -w {line} | sed 's/^/answers /'
 exec 3>&-
+[ -z "${{missing:-}}" ] || echo created
 result
 """
 
@@ -85,8 +93,8 @@ result
 # needs them. restic then exits with 3 and has saved all others; so it does if it cannot read a file, which is an error.
 _VOLUME = """
 code=0
-restic backup --quiet --json {options} {directory} 2>/tmp/errors >/tmp/output || code=$?
-grep '"message_type":"summary"' /tmp/output >/tmp/summary || failed
+run_restic {options} {directory} || code=$?
+[ -s /tmp/summary ] || failed
 if [ $code -eq 3 ]; then
     grep '"message_type":"error"' /tmp/errors >/tmp/unread || failed
     grep -v -e 'no such file or directory' -e '"Err":2[,}}]' /tmp/unread && exit 1

@@ -33,8 +33,11 @@ def poll(
         time.sleep(interval)
 
 
-def elapsed_reporter(activity: str, report: Callable[[str], None]) -> Callable[[], None]:
-    """A function to call often during a wait: every 5 s it reports how long `activity` has taken."""
+def elapsed_reporter(
+    activity: str, report: Callable[[str], None], detail: Callable[[], str] = lambda: ""
+) -> Callable[[], None]:
+    """A function to call often during a wait: every 5 s it reports how long `activity` has taken, or what `detail`
+    returns if that is not ""."""
     began = reported = time.monotonic()
 
     def report_elapsed() -> None:
@@ -42,6 +45,6 @@ def elapsed_reporter(activity: str, report: Callable[[str], None]) -> Callable[[
         now = time.monotonic()
         if now - reported >= _REPORT_INTERVAL:
             reported = now
-            report(f"{activity}: {now - began:.0f} s so far")
+            report(f"{activity}: {detail() or f'{now - began:.0f} s so far'}")
 
     return report_elapsed

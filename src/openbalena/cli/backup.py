@@ -19,8 +19,8 @@ backup = group(__doc__)
     take_over(),
 )
 def _create(args: Namespace, context: Context) -> None:
+    from openbalena.base.sizes import format_size
     from openbalena.operations.backup import BackupOptions, create_backup
-    from openbalena.operations.volumes import format_size
 
     options = BackupOptions(args.timeout, args.limit_upload, args.take_over)
     made = create_backup(options, context.workspace, context.console)
@@ -33,8 +33,8 @@ def _create(args: Namespace, context: Context) -> None:
 
 @backup.action("list", "show the backups in the repository", timeout(600.0), JSON, take_over())
 def _list(args: Namespace, context: Context) -> None:
+    from openbalena.base.sizes import format_size
     from openbalena.operations.backup import BackupOptions, list_backups
-    from openbalena.operations.volumes import format_size
 
     found = list_backups(BackupOptions(args.timeout, take_over=args.take_over), context.workspace, context.console)
     if args.json:
@@ -66,8 +66,8 @@ def _list(args: Namespace, context: Context) -> None:
     take_over(),
 )
 def _check(args: Namespace, context: Context) -> int:
+    from openbalena.base.sizes import format_size
     from openbalena.operations.backup import BackupOptions, check_backup
-    from openbalena.operations.volumes import format_size
 
     options = BackupOptions(args.timeout, take_over=args.take_over)
     found = check_backup(args.backup, options, context.workspace, context.console)

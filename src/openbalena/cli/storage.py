@@ -12,7 +12,8 @@ storage = group(__doc__)
 
 @storage.action("show", "show every volume, its size and its node", JSON, take_over())
 def _show(args: Namespace, context: Context) -> None:
-    from openbalena.operations.volumes import VolumeOptions, format_size, list_volumes
+    from openbalena.base.sizes import format_size
+    from openbalena.operations.volumes import VolumeOptions, list_volumes
 
     found = list_volumes(VolumeOptions(take_over=args.take_over), context.workspace)
     if args.json:

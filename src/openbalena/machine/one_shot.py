@@ -65,6 +65,19 @@ def run_once(client: Any, task: OneShot, timeout: float, meanwhile: Callable[[],
         client.api.remove_container(made, v=True, force=True)
 
 
+def last_lines(client: Any, purpose: str) -> list[str]:
+    """The last line that the script of this purpose has printed so far; none if it has not started or has ended."""
+    for container in _containers(client, purpose):
+        printed: bytes = client.api.logs(container["Id"], tail=1)
+        return printed.decode(errors="replace").splitlines()
+    return []
+
+
+def _containers(client: Any, purpose: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.api.containers(all=True, filters={"label": f"{JOB_LABEL}={purpose}"})
+    return found
+
+
 def _remove(client: Any, purpose: str) -> None:
-    for container in client.api.containers(all=True, filters={"label": f"{JOB_LABEL}={purpose}"}):
+    for container in _containers(client, purpose):
         client.api.remove_container(container["Id"], v=True, force=True)

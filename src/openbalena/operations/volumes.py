@@ -5,6 +5,7 @@ from typing import Any
 
 from openbalena import settings
 from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.sizes import format_size
 from openbalena.docker.engine import Engine
 from openbalena.operations.manager import manager_client
 from openbalena.operations.reporter import Reporter
@@ -86,16 +87,6 @@ def move_question(interruption: Interruption, size: int | None) -> str:
         f"({measured}) is copied from {interruption.source} to {interruption.target} and verified, and {names} {are} "
         "started there. Move it?"
     )
-
-
-def format_size(size: int | None) -> str:
-    """Bytes as IEC 80000-13 units: `12 KiB`, `3.4 GiB`; `?` if it is not known."""
-    if size is None:
-        return "?"
-    value, units = float(size), ["B", "KiB", "MiB", "GiB", "TiB"]
-    while value >= 1024 and len(units) > 1:
-        value, units = value / 1024, units[1:]
-    return f"{value:.3g} {units[0]}" if value < 1000 else f"{value:.0f} {units[0]}"
 
 
 def _confirm_move(options: MoveOptions, engine: Engine, client: Any, stack: str, reporter: Reporter) -> bool:

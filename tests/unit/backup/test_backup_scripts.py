@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from restic import Ended, Machine, programs
 
-from openbalena.backup import scripts
+from openbalena.backup import progress, scripts
 from openbalena.base.names import BACKUP_SECRETS
 
 REPOSITORY, LOGIN, MANIFEST = BACKUP_SECRETS
@@ -102,6 +103,14 @@ def test_a_file_that_vanishes_is_no_error_and_one_that_cannot_be_read_is(
     says("open /x: input/output error")
     ended = repository.run(scripts.save_volume("s3-data", OPTIONS))
     assert ended.code == 1 and "input/output error" in ended.lines[-1]
+
+
+def test_a_volume_that_takes_a_while_tells_how_far_it_is(repository: Machine) -> None:
+    (repository.directory / "volumes" / "s3-data" / "object").write_bytes(os.urandom(1 << 20))
+    ended = repository.run(scripts.save_volume("s3-data", f"{OPTIONS} --limit-upload 160"))
+    assert summary(ended)["total_bytes_processed"] == 1 << 20
+    told = [progress.describe(ended.lines[: number + 1]) for number in range(len(ended.lines) - 1)]
+    assert told and all(re.match(r"[\d.]+ [KM]?i?B of 1 MiB", each) for each in told), ended.lines
 
 
 def test_a_secret_is_saved_as_a_file(repository: Machine) -> None:

@@ -9,8 +9,9 @@ from hearing import Listener, workspace_on
 
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.names import volume_registry
+from openbalena.base.sizes import format_size
 from openbalena.operations import volumes
-from openbalena.operations.volumes import MoveOptions, VolumeOptions, format_size, move_question
+from openbalena.operations.volumes import MoveOptions, VolumeOptions, move_question
 from openbalena.operations.workspace import Workspace
 from openbalena.storage import move, record
 from openbalena.storage.move import Interruption, Request

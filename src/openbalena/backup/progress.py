@@ -1,0 +1,34 @@
+"""How far a part of a backup is: read from the last line of its script (`scripts`, run_restic)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from openbalena.base.sizes import format_duration, format_size
+
+# The beginning of such a line. The size that was expected before it began (0: not known) and restic's status follow.
+MARK = "progress"
+
+
+def describe(lines: Sequence[str]) -> str:
+    """`1.2 GiB of 3.4 GiB, 12 MiB/s, about 3 min left`; "" if the last of `lines` is nothing of the kind.
+
+    restic does not know the size of what is piped into it: then the expected one is used, until it is exceeded.
+    """
+    mark, _, rest = (lines[-1] if lines else "").partition(" ")
+    expected, _, status = rest.partition(" ")
+    if mark != MARK:
+        return ""
+    try:
+        told = json.loads(status)
+        total = int(told.get("total_bytes") or expected)
+        done, seconds = int(told.get("bytes_done") or 0), int(told.get("seconds_elapsed") or 0)
+    except (ValueError, TypeError, AttributeError):
+        return ""
+    words = [f"{format_size(done)} of {format_size(total)}" if total >= done else format_size(done)]
+    if done and seconds:
+        words.append(f"{format_size(done // seconds)}/s")
+        if total > done:
+            words.append(f"about {format_duration(seconds * (total - done) // done)} left")
+    return ", ".join(words)
