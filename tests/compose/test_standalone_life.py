@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import acceptance
@@ -182,6 +182,41 @@ def test_data_is_there_after_down_and_up(up: str, machine: Machine) -> None:
     assert _lets_in(machine, new["DB_USER"], new["DB_PASSWORD"])
     for role, password in ((old["DB_USER"], old["DB_PASSWORD"]), ("docker", "docker")):
         assert not _lets_in(machine, role, password)
+
+
+@pytest.fixture
+def repository(up: str, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
+    """What a container that has the repository of the settings prints; its directory is created."""
+    words = ["--rm", "--volume=/srv/obtest-backup:/repository", "--env=RESTIC_REPOSITORY=/repository"]
+    words += ["--env=RESTIC_PASSWORD=a-password", "--entrypoint=sh", "openbalena-lab/db:latest", "-c"]
+    monkeypatch.setenv("BACKUP_REPOSITORY", "/srv/obtest-backup")
+    monkeypatch.setenv("BACKUP_PASSWORD", "a-password")
+
+    def said(script: str) -> str:
+        return machine.docker("run", *words, script)
+
+    said("true")
+    yield said
+    said("rm -rf /repository/*")
+
+
+def test_a_backup_has_the_rows_the_objects_and_the_settings(
+    machine: Machine, repository: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "there are no backups in /srv/obtest-backup yet" in machine.run("backup", "list", code=1).stderr
+    made = json.loads(machine.run("backup", "create", "--json").stdout)
+    assert list(made["parts"]) == ["database", "s3-data", "settings"] and made["mode"] == "compose"
+    words = ("psql", "-U", "docker", "-d", "resin", "-qtAc", 'SELECT count(*) FROM "application"')
+    counted = machine.docker("exec", "--user", "postgres", f"{machine.name}-db-1", *words)
+    assert made["rows"]["application"] == int(counted) > 0
+    (listed,) = json.loads(machine.run("backup", "list", "--json").stdout)["backups"]
+    assert listed["id"] == made["set"]
+    assert made["set"] in machine.run("backup", "check").stdout
+    settings = repository(f"restic dump {made['parts']['settings']['snapshot']} settings.tar.gz | tar -tz")
+    assert {".env", "pki/ca-0-key.pem"} <= {line.removeprefix("./") for line in settings.splitlines()}
+    monkeypatch.setenv("BACKUP_PASSWORD", "another")
+    assert "wrong password" in machine.run("backup", "create", code=1).stderr
+    assert not machine.docker("ps", "--all", "--quiet", "--filter", "label=openbalena.job")
 
 
 def _lets_in(machine: Machine, role: str, password: str) -> bool:

@@ -2,7 +2,9 @@
 
 import hashlib
 import http.server
+import re
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from contextlib import suppress
 from email.utils import formatdate
 from pathlib import Path
@@ -16,6 +18,8 @@ from .store import Store, sync
 
 _CHUNK = 1 << 20
 _MAX_DOCUMENT = 1 << 20
+_LARGEST_CHUNK = 16 << 20
+_CHUNK_HEAD = re.compile(rb"([0-9a-f]{1,8});chunk-signature=([0-9a-f]{64})\r\n")
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -74,22 +78,40 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         if "Transfer-Encoding" in self.headers:
             raise S3Error(411, "MissingContentLength")
-        left = int(self.headers.get("Content-Length") or 0)
+        if expected.startswith("STREAMING-") and expected != signature.CHUNKS:
+            raise S3Error(501, "NotImplemented", f"this store does not support {expected}")
         digest = hashlib.sha256()
         self.content = self.server.store.temporary()
         with self.content.open("wb") as stream:
-            while left:
-                chunk = self.rfile.read(min(left, _CHUNK))
-                if not chunk:
-                    raise S3Error(400, "IncompleteBody")
+            for chunk in self._signed_chunks() if expected == signature.CHUNKS else self._chunks():
                 digest.update(chunk)
                 stream.write(chunk)
-                left -= len(chunk)
             sync(stream)
-        if expected.startswith("STREAMING-"):
-            raise S3Error(501, "NotImplemented", "this store does not support bodies that are signed in chunks")
-        if expected not in (signature.UNSIGNED, digest.hexdigest()):
+        if expected not in (signature.UNSIGNED, signature.CHUNKS, digest.hexdigest()):
             raise S3Error(400, "XAmzContentSHA256Mismatch")
+
+    def _chunks(self) -> Iterator[bytes]:
+        left = int(self.headers.get("Content-Length") or 0)
+        while left:
+            chunk = self.rfile.read(min(left, _CHUNK))
+            if not chunk:
+                raise S3Error(400, "IncompleteBody")
+            yield chunk
+            left -= len(chunk)
+
+    def _signed_chunks(self) -> Iterator[bytes]:
+        """The content of a body of `SIZE;chunk-signature=SIGNATURE` and as many bytes each, until an empty one."""
+        signatures = signature.Chunks(self.server.keys, self.headers)
+        while True:
+            match = _CHUNK_HEAD.fullmatch(self.rfile.readline(200))
+            size = int(match[1], 16) if match else _LARGEST_CHUNK + 1
+            chunk = self.rfile.read(size) if size <= _LARGEST_CHUNK else b""
+            if match is None or len(chunk) != size or self.rfile.read(2) != b"\r\n":
+                raise S3Error(400, "IncompleteBody")
+            signatures.check(chunk, match[2].decode())
+            if not chunk:
+                return
+            yield chunk
 
     def _document(self) -> ET.Element:
         if not self.content or self.content.stat().st_size > _MAX_DOCUMENT:

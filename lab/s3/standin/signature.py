@@ -18,6 +18,9 @@ _SKEW = timedelta(minutes=15)
 _MAX_LIFETIME = 7 * 24 * 3600
 _HEADER = re.compile(r"AWS4-HMAC-SHA256 +Credential=([^,]+), *SignedHeaders=([^,]+), *Signature=([0-9a-f]{64})")
 UNSIGNED = "UNSIGNED-PAYLOAD"
+# What stands for the body's SHA-256 if its chunks are signed instead.
+CHUNKS = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+_EMPTY = hashlib.sha256(b"").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,30 @@ def check(keys: Keys, method: str, target: str, headers: Message) -> str:
     if not hmac.compare_digest(_sign(_signing_key(keys.secret, scope), text).hex(), signature):
         raise S3Error(403, "SignatureDoesNotMatch")
     return content
+
+
+class Chunks:
+    """The signatures of a body's chunks; each covers the one before it, the first that of the request.
+
+    docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html
+    """
+
+    def __init__(self, keys: Keys, headers: Message) -> None:
+        match = _HEADER.fullmatch(headers["Authorization"])
+        if match is None:
+            raise AssertionError("the request must be checked first")
+        credential, _, self._last = match.groups()
+        self._scope = credential.partition("/")[2]
+        self._stamp = headers["X-Amz-Date"]
+        self._key = _signing_key(keys.secret, self._scope)
+
+    def check(self, chunk: bytes, signature: str) -> None:
+        """Raises S3Error unless `signature` is that of the next chunk."""
+        digest = hashlib.sha256(chunk).hexdigest()
+        text = "\n".join((f"{_ALGORITHM}-PAYLOAD", self._stamp, self._scope, self._last, _EMPTY, digest))
+        self._last = _sign(self._key, text).hex()
+        if not hmac.compare_digest(self._last, signature):
+            raise S3Error(403, "SignatureDoesNotMatch", "a chunk is signed with other keys, or was changed")
 
 
 def _check_time(stamp: str, lifetime: timedelta) -> None:

@@ -129,3 +129,15 @@ def test_many_clients_at_once(s3: Client) -> None:
     while list((s3.directory / ".temporary").iterdir()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_a_body_that_is_signed_in_chunks(s3: Client) -> None:
+    """As restic sends it without TLS; a chunk that was changed or cut off on the way is refused."""
+    for path, content in (("/bucket/whole", b"first-second"), ("/bucket/empty", b"")):
+        assert s3.chunked(path, content, 6).status_code == 200
+        assert s3.request("GET", path).content == content
+    changed = s3.chunked("/bucket/changed", b"first-second", 6, lambda body: body.replace(b"second", b"secone"))
+    assert changed.status_code == 403 and "SignatureDoesNotMatch" in changed.text
+    cut = s3.chunked("/bucket/changed", b"first-second", 6, lambda body: body.replace(b"first-", b"first"))
+    assert cut.status_code == 400 and "IncompleteBody" in cut.text
+    assert s3.request("GET", "/bucket/changed").status_code == 404
