@@ -42,6 +42,7 @@ GIVEN = {
     "BACKUP_SECRETS": ("openbalena-backup-repository", "openbalena-backup-login", "openbalena-backup-manifest"),
     "DATABASE_ROLES": ("openbalena_a", "openbalena_b"),
     "MOVE_MARK": ".openbalena-move",
+    "RESTORE_MARK": ".openbalena-restore",
     "ADOPTED_MARK": ".open-balena",
 }
 

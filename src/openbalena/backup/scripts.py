@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 
 from openbalena.backup import progress
-from openbalena.base.names import BACKUP_SECRETS
+from openbalena.base.names import BACKUP_SECRETS, MOVE_MARK, RESTORE_MARK
 from openbalena.swarm import api_schema
 
 _REPOSITORY, _LOGIN, _MANIFEST = BACKUP_SECRETS
@@ -25,7 +25,7 @@ USER = "openbalena"
 # Exit code if the repository does not exist.
 NO_REPOSITORY = 3
 # Lines are shorter than 16 KiB, at which the engine's log driver would split them.
-_LINE = 12000
+LINE = 12000
 
 # restic retries a server that does not answer yet for 15 minutes (internal/backend/retry), which is too long here.
 _BEGIN = f"""set -eu
@@ -52,14 +52,25 @@ failed() {{ cat /tmp/errors; exit 1; }}
 open_repository || missing=$?
 """
 _REFUSE = f'[ -z "${{missing:-}}" ] || exit {NO_REPOSITORY}\n'
+# The begin of a script that needs an existing repository.
+OPENED = _BEGIN + _REFUSE
 _CREATE = """[ -z "${missing:-}" ] || restic init >/dev/null 2>/tmp/errors || failed
+"""
+
+# Waits for a service's name, which can be resolved only some moments after its task has started.
+_REACH = """tries=0
+until pg_isready -q {server}; do tries=$((tries + 1)); [ $tries -lt 30 ] || break; sleep 1; done
+"""
+# Prints the server's version, the migrations and the rows of each table.
+FACTS = f"""SELECT 'server ' || current_setting('server_version');
+SELECT 'migrations ' || ({api_schema.QUERY});
+SELECT format('SELECT ''rows '' || %L || '' '' || count(*) FROM %I', relname, relname) FROM pg_class
+    WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY relname \\gexec
 """
 
 # The counts are those of exactly the state that is dumped: both use one exported snapshot (pg_export_snapshot).
 # A dump that was cut off must not look whole: restic cannot know that, so the mark is checked before the result.
 _DATABASE = """
-tries=0
-until pg_isready -q {server}; do tries=$((tries + 1)); [ $tries -lt 30 ] || break; sleep 1; done
 mkfifo /tmp/statements /tmp/answers
 trap '' PIPE
 psql -XAtq --no-password -v ON_ERROR_STOP=1 {connection} </tmp/statements >/tmp/answers 2>/tmp/refused &
@@ -74,11 +85,7 @@ read -r expected <&4 || refused
     echo failed >/tmp/broken; }} | save --stdin --stdin-filename database.dump {options} || failed
 [ ! -e /tmp/broken ] || {{ cat /tmp/dumped; exit 1; }}
 cat >&3 <<'END' || refused
-SELECT 'server ' || current_setting('server_version');
-SELECT 'migrations ' || ({migrations});
-SELECT format('SELECT ''rows '' || %L || '' '' || count(*) FROM %I', relname, relname) FROM pg_class
-    WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY relname \\gexec
-SELECT 'end';
+{facts}SELECT 'end';
 END
 line=
 while read -r line <&4 && [ "$line" != end ]; do echo "$line"; done >/tmp/answered
@@ -110,9 +117,9 @@ save --stdin --stdin-filename {name} {options} <{file} || failed
 result
 """
 
-LIST = f"""{_BEGIN}{_REFUSE}
+LIST = f"""{OPENED}
 restic snapshots --json --tag openbalena >/tmp/snapshots 2>/tmp/errors || failed
-gzip </tmp/snapshots | base64 -w {_LINE}
+gzip </tmp/snapshots | base64 -w {LINE}
 """
 
 # rclone's server allows only new files, and the removal of locks (rclone serve restic, --append-only): a node that
@@ -126,9 +133,9 @@ exec rclone serve restic --addr :{PORT} --append-only {DIRECTORY}
 
 def dump_manifest(snapshot: str) -> str:
     """The script that prints the manifest in `snapshot`, compressed."""
-    return f"""{_BEGIN}{_REFUSE}
+    return f"""{OPENED}
 restic dump {shlex.quote(snapshot)} manifest.json >/tmp/manifest 2>/tmp/errors || failed
-gzip </tmp/manifest | base64 -w {_LINE}
+gzip </tmp/manifest | base64 -w {LINE}
 """
 
 
@@ -137,30 +144,39 @@ def save_database(server: Mapping[str, str], options: str) -> str:
 
     It creates the repository if there is none. The password is in a libpq password file.
     """
-    where = f"-h {shlex.quote(server['host'])} -p {shlex.quote(server['port'])}"
-    connection = f"{where} -U {shlex.quote(server['user'])} -d {shlex.quote(server['database'])}"
-    login = f"export PGPASSFILE={SECRETS}/{_LOGIN} PGCONNECT_TIMEOUT=10\n"
     return (
         _BEGIN
         + _CREATE
-        + login
-        + _DATABASE.format(
-            server=where, connection=connection, options=options, migrations=api_schema.QUERY, line=_LINE
-        )
+        + reach_database(server)
+        + _DATABASE.format(connection=connection(server), options=options, facts=FACTS, line=LINE)
     )
+
+
+def reach_database(server: Mapping[str, str]) -> str:
+    """The lines of a script that wait for the database; `server` as in `save_database`."""
+    return f"export PGPASSFILE={SECRETS}/{_LOGIN} PGCONNECT_TIMEOUT=10\n" + _REACH.format(server=_address(server))
+
+
+def connection(server: Mapping[str, str]) -> str:
+    """The options of PostgreSQL's programs for the database; `server` as in `save_database`."""
+    return f"{_address(server)} -U {shlex.quote(server['user'])} -d {shlex.quote(server['database'])}"
+
+
+def _address(server: Mapping[str, str]) -> str:
+    return f"-h {shlex.quote(server['host'])} -p {shlex.quote(server['port'])}"
 
 
 def save_volume(volume: str, options: str) -> str:
     """The script that saves the volume that is mounted as `volume` below VOLUMES."""
     directory = f"{VOLUMES}/{volume}"
-    # What MinIO has begun to write and not yet renamed, and the mark of a move, are not data.
-    excluded = f"--exclude={directory}/.minio.sys/tmp"
-    return _BEGIN + _REFUSE + _VOLUME.format(directory=directory, options=f"{excluded} {options}")
+    # What MinIO has begun to write and not yet renamed, and the marks of this tool, are not data.
+    excluded = " ".join(f"--exclude={directory}/{name}" for name in (".minio.sys/tmp", MOVE_MARK, RESTORE_MARK))
+    return OPENED + _VOLUME.format(directory=directory, options=f"{excluded} {options}")
 
 
 def save_file(secret: str, name: str, options: str) -> str:
     """The script that saves the content of `secret` as the file `name`."""
-    return _BEGIN + _REFUSE + _FILE.format(name=name, file=f"{SECRETS}/{secret}", options=options)
+    return OPENED + _FILE.format(name=name, file=f"{SECRETS}/{secret}", options=options)
 
 
 def options(domain: str, tags: Iterable[str], limit: int | None = None) -> str:

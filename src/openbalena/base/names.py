@@ -66,9 +66,10 @@ BACKUP_SECRETS = ("openbalena-backup-repository", "openbalena-backup-login", "op
 # Roles of the database in the stack: the api logs in as one of them, in turn.
 DATABASE_ROLES = ("openbalena_a", "openbalena_b")
 
-# Files in volumes: this copy is not in use; the tokens and certificates of these volumes have been adopted, and from
-# then on `.env` takes precedence.
+# Files in volumes: this copy is not in use; which backup the volume is restored from; the tokens and certificates of
+# these volumes have been adopted, and from then on `.env` takes precedence.
 MOVE_MARK = ".openbalena-move"
+RESTORE_MARK = ".openbalena-restore"
 ADOPTED_MARK = ".open-balena"
 
 # The end of an object's name.

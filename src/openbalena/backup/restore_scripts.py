@@ -1,0 +1,164 @@
+"""The shell scripts of a restore, as those of a backup (`scripts`).
+
+Each can be run again after it was interrupted, and refuses to touch data that is not from the same backup. A volume has
+a mark with the backup's id while and after it is filled; the database has one in the comment on a table, which
+PostgreSQL sets in the same transaction as everything else.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+
+from openbalena.backup.scripts import FACTS, LINE, OPENED, VOLUMES, connection, reach_database
+from openbalena.base.names import RESTORE_MARK
+
+# Exit code if there is other data where something should be restored.
+OCCUPIED = 4
+# What is in the database, as `database_state` prints it.
+EMPTY, RESTORED, OTHER = "empty", "restored", "other"
+
+# An empty file system has lost+found (mke2fs(8)).
+_CONTENT = f"ls -A {{directory}} | grep -v -x -e lost+found -e {RESTORE_MARK}"
+
+# Free space by POSIX `df -kP`, whose first field is the file system: volumes that are on the same one share it.
+_INSPECT = """set -eu
+space() { df -kP "$2" | awk -v name="$1" 'END { print "space", name, $4, $1 }'; }
+server=$(pg_restore --version) && echo "server ${server##*) }"
+space / /
+for volume in %s/*; do
+    [ -d "$volume" ] || continue
+    name=${volume##*/}
+    space "$name" "$volume"
+    [ ! -e "$volume/%s" ] || echo "mark $name $(cat "$volume/%s")"
+    [ -z "$(%s)" ] || echo "used $name"
+done
+"""
+
+_EMPTY = """set -eu
+for volume in %s/*; do find "$volume" -xdev -mindepth 1 -delete; done
+"""
+
+_VOLUME = """
+mark={directory}/{mark}
+found=$(cat "$mark" 2>/dev/null || true)
+if [ "$found" = {done} ]; then echo "restored before"; exit; fi
+if [ "$found" != {id} ] && [ -n "$({content})" ]; then echo "the volume has data"; exit {occupied}; fi
+echo {id} >"$mark"
+restic restore --quiet --target {directory} {snapshot}:{directory} >/tmp/output 2>/tmp/errors || failed
+echo "files $(find {directory} -type f ! -path "$mark" | wc -l)"
+sync
+echo {done} >"$mark"
+"""
+
+# psql reads to the end of its input whatever ends it, and rolls back what was not committed: an interrupted restore, a
+# damaged or truncated dump and one that does not fit leave the database as it was.
+_DATABASE = """
+ask() {{ psql -XAtq --no-password -v ON_ERROR_STOP=1 {connection} "$@"; }}
+refused() {{ cat /tmp/refused; exit 1; }}
+state=$(ask 2>/tmp/refused <<'END'
+{state}
+END
+) || refused
+case $state in
+{restored}) echo "restored before"; exit ;;
+{empty}) ;;
+*) echo "the database has other data"; exit {occupied} ;;
+esac
+statements() {{
+    echo 'BEGIN;'
+    {{ restic dump {snapshot} database.dump 2>/tmp/errors || echo failed >/tmp/broken; }} |
+        pg_restore --no-owner --no-privileges --no-comments --file=- 2>/tmp/unpacked || echo failed >/tmp/broken
+    [ ! -e /tmp/broken ] || return 0
+    cat <<'END'
+COMMENT ON TABLE public.migration IS {mark};
+SET search_path TO public;
+{facts}COMMIT;
+ANALYZE;
+END
+}}
+statements | ask >/tmp/answers 2>/tmp/refused || {{ cat /tmp/refused /tmp/unpacked /tmp/errors; exit 1; }}
+[ ! -e /tmp/broken ] || {{ cat /tmp/errors /tmp/unpacked; exit 1; }}
+gzip </tmp/answers | base64 -w {line} | sed 's/^/answers /'
+"""
+
+# Whether there is anything in the schema that the api uses, and from which backup.
+_STATE = """SELECT CASE
+    WHEN obj_description(to_regclass('public.migration'), 'pg_class') = {mark} THEN '{restored}'
+    WHEN NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v'))
+        THEN '{empty}'
+    ELSE '{other}' END;"""
+
+
+def inspect_volumes() -> str:
+    """The script that prints which volumes have data or a mark, the free space, and PostgreSQL's version."""
+    content = _CONTENT.format(directory='"$volume"')
+    return _INSPECT % (VOLUMES, RESTORE_MARK, RESTORE_MARK, content)
+
+
+def empty_volumes() -> str:
+    """The script that deletes everything in its volumes."""
+    return _EMPTY % VOLUMES
+
+
+def restore_volume(volume: str, snapshot: str, set_id: str) -> str:
+    """The script that fills the volume that is mounted as `volume` below VOLUMES, and prints its number of files."""
+    directory = f"{VOLUMES}/{volume}"
+    return OPENED + _VOLUME.format(
+        directory=directory,
+        mark=RESTORE_MARK,
+        id=shlex.quote(set_id),
+        done=shlex.quote(done(set_id)),
+        content=_CONTENT.format(directory=directory),
+        snapshot=shlex.quote(snapshot),
+        occupied=OCCUPIED,
+    )
+
+
+def done(set_id: str) -> str:
+    """The mark of a volume that was restored completely."""
+    return f"{set_id} done"
+
+
+def database_state(server: Mapping[str, str], set_id: str) -> str:
+    """The script that prints EMPTY, RESTORED (from this backup) or OTHER; `server` as in `save_database`."""
+    ask = f"psql -XAtq --no-password -v ON_ERROR_STOP=1 {connection(server)}"
+    return f"set -eu\n{reach_database(server)}{ask} <<'END' 2>&1\n{_state(set_id)}\nEND\n"
+
+
+def restore_database(server: Mapping[str, str], snapshot: str, set_id: str) -> str:
+    """The script that fills an empty database and prints the same facts as `save_database`."""
+    return (
+        OPENED
+        + reach_database(server)
+        + _DATABASE.format(
+            connection=connection(server),
+            state=_state(set_id),
+            empty=EMPTY,
+            restored=RESTORED,
+            snapshot=shlex.quote(snapshot),
+            mark=_mark(set_id),
+            facts=FACTS,
+            occupied=OCCUPIED,
+            line=LINE,
+        )
+    )
+
+
+def dump_settings(snapshot: str) -> str:
+    """The script that writes the settings in `snapshot` to /tmp/settings."""
+    return f"{OPENED}\nrestic dump {shlex.quote(snapshot)} settings.tar.gz >/tmp/settings 2>/tmp/errors || failed\n"
+
+
+def dump_authority(snapshot: str) -> str:
+    """The script that prints the root certificate in the settings in `snapshot`, which is public."""
+    return f"{dump_settings(snapshot)}tar -xzOf /tmp/settings pki/ca-0.pem\n"
+
+
+def _state(set_id: str) -> str:
+    return _STATE.format(mark=_mark(set_id), empty=EMPTY, restored=RESTORED, other=OTHER)
+
+
+def _mark(set_id: str) -> str:
+    """The comment on the table, as an SQL string; an id has no quotes (saving.new_set_id)."""
+    return f"'openBalena: restored from backup {set_id}'"
