@@ -160,9 +160,16 @@ def plan_steps(
 
 
 def _database(options: saving.SetOptions, settings: Mapping[str, str], cluster: Cluster) -> Step:
+    return saving.database_step(options, settings, *reach_database(settings, cluster))
+
+
+def reach_database(settings: Mapping[str, str], cluster: Cluster) -> tuple[list[str], str]:
+    """The networks and the node (an id) in which a job reaches the database.
+
+    Raises OperationError if the internal one does not run.
+    """
     if settings.get("EXTERNAL_POSTGRES") == "true":
-        return saving.database_step(options, settings, [], cluster.this_node)
+        return [], cluster.this_node
     node, _ = encrypted_read.pick_node_and_image(cluster, database_login.SERVICE)
     service = service_update.find_service(cluster, database_login.SERVICE)
-    networks = [item["Target"] for item in (service.template if service else {}).get("Networks") or []]
-    return saving.database_step(options, settings, networks, node)
+    return [item["Target"] for item in (service.template if service else {}).get("Networks") or []], node

@@ -79,11 +79,19 @@ def stored_settings(archive: bytes) -> dict[str, bytes]:
 
 
 def _database(options: saving.SetOptions, standalone: Standalone, client: Any) -> Step:
+    return saving.database_step(options, standalone.settings, reach_database(standalone, client))
+
+
+def reach_database(standalone: Standalone, client: Any) -> list[str]:
+    """The networks in which a container reaches the database.
+
+    Raises OperationError if the internal one does not run.
+    """
     if standalone.settings["EXTERNAL_POSTGRES"] == "true":
-        return saving.database_step(options, standalone.settings, [])
+        return []
     container = database.running_container(client, standalone.name)
     if container is None:
         raise OperationError("db is not running: run ./open-balena.sh up, then this command again")
     # All of its networks know it by its name.
     networks = client.api.inspect_container(container.id)["NetworkSettings"]["Networks"]
-    return saving.database_step(options, standalone.settings, sorted(networks)[:1])
+    return sorted(networks)[:1]

@@ -12,6 +12,16 @@ from openbalena.swarm import api_schema
 
 # What a set must have at least; the objects may be in an external store.
 _REQUIRED = (saving.DATABASE, saving.SETTINGS)
+_ORDER = (saving.SETTINGS, *saving.VOLUMES, saving.DATABASE)
+
+
+@dataclass(frozen=True)
+class Room:
+    """A file system, and how many bytes are free there and will be needed."""
+
+    where: str
+    free: int
+    needed: int
 
 
 @dataclass(frozen=True)
@@ -20,15 +30,18 @@ class Target:
 
     `domain` is "" without settings. `volumes` are those of its volumes that have data. `database` is the major version
     of its PostgreSQL server, None if that is not known; `migrations` are those that its api knows, None likewise.
-    `free` is the free space in bytes where the volumes are, None if it was not measured. `running` are its services.
+    `rooms` are the file systems of its volumes, `running` its services. `declared` are its volumes, with data or not,
+    None if they are not known; `external_data` is the external database's address if that has data.
     """
 
     domain: str = ""
     volumes: Collection[str] = ()
     database: int | None = None
     migrations: Collection[str] | None = None
-    free: int | None = None
+    rooms: Collection[Room] = ()
     running: Collection[str] = ()
+    declared: Collection[str] | None = None
+    external_data: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,14 +66,15 @@ class RestorePlan:
 def plan_restore(found: BackupSet, manifest: Manifest, target: Target, options: RestoreOptions) -> RestorePlan:
     """Decide about the restore of the set `found`, whose manifest was read.
 
-    Certificates and tokens come first, since every service needs them; the database before the objects, so that an
-    interrupted restore has rows without objects, which a rerun completes (docs/backup.md).
+    Certificates and tokens come first, since every service needs them; then the volumes, which must be filled before
+    a service uses them, and the database last, since its own service must run for it (docs/backup.md).
     """
     refusals = tuple(_refusals(found, manifest, target, options))
     if refusals:
         return RestorePlan(refusals)
-    order = (saving.SETTINGS, saving.DATABASE, *saving.VOLUMES)
-    return RestorePlan((), tuple(_warnings(manifest, target)), tuple(part for part in order if part in manifest.parts))
+    absent = _without_place(manifest, target)
+    steps = tuple(part for part in _ORDER if part in manifest.parts and part not in absent)
+    return RestorePlan((), tuple(_warnings(manifest, target)), steps)
 
 
 def _refusals(found: BackupSet, manifest: Manifest, target: Target, options: RestoreOptions) -> Iterator[str]:
@@ -85,9 +99,23 @@ def _refusals(found: BackupSet, manifest: Manifest, target: Target, options: Res
             f"the deployment has data in {', '.join(sorted(target.volumes))}, which would be lost: back it up, then "
             "add --overwrite"
         )
+    if target.external_data:
+        yield f"the external database {target.external_data} has data, which is never deleted: use an empty one"
     yield from _database(manifest, target)
-    if target.free is not None and target.free < manifest.bytes:
-        yield f"there is room for {target.free} bytes where the volumes are, but the backup has {manifest.bytes}"
+    if saving.OBJECTS in _without_place(manifest, target):
+        yield (
+            f"the backup has the objects ({saving.OBJECTS}), but the settings here name an external object store: set "
+            "EXTERNAL_S3=false, or copy the objects there yourself and restore with a backup that has none"
+        )
+    for room in target.rooms:
+        if room.free < room.needed:
+            yield f"{room.where} has {room.free} bytes free, but {room.needed} are needed there"
+
+
+def _without_place(manifest: Manifest, target: Target) -> list[str]:
+    """The volumes of the backup that the deployment does not have."""
+    known = saving.VOLUMES if target.declared is None else target.declared
+    return [name for name in saving.VOLUMES if name in manifest.parts and name not in known]
 
 
 def _database(manifest: Manifest, target: Target) -> Iterator[str]:
@@ -112,6 +140,8 @@ def _warnings(manifest: Manifest, target: Target) -> Iterator[str]:
         yield f"the api here is older than the backup: {limit}"
     for name in manifest.left_out:
         yield f"not in the backup: {name}"
+    for name in _without_place(manifest, target):
+        yield f"not restored, since no service here uses it: {name}"
     yield (
         f"everything that was changed after {manifest.begun} is lost: devices that joined later must join again, "
         "and later keys, users and releases do not exist"

@@ -17,6 +17,8 @@ from openbalena.base.names import RESTORE_MARK
 OCCUPIED = 4
 # What is in the database, as `database_state` prints it.
 EMPTY, RESTORED, OTHER = "empty", "restored", "other"
+# Printed in place of everything else if a former run has completed what the script does.
+BEFORE = "restored before"
 
 # An empty file system has lost+found (mke2fs(8)).
 _CONTENT = f"ls -A {{directory}} | grep -v -x -e lost+found -e {RESTORE_MARK}"
@@ -42,7 +44,7 @@ for volume in %s/*; do find "$volume" -xdev -mindepth 1 -delete; done
 _VOLUME = """
 mark={directory}/{mark}
 found=$(cat "$mark" 2>/dev/null || true)
-if [ "$found" = {done} ]; then echo "restored before"; exit; fi
+if [ "$found" = {done} ]; then echo "{before}"; exit; fi
 if [ "$found" != {id} ] && [ -n "$({content})" ]; then echo "the volume has data"; exit {occupied}; fi
 echo {id} >"$mark"
 restic restore --quiet --target {directory} {snapshot}:{directory} >/tmp/output 2>/tmp/errors || failed
@@ -61,7 +63,7 @@ state=$(ask 2>/tmp/refused <<'END'
 END
 ) || refused
 case $state in
-{restored}) echo "restored before"; exit ;;
+{restored}) echo "{before}"; exit ;;
 {empty}) ;;
 *) echo "the database has other data"; exit {occupied} ;;
 esac
@@ -71,7 +73,7 @@ statements() {{
         pg_restore --no-owner --no-privileges --no-comments --file=- 2>/tmp/unpacked || echo failed >/tmp/broken
     [ ! -e /tmp/broken ] || return 0
     cat <<'END'
-COMMENT ON TABLE public.migration IS {mark};
+{checks}COMMENT ON TABLE public.migration IS {mark};
 SET search_path TO public;
 {facts}COMMIT;
 ANALYZE;
@@ -80,6 +82,10 @@ END
 statements | ask >/tmp/answers 2>/tmp/refused || {{ cat /tmp/refused /tmp/unpacked /tmp/errors; exit 1; }}
 [ ! -e /tmp/broken ] || {{ cat /tmp/errors /tmp/unpacked; exit 1; }}
 gzip </tmp/answers | base64 -w {line} | sed 's/^/answers /'
+"""
+
+_ROWS = """DO $check$ BEGIN IF (SELECT count(*) FROM public."{table}") <> {rows} THEN
+RAISE EXCEPTION 'table "{table}" does not have the {rows} rows that the manifest says'; END IF; END $check$;
 """
 
 # Whether there is anything in the schema that the api uses, and from which backup.
@@ -112,6 +118,7 @@ def restore_volume(volume: str, snapshot: str, set_id: str) -> str:
         content=_CONTENT.format(directory=directory),
         snapshot=shlex.quote(snapshot),
         occupied=OCCUPIED,
+        before=BEFORE,
     )
 
 
@@ -126,8 +133,12 @@ def database_state(server: Mapping[str, str], set_id: str) -> str:
     return f"set -eu\n{reach_database(server)}{ask} <<'END' 2>&1\n{_state(set_id)}\nEND\n"
 
 
-def restore_database(server: Mapping[str, str], snapshot: str, set_id: str) -> str:
-    """The script that fills an empty database and prints the same facts as `save_database`."""
+def restore_database(server: Mapping[str, str], snapshot: str, set_id: str, rows: Mapping[str, int]) -> str:
+    """The script that fills an empty database and prints the same facts as `save_database`.
+
+    It fails, and leaves the database empty, if a table of `rows` does not have exactly that number of rows then.
+    """
+    checks = "".join(_ROWS.format(table=table.replace('"', '""'), rows=number) for table, number in rows.items())
     return (
         OPENED
         + reach_database(server)
@@ -137,9 +148,11 @@ def restore_database(server: Mapping[str, str], snapshot: str, set_id: str) -> s
             empty=EMPTY,
             restored=RESTORED,
             snapshot=shlex.quote(snapshot),
+            checks=checks,
             mark=_mark(set_id),
             facts=FACTS,
             occupied=OCCUPIED,
+            before=BEFORE,
             line=LINE,
         )
     )

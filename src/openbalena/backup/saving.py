@@ -13,7 +13,8 @@ from secrets import token_hex
 from typing import Protocol
 
 from openbalena.backup import results, scripts, sets
-from openbalena.backup.manifest import Manifest
+from openbalena.backup.manifest import Manifest, from_text
+from openbalena.backup.sets import BackupSet, Sets
 from openbalena.base.errors import OperationError
 from openbalena.base.names import BACKUP_SECRETS
 from openbalena.pki import database_login
@@ -23,7 +24,8 @@ from openbalena.swarm import job
 _, LOGIN, MANIFEST = BACKUP_SECRETS
 DATABASE, SETTINGS = "database", "settings"
 # The volumes that are saved: the objects, and the account and certificates of Let's Encrypt (its rate limits).
-VOLUMES = ("s3-data", "cert-manager-data")
+OBJECTS = "s3-data"
+VOLUMES = (OBJECTS, "cert-manager-data")
 
 
 @dataclass(frozen=True)
@@ -114,16 +116,20 @@ def new_manifest(
 
 def database_step(options: SetOptions, settings: Mapping[str, str], networks: Sequence[str], node: str = "") -> Step:
     """The step that saves the database of the settings, internal or external."""
+    server, login = database_server(settings)
+    script = scripts.save_database(server, options.of(DATABASE))
+    return Step(DATABASE, script, node, networks=networks, secrets={LOGIN: login.line()})
+
+
+def database_server(settings: Mapping[str, str]) -> tuple[dict[str, str], Login]:
+    """Where the database of the settings is, as `scripts.save_database` needs it, and its login."""
     if settings.get("EXTERNAL_POSTGRES") == "true":
         names = ("host", "port", "database", "user")
         server = {name: settings[f"EXTERNAL_POSTGRES_{name.upper()}"] for name in names}
-        login = Login(server["user"], settings["EXTERNAL_POSTGRES_PASSWORD"])
-    else:
-        login = database_login.in_use(settings) or database_login.IMAGES
-        server = {"host": database_login.SERVICE, "port": "5432", "database": database_login.DATABASE}
-        server["user"] = login.role
-    script = scripts.save_database(server, options.of(DATABASE))
-    return Step(DATABASE, script, node, networks=networks, secrets={LOGIN: login.line()})
+        return server, Login(server["user"], settings["EXTERNAL_POSTGRES_PASSWORD"])
+    login = database_login.in_use(settings) or database_login.IMAGES
+    server = {"host": database_login.SERVICE, "port": "5432", "database": database_login.DATABASE}
+    return {**server, "user": login.role}, login
 
 
 def left_out(settings: Mapping[str, str]) -> list[str]:
@@ -172,6 +178,18 @@ def require_result(outcome: job.JobResult, what: str, address: str = "") -> Sequ
         hint = ": run ./open-balena.sh swarm-build, which builds it" if "No such image" in error else ""
         raise OperationError(f"{what}: {error}{hint}")
     return outcome.lines
+
+
+def read_repository(runner: Runner, address: str) -> Sets:
+    """The sets in the repository at `address`. Raises OperationError if it has none yet."""
+    outcome = runner.run(Step("list", scripts.LIST, reading="listing the backups"))
+    return sets.read_sets(results.unpacked("".join(require_result(outcome, "the backups cannot be listed", address))))
+
+
+def read_manifest(runner: Runner, found: BackupSet) -> Manifest:
+    """The manifest of a set. Raises OperationError if it is damaged."""
+    outcome = runner.run(Step("check", scripts.dump_manifest(found.manifest), reading="reading the manifest"))
+    return from_text(results.unpacked("".join(require_result(outcome, "the backup's manifest cannot be read"))))
 
 
 def _run(step: Step, runner: Runner, report: Callable[[str], None]) -> Sequence[str]:

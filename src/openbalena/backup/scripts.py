@@ -61,12 +61,13 @@ _CREATE = """[ -z "${missing:-}" ] || restic init >/dev/null 2>/tmp/errors || fa
 _REACH = """tries=0
 until pg_isready -q {server}; do tries=$((tries + 1)); [ $tries -lt 30 ] || break; sleep 1; done
 """
-# Prints the server's version, the migrations and the rows of each table.
-FACTS = f"""SELECT 'server ' || current_setting('server_version');
-SELECT 'migrations ' || ({api_schema.QUERY});
+_FACTS = """SELECT 'server ' || current_setting('server_version');
+SELECT 'migrations ' || ({migrations});
 SELECT format('SELECT ''rows '' || %L || '' '' || count(*) FROM %I', relname, relname) FROM pg_class
     WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY relname \\gexec
 """
+# Prints the server's version, the migrations and the rows of each table.
+FACTS = _FACTS.format(migrations=api_schema.QUERY)
 
 # The counts are those of exactly the state that is dumped: both use one exported snapshot (pg_export_snapshot).
 # A dump that was cut off must not look whole: restic cannot know that, so the mark is checked before the result.

@@ -5,7 +5,8 @@ from dataclasses import asdict
 
 from openbalena.cli.argument_types import kibibytes
 from openbalena.cli.console import Context
-from openbalena.cli.options import JSON, group, option, take_over, timeout
+from openbalena.cli.options import JSON, YES, command, flag, group, option, take_over, timeout
+from openbalena.operations.next_steps import next_steps
 
 backup = group(__doc__)
 
@@ -85,3 +86,43 @@ def _check(args: Namespace, context: Context) -> int:
     for refusal in found.plan.refusals:
         context.console.error(refusal)
     return 1 if found.plan.refusals else 0
+
+
+@command(
+    option("backup", metavar="BACKUP", nargs="?", default="latest", help="its id, or a beginning (default: latest)"),
+    timeout(21600.0, "how long each part, and each start of services, may take"),
+    flag("--settings", "restore only .env, the override file and pki, on a machine that has none"),
+    flag("--replace-settings", "restore them although there are others, which are kept under another name"),
+    flag("--overwrite", "delete the data that the deployment has"),
+    YES,
+    take_over(),
+)
+def restore(args: Namespace, context: Context) -> None:
+    """Restore a backup onto an empty deployment, start it, and say what devices will notice."""
+    # Exit code 1, and nothing changed, if it cannot be restored here; every reason is named.
+    from openbalena.operations.restore import RestoreRequest, restore
+
+    request = RestoreRequest(
+        args.backup,
+        args.timeout,
+        overwrite=args.overwrite,
+        replace_settings=args.replace_settings,
+        only_settings=args.settings,
+        take_over=args.take_over,
+    )
+    done = restore(request, context.workspace, context.console)
+    say, made = context.console.say, done.manifest
+    if done.files:
+        say(f"Restored {', '.join(done.files)}.")
+    if made is None:
+        if not done.files:
+            say(f"There are settings of {done.settings['DNS_TLD']} here already; --replace-settings replaces them.")
+        return
+    rows = "its database was restored before" if done.rows is None else f"{done.rows} rows"
+    say(f"Backup {made.set} of {made.domain} is restored and its services run: {rows}.")
+    say(
+        f"It has {made.rows.get('device', 0)} devices and {made.rows.get('release', 0)} releases, as of {made.begun}. "
+        "Devices reconnect by themselves. One that runs a later release goes back to the one in the backup; one that "
+        "joined later is refused until it joins again. Device logs begin anew."
+    )
+    say(*next_steps(done.settings, context.workspace))

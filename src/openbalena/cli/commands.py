@@ -89,6 +89,7 @@ COMMANDS = (
     Command("pki", "operations", "show, renew and replace certificates", "certificates"),
     Command("secrets", "operations", "show and rotate tokens, replace the CA", "secrets"),
     Command("backup", "operations", "save the deployment's data, and list what was saved", "backup"),
+    Command("restore", "operations", "make a deployment again from a backup", "backup"),
     Command("storage", "operations", "show where volumes are, and move them between nodes", "storage"),
 )
 
@@ -100,7 +101,7 @@ _READING |= {"swarm-status", "swarm-history", "swarm-logs", "stack"}
 # as its settings, are not.
 CHANGING = {"swarm-init", "swarm-build", "swarm-up", "swarm-scale", "swarm-drain", "swarm-activate", "swarm-remove"}
 CHANGING |= {"swarm-rebalance", "swarm-rollback", "swarm-down", "swarm-nfs-setup", "pki sync", "secrets rotate"}
-CHANGING |= {"swarm-join", "storage move", "storage forget", "backup create"}
+CHANGING |= {"swarm-join", "storage move", "storage forget", "backup create", "restore"}
 # Those that do so only with one of these options; `config --from-cluster` copies all of its secrets.
 CHANGING_WITH = {"doctor": ("dismiss", "fix"), "config": ("from_cluster",)}
 

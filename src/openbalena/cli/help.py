@@ -12,14 +12,14 @@ OPTIONS = (
     ("--version", "print the version"),
 )
 _REMOVING = ("destroy", "clean", "down", "swarm-down")
-_CHANGING = (*_REMOVING, "up", "deploy", "swarm-up", "update", "stop", "restart")
+_CHANGING = (*_REMOVING, "up", "deploy", "swarm-up", "update", "stop", "restart", "restore")
 _LOOK = "status shows one machine's services, swarm-status a cluster's"
 _DOWN = "docs/docker-compose.md and docs/docker-swarm-deployment.md describe how to remove a deployment"
 # Commands of other tools, and what to use here.
 INSTEAD = {
     **dict.fromkeys(("ps", "ls", "list", "top", "info"), _LOOK),
     **dict.fromkeys(("uninstall", "remove", "rm", "delete", "purge"), f"there is none: {_DOWN}"),
-    **dict.fromkeys(("restore", "dump"), "there is none: backup saves everything; docs/backup.md, Check a backup"),
+    "dump": "there is none: backup saves everything; docs/backup.md, Check a backup",
     **dict.fromkeys(
         ("upgrade", "self-update"),
         "update the checkout, then run update on one machine, swarm-build and swarm-up in a cluster",

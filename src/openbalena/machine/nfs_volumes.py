@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.names import COMPOSE_VOLUME_LABEL, PROJECT_LABEL, full_name
@@ -110,10 +111,14 @@ def prepare_volumes(standalone: Standalone) -> None:
     require_unused_volumes(standalone, wanted)
     with standalone.engine.client() as client:
         for name in names:
-            full, options = wanted[name]
-            # Compose treats a volume with these labels as its own. Creating one that exists changes nothing.
-            labels = {PROJECT_LABEL: standalone.name, COMPOSE_VOLUME_LABEL: name}
-            client.api.create_volume(full, driver="local", driver_opts=dict(options), labels=labels)
+            create_volume(client, standalone, name, *wanted[name])
+
+
+def create_volume(client: Any, standalone: Standalone, name: str, full: str, options: Options) -> None:
+    """Create a volume as Compose would; creating one that exists changes nothing."""
+    # Compose treats a volume with these labels as its own.
+    labels = {PROJECT_LABEL: standalone.name, COMPOSE_VOLUME_LABEL: name}
+    client.api.create_volume(full, driver="local", driver_opts=dict(options), labels=labels)
 
 
 def check_server(standalone: Standalone, image: str, names: Collection[str], timeout: float) -> JobResult:

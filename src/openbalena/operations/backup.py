@@ -8,25 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openbalena import __version__, images, settings
+from openbalena import __version__, settings
 from openbalena.backup import cluster as in_cluster
 from openbalena.backup import machine as on_machine
 from openbalena.backup import repository as repositories
-from openbalena.backup import results, saving, scripts
+from openbalena.backup import saving
 from openbalena.backup.cluster import Jobs
 from openbalena.backup.machine import Containers
-from openbalena.backup.manifest import Manifest, from_text
+from openbalena.backup.manifest import Manifest
 from openbalena.backup.repository import Repository
 from openbalena.backup.restore import RestoreOptions, RestorePlan, Target, plan_restore
 from openbalena.backup.saving import SetOptions, Step
-from openbalena.backup.sets import Sets, read_sets
+from openbalena.backup.sets import Sets
 from openbalena.docker.engine import Engine
-from openbalena.images import build
 from openbalena.machine.containers import read_containers
 from openbalena.machine.deployment import Standalone
-from openbalena.operations.built_images import backup_builds, backup_image
+from openbalena.operations.built_images import backup_image, ready_backup_image
 from openbalena.operations.engines import default_engine
-from openbalena.operations.machine import ensure_lab_base, load_machine
+from openbalena.operations.machine import load_machine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.settings_lock import exclusive_lock
 from openbalena.operations.workspace import Workspace
@@ -36,9 +35,6 @@ from openbalena.storage import record
 from openbalena.swarm import api_schema, lock, releases, service_update, settings_store, state
 from openbalena.swarm.membership import require_manager
 from openbalena.swarm.state import Cluster
-
-# Seconds, over a slow connection.
-_PULL_TIMEOUT = 3600.0
 
 
 @dataclass(frozen=True)
@@ -144,7 +140,7 @@ class BackupCheck:
 def list_backups(options: BackupOptions, workspace: Workspace, reporter: Reporter) -> Sets:
     """The sets in the repository of the settings. Raises UsageError without one, OperationError if it has none yet."""
     with _connected("backup list", options, workspace, reporter.progress) as here:
-        return _sets(here)
+        return saving.read_repository(here.runner, here.values["BACKUP_REPOSITORY"])
 
 
 def check_backup(name: str, options: BackupOptions, workspace: Workspace, reporter: Reporter) -> BackupCheck:
@@ -153,18 +149,10 @@ def check_backup(name: str, options: BackupOptions, workspace: Workspace, report
     Raises OperationError as `list_backups` does, and if there is no such backup or its manifest is damaged.
     """
     with _connected("backup check", options, workspace, reporter.progress) as here:
-        found = _sets(here).find(name)
-        outcome = here.runner.run(Step("check", scripts.dump_manifest(found.manifest), reading="reading the manifest"))
-        lines = saving.require_result(outcome, "the backup's manifest cannot be read")
+        found = saving.read_repository(here.runner, here.values["BACKUP_REPOSITORY"]).find(name)
+        manifest = saving.read_manifest(here.runner, found)
         target = Target(here.values["DNS_TLD"], migrations=here.known_migrations())
-    manifest = from_text(results.unpacked("".join(lines)))
     return BackupCheck(manifest, plan_restore(found, manifest, target, RestoreOptions()))
-
-
-def _sets(here: _Deployment) -> Sets:
-    outcome = here.runner.run(Step("list", scripts.LIST, reading="listing the backups"))
-    lines = saving.require_result(outcome, "the backups cannot be listed", here.values["BACKUP_REPOSITORY"])
-    return read_sets(results.unpacked("".join(lines)))
 
 
 @contextmanager
@@ -187,7 +175,7 @@ def _connected(
             return
         with exclusive_lock(workspace.project.directory):
             standalone = load_machine(workspace)
-            image = _built_image(standalone, workspace, report)
+            image = ready_backup_image(standalone.engine, values, workspace, report)
             packed = archive.pack_archive(workspace.project.directory, Path(values["PKI_DIR"]))
             stored = on_machine.stored_settings(packed)
             yield _OnMachine(values, standalone, Containers(client, image, options.timeout, report, repository, stored))
@@ -214,20 +202,3 @@ def _in_cluster(
     node = values.get("BACKUP_NODE", "")
     with in_cluster.connected_jobs(jobs, repository, cluster, values["STACK_NAME"], node) as connected:
         yield _InCluster(values, client, cluster, connected)
-
-
-def _built_image(standalone: Standalone, workspace: Workspace, report: Callable[[str], None]) -> str:
-    """The image of the containers, built or pulled if the engine does not have it yet."""
-    ensure_lab_base(standalone)
-    engine = standalone.engine
-    planned = backup_builds(standalone.settings, lab=workspace.lab)
-    for each in images.tagged(planned, build.base_ids(engine, pull=True)):
-        if not build.image_id(engine, each.image):
-            report(f"building {each.service}")
-            build.build(engine, each, lambda _: None)
-        return each.image
-    image = backup_image(standalone.settings, workspace, engine)
-    if not build.image_id(engine, image):
-        report(f"pulling {image}")
-        engine.docker("pull", "--quiet", image, timeout=_PULL_TIMEOUT)
-    return image

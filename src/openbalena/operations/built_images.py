@@ -1,5 +1,7 @@
 """The deployment with the names that its built images have, and with what the swarm decides."""
 
+from collections.abc import Callable
+
 from openbalena import compose, images, stack
 from openbalena.base.project import ROOT
 from openbalena.docker.engine import Engine
@@ -16,6 +18,8 @@ from openbalena.swarm.state import Cluster
 # The profile that db belongs to.
 _WITH_CLIENT = "internal-postgres"
 _BACKUP = "BACKUP_IMAGE"
+# Seconds, over a slow connection.
+_PULL_TIMEOUT = 3600.0
 
 
 def planned_builds(deployment: Deployment, *, lab: bool) -> list[Build]:
@@ -54,6 +58,23 @@ def backup_image(settings: Settings, workspace: Workspace, engine: Engine) -> st
     """The image of the backup's jobs, by its content's tag if it is built here."""
     built = images.tagged(backup_builds(settings, lab=workspace.lab), builder.base_ids(engine, pull=False))
     return built[0].image if built else settings[_BACKUP]
+
+
+def ready_backup_image(engine: Engine, settings: Settings, workspace: Workspace, report: Callable[[str], None]) -> str:
+    """The image of containers on `engine`, built or pulled if the engine does not have it yet."""
+    if workspace.lab:
+        base.ensure_base_image(engine)
+    planned = backup_builds(settings, lab=workspace.lab)
+    for each in images.tagged(planned, builder.base_ids(engine, pull=True)):
+        if not builder.image_id(engine, each.image):
+            report(f"building {each.service}")
+            builder.build(engine, each, lambda _: None)
+        return each.image
+    image = settings[_BACKUP]
+    if not builder.image_id(engine, image):
+        report(f"pulling {image}")
+        engine.docker("pull", "--quiet", image, timeout=_PULL_TIMEOUT)
+    return image
 
 
 def _prefix(settings: Settings, *, lab: bool) -> str:

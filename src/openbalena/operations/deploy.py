@@ -5,7 +5,8 @@ only be checked while no other deploy runs is checked under the lock; and the se
 any service gets them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from openbalena import settings
@@ -30,12 +31,17 @@ from openbalena.swarm.state import Cluster, SwarmService
 
 @dataclass(frozen=True)
 class DeployOptions:
-    """`timeout` is in seconds, for each wait. `take_over` is the id of a stale lock. `message` is for the release."""
+    """`timeout` is in seconds, for each wait. `take_over` is the id of a stale lock. `message` is for the release.
+
+    `restoring` prepares the volumes, under the lock and after every check; what it yields fills the database, which
+    is called once that runs and before anything uses it.
+    """
 
     timeout: float
     wait: bool = True
     take_over: str = ""
     message: str = ""
+    restoring: Callable[[DeployChecks], AbstractContextManager[Callable[[], None]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,19 +100,22 @@ def _deploy_once(
                 values = hook_values(deployment.settings, "swarm-up", options.message)
                 run_hook(project, PRE_DEPLOY, values, reporter)
             settings_sync.upload(client, project, deployment.settings)
-            rollout = Rollout(
-                project=project,
-                reporter=reporter,
-                engine=engine,
-                client=client,
-                deployment=deployments.with_nfs(deployment, nfs_volumes),
-                resolve=not local_images,
-                timeout=options.timeout,
-                command="swarm-up",
-                message=options.message,
-                replaces=part_of.release if part_of else None,
-            )
-            result = rollout.run(wait=options.wait)
+            restoring = options.restoring if part_of is None else None
+            with restoring(checks) if restoring else nullcontext() as fill:
+                rollout = Rollout(
+                    project=project,
+                    reporter=reporter,
+                    engine=engine,
+                    client=client,
+                    deployment=deployments.with_nfs(deployment, nfs_volumes),
+                    resolve=not local_images,
+                    timeout=options.timeout,
+                    command="swarm-up",
+                    message=options.message,
+                    replaces=part_of.release if part_of else None,
+                    fill_database=fill,
+                )
+                result = rollout.run(wait=options.wait)
             return DeployResult(deployment.settings, result.converged, result.release)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -69,6 +69,7 @@ class Rollout:
     """One rollout of `deployment`, under the cluster's lock. `resolve` as for submit_stack; `timeout` in seconds.
 
     It is recorded as a release, with `command` and `message`; in place of `replaces` if it is a part of that release.
+    `fill_database` is called once the database runs, and before a new api does.
     """
 
     project: Project
@@ -81,6 +82,7 @@ class Rollout:
     command: str
     message: str = ""
     replaces: int | None = None
+    fill_database: Callable[[], None] | None = None
     # What is rendered now as Docker reads it, once that was needed: each reading is a docker process.
     _read: list[Document] = field(default_factory=list, init=False, repr=False, compare=False)
 
@@ -115,6 +117,7 @@ class Rollout:
             self._render(single_api or first)
         self._start_internal_services(before, document)
         self._create_login(before, login)
+        self._fill_database(before, login, document)
         self._create_tables(single_api, first)
         self._update_token_verifiers(before)
         self._attach_new_networks(bridging, document)
@@ -166,6 +169,14 @@ class Rollout:
         if not database.has_converged(before, database.SERVICE):
             self._update_first([database.SERVICE], "the api's login is created in it")
         self._database.ensure(login, alone=service_update.find_service(before, "api") is None)
+
+    def _fill_database(self, before: Cluster, login: Login | None, document: Document) -> None:
+        if not self.fill_database:
+            return
+        internal = database.SERVICE in document["services"]
+        if internal and not login and not database.has_converged(before, database.SERVICE):
+            self._update_first([database.SERVICE], "its data is restored")
+        self.fill_database()
 
     def _create_tables(self, single_api: Document | None, document: Document) -> None:
         """Deploy one task of a new api alone (`single_api`, which is rendered): see staged.one_api."""

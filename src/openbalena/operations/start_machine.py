@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,13 +30,15 @@ class StartOptions:
     """`timeout` in seconds, for the services to be healthy; `wait`: whether to wait for that.
 
     `pull` asks the registries for newer images first. `retry_certificate`: have cert-manager try again if it is done
-    and has no certificate by ACME, or one that expires within a week.
+    and has no certificate by ACME, or one that expires within a week. `restoring` prepares the volumes after every
+    check; what it yields fills the database, which is called once that runs and before anything uses it.
     """
 
     timeout: float = READY_TIMEOUT
     wait: bool = True
     pull: bool = False
     retry_certificate: bool = False
+    restoring: Callable[[Standalone], AbstractContextManager[Callable[[], None]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,10 @@ def start_machine(options: StartOptions, workspace: Workspace, reporter: Reporte
         reporter.warn(warning)
     _require_startable(standalone)
     built = _build(standalone, reporter, pull=options.pull)
-    _prepare_volumes(built, reporter)
+    with options.restoring(built) if options.restoring else nullcontext() as fill:
+        _prepare_volumes(built, reporter)
+        if fill:
+            _fill_database(built, reporter, fill)
     _start(built, reporter)
     if not options.wait:
         return StartResult(built.name, built.settings)
@@ -110,6 +117,12 @@ def _prepare_volumes(standalone: Standalone, reporter: Reporter) -> None:
         reporter.progress("creating the api's login in the database")
         database.start_database(standalone, reporter.progress)
         database.ensure_login(standalone, login, alone=False)
+
+
+def _fill_database(standalone: Standalone, reporter: Reporter, fill: Callable[[], None]) -> None:
+    if database.SERVICE in standalone.services and not in_use(standalone.settings):
+        database.start_database(standalone, reporter.progress)
+    fill()
 
 
 def _start(standalone: Standalone, reporter: Reporter) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -43,13 +44,33 @@ def read_file(
 
     `secrets` are mounted as /run/secrets/NAME. Raises OperationError if the task cannot read the file.
     """
-    certificate, key = _ephemeral_certificate()
-    script = _SCRIPT.format(recipient=_pem(certificate), file=file)
-    reader = job.Job("read", node, image, script, mounts=mounts, secrets=secrets)
+    recipient = new_recipient()
+    reader = job.Job("read", node, image, recipient.script(file), mounts=mounts, secrets=secrets)
     (outcome,) = job.run_job(engine, client, [reader], _TIMEOUT)
     if not outcome.ok:
         raise OperationError(f"{file} cannot be read: {job.error_text(outcome)}")
-    return _decrypt("".join(outcome.lines), certificate, key)
+    return recipient.content(outcome.lines)
+
+
+@dataclass(frozen=True)
+class Recipient:
+    """Who can read what a script prints: this process, for one file."""
+
+    certificate: x509.Certificate
+    key: rsa.RSAPrivateKey
+
+    def script(self, file: str) -> str:
+        """The script, which needs openssl, that prints `file` encrypted."""
+        return _SCRIPT.format(recipient=_pem(self.certificate), file=file)
+
+    def content(self, lines: Sequence[str]) -> bytes:
+        """What the file had. Raises OperationError if the lines are not complete."""
+        return _decrypt("".join(lines), self.certificate, self.key)
+
+
+def new_recipient() -> Recipient:
+    """One with a new key."""
+    return Recipient(*_ephemeral_certificate())
 
 
 def pick_node_and_image(cluster: Cluster, service: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from backup_facts import MANIFEST, PARTS, saved
 
-from openbalena.backup.restore import RestoreOptions, Target, major, plan_restore
+from openbalena.backup.restore import RestoreOptions, Room, Target, major, plan_restore
 from openbalena.backup.sets import BackupSet
 
 CASES = yaml.safe_load(Path(__file__).with_name("restore.yml").read_text())
@@ -21,7 +21,8 @@ def test_a_restore_is_judged_before_anything_changes(case: dict[str, Any]) -> No
     changed = {"parts": PARTS, **case.get("manifest", {})}
     manifest = replace(MANIFEST, **{**changed, "parts": saved(changed["parts"])})
     found = replace(FOUND, **case.get("found", {}))
-    target = replace(TARGET, **case.get("target", {}))
+    given = case.get("target", {})
+    target = replace(TARGET, **{**given, "rooms": [Room(*each) for each in given.get("rooms", [])]})
     plan = plan_restore(found, manifest, target, RestoreOptions(case.get("overwrite", False)))
     expected = case.get("refusals", [])
     assert len(plan.refusals) == len(expected), plan
@@ -29,7 +30,7 @@ def test_a_restore_is_judged_before_anything_changes(case: dict[str, Any]) -> No
     if expected:
         assert plan.steps == plan.warnings == ()
         return
-    assert plan.steps == ("settings", "database", "s3-data")
+    assert plan.steps == ("settings", "s3-data", "database")
     *warnings, last = plan.warnings
     assert "changed after 2026-11-26T10:00:00+00:00 is lost" in last
     told = case.get("warnings", [])

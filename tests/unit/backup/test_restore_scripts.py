@@ -59,8 +59,13 @@ def dumped(machine: Machine, server: postgres.Server) -> str:
     return results.saved_part(saved.lines).snapshot
 
 
-def restore(machine: Machine, server: postgres.Server, snapshot: str, set_id: str = "s1") -> Ended:
-    return machine.run(restore_scripts.restore_database(where(server, "other"), snapshot, set_id))
+ROWS = {"api key": 0, "device": 5000}
+
+
+def restore(
+    machine: Machine, server: postgres.Server, snapshot: str, set_id: str = "s1", rows: dict[str, int] = ROWS
+) -> Ended:
+    return machine.run(restore_scripts.restore_database(where(server, "other"), snapshot, set_id, rows))
 
 
 def state(machine: Machine, server: postgres.Server, set_id: str = "s1") -> list[str]:
@@ -91,6 +96,14 @@ def test_a_database_with_other_data_is_not_touched(
     assert server.sql("SELECT count(*) FROM device", empty) == "0"
 
 
+def test_other_numbers_of_rows_than_the_manifest_says_leave_the_database_empty(
+    machine: Machine, server: postgres.Server, empty: str, dumped: str
+) -> None:
+    failed = restore(machine, server, dumped, rows={"api key": 0, "device": 5001})
+    assert failed.code == 1 and 'table "device" does not have the 5001 rows' in "\n".join(failed.lines), failed
+    assert state(machine, server) == ["empty"]
+
+
 def test_a_dump_that_is_cut_off_leaves_the_database_empty(
     machine: Machine, server: postgres.Server, empty: str, dumped: str
 ) -> None:
@@ -111,7 +124,7 @@ def test_a_dump_that_is_cut_off_leaves_the_database_empty(
 def test_a_killed_restore_leaves_the_database_empty(
     machine: Machine, server: postgres.Server, empty: str, dumped: str
 ) -> None:
-    script = restore_scripts.restore_database(where(server, "other"), dumped, "s1")
+    script = restore_scripts.restore_database(where(server, "other"), dumped, "s1", ROWS)
     script = script.replace("\nstatements | ask", "\n{ statements; sleep 60; } | ask").replace("COMMIT;", "")
     environment = {**os.environ, "PATH": programs("restic", "rclone")}
     with subprocess.Popen(

@@ -96,7 +96,7 @@ def test_an_unknown_command_names_the_nearest(typed: str, meant: str, capsys: py
         ("ls", "status shows"),
         ("version", "--version prints it"),
         ("upgrade", "update the checkout"),
-        ("restore", "there is none: backup saves everything"),
+        ("dump", "there is none: backup saves everything"),
         ("uninstall", "there is none: docs/"),
         ("completion", "there is none"),
     ],

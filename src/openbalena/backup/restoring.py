@@ -1,0 +1,200 @@
+"""Restoring a set, the same in both modes: the steps, what they find, and whether they may begin.
+
+The volumes are filled before any service uses them; the database after its own service has started, and before the api.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from openbalena.backup import restore_scripts, results, saving
+from openbalena.backup.manifest import Manifest
+from openbalena.backup.restore import Room, Target, major
+from openbalena.backup.saving import Step
+from openbalena.base.errors import OperationError
+from openbalena.pki import database_login
+from openbalena.swarm import api_schema, job
+
+_DATABASE, _CACHES = "db-data", "redis-data"
+# The volumes that a restore fills, directly or by their service, and the caches, which must be empty: device logs by
+# ids that the database gives out again, and which layers the store has.
+USED = (_DATABASE, *saving.VOLUMES, _CACHES)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A volume of the deployment, mounted to be written to, and where it is or will be: the node's id and name."""
+
+    volume: str
+    mount: job.Mount
+    node: str = ""
+    where: str = "this machine"
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a node's volumes have: `used` those with data, `marks` the restores that began or ended in them.
+
+    `space` is the number of free bytes and the file system by volume, and by "/" for one that does not exist yet.
+    `server` is the version of the database's image.
+    """
+
+    used: frozenset[str] = frozenset()
+    marks: Mapping[str, str] = field(default_factory=dict)
+    space: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    server: str = ""
+
+
+def read_inspection(lines: Iterable[str]) -> Inspection:
+    """What the script of `inspection` printed. Raises OperationError if that is something else."""
+    used, marks, server = set[str](), dict[str, str](), ""
+    space: dict[str, tuple[int, str]] = {}
+    for line in lines:
+        kind, _, rest = line.partition(" ")
+        name, _, value = rest.partition(" ")
+        free, _, system = value.partition(" ")
+        if kind == "used":
+            used.add(name)
+        elif kind == "mark":
+            marks[name] = value
+        elif kind == "server":
+            server = rest
+        elif kind == "space" and free.isdecimal():
+            space[name] = int(free) * 1024, system
+        else:
+            raise OperationError(f"the volumes cannot be inspected: {line}")
+    return Inspection(frozenset(used), marks, space, server)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is there before a restore: the places, the inspection of each node's volumes, and the services that run.
+
+    `database` is the state of the database (restore_scripts), "" if it does not run.
+    """
+
+    places: Sequence[Place]
+    inspections: Mapping[str, Inspection]
+    running: frozenset[str] = frozenset()
+    database: str = ""
+
+    def used(self, set_id: str) -> list[Place]:
+        """The volumes with data that is not from this restore."""
+        if self.database == restore_scripts.RESTORED:
+            return []
+        begun = (set_id, restore_scripts.done(set_id))
+        mine = (_DATABASE, _CACHES) if self.database == restore_scripts.EMPTY and self.running else ()
+        return [
+            place
+            for place in self.places
+            if place.volume in self.inspections[place.node].used
+            and self.inspections[place.node].marks.get(place.volume) not in begun
+            and place.volume not in mine
+        ]
+
+
+def target(found: Found, manifest: Manifest, settings: Mapping[str, str], api: str, *, overwrite: bool) -> Target:
+    """The deployment as `plan_restore` judges it; `api` is the image of the api in it.
+
+    A database that this restore has filled, or that it has started and not yet filled, is no reason to refuse.
+    """
+    running = found.running
+    if found.database == restore_scripts.RESTORED:
+        running = frozenset()
+    elif found.database == restore_scripts.EMPTY:
+        running -= {database_login.SERVICE}
+    used = found.used(manifest.set)
+    known = manifest.images.get(api_schema.API, "")
+    external = settings.get("EXTERNAL_POSTGRES") == "true"
+    address = f"{settings['EXTERNAL_POSTGRES_HOST']}/{settings['EXTERNAL_POSTGRES_DATABASE']}" if external else ""
+    servers = [major(each.server) for each in found.inspections.values() if each.server]
+    return Target(
+        domain=settings["DNS_TLD"],
+        volumes=[place.volume for place in used],
+        database=servers[0] if servers and not external else None,
+        migrations=manifest.migrations if known and api_schema.same_image(known, api) else None,
+        rooms=_rooms(found, manifest, {place.volume for place in used} if overwrite else set()),
+        running=running,
+        declared=[place.volume for place in found.places],
+        external_data=address if found.database == restore_scripts.OTHER else "",
+    )
+
+
+def _rooms(found: Found, manifest: Manifest, emptied: set[str]) -> list[Room]:
+    """The file systems of the volumes that will be filled; none for one with a volume that is emptied first."""
+    needed: dict[tuple[str, str], int] = {}
+    free: dict[tuple[str, str], int] = {}
+    skipped = set[tuple[str, str]]()
+    for place in found.places:
+        space = found.inspections[place.node].space
+        bytes_free, system = space.get(place.volume, space.get("/", (0, "")))
+        part = manifest.parts.get(saving.DATABASE if place.volume == _DATABASE else place.volume)
+        key = place.where, system
+        if place.volume in emptied:
+            skipped.add(key)
+        if part and system and place.volume not in found.inspections[place.node].used:
+            needed[key] = needed.get(key, 0) + part.bytes
+            free[key] = bytes_free
+    return [
+        Room(f"{where} ({system})", free[where, system], needed[where, system])
+        for where, system in needed
+        if (where, system) not in skipped
+    ]
+
+
+def inspection(places: Sequence[Place]) -> Step:
+    """The step that inspects the volumes of one node."""
+    return _on_node("inspect", restore_scripts.inspect_volumes(), places, "looking at the volumes on")
+
+
+def emptying(places: Sequence[Place]) -> Step:
+    """The step that deletes everything in these volumes of one node."""
+    names = ", ".join(place.volume for place in places)
+    return _on_node("empty", restore_scripts.empty_volumes(), places, f"deleting the data in {names} on")
+
+
+def filling(place: Place, manifest: Manifest) -> Step:
+    """The step that fills a volume."""
+    script = restore_scripts.restore_volume(place.volume, manifest.parts[place.volume].snapshot, manifest.set)
+    return Step(
+        f"fill-{place.volume}", script, place.node, [place.mount], reading=f"restoring {place.volume} on {place.where}"
+    )
+
+
+def state(settings: Mapping[str, str], set_id: str, networks: Sequence[str], node: str) -> Step:
+    """The step that prints the state of the database."""
+    server, login = saving.database_server(settings)
+    script = restore_scripts.database_state(server, set_id)
+    return Step("state", script, node, (), networks, {saving.LOGIN: login.line()}, reading="looking at the database")
+
+
+def database(settings: Mapping[str, str], manifest: Manifest, networks: Sequence[str], node: str) -> Step:
+    """The step that fills the database."""
+    server, login = saving.database_server(settings)
+    snapshot = manifest.parts[saving.DATABASE].snapshot
+    script = restore_scripts.restore_database(server, snapshot, manifest.set, manifest.rows)
+    secrets = {saving.LOGIN: login.line()}
+    return Step("fill-database", script, node, (), networks, secrets, reading="restoring the database")
+
+
+def require_filled(lines: Sequence[str], place: Place, manifest: Manifest) -> None:
+    """Raise OperationError if a volume has fewer files than the backup."""
+    number = next((int(line.partition(" ")[2]) for line in lines if line.startswith("files ")), None)
+    expected = manifest.parts[place.volume].files
+    if number is not None and number < expected:
+        raise OperationError(
+            f"{place.volume} on {place.where} has {number} files, but the backup has {expected}: run the command again"
+        )
+
+
+def restored_rows(lines: Sequence[str]) -> int | None:
+    """How many rows were restored; None if a former run has restored the database."""
+    if restore_scripts.BEFORE in lines:
+        return None
+    return sum(results.database_facts(lines).rows.values())
+
+
+def _on_node(part: str, script: str, places: Sequence[Place], activity: str) -> Step:
+    first = places[0]
+    return Step(part, script, first.node, [place.mount for place in places], reading=f"{activity} {first.where}")

@@ -1,0 +1,259 @@
+"""restore: make a deployment again from a backup, of either mode onto either mode.
+
+Nothing is changed before everything is checked. The volumes are filled first, then the database, in one transaction,
+by the deploy itself once its service runs; so an interrupted restore is completed by the same command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from openbalena.backup import cluster as in_cluster
+from openbalena.backup import repository as repositories
+from openbalena.backup import restore_scripts, restoring, saving
+from openbalena.backup.cluster import Jobs
+from openbalena.backup.machine import Containers
+from openbalena.backup.manifest import Manifest
+from openbalena.backup.restore import RestoreOptions, RestorePlan, plan_restore
+from openbalena.backup.restoring import Found, Inspection, Place
+from openbalena.backup.saving import Step
+from openbalena.backup.sets import BackupSet
+from openbalena.base.errors import OperationError
+from openbalena.docker.engine import Engine
+from openbalena.machine.deployment import Standalone
+from openbalena.operations import deployment as deployments
+from openbalena.operations.built_images import backup_image, ready_backup_image
+from openbalena.operations.deploy import DeployOptions, deploy
+from openbalena.operations.deploy_checks import DeployChecks
+from openbalena.operations.deployment import Deployment
+from openbalena.operations.engines import default_engine
+from openbalena.operations.machine import load_machine
+from openbalena.operations.manager import manager_client
+from openbalena.operations.reporter import Reporter
+from openbalena.operations.restore_places import Destination, Machine, Stack, has_database
+from openbalena.operations.restore_settings import restore_settings
+from openbalena.operations.settings_lock import exclusive_lock
+from openbalena.operations.start_machine import StartOptions, start_machine
+from openbalena.operations.workspace import Workspace
+from openbalena.settings import Settings, read_configured
+from openbalena.storage import nfs
+from openbalena.swarm import lock, state
+
+_OTHER_MODE = {
+    "swarm": "Backup {set} is of a deployment on one machine. Restore it onto this cluster?",
+    "compose": "Backup {set} is of a cluster, but this machine is no manager of one. Restore it onto it alone?",
+}
+
+
+@dataclass(frozen=True)
+class RestoreRequest:
+    """`backup` is its id, a beginning of it, or `latest`. `timeout` is in seconds, for each part and each wait.
+
+    `overwrite`: delete the data that the deployment has. `replace_settings`: use those of the backup although there
+    are others, `only_settings`: restore nothing else. `take_over` is the id of a stale lock.
+    """
+
+    backup: str
+    timeout: float
+    overwrite: bool = False
+    replace_settings: bool = False
+    only_settings: bool = False
+    take_over: str = ""
+
+
+@dataclass(frozen=True)
+class RestoreResult:
+    """`files` are the settings that were written. `manifest` is None if only they were restored.
+
+    `rows` is the number of restored rows, None if a former run has restored them.
+    """
+
+    settings: Settings
+    files: tuple[str, ...]
+    manifest: Manifest | None = None
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class _Restoration:
+    """One restore; `rows` is filled by it."""
+
+    request: RestoreRequest
+    workspace: Workspace
+    reporter: Reporter
+    rows: list[int | None] = field(default_factory=list)
+
+    def examine(self, here: Destination) -> tuple[Manifest, Found, RestorePlan]:
+        """Read the backup and what is there, and judge."""
+        backup = saving.read_repository(here.runner, here.settings["BACKUP_REPOSITORY"]).find(self.request.backup)
+        manifest = saving.read_manifest(here.runner, backup)
+        _require_same_authority(here, manifest)
+        found = _find(here, backup)
+        overwrite = self.request.overwrite
+        target = restoring.target(found, manifest, here.settings, here.api_image, overwrite=overwrite)
+        plan = plan_restore(backup, manifest, target, RestoreOptions(overwrite))
+        if plan.refusals:
+            raise OperationError("nothing was restored:\n  " + "\n  ".join(plan.refusals))
+        return manifest, found, plan
+
+    def agree(self, here: Destination) -> Manifest:
+        """Examine, warn, and ask before data is deleted; raises OperationError unless the user agrees."""
+        manifest, found, plan = self.examine(here)
+        for warning in plan.warnings:
+            self.reporter.warn(warning)
+        questions = []
+        if manifest.mode != here.mode:
+            questions.append(_OTHER_MODE[here.mode].format(set=manifest.set))
+        if used := found.used(manifest.set):
+            names = ", ".join(f"{place.volume} on {place.where}" for place in used)
+            questions.append(f"Delete all data in {names}, and restore backup {manifest.set} there?")
+        if not all(map(self.reporter.confirm, questions)):
+            raise OperationError("nothing was restored")
+        return manifest
+
+    @contextmanager
+    def restored(self, here: Destination) -> Iterator[Callable[[], None]]:
+        """Empty and fill the volumes; yields what fills the database, which must run then."""
+        manifest, found, plan = self.examine(here)
+        used = found.used(manifest.set)
+        here.prepare(found.places if found.database != restore_scripts.RESTORED else ())
+        for places in _by_node(used).values():
+            self._run(here, restoring.emptying(places))
+        for place in found.places:
+            if place.volume in plan.steps:
+                lines = self._run(here, restoring.filling(place, manifest))
+                restoring.require_filled(lines, place, manifest)
+        yield lambda: self._fill_database(here, manifest)
+
+    def _fill_database(self, here: Destination, manifest: Manifest) -> None:
+        step = restoring.database(here.settings, manifest, *here.reach_database())
+        self.rows.append(restoring.restored_rows(self._run(here, step)))
+
+    def _run(self, here: Destination, step: Step) -> tuple[str, ...]:
+        self.reporter.progress(step.activity)
+        return tuple(saving.require_result(here.runner.run(step), f"{step.activity} failed"))
+
+
+def restore(request: RestoreRequest, workspace: Workspace, reporter: Reporter) -> RestoreResult:
+    """Restore settings where there are none, then the data, and start the services.
+
+    An engine that is a manager gets a stack, every other one a deployment on its machine. Raises UsageError without a
+    repository in the settings, and OperationError, before anything of the deployment is changed, with all reasons
+    against it; afterwards with what failed.
+    """
+    files = restore_settings(request.backup, request.timeout, workspace, reporter, replace=request.replace_settings)
+    if request.only_settings:
+        return RestoreResult(read_configured(workspace.project), files)
+    restoration = _Restoration(request, workspace, reporter)
+    with default_engine(workspace.lab).client() as client:
+        manager = client.info()["Swarm"].get("ControlAvailable")
+    values, manifest = (_restore_stack if manager else _restore_machine)(restoration)
+    return RestoreResult(values, files, manifest, next(iter(restoration.rows), None))
+
+
+def _restore_stack(restoration: _Restoration) -> tuple[Settings, Manifest]:
+    request, workspace = restoration.request, restoration.workspace
+    deployment = deployments.load(workspace.project, lab=workspace.lab)
+    on_nfs = nfs.nfs_volumes(deployment.settings, deployment.compiled.stateful)
+    with (
+        manager_client(workspace) as (engine, client),
+        lock.acquire(client, "restore", request.take_over),
+        _stack(restoration, engine, client, deployment, on_nfs) as here,
+    ):
+        manifest = restoration.agree(here)
+
+    @contextmanager
+    def restored(checks: DeployChecks) -> Iterator[Callable[[], None]]:
+        with (
+            _stack(restoration, checks.engine, checks.client, checks.deployment, checks.nfs_volumes) as here,
+            restoration.restored(here) as fill,
+        ):
+            yield fill
+
+    message = f"restored from backup {manifest.set}"
+    options = DeployOptions(request.timeout, take_over=request.take_over, message=message, restoring=restored)
+    return deploy(options, workspace, restoration.reporter).settings, manifest
+
+
+@contextmanager
+def _stack(
+    restoration: _Restoration, engine: Engine, client: Any, deployment: Deployment, on_nfs: tuple[str, ...]
+) -> Iterator[Stack]:
+    """The stack, with jobs that reach the repository."""
+    values, request = deployment.settings, restoration.request
+    repository = repositories.configured(values)
+    cluster = state.read_cluster(client, values["STACK_NAME"])
+    image = backup_image(values, restoration.workspace, engine)
+    jobs = Jobs(engine, client, image, request.timeout, restoration.reporter.progress, cluster.this_node)
+    node = values.get("BACKUP_NODE", "")
+    with in_cluster.connected_jobs(jobs, repository, cluster, values["STACK_NAME"], node) as connected:
+        yield Stack(client, deployment, on_nfs, connected)
+
+
+def _restore_machine(restoration: _Restoration) -> tuple[Settings, Manifest]:
+    workspace = restoration.workspace
+    with exclusive_lock(workspace.project.directory):
+        standalone = load_machine(workspace)
+        with _machine(restoration, standalone) as here:
+            manifest = restoration.agree(here)
+
+    @contextmanager
+    def restored(built: Standalone) -> Iterator[Callable[[], None]]:
+        with _machine(restoration, built) as here, restoration.restored(here) as fill:
+            yield fill
+
+    options = StartOptions(restoration.request.timeout, restoring=restored)
+    return start_machine(options, workspace, restoration.reporter).settings, manifest
+
+
+@contextmanager
+def _machine(restoration: _Restoration, standalone: Standalone) -> Iterator[Machine]:
+    """The deployment, with containers that reach the repository."""
+    report = restoration.reporter.progress
+    repository = repositories.configured(standalone.settings)
+    image = ready_backup_image(standalone.engine, standalone.settings, restoration.workspace, report)
+    with standalone.engine.client() as client:
+        runner = Containers(client, image, restoration.request.timeout, report, repository, {})
+        yield Machine(client, standalone, runner)
+
+
+def _require_same_authority(here: Destination, manifest: Manifest) -> None:
+    """Raise OperationError if the CA here is not that of the backup, which its devices trust."""
+    if saving.SETTINGS not in manifest.parts:
+        return  # the plan refuses it
+    script = restore_scripts.dump_authority(manifest.parts[saving.SETTINGS].snapshot)
+    outcome = here.runner.run(Step("authority", script, reading="reading the backup's CA"))
+    lines = saving.require_result(outcome, "the backup's CA cannot be read")
+    file = Path(here.settings["PKI_DIR"]) / "ca-0.pem"
+    if "\n".join(lines).split() != file.read_text().split():
+        raise OperationError(
+            f"{file} is not the CA of backup {manifest.set}, which its devices trust: add --replace-settings, which "
+            "takes settings and CA from the backup and keeps those here under another name"
+        )
+
+
+def _find(here: Destination, backup: BackupSet) -> Found:
+    """What is where the backup should go."""
+    places = here.places()
+    inspections = {place.node: Inspection() for place in places}
+    for node, there in _by_node(here.existing(places)).items():
+        outcome = here.runner.run(restoring.inspection(there))
+        inspections[node] = restoring.read_inspection(
+            saving.require_result(outcome, f"the volumes on {there[0].where} cannot be inspected")
+        )
+    database = ""
+    if has_database(here):
+        outcome = here.runner.run(restoring.state(here.settings, backup.id, *here.reach_database()))
+        (*_, database) = saving.require_result(outcome, "the database cannot be inspected")
+    return Found(places, inspections, here.running(), database)
+
+
+def _by_node(places: list[Place]) -> dict[str, list[Place]]:
+    nodes: dict[str, list[Place]] = {}
+    for place in places:
+        nodes.setdefault(place.node, []).append(place)
+    return nodes
