@@ -295,6 +295,11 @@ class _Answer(BaseHTTPRequestHandler):
         ]
         self._json({"Volumes": found, "Warnings": None})
 
+    def create_volume(self) -> None:
+        """One that exists stays as it is."""
+        labels = self.server.volumes.setdefault(self.body["Name"], self.body.get("Labels") or {})
+        self._json({"Name": self.body["Name"], "Driver": "local", "Labels": labels}, 201)
+
     def delete_volume(self, name: str) -> None:
         """A volume is in use as long as a container is labelled with it (`volume`)."""
         if name not in self.server.volumes:
@@ -455,6 +460,7 @@ _PUT = [("/containers/([^/]+)/archive", "put_archive")]
 _POST = [
     ("/(secrets|configs|services)/create", "create"),
     ("/networks/create", "create_network"),
+    ("/volumes/create", "create_volume"),
     ("/swarm/init", "init_swarm"),
     ("/swarm/join", "join_swarm"),
     ("/swarm/leave", "leave_swarm"),

@@ -13,6 +13,7 @@ from restic import Ended, Machine, programs
 from openbalena.backup import restore_scripts, results, scripts
 from openbalena.base.names import BACKUP_SECRETS, RESTORE_MARK
 from openbalena.pki.database_login import Login
+from openbalena.swarm import encrypted_read
 
 REPOSITORY, LOGIN, _ = BACKUP_SECRETS
 OPTIONS = scripts.options("my.example.com", ["set=s1", "part=p"])
@@ -209,3 +210,8 @@ def test_the_authority_is_read_from_the_settings(machine: Machine, stored: str) 
     saved = machine.run(scripts.save_file("settings", "settings.tar.gz", OPTIONS))
     snapshot = results.saved_part(saved.lines).snapshot
     assert machine.run(restore_scripts.dump_authority(snapshot)) == Ended(0, ["a certificate"])
+    recipient = encrypted_read.new_recipient()
+    file = "/tmp/settings"
+    sealed = machine.run(restore_scripts.dump_settings(snapshot) + recipient.script(file))
+    assert sealed.code == 0, sealed
+    assert recipient.content(sealed.lines) == (machine.directory / "secrets" / "settings").read_bytes()

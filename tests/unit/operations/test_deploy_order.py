@@ -129,6 +129,31 @@ def test_every_check_comes_before_every_change(steps: Steps, workspace: Workspac
     assert (result.converged, result.release) == (3, 7) and result.settings["DNS_TLD"] == "my.example.com"
 
 
+def test_a_restore_prepares_volumes_after_every_check_and_once(
+    steps: Steps, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled: list[object] = []
+
+    @contextmanager
+    def restoring(checks: DeployChecks) -> Iterator[Callable[[], None]]:
+        steps.append("volumes")
+        yield steps.step("database")
+        steps.append("disconnected")
+
+    def run(self: Rollout, *, wait: bool) -> RolloutResult:
+        filled.append(self.fill_database)
+        steps.append("roll out")
+        return RolloutResult(3, 7)
+
+    monkeypatch.setattr(Rollout, "run", run)
+    rotated = iter([["REDIS_PASSWORD"]])
+    monkeypatch.setattr(tokens, "drop_previous_tokens", lambda project: next(rotated))
+    deploy(DeployOptions(timeout=1, restoring=restoring), workspace, Listener())
+    first = [*CHECKS, BEFORE_CHANGES, "store settings", "volumes", "roll out", "disconnected", "unlock"]
+    assert steps == [*first, *CHECKS, *CHANGES, AFTER_ALL]
+    assert filled[0] is not None and filled[1] is None
+
+
 FAILING = {
     "check settings": (settings_sync, "require_compatible_settings"),
     "check nodes": (DeployChecks, "require_capable_nodes"),
@@ -272,6 +297,22 @@ def test_what_others_need_runs_first_and_what_is_unused_goes_last(rollout: tuple
     made, steps = rollout
     assert made.run(wait=True) == RolloutResult(2, 7)
     assert steps == BEGUN + WHOLE
+
+
+def test_a_restore_fills_the_database_before_an_api_starts(rollout: tuple[Rollout, Steps]) -> None:
+    made, steps = rollout
+    replace(made, fill_database=steps.step("fill")).run(wait=True)
+    login = BEGUN.index("create login") + 1
+    assert steps == [*BEGUN[:login], "fill", *BEGUN[login:], *WHOLE]
+
+
+def test_a_restore_starts_a_database_that_needs_no_login(
+    rollout: tuple[Rollout, Steps], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, steps = rollout
+    monkeypatch.setattr(rollouts, "in_use", lambda settings: None)
+    replace(made, fill_database=steps.step("fill")).run(wait=True)
+    assert steps[steps.index("fill") - 3 : steps.index("fill")] == ["submit db", "wait for db", "record"]
 
 
 def test_without_waiting_nothing_is_removed(rollout: tuple[Rollout, Steps]) -> None:

@@ -1,5 +1,7 @@
 """up: the order of its steps, what each needs, and that nothing is changed before every check has passed."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,23 @@ def test_every_check_comes_before_every_change(workspace: Workspace, program: Co
         "creating the api's login in the database",
         "starting 2 services",
     ]
+
+
+@pytest.mark.parametrize("login", [LOGIN, None])
+def test_a_restore_fills_the_volumes_first_and_the_database_before_the_services(
+    login: Login | None, workspace: Workspace, program: ComposeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def restoring(standalone: Standalone) -> Iterator[Callable[[], None]]:
+        program.note("volumes")
+        yield lambda: program.note("fill")
+        program.note("disconnected")
+
+    monkeypatch.setattr(starts, "in_use", lambda values: login)
+    start_machine(StartOptions(restoring=restoring), workspace, Listener())
+    begun = [step for step in PREPARED if login or "login" not in step]
+    expected = [*CHECKS, *begun[:2], "volumes", *begun[2:], "fill", "disconnected", *STARTED]
+    assert program.done == [*expected, *(step for step in FINISHED if login or "login" not in step)]
 
 
 FAILING = {

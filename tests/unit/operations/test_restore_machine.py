@@ -1,0 +1,186 @@
+"""restore on one machine: its settings from the backup alone, and the containers that fill the volumes."""
+
+import base64
+import gzip
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from backup_facts import MANIFEST, PARTS, saved
+from compose_program import NAME, add_container, workspace_of
+from fake_engine import FakeEngine
+from hearing import Listener
+
+from openbalena.base import locks
+from openbalena.base.errors import OperationError
+from openbalena.base.names import COMPOSE_VOLUME_LABEL, PROJECT_LABEL
+from openbalena.machine.deployment import Standalone
+from openbalena.operations import restore as restores
+from openbalena.operations.machine import load_machine
+from openbalena.operations.restore import RestoreRequest, restore
+from openbalena.operations.start_machine import StartOptions
+from openbalena.operations.workspace import Workspace
+from openbalena.settings import read
+from openbalena.swarm import encrypted_read
+from openbalena.swarm.encrypted_read import Recipient
+
+REQUEST = RestoreRequest("latest", 60.0)
+SERVICES = """
+services:
+  db: {image: a, volumes: ["db-data:/data"]}
+  s3: {image: b, volumes: ["s3-data:/export"]}
+volumes: {db-data: {}, s3-data: {}}
+"""
+ENV = f"DNS_TLD=my.example.com\nCOMPOSE_PROJECT_NAME={NAME}\nBACKUP_REPOSITORY=/mnt/old\nSUPERUSER_EMAIL=me@x.org\n"
+MINE = "BACKUP_REPOSITORY=/srv/backup\nBACKUP_PASSWORD=a-password\nBACKUP_IMAGE=backup:mine\n"
+
+
+def packed(text: str) -> str:
+    return base64.b64encode(gzip.compress(text.encode())).decode()
+
+
+def archive(**files: str) -> bytes:
+    """What a backup has of the settings; `_` in a name stands for a slash."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as made:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name.replace("_", "/"))
+            entry.size, entry.mode = len(content), 0o600
+            made.addfile(entry, io.BytesIO(content.encode()))
+    return stream.getvalue()
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """A machine that has only where its backups are."""
+    made, _ = workspace_of(SERVICES, tmp_path, fake, monkeypatch)
+    made.project.env_file.write_text(MINE)
+    fake.images.add("backup:mine")
+    manifest = replace(MANIFEST, parts=saved(PARTS), images={}, mode="compose")
+    tags = ["openbalena", "set=s1", "part=manifest", "mode=compose", *(f"has={n}:{s}" for n, s in PARTS.items())]
+    others = [{"id": each, "time": "2026", "hostname": "", "tags": []} for each in PARTS.values()]
+    own = {"id": "m1", "time": "2026-11-26T10:01:00Z", "hostname": "my.example.com", "tags": tags}
+    fake.endings["backup-list"] = (0, [packed(json.dumps([*others, own]))])
+    fake.endings["backup-check"] = (0, [packed(manifest.text())])
+    fake.endings["backup-authority"] = (0, ["a certificate"])
+    fake.endings["backup-inspect"] = (0, ["server 18.1", "space / 1000 overlay"])
+    fake.endings["backup-fill-s3-data"] = (0, ["files 1"])
+    fake.endings["backup-fill-database"] = (0, [f"answers {packed('server 18.1')}"])
+    offer(monkeypatch, archive(**{".env": ENV, "pki_ca-0.pem": "a certificate", "pki_ca-0-key.pem": "a key"}))
+
+    def start(options: StartOptions, workspace: Workspace, reporter: Listener) -> Any:
+        standalone: Standalone = load_machine(workspace)
+        assert options.restoring is not None
+        with options.restoring(standalone) as fill:
+            if f"{NAME}-db-1" not in fake.containers:
+                add_container(fake, "db")
+                fake.containers[f"{NAME}-db-1"]["NetworkSettings"] = {"Networks": {f"{NAME}_data": {}}}
+            fill()
+        return SimpleNamespace(settings=standalone.settings)
+
+    monkeypatch.setattr(restores, "start_machine", start)
+    yield made
+    assert not [name for name in fake.containers if name != f"{NAME}-db-1"], "nothing is left"
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    """Let the container print these settings; how they are encrypted is tested with encrypted_read."""
+    monkeypatch.setattr(
+        encrypted_read, "new_recipient", lambda: SimpleNamespace(script=lambda file: "", content=lambda lines: content)
+    )
+    assert Recipient  # the stand-in has its methods
+
+
+def purposes(fake: FakeEngine) -> list[str]:
+    return [made["Labels"]["openbalena.job"].removeprefix("backup-") for made in fake.made]
+
+
+def test_a_machine_with_only_the_repository_gets_everything(workspace: Workspace, fake: FakeEngine) -> None:
+    done = restore(REQUEST, workspace, Listener())
+    examined = ["list", "check", "authority"]
+    assert purposes(fake) == ["list", "settings", *examined, *examined, "fill-s3-data", "fill-database"]
+    assert done.files == ("pki", ".env")
+    values = read(workspace.project)
+    assert (values["DNS_TLD"], values["SUPERUSER_EMAIL"]) == ("my.example.com", "me@x.org")
+    assert (values["BACKUP_REPOSITORY"], values["BACKUP_PASSWORD"]) == ("/srv/backup", "a-password")
+    assert (workspace.project.pki / "ca-0-key.pem").read_text() == "a key"
+    assert workspace.project.env_file.stat().st_mode & 0o777 == 0o600
+    assert [path.read_text() for path in workspace.project.directory.glob(".env.*")] == [MINE]
+    assert not (workspace.project.directory / ".restoring").exists()
+    assert fake.volumes[f"{NAME}_s3-data"] == {PROJECT_LABEL: NAME, COMPOSE_VOLUME_LABEL: "s3-data"}
+    assert fake.made[-1]["HostConfig"]["NetworkMode"] == f"{NAME}_data"
+
+
+def test_settings_alone_can_be_restored(workspace: Workspace, fake: FakeEngine) -> None:
+    done = restore(replace(REQUEST, only_settings=True), workspace, Listener())
+    assert (done.files, done.manifest) == (("pki", ".env"), None) and purposes(fake) == ["list", "settings"]
+    again = restore(replace(REQUEST, only_settings=True), workspace, Listener())
+    assert again.files == () and len(fake.made) == 2
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_another_pki_is_kept(replaced: bool, workspace: Workspace, fake: FakeEngine) -> None:
+    workspace.project.pki.mkdir()
+    (workspace.project.pki / "ca-0-key.pem").write_text("another key")
+    request = replace(REQUEST, only_settings=True, replace_settings=replaced)
+    if replaced:
+        restore(request, workspace, Listener())
+        (aside,) = workspace.project.directory.glob("pki.*")
+        assert (aside / "ca-0-key.pem").read_text() == "another key"
+        return
+    with pytest.raises(OperationError, match="ca-0-key.pem is not the one in the backup: move"):
+        restore(request, workspace, Listener())
+    assert workspace.project.env_file.read_text() == MINE
+    assert (workspace.project.pki / "ca-0-key.pem").read_text() == "another key"
+
+
+def test_an_interrupted_one_begins_again(workspace: Workspace, fake: FakeEngine) -> None:
+    """Killed after the PKI was renamed and before .env was written."""
+    workspace.project.pki.mkdir()
+    (workspace.project.pki / "ca-0.pem").write_text("a certificate")
+    (workspace.project.pki / "ca-0-key.pem").write_text("a key")
+    (workspace.project.directory / ".restoring").mkdir()
+    assert restore(replace(REQUEST, only_settings=True), workspace, Listener()).files == ("pki", ".env")
+
+
+@pytest.mark.parametrize(
+    ("files", "error"),
+    [
+        ({".env": ENV.replace("my.", "your.")}, "the settings in the backup are those of your.example.com"),
+        ({".env": ENV + "PKI_DIR=/elsewhere\n"}, "have PKI_DIR=/elsewhere"),
+        ({".env": ENV, "pki_.._.._etc_x": "climbs"}, "unexpected entry"),
+    ],
+)
+def test_an_archive_that_does_not_fit_changes_nothing(
+    files: dict[str, str], error: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(monkeypatch, archive(**files))
+    before = sorted(workspace.project.directory.rglob("*"))
+    with pytest.raises(OperationError, match=error):
+        restore(REQUEST, workspace, Listener())
+    assert workspace.project.env_file.read_text() == MINE
+    assert {path.name for path in {*workspace.project.directory.rglob("*")} - {*before}} <= {locks.NAME}
+
+
+def test_existing_volumes_are_inspected_and_their_data_is_kept(workspace: Workspace, fake: FakeEngine) -> None:
+    fake.volumes[f"{NAME}_s3-data"] = {}
+    fake.endings["backup-inspect"] = (0, ["server 18.1", "space / 1000 overlay", "used s3-data"])
+    with pytest.raises(OperationError, match="has data in s3-data, which would be lost"):
+        restore(REQUEST, workspace, Listener())
+    restore(replace(REQUEST, overwrite=True), workspace, Listener())
+    assert purposes(fake)[-3:] == ["empty", "fill-s3-data", "fill-database"]
+
+
+def test_a_backup_of_a_cluster_is_restored_after_a_question(workspace: Workspace, fake: FakeEngine) -> None:
+    manifest = replace(MANIFEST, parts=saved(PARTS), images={})
+    fake.endings["backup-check"] = (0, [packed(manifest.text())])
+    listener = Listener(agrees=False)
+    with pytest.raises(OperationError, match="nothing was restored"):
+        restore(REQUEST, workspace, listener)
+    assert listener.questions[0].startswith("Backup s1 is of a cluster, but this machine is no manager of one.")
