@@ -38,11 +38,11 @@ def restore_settings(
 ) -> tuple[str, ...]:
     """The names of the files that were written: none if there are settings here, unless `replace`.
 
-    Files that are replaced are kept under another name. Raises UsageError without a repository in the settings,
+    Files that are replaced are kept under another name. Raises UsageError for wrong settings and without a repository,
     OperationError if there is no such backup, or if there is a different PKI here and not `replace`.
     """
     project = workspace.project
-    here = settings.read_unchecked(project)
+    here = settings.read(project)
     if here.get("DNS_TLD") and not replace:
         return ()
     with exclusive_lock(project.directory):

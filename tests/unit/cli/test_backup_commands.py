@@ -10,7 +10,10 @@ from openbalena.backup.restore import RestorePlan
 from openbalena.backup.sets import BackupSet, SavedPart, Sets
 from openbalena.cli.main import main
 from openbalena.operations import backup
+from openbalena.operations import restore as restores
 from openbalena.operations.backup import BackupCheck
+from openbalena.operations.restore import RestoreRequest, RestoreResult
+from openbalena.settings.values import Settings, Value
 
 FOUND = BackupSet("s1", "2026-11-26T10:01:00.5Z", "my.example.com", "swarm", "ob", 2048, "m1", {"database": "d1"})
 CHECKED = replace(MANIFEST, parts={"database": SavedPart("d1", 2048, 1)}, rows={"device": 5, "api key": 2})
@@ -50,3 +53,32 @@ def test_a_check_prints_what_there_is_and_whether_it_may_be_restored(
         out.split()
     )
     assert "warning: later changes are lost" in err and ("error: it is another's" in err) == bool(status)
+
+
+def test_a_restore_says_what_is_there_and_what_devices_notice(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[RestoreRequest] = []
+
+    def restored(request: RestoreRequest, *_: object) -> RestoreResult:
+        asked.append(request)
+        return RestoreResult(Settings({}, []), ("pki", ".env"), CHECKED, 7)
+
+    monkeypatch.setattr(restores, "restore", restored)
+    assert main(["--project-directory", str(made), "restore", "s1", "--overwrite", "--yes"]) == 0
+    assert asked == [RestoreRequest("s1", 21600.0, overwrite=True)]
+    said = capsys.readouterr().out
+    assert "Restored pki, .env." in said and "of my.example.com is restored and its services run: 7 rows." in said
+    assert "It has 5 devices and 0 releases" in said
+    monkeypatch.setattr(restores, "restore", lambda *_: RestoreResult(Settings({}, []), (), CHECKED))
+    assert main(["--project-directory", str(made), "restore"]) == 0
+    assert "its database was restored before" in capsys.readouterr().out
+
+
+def test_settings_that_are_there_are_said(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = Settings({"DNS_TLD": Value("my.example.com", "")}, [])
+    monkeypatch.setattr(restores, "restore", lambda *_: RestoreResult(values, ()))
+    assert main(["--project-directory", str(made), "restore", "--settings"]) == 0
+    assert "There are settings of my.example.com here already" in capsys.readouterr().out
