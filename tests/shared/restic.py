@@ -44,6 +44,7 @@ class Machine:
         scratch.mkdir()
         places = {"/tmp": scratch, scripts.SECRETS: self.directory / "secrets"}
         places |= {scripts.VOLUMES: self.directory / "volumes", scripts.DIRECTORY: self.directory / "repository"}
+        places[scripts.TRIAL] = self.directory / "trial"
         for there, here in places.items():
             script = re.sub(rf"(?<!\w){there}\b", str(here), script)
         return script

@@ -20,6 +20,8 @@ SECRETS = "/run/secrets"
 VOLUMES = "/openbalena-volumes"
 # Where the repository is mounted on the node that has it.
 DIRECTORY = "/openbalena-repository"
+# Where a backup is restored for a trial: a volume that is removed with the task.
+TRIAL = "/openbalena-trial"
 PORT = 8080
 USER = "openbalena"
 # Exit code if the repository does not exist.
@@ -27,8 +29,11 @@ NO_REPOSITORY = 3
 # Lines are shorter than 16 KiB, at which the engine's log driver would split them.
 LINE = 12000
 
+# Prints a file with what FACTS printed in lines of `answers`.
+ANSWERS = f"gzip </tmp/answered | base64 -w {LINE} | sed 's/^/answers /'"
+
 # restic retries a server that does not answer yet for 15 minutes (internal/backend/retry), which is too long here.
-_BEGIN = f"""set -eu
+BEGIN = f"""set -eu
 umask 077
 . {SECRETS}/{_REPOSITORY}
 export RESTIC_CACHE_DIR=/tmp/restic RESTIC_PROGRESS_FPS=0.5
@@ -53,7 +58,7 @@ open_repository || missing=$?
 """
 _REFUSE = f'[ -z "${{missing:-}}" ] || exit {NO_REPOSITORY}\n'
 # The begin of a script that needs an existing repository.
-OPENED = _BEGIN + _REFUSE
+OPENED = BEGIN + _REFUSE
 _CREATE = """[ -z "${missing:-}" ] || restic init >/dev/null 2>/tmp/errors || failed
 """
 
@@ -91,7 +96,7 @@ END
 line=
 while read -r line <&4 && [ "$line" != end ]; do echo "$line"; done >/tmp/answered
 [ "$line" = end ] || refused
-gzip </tmp/answered | base64 -w {line} | sed 's/^/answers /'
+{answers}
 exec 3>&-
 [ -z "${{missing:-}}" ] || echo created
 result
@@ -146,10 +151,10 @@ def save_database(server: Mapping[str, str], options: str) -> str:
     It creates the repository if there is none. The password is in a libpq password file.
     """
     return (
-        _BEGIN
+        BEGIN
         + _CREATE
         + reach_database(server)
-        + _DATABASE.format(connection=connection(server), options=options, facts=FACTS, line=LINE)
+        + _DATABASE.format(connection=connection(server), options=options, facts=FACTS, answers=ANSWERS)
     )
 
 

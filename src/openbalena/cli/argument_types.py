@@ -38,6 +38,13 @@ def kibibytes(text: str) -> int:
     return value
 
 
+def percent(text: str) -> int:
+    """A share from 1 to 100. Raises as `seconds` does."""
+    if not 1 <= (value := whole(text, "a percentage")) <= 100:
+        raise argparse.ArgumentTypeError(f"expected a percentage from 1 to 100, not {text!r}")
+    return value
+
+
 def service_number(text: str) -> tuple[str, int]:
     """A service and its number of tasks, `api=3`. Raises as `seconds` does."""
     name, equals, number = text.rpartition("=")

@@ -3,7 +3,7 @@
 from argparse import Namespace
 from dataclasses import asdict
 
-from openbalena.cli.argument_types import kibibytes
+from openbalena.cli.argument_types import kibibytes, percent
 from openbalena.cli.console import Context
 from openbalena.cli.options import JSON, YES, command, flag, group, option, take_over, timeout
 from openbalena.operations.next_steps import next_steps
@@ -86,6 +86,42 @@ def _check(args: Namespace, context: Context) -> int:
     for refusal in found.plan.refusals:
         context.console.error(refusal)
     return 1 if found.plan.refusals else 0
+
+
+@backup.action(
+    "verify",
+    "restore a backup for a trial, and compare it with what it should have",
+    option("backup", metavar="BACKUP", nargs="?", default="latest", help="its id, or a beginning (default: latest)"),
+    option(
+        "--read-data",
+        metavar="PERCENT",
+        type=percent,
+        default=10,
+        help="how much of the repository's data is read, besides what is restored (default: 10)",
+    ),
+    timeout(21600.0, "how long it may take"),
+    JSON,
+    take_over(),
+)
+def _verify(args: Namespace, context: Context) -> int:
+    from openbalena.operations.backup import BackupOptions
+    from openbalena.operations.backup_verify import verify_backup
+
+    options = BackupOptions(args.timeout, take_over=args.take_over)
+    found = verify_backup(args.backup, args.read_data, options, context.workspace, context.console)
+    if args.json:
+        context.console.json(asdict(found))
+        return 1 if found.problems else 0
+    for problem in found.problems:
+        context.console.error(problem)
+    if found.problems:
+        return 1
+    manifest, rows = found.manifest, sum(found.trial.database.rows.values())
+    context.console.say(
+        f"Backup {manifest.set} of {manifest.domain} can be restored: {rows} rows in {len(manifest.rows)} tables, "
+        f"{found.trial.images} images with {found.trial.digests} layers and configurations."
+    )
+    return 0
 
 
 @command(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,11 @@ class _InCluster:
         stored = settings_store.latest(self.client, self.values["STACK_NAME"])
         return in_cluster.plan_steps(options, self.values, self.cluster, known, stored)
 
+    @property
+    def name(self) -> str:
+        """The stack's name."""
+        return self.values["STACK_NAME"]
+
     def describe(self, identifier: str) -> Manifest:
         """The manifest before anything is saved."""
         stack = self.values["STACK_NAME"]
@@ -100,6 +105,11 @@ class _OnMachine:
         """The parts of a set."""
         return on_machine.plan_steps(options, self.standalone, self.runner.client)
 
+    @property
+    def name(self) -> str:
+        """The Compose project's name."""
+        return self.standalone.name
+
     def describe(self, identifier: str) -> Manifest:
         """The manifest before anything is saved."""
         containers = read_containers(self.runner.client, self.standalone.name)
@@ -113,7 +123,9 @@ class _OnMachine:
         )
 
 
-_Deployment = _InCluster | _OnMachine
+Deployment = _InCluster | _OnMachine
+# Gives jobs a repository: with the cluster, the stack's name and the node of a directory.
+Connect = Callable[[Jobs, Repository, Cluster, str, str], AbstractContextManager[Jobs]]
 
 
 def create_backup(options: BackupOptions, workspace: Workspace, reporter: Reporter) -> Manifest:
@@ -121,7 +133,7 @@ def create_backup(options: BackupOptions, workspace: Workspace, reporter: Report
 
     Raises UsageError without a repository in the settings, OperationError if a part cannot be saved.
     """
-    with _connected("backup create", options, workspace, reporter.progress) as here:
+    with connected("backup create", options, workspace, reporter.progress) as here:
         of_set = SetOptions(saving.new_set_id(), here.values["DNS_TLD"], options.limit)
         steps, described = here.steps(of_set), here.describe(of_set.id)
         for each in described.left_out:
@@ -139,7 +151,7 @@ class BackupCheck:
 
 def list_backups(options: BackupOptions, workspace: Workspace, reporter: Reporter) -> Sets:
     """The sets in the repository of the settings. Raises UsageError without one, OperationError if it has none yet."""
-    with _connected("backup list", options, workspace, reporter.progress) as here:
+    with connected("backup list", options, workspace, reporter.progress) as here:
         return saving.read_repository(here.runner, here.values["BACKUP_REPOSITORY"])
 
 
@@ -148,7 +160,7 @@ def check_backup(name: str, options: BackupOptions, workspace: Workspace, report
 
     Raises OperationError as `list_backups` does, and if there is no such backup or its manifest is damaged.
     """
-    with _connected("backup check", options, workspace, reporter.progress) as here:
+    with connected("backup check", options, workspace, reporter.progress) as here:
         found = saving.read_repository(here.runner, here.values["BACKUP_REPOSITORY"]).find(name)
         manifest = saving.read_manifest(here.runner, found)
         target = Target(here.values["DNS_TLD"], migrations=here.known_migrations())
@@ -156,10 +168,17 @@ def check_backup(name: str, options: BackupOptions, workspace: Workspace, report
 
 
 @contextmanager
-def _connected(
-    purpose: str, options: BackupOptions, workspace: Workspace, report: Callable[[str], None]
-) -> Iterator[_Deployment]:
-    """The stack, if this engine is a manager of a swarm that runs it, and otherwise the deployment on its machine."""
+def connected(
+    purpose: str,
+    options: BackupOptions,
+    workspace: Workspace,
+    report: Callable[[str], None],
+    connect: Connect = in_cluster.connected_jobs,
+) -> Iterator[Deployment]:
+    """The stack, if this engine is a manager of a swarm that runs it, and otherwise the deployment on its machine.
+
+    `connect` is how the cluster's jobs reach the repository.
+    """
     values = settings.read_configured(workspace.project)
     engine = default_engine(workspace.lab)
     with engine.client() as client:
@@ -169,7 +188,7 @@ def _connected(
             image = backup_image(values, workspace, engine)
             with (
                 lock.acquire(client, purpose, options.take_over),
-                _in_cluster(engine, client, values, repository, image, options, report) as found,
+                _in_cluster(engine, client, values, repository, image, options, report, connect) as found,
             ):
                 yield found
             return
@@ -196,9 +215,10 @@ def _in_cluster(
     image: str,
     options: BackupOptions,
     report: Callable[[str], None],
-) -> Iterator[_Deployment]:
+    connect: Connect,
+) -> Iterator[Deployment]:
     cluster = state.read_cluster(client, values["STACK_NAME"])
     jobs = Jobs(engine, client, image, options.timeout, report, cluster.this_node)
     node = values.get("BACKUP_NODE", "")
-    with in_cluster.connected_jobs(jobs, repository, cluster, values["STACK_NAME"], node) as connected:
+    with connect(jobs, repository, cluster, values["STACK_NAME"], node) as connected:
         yield _InCluster(values, client, cluster, connected)

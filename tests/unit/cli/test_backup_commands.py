@@ -7,11 +7,14 @@ import pytest
 from backup_facts import MANIFEST
 
 from openbalena.backup.restore import RestorePlan
+from openbalena.backup.results import DatabaseFacts
 from openbalena.backup.sets import BackupSet, SavedPart, Sets
+from openbalena.backup.trial import Trial
 from openbalena.cli.main import main
-from openbalena.operations import backup
+from openbalena.operations import backup, backup_verify
 from openbalena.operations import restore as restores
 from openbalena.operations.backup import BackupCheck
+from openbalena.operations.backup_verify import BackupVerdict
 from openbalena.operations.restore import RestoreRequest, RestoreResult
 from openbalena.settings.values import Settings, Value
 
@@ -82,3 +85,26 @@ def test_settings_that_are_there_are_said(
     monkeypatch.setattr(restores, "restore", lambda *_: RestoreResult(values, ()))
     assert main(["--project-directory", str(made), "restore", "--settings"]) == 0
     assert "There are settings of my.example.com here already" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("problems", "status"), [((), 0), (("a row is missing",), 1)])
+def test_a_trial_prints_what_was_restored_or_what_is_wrong(
+    problems: tuple[str, ...],
+    status: int,
+    made: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trial = Trial(DatabaseFacts(rows=dict(CHECKED.rows)), images=3, digests=9)
+    monkeypatch.setattr(backup_verify, "verify_backup", lambda *_: BackupVerdict(CHECKED, trial, problems))
+    capsys.readouterr()
+    assert call(made, "verify", "s1", "--read-data", "100") == status
+    out, err = capsys.readouterr()
+    said = "can be restored: 7 rows in 2 tables, 3 images with 9 layers and configurations"
+    assert (said in " ".join(out.split())) == (not status) and ("error: a row is missing" in err) == bool(status)
+
+
+@pytest.mark.parametrize("share", ["0", "101", "half"])
+def test_a_share_of_the_data_is_a_percentage(share: str, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(made, "verify", "--read-data", share) == 2
+    assert "expected a percentage" in capsys.readouterr().err

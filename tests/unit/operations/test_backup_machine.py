@@ -15,6 +15,7 @@ from openbalena.base.errors import OperationError
 from openbalena.base.names import BACKUP_SECRETS
 from openbalena.operations import backup
 from openbalena.operations.backup import BackupOptions
+from openbalena.operations.backup_verify import verify_backup
 from openbalena.operations.workspace import Workspace
 from openbalena.pki import archive
 
@@ -103,3 +104,20 @@ def test_what_a_killed_command_left_is_removed(workspace: Workspace, fake: FakeE
 def test_backups_are_listed(workspace: Workspace, fake: FakeEngine) -> None:
     fake.endings["backup-list"] = (0, [base64.b64encode(gzip.compress(b"[]")).decode()])
     assert backup.list_backups(OPTIONS, workspace, Listener()).backups == ()
+
+
+def test_a_backup_is_restored_for_a_trial_in_a_volume_without_a_name(workspace: Workspace, fake: FakeEngine) -> None:
+    made = backup.create_backup(OPTIONS, workspace, Listener())
+    tags = [f"set={made.set}", "part=manifest", *(f"has={name}:{part.snapshot}" for name, part in made.parts.items())]
+    common = {"time": "2026-11-26T10:00:00Z", "hostname": "my.example.com"}
+    snapshots = [{**common, "id": part.snapshot, "tags": []} for part in made.parts.values()]
+    snapshots.append({**common, "id": "manifest", "tags": tags})
+    for purpose, answer in {"list": json.dumps(snapshots), "check": made.text()}.items():
+        fake.endings[f"backup-{purpose}"] = (0, [base64.b64encode(gzip.compress(answer.encode())).decode()])
+    answers = base64.b64encode(gzip.compress(b'server 18.1\nmigrations ["00001"]\nrows device 3\n')).decode()
+    fake.endings["backup-verify"] = (0, [f"answers {answers}", "files s3-data 1 5"])
+    found = verify_backup("latest", 10, OPTIONS, workspace, Listener())
+    assert found.problems == () and purposes(fake)[-1] == "backup-verify"
+    room, repository = fake.made[-1]["HostConfig"]["Mounts"]
+    assert (room["Target"], room["Source"], room["ReadOnly"]) == ("/openbalena-trial", None, False)
+    assert repository["Source"] == "/srv/backup"

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +12,13 @@ from fake_engine import FakeEngine
 from fake_swarm import RefusedError, Row, stack_service
 from hearing import Listener
 
+from openbalena.backup.sets import SavedPart
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.names import BACKUP_SECRETS, LOCK_CONFIG
 from openbalena.base.project import Project
 from openbalena.operations import backup
 from openbalena.operations.backup import BackupOptions
+from openbalena.operations.backup_verify import verify_backup
 from openbalena.operations.workspace import Workspace
 from openbalena.swarm import settings_store
 
@@ -192,13 +195,14 @@ def test_a_node_that_is_down_ends_it_before_anything_is_saved(workspace: Workspa
     assert jobs(fake) == []
 
 
-def listed(fake: FakeEngine) -> None:
+def listed(fake: FakeEngine, parts: Mapping[str, SavedPart] | None = None) -> None:
     """The repository has one backup."""
-    tags = ["openbalena", "set=s1", "part=manifest", "mode=swarm", "stack=openbalena", "bytes=23", "has=database:d1"]
-    snapshots = [
-        {"id": "d1", "time": "2026-11-26T10:00:00Z", "hostname": "my.example.com", "tags": ["set=s1"]},
-        {"id": "m1", "time": "2026-11-26T10:01:00Z", "hostname": "my.example.com", "tags": tags},
-    ]
+    has = {name: part.snapshot for name, part in (parts or {}).items()} or {"database": "d1"}
+    tags = ["openbalena", "set=s1", "part=manifest", "mode=swarm", "stack=openbalena", "bytes=23"]
+    tags += [f"has={name}:{snapshot}" for name, snapshot in has.items()]
+    common = {"time": "2026-11-26T10:00:00Z", "hostname": "my.example.com"}
+    snapshots = [{**common, "id": snapshot, "tags": ["set=s1"]} for snapshot in has.values()]
+    snapshots.append({**common, "id": "m1", "tags": tags})
     fake.swarm.logs["openbalena-backup-list"] = [packed(json.dumps(snapshots)), END]
 
 
@@ -218,6 +222,46 @@ def test_a_backup_is_checked_with_its_manifest(workspace: Workspace, fake: FakeE
     assert "names other snapshots" in tags and "settings here are those of my.example.com" in domain
     with pytest.raises(OperationError, match=r"no backup begins with x \(newest: s1\)"):
         backup.check_backup("x", OPTIONS, workspace, Listener())
+
+
+def tried(rows: int) -> list[str]:
+    """What a trial restore prints."""
+    answers = f'server 18.1\nmigrations ["00001"]\nrows api key 3\nrows device {rows}\n'
+    return [f"answers {packed(answers)}", "files s3-data 1 7", "images 2 5", "absent 0", END]
+
+
+def test_a_backup_is_restored_for_a_trial_where_nothing_of_it_is_kept(workspace: Workspace, fake: FakeEngine) -> None:
+    made = replace(backup.create_backup(OPTIONS, workspace, Listener()), set="s1")
+    listed(fake, made.parts)
+    fake.swarm.logs["openbalena-backup-check"] = [packed(made.text()), END]
+    fake.swarm.logs["openbalena-backup-verify"] = tried(50000)
+    fake.swarm.created.clear()
+    found = verify_backup("latest", 25, OPTIONS, workspace, Listener())
+    assert found.problems == () and (found.trial.images, found.trial.digests) == (2, 5)
+    assert names(fake) == ["list-id-node1", "check-id-node1", "verify-id-node1"]
+    (mount,) = container(jobs(fake)[-1])["Mounts"]
+    assert (mount["Target"], mount.get("Source", "")) == ("/openbalena-trial", "")
+    assert "--read-data-subset=25%" in container(jobs(fake)[-1])["Args"][-1]
+    fake.swarm.logs["openbalena-backup-verify"] = tried(49999)
+    (problem,) = verify_backup("s1", 25, OPTIONS, workspace, Listener()).problems
+    assert "device has 49999 instead of 50000" in problem
+    assert len(fake.swarm.services) == 3 and LOCK_CONFIG not in {
+        item["Spec"]["Name"] for item in fake.swarm.configs.values()
+    }
+
+
+def test_a_backup_that_cannot_be_restored_is_an_error(workspace: Workspace, fake: FakeEngine) -> None:
+    made = replace(backup.create_backup(OPTIONS, workspace, Listener()), set="s1")
+    listed(fake, made.parts)
+    fake.swarm.logs["openbalena-backup-check"] = [packed(made.text()), END]
+    fake.swarm.fates["openbalena-backup-verify"] = [[Row(0, "failed", "task: non-zero exit (1)", 1)]]
+    fake.swarm.logs["openbalena-backup-verify"] = ["Fatal: ciphertext verification failed", END]
+    with pytest.raises(OperationError, match="backup s1 cannot be restored: Fatal: ciphertext verification failed"):
+        verify_backup("latest", 25, OPTIONS, workspace, Listener())
+    listed(fake)
+    fake.swarm.created.clear()
+    (problem,) = verify_backup("latest", 25, OPTIONS, workspace, Listener()).problems
+    assert "names other snapshots" in problem and names(fake)[-1] == "check-id-node1"
 
 
 def test_a_repository_without_backups_is_told(workspace: Workspace, fake: FakeEngine) -> None:
