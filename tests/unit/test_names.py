@@ -70,6 +70,8 @@ def test_names_and_labels_stay_as_they_are() -> None:
         (names.audit_config("ob"), "openbalena-audit-ob"),
         (names.move_network("ob"), "openbalena-move-ob"),
         (names.backup_network("ob"), "openbalena-backup-ob"),
+        # printf /opt/ob | sha256sum
+        (names.backup_unit("/opt/ob"), "openbalena-backup-ab2305ad628d"),
         (names.job_service("send", "abcdefghijklmnopqrstuvwxy"), "openbalena-send-abcdefghijkl"),
         (names.nfs_check_file("node1"), ".openbalena-check-node1"),
     ],

@@ -25,7 +25,7 @@ from openbalena.pki import database_login
 from openbalena.storage import volumes
 from openbalena.storage.record import VolumeRegistry, driver_options
 from openbalena.swarm import drain, encrypted_read, encryption, global_job, job, service_update, settings_store
-from openbalena.swarm.state import Cluster, Task
+from openbalena.swarm.state import Cluster, Node, Task
 
 _REPOSITORY = BACKUP_SECRETS[0]
 # Seconds in which the task that serves a directory should start: its image is on the node.
@@ -36,7 +36,7 @@ _LOG_TIMEOUT = 1.5
 
 @dataclass(frozen=True)
 class Jobs:
-    """Runs the scripts as jobs of `image`; `networks` are what each is connected to, to reach the repository.
+    """Runs the scripts as jobs of `image`; `networks` and `mounts` are with what each reaches the repository.
 
     `timeout` is in seconds, for each job. The caller holds the cluster's lock.
     """
@@ -48,6 +48,7 @@ class Jobs:
     report: Callable[[str], None]
     default_node: str
     networks: tuple[str, ...] = ()
+    mounts: tuple[job.HostMount, ...] = ()
 
     def run(self, step: Step) -> job.JobResult:
         """The result of the step's script, on its node."""
@@ -59,7 +60,7 @@ class Jobs:
                 step.node or self.default_node,
                 self.image,
                 step.script,
-                step.mounts,
+                [*step.mounts, *self.mounts],
                 [*step.networks, *self.networks],
                 [_REPOSITORY, *step.secrets, *step.stored],
             )
@@ -84,18 +85,18 @@ def connected_jobs(jobs: Jobs, repository: Repository, cluster: Cluster, stack: 
         with job.create_job_secret(jobs.client, _REPOSITORY, repository.variables(repository.address)):
             yield jobs
         return
-    if not node:
-        raise UsageError(
-            f"BACKUP_NODE is not set: set it in .env to the node that has the directory {repository.directory}"
-        )
-    home = drain.find_node(node, cluster)
-    job.require_usable(cluster, [home.id])
+    home = _home(repository, cluster, node)
     # A server that a killed run left answers to its name until its container has ended.
     network, alias, password = backup_network(stack), f"backup-{token_hex(8)}", token_hex(16)
-    mount = job.HostMount(repository.directory, scripts.DIRECTORY, read_only=False)
     served = [f"name={network},alias={alias}"]
     server = job.Job(
-        "backup-server", home.id, jobs.image, scripts.SERVE, [mount], networks=served, secrets=[_REPOSITORY]
+        "backup-server",
+        home.id,
+        jobs.image,
+        scripts.SERVE,
+        [_mount(repository)],
+        networks=served,
+        secrets=[_REPOSITORY],
     )
     content = repository.variables(served_address(alias, password), password)
     if not jobs.client.networks.list(names=[network]):
@@ -112,6 +113,33 @@ def connected_jobs(jobs: Jobs, repository: Repository, cluster: Cluster, stack: 
                 job.remove_job(jobs.engine, server)
     finally:
         job.remove_network(jobs.engine, network)
+
+
+@contextmanager
+def jobs_at_directory(jobs: Jobs, repository: Repository, cluster: Cluster, stack: str, node: str) -> Iterator[Jobs]:
+    """As `connected_jobs`, for jobs that delete, as the server does not: they run on the node of the directory."""
+    if not repository.directory:
+        with connected_jobs(jobs, repository, cluster, stack, node) as connected:
+            yield connected
+        return
+    home = _home(repository, cluster, node)
+    with job.create_job_secret(jobs.client, _REPOSITORY, repository.variables(scripts.DIRECTORY)):
+        yield replace(jobs, default_node=home.id, mounts=(_mount(repository),))
+
+
+def _home(repository: Repository, cluster: Cluster, node: str) -> Node:
+    """The node that has the directory."""
+    if not node:
+        raise UsageError(
+            f"BACKUP_NODE is not set: set it in .env to the node that has the directory {repository.directory}"
+        )
+    home = drain.find_node(node, cluster)
+    job.require_usable(cluster, [home.id])
+    return home
+
+
+def _mount(repository: Repository) -> job.HostMount:
+    return job.HostMount(repository.directory, scripts.DIRECTORY, read_only=False)
 
 
 def _require_serving(client: Any, server: job.Job, directory: str, hostname: str) -> None:

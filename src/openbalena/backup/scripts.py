@@ -128,6 +128,16 @@ restic snapshots --json --tag openbalena >/tmp/snapshots 2>/tmp/errors || failed
 gzip </tmp/snapshots | base64 -w {LINE}
 """
 
+# The manifests go first: what is interrupted then leaves sets that count as interrupted, and not as damaged ones. Locks
+# that killed tasks left are removed, if nobody has renewed them for 30 minutes (restic unlock).
+_REMOVE = """
+restic unlock >/dev/null 2>/tmp/errors || failed
+forget() {{ [ $# -eq 0 ] || restic forget "$@" >/dev/null 2>/tmp/errors || failed; }}
+forget {manifests}
+forget {others}
+restic prune >/dev/null 2>/tmp/errors || failed
+"""
+
 # rclone's server allows only new files, and the removal of locks (rclone serve restic, --append-only): a node that
 # someone else controls can remove no backup during the run.
 SERVE = f"""set -eu
@@ -143,6 +153,13 @@ def dump_manifest(snapshot: str) -> str:
 restic dump {shlex.quote(snapshot)} manifest.json >/tmp/manifest 2>/tmp/errors || failed
 gzip </tmp/manifest | base64 -w {LINE}
 """
+
+
+def remove_snapshots(manifests: Iterable[str], others: Iterable[str]) -> str:
+    """The script that removes these snapshots, and all data that no snapshot needs any more."""
+    # A word of a command has at most 128 KiB (execve(2)), and the beginnings of the ids are enough.
+    first, then = (shlex.join(each[:16] for each in ids) for ids in (manifests, others))
+    return BEGIN + REFUSE + _REMOVE.format(manifests=first, others=then)
 
 
 def save_database(server: Mapping[str, str], options: str) -> str:

@@ -55,11 +55,21 @@ class BackupSet:
 
 
 @dataclass(frozen=True)
+class UnfinishedSet:
+    """A set without a manifest: what was saved until it was interrupted. `created` is the time of the last snapshot."""
+
+    id: str
+    created: str
+    domain: str
+    snapshots: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Sets:
-    """The sets of a repository, oldest first; `unfinished` are the ids of those without a manifest."""
+    """The sets of a repository, oldest first; `unfinished` are those without a manifest."""
 
     backups: tuple[BackupSet, ...]
-    unfinished: tuple[str, ...]
+    unfinished: tuple[UnfinishedSet, ...]
 
     def find(self, name: str) -> BackupSet:
         """The set with that id, or a beginning of it, or the newest for `latest`.
@@ -75,7 +85,7 @@ class Sets:
         if len(found) == 1:
             gone = ", ".join(found[0].missing)
             raise OperationError(f"backup {found[0].id} cannot be used: the repository no longer has its {gone}")
-        if any(each.startswith(name) for each in self.unfinished) and not found:
+        if any(each.id.startswith(name) for each in self.unfinished) and not found:
             raise OperationError(
                 f"backup {name} was interrupted before it was complete: choose another, as listed by backup list"
             )
@@ -109,8 +119,15 @@ def read_sets(snapshots: str) -> Sets:
     ids = [each.id for each in listed]
     backups = [_backup(each, ids) for each in listed if each.tag(_PART) == MANIFEST]
     known = {each.id for each in backups}
-    others = dict.fromkeys(each.tag(_SET) for each in listed if each.tag(_SET) and each.tag(_SET) not in known)
-    return Sets(tuple(sorted(backups, key=lambda each: each.created)), tuple(others))
+    others: dict[str, list[_Snapshot]] = {}
+    for each in sorted(listed, key=lambda each: each.time):
+        if each.tag(_SET) and each.tag(_SET) not in known:
+            others.setdefault(each.tag(_SET), []).append(each)
+    unfinished = [
+        UnfinishedSet(identifier, saved[-1].time, saved[-1].host, tuple(each.id for each in saved))
+        for identifier, saved in others.items()
+    ]
+    return Sets(tuple(sorted(backups, key=lambda each: each.created)), tuple(unfinished))
 
 
 @dataclass(frozen=True)

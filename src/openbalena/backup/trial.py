@@ -114,21 +114,25 @@ class Trial:
     missing: Sequence[str] = ()
 
 
-def script(manifest: Manifest, percent: int) -> str:
-    """The script that restores the backup with `manifest` for a trial, and reads `percent` of the repository's data."""
-    parts = {name: shlex.quote(part.snapshot) for name, part in manifest.parts.items()}
+def check_script(manifest: Manifest, percent: int) -> str:
+    """The script that reads `percent` of the repository's data and all settings of the backup with `manifest`."""
     room = manifest.parts[saving.DATABASE].bytes * _ROOM // 1024
-    values = {"trial": scripts.TRIAL, "room": room, "percent": percent, "settings": parts[saving.SETTINGS]}
-    text = [scripts.OPENED, _CHECK.format(**values)]
-    text.append(
-        _DATABASE.format(
-            trial=scripts.TRIAL,
-            options=_OPTIONS,
-            database=parts[saving.DATABASE],
-            facts=scripts.FACTS,
-            answers=scripts.ANSWERS,
-        )
+    stored = shlex.quote(manifest.parts[saving.SETTINGS].snapshot)
+    check = _CHECK.format(trial=scripts.TRIAL, room=room, percent=percent, settings=stored)
+    return scripts.OPENED + check
+
+
+def script(manifest: Manifest, percent: int) -> str:
+    """The script that does so, and then restores the backup for a trial."""
+    parts = {name: shlex.quote(part.snapshot) for name, part in manifest.parts.items()}
+    database = _DATABASE.format(
+        trial=scripts.TRIAL,
+        options=_OPTIONS,
+        database=parts[saving.DATABASE],
+        facts=scripts.FACTS,
+        answers=scripts.ANSWERS,
     )
+    text = [check_script(manifest, percent), database]
     for name in saving.VOLUMES:
         if name in parts:
             text.append(_FILES.format(snapshot=parts[name], part=name))

@@ -132,6 +132,11 @@ def backup_network(stack: str) -> str:
     return f"openbalena-backup-{stack}"
 
 
+def backup_unit(directory: str) -> str:
+    """systemd's timer and service of the backups of the deployment in `directory`."""
+    return f"openbalena-backup-{hashlib.sha256(directory.encode()).hexdigest()[:12]}"
+
+
 def job_service(purpose: str, node: str) -> str:
     """The service of a job on the node with id `node`, which runs one of a purpose at a time."""
     return f"openbalena-{purpose}-{node[:12]}"

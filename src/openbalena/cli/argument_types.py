@@ -5,11 +5,13 @@ import math
 import re
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 
 # What docker accepts (moby, api/types/time/timestamp.go): a Go duration, seconds since 1970, a date, or date and time.
 _DURATION = re.compile(r"(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+|\d+(\.\d+)?")
 # Of a constraint on it (swarmkit, manager/constraint): letters, digits and these characters.
 _LABEL = re.compile(r"[\w.\-/]+", re.ASCII)
+_CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d(:\d\d){0,2}(\.\d+)?)?(Z|[+-]\d\d:\d\d)?")
 
 
@@ -43,6 +45,31 @@ def percent(text: str) -> int:
     if not 1 <= (value := whole(text, "a percentage")) <= 100:
         raise argparse.ArgumentTypeError(f"expected a percentage from 1 to 100, not {text!r}")
     return value
+
+
+def clock_time(text: str) -> tuple[int, int]:
+    """A time of day, `03:30`. Raises as `seconds` does."""
+    if not (match := _CLOCK.fullmatch(text)):
+        raise argparse.ArgumentTypeError(f"expected a time of day such as 03:30, not {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def hours(text: str) -> int:
+    """An interval that divides a day, `6h`. Raises as `seconds` does."""
+    number = text.removesuffix("h")
+    if not (number.isascii() and number.isdigit() and text != number and int(number) and 24 % int(number) == 0):
+        raise argparse.ArgumentTypeError(f"expected 1h, 2h, 3h, 4h, 6h, 8h, 12h or 24h, not {text!r}")
+    return int(number)
+
+
+def metrics_file(text: str) -> str:
+    """The absolute path of a file for the textfile collector, which reads *.prom. Raises as `seconds` does."""
+    path = Path(text)
+    if path.suffix != ".prom" or not path.is_absolute() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(
+            f"expected the absolute path of a file *.prom in a directory that exists, not {text!r}"
+        )
+    return text
 
 
 def service_number(text: str) -> tuple[str, int]:

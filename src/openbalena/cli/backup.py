@@ -2,29 +2,52 @@
 
 from argparse import Namespace
 from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from openbalena.cli.argument_types import kibibytes, percent
+from openbalena.cli.argument_types import clock_time, hours, kibibytes, metrics_file, percent, whole
 from openbalena.cli.console import Context
-from openbalena.cli.options import JSON, YES, command, flag, group, option, take_over, timeout
+from openbalena.cli.options import JSON, YES, command, flag, group, one_of, option, take_over, timeout
 from openbalena.operations.next_steps import next_steps
 
+if TYPE_CHECKING:
+    from openbalena.backup.retention import Keep
+
 backup = group(__doc__)
+
+_METRICS = option(
+    "--metrics",
+    metavar="FILE",
+    type=metrics_file,
+    help="after a complete backup, write its time and size for the node exporter's textfile collector",
+)
+_KEEP = (
+    option("--keep-last", metavar="N", type=whole, default=0, help="keep the last N backups"),
+    option("--keep-daily", metavar="N", type=whole, default=0, help="keep the newest backup of each of N days"),
+    option("--keep-weekly", metavar="N", type=whole, default=0, help="keep the newest backup of each of N weeks"),
+    option("--keep-monthly", metavar="N", type=whole, default=0, help="keep the newest backup of each of N months"),
+)
 
 
 @backup.action(
     "create",
     "save the database, the objects, the settings and the certificates",
     option("--limit-upload", metavar="KIB", type=kibibytes, help="send at most so many KiB per second"),
+    _METRICS,
     timeout(21600.0, "how long each part may take"),
     JSON,
     take_over(),
 )
 def _create(args: Namespace, context: Context) -> None:
+    from openbalena.backup.metrics import metrics_text
+    from openbalena.base.files import write_atomic
     from openbalena.base.sizes import format_size
     from openbalena.operations.backup import BackupOptions, create_backup
 
     options = BackupOptions(args.timeout, args.limit_upload, args.take_over)
     made = create_backup(options, context.workspace, context.console)
+    if args.metrics:
+        write_atomic(Path(args.metrics), metrics_text(made))
     if args.json:
         context.console.json(asdict(made))
         return
@@ -42,7 +65,9 @@ def _list(args: Namespace, context: Context) -> None:
         context.console.json(asdict(found))
         return
     if found.unfinished:
-        context.console.warn(f"not listed, since they were interrupted: {', '.join(found.unfinished)}")
+        context.console.warn(
+            f"not listed, since they were interrupted: {', '.join(each.id for each in found.unfinished)}"
+        )
     rows = [
         (
             each.id,
@@ -122,6 +147,79 @@ def _verify(args: Namespace, context: Context) -> int:
         f"{found.trial.images} images with {found.trial.digests} layers and configurations."
     )
     return 0
+
+
+@backup.action(
+    "prune",
+    "remove older backups, after asking; the newest complete one is always kept",
+    *_KEEP,
+    flag("--dry-run", "show what would be removed"),
+    timeout(21600.0, "how long it may take"),
+    JSON,
+    YES,
+    take_over(),
+)
+def _prune(args: Namespace, context: Context) -> None:
+    from openbalena.operations.backup import BackupOptions
+    from openbalena.operations.backup_prune import prune_backups
+
+    options = BackupOptions(args.timeout, take_over=args.take_over)
+    plan = prune_backups(_keep(args), options, context.workspace, context.console, dry_run=args.dry_run)
+    if args.json:
+        context.console.json(asdict(plan))
+        return
+    if args.dry_run:
+        kept = [(each.id, each.created[:19].replace("T", " "), "keep", " ".join(each.rules)) for each in plan.kept]
+        gone = [(each.id, each.created[:19].replace("T", " "), "remove", each.reason) for each in plan.removed]
+        context.console.table([("BACKUP", "SAVED", "", "WHY"), *kept, *gone])
+        return
+    context.console.say(f"{len(plan.removed)} backups were removed, {len(plan.kept)} are kept.")
+
+
+@backup.action(
+    "schedule",
+    "run backups regularly from this machine, or show whether they run and how the last one ended",
+    one_of(
+        option("--daily", metavar="HH:MM", type=clock_time, help="every day at this time"),
+        option("--every", metavar="HOURS", type=hours, help="every so many hours, such as 6h"),
+        flag("--off", "remove the schedule"),
+    ),
+    *_KEEP,
+    _METRICS,
+    JSON,
+)
+def _schedule(args: Namespace, context: Context) -> None:
+    from openbalena.backup.schedule import Schedule
+    from openbalena.operations.backup_schedule import remove_schedule, set_schedule, show_schedule
+
+    if args.off:
+        removed = remove_schedule(context.workspace)
+        context.console.say("The schedule was removed." if removed else "There was no schedule.")
+        return
+    if args.every or args.daily:
+        planned = Schedule(every=args.every) if args.every else Schedule(*args.daily)
+        state = set_schedule(planned, _keep(args), args.metrics or "", context.workspace)
+    else:
+        state = show_schedule(context.workspace)
+    if args.json:
+        context.console.json(asdict(state))
+    elif state.cron:
+        context.console.warn("this machine has no systemd: add the following line with `crontab -e`")
+        context.console.say(state.cron)
+    elif not state.calendar:
+        context.console.say("No schedule: add --daily HH:MM or --every HOURS.")
+    else:
+        ended = f"ended {state.ended}: {state.result}, exit status {state.exit_code}" if state.ended else "none yet"
+        context.console.say(
+            f"Backups run at {state.calendar}, next {state.next or '?'}. Last run: {ended}.",
+            f"Its log: journalctl --unit {state.unit}",
+        )
+
+
+def _keep(args: Namespace) -> "Keep":
+    from openbalena.backup.retention import Keep
+
+    return Keep(args.keep_last, args.keep_daily, args.keep_weekly, args.keep_monthly)
 
 
 @command(

@@ -101,7 +101,7 @@ _READING |= {"swarm-status", "swarm-history", "swarm-logs", "stack"}
 # as its settings, are not.
 CHANGING = {"swarm-init", "swarm-build", "swarm-up", "swarm-scale", "swarm-drain", "swarm-activate", "swarm-remove"}
 CHANGING |= {"swarm-rebalance", "swarm-rollback", "swarm-down", "swarm-nfs-setup", "pki sync", "secrets rotate"}
-CHANGING |= {"swarm-join", "storage move", "storage forget", "backup create", "restore"}
+CHANGING |= {"swarm-join", "storage move", "storage forget", "backup create", "backup prune", "restore"}
 # Those that do so only with one of these options; `config --from-cluster` copies all of its secrets.
 CHANGING_WITH = {"doctor": ("dismiss", "fix"), "config": ("from_cluster",)}
 

@@ -37,7 +37,10 @@ def test_a_set_is_what_its_manifest_names() -> None:
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_set_that_was_interrupted_is_not_listed(number: int) -> None:
     found = read(*snapshots("a", begun=1)[:number], *snapshots("b"))
-    assert [each.id for each in found.backups] == ["b"] and found.unfinished == ("a",)
+    assert [each.id for each in found.backups] == ["b"]
+    (only,) = found.unfinished
+    assert (only.id, only.domain, len(only.snapshots)) == ("a", "my.example.com", number)
+    assert only.created == f"2026-11-26T11:00:0{number - 1}Z"
     with pytest.raises(OperationError, match="backup a was interrupted before it was complete"):
         found.find("a")
     assert found.find("latest").id == "b"

@@ -1,16 +1,22 @@
 """A whole set in a real repository: what is listed afterwards, and what an interrupted one leaves."""
 
+import os
+import shutil
+import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import postgres
 import pytest
 from backup_facts import MANIFEST
-from restic import Machine
+from restic import Machine, programs
 
-from openbalena.backup import results, saving, scripts, sets
+from openbalena.backup import results, retention, saving, scripts, sets
 from openbalena.backup.manifest import Manifest, from_text
+from openbalena.backup.retention import Keep
 from openbalena.backup.saving import SetOptions, Step
 from openbalena.base.errors import OperationError
 from openbalena.base.names import BACKUP_SECRETS
@@ -66,6 +72,31 @@ def save(machine: Machine, server: postgres.Server, identifier: str, broken: str
     return saving.save_set(steps, Here(machine, broken), options, described, lambda _: None)
 
 
+def remove(machine: Machine, keep: Keep, later: timedelta = timedelta(0)) -> retention.PrunePlan:
+    plan = retention.plan_prune(listed(machine), keep, "my.example.com", datetime.now(UTC) + later)
+    manifests = [each.manifest for each in plan.removed if each.manifest]
+    script = scripts.remove_snapshots(manifests, [name for each in plan.removed for name in each.snapshots])
+    ended = machine.run(script)
+    assert ended.code == 0, ended
+    return plan
+
+
+def size(machine: Machine) -> int:
+    return sum(path.stat().st_size for path in (machine.directory / "repository" / "data").rglob("*"))
+
+
+def killed_restic(machine: Machine) -> None:
+    """It leaves its lock in the repository."""
+    repository = machine.directory / "repository"
+    environment = {"RESTIC_REPOSITORY": str(repository), "RESTIC_PASSWORD": "a password", "PATH": programs("restic")}
+    words = ["restic", "--no-cache", "backup", "--stdin"]
+    with subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as killed:
+        while not list((repository / "locks").iterdir()):
+            assert killed.poll() is None
+            time.sleep(0.02)
+        killed.kill()
+
+
 def listed(machine: Machine) -> sets.Sets:
     return sets.read_sets(results.unpacked("".join(machine.run(scripts.LIST).lines)))
 
@@ -79,10 +110,49 @@ def test_a_set_is_listed_once_its_manifest_is_saved_and_read_back_as_it_was(
     assert listed(machine).backups == ()
     made = save(machine, server, "s1")
     found = listed(machine)
-    assert found.unfinished == ("without-s3-data", "without-settings", "without-manifest")
+    assert [each.id for each in found.unfinished] == ["without-s3-data", "without-settings", "without-manifest"]
     (only,) = found.backups
     assert only.complete and only == found.find("latest") and only.bytes == made.bytes > 0
     assert only.parts == {name: part.snapshot for name, part in made.parts.items()}
     text = results.unpacked("".join(machine.run(scripts.dump_manifest(only.manifest)).lines))
     assert from_text(text).text() == made.text()
     assert made.rows == {"migration": 1} and made.parts["s3-data"].bytes == len("content")
+
+
+def test_whole_sets_are_removed_with_their_data_although_a_killed_task_left_a_lock(
+    machine: Machine, server: postgres.Server
+) -> None:
+    for number in range(2):
+        (machine.directory / "volumes" / "s3-data" / "object").write_bytes(os.urandom(500_000))
+        save(machine, server, f"s{number}")
+    with pytest.raises(OperationError):
+        save(machine, server, "interrupted", "settings")
+    killed_restic(machine)
+    before = size(machine)
+    plan = remove(machine, Keep(last=1))
+    assert [each.id for each in plan.removed] == ["s0"] and plan.left == ("interrupted",)
+    left = listed(machine)
+    assert [each.id for each in left.backups] == ["s1"] and left.backups[0].complete
+    assert before - size(machine) > 400_000
+    assert [each.id for each in remove(machine, Keep(last=1), timedelta(days=2)).removed] == ["interrupted"]
+    assert listed(machine) == sets.Sets(left.backups, ())
+
+
+def test_a_removal_that_is_killed_leaves_no_set_that_looks_whole(
+    machine: Machine, server: postgres.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2):
+        save(machine, server, f"s{number}")
+    first = listed(machine).backups[0]
+    (machine.directory / "bin").mkdir()
+    real = shutil.which("restic", path=programs("restic"))
+    program = machine.directory / "bin" / "restic"
+    script = scripts.remove_snapshots([first.manifest], first.parts.values())
+    program.write_text(f'#!/bin/sh\n{real} "$@" || exit $?\n[ "$1" != forget ] || kill -9 $PPID\n')
+    program.chmod(0o755)
+    with monkeypatch.context() as patched:
+        patched.setattr("restic.programs", lambda *_: f"{program.parent}:{os.environ['PATH']}")
+        assert machine.run(script).code == -9
+    left = listed(machine)
+    assert [each.id for each in left.backups] == ["s1"] and [each.id for each in left.unfinished] == ["s0"]
+    assert len(left.unfinished[0].snapshots) == 3

@@ -8,10 +8,11 @@ from backup_facts import MANIFEST
 
 from openbalena.backup.restore import RestorePlan
 from openbalena.backup.results import DatabaseFacts
-from openbalena.backup.sets import BackupSet, SavedPart, Sets
+from openbalena.backup.retention import Keep, KeptBackup, PrunePlan, RemovedBackup
+from openbalena.backup.sets import BackupSet, SavedPart, Sets, UnfinishedSet
 from openbalena.backup.trial import Trial
 from openbalena.cli.main import main
-from openbalena.operations import backup, backup_verify
+from openbalena.operations import backup, backup_prune, backup_verify
 from openbalena.operations import restore as restores
 from openbalena.operations.backup import BackupCheck
 from openbalena.operations.backup_verify import BackupVerdict
@@ -29,7 +30,7 @@ def call(made: Path, *words: str) -> int:
 def test_interrupted_and_incomplete_ones_are_told_apart(
     made: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sets = Sets((FOUND, replace(FOUND, id="s2", missing=("s3-data",))), ("s0",))
+    sets = Sets((FOUND, replace(FOUND, id="s2", missing=("s3-data",))), (UnfinishedSet("s0", "", "", ()),))
     monkeypatch.setattr(backup, "list_backups", lambda *_: sets)
     capsys.readouterr()
     assert call(made, "list") == 0
@@ -108,3 +109,23 @@ def test_a_trial_prints_what_was_restored_or_what_is_wrong(
 def test_a_share_of_the_data_is_a_percentage(share: str, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(made, "verify", "--read-data", share) == 2
     assert "expected a percentage" in capsys.readouterr().err
+
+
+def test_what_would_be_removed_is_a_table(
+    made: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def pruned(keep: Keep, *_: object, dry_run: bool) -> PrunePlan:
+        asked.append((keep, dry_run))
+        gone = RemovedBackup("s1", "2026-11-25T03:00:00.5Z", "interrupted", "", ())
+        return PrunePlan((KeptBackup("s2", "2026-11-26T03:00:00.5Z", ("daily", "newest")),), (gone,), ())
+
+    monkeypatch.setattr(backup_prune, "prune_backups", pruned)
+    rules = ("--keep-daily", "7", "--keep-weekly", "4", "--keep-monthly", "6", "--keep-last", "2")
+    capsys.readouterr()
+    assert call(made, "prune", *rules, "--dry-run") == 0 == call(made, "prune", "--keep-last", "1", "--yes")
+    out = " ".join(capsys.readouterr().out.split())
+    assert "s2 2026-11-26 03:00:00 keep daily newest s1 2026-11-25 03:00:00 remove interrupted" in out
+    assert out.endswith("1 backups were removed, 1 are kept.")
+    assert asked == [(Keep(2, 7, 4, 6), True), (Keep(1), False)]

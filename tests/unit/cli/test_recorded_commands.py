@@ -21,7 +21,7 @@ NOT_CHANGING = {
     *("swarm-history", "swarm-status", "swarm-logs", "stack render", "stack validate"),
     *("stack explain", "stack diff"),
     *("pki show", "pki renew", "pki import", "secrets show", "storage show", "demo"),
-    *("backup list", "backup check", "backup verify"),
+    *("backup list", "backup check", "backup verify", "backup schedule"),
 }
 
 

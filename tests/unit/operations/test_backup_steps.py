@@ -12,12 +12,14 @@ from fake_engine import FakeEngine
 from fake_swarm import RefusedError, Row, stack_service
 from hearing import Listener
 
+from openbalena.backup.retention import Keep
 from openbalena.backup.sets import SavedPart
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.names import BACKUP_SECRETS, LOCK_CONFIG
 from openbalena.base.project import Project
 from openbalena.operations import backup
 from openbalena.operations.backup import BackupOptions
+from openbalena.operations.backup_prune import prune_backups
 from openbalena.operations.backup_verify import verify_backup
 from openbalena.operations.workspace import Workspace
 from openbalena.swarm import settings_store
@@ -262,6 +264,57 @@ def test_a_backup_that_cannot_be_restored_is_an_error(workspace: Workspace, fake
     fake.swarm.created.clear()
     (problem,) = verify_backup("latest", 25, OPTIONS, workspace, Listener()).problems
     assert "names other snapshots" in problem and names(fake)[-1] == "check-id-node1"
+
+
+def several(fake: FakeEngine) -> None:
+    """Two backups, one that was interrupted, and one of another domain."""
+    common = {"hostname": "my.example.com"}
+    snapshots = [{"id": "d0", "time": "2026-11-20T09:00:00Z", **common, "tags": ["set=s0"]}]
+    for number in (1, 2):
+        time = f"2026-11-2{number}T10:00:00Z"
+        tags = [f"set=s{number}", "part=manifest", f"has=database:d{number}"]
+        snapshots.append({"id": f"d{number}", "time": time, **common, "tags": [f"set=s{number}"]})
+        snapshots.append({"id": f"m{number}", "time": time, **common, "tags": tags})
+    snapshots.append({**snapshots[0], "id": "x", "hostname": "other.example.com", "tags": ["set=x"]})
+    fake.swarm.logs["openbalena-backup-list"] = [packed(json.dumps(snapshots)), END]
+    fake.swarm.logs["openbalena-backup-prune"] = [END]
+
+
+def test_backups_are_removed_after_asking_where_the_directory_is(workspace: Workspace, fake: FakeEngine) -> None:
+    configured(workspace.project, BACKUP_REPOSITORY="/srv/backup", BACKUP_NODE="node2")
+    several(fake)
+    listener = Listener()
+    plan = prune_backups(Keep(daily=1), OPTIONS, workspace, listener)
+    assert [each.id for each in plan.removed] == ["s1", "s0"] and [each.id for each in plan.kept] == ["s2"]
+    assert listener.questions == [
+        "Remove 2 backups, and keep 1: s1 (older than those to keep), s0 (interrupted)?",
+    ]
+    assert names(fake) == ["list-id-node2", "prune-id-node2"]
+    for spec in jobs(fake):
+        (mount,) = container(spec)["Mounts"]
+        assert (mount["Source"], mount.get("ReadOnly", False)) == ("/srv/backup", False)
+    script = container(jobs(fake)[-1])["Args"][-1]
+    assert "forget m1\nforget d1 d0\n" in script
+    assert len(fake.swarm.services) == 3
+
+
+def test_nothing_is_removed_without_agreement_or_a_rule(workspace: Workspace, fake: FakeEngine) -> None:
+    several(fake)
+    with pytest.raises(OperationError, match="no backup was removed"):
+        prune_backups(Keep(last=1), OPTIONS, workspace, Listener(agrees=False))
+    listener = Listener()
+    assert len(prune_backups(Keep(last=1), OPTIONS, workspace, listener, dry_run=True).removed) == 2
+    assert {*names(fake)} == {"list-id-node1"} and listener.questions == []
+    with pytest.raises(UsageError, match="add --keep-last, --keep-daily"):
+        prune_backups(Keep(), OPTIONS, workspace, Listener())
+
+
+def test_a_repository_that_is_in_use_is_told(workspace: Workspace, fake: FakeEngine) -> None:
+    several(fake)
+    fake.swarm.fates["openbalena-backup-prune"] = [[Row(0, "failed", "task: non-zero exit (11)", 11)]]
+    fake.swarm.logs["openbalena-backup-prune"] = ["repository is already locked by PID 7 on a1b2c3", END]
+    with pytest.raises(OperationError, match="expires after 30 minutes.: repository is already locked by PID 7"):
+        prune_backups(Keep(last=1), OPTIONS, workspace, Listener())
 
 
 def test_a_repository_without_backups_is_told(workspace: Workspace, fake: FakeEngine) -> None:
