@@ -1,14 +1,17 @@
 """A backup of the whole deployment into a directory of a node that has none of its data, and what it has; one that is
-killed half-way does not count. The expected time is one minute, most of it for the image and the tasks."""
+killed half-way does not count. The first is restored for a trial. The expected time is two minutes, most of it for the
+image and the tasks."""
 
 import json
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from deployed_project import STACK, command, tool
 
 from openbalena.base.names import BACKUP_SECRETS, backup_network
+from openbalena.base.polling import poll
 from openbalena.base.project import Project
 from openbalena.docker.engine import Engine
 from openbalena.operations.engines import default_engine
@@ -54,6 +57,19 @@ def database(project: Project, statement: str) -> str:
     return engine.docker("exec", "--user", "postgres", name, *words).strip()
 
 
+def restored_for_a_trial(project: Project, made: dict[str, Any]) -> None:
+    """Everything that the backup should have is there, and no volume of the trial is left."""
+    engine = default_engine(True)
+    before = engine.docker("volume", "ls", "--quiet")
+    verified = tool(project, "backup", "verify", "--read-data", "100", "--json")
+    assert verified.returncode == 0, verified.stderr
+    found = json.loads(verified.stdout)
+    assert found["manifest"]["set"] == made["set"] and found["problems"] == []
+    assert found["trial"]["database"]["rows"] == made["rows"]
+    poll(lambda: engine.docker("volume", "ls", "--quiet"), lambda left: left == before, 10.0, 0.5)
+    assert engine.docker("volume", "ls", "--quiet") == before
+
+
 def test_a_backup_has_everything_and_a_killed_one_does_not_count(deployed: Project, backup: Engine) -> None:
     done = tool(deployed, "backup", "create", "--json")
     assert done.returncode == 0, done.stderr
@@ -66,6 +82,12 @@ def test_a_backup_has_everything_and_a_killed_one_does_not_count(deployed: Proje
     assert "TABLE DATA public device " in in_repository(backup, dumped)
     stored = in_repository(backup, f"restic ls {made['parts']['s3-data']['snapshot']}")
     assert "/openbalena-volumes/s3-data/registry-data" in stored
+
+    restored_for_a_trial(deployed, made)
+    pruned = tool(deployed, "backup", "prune", "--keep-last", "1", "--yes", "--json")
+    assert pruned.returncode == 0, pruned.stderr
+    plan = json.loads(pruned.stdout)
+    assert [each["id"] for each in plan["kept"]] == [made["set"]] and not plan["removed"]
 
     with subprocess.Popen(command(deployed, "backup", "create"), stderr=subprocess.PIPE, text=True) as second:
         assert second.stderr is not None
