@@ -44,6 +44,8 @@ GIVEN = {
     "MOVE_MARK": ".openbalena-move",
     "RESTORE_MARK": ".openbalena-restore",
     "ADOPTED_MARK": ".open-balena",
+    "MIGRATION_MARK": ".open-balena-migration",
+    "COPY_MARK": ".openbalena-copied",
 }
 
 

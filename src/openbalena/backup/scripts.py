@@ -159,7 +159,7 @@ def remove_snapshots(manifests: Iterable[str], others: Iterable[str]) -> str:
     """The script that removes these snapshots, and all data that no snapshot needs any more."""
     # A word of a command has at most 128 KiB (execve(2)), and the beginnings of the ids are enough.
     first, then = (shlex.join(each[:16] for each in ids) for ids in (manifests, others))
-    return BEGIN + REFUSE + _REMOVE.format(manifests=first, others=then)
+    return OPENED + _REMOVE.format(manifests=first, others=then)
 
 
 def save_database(server: Mapping[str, str], options: str) -> str:

@@ -67,10 +67,13 @@ BACKUP_SECRETS = ("openbalena-backup-repository", "openbalena-backup-login", "op
 DATABASE_ROLES = ("openbalena_a", "openbalena_b")
 
 # Files in volumes: this copy is not in use; which backup the volume is restored from; the tokens and certificates of
-# these volumes have been adopted, and from then on `.env` takes precedence.
+# these volumes have been adopted, and from then on `.env` takes precedence; what was migrated to or from these volumes;
+# when the last copy of a volume began.
 MOVE_MARK = ".openbalena-move"
 RESTORE_MARK = ".openbalena-restore"
 ADOPTED_MARK = ".open-balena"
+MIGRATION_MARK = ".open-balena-migration"
+COPY_MARK = ".openbalena-copied"
 
 # The end of an object's name.
 _HASHED = re.compile(r"-[0-9a-f]{12}$")
