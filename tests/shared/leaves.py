@@ -44,6 +44,7 @@ WORDS = {
     "stack explain": ["devices"],
     "storage move": ["db-data", "node2"],
     "storage forget": ["db-data"],
+    "migrate": ["--to", "swarm"],
     "swarm-scale": ["api=2"],
     "swarm-join": ["root@node4"],
     "swarm-drain": ["node1"],

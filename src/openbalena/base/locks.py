@@ -7,27 +7,29 @@ which is world-readable, any local user could block every command.
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 NAME = ".open-balena.lock"
+# Held in addition by a command that runs others, which take the lock of NAME.
+MIGRATION = ".open-balena-migration.lock"
 _PROC = Path("/proc")
 
 
 @contextmanager
-def locked(directory: Path, how: int) -> Iterator[None]:
-    """Hold the lock of `directory`; `how` is fcntl.LOCK_EX or fcntl.LOCK_SH. It is released when the process exits.
+def locked(directory: Path, how: int, name: str = NAME) -> Iterator[None]:
+    """Hold the lock `name` of `directory` until the process exits; `how` is fcntl.LOCK_EX or fcntl.LOCK_SH.
 
     Raises BlockingIOError if it is held by another process, and OSError if its file cannot be opened.
     """
-    descriptor = os.open(directory / NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(directory / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         if os.geteuid() == 0:
             # The directory's owner must be able to open a file that root created.
             owner = directory.stat()
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
         fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-        with _without_former(directory, how):
+        with _without_former(directory, how) if name == NAME else nullcontext():
             yield
     finally:
         os.close(descriptor)

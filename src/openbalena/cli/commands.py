@@ -90,6 +90,7 @@ COMMANDS = (
     Command("secrets", "operations", "show and rotate tokens, replace the CA", "secrets"),
     Command("backup", "operations", "save the deployment's data, and list what was saved", "backup"),
     Command("restore", "operations", "make a deployment again from a backup", "backup"),
+    Command("migrate", "operations", "go from one machine to a swarm with all data, or back", "migrate"),
     Command("storage", "operations", "show where volumes are, and move them between nodes", "storage"),
 )
 
@@ -101,7 +102,7 @@ _READING |= {"swarm-status", "swarm-history", "swarm-logs", "stack"}
 # as its settings, are not.
 CHANGING = {"swarm-init", "swarm-build", "swarm-up", "swarm-scale", "swarm-drain", "swarm-activate", "swarm-remove"}
 CHANGING |= {"swarm-rebalance", "swarm-rollback", "swarm-down", "swarm-nfs-setup", "pki sync", "secrets rotate"}
-CHANGING |= {"swarm-join", "storage move", "storage forget", "backup create", "backup prune", "restore"}
+CHANGING |= {"swarm-join", "storage move", "storage forget", "backup create", "backup prune", "restore", "migrate"}
 # Those that do so only with one of these options; `config --from-cluster` copies all of its secrets.
 CHANGING_WITH = {"doctor": ("dismiss", "fix"), "config": ("from_cluster",)}
 

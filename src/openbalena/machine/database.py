@@ -24,6 +24,11 @@ _STARTED = 120.0
 _INTERVAL = 0.5
 # During initialization it listens only on its socket (docker_temp_server_start).
 _READY = ["pg_isready", "-q", "-h", "127.0.0.1"]
+# Only users add and remove these, by the api: a service's own rows come and go while it starts.
+_COUNT = """
+SELECT format('SELECT %L || '' '' || count(*) FROM %I', relname, relname) FROM pg_class WHERE relkind = 'r'
+AND relnamespace = 'public'::regnamespace AND relname IN ('application', 'device', 'release', 'user') \\gexec
+"""
 _ASK = f"psql -XAtq --no-password -v ON_ERROR_STOP=1 -d {database_login.DATABASE}"
 
 
@@ -85,10 +90,23 @@ def query(client: Any, container: Container, statements: str) -> str:
 
     The statements are passed in the environment, because any user can read a process's arguments.
     """
+    return _query(client, container.id, statements)
+
+
+def count_rows(client: Any, identifier: str) -> dict[str, int]:
+    """The number of rows of the tables that only users change, in the database of the container `identifier`.
+
+    Raises OperationError if it does not answer.
+    """
+    lines = _query(client, identifier, _COUNT).splitlines()
+    return {name: int(count) for name, count in map(str.split, lines)}
+
+
+def _query(client: Any, identifier: str, statements: str) -> str:
     command = ["sh", "-c", f"printf '%s' \"$STATEMENTS\" | {_ASK} -U {database_login.OWNER} -f - 2>&1"]
-    identifier = client.api.exec_create(container.id, command, environment={"STATEMENTS": statements})["Id"]
-    output = client.api.exec_start(identifier).decode(errors="replace").strip()
-    if client.api.exec_inspect(identifier)["ExitCode"] != 0:
+    made = client.api.exec_create(identifier, command, environment={"STATEMENTS": statements})["Id"]
+    output = client.api.exec_start(made).decode(errors="replace").strip()
+    if client.api.exec_inspect(made)["ExitCode"] != 0:
         raise OperationError(f"{SERVICE}: {output}")
     return str(output)
 

@@ -62,7 +62,7 @@ def from_files(files: Mapping[str, bytes | None]) -> Migration | None:
 
 
 def read_migration(client: Any, volume: str) -> Migration | None:
-    """The record in `volume` (VOLUME, by the Engine's name); None without one. Raises OperationError as `from_files`."""
+    """The record in `volume` (VOLUME, by the Engine's name), or None. Raises OperationError as `from_files`."""
     if not volumes.existing_volumes(client, [volume]):
         return None
     with volumes.volume_container(client, {volume: DIRECTORY}) as holder:

@@ -28,7 +28,7 @@ from openbalena.settings.variables import variables
 
 # Where each volume is mounted, as in the services (docker-compose.yml).
 _MOUNTS = {"resin-data": "/balena", "certs-data": "/certs", "pki-data": "/pki"}
-_CA = ("ca-0.pem", "ca-0-key.pem", "server-ca-0.pem", "server-ca-0-key.pem", "ocsp.pem", "ocsp-key.pem")
+CA = ("ca-0.pem", "ca-0-key.pem", "server-ca-0.pem", "server-ca-0-key.pem", "ocsp.pem", "ocsp-key.pem")
 # Files that are regenerated, for the same key, if those in the volume do not match.
 _REPLACEABLE = ("api.pem", "vpn.pem", "ocsp.pem", "ca-bundle.pem", "chain.pem", "dhparam.pem")
 
@@ -90,7 +90,7 @@ def certificates(files: Mapping[str, bytes], dns_tld: str) -> dict[str, bytes]:
 def _places(dns_tld: str) -> dict[str, str]:
     """The path of each PKI file in the volumes."""
     private = "/certs/private"
-    return {name_: f"/pki/{name_}" for name_ in _CA} | {
+    return {name_: f"/pki/{name_}" for name_ in CA} | {
         "api.pem": f"{private}/api.{dns_tld}.pem",
         "api.key": f"{private}/api.{dns_tld}.key",
         "vpn.pem": f"{private}/vpn.{dns_tld}.pem",
@@ -138,9 +138,7 @@ def conflicts(found: Found, values: Mapping[str, str], env_file: Path) -> str:
     recreated: unlike rotations, which change tokens one by one and are recorded by the next `up`, that changes all.
     """
     authority = Path(values["PKI_DIR"]) / "ca-0.pem"
-    other_ca = (
-        "ca-0.pem" in found.pki and authority.exists() and not _same(authority.read_bytes(), found.pki["ca-0.pem"])
-    )
+    other_ca = _has_other_ca(found, authority)
     names = sorted(key for key, value in found.tokens.items() if values.get(key) != value)
     other_tokens = names if other_ca or not found.marked or _regenerated(found, values) else []
     whose = [
@@ -163,13 +161,20 @@ def conflicts(found: Found, values: Mapping[str, str], env_file: Path) -> str:
     )
 
 
+def has_other_ca(standalone: Standalone) -> bool:
+    """Whether the volumes have a CA that is not the project's."""
+    with standalone.engine.client() as client:
+        found = _read(client, standalone.name, standalone.settings["DNS_TLD"])
+    return _has_other_ca(found, Path(standalone.settings["PKI_DIR"]) / "ca-0.pem")
+
+
 def seed_balena_ca(standalone: Standalone) -> bool:
     """Give balena-ca, which creates only what is missing, the project's CA; False if it already has one."""
     directory = Path(standalone.settings["PKI_DIR"])
     with standalone.engine.client() as client:
         if "ca-0.pem" in _read(client, standalone.name, standalone.settings["DNS_TLD"]).pki:
             return False
-        files = {name_: (directory / name_) for name_ in _CA}
+        files = {name_: (directory / name_) for name_ in CA}
         if not all(path.exists() for path in files.values()):
             raise UsageError(f"{directory}: incomplete: run ./open-balena.sh config")
         for _ in standalone.stream("create", "--no-build", "--quiet-pull", "balena-ca", limit=1800):
@@ -178,7 +183,7 @@ def seed_balena_ca(standalone: Standalone) -> bool:
             all=True,
             filters={"label": [f"{PROJECT_LABEL}={standalone.name}", f"{COMPOSE_SERVICE_LABEL}=balena-ca"]},
         )
-        modes = {name_: 0o600 if "key" in name_ else 0o644 for name_ in _CA}
+        modes = {name_: 0o600 if "key" in name_ else 0o644 for name_ in CA}
         volumes.write_file(
             client, holder["Id"], "/pki", {name_: (path.read_bytes(), modes[name_]) for name_, path in files.items()}
         )
@@ -200,6 +205,10 @@ def is_deployed(values: Mapping[str, str]) -> dict[str, str]:
         for name_, variable in variables().items()
         if variable.token and not name_.endswith("_PASSWORD") and values.get(name_)
     }
+
+
+def _has_other_ca(found: Found, authority: Path) -> bool:
+    return "ca-0.pem" in found.pki and authority.exists() and not _same(authority.read_bytes(), found.pki["ca-0.pem"])
 
 
 def _regenerated(found: Found, values: Mapping[str, str]) -> bool:

@@ -30,17 +30,22 @@ def shared_lock(directory: Path) -> AbstractContextManager[None]:
     return _locked(directory, fcntl.LOCK_SH, "changing")
 
 
+def migration_lock(directory: Path) -> AbstractContextManager[None]:
+    """Keep other migrations away; the commands that one runs take the locks above themselves."""
+    return _locked(directory, fcntl.LOCK_EX, "migrating", locks.MIGRATION)
+
+
 @contextmanager
-def _locked(directory: Path, how: int, what: str) -> Iterator[None]:
+def _locked(directory: Path, how: int, what: str, name: str = locks.NAME) -> Iterator[None]:
     with ExitStack() as held:
         try:
-            held.enter_context(locks.locked(directory, how))
+            held.enter_context(locks.locked(directory, how, name))
         except BlockingIOError:
             raise OperationError(
                 f"{directory}: another command is {what} the settings there: wait until it has finished"
             ) from None
         except OSError as error:
-            raise OperationError(f"{directory / locks.NAME}: cannot be opened: {error.strerror}") from None
+            raise OperationError(f"{directory / name}: cannot be opened: {error.strerror}") from None
         yield
 
 

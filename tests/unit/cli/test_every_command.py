@@ -33,7 +33,7 @@ CODES = {
     **dict.fromkeys(("swarm-init", "swarm-build", "swarm-up", "swarm-status", "swarm-logs", "swarm-down"), 1),
     **dict.fromkeys(("storage show", "storage move", "storage forget", "swarm-history", "swarm-rollback"), 1),
     **dict.fromkeys(("doctor", "swarm-scale", "swarm-drain", "swarm-activate", "swarm-remove", "swarm-rebalance"), 1),
-    **dict.fromkeys(("swarm-join", "backup create", "backup list", "backup check", "backup verify", "backup prune"), 1),
+    **dict.fromkeys(("swarm-join", "backup create", "backup list", "backup check", "migrate"), 1),
     # No DNS.
     "verify": 1,
 }

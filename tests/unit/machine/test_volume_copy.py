@@ -122,7 +122,10 @@ def test_a_failed_pass_is_an_error_with_both_names(fake: FakeEngine) -> None:
     fake.images.add("x")
     fake.endings["migrate"] = (1, ["no space left"])
     volume = VolumeCopy("db-data", "one_db-data", "ob_db-data")
-    with fake.engine.client() as client, pytest.raises(OperationError, match="one_db-data .* ob_db-data: no space left"):
+    with (
+        fake.engine.client() as client,
+        pytest.raises(OperationError, match="one_db-data .* ob_db-data: no space left"),
+    ):
         Copier(client, "x", 60.0).copy(volume, lambda: None, last=True)
     ((source, target),) = [made["HostConfig"]["Mounts"] for made in fake.made]
     assert (source["Source"], source["ReadOnly"], target["Source"]) == ("one_db-data", True, "ob_db-data")
