@@ -107,7 +107,8 @@ class Planner:
                     others = ", ".join(map(cluster.hostname, holders)) or "no node"
                     yield (
                         f"label {label}=true is on {others}, but the data is on {here}: run ./open-balena.sh "
-                        "swarm-init if no node has it; otherwise move it with `docker node update --label-rm` and `--label-add`"
+                        "swarm-init if no node has it; otherwise move it with `docker node update --label-rm` and "
+                        "`--label-add`"
                     )
         compose = self.sides.compose
         if to == "compose" and takeover.has_other_ca(compose.standalone):
