@@ -7,7 +7,7 @@ and it disappears with the volumes that it speaks of.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -25,16 +25,21 @@ PATH = f"{DIRECTORY}/{MIGRATION_MARK}"
 class Migration:
     """A migration to the mode `to`, of or into the stack `stack`; `begun` is its time (RFC 3339).
 
+    Of the old deployment while it ran: `image` has the programs of the copy, `failing` are the acceptance checks that
+    failed, and `rows` the numbers of rows of tables.
+
     `copied`: the copy is complete and its deployment was started, so that it may have newer data than the old one.
-    `finished`: the new deployment was verified. `rows` are those of tables, counted before the old one was stopped.
+    `finished`: the new deployment was verified.
     """
 
     to: Mode
     stack: str
     begun: str
+    image: str
+    failing: Sequence[str] = ()
+    rows: Mapping[str, int] = field(default_factory=dict)
     copied: bool = False
     finished: bool = False
-    rows: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def origin(self) -> Mode:

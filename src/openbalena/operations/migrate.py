@@ -68,7 +68,7 @@ def migrate(options: MigrateOptions, workspace: Workspace, reporter: Reporter) -
             return None
         if not reporter.confirm(f"Migrate from {run.sides.origin(options.to).title}?"):
             raise OperationError("nothing was migrated")
-        return run.migrate(plan, options.to)
+        return run.migrate(plan, options.to, known)
 
 
 def undo_migration(timeout: float, workspace: Workspace, reporter: Reporter) -> MigrateResult:
@@ -105,18 +105,22 @@ class _Run:
         """What an earlier migration recorded."""
         return read_migration(self.client, self.sides.compose.volume(VOLUME))
 
-    def migrate(self, plan: MigrationPlan, to: Mode) -> MigrateResult:
-        """The whole migration."""
+    def migrate(self, plan: MigrationPlan, to: Mode, before: Migration | None) -> MigrateResult:
+        """The whole migration; `before` is what an earlier one recorded."""
         origin, target = self.sides.origin(to), self.sides.of(to)
-        failing = self._failing_checks()
-        known = Migration(to, self.sides.swarm.stack, datetime.now(UTC).isoformat(timespec="seconds"))
+        if plan.running or before is None:
+            begun, failing = datetime.now(UTC).isoformat(timespec="seconds"), tuple(sorted(self._failing_checks()))
+            known = Migration(to, self.sides.swarm.stack, begun, plan.image, failing)
+        else:
+            known = before
         self._write(known)
         for copy in plan.volumes:
             self.client.api.create_volume(copy.target, driver="local", labels=target.labels(copy.name))
         self._copy(plan, "copying")
         self._copy(plan, "copying what has changed in")
-        running = origin.database(self.client)
-        known = replace(known, rows=database.count_rows(self.client, running) if running else {})
+        if running := origin.database(self.client):
+            known = replace(known, rows=database.count_rows(self.client, running))
+            self._write(known)
         try:
             began = time.monotonic()
             self.reporter.progress(f"stopping {origin.title}")
@@ -126,7 +130,7 @@ class _Run:
             self._write(known)
             target.start()
             downtime = time.monotonic() - began
-            self._verify(known, failing)
+            self._verify(known)
         except BaseException as failure:
             self._recover(known, failure)
             raise
@@ -139,7 +143,7 @@ class _Run:
         )
         try:
             self.sides.of(known.to).start()
-            self._verify(known, frozenset())
+            self._verify(known)
         except OpenBalenaError as failure:
             raise OperationError(
                 f"the migration is not finished: {failure}",
@@ -202,14 +206,14 @@ class _Run:
             self.reporter.progress(check.line())
         return frozenset(check.check.name for check in failed)
 
-    def _verify(self, known: Migration, failing: frozenset[str]) -> None:
-        """Raises OperationError if a check fails that is not in `failing`, or if rows are missing."""
+    def _verify(self, known: Migration) -> None:
+        """Raises OperationError if a check fails that did not fail before, or if rows are missing."""
         running = self.sides.of(known.to).database(self.client)
         counted = database.count_rows(self.client, running) if running else {}
         if missing := [f"{name} {count}" for name, count in known.rows.items() if counted.get(name, 0) < count]:
             now = ", ".join(f"{name} {count}" for name, count in counted.items()) or "none"
             raise OperationError(f"the database has fewer rows than before: {', '.join(missing)}; now {now}")
-        if more := self._failing_checks() - failing:
+        if more := self._failing_checks().difference(known.failing):
             raise OperationError(f"verify: {', '.join(sorted(more))}: failed, and did not before")
 
 

@@ -35,13 +35,15 @@ _SKIPPED = {"pki-data": takeover.CA}
 @dataclass(frozen=True)
 class MigrationPlan:
     """`sizes` are in bytes, by the volume's name in the Compose file. `left` are volumes that stay behind (the Engine's
-    names), `replaced` are those with an older copy. The copies are made in containers of `image`."""
+    names), `replaced` are those with an older copy. The copies are made in containers of `image`. `running`: the old
+    deployment was not stopped by an interrupted migration."""
 
     volumes: tuple[VolumeCopy, ...]
     sizes: Mapping[str, int]
     left: tuple[str, ...]
     replaced: tuple[str, ...]
     image: str
+    running: bool
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ class Planner:
         deployment = deployments.load(self.workspace.project, lab=self.workspace.lab)
         cluster = state.read_cluster(self.client, deployment.settings["STACK_NAME"])
         origin, target = self.sides.origin(to), self.sides.of(to)
-        image = origin.image(self.client)
+        running = origin.image(self.client)
+        image = running or (known.image if known and known.to == to else "")
         if not image:
             start = "up" if to == "swarm" else "swarm-up"
             raise UsageError(f"migrate --to {to}: {origin.title} does not run here: run ./open-balena.sh {start} first")
@@ -82,7 +85,7 @@ class Planner:
         self._prepare(to, cluster)
         copied = {copy.source for copy in copies} | {origin.volume(name) for name in (*_NOT_DATA, "haproxy-certs")}
         left = tuple(name for name in origin.kept(self.client) if name not in copied)
-        return MigrationPlan(copies, sizes, left, replaced, image)
+        return MigrationPlan(copies, sizes, left, replaced, image, bool(running))
 
     def _refusals(self, to: Mode, deployment: Deployment, cluster: Cluster) -> Iterator[str]:
         if deployment.settings["USE_NFS"] == "true":

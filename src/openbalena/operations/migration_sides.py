@@ -54,7 +54,7 @@ class Side(Protocol):
         """The Engine's names of the volumes that it has."""
 
     def image(self, client: Any) -> str:
-        """The image in which volumes are copied; "" if nothing of the deployment is there."""
+        """The image in which volumes are copied; "" if the deployment was not started, or is stopped."""
 
     def database(self, client: Any) -> str:
         """The id of the container with the running database; "" without one."""
@@ -103,8 +103,8 @@ class ComposeSide:
 
     def image(self, client: Any) -> str:
         """As in Side."""
-        there = read_containers(client, self.standalone.name)
-        return next((container.image for container in there if container.service == _TOOLS), "")
+        found = [c for c in read_containers(client, self.standalone.name) if c.service == _TOOLS]
+        return next((container.image for container in found if container.state == "running"), "")
 
     def database(self, client: Any) -> str:
         """As in Side."""
