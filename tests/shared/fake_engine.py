@@ -296,9 +296,9 @@ class _Answer(BaseHTTPRequestHandler):
         self._json({"Volumes": found, "Warnings": None})
 
     def create_volume(self) -> None:
-        """One that exists stays as it is."""
+        """One that exists is not changed."""
         labels = self.server.volumes.setdefault(self.body["Name"], self.body.get("Labels") or {})
-        self._json({"Name": self.body["Name"], "Driver": "local", "Labels": labels}, 201)
+        self._json({"Name": self.body["Name"], "Labels": labels}, 201)
 
     def delete_volume(self, name: str) -> None:
         """A volume is in use as long as a container is labelled with it (`volume`)."""
@@ -387,6 +387,8 @@ class _Answer(BaseHTTPRequestHandler):
         with tarfile.open(fileobj=io.BytesIO(self.body)) as sent:
             files = {item.name: file.read() for item in sent if (file := sent.extractfile(item))}
         self.server.written.append(files)
+        place = self.query["path"][0].rstrip("/")
+        self.server.archives |= {f"{place}/{name}": archive((name, data)) for name, data in files.items()}
         self._send(200, b"")
 
     def start_container(self, name: str) -> None:

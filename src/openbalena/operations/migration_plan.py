@@ -26,8 +26,9 @@ from openbalena.swarm.state import Cluster
 
 # Seconds, over a slow connection.
 _PULL = 3600.0
-# In a cluster these come from the settings and the PKI, as secrets (docker-compose.yml, x-swarm).
-_NOT_DATA = (VOLUME, "certs-data")
+# In a cluster these come from the settings and the PKI, as secrets, or are filled by a service (docker-compose.yml,
+# x-swarm). Only with ACME, the second and third are data of a service, and copied.
+_NOT_DATA = (VOLUME, "certs-data", "cert-manager-data", "haproxy-certs")
 # balena-ca gets the CA from the project in both modes, and only its database is data.
 _SKIPPED = {"pki-data": takeover.CA}
 
@@ -83,7 +84,7 @@ class Planner:
             raise OperationError("nothing was migrated:\n  " + "\n  ".join(refused))
         sizes = self._sizes(image, copies, replaced)
         self._prepare(to, cluster)
-        copied = {copy.source for copy in copies} | {origin.volume(name) for name in (*_NOT_DATA, "haproxy-certs")}
+        copied = {copy.source for copy in copies} | {origin.volume(name) for name in _NOT_DATA}
         left = tuple(name for name in origin.kept(self.client) if name not in copied)
         return MigrationPlan(copies, sizes, left, replaced, image, bool(running))
 
