@@ -44,7 +44,6 @@ WORDS = {
     "stack explain": ["devices"],
     "storage move": ["db-data", "node2"],
     "storage forget": ["db-data"],
-    "migrate": ["--to", "swarm"],
     "swarm-scale": ["api=2"],
     "swarm-join": ["root@node4"],
     "swarm-drain": ["node1"],

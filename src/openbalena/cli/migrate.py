@@ -2,7 +2,6 @@
 
 from argparse import Namespace
 
-from openbalena.base.errors import UsageError
 from openbalena.cli.console import Context
 from openbalena.cli.options import YES, command, flag, one_of, option, timeout
 
@@ -33,8 +32,6 @@ def migrate(args: Namespace, context: Context) -> None:
     if args.undo:
         say(f"{undo_migration(args.timeout, context.workspace, context.console).title} runs again.")
         return
-    if not args.to:
-        raise UsageError("migrate: expected --to swarm, --to compose or --undo")
     result = migrate(MigrateOptions(args.to, args.timeout, args.dry_run), context.workspace, context.console)
     if result is None:
         return

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from openbalena import settings
 from openbalena.base.errors import OpenBalenaError, OperationError, UsageError
 from openbalena.base.polling import elapsed_reporter
 from openbalena.machine import database
@@ -32,9 +33,12 @@ from openbalena.operations.workspace import Workspace
 
 @dataclass(frozen=True)
 class MigrateOptions:
-    """`to` is the mode to migrate to. `dry_run` only plans. `timeout` is in seconds, for each wait and volume."""
+    """`to` is the mode to migrate to, without which nothing is done. `dry_run` only plans.
 
-    to: Mode
+    `timeout` is in seconds, for each wait and volume.
+    """
+
+    to: Mode | None
     timeout: float
     dry_run: bool = False
 
@@ -57,10 +61,12 @@ def migrate(options: MigrateOptions, workspace: Workspace, reporter: Reporter) -
     the error says what to do.
     """
     with _begun(options.timeout, workspace, reporter) as run:
+        if options.to is None:
+            raise UsageError("migrate: expected --to swarm, --to compose or --undo")
         known = run.read()
         if known and known.to == options.to and known.copied:
             if known.finished:
-                raise UsageError(f"{run.sides.of(options.to).title} already has the data")
+                raise UsageError(f"migrate --to {known.to}: {run.sides.of(known.to).title} already has the data")
             return run.complete(known)
         plan = run.planner.plan(options.to, known)
         _show(plan, options.to, run.sides, reporter)
@@ -219,6 +225,7 @@ class _Run:
 
 @contextmanager
 def _begun(timeout: float, workspace: Workspace, reporter: Reporter) -> Iterator[_Run]:
+    settings.read_configured(workspace.project)
     with migration_lock(workspace.project.directory), manager_client(workspace) as (engine, client):
         sides = read_sides(workspace, reporter, timeout)
         planner = Planner(engine, client, workspace, reporter, sides, timeout)

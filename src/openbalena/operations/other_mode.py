@@ -56,7 +56,11 @@ def _compose(
             continue
         mounts = {named[migration.VOLUME]: migration.DIRECTORY}
         files = volumes.read_file(client, mounts, migration.PATH.__eq__)
-        known = migration.from_files(files)
+        try:
+            known = migration.from_files(files)
+        except OperationError as damaged:
+            yield Finding(f"{client.info()['Name']}: Compose deployment {project}: {damaged}")
+            continue
         if known and known.stack == stack:
             if known.in_use == "compose":
                 yield Finding(_migrated(client, known, project, sorted(named[n] for n in names if n in named)))

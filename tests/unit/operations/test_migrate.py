@@ -23,7 +23,7 @@ from openbalena.operations.workspace import Workspace
 
 RECORD = f"{NAME}_resin-data"
 COPY = VolumeCopy("db-data", "from", "to")
-OPTIONS = {to: MigrateOptions(to, 60.0) for to in ("swarm", "compose")}  # type: ignore[arg-type]
+OPTIONS = {to: MigrateOptions(to, 60.0) for to in ("swarm", "compose")}
 
 
 class Killed(BaseException):
@@ -102,7 +102,7 @@ class FakeSides:
     swarm: Any
 
     def of(self, mode: Mode) -> Side:
-        return self.swarm if mode == "swarm" else self.compose  # type: ignore[no-any-return]
+        return self.swarm if mode == "swarm" else self.compose
 
     def origin(self, to: Mode) -> Side:
         return self.of("compose" if to == "swarm" else "swarm")
@@ -262,6 +262,11 @@ def test_checks_that_failed_before_do_not_count_others_do(workspace: Workspace, 
         world.rows = [3, 2]
         migrate(OPTIONS["compose"], workspace, Listener())
     assert world.runs == {"swarm"}
+
+
+def test_it_has_to_be_said_where_to(workspace: Workspace) -> None:
+    with pytest.raises(UsageError, match="expected --to swarm, --to compose or --undo"):
+        migrate(MigrateOptions(None, 60.0), workspace, Listener())
 
 
 def test_undo_asks_before_newer_data_is_left(workspace: Workspace, fake: FakeEngine, world: World) -> None:
