@@ -51,6 +51,9 @@ def knows(target: Target, device: tuple[str, str]) -> bool:
 
 def test_a_machine_becomes_a_cluster(machine: Machine, device: tuple[str, str], tmp_path: Path) -> None:
     target, old = machine.target(), machine.volumes
+    refused = machine.run("swarm-up", code=1).stderr
+    assert f"volumes of the Compose deployment {machine.name}: {machine.name}_db-data" in refused, refused
+    assert "migrate the data with" in refused and "migrate --to swarm" in refused, refused
     assert f"{machine.name}_db-data → {STACK}_db-data" in machine.run("migrate", "--to", "swarm", "--dry-run").stderr
     with session(target, target.addresses[0], tmp_path) as (_, said):
         done = machine.run("migrate", "--to", "swarm", "--yes")

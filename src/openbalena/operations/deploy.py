@@ -14,7 +14,7 @@ from openbalena.base.errors import OperationError
 from openbalena.operations import deployment as deployments
 from openbalena.operations import settings_sync
 from openbalena.operations.built_images import with_built_images
-from openbalena.operations.deploy_checks import DeployChecks, plan_deploy, require_none_fatal
+from openbalena.operations.deploy_checks import DeployChecks, other_mode_findings, plan_deploy, require_none_fatal
 from openbalena.operations.deployment import Deployment
 from openbalena.operations.hooks import POST_DEPLOY, PRE_DEPLOY, hook_values, run_hook
 from openbalena.operations.manager import manager_client
@@ -86,7 +86,8 @@ def _deploy_once(
         deployment, local_images = with_built_images(deployment, workspace, engine, cluster)
         plan = plan_deploy(engine, client, deployment, cluster, local_images)
         unreachable = networks.unreachable_services(deployment.compiled.document)
-        require_none_fatal([*preflight.preflight_findings(plan, cluster), *unreachable], reporter)
+        compose_data = other_mode_findings(engine, client, deployment)
+        require_none_fatal([*compose_data, *preflight.preflight_findings(plan, cluster), *unreachable], reporter)
         _confirm_removal(planned_services.services_to_prune(plan.services, cluster), reporter)
         with lock.acquire(client, "swarm-up", options.take_over):
             # Others may have had the lock while the question was open.

@@ -39,6 +39,12 @@ def plan_deploy(
     )
 
 
+def other_mode_findings(engine: Engine, client: Any, deployment: Deployment) -> list[Finding]:
+    """The data of a Compose deployment next to which the stack would start: it also explains why ports are in use."""
+    known = record.read_registry(client, deployment.settings["STACK_NAME"])
+    return list(other_mode.check_other_mode(engine, deployment.settings, deployment.compiled.stateful, known))
+
+
 def require_none_fatal(findings: Iterable[Finding], reporter: Reporter, refused: str = "nothing was deployed") -> None:
     """Warn of each finding that is not fatal; raises OperationError with all that are, after `refused`."""
     findings = list(findings)
@@ -76,14 +82,11 @@ class DeployChecks:
             self._require(ports.check_ports(self.engine, self.client, questions))
 
     def require_data(self) -> None:
-        """Raise OperationError if a service would start without its data, or next to that of a Compose deployment."""
+        """Raise OperationError if a service would start without its data."""
         settings = self.deployment.settings
         known = record.record_observed(self.client, settings["STACK_NAME"], self.cluster)
         on_nfs = nfs.driver_options_by_volume(settings, self.nfs_volumes)
         guard.require_data(self.engine, self.client, self.plan.services, self.cluster, known, on_nfs)
-        self._require(
-            list(other_mode.check_other_mode(self.engine, settings, self.deployment.compiled.stateful, known))
-        )
         self._warn_of_interrupted_moves(known)
 
     def require_external_services(self) -> None:

@@ -115,16 +115,22 @@ def test_data_is_looked_for_where_it_is_recorded(checks: Findings, monkeypatch: 
     monkeypatch.setattr(record, "record_observed", lambda *args: known)
     listener = Listener()
     made(listener).require_data()
-    assert checks.names == ["data", "other mode"]
-    assert checks.done[0][1][4:] == (known, {}) and checks.done[1][1][2:] == (("db-data",), known)
+    assert checks.names == ["data"]
+    assert checks.done[0][1][4:] == (known, {})
     monkeypatch.setattr(guard, "interrupted_moves", lambda known: known.moves.items())
     made(listener := Listener()).require_data()
     assert len(listener.warnings) == 1 and "run ./open-balena.sh storage move db-data" in listener.warnings[0]
+
+
+def test_a_compose_deployment_s_data_is_looked_for_with_the_record(
+    checks: Findings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = VolumeRegistry({"db-data": VolumeLocation("id-node1", "node1")})
+    monkeypatch.setattr(record, "read_registry", lambda client, stack: known)
     checks.found["other mode"] = [Finding("data of a Compose deployment")]
-    made_again = made(listener := Listener())
-    with pytest.raises(OperationError, match="data of a Compose deployment"):
-        made_again.require_data()
-    assert listener.heard == []
+    found = deploy_checks.other_mode_findings(Engine(), object(), made(Listener()).deployment)
+    assert list(map(str, found)) == ["data of a Compose deployment"]
+    assert checks.done[0][1][2:] == (("db-data",), known)
 
 
 def test_external_services_are_asked_with_the_stack_s_images(checks: Findings) -> None:

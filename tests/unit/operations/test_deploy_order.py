@@ -111,6 +111,7 @@ def steps(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setattr(state, "read_cluster", lambda client, stack: Cluster((), (), ()))
     monkeypatch.setattr(deploys, "with_built_images", with_built_images)
     monkeypatch.setattr(deploys, "plan_deploy", lambda *args: DeployPlan(()))
+    monkeypatch.setattr(deploys, "other_mode_findings", lambda *args: [])
     monkeypatch.setattr(preflight, "preflight_findings", found.step("preflight", []))
     monkeypatch.setattr(lock, "acquire", held)
     monkeypatch.setattr(DeployChecks, "require_capable_nodes", found.step("check nodes"))
