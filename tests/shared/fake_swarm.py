@@ -251,7 +251,7 @@ class FakeSwarm:
             self._start(service, slot, node)
         if "Replicated" in spec.get("Mode", {}):
             for task in self._wanted(service):
-                if task["Slot"] > spec["Mode"]["Replicated"].get("Replicas", 1):
+                if task["Slot"] > spec["Mode"]["Replicated"]["Replicas"]:
                     del self.tasks[task["ID"]]
 
     def _places(self, spec: dict[str, Any]) -> Iterator[tuple[int, str]]:
@@ -259,7 +259,8 @@ class FakeSwarm:
         if "Global" in spec.get("Mode", {}):
             yield from ((0, node) for node in fitting)
             return
-        for slot in range(1, spec["Mode"]["Replicated"].get("Replicas", 1) + 1):
+        # The tasks of jobs are not kept here.
+        for slot in range(1, spec["Mode"].get("Replicated", {"Replicas": 0})["Replicas"] + 1):
             yield slot, fitting[(slot - 1) % len(fitting)] if fitting else ""
 
     def _wanted(self, service: dict[str, Any]) -> list[dict[str, Any]]:
@@ -392,7 +393,9 @@ def _completed(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
     """A spec as the Engine keeps it."""
     spec = deepcopy(spec)
     if kind == "services":
-        spec.setdefault("Mode", {"Replicated": {"Replicas": 1}})
+        spec.setdefault("Mode", {"Replicated": {}})
+        if "Replicated" in spec["Mode"]:
+            spec["Mode"]["Replicated"].setdefault("Replicas", 1)
         template = spec["TaskTemplate"]
         template.setdefault("ForceUpdate", 0)
         template.setdefault("Runtime", "container")

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import gc
-from argparse import Namespace
+from argparse import Namespace, _ActionsContainer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openbalena.base import files
 from openbalena.base.errors import UsageError
 from openbalena.cli.console import Context
-from openbalena.cli.options import flag, group, option
-from openbalena.compose.locate import NAMES
-from openbalena.compose2swarm import explain, projects, render, validate
+from openbalena.cli.options import YES, flag, group, option, take_over, timeout
+from openbalena.compose.locate import NAMES, Located
+from openbalena.compose2swarm import explain, findings, projects, render, validate
 
 if TYPE_CHECKING:
-    from openbalena.stack.diff import Change
+    from openbalena.operations.rendered_stack import Rendered
 
 stack = group(__doc__)
 
@@ -85,16 +85,28 @@ def _explain(args: Namespace, context: Context) -> int:
     return explain.run(args, context.console)
 
 
+def _rendered_option(parser: _ActionsContainer) -> None:
+    text = "a directory that stack render -o has written; -p names its stack"
+    parser.add_argument("-c", "--rendered", type=Path, metavar="DIR", help=text)
+
+
+_PROJECT = option("project", nargs="?", type=Path, metavar="PROJECT", help=projects.ARGUMENT)
+
+
 @stack.action(
     "diff",
     "show what a deploy would change, of a project or openBalena's own; secrets by name only",
-    option("project", nargs="?", type=Path, metavar="PROJECT", help=f"{projects.ARGUMENT}, or a rendered directory"),
+    _PROJECT,
     projects.add_options,
+    _rendered_option,
     flag("--json", "print one JSON document: each service that would change, and how"),
 )
 def _diff(args: Namespace, context: Context) -> None:
+    from openbalena.operations.stack_diff import diff_any, diff_stack
+
     gc.disable()
-    changes = _changes(args, context)
+    source = _source(args)
+    changes = diff_any(source, context.workspace) if source else diff_stack(context.workspace)
     if args.json:
         context.console.json({service: list(map(str, found)) for service, found in changes.items()})
     else:
@@ -102,16 +114,57 @@ def _diff(args: Namespace, context: Context) -> None:
         context.console.say(*(lines or ["no changes"]))
 
 
-def _changes(args: Namespace, context: Context) -> dict[str, list[Change]]:
-    from openbalena.operations import stack_diff
+@stack.action(
+    "up",
+    "deploy a Compose project or a rendered directory, and wait until every service runs",
+    _PROJECT,
+    projects.add_options,
+    _rendered_option,
+    findings.add_options,
+    timeout(900.0),
+    flag("--no-wait", "do not wait until the services are running"),
+    YES,
+    take_over(),
+)
+def _up(args: Namespace, context: Context) -> int:
+    from openbalena.operations.stack_up import UpOptions, deploy_any
 
-    if not _names_project(args):
-        return stack_diff.diff_stack(context.workspace)
+    source = _source(args)
+    if source is None:
+        raise UsageError("name a project, or a rendered directory with -c: swarm-up deploys openBalena's own stack")
+    if isinstance(source, Located) and not _can_be_deployed(source, args, context):
+        return UsageError.exit_code
+    result = deploy_any(
+        source, UpOptions(args.timeout, not args.no_wait, args.take_over), context.workspace, context.console
+    )
+    if result.converged is None:
+        context.console.say(f"{result.stack} was submitted to Docker.")
+    else:
+        context.console.say(f"{result.stack} is running: {result.converged} services have converged.")
+    return 0
+
+
+def _can_be_deployed(source: Located, args: Namespace, context: Context) -> bool:
+    """Whether nothing that is found in the project prevents its deploy; prints all of it."""
+    analysed = projects.analyse(source, context.console)
+    found = findings.selected(analysed.findings, args)
+    findings.show(found, args, context.console, result=False)
+    return not analysed.prevents_stack and not any(findings.prevents(item, args) for item in found)
+
+
+def _source(args: Namespace) -> Located | Rendered | None:
+    """The project or the rendered directory that the command is about; None if that is openBalena's own project."""
+    from openbalena.operations.rendered_stack import Rendered
+
     if args.project and (args.project / "stack.yml").is_file() and (args.project / "deploy.env").is_file():
-        if not args.project_name:
-            raise UsageError(f"{args.project}: is a rendered stack: name it with -p NAME, as it was deployed")
-        return stack_diff.diff_rendered(args.project, args.project_name, context.workspace)
-    return stack_diff.diff_project(projects.located(args, args.project), context.workspace)
+        raise UsageError(f"{args.project}: is a rendered stack: name it with -c {args.project} -p NAME")
+    if args.rendered is None:
+        return projects.located(args, args.project) if _names_project(args) else None
+    if args.project or args.file:
+        raise UsageError("-c: name either a project or a rendered directory")
+    if not args.project_name:
+        raise UsageError(f"{args.rendered}: name its stack with -p NAME, as it was rendered")
+    return Rendered(args.rendered, args.project_name)
 
 
 def _names_project(args: Namespace) -> bool:

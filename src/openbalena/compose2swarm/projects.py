@@ -68,6 +68,11 @@ class Analysed:
     name: str = ""
     warnings: tuple[str, ...] = ()
 
+    @property
+    def prevents_stack(self) -> bool:
+        """Whether there is no stack, or one with an error, even if that is ignored."""
+        return self.compiled is None or any(item.severity is Severity.ERROR for item in self.findings)
+
 
 def analyse(source: compose.Located, output: Output) -> Analysed:
     """Compile the project. Raises UsageError for an error that has no place in a file."""

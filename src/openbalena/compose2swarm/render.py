@@ -47,8 +47,12 @@ def finish(analysed: projects.Analysed, args: Namespace, output: Output) -> int:
     """
     found = findings.selected(analysed.findings, args)
     project, compiled = analysed.project, analysed.compiled
-    errors = any(item.severity is stack.Severity.ERROR for item in analysed.findings)
-    if project is None or compiled is None or errors or any(findings.prevents(item, args) for item in found):
+    if (
+        project is None
+        or compiled is None
+        or analysed.prevents_stack
+        or any(findings.prevents(item, args) for item in found)
+    ):
         if args.json:
             output.json({"findings": [as_data(item) for item in found]})
         else:

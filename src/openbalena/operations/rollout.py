@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from openbalena import stack as stacks
-from openbalena.base.errors import OperationError
-from openbalena.base.names import full_name
 from openbalena.base.project import Project
 from openbalena.docker.engine import Engine
 from openbalena.operations.deployment import Deployment
@@ -16,23 +14,19 @@ from openbalena.operations.releases import next_release, recorded
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.schema_check import SchemaCheck
 from openbalena.operations.stack_diff import document_changes, rendered_document
+from openbalena.operations.submit_and_wait import Submission
 from openbalena.pki import tokens
 from openbalena.pki.database_login import Login, in_use
 from openbalena.storage import database, record
 from openbalena.swarm import (
     deploy,
-    deploy_retry,
     networks,
     planned_services,
     releases,
-    report,
     rollout_order,
     scale,
     service_update,
-    slow_starts,
     state,
-    stuck_updates,
-    watch,
 )
 from openbalena.swarm.releases import Release
 from openbalena.swarm.rollout_order import Stage
@@ -124,7 +118,7 @@ class Rollout:
         self._move_between_networks(before, document, known)
         self.reporter.progress(f"deploying {self.stack} from {self.project.rendered} …")
         if not wait:
-            self._submit()
+            self._submission.submit()
             return None
         outcome = self._deploy_all()
         self._close_previous_login(login)
@@ -231,10 +225,6 @@ class Rollout:
             self._read.append(rendered_document(self.engine, self.project.rendered, self.stack))
         return self._read[0]
 
-    def _submit(self, only: Sequence[str] = ()) -> None:
-        """Hand what is rendered to Docker, or of it the services in `only`."""
-        deploy.submit_stack(self.engine, self.project.rendered, self.stack, resolve=self.resolve, only=only)
-
     def _update_first(self, names: Sequence[str], why: str) -> None:
         """Deploy these services of what is rendered, and wait until they run; raises OperationError with the errors."""
         self.reporter.progress(f"updating {', '.join(names)} first: {why} …")
@@ -273,19 +263,19 @@ class Rollout:
 
         `stopped` is shown if the user stops waiting. Raises OperationError with the errors.
         """
-        names = [full_name(self.stack, name) for name in only]
+        return self._submission.submit_and_wait(
+            stopped, only, seen=lambda cluster: record.record_observed(self.client, self.stack, cluster)
+        )
 
-        def attempt() -> DeployOutcome:
-            known = watch.preexisting_task_ids(state.read_cluster(self.client, self.stack))
-            self._submit(only)
-            follow = self.reporter.follow_tasks()
-            explain = slow_starts.SlowStarts(self.engine, self.deployment.settings.masked).explain
-            outcome = watch.wait_until_converged(self.client, self.stack, self.timeout, known, follow, names, explain)
-            record.record_observed(self.client, self.stack, outcome.cluster)
-            if outcome.reason:
-                outcome = stuck_updates.roll_back_stuck(self.engine, self.client, self.stack, outcome, follow)
-                raise OperationError(report.failure_report(outcome, self.engine, self.deployment.settings.masked))
-            return outcome
-
-        with self.reporter.interruptible(stopped):
-            return deploy_retry.retry_transient(self.client, self.stack, attempt, self.reporter.progress)
+    @property
+    def _submission(self) -> Submission:
+        return Submission(
+            engine=self.engine,
+            client=self.client,
+            stack=self.stack,
+            directory=self.project.rendered,
+            resolve=self.resolve,
+            timeout=self.timeout,
+            reporter=self.reporter,
+            mask=self.deployment.settings.masked,
+        )

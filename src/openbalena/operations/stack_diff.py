@@ -17,6 +17,7 @@ from openbalena.docker.engine import Engine
 from openbalena.operations import deployment as deployments
 from openbalena.operations.built_images import with_built_images
 from openbalena.operations.manager import manager_client
+from openbalena.operations.rendered_stack import Rendered, rendered
 from openbalena.operations.workspace import Workspace
 from openbalena.stack import diff
 from openbalena.stack.diff import Change
@@ -38,19 +39,10 @@ def diff_stack(workspace: Workspace) -> dict[str, list[Change]]:
         return document_changes(client, rendered_document(engine, directory, name), name)
 
 
-def diff_project(located: Located, workspace: Workspace) -> dict[str, list[Change]]:
-    """As `diff_stack`, for deploying any Compose project. Raises UsageError if it cannot be compiled."""
-    compiled = stack.compile(located.load())
-    with manager_client(workspace) as (engine, client), tempfile.TemporaryDirectory() as scratch:
-        directory = Path(scratch) / "stack"
-        stack.render(compiled, directory, {})
-        return document_changes(client, rendered_document(engine, directory, compiled.name), compiled.name)
-
-
-def diff_rendered(directory: Path, name: str, workspace: Workspace) -> dict[str, list[Change]]:
-    """As `diff_stack`, for deploying what was rendered in `directory` as the stack `name`."""
-    with manager_client(workspace) as (engine, client):
-        return document_changes(client, rendered_document(engine, directory, name), name)
+def diff_any(source: Located | Rendered, workspace: Workspace) -> dict[str, list[Change]]:
+    """As `diff_stack`, for deploying any Compose project or a rendered stack. Raises UsageError as `rendered` does."""
+    with manager_client(workspace) as (engine, client), rendered(source) as found:
+        return document_changes(client, rendered_document(engine, found.directory, found.name), found.name)
 
 
 def rendered_document(engine: Engine, directory: Path, name: str) -> dict[str, Any]:

@@ -27,7 +27,8 @@ _WRITTEN = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 @dataclass(frozen=True)
 class ContentFile:
     """One secret or config. `path` is relative to the rendered directory; `variable` holds the object's name in the
-    cluster, which is `name` if that variable is unset; `services` use it. The content is that of the file `source`, or
+    cluster, which is `name` if that variable is unset; there is none for a name in the Compose file, which is kept, so
+    that it is changed there with the content. `services` use it. The content is that of the file `source`, or
     `text`, in which secret values are placeholders; a stack that was compiled without interpolation has neither.
     `position` is where it was written.
     """
@@ -67,8 +68,8 @@ def described(kind: str, key: str, written: Map, project: str, environment: Mapp
     else:
         raise UsageError(f"the {kind} {key} needs file, content, environment or external", where=written.position)
     content = replace(content_file(kind, key, key, project, text, source), position=written.at("file"))
-    # A name in the Compose file takes precedence over the one derived from the project's.
-    return replace(content, name=str(written["name"])) if written.get("name") else content
+    name = str(written.get("name") or content.name)
+    return content if name == content.name else replace(content, name=name, variable="")
 
 
 def missing_files(contents: Iterable[ContentFile]) -> Iterator[Diagnostic]:
@@ -96,6 +97,8 @@ def own_variable(content: ContentFile, keys: Collection[str], taken: Collection[
     by the stack (`taken`), and not by Docker.
     """
     kind, variable = content.path.partition("/")[0][:-1], content.variable
+    if not variable:
+        return content
     shared = any(key != content.key and _variable(kind, key) == variable for key in keys)
     if shared or variable in taken or _RESERVED.fullmatch(variable):
         # Variables derived from keys have no lower-case letters.
@@ -114,8 +117,7 @@ def taken_variables(document: Mapping[str, Any], *declared: Any) -> set[str]:
 def entry(content: ContentFile, written: Map) -> Map:
     """The stack's definition of a content file, which the Compose file defines as `written`."""
     described = Map()
-    # A name that contains a variable is kept: `docker stack` does not support nested ones.
-    described["name"] = content.name if "$" in content.name else f"${{{content.variable}:-{content.name}}}"
+    described["name"] = f"${{{content.variable}:-{content.name}}}" if content.variable else content.name
     described["file"] = f"./{content.path}"
     for key in ("labels", "template_driver"):
         if written.get(key):

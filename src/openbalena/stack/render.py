@@ -10,7 +10,7 @@ from typing import Any
 from openbalena.base import files, placeholder
 from openbalena.base.errors import UsageError
 from openbalena.base.limits import MAXIMUM_BYTES, MAXIMUM_OBJECT_NAME
-from openbalena.base.names import full_name, object_name
+from openbalena.base.names import object_name
 from openbalena.stack.compiler import Compiled
 from openbalena.stack.content import ContentFile
 from openbalena.stack.emit import dump
@@ -77,7 +77,8 @@ def _fill(compiled: Compiled, directory: Path, secrets: Mapping[str, str], stack
     for content in compiled.content_files:
         data = _content(content, secrets)
         files.write_atomic(directory / content.path, data, 0o600)
-        values[content.variable] = _name(compiled, content, data, stack)
+        if content.variable:
+            values[content.variable] = _name(compiled, content, data, stack)
     text, variables = _text_and_variables(compiled, stack)
     values |= {name: _secret(name, secrets) for name in variables}
     lines = [f"{name}={shlex.quote(value) if value else ''}\n" for name, value in sorted(values.items())]
@@ -96,9 +97,7 @@ def _empty(document: Mapping[str, Any]) -> set[str]:
 
 
 def _name(compiled: Compiled, content: ContentFile, data: bytes, stack: str) -> str:
-    """The name of the secret or config in the swarm: one set in the Compose file is kept."""
-    if content.name != full_name(compiled.name, content.key):
-        return content.name
+    """The name of the secret or config in the swarm."""
     written = compiled.document[content.path.partition("/")[0]][content.key]
     name = object_name(stack, content.key, data, written.get("template_driver", ""))
     if len(name) > MAXIMUM_OBJECT_NAME:

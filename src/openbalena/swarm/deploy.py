@@ -11,6 +11,7 @@ import yaml
 
 from openbalena.base import files
 from openbalena.base.errors import OperationError
+from openbalena.base.names import STACK_LABEL
 from openbalena.docker.engine import Engine
 from openbalena.swarm import object_names, releases, settings_store
 
@@ -98,11 +99,19 @@ def _unused(client: Any, stack: str) -> tuple[dict[str, str], dict[str, str]]:
         container = spec.get("TaskTemplate", {}).get("ContainerSpec", {})
         used |= {item["SecretName"] for item in container.get("Secrets") or []}
         used |= {item["ConfigName"] for item in container.get("Configs") or []}
-    secrets, configs = ({item.id: item.name for item in kind.list()} for kind in (client.secrets, client.configs))
+    secrets, configs = (
+        # The names of a stack `shop_x` begin as those of the stack `shop` do. What no stack has made has no label.
+        {item.id: item.name for item in kind.list() if _labels(item).get(STACK_LABEL, stack) == stack}
+        for kind in (client.secrets, client.configs)
+    )
     return (
         {identifier: secrets[identifier] for identifier in object_names.unused_objects(secrets, stack, used)},
         {identifier: configs[identifier] for identifier in object_names.unused_objects(configs, stack, used)},
     )
+
+
+def _labels(item: Any) -> Mapping[str, str]:
+    return item.attrs["Spec"].get("Labels") or {}
 
 
 def _specs(service: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

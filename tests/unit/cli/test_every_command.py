@@ -19,14 +19,14 @@ from openbalena.settings.variables import variables
 # These would act on this machine, whatever the settings say: only their wrong use is tried here.
 ACTING = {str(leaf) for leaf in LEAVES if leaf.words[0] in ("lab", "demo")}
 # These read no settings.
-WITHOUT_SETTINGS = {"stack validate", "stack explain"}
+WITHOUT_SETTINGS = {"stack validate", "stack explain", "stack up"}
 # How each ends in a directory that `config` has made, without Docker and without an answer of DNS.
 CODES = {
     **dict.fromkeys(("config", "lint", "showenv", "showpass", "self-signed", "pki show", "pki renew"), 0),
-    **dict.fromkeys(("secrets show", "stack render", "stack explain", "backup schedule"), 0),
-    # What they need is not said: a certificate, a yes, a file, a provider, a server.
+    **dict.fromkeys(("secrets show", "stack render", "stack explain"), 0),
+    # What they need is not said: a certificate, a yes, a file, a provider, a server, a project.
     **dict.fromkeys(("custom-pki", "pki-custom", "pki import", "secrets rotate", "stack validate"), 2),
-    **dict.fromkeys(("auto-pki", "nfs-setup", "swarm-nfs-setup"), 2),
+    **dict.fromkeys(("auto-pki", "nfs-setup", "swarm-nfs-setup", "stack up"), 2),
     # No Docker.
     **dict.fromkeys(("up", "deploy", "wait", "status", "logs", "restart", "update", "stop"), 1),
     **dict.fromkeys(("down", "destroy", "clean", "pki sync", "stack diff"), 1),

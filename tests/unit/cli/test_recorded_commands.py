@@ -14,12 +14,13 @@ from openbalena.cli.main import main
 from openbalena.cli.options import command_parser
 from openbalena.settings.variables import variables
 
-# These change no cluster: they only read, or change this machine's files or containers, or the lab.
+# These change no cluster: they only read, or change this machine's files or containers, or the lab. `stack up` changes
+# stacks other than openBalena's, of which the records are.
 NOT_CHANGING = {
     *("up", "wait", "verify", "status", "logs", "restart", "update", "stop", "down", "destroy", "lint", "showenv"),
     *("showpass", "auto-pki", "custom-pki", "self-signed", "nfs-setup"),
     *("swarm-history", "swarm-status", "swarm-logs", "stack render", "stack validate"),
-    *("stack explain", "stack diff"),
+    *("stack explain", "stack diff", "stack up"),
     *("pki show", "pki renew", "pki import", "secrets show", "storage show", "demo"),
     *("backup list", "backup check", "backup verify", "backup schedule"),
 }

@@ -56,9 +56,15 @@ def test_another_name_is_another_stack(capsys: pytest.CaptureFixture[str]) -> No
 def test_a_rendered_directory_needs_the_name_of_its_stack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rendered = str(tmp_path / "out")
     assert main(["stack", "render", ".", "-o", rendered]) == 0
-    assert main(["stack", "diff", rendered]) == 2
-    assert f"{rendered}: is a rendered stack: name it with -p NAME" in capsys.readouterr().err
-    assert differing(capsys, rendered, "-p", "shop") == differing(capsys, ".")
+    for words, error in (
+        ([rendered], f"{rendered}: is a rendered stack: name it with -c {rendered} -p NAME"),
+        (["-c", rendered], f"{rendered}: name its stack with -p NAME"),
+        (["-c", rendered, "."], "-c: name either a project or a rendered directory"),
+        (["-c", ".", "-p", "x"], ".: has no stack.yml: expected a directory that stack render -o wrote"),
+    ):
+        assert main(["stack", "diff", *words]) == 2
+        assert error in capsys.readouterr().err
+    assert differing(capsys, "-c", rendered, "-p", "shop") == differing(capsys, ".")
 
 
 def test_a_project_that_cannot_be_compiled(capsys: pytest.CaptureFixture[str]) -> None:
