@@ -78,7 +78,10 @@ class Seq(list[Any]):
 
 def expected(position: Position, what: str, value: Any) -> UsageError:
     """The error for a value of the wrong kind; the value itself is not shown, as it may be a secret."""
-    kind = {dict: "a mapping", list: "a list", Map: "a mapping", Seq: "a list", type(None): "nothing"}
+    kind = {
+        dict: "a mapping", list: "a list", Map: "a mapping", Seq: "a list", type(None): "nothing", str: "a string",
+        bool: "true or false", int: "a number", float: "a number",
+    }  # fmt: skip
     return UsageError(f"expected {what}, found {kind.get(type(value), 'something else')}", where=position)
 
 

@@ -24,7 +24,7 @@ from openbalena.stack.docker_stack_schema import compiled_findings
 from openbalena.stack.engine_checks import check_network, written_twice
 from openbalena.stack.nodes import mount_diagnostics
 from openbalena.stack.overlay import SwarmExtensions, drop_keys, overlay
-from openbalena.stack.port_conflicts import port_conflicts
+from openbalena.stack.port_conflicts import port_conflicts, ports_on_host_network
 from openbalena.stack.rules import RULES
 from openbalena.stack.rules.deploy import add_constraint
 from openbalena.stack.rules.irrelevant import DEPENDS_ON
@@ -165,6 +165,8 @@ class _Compilation:
         """Add the top-level sections and return the stack."""
         every_profile = "*" in self.project.profiles
         self.diagnostics += port_conflicts(self.services, self.model["services"], every_profile)
+        declared = self.model.get("networks") or Map()
+        self.diagnostics += ports_on_host_network(self.services, self.model["services"], declared)
         document: dict[str, Any] = {"services": plain(self.services)}
         for section, convert in (("networks", network), ("volumes", volume)):
             converted = {

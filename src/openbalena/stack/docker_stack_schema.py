@@ -5,7 +5,9 @@ The values of a service's keys are described in their rules; the top level is de
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
+from openbalena.compose.normal import misplaced
 from openbalena.compose.normal.scalars import nearest
 from openbalena.compose.normal.service import KEYS
 from openbalena.compose.tree import Map
@@ -128,7 +130,9 @@ def schema_findings(tree: Map) -> list[Diagnostic]:
     """Every key and value of a stack file that `docker stack` refuses or drops."""
     declared = _VERSION.fullmatch(str(tree.get("version")))
     minor = int(declared[1]) if declared else LATEST
-    return [*STACK.findings(tree, At(tree.position, "", variables=True, minor=minor))]
+    found = STACK.findings(tree, At(tree.position, "", variables=True, minor=minor))
+    unknown = {key: item for key, item in tree.items() if key not in ("services", *_SECTIONS) and key[:2] != "x-"}
+    return [replace(item, instead=misplaced(unknown.get(item.rule)) or item.instead) for item in found]
 
 
 def compiled_findings(section: str, item: Map, variables: bool) -> Iterator[Diagnostic]:

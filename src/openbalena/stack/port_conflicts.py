@@ -1,4 +1,4 @@
-"""Ports that two services of one stack publish."""
+"""Ports that two services of one stack publish, and those that a service on the host's network need not publish."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -36,6 +36,23 @@ def port_conflicts(services: Map, sources: Map, every_profile: bool) -> Iterator
                 instead = "publish another port, or both in mode: host on different nodes"
                 yield Diagnostic(place, "ports", Severity.ERROR, meaning, instead)
             others.append(mine)
+
+
+def ports_on_host_network(services: Map, sources: Map, networks: Map) -> Iterator[Diagnostic]:
+    """A warning for the ports of each service on the host's network, by its `network_mode` or one of `networks`.
+
+    Its program listens on the node's own ports (docs.docker.com/engine/network/drivers/host).
+    """
+    host = {
+        name for name, network in networks.items()
+        if isinstance(network, Map) and network.get("external") and (network.get("name") or name) == "host"
+    }  # fmt: skip
+    for name, service in services.items():
+        if service.get("ports") and (
+            sources[name].get("network_mode") == "host" or host.intersection(service.get("networks") or ())
+        ):
+            meaning = f"on the host's network {name} listens on the ports of its node: these publish nothing more"
+            yield Diagnostic(sources[name].at("ports"), "ports", Severity.WARNING, meaning, "remove them")
 
 
 def _conflict(one: _Published, other: _Published) -> bool:

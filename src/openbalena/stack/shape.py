@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from openbalena.compose.interpolation import MalformedError, scan
-from openbalena.compose.normal.scalars import FALSE, TRUE, nearest
+from openbalena.compose.normal.scalars import FALSE, TRUE, nearest, without_unit
 from openbalena.compose.tree import Map, Position, Seq, plain
 from openbalena.stack.diagnostic import Diagnostic, Severity
 
@@ -124,10 +124,8 @@ def kind(value: Any) -> Kind:
         return Kind.MAPPING if isinstance(value, dict) else Kind.LIST
     if isinstance(value, bool):
         return Kind.BOOLEAN
-    if isinstance(value, float):
-        return Kind.INTEGER if value.is_integer() else Kind.NUMBER
-    if isinstance(value, int):
-        return Kind.INTEGER
+    if isinstance(value, (int, float)):
+        return Kind.INTEGER if isinstance(value, int) or value.is_integer() else Kind.NUMBER
     return Kind.NULL if value is None else Kind.STRING
 
 
@@ -178,9 +176,8 @@ def exact_integer() -> Shape:
 
 def number(minimum: int | None = None) -> Shape:
     """A number, of at least `minimum`."""
-    return replace(
-        integer(minimum), what="a number without quotes", kinds=frozenset({Kind.INTEGER, Kind.NUMBER})
-    )  # fmt: skip
+    kinds = frozenset({Kind.INTEGER, Kind.NUMBER})
+    return replace(integer(minimum), what="a number without quotes", kinds=kinds)
 
 
 def pattern(expression: str, what: str) -> Shape:
@@ -199,8 +196,10 @@ def choice(*strings: str) -> Shape:
     return pattern("|".join(strings), " or ".join(strings))
 
 
-def _without_days(value: Any, at: At) -> Iterator[Diagnostic]:
-    if re.search(r"[0-9.][dw]", value):
+def _duration(value: Any, at: At) -> Iterator[Diagnostic]:
+    if unit := without_unit(value):  # a number is none of docker's kinds here, but what to write is known
+        yield at.refuse("a duration without a unit", f"write {unit}")
+    elif re.search(r"[0-9.][dw]", value):
         yield at.refuse("days", "write hours: 24h")
     else:
         yield from _GO_DURATION.inner(value, at)
@@ -208,7 +207,7 @@ def _without_days(value: Any, at: At) -> Iterator[Diagnostic]:
 
 # Go's time.ParseDuration, and docker/go-units, RAMInBytes. Only Compose has days and weeks.
 _GO_DURATION = pattern(r"[-+]?(0|((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)", "a duration such as 90s or 1m30s")
-DURATION = replace(_GO_DURATION, inner=_without_days)
+DURATION = replace(_GO_DURATION, kinds=frozenset({Kind.STRING, Kind.INTEGER, Kind.NUMBER}), inner=_duration)
 SIZE = pattern(r"(?i:(\d+\.?\d*|\.\d+) ?([kmgtp]i?)?b?)", "a size such as 64m")
 
 

@@ -133,6 +133,14 @@ def test_networks(compiled: Any) -> None:
     assert result.document["services"]["a"]["networks"] == {"n": {"aliases": ["b"]}, "e": None}
 
 
+def test_ports_next_to_network_mode_host(compiled: Any) -> None:
+    result = compiled("services: {a: {image: 'x:1', network_mode: host, ports: ['80:80']}, b: {image: 'x:1'}}\n")
+    assert [(item.rule, str(item.severity)) for item in result.diagnostics] == [
+        ("network_mode", "error"), ("ports", "warning"),
+    ]  # fmt: skip
+    assert result.diagnostics[1].position.column == 50
+
+
 @pytest.mark.parametrize(
     ("text", "rule"),
     [

@@ -29,13 +29,16 @@ class Source(Protocol):
     def chosen(self, service: Map) -> bool: ...
 
 
+def misplaced(item: Any) -> str:
+    """Where to write the value of an unknown top-level key, if it is a service, as in the first version of Compose."""
+    return "write it below services:" if isinstance(item, Map) and {"image", "build"} & set(item) else ""
+
+
 def model(tree: Map, source: Source) -> Map:
     """The enabled services of `tree` in normal form, and the resources that they use."""
     for key in tree:
         if key not in _TOP and not key.startswith("x-"):
-            item = tree[key]
-            hint = "write it below services:" if isinstance(item, Map) and {"image", "build"} & set(item) else ""
-            raise UsageError(f"unknown top-level key {key}", hint, where=tree.at(key))
+            raise UsageError(f"unknown top-level key {key}", misplaced(tree[key]), where=tree.at(key))
     if tree.get("name") is not None:
         string(tree["name"], tree.at("name"))
     services, declared = Map(position=tree.at("services")), mapping(tree.get("services"), tree.at("services"))

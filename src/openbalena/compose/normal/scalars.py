@@ -8,13 +8,14 @@ from typing import Any
 from openbalena.base.errors import UsageError
 from openbalena.compose.interpolation import MalformedError, scan
 from openbalena.compose.merge import as_mapping, as_sequence, named
-from openbalena.compose.tree import Map, Position, Seq, expected
+from openbalena.compose.tree import UNKNOWN_POSITION, Map, Position, Seq, expected
 
 Normalise = Callable[[Any, Position], Any]
 NormaliseMap = Callable[[Any, Position], Map]
 NormaliseSeq = Callable[[Any, Position], Seq]
 _SIZE = re.compile(r"\d+(\.\d+)? ?([kmgtp]i?)?b?", re.IGNORECASE)
 _DURATION = re.compile(r"[-+]?(0|((\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h))+)")
+_WITHOUT_UNIT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)")
 _DAYS = re.compile(r"(\d+\.?\d*|\.\d+)([dw])")
 _HOURS = {"d": 24, "w": 7 * 24}
 _GO_FLOATS = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}
@@ -46,6 +47,8 @@ def duration(value: Any, position: Position) -> str:
 
     Days (d) and weeks (w), which Compose alone knows (compose-go, types/duration.go), become hours.
     """
+    if unit := without_unit(value):
+        raise UsageError("expected a duration, found a number without a unit", f"write {unit}", where=position)
     written = string(value, position)
     if variable(written):
         return written
@@ -53,6 +56,17 @@ def duration(value: Any, position: Position) -> str:
     if not _DURATION.fullmatch(hours):
         raise UsageError("expected a duration such as 90s or 1m30s", where=position)
     return hours
+
+
+def without_unit(value: Any) -> str:
+    """The duration in seconds that was meant, if `value` is a number, also as text; otherwise empty. "0" is a duration
+    (Go's time.ParseDuration).
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        written = text(value, UNKNOWN_POSITION)
+        return f"{written}s" if _WITHOUT_UNIT.fullmatch(written) else "5s"
+    is_number = isinstance(value, str) and _WITHOUT_UNIT.fullmatch(value) and value.lstrip("+-") != "0"
+    return f"{value}s" if is_number else ""
 
 
 def optional_text(value: Any, position: Position) -> str | None:
