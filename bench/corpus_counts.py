@@ -1,11 +1,12 @@
 """Count how the corpus of public Compose files fares: with plain `docker stack deploy`, and with our compiler.
 
-    PYTHONPATH=src .venv.dev/bin/python bench/corpus_counts.py
+    .venv.dev/bin/python bench/corpus_counts.py
 
-Prints the table in docs/compose-to-swarm.md. Needs the whole corpus (scripts/corpus).
+Writes the table in docs/compose-to-swarm.md. Needs docker CLI 28.2 and the whole corpus (scripts/corpus).
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -13,12 +14,19 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from openbalena import compose, stack
-from openbalena.base.errors import UsageError
-from openbalena.stack.rule import Native, Status
-from openbalena.stack.rules import RULES
-
 ROOT = Path(__file__).resolve().parents[1]
+sys.path += [str(ROOT / "src"), str(ROOT / "tests" / "shared")]
+
+import compose_corpus as corpus  # noqa: E402
+
+from openbalena import compose, stack  # noqa: E402
+from openbalena.base.errors import UsageError  # noqa: E402
+from openbalena.base.files import write_atomic  # noqa: E402
+from openbalena.stack.rule import Native, Status  # noqa: E402
+from openbalena.stack.rules import RULES  # noqa: E402
+
+PAGE = ROOT / "docs" / "compose-to-swarm.md"
+TABLE = re.compile(r"(?<=<!-- counted by bench/corpus_counts\.py -->\n).*?(?=<!-- end -->\n)", re.DOTALL)
 ROWS = (
     ("projects accepted", "accepted", "accepted"),
     ("projects refused without a line number", "refused", ""),
@@ -56,11 +64,12 @@ def fate(key: str, target: dict[str, Any], diagnostics: list[stack.Diagnostic]) 
     return "told" if reported else "lost"
 
 
+def _cell(counts: Counter[str], name: str) -> str:
+    return str(counts[name]) if name else "–"
+
+
 def main() -> int:
     """Exit code 2 unless the corpus is complete."""
-    sys.path.append(str(ROOT / "tests" / "shared"))
-    import compose_corpus as corpus
-
     places = corpus.directories()
     if corpus.missing(places):
         print(f"error: {corpus.summary(places)}", file=sys.stderr)
@@ -78,7 +87,8 @@ def main() -> int:
             except UsageError:
                 ours["not Compose"] += 1
                 continue
-            errors = [item for item in compiled.diagnostics if item.severity is stack.Severity.ERROR]
+            found = (*compiled.diagnostics, *compiled.refused)
+            errors = [item for item in found if item.severity is stack.Severity.ERROR]
             ours["refused" if errors else "accepted"] += 1
             for name, service in project.services.items():
                 target = compiled.document["services"][name]
@@ -86,9 +96,12 @@ def main() -> int:
                     ours[fate(key, target, list(compiled.diagnostics))] += 1
                     native = "kept" if RULES[key].native is Native.KEPT else "lost"
                     docker[native if accepted else "keys refused"] += 1
-    print("| | plain `docker stack` | compiled |\n|---|---|---|")
-    for title, theirs, own in ROWS:
-        print(f"| {title} | {docker[theirs] if theirs else '–'} | {ours[own] if own else '–'} |")
+    rows = [f"| {title} | {_cell(docker, theirs)} | {_cell(ours, own)} |\n" for title, theirs, own in ROWS]
+    table = "\n| | plain `docker stack` | compiled |\n|---|---|---|\n" + "".join(rows) + "\n"
+    page, count = TABLE.subn(lambda _: table, PAGE.read_text(encoding="utf-8"))
+    if not count:
+        raise ValueError(f"{PAGE} has no place for the table")
+    write_atomic(PAGE, page)
     return 0
 
 
