@@ -94,7 +94,7 @@ def _with_wrong_values(tree: Any, mistakes: int, chance: random.Random) -> str:
         if kind < 0.2:
             del holder[key]
         elif kind < 0.6:
-            holder[key] = chance.choice(_VALUES)
+            holder[key] = deepcopy(chance.choice(_VALUES))
         elif kind < 0.8 or isinstance(holder, list) or isinstance(other_holder, list):
             holder[key] = deepcopy(other_holder[other_key])
         else:
