@@ -9,7 +9,7 @@ from openbalena.backup import saving, scripts
 from openbalena.backup.retention import Keep, PrunePlan, plan_prune
 from openbalena.backup.saving import Step
 from openbalena.base.errors import OperationError, UsageError
-from openbalena.operations.backup import BackupOptions, connected, read_backups
+from openbalena.operations.backup import BackupOptions, connected
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
 
@@ -30,7 +30,8 @@ def prune_backups(
             raise UsageError(
                 "which backups to keep was not said: add --keep-last, --keep-daily, --keep-weekly or --keep-monthly"
             )
-        plan = plan_prune(read_backups(here), keep, here.values["DNS_TLD"], datetime.now(UTC))
+        sets = saving.read_repository(here.runner, here.values["BACKUP_REPOSITORY"])
+        plan = plan_prune(sets, keep, here.values["DNS_TLD"], datetime.now(UTC))
         if plan.left:
             reporter.warn(f"cannot be restored, and kept for now: {', '.join(plan.left)}")
         if dry_run:

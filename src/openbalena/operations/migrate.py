@@ -18,6 +18,7 @@ from typing import Any
 from openbalena import settings
 from openbalena.base.errors import OpenBalenaError, OperationError, UsageError
 from openbalena.base.polling import elapsed_reporter
+from openbalena.base.sizes import format_size
 from openbalena.machine import database
 from openbalena.machine.migration import VOLUME, Migration, Mode, read_migration, write_migration
 from openbalena.machine.volume_copy import Copier
@@ -27,7 +28,6 @@ from openbalena.operations.migration_sides import Sides, read_sides
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.settings_lock import migration_lock
 from openbalena.operations.verify import VerifyOptions, verify_deployment
-from openbalena.operations.volumes import format_size
 from openbalena.operations.workspace import Workspace
 
 

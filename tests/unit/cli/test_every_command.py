@@ -23,7 +23,7 @@ WITHOUT_SETTINGS = {"stack validate", "stack explain", "stack up"}
 # How each ends in a directory that `config` has made, without Docker and without an answer of DNS.
 CODES = {
     **dict.fromkeys(("config", "lint", "showenv", "showpass", "self-signed", "pki show", "pki renew"), 0),
-    **dict.fromkeys(("secrets show", "stack render", "stack explain"), 0),
+    **dict.fromkeys(("secrets show", "stack render", "stack explain", "backup schedule"), 0),
     # What they need is not said: a certificate, a yes, a file, a provider, a server, a project.
     **dict.fromkeys(("custom-pki", "pki-custom", "pki import", "secrets rotate", "stack validate"), 2),
     **dict.fromkeys(("auto-pki", "nfs-setup", "swarm-nfs-setup", "stack up"), 2),
@@ -33,7 +33,8 @@ CODES = {
     **dict.fromkeys(("swarm-init", "swarm-build", "swarm-up", "swarm-status", "swarm-logs", "swarm-down"), 1),
     **dict.fromkeys(("storage show", "storage move", "storage forget", "swarm-history", "swarm-rollback"), 1),
     **dict.fromkeys(("doctor", "swarm-scale", "swarm-drain", "swarm-activate", "swarm-remove", "swarm-rebalance"), 1),
-    **dict.fromkeys(("swarm-join", "backup create", "backup list", "backup check", "migrate"), 1),
+    **dict.fromkeys(("swarm-join", "backup create", "backup list", "backup check", "restore"), 1),
+    **dict.fromkeys(("backup verify", "backup prune", "migrate"), 1),
     # No DNS.
     "verify": 1,
 }
