@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 from deployed_project import STACK
 from lab_target import lab_target
-from waiting import BOUND
+from waiting import BOUND, eventually
 
 from openbalena.base.errors import OperationError
 from openbalena.base.project import Project
@@ -103,7 +103,7 @@ def test_every_replica_reaches_the_device(device: Device) -> None:
         assert answer.startswith(b"HTTP/1.0 200"), answer
         kept.append(stream)
     # A replica that has not the device passes the tunnel on to the one that has it.
-    assert all(count > 0 for count in tunnels_by_task()) and len(tunnels_by_task()) == 2
+    eventually("two replicas, each with tunnels", lambda: len(found := tunnels_by_task()) == 2 and all(found), 60)
     for stream in kept:
         stream.sendall(b"GET /openssl.cnf HTTP/1.0\r\n\r\n")
         assert stream.recv(4096).startswith(b"HTTP/1.0 200")
