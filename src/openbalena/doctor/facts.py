@@ -31,10 +31,11 @@ class Interface:
 class NodeFacts:
     """What a task on a node found. Sizes are in bytes; `clock` is its clock minus this machine's, in seconds.
 
-    `disk_free` and `disk_size` are of the file system with Docker's data. `store` is where its engine keeps images,
-    `containerd` or `overlay2`, "" if unknown. `routes` are networks and the names of the interfaces that lead there.
-    `reached` are the ports of nodes that accept connections from it, `refused` those that do not; none is reached if
-    the task had no program for that.
+    `disk_free` and `disk_size` are of the file system with Docker's data. `files` is the number of files that a
+    container may open, None if unlimited or unknown. `nftables` are the files that tell its engine to use nftables.
+    `store` is where its engine keeps images, `containerd` or `overlay2`, "" if unknown. `routes` are networks and the
+    names of the interfaces that lead there. `reached` are the ports of nodes that accept connections from it, `refused`
+    those that do not; none is reached if the task had no program for that.
     """
 
     disk_size: int
@@ -44,6 +45,8 @@ class NodeFacts:
     clock: float
     kernel: str
     cgroup: int
+    files: int | None = None
+    nftables: str = ""
     store: str = ""
     modules: frozenset[str] = frozenset()
     interfaces: tuple[Interface, ...] = ()
@@ -132,7 +135,8 @@ class Facts:
     found, by node id. `absent` are images that nodes (ids) cannot start, with the Engine's error, by service.
     `certificates` are those that expire soon. `unused` are secrets and configs of the stack that nothing uses.
     `drift` is how this machine's settings differ from the deployed ones. `pinned` are the images that this machine
-    would deploy, by service. `backup` is the last one as it was recorded by `time`; both are None if nobody looked.
+    would deploy, by service, `planned` the numbers of tasks. `devices` is how many the database has, None if it did not
+    answer. `backup` is the last one as it was recorded by `time`; both are None if nobody looked.
     """
 
     settings: Settings
@@ -149,5 +153,7 @@ class Facts:
     releases: Sequence[Release] = ()
     drift: str = ""
     pinned: Mapping[str, str] = field(default_factory=dict)
+    devices: int | None = None
+    planned: Mapping[str, int] = field(default_factory=dict)
     backup: LastBackup | None = None
     time: datetime | None = None

@@ -9,8 +9,10 @@ from openbalena.doctor.facts import Endpoint, Interface, Network, NodeFacts
 
 # Each line is a name and its values. The paths of the layers of the container's root show which store has them. That
 # root is on the file system with Docker's data (outside a container `docker_data` says where these are), and
-# /proc/meminfo is the node's (proc(5)). cgroup.controllers exists in the root of cgroup v2 only (cgroups(7)). Docker's
-# own interfaces are omitted. Images differ in the programs that they have, so a connection is tried with each.
+# /proc/meminfo is the node's (proc(5)). cgroup.controllers exists in the root of cgroup v2 only (cgroups(7)). The limit
+# of open files is that of containers without `ulimits`. Files below `etc`, where the node's /etc is, have the options
+# of its engine: nothing else shows those that only its next start uses. Docker's own interfaces are omitted. Images
+# differ in the programs that they have, so a connection is tried with each.
 _SCRIPT = """\
 echo now $(date +%s)
 echo kernel $(uname -r)
@@ -23,6 +25,12 @@ case $(grep ' / ' /proc/mounts) in
     *io.containerd.snapshotter*) echo store containerd ;;
     "overlay / overlay "*) echo store overlay2 ;;
 esac
+echo files $(ulimit -H -n)
+etc=${etc:-/host/etc}
+for file in docker/daemon.json default/docker sysconfig/docker systemd/system/docker.service \\
+    systemd/system/docker.service.d; do
+    ! grep -rqsE '^[^#]*firewall-backend["=: ]+nftables' "$etc/$file" || echo nftables "/etc/$file"
+done
 if [ -e /proc/net/ip_vs ]; then echo module ip_vs; fi
 for path in /sys/class/net/*; do
     case ${path##*/} in lo | docker* | br-* | veth* | "*") continue ;; esac
@@ -69,6 +77,8 @@ def parse_report(lines: Iterable[str], began: float, ended: float) -> NodeFacts:
             clock=now - min(max(now, began - 1), ended),
             kernel=values["kernel"][0][0],
             cgroup=int(values["cgroup"][0][0]),
+            files=_number(values.get("files", [[]])[0]),
+            nftables=" ".join(path for found in values.get("nftables", ()) for path in found),
             store=values.get("store", [[""]])[0][0],
             modules=frozenset(name for found in values.get("module", ()) for name in found),
             interfaces=tuple(Interface(name, int(mtu), *rest) for name, mtu, *rest in values.get("interface", ())),
@@ -78,6 +88,11 @@ def parse_report(lines: Iterable[str], began: float, ended: float) -> NodeFacts:
         )
     except (KeyError, IndexError) as error:
         raise ValueError(f"it reported no {error}") from None
+
+
+def _number(words: Sequence[str]) -> int | None:
+    """None for `unlimited`, or if the shell did not say."""
+    return int(words[0]) if words and words[0].isdigit() else None
 
 
 def _routes(found: Iterable[Sequence[str]]) -> Iterator[tuple[Network, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from openbalena.doctor.checks import CHECKS, all_findings
 from openbalena.doctor.facts import Facts
 from openbalena.doctor.findings import DoctorFinding, split_dismissed, worst_first
 from openbalena.operations import doctor_memory
+from openbalena.operations.doctor_devices import count_devices
 from openbalena.operations.doctor_nodes import NodeReports, examine_nodes
-from openbalena.operations.doctor_swarm import pinned_images, read_swarm, settings_drift
+from openbalena.operations.doctor_swarm import planned_services, read_swarm, settings_drift
 from openbalena.operations.manager import manager_client
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
@@ -61,7 +62,9 @@ def examine(
         if reports is None:
             with lock.acquire(client, "doctor", take_over):
                 reports = examine_nodes(engine, client, cluster, reporter)
+                reports = replace(reports, devices=count_devices(engine, client, values, cluster))
                 doctor_memory.remember_disks(client, stack, reports.nodes, now)
+        planned = planned_services(workspace, cluster)
         facts = Facts(
             settings=values,
             cluster=cluster,
@@ -71,12 +74,14 @@ def examine(
             overlay=reports.overlay,
             network=reports.network,
             absent=reports.absent,
+            devices=reports.devices,
             swarm=read_swarm(client, now),
             certificates=expiry.expiring(Path(values["PKI_DIR"])),
             unused=deploy.unused_names(client, stack),
             releases=releases.read_releases(client, stack),
             drift=settings_drift(client, workspace, values),
-            pinned=pinned_images(workspace),
+            pinned=planned.images,
+            planned=planned.replicas,
             backup=last_backup(audit.read_entries(client, stack), values.get("BACKUP_REPOSITORY", "")),
             time=now,
         )

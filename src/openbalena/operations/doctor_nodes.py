@@ -19,7 +19,7 @@ from openbalena.doctor.overlay_script import parse_overlay
 from openbalena.operations import doctor_overlay
 from openbalena.operations.reporter import Reporter
 from openbalena.swarm import global_job, job, task_errors
-from openbalena.swarm.job import Job, JobResult
+from openbalena.swarm.job import HostMount, Job, JobResult
 from openbalena.swarm.membership import GOSSIP_PORT, MANAGER_PORT
 from openbalena.swarm.preflight import candidates
 from openbalena.swarm.state import Cluster, Node
@@ -34,13 +34,14 @@ Results = Mapping[str, JobResult]
 
 @dataclass(frozen=True)
 class NodeReports:
-    """What was found, by node id: the fields of Facts with these names."""
+    """What was found, by node id, and in the database: the fields of Facts with these names."""
 
     nodes: Mapping[str, NodeFacts]
     unread: Mapping[str, str]
     overlay: Mapping[str, OverlayFacts]
     network: OverlayNetwork
     absent: Mapping[str, Mapping[str, str]]
+    devices: int | None = None
 
 
 def examine_nodes(engine: Engine, client: Any, cluster: Cluster, reporter: Reporter | None) -> NodeReports:
@@ -58,7 +59,8 @@ def examine_nodes(engine: Engine, client: Any, cluster: Cluster, reporter: Repor
     before = doctor_overlay.task_addresses(client, cluster)
     crossing = doctor_overlay.overlay_job(image, len(usable), before)
     probes = list(image_jobs(cluster, image))
-    looking = Job("doctor", "", image, node_script(node_endpoints(cluster)), networks=("host",))
+    mounts = (HostMount("/etc", "/host/etc"),)
+    looking = Job("doctor", "", image, node_script(node_endpoints(cluster)), mounts, networks=("host",))
     jobs = [*([crossing] if crossing else []), *probes]
     network = OverlayNetwork()
     with _started(engine, jobs):
@@ -176,7 +178,7 @@ def _with_own_images(cluster: Cluster, looking: Job, results: Results) -> list[J
     nodes = [node for node in cluster.nodes if node.id in results]
     failed = [node for node in nodes if not results[node.id].started and not results[node.id].timed_out]
     return [
-        Job("doctor", node.id, image, looking.script, networks=looking.networks)
+        Job("doctor", node.id, image, looking.script, looking.mounts, networks=looking.networks)
         for node in failed
         if (image := image_on(node, cluster)) != looking.image
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +15,8 @@ from openbalena.operations import built_images, settings_sync
 from openbalena.operations import deployment as deployments
 from openbalena.operations.workspace import Workspace
 from openbalena.settings import Settings
-from openbalena.swarm import settings_store
+from openbalena.swarm import scale, settings_store
+from openbalena.swarm.state import Cluster
 
 # docs.docker.com/reference/cli/docker/swarm/init: the default data path port; certificates of nodes are valid for 90 d.
 _DATA_PATH_PORT = 4789
@@ -63,18 +65,27 @@ def settings_drift(client: Any, workspace: Workspace, settings: Settings) -> str
     return f"{found.owner} deployed this stack with {difference}" if difference else ""
 
 
-def pinned_images(workspace: Workspace) -> Mapping[str, str]:
-    """The images that a deploy from here would use, by service, except those that it would build.
+@dataclass(frozen=True)
+class Planned:
+    """What a deploy from here would use, by service: images, except those that it would build, and numbers of tasks."""
 
-    Empty if the settings or definitions are wrong, which swarm-up reports.
-    """
+    images: Mapping[str, str] = field(default_factory=dict)
+    replicas: Mapping[str, int] = field(default_factory=dict)
+
+
+def planned_services(workspace: Workspace, cluster: Cluster) -> Planned:
+    """Empty if the settings or definitions are wrong, which swarm-up reports."""
     with suppress(OpenBalenaError):
         deployment = deployments.load(workspace.project, lab=workspace.lab)
-        services = deployment.compiled.document.get("services", {})
+        document, _ = scale.keep_manual_replicas(deployment.compiled.document, cluster)
+        services = document.get("services", {})
         images = {name: body.get("image", "") for name, body in services.items()}
         built = {images.get(build.service) for build in built_images.planned_builds(deployment, lab=workspace.lab)}
-        return {name: image for name, image in images.items() if image not in built}
-    return {}
+        return Planned(
+            {name: image for name, image in images.items() if image not in built},
+            {name: int(body["deploy"].get("replicas", 1)) for name, body in services.items()},
+        )
+    return Planned()
 
 
 def _left(certificates: str, now: datetime) -> float | None:

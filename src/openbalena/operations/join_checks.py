@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from openbalena.base.errors import UsageError
+from openbalena.base.names import DATA_LABEL
 from openbalena.docker import ssh
-from openbalena.doctor.checks import clock, disk, engines, kernel, memory
+from openbalena.doctor.checks import clock, disk, engines, firewall, kernel, memory
 from openbalena.doctor.facts import Facts, NodeFacts
 from openbalena.doctor.findings import Severity
 from openbalena.doctor.node_script import node_script, parse_report
 from openbalena.operations.doctor_nodes import node_endpoints
 from openbalena.settings import Settings
-from openbalena.swarm import encryption, job, ports
+from openbalena.storage.record import VolumeRegistry
+from openbalena.swarm import encryption, job, placement, ports
 from openbalena.swarm.membership import GOSSIP_PORT, MANAGER_PORT
 from openbalena.swarm.preflight import Finding
 from openbalena.swarm.state import Cluster, Node
@@ -23,7 +26,7 @@ from openbalena.swarm.state import Cluster, Node
 # Seconds for the script, most of which is the wait for ports that do not answer.
 _TIMEOUT = 90.0
 # Of the checks of doctor, those that are about one node.
-_CHECKS = (clock, disk, engines, kernel, memory)
+_CHECKS = (clock, disk, engines, firewall, kernel, memory)
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def probe_script(cluster: Cluster, role: str) -> str:
         # With these doctor's script tries ports. Unlike a node it may well reach none.
         "if { command -v timeout && command -v bash || command -v nc; } >/dev/null; then echo host-tries; fi",
         f"(\n{ports.script(_own_ports(role))}\n)",
+        "etc=/etc",
         f"(\n{node_script(node_endpoints(cluster))}\n)",
     ]
     return "\n".join(lines) + "\n"
@@ -122,6 +126,7 @@ def join_findings(candidate: Candidate, cluster: Cluster, settings: Settings, en
         *_hostname(candidate, cluster),
         *_reachability(candidate, cluster),
         *_architecture(candidate, cluster),
+        *_firewall(candidate),
         *_health(candidate, cluster, settings),
     ]
     node, report = candidate.node, candidate.report
@@ -132,6 +137,22 @@ def join_findings(candidate: Candidate, cluster: Cluster, settings: Settings, en
     if encrypted == "true" and report.esp.exit_code == encryption.REFUSED:
         found += encryption.encryption_findings(node, report.esp, "")
     return sorted(found, key=lambda finding: not finding.fatal)
+
+
+def require_free_labels(labels: Iterable[str], known: VolumeRegistry, cluster: Cluster, node: Node | None) -> None:
+    """Raise UsageError for a data label whose volume is on a different node than `node`."""
+    here = node.id if node else ""
+    for label in labels:
+        if not label.startswith(DATA_LABEL):
+            continue
+        volume = label.removeprefix(DATA_LABEL)
+        holders = {each.id for each in placement.nodes_with_label(cluster.nodes, label)}
+        holders |= {known.places[volume].node} if volume in known.places else set()
+        if others := holders - {here}:
+            raise UsageError(
+                f"--label {label}: the data of {volume} is on {', '.join(map(cluster.hostname, sorted(others)))}: join "
+                f"without it, then run ./open-balena.sh storage move {volume} NODE (lost data: storage forget {volume})"
+            )
 
 
 def _hostname(candidate: Candidate, cluster: Cluster) -> Iterator[Finding]:
@@ -160,6 +181,17 @@ def _architecture(candidate: Candidate, cluster: Cluster) -> Iterator[Finding]:
     if here and there and here.architecture and here.architecture != there:
         yield Finding(
             f"it is {there} and this manager {here.architecture}: images built here do not run on it", fatal=False
+        )
+
+
+def _firewall(candidate: Candidate) -> Iterator[Finding]:
+    """What its engine uses now; what its next start will use is doctor's to find (Engine API v1.52, SystemInfo)."""
+    backend = candidate.info.get("FirewallBackend") or {}
+    if str(backend.get("Driver", "")).startswith("nftables"):
+        yield Finding(
+            "its Docker Engine uses nftables, with which it cannot be in a swarm",
+            "remove the option firewall-backend from /etc/docker/daemon.json or dockerd's arguments and restart Docker "
+            "there",
         )
 
 

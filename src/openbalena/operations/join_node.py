@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openbalena import settings
-from openbalena.base.errors import OperationError, UsageError
-from openbalena.base.names import DATA_LABEL
+from openbalena.base.errors import OperationError
 from openbalena.base.polling import elapsed_reporter, poll
 from openbalena.docker.engine import Engine
 from openbalena.docker.retry import retry_until_leader
@@ -19,7 +18,7 @@ from openbalena.images.build import image_ids
 from openbalena.operations import deployment as deployments
 from openbalena.operations.built_images import in_registry, planned_builds
 from openbalena.operations.install_engine import install_engine
-from openbalena.operations.join_checks import Candidate, HostReport, join_findings, read_host
+from openbalena.operations.join_checks import Candidate, HostReport, join_findings, read_host, require_free_labels
 from openbalena.operations.manager import manager_client
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
@@ -113,7 +112,8 @@ def _join(join: _Join, url: str, *, leaves: bool) -> JoinResult:
     report = _with_engine(join, url, read_host(url, cluster, options.role))
     with join.there.client() as remote:
         node = _membership(join, cluster, remote, leaves=leaves)
-        _require_free_labels(join, cluster, node)
+        known = record.read_registry(join.client, join.values["STACK_NAME"])
+        require_free_labels(options.labels or (), known, cluster, node)
         if node is None:
             _require_suitable(join, report, remote)
         copied = _copy_images(join, cluster)
@@ -201,23 +201,6 @@ def _settled(join: _Join, remote: Any) -> dict[str, Any]:
         _INTERVAL,
         elapsed_reporter(f"waiting for {join.options.host} to join", join.reporter.progress),
     )
-
-
-def _require_free_labels(join: _Join, cluster: Cluster, node: Node | None) -> None:
-    """Raise UsageError for a data label whose volume another node has."""
-    places = record.read_registry(join.client, join.values["STACK_NAME"]).places
-    here = node.id if node else ""
-    for label in join.options.labels or ():
-        if not label.startswith(DATA_LABEL):
-            continue
-        volume = label.removeprefix(DATA_LABEL)
-        holders = {each.id for each in placement.nodes_with_label(cluster.nodes, label)}
-        holders |= {places[volume].node} if volume in places else set()
-        if others := holders - {here}:
-            raise UsageError(
-                f"--label {label}: the data of {volume} is on {', '.join(map(cluster.hostname, sorted(others)))}: join "
-                f"without it, then run ./open-balena.sh storage move {volume} NODE (lost data: storage forget {volume})"
-            )
 
 
 def _require_suitable(join: _Join, report: HostReport, remote: Any) -> None:

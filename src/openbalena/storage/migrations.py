@@ -7,10 +7,8 @@ from typing import Any
 
 from openbalena.base.errors import OperationError
 from openbalena.docker.engine import Engine
-from openbalena.pki import database_login
-from openbalena.storage import external
-from openbalena.storage.database import Database
-from openbalena.swarm import api_schema, job
+from openbalena.storage import query
+from openbalena.swarm import api_schema
 from openbalena.swarm.state import Cluster
 
 
@@ -19,14 +17,7 @@ def read_executed(engine: Engine, client: Any, settings: Mapping[str, str], clus
 
     It is a job, so it needs the lock. Raises OperationError if the database does not answer, or has no such table.
     """
-    if settings.get("EXTERNAL_POSTGRES") == "true":
-        outcome = external.ask_postgres(engine, client, settings, cluster.this_node, api_schema.QUERY)
-        if not outcome.ok:
-            raise OperationError(f"the external database: {job.error_text(outcome)}")
-        answer = "\n".join(outcome.lines)
-    else:
-        login = database_login.in_use(settings) or database_login.IMAGES
-        answer = Database(engine, client, settings["STACK_NAME"]).ask(login, api_schema.QUERY)
+    answer = query.ask(engine, client, settings, cluster, api_schema.QUERY)
     try:
         return api_schema.parse_executed(answer)
     except ValueError as error:

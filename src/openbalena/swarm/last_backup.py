@@ -9,7 +9,7 @@ from datetime import datetime
 from openbalena.base.ages import age
 from openbalena.swarm.audit import KEPT, Entry, Outcome
 
-# As the command is recorded: its first words.
+# How the command is recorded begins with this.
 _COMMAND = ("backup", "create")
 
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from openbalena.settings import connections
 from openbalena.swarm import planned_services, service_update
 from openbalena.swarm.preflight import Finding, candidates
-from openbalena.swarm.state import Cluster, SwarmService
+from openbalena.swarm.state import Cluster, Node, SwarmService
 
 # The addresses for which HAProxy has a place (images/haproxy/haproxy.cfg, server-template).
 PLACES = {"api": 16, "registry": 16, "vpn": 16, "ui": 4, "postgrest": 4}
+
+# Tasks that one node should start at the same time. Managers lost their leader, and the cluster did not answer, when
+# 200 for each node were started at once (moby 24651, 24027); no source has a number that is safe.
+_STARTS = 10
+
+
+def at_once(nodes: Collection[Node]) -> int:
+    """How many tasks should start at the same time on `nodes`."""
+    return _STARTS * len(nodes)
 
 
 def scaling_findings(asked: Mapping[str, int], cluster: Cluster, settings: Mapping[str, str]) -> list[Finding]:
@@ -28,7 +37,8 @@ def scaling_findings(asked: Mapping[str, int], cluster: Cluster, settings: Mappi
 
 def _of_service(service: SwarmService, number: int, cluster: Cluster, settings: Mapping[str, str]) -> Iterator[Finding]:
     name, during = service.short_name, number + (service.update_order == "start-first")
-    nodes = [node.hostname for node in candidates(service, cluster)]
+    usable = candidates(service, cluster)
+    nodes = [node.hostname for node in usable]
     if service.replicas is None:
         where = ", ".join(service.constraints) or "every node"
         yield Finding(f"{name} runs one task on each node with {where}: add or remove nodes instead")
@@ -41,6 +51,12 @@ def _of_service(service: SwarmService, number: int, cluster: Cluster, settings: 
         yield Finding(
             f"{name}: {number} tasks run on {len(nodes)} nodes ({', '.join(nodes)}), so the loss of one node ends "
             "several of them",
+            fatal=False,
+        )
+    if nodes and number - service.replicas > (most := at_once(usable)):
+        yield Finding(
+            f"{name}: {number - service.replicas} tasks would start at the same time on {len(nodes)} nodes: scale it "
+            f"in steps of at most {most}, and wait until they run",
             fatal=False,
         )
     if during > PLACES.get(name, during):

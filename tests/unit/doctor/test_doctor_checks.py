@@ -1,5 +1,6 @@
 """Each check of doctor: what it finds by breaking what it looks at, and nothing on a healthy cluster."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from cluster_builders import cluster, node, service, task
 from openbalena import settings
 from openbalena.base.errors import Problem
 from openbalena.base.project import Project
-from openbalena.doctor.checks import CHECKS, all_findings
+from openbalena.doctor.checks import CHECKS, all_findings, maxconn
 from openbalena.doctor.facts import (
     DiskReading,
     Facts,
@@ -113,11 +114,32 @@ def with_tasks(*tasks: Any) -> Any:
     return lambda facts: replace(facts, cluster=replace(facts.cluster, tasks=tasks))
 
 
+def with_fronts(number: int) -> Any:
+    """HAProxy runs on so many nodes."""
+
+    def change(facts: Facts) -> Facts:
+        labelled = [replace(each, labels={"openbalena.ingress": "true"}) for each in NODES[:number]]
+        front = service("haproxy", replicas=None, constraints=("node.labels.openbalena.ingress == true",))
+        tasks = [task(10 + each, "haproxy", node_id=f"n{each}", slot=0) for each in range(1, number + 1)]
+        changed = replace(
+            facts.cluster,
+            services=(*facts.cluster.services, front),
+            tasks=(*facts.cluster.tasks, *tasks),
+            nodes=(*labelled, *NODES[number:]),
+        )
+        return replace(facts, cluster=changed)
+
+    return change
+
+
 LOST = node(3, state="down", reachability="unreachable", cpus=4.0)
 # What is broken, the check that finds it, its severity and subject.
 BROKEN: dict[str, tuple[Any, str, str, str]] = {
     "autolock": (in_swarm(autolock=True), "autolock", "note", "swarm"),
     "an old backup": (with_facts(backup=LastBackup("2026-11-24T02:00:00+00:00")), "backup", "warning", "backup"),
+    "an option of the engine": (on_node(nftables="/etc/docker/daemon.json"), "firewall", "warning", "node2"),
+    "few files": (lambda facts: with_fronts(2)(on_node(files=16500)(facts)), "maxconn", "error", "node2"),
+    "a big step": (lambda facts: replace(facts, planned={"api": 33}), "scale", "warning", "api"),
     "connections": (with_settings(DB_MAX_CONNECTIONS="100"), "capacity", "error", "db"),
     "a certificate": (lambda facts: replace(facts, certificates=[Problem("x.pem expires", "renew it", "/x.pem")]),
                       "certificates", "warning", "/x.pem"),
@@ -257,6 +279,59 @@ def test_known_faults_of_engines(version: str, role: str, mode: str, expected: s
     severity, _, text = expected.partition(" ")
     assert [(each.severity.value, each.subject) for each in about] == ([(severity, "node3")] if expected else [])
     assert all(f"{version} has a known fault: {text}" in each.detail for each in about)
+
+
+ROOM = [  # nodes with HAProxy, tasks of the VPN, devices, and what is found
+    (2, 2, None, []),
+    (2, 2, 2730, []),
+    (2, 2, 2731, ["warning haproxy"]),
+    (1, 2, 2730, []),
+    (1, 2, 2731, ["warning haproxy"]),
+    (1, 2, 8192, ["warning haproxy"]),
+    (1, 2, 8193, ["error haproxy"]),
+    (3, 2, 5461, []),
+    (3, 2, 10001, ["warning haproxy", "warning vpn"]),
+    (3, 1, 10001, ["warning haproxy", "error vpn"]),
+    (3, 2, 20001, ["warning haproxy", "error vpn"]),
+    (3, 2, 24577, ["error haproxy", "error vpn"]),
+    (0, 0, 24577, []),
+]
+
+
+@pytest.mark.parametrize(("fronts", "vpns", "devices", "expected"), ROOM)
+def test_connections_of_all_devices(
+    fronts: int, vpns: int, devices: int | None, expected: list[str], healthy: Facts
+) -> None:
+    facts = replace(with_fronts(fronts)(healthy), devices=devices)
+    cluster_with_vpn = replace(facts.cluster, services=(*facts.cluster.services, service("vpn", replicas=vpns)))
+    found = list(CHECKS["maxconn"](replace(facts, cluster=cluster_with_vpn)))
+    assert [f"{each.severity.value} {each.subject}" for each in found] == expected
+    assert len({each.id for each in found}) == len(found) and all("devices" in each.measured for each in found)
+
+
+def test_the_numbers_are_those_of_haproxy() -> None:
+    text = (Path(__file__).parents[3] / "images/haproxy/haproxy.cfg").read_text()
+    assert re.findall(r"^ *maxconn (\d+)", text, re.MULTILINE) == [str(maxconn.MAXCONN)]
+
+
+STEPS = [  # tasks of the api that are wanted, run, and a deploy from here asks for, and what is found
+    (30, 0, 0, ""),
+    (31, 0, 0, "Swarm would start more than 30 tasks"),
+    (40, 10, 0, ""),
+    (40, 9, 0, "Swarm would start more than 30 tasks"),
+    (2, 2, 32, ""),
+    (2, 2, 33, "swarm-up from here would start more than 30 tasks"),
+    (40, 40, 20, ""),
+]
+
+
+@pytest.mark.parametrize(("wanted", "run", "planned", "expected"), STEPS)
+def test_big_scale_steps(wanted: int, run: int, planned: int, expected: str, healthy: Facts) -> None:
+    tasks = [task(number, node_id="n1") for number in range(run)]
+    changed = replace(healthy.cluster, services=(replace(API, replicas=wanted),), tasks=tuple(tasks))
+    found = list(CHECKS["scale"](replace(healthy, cluster=changed, planned={"api": planned})))
+    assert [each.detail.startswith(expected) for each in found] == [True] * bool(expected)
+    assert all(f"swarm-scale api={run + 30}," in each.remedy for each in found)
 
 
 def test_a_lost_manager_is_an_error_and_a_warning(healthy: Facts) -> None:

@@ -5,7 +5,9 @@ import subprocess
 import time
 from dataclasses import replace
 from ipaddress import ip_network
+from pathlib import Path
 
+import debian
 import pytest
 
 from openbalena.doctor.facts import Interface, OverlayPath
@@ -65,6 +67,40 @@ def test_interfaces_routes_and_ports_of_a_node() -> None:
     assert found.routes == ((ip_network("10.9.0.0/24"), "eth0"),)
     assert found.reached == {("10.9.0.1", 7946)} and found.refused == {("10.9.0.2", 2377)}
     assert found.interface_to("10.9.0.7") == found.interfaces[0] and found.interface_to("10.8.0.1") is None
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "found"),
+    [
+        ("docker/daemon.json", '{"debug": true,\n  "firewall-backend": "nftables"}', "/etc/docker/daemon.json"),
+        ("docker/daemon.json", '{"firewall-backend":"nftables"}', "/etc/docker/daemon.json"),
+        ("docker/daemon.json", '{"firewall-backend": "iptables", "x": "nftables"}', ""),
+        ("docker/other.json", '{"firewall-backend": "nftables"}', ""),
+        ("systemd/system/docker.service.d/own.conf", "ExecStart=dockerd --firewall-backend nftables -H fd://",
+         "/etc/systemd/system/docker.service.d"),
+        ("default/docker", "DOCKER_OPTS=--firewall-backend=nftables", "/etc/default/docker"),
+        ("default/docker", "# DOCKER_OPTS=--firewall-backend=nftables", ""),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("busybox", [False, True])
+def test_options_of_the_engine_are_read_from_its_files(
+    busybox: bool, file: str, text: str, found: str, tmp_path: Path
+) -> None:
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).write_text(text)
+    shell = [str(debian.program("busybox-static", "usr/bin/busybox")), "sh"] if busybox else ["sh"]
+    script = [*shell, "-c", f"ulimit -n 512\netc={tmp_path}\n{node_script([])}"]
+    began = time.time()
+    done = subprocess.run(script, capture_output=True, text=True, check=True, timeout=60)
+    facts = parse_report(done.stdout.splitlines(), began, time.time())
+    assert (facts.nftables, facts.files) == (found, 512)
+
+
+@pytest.mark.parametrize(
+    ("line", "files"), [("files 512", 512), ("files unlimited", None), ("files", None), ("", None)]
+)
+def test_the_limit_of_open_files(line: str, files: int | None) -> None:
+    assert parse_report([*REPORT, line], 999, 1001).files == files
 
 
 def test_a_shell_runs_the_script() -> None:

@@ -70,6 +70,35 @@ def test_a_deployment_without_a_backup_is_warned_of_until_one_has_succeeded(
     assert ("backup", "warning") not in shown(examined(workspace))
 
 
+@pytest.mark.parametrize(
+    ("services", "answer", "found"),
+    [
+        (("api", "db"), "9000", [("maxconn", "error")]),
+        (("api", "db"), "100", []),
+        (("api", "db"), 'ERROR:  relation "device" does not exist', []),
+        (("api",), "9000", []),
+        (("db",), "9000", []),
+    ],
+)
+def test_the_database_is_asked_for_the_number_of_devices_while_the_api_runs(
+    services: tuple[str, ...],
+    answer: str,
+    found: list[tuple[str, str]],
+    workspace: Workspace,
+    fake: FakeEngine,
+) -> None:
+    for name in (*services, "haproxy"):
+        fake.swarm.create("services", stack_service(name))
+    fake.swarm.logs["openbalena-doctor-all"] = [f"now {fake.swarm.clock.now:.0f}", *REPORT]
+    fake.swarm.logs["openbalena-database"] = [answer, "openbalena-job-end"]
+    result = examined(workspace)
+    assert [each for each in shown(result) if each[0] == "maxconn"] == found
+    again = examine(workspace, None, result.reports)
+    assert [each for each in shown(again) if each[0] == "maxconn"] == found, "without another task"
+    asked = [each["Name"] for each in fake.swarm.created if each["Name"].startswith("openbalena-database")]
+    assert len(asked) == (services == ("api", "db")) and not fake.swarm.secrets
+
+
 def test_a_report_that_is_not_complete_is_named(workspace: Workspace, fake: FakeEngine) -> None:
     fake.swarm.create("services", stack_service("api"))
     fake.swarm.logs["openbalena-doctor-all"] = ["now 1", "openbalena-job-end"]

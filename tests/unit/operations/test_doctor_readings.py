@@ -24,7 +24,7 @@ from openbalena.doctor.findings import DoctorFinding
 from openbalena.operations.doctor import dismiss, examine
 from openbalena.operations.doctor_nodes import image_jobs, node_endpoints
 from openbalena.operations.doctor_overlay import TaskAddress, network_facts
-from openbalena.operations.doctor_swarm import pinned_images, read_swarm, settings_drift
+from openbalena.operations.doctor_swarm import Planned, planned_services, read_swarm, settings_drift
 from openbalena.operations.workspace import Workspace
 from openbalena.swarm import settings_store
 from openbalena.swarm.job import Job
@@ -303,8 +303,13 @@ def test_settings_of_somebody_else(fake: FakeEngine, project: Project) -> None:
         assert "this machine has no CA" in settings_drift(client, workspace, values)
 
 
-def test_images_that_are_built_have_no_pinned_version(project: Project) -> None:
-    found = pinned_images(Workspace(project, lab=False))
-    assert found["redis"].startswith("redis:") and "haproxy" not in found and "haproxy-certs" not in found
+def test_what_a_deploy_from_here_would_use(project: Project) -> None:
+    """The images that it builds have no pinned version; a number of tasks that was set manually is kept."""
+    workspace = Workspace(project, lab=False)
+    scaled = cluster([service("api", replicas=7, labels={"openbalena.replicas": "2"}), service("vpn", replicas=7)], [])
+    found = planned_services(workspace, scaled)
+    assert found.images["redis"].startswith("redis:")
+    assert "haproxy" not in found.images and "haproxy-certs" not in found.images
+    assert {name: found.replicas[name] for name in ("api", "vpn", "db")} == {"api": 7, "vpn": 2, "db": 1}
     (project.directory / "docker-compose.override.yml").write_text("services: [")
-    assert pinned_images(Workspace(project, lab=False)) == {}
+    assert planned_services(workspace, scaled) == Planned()

@@ -47,6 +47,15 @@ def test_the_script_runs_on_this_machine() -> None:
     assert report.system and "looked" in report.lines
 
 
+@pytest.mark.parametrize("driver", ["nftables", "nftables+firewalld"])
+def test_an_engine_that_uses_nftables_cannot_join(driver: str, values: Settings) -> None:
+    candidate = Candidate("root@node4", GOOD, {**INFO, "FirewallBackend": {"Driver": driver}}, "worker")
+    (found,) = join_findings(candidate, CLUSTER, values, "false")
+    assert found.fatal and str(found).startswith("its Docker Engine uses nftables, with which it cannot be in a swarm")
+    candidate = replace(candidate, info={**INFO, "FirewallBackend": {"Driver": "iptables"}})
+    assert not join_findings(candidate, CLUSTER, values, "false")
+
+
 def program(path: Path, text: str) -> None:
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
