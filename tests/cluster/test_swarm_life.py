@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 import yaml
-from node_faults import LARGEST, SMALLEST, VXLAN, dropped, interface_mtu, without_image
+from node_faults import LARGEST, SMALLEST, VXLAN, dropped, interface_mtu, nftables_from_next_start, without_image
 from swarm_project import Small
 from waiting import BOUND, eventually
 
@@ -281,7 +281,7 @@ def test_a_node_is_drained_activated_and_used_again(small: Small) -> None:
 
 
 # The checks of doctor that are broken below.
-BROKEN = {"ports", "overlay", "mtu", "checksums", "dns", "images", "drift", "nodes", "pools"}
+BROKEN = {"ports", "firewall", "overlay", "mtu", "checksums", "dns", "images", "drift", "nodes", "pools"}
 
 
 def doctor(small: Small) -> list[dict[str, str]]:
@@ -296,6 +296,8 @@ def broken(small: Small) -> set[tuple[str, str]]:
 def test_doctor_looks_at_every_node_and_remembers_what_was_dismissed(small: Small) -> None:
     found = doctor(small)
     assert not [item for item in found if item["severity"] == "error" or item["check"] in BROKEN], found
+    (backup,) = [item for item in found if item["check"] == "backup"]
+    assert "BACKUP_REPOSITORY is not set" in backup["detail"], found
     assert not default_engine(True).docker("service", "ls", "--quiet", "--filter", f"label={JOB_LABEL}")
     before = {item["id"] for item in found}
     if before:
@@ -332,12 +334,13 @@ def test_doctor_names_a_closed_data_path_a_missing_image_and_other_settings(smal
         # As if another machine had deployed since.
         small.settings(COOKIE_SESSION_SECRET="0" * 32)
         small.project.deployed.unlink()
-        with dropped(lab.nodes[2], *VXLAN), without_image(second, image):
+        with dropped(lab.nodes[2], *VXLAN), without_image(second, image), nftables_from_next_start(lab.nodes[0]):
             seen = broken(small)
     finally:
         for path, content in kept.items():
             path.write_bytes(content)
     assert {("overlay", "node3"), ("images", "node2"), ("nodes", "node2"), ("drift", "settings")} <= seen, seen
+    assert ("firewall", "node1") in seen, seen
     assert not {check for check, _ in seen} & {"ports", "mtu", "checksums", "pools"}, seen
 
 

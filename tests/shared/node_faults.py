@@ -1,4 +1,4 @@
-"""What breaks a node of the lab for a moment: packets that it loses, a smaller MTU, an image that it lacks."""
+"""What breaks a node of the lab for a moment: lost packets, a smaller MTU, an option of its engine, a missing image."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +32,18 @@ def interface_mtu(victim: LabNode, number: int) -> Iterator[None]:
         yield
     finally:
         host.run_program([*change, "1500"])
+
+
+@contextmanager
+def nftables_from_next_start(victim: LabNode) -> Iterator[None]:
+    """A file that the node's engine would read at its next start tells it to use nftables."""
+    directory = "/etc/systemd/system/docker.service.d"
+    write = f"mkdir -p {directory} && echo ExecStart=dockerd --firewall-backend=nftables >{directory}/nftables.conf"
+    assert node.shell(victim, ["sh", "-c", write]) == 0
+    try:
+        yield
+    finally:
+        assert node.shell(victim, ["rm", f"{directory}/nftables.conf"]) == 0
 
 
 @contextmanager
