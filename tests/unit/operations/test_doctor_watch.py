@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from openbalena.doctor.findings import DoctorFinding, Severity
 from openbalena.operations import doctor_watch
 from openbalena.operations.doctor_watch import Changes, Reading
 from openbalena.operations.workspace import Workspace
+from openbalena.swarm import audit
+from openbalena.swarm.audit import Entry, Outcome
 
 FULL = DoctorFinding("disk", Severity.WARNING, "node1", "nearly full", "enlarge it", "12% free")
 LOST = DoctorFinding("nodes", Severity.ERROR, "node2", "it is down", "start it")
@@ -28,6 +31,9 @@ def workspace(fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         fake.swarm.node(name, "manager")
     fake.swarm.create("services", stack_service("api"))
     fake.swarm.logs["openbalena-doctor"] = lambda spec: [f"now {time.time():.0f}", *REPORT]
+    with fake.engine.client() as client:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        audit.write(client, "ob", Entry("ann@desk", now, "backup create", Outcome.SUCCEEDED))
     return workspace_on(fake, tmp_path, monkeypatch)
 
 
