@@ -50,6 +50,7 @@ def test_a_node_that_joined_again_is_named_with_what_removes_its_previous_member
         "node2 left and joined again: its previous membership n8 is still listed: run ./open-balena.sh swarm-remove n8",
     ]
     assert nodes.previous_memberships([*there[:3], replace(there[3], address="10.0.0.9")]) == [], "another machine"
+    assert nodes.namesakes(there) == {}
     moved = replace(there[3], address="10.0.0.9")
     hint = "if it is the same machine as node2 (), which joined again with another address, run"
     assert nodes.node_warnings([*there[:3], moved]) == [
