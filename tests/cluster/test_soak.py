@@ -17,7 +17,7 @@ FIRST = {"fill the data's disk for up to 30 s", "slow the data's disk for up to 
 
 def test_two_minutes_of_faults_lose_no_row_and_everything_comes_back(deployed: Project) -> None:
     try:
-        done = soak(deployed, SEED, SECONDS, each=0, bound=BOUND)
+        *_, done = soak(deployed, SEED, SECONDS, each=0, bound=BOUND)
     finally:
         deployed.override_file.unlink(missing_ok=True)
         assert tool(deployed, "swarm-up").returncode == 0

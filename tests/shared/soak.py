@@ -55,8 +55,8 @@ def rounds(draw: random.Random, faults: Iterable[str] = FAULTS) -> Iterator[str]
 
 def soak(
     project: Project, seed: int, seconds: float, each: int, bound: float, faults: Collection[str] = FAULTS
-) -> Soak:
-    """Random faults for `seconds`, and at least `each` of every kind of `faults`.
+) -> Iterator[Soak]:
+    """Random faults for `seconds`, and at least `each` of every kind of `faults`: what came of them so far, after each.
 
     Raises AssertionError if something is not whole `bound` seconds after a fault.
     """
@@ -71,7 +71,8 @@ def soak(
                 time.sleep(REST)
                 outcomes.append(outcome(name, Scene(project, draw), load, bound))
                 print(replace(outcomes[-1], devices=frozenset()), file=sys.stderr, flush=True)
-        return Soak(outcomes, frozenset(load.accepted), load.rows())
+                yield Soak(outcomes, frozenset(load.accepted), load.rows())
+        yield Soak(outcomes, frozenset(load.accepted), load.rows())
 
 
 def outcome(name: str, scene: Scene, load: DeviceLoad, bound: float) -> Outcome:
