@@ -57,7 +57,8 @@ class FakeEngine(ThreadingHTTPServer):
     """`volumes` are labels by name, `archives` what is sent of a path, `refused` what everything is refused with.
 
     `links` are what paths point to; `containers` what `container` added. `made` are the containers that were created,
-    as they were asked for, and `written` the files of each archive that was put into one; `endings` are how those that
+    as they were asked for, `connected` the networks that any was connected to later, and `written` the files of each
+    archive that was put into one; `endings` are how those that
     are started end, and what they print, by the value of any of their labels. `swarm` is the engine's swarm, in which
     it is the first node; without a node there is none. `commands` counts docker command lines: each asks for `_ping`
     first. `says` is what it says otherwise of its swarm. `image_work` are pulls, pushes and new names of images, in
@@ -80,6 +81,7 @@ class FakeEngine(ThreadingHTTPServer):
         self.containers: dict[str, dict[str, Any]] = {}
         self.links: dict[str, str] = {}
         self.made: list[dict[str, Any]] = []
+        self.connected: list[str] = []
         self.written: list[dict[str, bytes]] = []
         self.endings: dict[str, tuple[int, list[str]]] = {}
         self.refused = ""
@@ -391,6 +393,10 @@ class _Answer(BaseHTTPRequestHandler):
         self.server.archives |= {f"{place}/{name}": archive((name, data)) for name, data in files.items()}
         self._send(200, b"")
 
+    def connect_network(self, name: str) -> None:
+        self.server.connected.append(name)
+        self._send(200, b"")
+
     def start_container(self, name: str) -> None:
         """It ends at once."""
         item = self.server.containers[name]
@@ -462,7 +468,7 @@ _PUT = [("/containers/([^/]+)/archive", "put_archive")]
 _POST = [
     ("/(secrets|configs|services)/create", "create"),
     ("/networks/create", "create_network"),
-    ("/volumes/create", "create_volume"),
+    ("/networks/([^/]+)/connect", "connect_network"),
     ("/swarm/init", "init_swarm"),
     ("/swarm/join", "join_swarm"),
     ("/swarm/leave", "leave_swarm"),

@@ -81,38 +81,54 @@ def connected_jobs(jobs: Jobs, repository: Repository, cluster: Cluster, stack: 
 
     Raises UsageError if it is a directory and no node, or one that does not exist, is named.
     """
-    if not repository.directory:
-        with job.create_job_secret(jobs.client, _REPOSITORY, repository.variables(repository.address)):
-            yield jobs
-        return
-    home = _home(repository, cluster, node)
+    home = _home(repository, cluster, node) if repository.directory else None
+    network = backup_network(stack)
+    connected = replace(jobs, networks=(network,))
+    with _network(jobs.engine, jobs.client, network, cluster):
+        if home:
+            with _served(connected, repository, home):
+                yield connected
+        else:
+            with job.create_job_secret(jobs.client, _REPOSITORY, repository.variables(repository.address)):
+                yield connected
+
+
+@contextmanager
+def _network(engine: Engine, client: Any, name: str, cluster: Cluster) -> Iterator[None]:
+    """The network over which jobs reach the repository: those of the database may be internal, without a way out."""
+    if not client.networks.list(names=[name]):
+        encrypted = ("--opt", "encrypted") if encryption.running(cluster.networks) == "true" else ()
+        labels = ("--label", f"{JOB_LABEL}=backup")
+        engine.docker("network", "create", "--driver", "overlay", *encrypted, *labels, name)
+    try:
+        yield
+    finally:
+        job.remove_network(engine, name)
+
+
+@contextmanager
+def _served(jobs: Jobs, repository: Repository, home: Node) -> Iterator[None]:
+    """The secret of a repository that is a directory of `home`, which is served in the network of `jobs`."""
     # A server that a killed run left answers to its name until its container has ended.
-    network, alias, password = backup_network(stack), f"backup-{token_hex(8)}", token_hex(16)
-    served = [f"name={network},alias={alias}"]
+    alias, password = f"backup-{token_hex(8)}", token_hex(16)
+    networks = [f"name={network},alias={alias}" for network in jobs.networks]
     server = job.Job(
         "backup-server",
         home.id,
         jobs.image,
         scripts.SERVE,
         [_mount(repository)],
-        networks=served,
+        networks=networks,
         secrets=[_REPOSITORY],
     )
     content = repository.variables(served_address(alias, password), password)
-    if not jobs.client.networks.list(names=[network]):
-        encrypted = ("--opt", "encrypted") if encryption.running(cluster.networks) == "true" else ()
-        labels = ("--label", f"{JOB_LABEL}=backup")
-        jobs.engine.docker("network", "create", "--driver", "overlay", *encrypted, *labels, network)
-    try:
-        with job.create_job_secret(jobs.client, _REPOSITORY, content):
-            try:
-                job.start_job(jobs.engine, server)
-                _require_serving(jobs.client, server, repository.directory, home.hostname)
-                yield replace(jobs, networks=(network,))
-            finally:
-                job.remove_job(jobs.engine, server)
-    finally:
-        job.remove_network(jobs.engine, network)
+    with job.create_job_secret(jobs.client, _REPOSITORY, content):
+        try:
+            job.start_job(jobs.engine, server)
+            _require_serving(jobs.client, server, repository.directory, home.hostname)
+            yield
+        finally:
+            job.remove_job(jobs.engine, server)
 
 
 @contextmanager

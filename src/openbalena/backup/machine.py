@@ -44,11 +44,12 @@ class Containers:
         if self.repository.directory:
             mounts.append(Mount(scripts.DIRECTORY, self.repository.directory, type="bind"))
             address = scripts.DIRECTORY
+        # The database's network may be an internal one, without a way out.
+        networks = step.networks if step.networks and self.repository.directory else [*step.networks, "bridge"]
         files = {name: content.encode() for name, content in step.secrets.items()}
         files |= {name: self.stored[name] for name in step.stored}
         files[_REPOSITORY] = self.repository.variables(address).encode()
-        network = next(iter(step.networks), "bridge")
-        task = one_shot.OneShot(f"backup-{step.part}", self.image, step.script, files, mounts, network)
+        task = one_shot.OneShot(f"backup-{step.part}", self.image, step.script, files, mounts, networks)
 
         def describe() -> str:
             return progress.describe(one_shot.last_lines(self.client, task.purpose))

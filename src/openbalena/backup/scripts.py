@@ -32,17 +32,24 @@ LINE = 12000
 # Prints a file with what FACTS printed in lines of `answers`.
 ANSWERS = f"gzip </tmp/answered | base64 -w {LINE} | sed 's/^/answers /'"
 
-# restic retries a server that does not answer yet for 15 minutes (internal/backend/retry), which is too long here.
+# restic retries for 15 minutes (internal/backend/retry), also what will not change, such as a wrong key: too long here.
+_OPEN_TIMEOUT = 60
 BEGIN = f"""set -eu
 umask 077
 . {SECRETS}/{_REPOSITORY}
 export RESTIC_CACHE_DIR=/tmp/restic RESTIC_PROGRESS_FPS=0.5
 open_repository() {{
-    output=$(timeout 120 restic cat config 2>&1 >/dev/null) && return
-    case $output in
-    *"Is there a repository at the following location"*|*"repository does not exist"*) return {NO_REPOSITORY} ;;
-    *) echo "${{output:-the repository did not answer within 120 s}}"; exit 1 ;;
+    code=0
+    output=$(timeout {_OPEN_TIMEOUT} restic cat config 2>&1 >/dev/null) || code=$?
+    # 10 since restic 0.17; before that, what the kinds of repositories say that do not exist.
+    case "$code $output" in
+    "0 "*) return ;;
+    "10 "*|"1 "*"config file: "*"no such file or directory"*|"1 "*"config file: "*"does not exist"*) return {NO_REPOSITORY} ;;
+    124*) echo "the repository could not be opened within {_OPEN_TIMEOUT} s:" \\
+        "$(echo "$output" | sed -n 's/.*retrying after [^:]*: //p' | tail -n 1)" ;;
+    *) echo "$output" ;;
     esac
+    exit 1
 }}
 # Prints how far restic is, every 2 s; its summary and its errors go to files. $expected is the size in bytes, if known.
 run_restic() {{

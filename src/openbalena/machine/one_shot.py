@@ -19,7 +19,8 @@ _ENDED = {"exited", "dead"}
 class OneShot:
     """A `script` that /bin/sh of `image` runs as root; `purpose` is one word.
 
-    `files` are written to /run/secrets before it starts, by name. `mounts` are docker.types.Mount.
+    `files` are written to /run/secrets before it starts, by name. `mounts` are docker.types.Mount. It is connected to
+    all `networks`, one at least.
     """
 
     purpose: str
@@ -27,7 +28,7 @@ class OneShot:
     script: str
     files: Mapping[str, bytes]
     mounts: Sequence[Any] = ()
-    network: str = "bridge"
+    networks: Sequence[str] = ("bridge",)
 
 
 def run_once(client: Any, task: OneShot, timeout: float, meanwhile: Callable[[], None] = lambda: None) -> JobResult:
@@ -44,9 +45,11 @@ def run_once(client: Any, task: OneShot, timeout: float, meanwhile: Callable[[],
         entrypoint=["/bin/sh"],
         user="0:0",
         labels={JOB_LABEL: task.purpose},
-        host_config=client.api.create_host_config(mounts=list(task.mounts), network_mode=task.network),
+        host_config=client.api.create_host_config(mounts=list(task.mounts), network_mode=task.networks[0]),
     )["Id"]
     try:
+        for network in task.networks[1:]:
+            client.api.connect_container_to_network(made, network)
         # The engine keeps no copy of these: they are in the container's layer, and gone with it.
         write_file(client, made, "/", {f"run/secrets/{name}": (data, 0o400) for name, data in task.files.items()})
         client.api.start(made)

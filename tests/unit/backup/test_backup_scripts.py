@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,45 @@ def test_a_wrong_password_is_no_missing_repository(repository: Machine) -> None:
     settings(repository, "another password")
     ended = repository.run(scripts.LIST)
     assert ended.code == 1 and "wrong password" in ended.lines[0]
+
+
+def test_a_store_that_cannot_be_reached_is_no_missing_repository(machine: Machine) -> None:
+    """restic would retry for a quarter of an hour."""
+    address = f"s3:http://127.0.0.1:{free_port()}/bucket"
+    keys = "RESTIC_PASSWORD=x AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x"
+    machine.secret(REPOSITORY, f"export RESTIC_REPOSITORY={address} {keys}\n")
+    ended = machine.run(scripts.LIST.replace("timeout 60", "timeout 3"))
+    (line,) = ended.lines
+    assert ended.code == 1 and line.startswith("the repository could not be opened within 60 s: "), ended
+    assert line.endswith("connection refused")
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "missing"),
+    [
+        (
+            10,
+            "Fatal: repository does not exist: unable to open config file: Stat: The specified key does not exist.",
+            True,
+        ),
+        (1, "Fatal: unable to open config file: stat /x/config: no such file or directory", True),
+        (1, "Fatal: unable to open config file: <config/> does not exist", True),
+        (1, "Fatal: unable to open config file: unexpected HTTP response (401): 401 Unauthorized", False),
+        (1, "Fatal: unable to open config file: Stat: Access Denied.", False),
+        (12, "Fatal: wrong password or no key found", False),
+    ],
+)
+def test_what_restic_says_of_a_repository_that_is_not_there(
+    code: int, said: str, missing: bool, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "restic"
+    program.write_text(f"#!/bin/sh\necho '{said}\nIs there a repository at the following location?' >&2\nexit {code}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("restic.programs", lambda *names: f"{tmp_path}/bin:{os.environ['PATH']}")
+    ended = machine.run(scripts.LIST)
+    assert ended == (Ended(scripts.NO_REPOSITORY, []) if missing else replace(ended, code=1))
+    assert missing or ended.lines[0] == said
 
 
 def test_a_directory_is_served_to_which_only_can_be_added(repository: Machine) -> None:

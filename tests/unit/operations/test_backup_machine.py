@@ -63,7 +63,16 @@ def test_the_parts_are_saved_in_their_order(workspace: Workspace, fake: FakeEngi
     assert purposes(fake) == [f"backup-{part}" for part in ("database", "s3-data", "settings", "manifest")]
     assert (made.mode, made.rows, made.release, made.images) == ("compose", {"device": 3}, None, {"db": "image"})
     networks = [made["HostConfig"]["NetworkMode"] for made in fake.made]
-    assert networks == [f"{NAME}_data", "bridge", "bridge", "bridge"]
+    assert networks == [f"{NAME}_data", "bridge", "bridge", "bridge"] and not fake.connected
+
+
+def test_an_object_store_is_reached_from_an_internal_network_too(workspace: Workspace, fake: FakeEngine) -> None:
+    configured = workspace.project.env_file.read_text().replace("=/srv/backup", "=s3:https://host/bucket")
+    workspace.project.env_file.write_text(configured)
+    backup.create_backup(OPTIONS, workspace, Listener())
+    networks = [made["HostConfig"]["NetworkMode"] for made in fake.made]
+    assert networks == [f"{NAME}_data", "bridge", "bridge", "bridge"] and fake.connected == ["bridge"]
+    assert [len(made["HostConfig"]["Mounts"]) for made in fake.made] == [0, 1, 0, 0]
 
 
 def test_secrets_are_files_and_volumes_are_only_read(workspace: Workspace, fake: FakeEngine) -> None:

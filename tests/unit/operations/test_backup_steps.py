@@ -151,6 +151,13 @@ def test_a_directory_is_served_by_its_node_in_a_network_of_its_own(workspace: Wo
     assert "openbalena-backup-openbalena" not in {each["Name"] for each in fake.swarm.networks.values()}
 
 
+def test_an_object_store_is_reached_over_a_network_that_is_not_internal(workspace: Workspace, fake: FakeEngine) -> None:
+    backup.create_backup(OPTIONS, workspace, Listener())
+    networks = [{each["Target"] for each in spec["TaskTemplate"]["Networks"]} for spec in jobs(fake)]
+    assert set.intersection(*networks) == networks[-1] and len(networks[-1]) == 1
+    assert "openbalena-backup-openbalena" not in {each["Name"] for each in fake.swarm.networks.values()}
+
+
 def test_a_server_that_a_killed_run_left_is_not_taken_for_the_new_one(workspace: Workspace, fake: FakeEngine) -> None:
     """Its container answers to the service's name for another second, and knows another password."""
     configured(workspace.project, BACKUP_REPOSITORY="/srv/backup", BACKUP_NODE="node2")
