@@ -468,6 +468,7 @@ _PUT = [("/containers/([^/]+)/archive", "put_archive")]
 _POST = [
     ("/(secrets|configs|services)/create", "create"),
     ("/networks/create", "create_network"),
+    ("/volumes/create", "create_volume"),
     ("/networks/([^/]+)/connect", "connect_network"),
     ("/swarm/init", "init_swarm"),
     ("/swarm/join", "join_swarm"),

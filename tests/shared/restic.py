@@ -3,11 +3,13 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import debian
+from waiting import BOUND
 
 from openbalena.backup import scripts
 
@@ -49,15 +51,20 @@ class Machine:
             script = re.sub(rf"(?<!\w){there}\b", str(here), script)
         return script
 
-    def run(self, script: str) -> Ended:
-        """Run it to its end."""
-        environment = {**os.environ, "PATH": programs("restic", "rclone")}
-        done = subprocess.run(
+    def run(self, script: str, limit: float | None = None) -> Ended:
+        """Run it to its end, or kill all its processes after `limit` seconds."""
+        process = subprocess.Popen(
             ["sh", "-c", self.text(script)],
-            env=environment,
+            env={**os.environ, "PATH": programs("restic", "rclone")},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            start_new_session=True,
         )
-        return Ended(done.returncode, done.stdout.splitlines())
+        try:
+            said, _ = process.communicate(timeout=BOUND if limit is None else limit)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            said, _ = process.communicate(timeout=BOUND)
+            assert limit is not None, said
+        return Ended(process.returncode, said.splitlines())

@@ -44,7 +44,8 @@ open_repository() {{
     # 10 since restic 0.17; before that, what the kinds of repositories say that do not exist.
     case "$code $output" in
     "0 "*) return ;;
-    "10 "*|"1 "*"config file: "*"no such file or directory"*|"1 "*"config file: "*"does not exist"*) return {NO_REPOSITORY} ;;
+    "10 "*|"1 "*"config file: "*"no such file or directory"*|"1 "*"config file: "*"does not exist"*)
+        return {NO_REPOSITORY} ;;
     124*) echo "the repository could not be opened within {_OPEN_TIMEOUT} s:" \\
         "$(echo "$output" | sed -n 's/.*retrying after [^:]*: //p' | tail -n 1)" ;;
     *) echo "$output" ;;
@@ -66,7 +67,11 @@ open_repository || missing=$?
 _REFUSE = f'[ -z "${{missing:-}}" ] || exit {NO_REPOSITORY}\n'
 # The begin of a script that needs an existing repository.
 OPENED = BEGIN + _REFUSE
-_CREATE = """[ -z "${missing:-}" ] || restic init >/dev/null 2>/tmp/errors || failed
+_CREATE = """[ -z "${missing:-}" ] || restic init >/dev/null 2>/tmp/errors || {
+    ! grep -q 'already contains keys' /tmp/errors || echo "The creation of the repository was interrupted: if there" \
+        "are no backups in it, remove its directory keys, which is all that it has" >>/tmp/errors
+    failed
+}
 """
 
 # Waits for a service's name, which can be resolved only some moments after its task has started.

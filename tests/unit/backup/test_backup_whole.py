@@ -1,10 +1,12 @@
 """A whole set in a real repository: what is listed afterwards, and what an interrupted one leaves."""
 
 import os
+import random
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,10 +27,11 @@ from openbalena.swarm.job import JobResult
 
 @dataclass(frozen=True)
 class Here:
-    """Runs scripts on this machine; the part `broken` fails before it begins."""
+    """Runs scripts on this machine; the part `broken` fails before it begins, and what runs at `end` is killed."""
 
     machine: Machine
     broken: str = ""
+    end: float | None = None
 
     def run(self, step: Step) -> JobResult:
         if step.part == self.broken:
@@ -36,7 +39,7 @@ class Here:
         for name, content in step.secrets.items():
             self.machine.secret(name, content)
             (self.machine.directory / "secrets" / name).chmod(0o600)
-        ended = self.machine.run(step.script)
+        ended = self.machine.run(step.script, None if self.end is None else max(self.end - time.monotonic(), 0.01))
         return JobResult(ended.code == 0, tuple(ended.lines), exit_code=ended.code)
 
 
@@ -58,7 +61,9 @@ def machine(tmp_path: Path) -> Machine:
     return made
 
 
-def save(machine: Machine, server: postgres.Server, identifier: str, broken: str = "") -> Manifest:
+def save(
+    machine: Machine, server: postgres.Server, identifier: str, broken: str = "", end: float | None = None
+) -> Manifest:
     options = SetOptions(identifier, "my.example.com")
     settings = {"EXTERNAL_POSTGRES": "true", "EXTERNAL_POSTGRES_PASSWORD": postgres.PASSWORD}
     settings |= {"EXTERNAL_POSTGRES_HOST": "127.0.0.1", "EXTERNAL_POSTGRES_PORT": str(server.port)}
@@ -69,7 +74,7 @@ def save(machine: Machine, server: postgres.Server, identifier: str, broken: str
         Step("settings", scripts.save_file("settings.tar.gz", "settings.tar.gz", options.of("settings"))),
     ]
     described = replace(MANIFEST, set=identifier)
-    return saving.save_set(steps, Here(machine, broken), options, described, lambda _: None)
+    return saving.save_set(steps, Here(machine, broken, end), options, described, lambda _: None)
 
 
 def remove(machine: Machine, keep: Keep, later: timedelta = timedelta(0)) -> retention.PrunePlan:
@@ -156,3 +161,38 @@ def test_a_removal_that_is_killed_leaves_no_set_that_looks_whole(
     left = listed(machine)
     assert [each.id for each in left.backups] == ["s1"] and [each.id for each in left.unfinished] == ["s0"]
     assert len(left.unfinished[0].snapshots) == 3
+
+
+def test_a_set_that_is_killed_at_random_points_is_none_and_a_rerun_completes_one(
+    machine: Machine, server: postgres.Server
+) -> None:
+    began = time.monotonic()
+    first = save(machine, server, "whole")
+    duration = time.monotonic() - began
+    draw, whole = random.Random(22), ["whole"]
+    content = (machine.directory / "volumes" / "s3-data" / "object").stat()
+    for number in range(10):
+        # A little more than a run takes, so that some reach the end.
+        end = time.monotonic() + draw.uniform(0, 1.1 * duration)
+        with suppress(OperationError):
+            save(machine, server, f"run-{number}", end=end)
+            whole.append(f"run-{number}")
+    assert len(whole) < 11, "none was killed"
+    last = save(machine, server, "rerun")
+    found = listed(machine)
+    # One that was killed after its manifest was saved has everything, too.
+    assert {*whole, "rerun"} <= {each.id for each in found.backups} and all(each.complete for each in found.backups)
+    assert found.find("latest").id == "rerun" and last.rows == first.rows
+    assert (machine.directory / "volumes" / "s3-data" / "object").stat() == content
+    # The locks of what was killed are left.
+    script = "restic --no-cache unlock --remove-all && restic --no-cache check --read-data"
+    checked = machine.run(f". {scripts.SECRETS}/{BACKUP_SECRETS[0]}; {script}")
+    assert checked.code == 0 and checked.lines[-1] == "no errors were found", checked
+
+
+def test_a_repository_whose_creation_was_interrupted_is_told(machine: Machine, server: postgres.Server) -> None:
+    """restic writes its key before its configuration."""
+    machine.run(f". {scripts.SECRETS}/{BACKUP_SECRETS[0]}; restic init")
+    (machine.directory / "repository" / "config").unlink()
+    with pytest.raises(OperationError, match="if there are no backups in it, remove its directory keys"):
+        save(machine, server, "s1")
