@@ -72,7 +72,7 @@ class Jobs:
                 job.remove_job(self.engine, task)
 
     def _progress(self, task: job.Job) -> str:
-        return progress.describe(logs.last_lines(self.engine, task.name, 1, _LOG_TIMEOUT))
+        return progress.describe(logs.last_lines(self.engine, task.name, progress.LINES, _LOG_TIMEOUT))
 
 
 @contextmanager

@@ -52,7 +52,7 @@ class Containers:
         task = one_shot.OneShot(f"backup-{step.part}", self.image, step.script, files, mounts, networks)
 
         def describe() -> str:
-            return progress.describe(one_shot.last_lines(self.client, task.purpose))
+            return progress.describe(one_shot.last_lines(self.client, task.purpose, progress.LINES))
 
         meanwhile = elapsed_reporter(step.activity, self.report, describe)
         return one_shot.run_once(self.client, task, self.timeout, meanwhile)

@@ -52,11 +52,14 @@ open_repository() {{
     esac
     exit 1
 }}
-# Prints how far restic is, every 2 s; its summary and its errors go to files. $expected is the size in bytes, if known.
+# Prints how far restic is, every 2 s, and why it retries; its summary and its errors go to files. $expected is the size
+# in bytes, if known.
 run_restic() {{
-    {{ code=0; restic backup --json "$@" 2>/tmp/errors || code=$?; echo $code >/tmp/code; }} |
-        sed -un -e '/"message_type":"summary"/w /tmp/summary' -e 's/,"current_files":.*/}}/' \\
-            -e "s/^{{.message_type.:.status./{progress.MARK} ${{expected:-0}} &/p"
+    {{
+        {{ code=0; restic backup --json "$@" 2>&1 >&5 || code=$?; echo $code >/tmp/code; }} |
+            tee /tmp/errors | sed -un 's/.*returned error, retrying after [^:]*: /{progress.RETRYING} /p'
+    }} 5>&1 | sed -un -e '/"message_type":"summary"/w /tmp/summary' -e 's/,"current_files":.*/}}/' \\
+        -e "s/^{{.message_type.:.status./{progress.MARK} ${{expected:-0}} &/p" -e '/^{progress.RETRYING} /p'
     return "$(cat /tmp/code)"
 }}
 save() {{ run_restic "$@" && [ -s /tmp/summary ]; }}

@@ -68,10 +68,10 @@ def run_once(client: Any, task: OneShot, timeout: float, meanwhile: Callable[[],
         client.api.remove_container(made, v=True, force=True)
 
 
-def last_lines(client: Any, purpose: str) -> list[str]:
-    """The last line that the script of this purpose has printed so far; none if it has not started or has ended."""
+def last_lines(client: Any, purpose: str, count: int) -> list[str]:
+    """The last lines that the script of this purpose has printed so far; none if it has not started or has ended."""
     for container in _containers(client, purpose):
-        printed: bytes = client.api.logs(container["Id"], tail=1)
+        printed: bytes = client.api.logs(container["Id"], tail=count)
         return printed.decode(errors="replace").splitlines()
     return []
 

@@ -114,6 +114,22 @@ def test_a_volume_that_takes_a_while_tells_how_far_it_is(repository: Machine) ->
     assert told and all(re.match(r"[\d.]+ [KM]?i?B of 1 MiB", each) for each in told), ended.lines
 
 
+def test_what_the_repository_refuses_is_told_while_it_is_tried_again(
+    repository: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """restic says so on standard error, and goes on for 15 minutes."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "restic"
+    told = "Save(<data/0>) returned error, retrying after 1.5s: unexpected HTTP response (500): no space left"
+    program.write_text(f"#!/bin/sh\n[ $1 = cat ] || {{ echo '{told}' >&2; echo 'Fatal: no more' >&2; exit 1; }}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("restic.programs", lambda *names: f"{tmp_path}/bin:{os.environ['PATH']}")
+    ended = repository.run(scripts.save_volume("s3-data", OPTIONS))
+    assert ended.code == 1 and ended.lines[-1] == "Fatal: no more"
+    error = "retrying after the repository's error: unexpected HTTP response (500): no space left"
+    assert progress.describe(ended.lines[:1]) == error
+
+
 def test_a_secret_is_saved_as_a_file(repository: Machine) -> None:
     repository.secret(MANIFEST, '{"format": 1}')
     snapshot = str(summary(repository.run(scripts.save_file(MANIFEST, "manifest.json", OPTIONS)))["snapshot_id"])
