@@ -8,7 +8,7 @@ PostgreSQL sets in the same transaction as everything else.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from openbalena.backup.scripts import FACTS, LINE, OPENED, VOLUMES, connection, reach_database
 from openbalena.base.names import RESTORE_MARK
@@ -127,10 +127,15 @@ def done(set_id: str) -> str:
     return f"{set_id} done"
 
 
-def database_state(server: Mapping[str, str], set_id: str) -> str:
-    """The script that prints EMPTY, RESTORED (from this backup) or OTHER; `server` as in `save_database`."""
-    ask = f"psql -XAtq --no-password -v ON_ERROR_STOP=1 {connection(server)}"
-    return f"set -eu\n{reach_database(server)}{ask} <<'END' 2>&1\n{_state(set_id)}\nEND\n"
+def database_state(server: Mapping[str, str], users: Iterable[str], set_id: str) -> str:
+    """The script that prints EMPTY, RESTORED (from this backup) or OTHER; `server` as in `save_database`.
+
+    It asks as the first of `users` that the database accepts.
+    """
+    psql = "psql -XAtq --no-password -v ON_ERROR_STOP=1 -f /tmp/state"
+    asks = (f"answer=$({psql} {connection({**server, 'user': user})} 2>&1)" for user in users)
+    begin = f"set -eu\n{reach_database(server)}cat >/tmp/state <<'END'\n{_state(set_id)}\nEND\n"
+    return f'{begin}{" || ".join(asks)} || failed=1\necho "$answer"; exit "${{failed:-0}}"\n'
 
 
 def restore_database(server: Mapping[str, str], snapshot: str, set_id: str, rows: Mapping[str, int]) -> str:

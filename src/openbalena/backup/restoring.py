@@ -6,7 +6,7 @@ The volumes are filled before any service uses them; the database after its own 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from openbalena.backup import restore_scripts, results, saving
 from openbalena.backup.manifest import Manifest
@@ -80,18 +80,22 @@ class Found:
     database: str = ""
 
     def used(self, set_id: str) -> list[Place]:
-        """The volumes with data that is not from this restore."""
+        """The volumes with data that is not from this restore.
+
+        If there are any, what the same restore has filled before counts too: since then it may have been changed.
+        """
         if self.database == restore_scripts.RESTORED:
             return []
         begun = (set_id, restore_scripts.done(set_id))
-        mine = (_DATABASE, _CACHES) if self.database == restore_scripts.EMPTY and self.running else ()
-        return [
+        # A former run has started the database and not filled it.
+        mine = self.database == restore_scripts.EMPTY and database_login.SERVICE in self.running
+        there = [
             place
             for place in self.places
-            if place.volume in self.inspections[place.node].used
-            and self.inspections[place.node].marks.get(place.volume) not in begun
-            and place.volume not in mine
+            if place.volume in self.inspections[place.node].used and not (mine and place.volume == _DATABASE)
         ]
+        marked = [place for place in there if self.inspections[place.node].marks.get(place.volume) in begun]
+        return [] if marked == there else there
 
 
 def target(found: Found, manifest: Manifest, settings: Mapping[str, str], api: str, *, overwrite: bool) -> Target:
@@ -143,9 +147,10 @@ def _rooms(found: Found, manifest: Manifest, emptied: set[str]) -> list[Room]:
     ]
 
 
-def inspection(places: Sequence[Place]) -> Step:
-    """The step that inspects the volumes of one node."""
-    return _on_node("inspect", restore_scripts.inspect_volumes(), places, "looking at the volumes on")
+def inspection(places: Sequence[Place], existing: Sequence[Place]) -> Step:
+    """The step that inspects a node with `places`, of which `existing` are there."""
+    step = _on_node("inspect", restore_scripts.inspect_volumes(), places, "looking at the volumes on")
+    return replace(step, mounts=[place.mount for place in places if place in existing])
 
 
 def emptying(places: Sequence[Place]) -> Step:
@@ -165,8 +170,12 @@ def filling(place: Place, manifest: Manifest) -> Step:
 def state(settings: Mapping[str, str], set_id: str, networks: Sequence[str], node: str) -> Step:
     """The step that prints the state of the database."""
     server, login = saving.database_server(settings)
-    script = restore_scripts.database_state(server, set_id)
-    return Step("state", script, node, (), networks, {saving.LOGIN: login.line()}, reading="looking at the database")
+    # A database that was started and not yet given the login of the settings has that of its image.
+    images = [] if settings.get("EXTERNAL_POSTGRES") == "true" else [database_login.IMAGES]
+    logins = list(dict.fromkeys([login, *images]))
+    script = restore_scripts.database_state(server, [each.role for each in logins], set_id)
+    secrets = {saving.LOGIN: "".join(each.line() for each in logins)}
+    return Step("state", script, node, (), networks, secrets, reading="looking at the database")
 
 
 def database(settings: Mapping[str, str], manifest: Manifest, networks: Sequence[str], node: str) -> Step:

@@ -224,7 +224,7 @@ def _keep(args: Namespace) -> "Keep":
 
 @command(
     option("backup", metavar="BACKUP", nargs="?", default="latest", help="its id, or a beginning (default: latest)"),
-    timeout(21600.0, "how long each part, and each start of services, may take"),
+    timeout(21600.0, "how long each part may take"),
     flag("--settings", "restore only .env, the override file and pki, on a machine that has none"),
     flag("--replace-settings", "restore them although there are others, which are kept under another name"),
     flag("--overwrite", "delete the data that the deployment has"),

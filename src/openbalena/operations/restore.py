@@ -7,7 +7,7 @@ by the deploy itself once its service runs; so an interrupted restore is complet
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ from openbalena.settings import Settings, read_configured
 from openbalena.storage import nfs
 from openbalena.swarm import lock, state
 
+# Seconds for the services of a stack to converge, as `swarm-up` waits by default.
+_START_TIMEOUT = 900.0
 _OTHER_MODE = {
     "swarm": "Backup {set} is of a deployment on one machine. Restore it onto this cluster?",
     "compose": "Backup {set} is of a cluster, but this machine is no manager of one. Restore it onto it alone?",
@@ -51,7 +53,7 @@ _OTHER_MODE = {
 
 @dataclass(frozen=True)
 class RestoreRequest:
-    """`backup` is its id, a beginning of it, or `latest`. `timeout` is in seconds, for each part and each wait.
+    """`backup` is its id, a beginning of it, or `latest`. `timeout` is in seconds, for each part.
 
     `overwrite`: delete the data that the deployment has. `replace_settings`: use those of the backup although there
     are others, `only_settings`: restore nothing else. `take_over` is the id of a stale lock.
@@ -87,9 +89,9 @@ class _Restoration:
     reporter: Reporter
     rows: list[int | None] = field(default_factory=list)
 
-    def examine(self, here: Destination) -> tuple[Manifest, Found, RestorePlan]:
-        """Read the backup and what is there, and judge."""
-        backup = saving.read_repository(here.runner, here.settings["BACKUP_REPOSITORY"]).find(self.request.backup)
+    def examine(self, here: Destination, name: str) -> tuple[Manifest, Found, RestorePlan]:
+        """Read the backup `name` and what is there, and judge; raises OperationError with every reason against it."""
+        backup = saving.read_repository(here.runner, here.settings["BACKUP_REPOSITORY"]).find(name)
         manifest = saving.read_manifest(here.runner, backup)
         _require_same_authority(here, manifest)
         found = _find(here, backup)
@@ -102,7 +104,7 @@ class _Restoration:
 
     def agree(self, here: Destination) -> Manifest:
         """Examine, warn, and ask before data is deleted; raises OperationError unless the user agrees."""
-        manifest, found, plan = self.examine(here)
+        manifest, found, plan = self.examine(here, self.request.backup)
         for warning in plan.warnings:
             self.reporter.warn(warning)
         questions = []
@@ -116,18 +118,27 @@ class _Restoration:
         return manifest
 
     @contextmanager
-    def restored(self, here: Destination) -> Iterator[Callable[[], None]]:
-        """Empty and fill the volumes; yields what fills the database, which must run then."""
-        manifest, found, plan = self.examine(here)
-        used = found.used(manifest.set)
-        here.prepare(found.places if found.database != restore_scripts.RESTORED else ())
-        for places in _by_node(used).values():
-            self._run(here, restoring.emptying(places))
-        for place in found.places:
-            if place.volume in plan.steps:
-                lines = self._run(here, restoring.filling(place, manifest))
-                restoring.require_filled(lines, place, manifest)
-        yield lambda: self._fill_database(here, manifest)
+    def restored(self, backup: str, destination: AbstractContextManager[Destination]) -> Iterator[Callable[[], None]]:
+        """Empty and fill the volumes from `backup`; yields what fills the database, which must run then.
+
+        The repository can be reached until the database is filled, not while the services start.
+        """
+        with ExitStack() as reached:
+            here = reached.enter_context(destination)
+            manifest, found, plan = self.examine(here, backup)
+            here.prepare(found.places if found.database != restore_scripts.RESTORED else ())
+            for places in _by_node(found.used(manifest.set)).values():
+                self._run(here, restoring.emptying(places))
+            for place in found.places:
+                if place.volume in plan.steps:
+                    lines = self._run(here, restoring.filling(place, manifest))
+                    restoring.require_filled(lines, place, manifest)
+
+            def fill() -> None:
+                self._fill_database(here, manifest)
+                reached.close()
+
+            yield fill
 
     def _fill_database(self, here: Destination, manifest: Manifest) -> None:
         step = restoring.database(here.settings, manifest, *here.reach_database())
@@ -168,14 +179,12 @@ def _restore_stack(restoration: _Restoration) -> tuple[Settings, Manifest]:
 
     @contextmanager
     def restored(checks: DeployChecks) -> Iterator[Callable[[], None]]:
-        with (
-            _stack(restoration, checks.engine, checks.client, checks.deployment, checks.nfs_volumes) as here,
-            restoration.restored(here) as fill,
-        ):
+        stack = _stack(restoration, checks.engine, checks.client, checks.deployment, checks.nfs_volumes)
+        with restoration.restored(manifest.set, stack) as fill:
             yield fill
 
     message = f"restored from backup {manifest.set}"
-    options = DeployOptions(request.timeout, take_over=request.take_over, message=message, restoring=restored)
+    options = DeployOptions(_START_TIMEOUT, take_over=request.take_over, message=message, restoring=restored)
     return deploy(options, workspace, restoration.reporter).settings, manifest
 
 
@@ -203,10 +212,10 @@ def _restore_machine(restoration: _Restoration) -> tuple[Settings, Manifest]:
 
     @contextmanager
     def restored(built: Standalone) -> Iterator[Callable[[], None]]:
-        with _machine(restoration, built) as here, restoration.restored(here) as fill:
+        with restoration.restored(manifest.set, _machine(restoration, built)) as fill:
             yield fill
 
-    options = StartOptions(restoration.request.timeout, restoring=restored)
+    options = StartOptions(restoring=restored)
     return start_machine(options, workspace, restoration.reporter).settings, manifest
 
 
@@ -240,8 +249,9 @@ def _find(here: Destination, backup: BackupSet) -> Found:
     """What is where the backup should go."""
     places = here.places()
     inspections = {place.node: Inspection() for place in places}
-    for node, there in _by_node(here.existing(places)).items():
-        outcome = here.runner.run(restoring.inspection(there))
+    existing = here.existing(places)
+    for node, there in _by_node(places).items():
+        outcome = here.runner.run(restoring.inspection(there, existing))
         inspections[node] = restoring.read_inspection(
             saving.require_result(outcome, f"the volumes on {there[0].where} cannot be inspected")
         )

@@ -70,7 +70,9 @@ def restore(
 
 
 def state(machine: Machine, server: postgres.Server, set_id: str = "s1") -> list[str]:
-    return machine.run(restore_scripts.database_state(where(server, "other"), set_id)).lines
+    ended = machine.run(restore_scripts.database_state(where(server, "other"), ["nobody", "docker"], set_id))
+    assert ended.code == 0, ended
+    return ended.lines
 
 
 def test_every_row_is_restored_and_a_second_run_changes_nothing(
@@ -137,6 +139,11 @@ def test_a_killed_restore_leaves_the_database_empty(
         os.killpg(running.pid, 9)
     assert state(machine, server) == ["empty"]
     assert restore(machine, server, dumped).code == 0
+
+
+def test_a_database_that_accepts_no_login_is_an_error(machine: Machine, server: postgres.Server, empty: str) -> None:
+    refused = machine.run(restore_scripts.database_state(where(server, empty), ["nobody"], "s1"))
+    assert refused.code == 1 and "no password supplied" in "\n".join(refused.lines), refused
 
 
 def volume(machine: Machine) -> Path:

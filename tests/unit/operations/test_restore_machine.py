@@ -28,7 +28,6 @@ from openbalena.operations.start_machine import StartOptions
 from openbalena.operations.workspace import Workspace
 from openbalena.settings import read
 from openbalena.swarm import encrypted_read
-from openbalena.swarm.encrypted_read import Recipient
 
 REQUEST = RestoreRequest("latest", 60.0)
 SERVICES = """
@@ -94,7 +93,6 @@ def offer(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     monkeypatch.setattr(
         encrypted_read, "new_recipient", lambda: SimpleNamespace(script=lambda file: "", content=lambda lines: content)
     )
-    assert Recipient  # the stand-in has its methods
 
 
 def purposes(fake: FakeEngine) -> list[str]:
@@ -103,7 +101,7 @@ def purposes(fake: FakeEngine) -> list[str]:
 
 def test_a_machine_with_only_the_repository_gets_everything(workspace: Workspace, fake: FakeEngine) -> None:
     done = restore(REQUEST, workspace, Listener())
-    examined = ["list", "check", "authority"]
+    examined = ["list", "check", "authority", "inspect"]
     assert purposes(fake) == ["list", "settings", *examined, *examined, "fill-s3-data", "fill-database"]
     assert done.files == ("pki", ".env")
     values = read(workspace.project)
@@ -175,6 +173,12 @@ def test_existing_volumes_are_inspected_and_their_data_is_kept(workspace: Worksp
         restore(REQUEST, workspace, Listener())
     restore(replace(REQUEST, overwrite=True), workspace, Listener())
     assert purposes(fake)[-3:] == ["empty", "fill-s3-data", "fill-database"]
+
+
+def test_an_empty_machine_needs_room_too(workspace: Workspace, fake: FakeEngine) -> None:
+    fake.endings["backup-inspect"] = (0, ["server 18.1", "space / 0 overlay"])
+    with pytest.raises(OperationError, match=r"this machine \(overlay\) has 0 bytes free, but 8 are needed there"):
+        restore(REQUEST, workspace, Listener())
 
 
 def test_a_backup_of_a_cluster_is_restored_after_a_question(workspace: Workspace, fake: FakeEngine) -> None:

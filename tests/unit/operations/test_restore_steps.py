@@ -103,6 +103,8 @@ def workspace(project: Project, backup: Backup, monkeypatch: pytest.MonkeyPatch)
                 if not any(each["Spec"]["Name"].endswith("_db") for each in backup.fake.swarm.services.values()):
                     backup.fake.swarm.create("services", stack_service("db", "openbalena", volumes=["db-data"]))
                 fill()
+                left = {item["Spec"]["Name"] for item in backup.fake.swarm.secrets.values()}
+                assert not left & {*BACKUP_SECRETS}, "the repository is not reached while services start"
         return SimpleNamespace(settings=made.settings)
 
     monkeypatch.setattr(restores, "deploy", deploy)
@@ -187,6 +189,14 @@ def test_data_is_deleted_after_a_question_that_names_it(agrees: bool, workspace:
     assert listener.questions == [
         "Delete all data in db-data on node1, s3-data on node2, redis-data on node1, and restore backup s1 there?"
     ]
+
+
+def test_what_a_former_restore_filled_is_deleted_with_the_rest(workspace: Workspace, backup: Backup) -> None:
+    """Since it ran, objects may have been deleted in the store."""
+    backup.inspected("node1", "used db-data")
+    backup.inspected("node2", "mark s3-data s1 done", "used s3-data")
+    restore(replace(REQUEST, overwrite=True), workspace, Listener())
+    assert backup.jobs[-4:] == ["empty-id-node1", "empty-id-node2", *FILLED]
 
 
 def test_an_interrupted_one_continues_while_its_database_runs(workspace: Workspace, backup: Backup) -> None:
