@@ -15,6 +15,8 @@ import pytest
 from front_door import CONFIGURATION, CRL, PASSWORD, STATISTICS_PASSWORD, TLD, FrontDoor, exchange, https, with_files
 from waiting import eventually
 
+from openbalena.doctor.checks import maxconn
+
 HOSTS = {
     f"api.{TLD}": "api:80",
     f"API.{TLD.upper()}:80": "api:80",
@@ -172,6 +174,14 @@ def test_statistics_need_tls_and_their_password(front_door: FrontDoor, chain: Pa
         assert status == 200
         assert b"registry" in body
         assert b"haproxy_backend_status" in ask("/metrics", port, Authorization=STATISTICS)[2]
+
+
+def test_it_may_open_as_many_files_as_doctor_says_that_it_needs(front_door: FrontDoor, chain: Path) -> None:
+    with contextlib.closing(https(front_door, chain, f"stats.{TLD}", "1936")) as connection:
+        text = exchange(connection, f"stats.{TLD}", "/metrics", "GET", {"Authorization": STATISTICS})[2].decode()
+    values = dict(line.split() for line in text.splitlines() if line.startswith("haproxy_process_max_"))
+    assert float(values["haproxy_process_max_connections"]) == maxconn.MAXCONN
+    assert 2 * maxconn.MAXCONN < float(values["haproxy_process_max_fds"]) <= maxconn.FILES
 
 
 def test_one_address_cannot_take_every_connection(
