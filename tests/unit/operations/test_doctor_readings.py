@@ -109,6 +109,8 @@ def test_a_node_without_the_image_is_looked_at_with_one_that_it_runs(workspace: 
     spec = made(fake)["id-node2"]
     assert spec["TaskTemplate"]["ContainerSpec"]["Image"] == "c:1"
     assert spec["TaskTemplate"]["Placement"]["Constraints"] == ["node.id==id-node2"]
+    mounts = [each["TaskTemplate"]["ContainerSpec"]["Mounts"] for each in (spec, made(fake)["all"])]
+    assert mounts == [[{"Type": "bind", "Source": "/etc", "Target": "/host/etc", "ReadOnly": True}]] * 2
 
 
 def test_all_nodes_without_the_image_are_waited_for_no_longer_than_one(workspace: Workspace, fake: FakeEngine) -> None:
