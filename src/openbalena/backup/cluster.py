@@ -127,6 +127,17 @@ def _served(jobs: Jobs, repository: Repository, home: Node) -> Iterator[None]:
             job.start_job(jobs.engine, server)
             _require_serving(jobs.client, server, repository.directory, home.hostname)
             yield
+            for line in _printed(jobs, server):
+                if line.startswith(f"{scripts.MOVED} "):
+                    where = f"{repository.directory}/damaged of {home.hostname}"
+                    jobs.report(f"warning: a damaged file of the repository was {line} to {where}")
+        except OperationError as error:
+            # Such as a full disk, of which the other end only learns that the request failed. It leaves a part of the
+            # file, which a second attempt may not overwrite.
+            failures = [line for line in _printed(jobs, server) if " ERROR " in line and "append-only" not in line]
+            if failures:
+                raise OperationError(f"{error}; {repository.directory} of {home.hostname}: {failures[-1]}") from error
+            raise
         finally:
             job.remove_job(jobs.engine, server)
 
@@ -156,6 +167,10 @@ def _home(repository: Repository, cluster: Cluster, node: str) -> Node:
 
 def _mount(repository: Repository) -> job.HostMount:
     return job.HostMount(repository.directory, scripts.DIRECTORY, read_only=False)
+
+
+def _printed(jobs: Jobs, server: job.Job) -> list[str]:
+    return logs.last_lines(jobs.engine, server.name, progress.LINES, _LOG_TIMEOUT)
 
 
 def _require_serving(client: Any, server: job.Job, directory: str, hostname: str) -> None:

@@ -24,6 +24,8 @@ DIRECTORY = "/openbalena-repository"
 TRIAL = "/openbalena-trial"
 PORT = 8080
 USER = "openbalena"
+# The beginning of a line of SERVE that names a damaged file, which was moved into the directory `damaged`.
+MOVED = "moved"
 # Exit code if the repository does not exist.
 NO_REPOSITORY = 3
 # Lines are shorter than 16 KiB, at which the engine's log driver would split them.
@@ -154,9 +156,15 @@ restic prune >/dev/null 2>/tmp/errors || failed
 """
 
 # rclone's server allows only new files, and the removal of locks (rclone serve restic, --append-only): a node that
-# someone else controls can remove no backup during the run.
+# someone else controls can remove no backup during the run. It does not write them atomically: a full disk, or its end,
+# can leave a part of one, and with a part of an index or snapshot restic would refuse all later backups. Each is named
+# by the SHA-256 of its content. What is left in data is in no index, so restic ignores it.
 SERVE = f"""set -eu
 . {SECRETS}/{_REPOSITORY}
+cd {DIRECTORY}
+find index snapshots -type f -exec sha256sum {{}} + 2>/dev/null | while read -r sum name; do
+    [ "$sum" = "${{name##*/}}" ] || {{ mkdir -p damaged && mv "$name" damaged/ && echo "{MOVED} $name"; }}
+done
 export RCLONE_USER={USER} RCLONE_PASS="$OPENBALENA_SERVER_PASSWORD" RCLONE_CONFIG=/tmp/rclone.conf
 exec rclone serve restic --addr :{PORT} --append-only {DIRECTORY}
 """

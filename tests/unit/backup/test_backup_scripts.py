@@ -201,6 +201,9 @@ def test_a_directory_is_served_to_which_only_can_be_added(repository: Machine) -
     address = f"rest:http://{scripts.USER}:word@127.0.0.1:{(port := free_port())}/"
     keys = "export RESTIC_PASSWORD='a password' OPENBALENA_SERVER_PASSWORD=word"
     repository.secret(REPOSITORY, f"{keys} RESTIC_REPOSITORY='{address}'\n")
+    # What a full disk, or the end of an earlier server, leaves; restic would refuse to save anything.
+    for kind in ("index", "snapshots"):
+        (repository.directory / "repository" / kind / ("0" * 64)).write_bytes(b"half")
     text = repository.text(scripts.SERVE).replace(str(scripts.PORT), str(port))
     environment = {**os.environ, "PATH": programs("rclone")}
     server = subprocess.Popen(["sh", "-c", text], env=environment, stderr=subprocess.DEVNULL)
@@ -218,6 +221,7 @@ def test_a_directory_is_served_to_which_only_can_be_added(repository: Machine) -
         )
         assert "403" in forgotten.stderr, forgotten
         assert len(listed(repository)) == 1
+        assert (repository.directory / "repository" / "damaged" / ("0" * 64)).exists()
     finally:
         server.terminate()
         server.wait(10)

@@ -109,8 +109,8 @@ def test_volumes_are_only_read_and_settings_come_from_the_swarm(workspace: Works
     assert [(mount["Source"], mount["ReadOnly"]) for mount in store["Mounts"]] == [("openbalena_s3-data", True)]
     with fake.engine.client() as client:
         found = settings_store.latest(client, "openbalena")
-    assert found and [each["SecretName"] for each in settings["Secrets"]] == [BACKUP_SECRETS[0], found.name]
-    assert [each["SecretName"] for each in database["Secrets"]] == list(BACKUP_SECRETS[:2])
+    assert found and {each["SecretName"] for each in settings["Secrets"]} == {BACKUP_SECRETS[0], found.name}
+    assert {each["SecretName"] for each in database["Secrets"]} == {*BACKUP_SECRETS[:2]}
 
 
 def test_nothing_secret_is_in_a_job_and_nothing_is_left(workspace: Workspace, fake: FakeEngine) -> None:
@@ -166,6 +166,29 @@ def test_a_server_that_a_killed_run_left_is_not_taken_for_the_new_one(workspace:
     first, second = (spec for spec in jobs(fake) if "server" in spec["Name"])
     (one,), (other,) = (spec["TaskTemplate"]["Networks"][0]["Aliases"] for spec in (first, second))
     assert one != other
+
+
+def test_files_of_the_repository_that_were_damaged_are_told(workspace: Workspace, fake: FakeEngine) -> None:
+    configured(workspace.project, BACKUP_REPOSITORY="/srv/backup", BACKUP_NODE="node2")
+    fake.swarm.logs["openbalena-backup-server"] = ["moved index/0123"]
+    listener = Listener()
+    backup.create_backup(OPTIONS, workspace, listener)
+    told = "warning: a damaged file of the repository was moved index/0123 to /srv/backup/damaged of node2"
+    assert told in listener.told
+
+
+def test_what_the_server_of_a_directory_failed_with_is_told(workspace: Workspace, fake: FakeEngine) -> None:
+    configured(workspace.project, BACKUP_REPOSITORY="/srv/backup", BACKUP_NODE="node2")
+    fake.swarm.fates["openbalena-backup-s3-data"] = [[Row(0, "failed", "task: non-zero exit (1)", 1)]]
+    fake.swarm.logs["openbalena-backup-s3-data"] = ["unexpected HTTP response (500)", END]
+    error = "2026/11/26 10:00:00 ERROR : data/0a/0a: Post request put error: no space left on device"
+    fake.swarm.logs["openbalena-backup-server"] = [
+        error,
+        f"{error[:-23]}: already exists, append-only mode",
+        "NOTICE: more",
+    ]
+    with pytest.raises(OperationError, match=r"\(500\); /srv/backup of node2: .* no space left on device"):
+        backup.create_backup(OPTIONS, workspace, Listener())
 
 
 def test_a_directory_that_does_not_exist_is_named(workspace: Workspace, fake: FakeEngine) -> None:
