@@ -71,14 +71,18 @@ class Sets:
     backups: tuple[BackupSet, ...]
     unfinished: tuple[UnfinishedSet, ...]
 
-    def find(self, name: str) -> BackupSet:
-        """The set with that id, or a beginning of it, or the newest for `latest`.
+    def find(self, name: str, domain: str = "") -> BackupSet:
+        """The set with that id, or a beginning of it, or the newest for `latest`: of `domain`, if it has any.
 
-        Raises OperationError if that is none, several, or one that is not complete.
+        Raises OperationError if that is none, several, or one that is not complete, and for `latest` without a domain
+        where several share the repository.
         """
         usable = [each for each in self.backups if each.complete]
         if name == "latest" and usable:
-            return usable[-1]
+            domains = sorted({each.domain for each in usable})
+            if not domain and len(domains) > 1:
+                raise OperationError(f"the repository has backups of {', '.join(domains)}: name one by its id")
+            return ([each for each in usable if each.domain == domain] or usable)[-1]
         found = [each for each in self.backups if each.id.startswith(name)]
         if len(found) == 1 and found[0].complete:
             return found[0]

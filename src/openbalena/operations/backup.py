@@ -161,7 +161,7 @@ def check_backup(name: str, options: BackupOptions, workspace: Workspace, report
     Raises OperationError as `list_backups` does, and if there is no such backup or its manifest is damaged.
     """
     with connected("backup check", options, workspace, reporter.progress) as here:
-        found = saving.read_repository(here.runner, here.values["BACKUP_REPOSITORY"]).find(name)
+        found = saving.read_repository(here.runner, here.values["BACKUP_REPOSITORY"]).find(name, here.values["DNS_TLD"])
         manifest = saving.read_manifest(here.runner, found)
         target = Target(here.values["DNS_TLD"], migrations=here.known_migrations())
     return BackupCheck(manifest, plan_restore(found, manifest, target, RestoreOptions()))

@@ -33,7 +33,7 @@ def verify_backup(
     OperationError if it cannot be restored, or if there is no such backup.
     """
     with connected("backup verify", options, workspace, reporter.progress) as here:
-        found = saving.read_repository(here.runner, here.values["BACKUP_REPOSITORY"]).find(name)
+        found = saving.read_repository(here.runner, here.values["BACKUP_REPOSITORY"]).find(name, here.values["DNS_TLD"])
         manifest = saving.read_manifest(here.runner, found)
         # It is restored onto nothing: what remains is whether the set is one.
         if refusals := plan_restore(found, manifest, Target(), RestoreOptions()).refusals:

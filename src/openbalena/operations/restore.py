@@ -91,7 +91,7 @@ class _Restoration:
 
     def examine(self, here: Destination, name: str) -> tuple[Manifest, Found, RestorePlan]:
         """Read the backup `name` and what is there, and judge; raises OperationError with every reason against it."""
-        backup = saving.read_repository(here.runner, here.settings["BACKUP_REPOSITORY"]).find(name)
+        backup = saving.read_repository(here.runner, here.settings["BACKUP_REPOSITORY"]).find(name, here.settings["DNS_TLD"])
         manifest = saving.read_manifest(here.runner, backup)
         _require_same_authority(here, manifest)
         found = _find(here, backup)

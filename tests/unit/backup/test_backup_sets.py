@@ -66,6 +66,13 @@ def test_the_oldest_is_first_whatever_the_order() -> None:
         found.find("a")
 
 
+def test_the_latest_is_that_of_the_own_domain_where_several_share_a_repository() -> None:
+    other = [{**each, "hostname": "other.example.com"} for each in snapshots("b", begun=1)]
+    found = read(*snapshots("a"), *other)
+    assert found.find("latest", "my.example.com").id == "a"
+    assert found.find("latest").id == found.find("latest", "new.example.com").id == "b"
+
+
 def test_snapshots_of_others_are_left_alone() -> None:
     other = {"id": "x", "time": "2026-11-26T10:00:00Z", "hostname": "h", "tags": None}
     assert read(other) == Sets((), ())
