@@ -5,11 +5,16 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx
 import pytest
-from s3_client import ACCESS, Client
+from restic import Machine
+from s3_client import ACCESS, SECRET, Client
+
+from openbalena.backup import results, scripts, sets
+from openbalena.base.names import BACKUP_SECRETS
 
 
 def keys(answer: httpx.Response, name: str = "Key") -> list[str]:
@@ -141,3 +146,21 @@ def test_a_body_that_is_signed_in_chunks(s3: Client) -> None:
     cut = s3.chunked("/bucket/changed", b"first-second", 6, lambda body: body.replace(b"first-", b"first"))
     assert cut.status_code == 400 and "IncompleteBody" in cut.text
     assert s3.request("GET", "/bucket/changed").status_code == 404
+
+
+def test_a_set_of_backups_is_saved_listed_and_read_back(s3: Client, tmp_path: Path) -> None:
+    """With the scripts of a backup: restic's client is not ours."""
+    machine = Machine(tmp_path / "machine")
+    machine.directory.mkdir()
+    keys = f"AWS_ACCESS_KEY_ID={ACCESS} AWS_SECRET_ACCESS_KEY={SECRET} RESTIC_PASSWORD=a-password"
+    machine.secret(BACKUP_SECRETS[0], f"export RESTIC_REPOSITORY=s3:http://{s3.host}/bucket/backup {keys}\n")
+    assert machine.run(scripts.LIST).code == scripts.NO_REPOSITORY
+    assert machine.run(f". {scripts.SECRETS}/{BACKUP_SECRETS[0]}; restic --no-cache init").code == 0
+    machine.secret(BACKUP_SECRETS[2], '{"format": 1}')
+    (machine.directory / "volumes" / "s3-data").mkdir(parents=True)
+    (machine.directory / "volumes" / "s3-data" / "object").write_bytes(b"content")
+    options = scripts.options("my.example.com", ["set=s1"])
+    assert results.saved_part(machine.run(scripts.save_volume("s3-data", options)).lines).bytes == 7
+    saved = results.saved_part(machine.run(scripts.save_file(BACKUP_SECRETS[2], "manifest.json", options)).lines)
+    assert results.unpacked("".join(machine.run(scripts.dump_manifest(saved.snapshot)).lines)) == '{"format": 1}'
+    assert sets.read_sets(results.unpacked("".join(machine.run(scripts.LIST).lines))).unfinished == ("s1",)
