@@ -69,7 +69,7 @@ def read_inspection(lines: Iterable[str]) -> Inspection:
 
 @dataclass(frozen=True)
 class Found:
-    """What is there before a restore: the places, the inspection of each node's volumes, and the services that run.
+    """What exists before a restore: the places, the inspection of each node's volumes, and the services that run.
 
     `database` is the state of the database (restore_scripts), "" if it does not run.
     """
@@ -101,7 +101,7 @@ class Found:
 def target(found: Found, manifest: Manifest, settings: Mapping[str, str], api: str, *, overwrite: bool) -> Target:
     """The deployment as `plan_restore` judges it; `api` is the image of the api in it.
 
-    A database that this restore has filled, or that it has started and not yet filled, is no reason to refuse.
+    A database that this restore has filled, or that it has started and not yet filled, does not forbid it.
     """
     running = found.running
     if found.database == restore_scripts.RESTORED:

@@ -256,7 +256,7 @@ def restore(args: Namespace, context: Context) -> None:
     say(f"Backup {made.set} of {made.domain} is restored and its services run: {rows}.")
     say(
         f"It has {made.rows.get('device', 0)} devices and {made.rows.get('release', 0)} releases, as of {made.begun}. "
-        "Devices reconnect by themselves. One that runs a later release goes back to the one in the backup; one that "
-        "joined later is refused until it joins again. Device logs begin anew."
+        "Devices reconnect automatically. One that runs a later release goes back to the one in the backup; one that "
+        "joined later is refused until it joins again. Device logs are empty at first."
     )
     say(*next_steps(done.settings, context.workspace))

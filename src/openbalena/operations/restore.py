@@ -47,7 +47,7 @@ from openbalena.swarm import lock, state
 _START_TIMEOUT = 900.0
 _OTHER_MODE = {
     "swarm": "Backup {set} is of a deployment on one machine. Restore it onto this cluster?",
-    "compose": "Backup {set} is of a cluster, but this machine is no manager of one. Restore it onto it alone?",
+    "compose": "Backup {set} is of a cluster, but this machine is not a manager of one. Restore it onto it alone?",
 }
 
 
@@ -90,8 +90,9 @@ class _Restoration:
     rows: list[int | None] = field(default_factory=list)
 
     def examine(self, here: Destination, name: str) -> tuple[Manifest, Found, RestorePlan]:
-        """Read the backup `name` and what is there, and judge; raises OperationError with every reason against it."""
-        backup = saving.read_repository(here.runner, here.settings["BACKUP_REPOSITORY"]).find(name, here.settings["DNS_TLD"])
+        """Read the backup `name` and what exists here, and judge; raises OperationError with every reason against it."""
+        known = saving.read_repository(here.runner, here.settings["BACKUP_REPOSITORY"])
+        backup = known.find(name, here.settings["DNS_TLD"])
         manifest = saving.read_manifest(here.runner, backup)
         _require_same_authority(here, manifest)
         found = _find(here, backup)

@@ -193,5 +193,5 @@ class Machine:
 
 
 def has_database(here: Destination) -> bool:
-    """Whether the database can be asked: an external one, or one that runs."""
+    """Whether the database can be reached: an external one, or one that runs."""
     return here.settings.get("EXTERNAL_POSTGRES") == "true" or database_login.SERVICE in here.running()

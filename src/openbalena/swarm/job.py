@@ -207,15 +207,18 @@ def remove_job(engine: Engine, job: Job) -> None:
 def remove_network(engine: Engine, name: str) -> None:
     """Remove a network that only jobs use. It is in use until their tasks have ended, so this is retried for 30 s.
 
-    A network that is still in use after that is left.
+    A network that is still in use after that is left. The engine may name one for some seconds after it was removed
+    from the swarm, and a job that was to use it again would not start; so that is waited for too.
     """
 
     def removed() -> bool:
-        try:
+        with suppress(OperationError):
             engine.docker("network", "rm", name)
+        try:
+            engine.docker("network", "inspect", name)
         except OperationError:
-            return False
-        return True
+            return True
+        return False
 
     poll(removed, bool, _NETWORK_TIMEOUT, _INTERVAL)
 

@@ -70,7 +70,9 @@ def test_the_latest_is_that_of_the_own_domain_where_several_share_a_repository()
     other = [{**each, "hostname": "other.example.com"} for each in snapshots("b", begun=1)]
     found = read(*snapshots("a"), *other)
     assert found.find("latest", "my.example.com").id == "a"
-    assert found.find("latest").id == found.find("latest", "new.example.com").id == "b"
+    assert found.find("latest", "new.example.com").id == "b"
+    with pytest.raises(OperationError, match=r"^the repository has backups of .*, .*: name one by its id$"):
+        found.find("latest")
 
 
 def test_snapshots_of_others_are_left_alone() -> None:

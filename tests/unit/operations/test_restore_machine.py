@@ -187,4 +187,4 @@ def test_a_backup_of_a_cluster_is_restored_after_a_question(workspace: Workspace
     listener = Listener(agrees=False)
     with pytest.raises(OperationError, match="nothing was restored"):
         restore(REQUEST, workspace, listener)
-    assert listener.questions[0].startswith("Backup s1 is of a cluster, but this machine is no manager of one.")
+    assert listener.questions[0].startswith("Backup s1 is of a cluster, but this machine is not a manager of one.")

@@ -200,6 +200,23 @@ def test_a_network_is_removed_once_it_is_free(fake: FakeEngine) -> None:
         assert (len(fake.swarm.networks) - 3, fake.swarm.clock.now - began) == (left, waited)
 
 
+def test_a_removed_network_is_waited_for_until_the_engine_no_longer_names_it(fake: FakeEngine) -> None:
+    """The swarm has removed it, and this engine still lists it: the request is answered as done."""
+    fake.swarm.clock.stride = 10
+    fake.swarm.create_network({"Name": "one", "Driver": "overlay"})
+    remaining = iter([True, True])
+    remove = fake.swarm.remove
+
+    def removed(kind: str, name: str) -> None:
+        if kind != "networks" or not next(remaining, False):
+            remove(kind, name)
+
+    fake.swarm.remove = removed  # type: ignore[method-assign]
+    began = fake.swarm.clock.now
+    job.remove_network(fake.engine, "one")
+    assert (len(fake.swarm.networks), fake.swarm.clock.now - began) == (3, 20)
+
+
 def test_a_job_has_a_name_of_its_node_and_a_result_is_one_of_a_task_that_was_started() -> None:
     assert job.Job("look", "0123456789abcdef", "busybox", "true").name == "openbalena-look-0123456789ab"
     outcome = job.JobResult(True, ())
