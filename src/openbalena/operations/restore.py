@@ -90,7 +90,7 @@ class _Restoration:
     rows: list[int | None] = field(default_factory=list)
 
     def examine(self, here: Destination, name: str) -> tuple[Manifest, Found, RestorePlan]:
-        """Read the backup `name` and what exists here, and judge; raises OperationError with every reason against it."""
+        """Read the backup `name` and what exists here. Raises OperationError with every reason against a restore."""
         known = saving.read_repository(here.runner, here.settings["BACKUP_REPOSITORY"])
         backup = known.find(name, here.settings["DNS_TLD"])
         manifest = saving.read_manifest(here.runner, backup)
