@@ -72,11 +72,14 @@ open_repository || missing=$?
 _REFUSE = f'[ -z "${{missing:-}}" ] || exit {NO_REPOSITORY}\n'
 # The begin of a script that needs an existing repository.
 OPENED = BEGIN + _REFUSE
-_CREATE = """[ -z "${missing:-}" ] || restic init >/dev/null 2>/tmp/errors || {
+# The lock of a removal that was killed would stop every later backup. It is removed once it is 30 minutes old.
+_CREATE = """if [ -z "${missing:-}" ]; then
+    restic unlock >/dev/null 2>/tmp/errors || failed
+elif ! restic init >/dev/null 2>/tmp/errors; then
     ! grep -q 'already contains keys' /tmp/errors || echo "The creation of the repository was interrupted: if there" \
         "are no backups in it, remove its directory keys, which is all that it has" >>/tmp/errors
     failed
-}
+fi
 """
 
 # Waits for a service's name, which can be resolved only some moments after its task has started.

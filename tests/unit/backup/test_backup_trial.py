@@ -10,6 +10,7 @@ from pathlib import Path
 
 import postgres
 import pytest
+import restic_repository
 from backup_facts import MANIFEST
 from restic import Ended, Machine, programs
 
@@ -56,6 +57,7 @@ def machine() -> Iterator[Machine]:
         Path(directory).chmod(0o755)
         made = Machine(Path(directory))
         address = made.directory / "repository"
+        restic_repository.make(address)
         made.secret(REPOSITORY, f"export RESTIC_REPOSITORY='{address}' RESTIC_PASSWORD='a password'\n")
         made.secret(LOGIN, Login("docker", postgres.PASSWORD).line())
         (made.directory / "secrets" / LOGIN).chmod(0o600)

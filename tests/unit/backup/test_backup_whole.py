@@ -13,6 +13,7 @@ from pathlib import Path
 
 import postgres
 import pytest
+import restic_repository
 from backup_facts import MANIFEST
 from restic import Machine, programs
 
@@ -54,6 +55,7 @@ def server() -> Iterator[postgres.Server]:
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     made = Machine(tmp_path)
+    restic_repository.make(tmp_path / "repository")
     made.secret(BACKUP_SECRETS[0], f"export RESTIC_REPOSITORY='{tmp_path}/repository' RESTIC_PASSWORD='a password'\n")
     made.secret("settings.tar.gz", "the settings")
     (tmp_path / "volumes" / "s3-data").mkdir(parents=True)
@@ -90,12 +92,13 @@ def size(machine: Machine) -> int:
     return sum(path.stat().st_size for path in (machine.directory / "repository" / "data").rglob("*"))
 
 
-def killed_restic(machine: Machine) -> None:
-    """It leaves its lock in the repository."""
+def killed_restic(machine: Machine, *command: str) -> None:
+    """It leaves its lock in the repository. restic knows that it has ended, since it ran on this machine."""
     repository = machine.directory / "repository"
     environment = {"RESTIC_REPOSITORY": str(repository), "RESTIC_PASSWORD": "a password", "PATH": programs("restic")}
-    words = ["restic", "--no-cache", "backup", "--stdin"]
-    with subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as killed:
+    with subprocess.Popen(
+        ["restic", "--no-cache", *command], env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as killed:
         while not list((repository / "locks").iterdir()):
             assert killed.poll() is None
             time.sleep(0.02)
@@ -130,9 +133,12 @@ def test_whole_sets_are_removed_with_their_data_although_a_killed_task_left_a_lo
     for number in range(2):
         (machine.directory / "volumes" / "s3-data" / "object").write_bytes(os.urandom(500_000))
         save(machine, server, f"s{number}")
+        if not number:
+            # It allows nobody else, and would take minutes.
+            killed_restic(machine, "check", "--read-data", "--limit-download=1")
     with pytest.raises(OperationError):
         save(machine, server, "interrupted", "settings")
-    killed_restic(machine)
+    killed_restic(machine, "backup", "--stdin")
     before = size(machine)
     plan = remove(machine, Keep(last=1))
     assert [each.id for each in plan.removed] == ["s0"] and plan.left == ("interrupted",)

@@ -9,12 +9,15 @@ from backup_facts import MANIFEST
 from openbalena.backup.restore import RestorePlan
 from openbalena.backup.results import DatabaseFacts
 from openbalena.backup.retention import Keep, KeptBackup, PrunePlan, RemovedBackup
+from openbalena.backup.schedule import Schedule
 from openbalena.backup.sets import BackupSet, SavedPart, Sets, UnfinishedSet
 from openbalena.backup.trial import Trial
+from openbalena.base.errors import OperationError
 from openbalena.cli.main import main
-from openbalena.operations import backup, backup_prune, backup_verify
+from openbalena.operations import backup, backup_prune, backup_schedule, backup_verify
 from openbalena.operations import restore as restores
 from openbalena.operations.backup import BackupCheck
+from openbalena.operations.backup_schedule import ScheduleState
 from openbalena.operations.backup_verify import BackupVerdict
 from openbalena.operations.restore import RestoreRequest, RestoreResult
 from openbalena.settings.values import Settings, Value
@@ -105,12 +108,6 @@ def test_a_trial_prints_what_was_restored_or_what_is_wrong(
     assert (said in " ".join(out.split())) == (not status) and ("error: a row is missing" in err) == bool(status)
 
 
-@pytest.mark.parametrize("share", ["0", "101", "half"])
-def test_a_share_of_the_data_is_a_percentage(share: str, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(made, "verify", "--read-data", share) == 2
-    assert "expected a percentage" in capsys.readouterr().err
-
-
 def test_what_would_be_removed_is_a_table(
     made: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,3 +126,84 @@ def test_what_would_be_removed_is_a_table(
     assert "s2 2026-11-26 03:00:00 keep daily newest s1 2026-11-25 03:00:00 remove interrupted" in out
     assert out.endswith("1 backups were removed, 1 are kept.")
     assert asked == [(Keep(2, 7, 4, 6), True), (Keep(1), False)]
+
+
+def test_a_restore_says_what_is_there_and_what_devices_notice(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[RestoreRequest] = []
+
+    def restored(request: RestoreRequest, *_: object) -> RestoreResult:
+        asked.append(request)
+        return RestoreResult(Settings({}, []), ("pki", ".env"), CHECKED, 7)
+
+    monkeypatch.setattr(restores, "restore", restored)
+    assert main(["--project-directory", str(made), "restore", "s1", "--overwrite", "--yes"]) == 0
+    assert asked == [RestoreRequest("s1", 21600.0, overwrite=True)]
+    said = capsys.readouterr().out
+    assert "Restored pki, .env." in said and "of my.example.com is restored and its services run: 7 rows." in said
+    assert "It has 5 devices and 0 releases" in said
+    monkeypatch.setattr(restores, "restore", lambda *_: RestoreResult(Settings({}, []), (), CHECKED))
+    assert main(["--project-directory", str(made), "restore"]) == 0
+    assert "its database was restored before" in capsys.readouterr().out
+
+
+def test_settings_that_are_there_are_said(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = Settings({"DNS_TLD": Value("my.example.com", "")}, [])
+    monkeypatch.setattr(restores, "restore", lambda *_: RestoreResult(values, ()))
+    assert main(["--project-directory", str(made), "restore", "--settings"]) == 0
+    assert "There are settings of my.example.com here already" in capsys.readouterr().out
+
+
+def test_metrics_are_written_after_a_complete_backup_only(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "backup.prom"
+
+    def fails(*_: object) -> None:
+        raise OperationError("no space")
+
+    monkeypatch.setattr(backup, "create_backup", fails)
+    assert call(made, "create", "--metrics", str(file)) == 1 and not file.exists()
+    monkeypatch.setattr(backup, "create_backup", lambda *_: CHECKED)
+    assert call(made, "create", "--metrics", str(file)) == 0
+    assert 'last_size_bytes{domain="my.example.com"} 2048\n' in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (ScheduleState("u"), "No schedule: add --daily"),
+        (ScheduleState("u", cron="0 3 * * * cd / && x"), "0 3 * * * cd / && x"),
+        (
+            ScheduleState("u", "*-*-* 03:00:00", "exit-code", "1", "Thu 03:01", "Fri 03:00"),
+            "next Fri 03:00. Last run: ended Thu 03:01: exit-code, exit status 1. Its log: journalctl --unit u",
+        ),
+        (ScheduleState("u", "*-*-* 03:00:00", next="Fri 03:00"), "Last run: none yet."),
+    ],
+)
+def test_a_schedule_is_shown_as_it_is_set(
+    state: ScheduleState,
+    words: str,
+    made: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def planned(*given: object) -> ScheduleState:
+        asked.append(given[:3])
+        return state
+
+    monkeypatch.setattr(backup_schedule, "set_schedule", planned)
+    monkeypatch.setattr(backup_schedule, "show_schedule", lambda _: state)
+    monkeypatch.setattr(backup_schedule, "remove_schedule", lambda _: bool(state.calendar))
+    capsys.readouterr()
+    for given in ([], ["--daily", "03:00", "--keep-daily", "7"], ["--every", "6h"]):
+        assert call(made, "schedule", *given) == 0
+        assert words in " ".join(capsys.readouterr().out.split())
+    assert asked == [(Schedule(3), Keep(daily=7), ""), (Schedule(every=6), Keep(), "")]
+    assert call(made, "schedule", "--off") == 0
+    assert ("was removed" in capsys.readouterr().out) == bool(state.calendar)
