@@ -25,7 +25,7 @@ export TMPDIR={trial} LC_ALL=C
 cd {trial}
 room=$(df -Pk . | awk 'NR == 2 {{ print $4 }}')
 [ "$room" -ge {room} ] ||
-    {{ echo "there is room for $room KiB where the backup is to be restored, expected {room} KiB"; exit 1; }}
+    {{ echo "there is room for $room KiB where the backup would be restored, expected {room} KiB"; exit 1; }}
 restic --no-lock check --read-data-subset={percent}% >/tmp/errors 2>&1 || failed
 restic --no-lock dump {settings} settings.tar.gz 2>/tmp/errors >settings.tar.gz || failed
 tar -tzf settings.tar.gz >/dev/null 2>/tmp/errors || failed
@@ -35,7 +35,7 @@ rm settings.tar.gz
 # Nothing of it is kept. A container has too little shared memory for parallel workers.
 _OPTIONS = "-c listen_addresses= -c fsync=off -c max_parallel_workers=0"
 
-# The server refuses to run as root. It listens only on a socket in a directory of its own.
+# The server refuses to run as root. It listens only on a socket in its directory.
 _DATABASE = """
 as_server() {{
     [ "$(id -u)" -ne 0 ] || set -- setpriv --reuid=postgres --regid=postgres --init-groups "$@"
@@ -54,7 +54,7 @@ export PGHOST={trial}/server PGUSER=postgres
 createdb restored 2>/tmp/errors || failed
 {{ restic --no-lock dump {database} database.dump 2>/tmp/errors || echo failed >/tmp/broken; }} |
     pg_restore --exit-on-error --no-owner --no-privileges -d restored 2>/tmp/refused || echo failed >/tmp/unrestored
-# If pg_restore refuses the dump, it closes the pipe, which is no error of restic.
+# If pg_restore refuses the dump, it closes the pipe, which is not an error of restic.
 [ ! -e /tmp/broken ] || [ ! -s /tmp/errors ] || grep -q 'broken pipe' /tmp/errors || failed
 [ ! -e /tmp/unrestored ] || {{ cat /tmp/refused; exit 1; }}
 psql -XAtq -v ON_ERROR_STOP=1 -d restored <<'END' >/tmp/answered 2>/tmp/errors || failed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 from openbalena.backup import cluster as in_cluster
@@ -9,7 +10,7 @@ from openbalena.backup import saving, scripts
 from openbalena.backup.retention import Keep, PrunePlan, plan_prune
 from openbalena.backup.saving import Step
 from openbalena.base.errors import OperationError, UsageError
-from openbalena.operations.backup import BackupOptions, connected
+from openbalena.operations.backup import BackupOptions, Deployment, connected
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
 
@@ -22,31 +23,38 @@ def prune_backups(
 ) -> PrunePlan:
     """Remove the sets of this domain that no rule of `keep` keeps, after asking, and the data that only they need.
 
-    The lock is held meanwhile, so that nothing is saved or restored. Raises UsageError without a rule, OperationError
-    if the user does not agree or the repository is in use by somebody else.
+    Raises UsageError without a rule, OperationError if the user does not agree or the repository is in use by somebody
+    else.
     """
-    with connected("backup prune", options, workspace, reporter.progress, in_cluster.jobs_at_directory) as here:
+    now = datetime.now(UTC)
+    with _at_repository(options, workspace, reporter) as here:
         if keep == Keep():
             raise UsageError(
-                "which backups to keep was not said: add --keep-last, --keep-daily, --keep-weekly or --keep-monthly"
+                "no rule says which backups to keep: add --keep-last, --keep-daily, --keep-weekly or --keep-monthly"
             )
-        sets = saving.read_repository(here.runner, here.values["BACKUP_REPOSITORY"])
-        plan = plan_prune(sets, keep, here.values["DNS_TLD"], datetime.now(UTC))
-        if plan.left:
-            reporter.warn(f"cannot be restored, and kept for now: {', '.join(plan.left)}")
-        if dry_run:
-            return plan
-        _confirm(plan, reporter)
-        manifests = [each.manifest for each in plan.removed if each.manifest]
-        others = [snapshot for each in plan.removed for snapshot in each.snapshots]
-        step = Step("prune", scripts.remove_snapshots(manifests, others), reading="removing what no backup needs")
-        reporter.progress(step.activity)
-        outcome = here.runner.run(step)
-        what = "the backups could not be removed completely"
-        if "already locked" in " ".join(outcome.lines):
-            what += " (a lock of a killed command expires after 30 minutes)"
-        saving.require_result(outcome, what)
+        plan = _plan(here, keep, now)
+    if plan.left:
+        reporter.warn(f"cannot be restored, and kept for now: {', '.join(plan.left)}")
+    if dry_run:
+        return plan
+    # Others can use the cluster until the user has answered.
+    _confirm(plan, reporter)
+    with _at_repository(options, workspace, reporter) as here:
+        if _plan(here, keep, now).removed != plan.removed:
+            raise OperationError("other backups have been made or removed meanwhile: run the command again")
+        _remove(plan, here, reporter)
     return plan
+
+
+def _at_repository(
+    options: BackupOptions, workspace: Workspace, reporter: Reporter
+) -> AbstractContextManager[Deployment]:
+    return connected("backup prune", options, workspace, reporter.progress, in_cluster.jobs_at_directory)
+
+
+def _plan(here: Deployment, keep: Keep, now: datetime) -> PrunePlan:
+    found = saving.read_repository(here.runner, here.values["BACKUP_REPOSITORY"])
+    return plan_prune(found, keep, here.values["DNS_TLD"], now)
 
 
 def _confirm(plan: PrunePlan, reporter: Reporter) -> None:
@@ -56,4 +64,16 @@ def _confirm(plan: PrunePlan, reporter: Reporter) -> None:
     more = [f"and {len(plan.removed) - _SHOWN} more"] if len(plan.removed) > _SHOWN else []
     question = f"Remove {len(plan.removed)} backups, and keep {len(plan.kept)}: {', '.join([*shown, *more])}?"
     if not reporter.confirm(question):
-        raise OperationError("cancelled: no backup was removed")
+        raise OperationError("no backup was removed")
+
+
+def _remove(plan: PrunePlan, here: Deployment, reporter: Reporter) -> None:
+    manifests = [each.manifest for each in plan.removed if each.manifest]
+    others = [snapshot for each in plan.removed for snapshot in each.snapshots]
+    step = Step("prune", scripts.remove_snapshots(manifests, others), reading="removing what no backup needs")
+    reporter.progress(step.activity)
+    outcome = here.runner.run(step)
+    what = "the backups could not be removed completely"
+    if "already locked" in " ".join(outcome.lines):
+        what += " (a lock of a killed command expires after 30 minutes)"
+    saving.require_result(outcome, what)

@@ -23,6 +23,8 @@ OTHER = {
         "openbalena-ca.pem",
         "openbalena-read",
         "openbalena-job-end",
+        # Begins the names of metrics.
+        "openbalena_backup_",
         "openbalena-",
         "open-balena-verify-",
         "open-balena-",
