@@ -62,35 +62,6 @@ def test_a_check_prints_what_there_is_and_whether_it_may_be_restored(
     assert "warning: later changes are lost" in err and ("error: it is another's" in err) == bool(status)
 
 
-def test_a_restore_says_what_is_there_and_what_devices_notice(
-    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    asked: list[RestoreRequest] = []
-
-    def restored(request: RestoreRequest, *_: object) -> RestoreResult:
-        asked.append(request)
-        return RestoreResult(Settings({}, []), ("pki", ".env"), CHECKED, 7)
-
-    monkeypatch.setattr(restores, "restore", restored)
-    assert main(["--project-directory", str(made), "restore", "s1", "--overwrite", "--yes"]) == 0
-    assert asked == [RestoreRequest("s1", 21600.0, overwrite=True)]
-    said = capsys.readouterr().out
-    assert "Restored pki, .env." in said and "of my.example.com is restored and its services run: 7 rows." in said
-    assert "It has 5 devices and 0 releases" in said
-    monkeypatch.setattr(restores, "restore", lambda *_: RestoreResult(Settings({}, []), (), CHECKED))
-    assert main(["--project-directory", str(made), "restore"]) == 0
-    assert "its database was restored before" in capsys.readouterr().out
-
-
-def test_settings_that_are_there_are_said(
-    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    values = Settings({"DNS_TLD": Value("my.example.com", "")}, [])
-    monkeypatch.setattr(restores, "restore", lambda *_: RestoreResult(values, ()))
-    assert main(["--project-directory", str(made), "restore", "--settings"]) == 0
-    assert "There are settings of my.example.com here already" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(("problems", "status"), [((), 0), (("a row is missing",), 1)])
 def test_a_trial_prints_what_was_restored_or_what_is_wrong(
     problems: tuple[str, ...],
