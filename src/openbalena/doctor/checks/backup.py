@@ -11,7 +11,7 @@ from openbalena.doctor.findings import DoctorFinding, Severity
 
 # Seconds. A daily backup may be late by a day.
 _OLDEST = 2 * 86400.0
-_CREATE = "run ./open-balena.sh backup create, and have cron run it each day"
+_CREATE = "run ./open-balena.sh backup create; ./open-balena.sh backup schedule --daily 03:00 runs it each day"
 
 
 def check(facts: Facts) -> Iterator[DoctorFinding]:
