@@ -44,7 +44,7 @@ class Containers:
         if self.repository.directory:
             mounts.append(Mount(scripts.DIRECTORY, self.repository.directory, type="bind"))
             address = scripts.DIRECTORY
-        # The database's network may be an internal one, without a way out.
+        # The database's network may be an internal one, without outbound access.
         networks = step.networks if step.networks and self.repository.directory else [*step.networks, "bridge"]
         files = {name: content.encode() for name, content in step.secrets.items()}
         files |= {name: self.stored[name] for name in step.stored}
