@@ -95,7 +95,7 @@ def connected_jobs(jobs: Jobs, repository: Repository, cluster: Cluster, stack: 
 
 @contextmanager
 def _network(engine: Engine, client: Any, name: str, cluster: Cluster) -> Iterator[None]:
-    """The network over which jobs reach the repository: those of the database may be internal, without outbound access."""
+    """The network over which jobs reach the repository: the database's may be internal, without outbound access."""
     if not client.networks.list(names=[name]):
         encrypted = ("--opt", "encrypted") if encryption.running(cluster.networks) == "true" else ()
         labels = ("--label", f"{JOB_LABEL}=backup")
