@@ -227,7 +227,18 @@ def test_a_node_that_is_down_ends_it_before_anything_is_saved(workspace: Workspa
     assert jobs(fake) == []
 
 
-def listed(fake: FakeEngine, parts: Mapping[str, SavedPart] | None = None) -> None:
+def test_a_node_that_is_down_with_the_directory_ends_it_before_anything_is_saved(
+    workspace: Workspace, fake: FakeEngine
+) -> None:
+    fake.swarm.node("node3")
+    fake.swarm.nodes["id-node3"]["Status"]["State"] = "down"
+    configured(workspace.project, BACKUP_REPOSITORY="/srv/backup", BACKUP_NODE="node3")
+    with pytest.raises(OperationError, match=r"node node3 is down; .* start it"):
+        backup.create_backup(OPTIONS, workspace, Listener())
+    assert jobs(fake) == []
+
+
+def listed(fake: FakeEngine) -> None:
     """The repository has one backup."""
     has = {name: part.snapshot for name, part in (parts or {}).items()} or {"database": "d1"}
     tags = ["openbalena", "set=s1", "part=manifest", "mode=swarm", "stack=openbalena", "bytes=23"]
