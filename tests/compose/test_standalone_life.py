@@ -206,9 +206,9 @@ def test_a_backup_has_the_rows_the_objects_and_the_settings(
     assert "there are no backups in /srv/obtest-backup yet" in machine.run("backup", "list", code=1).stderr
     made = json.loads(machine.run("backup", "create", "--json").stdout)
     assert list(made["parts"]) == ["database", "s3-data", "settings"] and made["mode"] == "compose"
-    words = ("psql", "-U", "docker", "-d", "resin", "-qtAc", 'SELECT count(*) FROM "application"')
+    words = ("psql", "-U", "docker", "-d", "resin", "-qtAc", 'SELECT count(*) FROM "user"')
     counted = machine.docker("exec", "--user", "postgres", f"{machine.name}-db-1", *words)
-    assert made["rows"]["application"] == int(counted) > 0
+    assert made["rows"]["user"] == int(counted) > 0
     (listed,) = json.loads(machine.run("backup", "list", "--json").stdout)["backups"]
     assert listed["id"] == made["set"]
     assert made["set"] in machine.run("backup", "check").stdout
