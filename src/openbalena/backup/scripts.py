@@ -42,7 +42,7 @@ umask 077
 export RESTIC_CACHE_DIR=/tmp/restic RESTIC_PROGRESS_FPS=0.5
 open_repository() {{
     code=0
-    output=$(timeout {_OPEN_TIMEOUT} restic cat config 2>&1 >/dev/null) || code=$?
+    output=$(timeout {_OPEN_TIMEOUT} restic cat --no-lock config 2>&1 >/dev/null) || code=$?
     # 10 since restic 0.17; before that, what the kinds of repositories say that do not exist.
     case "$code $output" in
     "0 "*) return ;;
