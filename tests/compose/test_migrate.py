@@ -22,7 +22,7 @@ DOWN = 60
 
 @pytest.fixture(scope="module")
 def device(machine: Machine) -> Iterator[tuple[str, str]]:
-    """A deployment in use, and a device of it; beside it an empty swarm that has the images."""
+    """A deployment in use, and a device of it, and an empty swarm that has the images."""
     with (machine.directory / ".env").open("a") as env:
         env.write(f"STACK_NAME={STACK}\n")
     machine.run("swarm-init")

@@ -17,7 +17,7 @@ again. The old volumes are kept.
 @command(
     one_of(
         option("--to", choices=("swarm", "compose"), help="what to migrate to"),
-        flag("--undo", "start the old deployment again, with its data from before the migration"),
+        flag("--undo", "start the old deployment again, with its data at the time of the migration"),
     ),
     flag("--dry-run", "show what would be copied, and whether it can be migrated"),
     timeout(900.0, "how long each wait, and the copy of each volume, may take"),

@@ -98,7 +98,7 @@ def script(skipped: Sequence[str], *, last: bool) -> str:
 
 @dataclass(frozen=True)
 class VolumeCopy:
-    """A volume to copy: its name in the Compose file, and the Engine's names of both. `skipped` files stay behind."""
+    """A volume to copy: its name in the Compose file, and the Engine's names of both. `skipped` are files."""
 
     name: str
     source: str

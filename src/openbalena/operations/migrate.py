@@ -240,12 +240,11 @@ def _show(plan: MigrationPlan, to: Mode, sides: Sides, reporter: Reporter) -> No
     reporter.progress(
         f"{format_size(sum(plan.sizes.values()))} are copied while the services run. Then they are down until what has "
         f"changed meanwhile is copied and {target.title} has started, however much data there is. The volumes of "
-        f"{origin.title} stay as they are"
+        f"{origin.title} are kept"
     )
     if plan.replaced:
         reporter.warn(
-            f"these volumes have the data from before an earlier migration, and are replaced: "
-            f"{', '.join(plan.replaced)}"
+            f"these volumes have data that an earlier migration copied, and are replaced: {', '.join(plan.replaced)}"
         )
     if plan.left:
         reporter.warn(f"not copied: {', '.join(plan.left)}")

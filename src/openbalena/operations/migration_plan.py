@@ -35,9 +35,11 @@ _SKIPPED = {"pki-data": takeover.CA}
 
 @dataclass(frozen=True)
 class MigrationPlan:
-    """`sizes` are in bytes, by the volume's name in the Compose file. `left` are volumes that stay behind (the Engine's
-    names), `replaced` are those with an older copy. The copies are made in containers of `image`. `running`: the old
-    deployment was not stopped by an interrupted migration."""
+    """`sizes` are in bytes, by the volume's name in the Compose file.
+
+    `left` are volumes that are not copied (the Engine's names), `replaced` those with an older copy. They are copied
+    in containers of `image`. `running`: the old deployment was not stopped by an interrupted migration.
+    """
 
     volumes: tuple[VolumeCopy, ...]
     sizes: Mapping[str, int]
@@ -118,8 +120,8 @@ class Planner:
         if to == "compose" and takeover.has_other_ca(compose.standalone):
             names = " ".join(compose.volume(name) for name in ("pki-data", "certs-data"))
             yield (
-                f"the volumes of {compose.title} have the CA from before it was replaced: remove them with "
-                f"`docker volume rm {names}`; they are made anew from {deployment.settings['PKI_DIR']}"
+                f"the volumes of {compose.title} have the CA that was replaced since: remove them with "
+                f"`docker volume rm {names}`; they are recreated from {deployment.settings['PKI_DIR']}"
             )
 
     def _sizes(self, image: str, copies: tuple[VolumeCopy, ...], replaced: tuple[str, ...]) -> Mapping[str, int]:

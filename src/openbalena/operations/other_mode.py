@@ -107,7 +107,7 @@ def require_no_other_mode(standalone: Standalone) -> None:
         raise OperationError(
             f"nothing was started: the data of {standalone.name} is in use in volumes of the stack {known.stack} on "
             f"{host}: {', '.join(left) or 'none there any more'} (migration of {known.begun}). {standalone.name} would "
-            f"start on an older or incomplete copy: {_TO_COMPOSE}. To return to the copy from before the migration, "
+            f"start on an older or incomplete copy: {_TO_COMPOSE}. To return to the earlier copy, "
             "run ./open-balena.sh migrate --undo"
         )
     if left:

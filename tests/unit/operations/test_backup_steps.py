@@ -238,7 +238,7 @@ def test_a_node_that_is_down_with_the_directory_ends_it_before_anything_is_saved
     assert jobs(fake) == []
 
 
-def listed(fake: FakeEngine) -> None:
+def listed(fake: FakeEngine, parts: Mapping[str, SavedPart] | None = None) -> None:
     """The repository has one backup."""
     has = {name: part.snapshot for name, part in (parts or {}).items()} or {"database": "d1"}
     tags = ["openbalena", "set=s1", "part=manifest", "mode=swarm", "stack=openbalena", "bytes=23"]
@@ -330,7 +330,7 @@ def test_backups_are_removed_after_asking_where_the_directory_is(workspace: Work
     assert listener.questions == [
         "Remove 2 backups, and keep 1: s1 (older than those to keep), s0 (interrupted)?",
     ]
-    assert names(fake) == ["list-id-node2", "prune-id-node2"]
+    assert names(fake) == ["list-id-node2", "list-id-node2", "prune-id-node2"]
     for spec in jobs(fake):
         (mount,) = container(spec)["Mounts"]
         assert (mount["Source"], mount.get("ReadOnly", False)) == ("/srv/backup", False)
