@@ -84,11 +84,14 @@ def without_services(project: Project) -> UsageError:
     return UsageError("no service is enabled", hint, where=place)
 
 
-def analyse(project: Project) -> Compiled:
-    """As `compile`, but errors are in the diagnostics, and the keys that they are about are not in the document."""
+def analyse(project: Project, *, refusals: bool = True) -> Compiled:
+    """As `compile`, but errors are in the diagnostics, and the keys that they are about are not in the document.
+
+    Without `refusals`, values that docker refuses are not looked for.
+    """
     swarm, extensions = overlay(project)
     model = swarm.model
-    compilation = _Compilation(swarm, model)
+    compilation = _Compilation(swarm, model, refusals)
     for name, service in model["services"].items():
         compilation.service(name, service, extensions.get(name, SwarmExtensions(service.position)))
     return compilation.finish()
@@ -100,8 +103,9 @@ _ORDER = {key: index for index, key in enumerate(_KEYS)}
 
 
 class _Compilation:
-    def __init__(self, project: Project, model: Map) -> None:
+    def __init__(self, project: Project, model: Map, refusals: bool) -> None:
         self.project = project
+        self.refusals = refusals
         self.model = model
         self.services = Map(position=model.at("services"))
         self.files: dict[str, dict[str, ContentFile]] = {"secrets": {}, "configs": {}}
@@ -131,7 +135,8 @@ class _Compilation:
             uninterpolated.check_expressions(service.target)
         self.diagnostics += service.diagnostics
         self.diagnostics += written_twice(self.project.tree["services"][name], Severity.WARNING)
-        self.refused += compiled_findings("services", service.target, not self.project.interpolated)
+        if self.refusals:
+            self.refused += compiled_findings("services", service.target, not self.project.interpolated)
         if service.build is not None:
             self.builds[name] = plain(service.build)
         ordered = sorted(service.target.items(), key=lambda item: _ORDER.get(item[0], len(_ORDER)))
@@ -214,7 +219,8 @@ class _Compilation:
 
     def _checked(self, section: str, name: str, item: Map) -> Map:
         """The compiled `item` of a section; a diagnostic is added for each value that Docker refuses."""
-        self.refused += compiled_findings(section, item, not self.project.interpolated)
+        if self.refusals:
+            self.refused += compiled_findings(section, item, not self.project.interpolated)
         if section == "networks":
             self.diagnostics += check_network(name, item)
         return item

@@ -12,6 +12,7 @@ from openbalena.compose.normal.scalars import nearest
 from openbalena.compose.normal.service import KEYS
 from openbalena.compose.tree import Map
 from openbalena.stack.diagnostic import Diagnostic, Severity
+from openbalena.stack.kinds import Kind, kind
 from openbalena.stack.rule import Native, Status
 from openbalena.stack.rules import RULES
 from openbalena.stack.shape import (
@@ -23,7 +24,6 @@ from openbalena.stack.shape import (
     OPTIONS,
     STRING,
     At,
-    Kind,
     Shape,
     either,
     mapping,
@@ -45,7 +45,10 @@ _TO_A_FILE = "write the {} to a file and use file:"
 
 def _service(service: Map, at: At) -> Iterator[Diagnostic]:
     for key, value in service.items():
-        rule, below = RULES.get(key), at._replace(position=service.at(key), rule=key)
+        rule = RULES.get(key)
+        if rule is not None and rule.native is Native.KEPT and rule.shape and kind(value) in rule.shape.free:
+            continue
+        below = At(service.at(key), key, at.variables, at.minor)
         if key in _LOADED:
             yield below.refuse("this key", _LOADED[key])
         elif key == "env_file":

@@ -16,10 +16,18 @@ _DATE = re.compile(
     r"([Tt][0-9]{1,2}:[0-9]{1,2}:[0-9]{1,2}(\.[0-9]+)?(Z|[-+][0-9]{2}:[0-9]{2})"
     r"| [0-9]{1,2}:[0-9]{1,2}:[0-9]{1,2}(\.[0-9]+)?)?"
 )
+# What a file with a finding has: a second document, a date, or a key that may be no string. Others are not parsed
+# again. NUL: UTF-16.
+_SUSPECT = re.compile(
+    rb"(?m)\0|^---|[0-9]{4}-[0-9]|(?:^|[\s\[{,])\?\s"
+    rb"|(?:^|[\s\[{,?-])(?:[-+.~0-9&!*]\S*|(?i:true|false|null|yes|no|on|off|y|n))?\s*:(?:[\s,\]}]|$)"
+)
 
 
 def yaml_findings(content: bytes, file: str) -> list[Diagnostic]:
     """The errors for the YAML `content` of a stack file, which the loader could read."""
+    if not _SUSPECT.search(content):
+        return []
     return [
         Diagnostic(
             Position(file, event.start_mark.line + 1, event.start_mark.column + 1),

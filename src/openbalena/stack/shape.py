@@ -6,26 +6,13 @@ Each was tested with `docker stack config`; tests/shared/stack_values.tsv has th
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 from openbalena.compose.interpolation import MalformedError, scan
 from openbalena.compose.normal.scalars import FALSE, TRUE, nearest, without_unit
 from openbalena.compose.tree import Map, Position, Seq, plain
 from openbalena.stack.diagnostic import Diagnostic, Severity
-
-
-class Kind(StrEnum):
-    """The types of YAML, as messages name them."""
-
-    NULL = "an empty value"
-    BOOLEAN = "true or false"
-    INTEGER = "an integer"
-    NUMBER = "a number with a fraction"
-    STRING = "a string"
-    LIST = "a list"
-    MAPPING = "a mapping"
-
+from openbalena.stack.kinds import COLLECTIONS, Kind, kind
 
 LATEST = 13
 
@@ -43,7 +30,11 @@ class At(NamedTuple):
 
     def below(self, key: str, position: Position) -> "At":
         """The place of `key`."""
-        return self._replace(position=position, rule=f"{self.rule}.{key}" if self.rule else key)
+        return At(position, f"{self.rule}.{key}" if self.rule else key, self.variables, self.minor)
+
+    def moved(self, position: Position) -> "At":
+        """The same place in the schema, elsewhere in the file."""
+        return At(position, self.rule, self.variables, self.minor)
 
     def too_old(self, minor: int) -> Iterator[Diagnostic]:
         """The error for a key that came with version 3.`minor`, if the file's version is older."""
@@ -67,27 +58,30 @@ class Shape:
     """The `kinds` of value that are taken, `what` they are called, and further findings about such a value.
 
     `casts`: a string with a variable is taken too, as its value is then read as that type (docker/cli,
-    cli/compose/loader/interpolate.go).
+    cli/compose/loader/interpolate.go). Of the kinds in `free` every value is taken: callers, for which a call for each
+    value would be slow, need not ask for findings of these.
     """
 
     what: str
     kinds: frozenset[Kind]
     inner: Inner = field(default=_nothing)
     casts: bool = True
+    free: frozenset[Kind] = frozenset()
 
     def findings(self, value: Any, at: At) -> Iterator[Diagnostic]:
         """An error for each value that `docker stack` refuses, of which variables with a default have that."""
-        what: str = kind(value)
-        if at.variables and isinstance(value, str) and "$" in value and self.casts and not self.kinds <= _COLLECTIONS:
+        found = kind(value)
+        what: str = found
+        if at.variables and isinstance(value, str) and "$" in value and self.casts and not self.kinds <= COLLECTIONS:
             text, what = _by_default(value), "the default of this variable"
             if text is None:
-                return
+                return iter(())
             value = _cast(text, self.kinds)
-        if kind(value) in self.kinds:
-            yield from self.inner(value, at)
-        else:
-            instead = _QUOTES.sub("", self.what) if kind(value) in _COLLECTIONS else self.what
-            yield at.refuse(what, f"write {instead}")
+            found = kind(value)
+        if found in self.kinds:
+            return self.inner(value, at)
+        instead = _QUOTES.sub("", self.what) if found in COLLECTIONS else self.what
+        return iter([at.refuse(what, f"write {instead}")])
 
 
 def _by_default(text: str) -> str | None:
@@ -115,22 +109,15 @@ def _cast(text: str, kinds: Collection[Kind]) -> Any:
 
 
 _QUOTES = re.compile(r" (in|without) quotes")
-_COLLECTIONS = {Kind.LIST, Kind.MAPPING, Kind.NULL}
-
-
-def kind(value: Any) -> Kind:
-    """The type of a value in a Compose file."""
-    if isinstance(value, (dict, list)):
-        return Kind.MAPPING if isinstance(value, dict) else Kind.LIST
-    if isinstance(value, bool):
-        return Kind.BOOLEAN
-    if isinstance(value, (int, float)):
-        return Kind.INTEGER if isinstance(value, int) or value.is_integer() else Kind.NUMBER
-    return Kind.NULL if value is None else Kind.STRING
 
 
 def _scalar(what: str, *kinds: Kind, inner: Inner = _nothing) -> Shape:
-    return Shape(what, frozenset(kinds), inner)
+    return Shape(what, frozenset(kinds), inner, free=frozenset(kinds if inner is _nothing else ()))
+
+
+def checked(shape: Shape, inner: Inner) -> Shape:
+    """The shape, with these findings about each of its values."""
+    return replace(shape, inner=inner, free=frozenset())
 
 
 def as_written(shape: Shape) -> Shape:
@@ -145,7 +132,7 @@ def since(minor: int, shape: Shape) -> Shape:
         yield from at.too_old(minor)
         yield from shape.inner(value, at)
 
-    return replace(shape, inner=inner)
+    return checked(shape, inner)
 
 
 STRING = _scalar("a string in quotes", Kind.STRING)
@@ -217,10 +204,12 @@ def sequence(item: Shape, *, unique: bool = False) -> Shape:
     def inner(value: Seq, at: At) -> Iterator[Diagnostic]:
         seen: list[Any] = []
         for element, position in value.located():
-            yield from item.findings(element, at._replace(position=position))
-            if unique and plain(element) in seen:
-                yield at._replace(position=position).refuse("an item that is listed twice", "remove it")
-            seen.append(plain(element))
+            if kind(element) not in item.free:
+                yield from item.findings(element, at.moved(position))
+            if unique:
+                if (written := plain(element)) in seen:
+                    yield at.moved(position).refuse("an item that is listed twice", "remove it")
+                seen.append(written)
 
     return Shape("a list", frozenset({Kind.LIST}), inner)
 
@@ -231,8 +220,11 @@ def names(item: Shape, *, expression: str = "(?s:.+)", closed: bool = True) -> S
 
     def inner(value: Map, at: At) -> Iterator[Diagnostic]:
         for name, element in value.items():
-            place = at._replace(position=value.where.get(name, at.position))
-            if compiled.fullmatch(name):
+            matches = compiled.fullmatch(name)
+            if matches and kind(element) in item.free:
+                continue
+            place = at.moved(value.where.get(name, at.position))
+            if matches:
                 yield from item.findings(element, place)
             elif closed:
                 yield place.refuse("this name", "write letters, digits, `.`, `_` and `-`" if name else "write a name")
@@ -257,6 +249,8 @@ def mapping(
 
     def inner(value: Map, at: At) -> Iterator[Diagnostic]:
         for key, item in value.items():
+            if key in known and kind(item) in known[key].free:
+                continue
             below = at.below(key, value.where.get(key, at.position))
             if key in known:
                 yield from known[key].findings(item, below)
@@ -275,14 +269,15 @@ def mapping(
 def either(*shapes: Shape) -> Shape:
     """One of the shapes, which differ in the types that they take."""
 
+    # A value has one type, so at most one of the shapes is about it.
+    inners = {each: shape.inner for shape in reversed(shapes) for each in shape.kinds}
+
     def inner(value: Any, at: At) -> Iterator[Diagnostic]:
-        found = kind(value)
-        for shape in shapes:
-            if found in shape.kinds:
-                yield from shape.inner(value, at)
+        return inners[kind(value)](value, at)
 
     kinds = frozenset[Kind]().union(*(shape.kinds for shape in shapes))
-    return Shape(" or ".join(_QUOTES.sub("", shape.what) for shape in shapes), kinds, inner)
+    free = frozenset[Kind]().union(*(shape.free for shape in shapes))
+    return Shape(" or ".join(_QUOTES.sub("", shape.what) for shape in shapes), kinds, inner, free=free)
 
 
 def optional(shape: Shape) -> Shape:

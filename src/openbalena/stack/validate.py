@@ -50,8 +50,8 @@ def _project(located: Located, stacks: list[Project]) -> list[Diagnostic]:
                 stacks.append(one)
                 content = located.streams[path] if path in located.streams else path.read_bytes()
                 diagnostics += _as_docker_reads(one.written, content, str(path))
-        compiled = analyse(project)
-        found = (*compiled.diagnostics, *missing_files(compiled.content_files), *(compiled.refused if source else ()))
+        compiled = analyse(project, refusals=source)
+        found = (*compiled.diagnostics, *missing_files(compiled.content_files), *compiled.refused)
         seen = {(item.position, item.rule) for item in diagnostics}
         diagnostics += [item for item in found if (item.position, item.rule) not in seen and (source or item.prominent)]
     except UsageError as error:
@@ -63,7 +63,7 @@ def _project(located: Located, stacks: list[Project]) -> list[Diagnostic]:
 
 def _as_docker_reads(tree: Map, content: bytes, file: str) -> list[Diagnostic]:
     """What `docker stack` refuses, drops or reads differently in the stack file with this `tree` and YAML `content`."""
-    written = apply_tags(tree)
+    written = apply_tags(tree) if b"!" in content else tree
     services: Map = written.get("services") or Map()
     twice = [item for service in services.values() for item in written_twice(service, Severity.ERROR)]
     return [*docker_yaml.yaml_findings(content, file), *docker_stack_schema.schema_findings(written), *twice]

@@ -1,7 +1,6 @@
 """Mounts: volumes, tmpfs, shm_size and devices."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from openbalena.compose.interpolation import split_mount
@@ -16,6 +15,7 @@ from openbalena.stack.shape import (
     UNIQUE_STRINGS,
     At,
     as_written,
+    checked,
     either,
     integer,
     mapping,
@@ -53,7 +53,7 @@ def _one_letter(value: str, at: At) -> Iterator[Diagnostic]:
 
 
 _VOLUMES = sequence(
-    either(replace(STRING, inner=_one_letter), since(2, mapping(_MOUNT, required=("type",), also=_bind_source)))
+    either(checked(STRING, _one_letter), since(2, mapping(_MOUNT, required=("type",), also=_bind_source)))
 )
 _SHM = as_written(either(STRING, integer()))
 
