@@ -12,6 +12,8 @@ _DURATION = re.compile(r"(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+|\d+(\.\d+)?")
 # Of a constraint on it (swarmkit, manager/constraint): letters, digits and these characters.
 _LABEL = re.compile(r"[\w.\-/]+", re.ASCII)
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
+# Hours between which a day is divided equally.
+_INTERVALS = {1, 2, 3, 4, 6, 8, 12}
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d(:\d\d){0,2}(\.\d+)?)?(Z|[+-]\d\d:\d\d)?")
 
 
@@ -57,8 +59,8 @@ def clock_time(text: str) -> tuple[int, int]:
 def hours(text: str) -> int:
     """An interval that divides a day, `6h`. Raises as `seconds` does."""
     number = text.removesuffix("h")
-    if not (number.isascii() and number.isdigit() and text != number and int(number) and 24 % int(number) == 0):
-        raise argparse.ArgumentTypeError(f"expected 1h, 2h, 3h, 4h, 6h, 8h, 12h or 24h, not {text!r}")
+    if not (number.isascii() and number.isdigit() and text != number and int(number) in _INTERVALS):
+        raise argparse.ArgumentTypeError(f"expected 1h, 2h, 3h, 4h, 6h, 8h or 12h, not {text!r}")
     return int(number)
 
 
