@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from deployed_clients import session
+from deployed_clients import connects
 from machine import Machine
-from tunnels import Tunnels
-from waiting import BOUND
 
 from openbalena.verify import Target, account, vpn
 from openbalena.verify.web import Web
@@ -16,8 +14,8 @@ from openbalena.verify.web import Web
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 STACK = "obtest_migrated"
-# Seconds; the stand-ins start in a few.
-DOWN = 60
+# Seconds, on a machine that runs other tests meanwhile: 95 were measured on two busy cores, 58 on the way back.
+DOWN = 180
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +53,13 @@ def test_a_machine_becomes_a_cluster(machine: Machine, device: tuple[str, str], 
     assert f"volumes of the Compose deployment {machine.name}: {machine.name}_db-data" in refused, refused
     assert "migrate the data with" in refused and "migrate --to swarm" in refused, refused
     assert f"{machine.name}_db-data → {STACK}_db-data" in machine.run("migrate", "--to", "swarm", "--dry-run").stderr
-    with session(target, target.addresses[0], tmp_path) as (_, said):
-        done = machine.run("migrate", "--to", "swarm", "--yes")
-        Tunnels([said]).await_return(BOUND)
+    done = machine.run("migrate", "--to", "swarm", "--yes")
+    assert connects(target, device, target.authority, tmp_path)
     down = re.search(r"down for at most (\d+) s", done.stdout)
     assert down and int(down[1]) < DOWN, done.stdout
-    assert "device 1" in done.stdout and knows(target, device)
-    assert machine.volumes == old and machine.containers() == {}
+    assert "Rows: application" in done.stdout and knows(target, device)
+    assert machine.volumes == old, "nothing of it is removed"
+    assert machine.containers() == {}
     assert f"docker volume rm {' '.join(sorted(old - {f'{machine.name}_resin-data'}))}" in done.stdout
     refused = machine.run("up", code=1).stderr
     assert "nothing was started" in refused and "migrate --to compose" in refused, refused

@@ -2,13 +2,12 @@
 
 import re
 import shutil
-import subprocess
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from deployed_clients import connects
 from machine import DNS_TLD, Machine
 from waiting import BOUND
 
@@ -21,7 +20,7 @@ from openbalena.machine.containers import ContainerPhase
 from openbalena.operations.engines import default_engine
 from openbalena.operations.machine import ensure_lab_base, load_machine
 from openbalena.operations.workspace import Workspace
-from openbalena.verify import Target, account, front, vpn
+from openbalena.verify import account, front, vpn
 from openbalena.verify.web import Web
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -85,22 +84,6 @@ def _upstream(machine: Machine) -> dict[str, str]:
     return takeover.tokens(machine.docker("exec", f"{machine.name}-api-1", "cat", f"/balena/{DNS_TLD}.env").encode())
 
 
-def _old_device_connects(target: Target, device: tuple[str, str], authority: str, directory: Path) -> bool:
-    """Whether a device that knows nothing new opens its tunnel."""
-    credentials, ca = directory / "credentials", directory / "ca.pem"
-    credentials.write_text("\n".join([*device, ""]))
-    ca.write_text(authority)
-    words = vpn.command(target, target.addresses[0], ca, credentials)
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as client:
-        end = threading.Timer(30, client.kill)
-        end.start()
-        try:
-            return any(vpn.CONNECTED in line for line in client.stdout or ())
-        finally:
-            end.cancel()
-            client.kill()
-
-
 def test_a_deployment_in_use_is_taken_over(machine: Machine, tmp_path: Path) -> None:
     old = _upstream(machine)
     old_ca = machine.docker("exec", f"{machine.name}-balena-ca-1", "sh", "-c", "cat /certs/private/ca-bundle.*.pem")
@@ -112,7 +95,7 @@ def test_a_deployment_in_use_is_taken_over(machine: Machine, tmp_path: Path) -> 
     made = Web(before).request("POST", address, "api", "/v7/application", json=fields, headers=account.bearer(session))
     fleet = account.Application(int(made.json()["id"]), "old-fleet", session)
     device = vpn.register(before, fleet, 0)
-    assert _old_device_connects(before, device, old_ca, tmp_path)
+    assert connects(before, device, old_ca, tmp_path)
     machine.run("config", "--yes")
     before_down = (machine.env, settings.read(machine.project).secrets)
     default_engine(True).docker("compose", "--project-name", machine.name, "down", timeout=BOUND)
@@ -149,5 +132,5 @@ def test_a_deployment_in_use_is_taken_over(machine: Machine, tmp_path: Path) -> 
     for secret, status in ((device[1], 200), ("wrong", 401)):
         answer = Web(after).request("GET", address, "api", "/auth/v1/token", basic=(f"d_{device[0]}", secret))
         assert answer.status_code == status
-    assert _old_device_connects(after, device, old_ca, tmp_path)
+    assert connects(after, device, old_ca, tmp_path)
     machine.run("verify")

@@ -65,6 +65,22 @@ class Load:
                 client.join(PATIENCE + 5)
 
 
+def connects(target: Target, device: tuple[str, str], authority: str, directory: Path) -> bool:
+    """Whether a device that knows nothing new opens its tunnel."""
+    credentials, ca = directory / "credentials", directory / "ca.pem"
+    credentials.write_text("\n".join([*device, ""]))
+    ca.write_text(authority)
+    words = vpn.command(target, target.addresses[0], ca, credentials)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as client:
+        end = threading.Timer(30, client.kill)
+        end.start()
+        try:
+            return any(vpn.CONNECTED in line for line in client.stdout or ())
+        finally:
+            end.cancel()
+            client.kill()
+
+
 @contextmanager
 def session(to: Target, address: str, directory: Path) -> Iterator[tuple["subprocess.Popen[str]", list[str]]]:
     """A device's VPN session that stands: the client's process, and what it has said, which goes on growing."""

@@ -30,7 +30,7 @@ _TOOLS = "redis"
 # These write until the others have stopped.
 _STORES = ("db", "redis", "s3")
 # Seconds: nothing of the others is lost if they end early, unlike in a roll, where the VPN lets its clients go slowly.
-_GRACE = "10"
+_GRACE = "5"
 
 
 class Side(Protocol):

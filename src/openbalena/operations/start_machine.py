@@ -91,8 +91,9 @@ def _require_certificates(workspace: Workspace) -> None:
 def _require_startable(standalone: Standalone) -> None:
     """Check everything that can be checked before anything changes; only volumes on NFS are created."""
     database.require_enough_connections(standalone.definitions, standalone.settings)
-    ports.require_free_ports(standalone)
+    # It also explains why ports are in use.
     other_mode.require_no_other_mode(standalone)
+    ports.require_free_ports(standalone)
     nfs_volumes.prepare_volumes(standalone)
     takeover.require_same_identity(standalone)
 

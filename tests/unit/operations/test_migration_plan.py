@@ -135,7 +135,7 @@ def compose_side(world: World) -> ComposeSide:
 
 def test_what_writes_last_stops_last(world: World) -> None:
     compose_side(world).stop()
-    assert world.program.done == ["stop --timeout 10 api", "stop"]
+    assert world.program.done == ["stop --timeout 5 api", "stop"]
 
 
 def test_containers_that_are_there_are_started_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ SERVICES = ("api", "db")
 COMPOSE = "services: {api: {image: x}, db: {image: x, profiles: [internal-postgres]}}\n"
 LOGIN = Login("api-1", "secret")
 
-CHECKS = ["certificates", "tokens", "connections", "ports", "other mode", "nfs", "identity"]
+CHECKS = ["certificates", "tokens", "connections", "other mode", "ports", "nfs", "identity"]
 UP = "up --detach --no-build --quiet-pull"
 PREPARED = ["lab base", "build", "orphans", "seed", "install", "database", "login beside others"]
 STARTED = [UP, "adopted"]
