@@ -38,7 +38,7 @@ PUT_TOGETHER = {".pki.adopting/": ".adopting"}
 
 
 # Files of the deployment's directory and the checkout.
-ON_DISK = {".open-balena.lock", "open-balena.sh"}
+ON_DISK = {".open-balena.lock", ".open-balena-migration.lock", "open-balena.sh"}
 # Names that need no row: Docker's, and the part that all our labels have in common.
 DOCKERS = "com.docker."
 NAMES = Path(str(names.__file__))
