@@ -45,7 +45,8 @@ class Containers:
             mounts.append(Mount(scripts.DIRECTORY, self.repository.directory, type="bind"))
             address = scripts.DIRECTORY
         # The database's network may be an internal one, without outbound access.
-        networks = step.networks if step.networks and self.repository.directory else [*step.networks, "bridge"]
+        outside = () if step.networks and self.repository.directory else ("bridge",)
+        networks = (*step.networks, *outside)
         files = {name: content.encode() for name, content in step.secrets.items()}
         files |= {name: self.stored[name] for name in step.stored}
         files[_REPOSITORY] = self.repository.variables(address).encode()

@@ -28,7 +28,7 @@ class OneShot:
     script: str
     files: Mapping[str, bytes]
     mounts: Sequence[Any] = ()
-    networks: Sequence[str] = ("bridge",)
+    networks: tuple[str, ...] = ("bridge",)
 
 
 def run_once(client: Any, task: OneShot, timeout: float, meanwhile: Callable[[], None] = lambda: None) -> JobResult:

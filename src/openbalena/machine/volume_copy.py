@@ -148,5 +148,5 @@ class Copier:
             Mount(place, volume, type="volume", read_only=volume in reading, no_copy=True)
             for volume, place in {**reading, **writing}.items()
         ]
-        task = OneShot(_PURPOSE, self.image, script, {}, mounts, "none")
+        task = OneShot(_PURPOSE, self.image, script, {}, mounts, ("none",))
         return run_once(self.client, task, self.timeout, meanwhile)

@@ -129,6 +129,7 @@ def test_a_failed_pass_is_an_error_with_both_names(fake: FakeEngine) -> None:
         Copier(client, "x", 60.0).copy(volume, lambda: None, last=True)
     ((source, target),) = [made["HostConfig"]["Mounts"] for made in fake.made]
     assert (source["Source"], source["ReadOnly"], target["Source"]) == ("one_db-data", True, "ob_db-data")
+    assert [made["HostConfig"]["NetworkMode"] for made in fake.made] == ["none"] and not fake.connected
     assert fake.containers == {}
 
 
