@@ -20,7 +20,7 @@ again. The old volumes are kept.
         flag("--undo", "start the old deployment again, with its data at the time of the migration"),
     ),
     flag("--dry-run", "show what would be copied, and whether it can be migrated"),
-    timeout(900.0, "how long each wait, and the copy of each volume, may take"),
+    timeout(900.0),
     YES,
     help_text=_HELP,
 )

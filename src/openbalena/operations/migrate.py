@@ -30,12 +30,15 @@ from openbalena.operations.settings_lock import migration_lock
 from openbalena.operations.verify import VerifyOptions, verify_deployment
 from openbalena.operations.workspace import Workspace
 
+# Seconds for one pass over a volume: terabytes on a slow disk. Until the last pass nothing waits for it.
+_COPY_TIMEOUT = 86400.0
+
 
 @dataclass(frozen=True)
 class MigrateOptions:
     """`to` is the mode to migrate to, without which nothing is done. `dry_run` only plans.
 
-    `timeout` is in seconds, for each wait and volume.
+    `timeout` is in seconds, for each wait.
     """
 
     to: Mode | None
@@ -188,7 +191,7 @@ class _Run:
         return MigrateResult(target.title, None, tuple(origin.kept(self.client)), rows)
 
     def _copy(self, plan: MigrationPlan, what: str, *, last: bool = False) -> None:
-        copier = Copier(self.client, plan.image, self.timeout)
+        copier = Copier(self.client, plan.image, _COPY_TIMEOUT)
         for volume in plan.volumes:
             text = f"{what} {volume.source}"
             self.reporter.progress(text)
