@@ -51,9 +51,9 @@ def test_everything_is_there_again_after_all_is_lost(machine: Machine) -> None:
     for path in machine.directory.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     machine.project.env_file.write_text(REPOSITORY)
-    machine.kill("restoring the database", "restore")
+    machine.kill("restoring the database", "restore", "--machine")
     assert kept.read_bytes() == authority
-    assert "is restored and its services run" in machine.run("restore").stdout
+    assert "is restored and its services run" in machine.run("restore", "--machine").stdout
     assert content(machine) == before
-    assert "its database was restored before" in machine.run("restore").stdout
+    assert "its database was restored before" in machine.run("restore", "--machine").stdout
     in_repository(machine, "rm -r /there/*")

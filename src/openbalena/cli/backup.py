@@ -228,6 +228,7 @@ def _keep(args: Namespace) -> "Keep":
     flag("--settings", "restore only .env, the override file and pki, on a machine that has none"),
     flag("--replace-settings", "restore them although there are others, which are kept under another name"),
     flag("--overwrite", "delete the data that the deployment has"),
+    flag("--machine", "restore onto this machine alone, although it is a manager of a swarm"),
     YES,
     take_over(),
 )
@@ -242,6 +243,7 @@ def restore(args: Namespace, context: Context) -> None:
         overwrite=args.overwrite,
         replace_settings=args.replace_settings,
         only_settings=args.settings,
+        machine=args.machine,
         take_over=args.take_over,
     )
     done = restore(request, context.workspace, context.console)

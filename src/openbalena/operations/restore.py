@@ -56,7 +56,8 @@ class RestoreRequest:
     """`backup` is its id, a beginning of it, or `latest`. `timeout` is in seconds, for each part.
 
     `overwrite`: delete the data that the deployment has. `replace_settings`: use those of the backup although there
-    are others, `only_settings`: restore nothing else. `take_over` is the id of a stale lock.
+    are others, `only_settings`: restore nothing else. `machine`: onto this machine alone, although its engine is a
+    manager of a swarm. `take_over` is the id of a stale lock.
     """
 
     backup: str
@@ -64,6 +65,7 @@ class RestoreRequest:
     overwrite: bool = False
     replace_settings: bool = False
     only_settings: bool = False
+    machine: bool = False
     take_over: str = ""
 
 
@@ -153,16 +155,16 @@ class _Restoration:
 def restore(request: RestoreRequest, workspace: Workspace, reporter: Reporter) -> RestoreResult:
     """Restore settings where there are none, then the data, and start the services.
 
-    An engine that is a manager gets a stack, every other one a deployment on its machine. Raises UsageError without a
-    repository in the settings, and OperationError, before anything of the deployment is changed, with all reasons
-    against it; afterwards with what failed.
+    An engine that is a manager gets a stack, unless `machine`; every other one a deployment on its machine. Raises
+    UsageError without a repository in the settings, and OperationError, before anything of the deployment is changed,
+    with all reasons against it; afterwards with what failed.
     """
     files = restore_settings(request.backup, request.timeout, workspace, reporter, replace=request.replace_settings)
     if request.only_settings:
         return RestoreResult(read_configured(workspace.project), files)
     restoration = _Restoration(request, workspace, reporter)
     with default_engine(workspace.lab).client() as client:
-        manager = client.info()["Swarm"].get("ControlAvailable")
+        manager = client.info()["Swarm"].get("ControlAvailable") and not request.machine
     values, manifest = (_restore_stack if manager else _restore_machine)(restoration)
     return RestoreResult(values, files, manifest, next(iter(restoration.rows), None))
 

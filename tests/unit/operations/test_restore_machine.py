@@ -115,6 +115,12 @@ def test_a_machine_with_only_the_repository_gets_everything(workspace: Workspace
     assert fake.made[-1]["HostConfig"]["NetworkMode"] == f"{NAME}_data"
 
 
+def test_a_manager_can_get_a_deployment_on_its_machine(workspace: Workspace, fake: FakeEngine) -> None:
+    fake.swarm.node("node1", "manager")
+    restore(replace(REQUEST, machine=True), workspace, Listener())
+    assert purposes(fake)[-2:] == ["fill-s3-data", "fill-database"]
+
+
 def test_settings_alone_can_be_restored(workspace: Workspace, fake: FakeEngine) -> None:
     done = restore(replace(REQUEST, only_settings=True), workspace, Listener())
     assert (done.files, done.manifest) == (("pki", ".env"), None) and purposes(fake) == ["list", "settings"]
