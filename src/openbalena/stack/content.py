@@ -12,7 +12,7 @@ from openbalena.base import placeholder
 from openbalena.base.errors import UsageError
 from openbalena.base.names import full_name
 from openbalena.compose.paths import is_file
-from openbalena.compose.tree import UNKNOWN_POSITION, Map, Position, Seq, plain
+from openbalena.compose.tree import UNKNOWN_POSITION, Map, Position, Seq, expected, plain
 from openbalena.stack.diagnostic import Diagnostic, Severity
 from openbalena.stack.overlay import SwarmExtensions
 
@@ -139,6 +139,8 @@ def secret_env(
     environment: Map = service.get("environment", Map()).copy()
     lines = []
     for key, place in keys.located():
+        if not isinstance(key, str):
+            raise expected(place, "the name of a variable", key)
         if environment.get(key) is None:
             raise UsageError(
                 f"x-swarm.secret_env names {key}, which the service's environment does not set", where=place
