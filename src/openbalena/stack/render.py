@@ -131,6 +131,7 @@ def _secret(name: str, secrets: Mapping[str, str]) -> str:
 
 
 def _header(compiled: Compiled, variables: list[str], stack: str) -> str:
+    stack = stack if stack.isprintable() else ascii(stack)  # a line break, also U+2028, would end the comment
     lines = [f"# The compiled stack {stack}. Do not edit it: change the Compose file and compile again.\n"]
     lines += [
         f"# Node label to set: docker node update --label-add {label}={value} NODE\n"
