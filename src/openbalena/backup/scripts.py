@@ -20,7 +20,7 @@ SECRETS = "/run/secrets"
 VOLUMES = "/openbalena-volumes"
 # Where the repository is mounted on the node that has it.
 DIRECTORY = "/openbalena-repository"
-# Where a backup is restored for a trial: a volume that is removed with the task.
+# Where a backup is restored for a trial, in the container: a swarm does not remove a task's unnamed volume in time.
 TRIAL = "/openbalena-trial"
 PORT = 8080
 USER = "openbalena"

@@ -22,6 +22,7 @@ _SHOWN = 5
 # Without locks: a task that is killed would leave one, and the next backup would wait for it.
 _CHECK = """
 export TMPDIR={trial} LC_ALL=C
+mkdir -p {trial}
 cd {trial}
 room=$(df -Pk . | awk 'NR == 2 {{ print $4 }}')
 [ "$room" -ge {room} ] ||

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from openbalena.backup import saving, scripts, trial
+from openbalena.backup import saving, trial
 from openbalena.backup.manifest import Manifest
 from openbalena.backup.restore import RestoreOptions, Target, plan_restore
 from openbalena.backup.saving import Step
@@ -12,7 +12,6 @@ from openbalena.backup.trial import Trial
 from openbalena.operations.backup import BackupOptions, connected
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.workspace import Workspace
-from openbalena.swarm.job import Mount
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,7 @@ def verify_backup(
         # It is restored onto nothing: what remains is whether the set is one.
         if refusals := plan_restore(found, manifest, Target(), RestoreOptions()).refusals:
             return BackupVerdict(manifest, Trial(), refusals)
-        room = Mount("", scripts.TRIAL, here.name, read_only=False)
-        step = Step(
-            "verify", trial.script(manifest, percent), mounts=[room], reading=f"restoring {found.id} for a trial"
-        )
+        step = Step("verify", trial.script(manifest, percent), reading=f"restoring {found.id} for a trial")
         reporter.progress(step.activity)
         lines = saving.require_result(here.runner.run(step), f"backup {found.id} cannot be restored")
     result = trial.read_trial(lines)

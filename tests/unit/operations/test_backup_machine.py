@@ -115,7 +115,7 @@ def test_backups_are_listed(workspace: Workspace, fake: FakeEngine) -> None:
     assert backup.list_backups(OPTIONS, workspace, Listener()).backups == ()
 
 
-def test_a_backup_is_restored_for_a_trial_in_a_volume_without_a_name(workspace: Workspace, fake: FakeEngine) -> None:
+def test_a_backup_is_restored_for_a_trial_without_a_volume(workspace: Workspace, fake: FakeEngine) -> None:
     made = backup.create_backup(OPTIONS, workspace, Listener())
     tags = [f"set={made.set}", "part=manifest", *(f"has={name}:{part.snapshot}" for name, part in made.parts.items())]
     common = {"time": "2026-11-26T10:00:00Z", "hostname": "my.example.com"}
@@ -127,6 +127,5 @@ def test_a_backup_is_restored_for_a_trial_in_a_volume_without_a_name(workspace: 
     fake.endings["backup-verify"] = (0, [f"answers {answers}", "files s3-data 1 5"])
     found = verify_backup("latest", 10, OPTIONS, workspace, Listener())
     assert found.problems == () and purposes(fake)[-1] == "backup-verify"
-    room, repository = fake.made[-1]["HostConfig"]["Mounts"]
-    assert (room["Target"], room["Source"], room["ReadOnly"]) == ("/openbalena-trial", None, False)
+    (repository,) = fake.made[-1]["HostConfig"]["Mounts"]
     assert repository["Source"] == "/srv/backup"
