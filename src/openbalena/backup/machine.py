@@ -37,7 +37,7 @@ class Containers:
         from docker.types import Mount
 
         mounts = [
-            Mount(each.target, each.volume or None, type="volume", read_only=each.read_only, no_copy=True)
+            Mount(each.target, each.volume, type="volume", read_only=each.read_only, no_copy=True)
             for each in step.mounts
         ]
         address = self.repository.address
