@@ -205,7 +205,8 @@ def test_a_backup_has_the_rows_the_objects_and_the_settings(
 ) -> None:
     assert "there are no backups in /srv/obtest-backup yet" in machine.run("backup", "list", code=1).stderr
     made = json.loads(machine.run("backup", "create", "--json").stdout)
-    assert list(made["parts"]) == ["database", "s3-data", "settings"] and made["mode"] == "compose"
+    parts = ["database", "s3-data", "cert-manager-data", "settings"]
+    assert list(made["parts"]) == parts and made["mode"] == "compose"
     words = ("psql", "-U", "docker", "-d", "resin", "-qtAc", 'SELECT count(*) FROM "user"')
     counted = machine.docker("exec", "--user", "postgres", f"{machine.name}-db-1", *words)
     assert made["rows"]["user"] == int(counted) > 0
