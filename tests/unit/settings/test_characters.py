@@ -69,11 +69,13 @@ def test_a_shell_damages_what_is_refused() -> None:
 
 
 def test_every_secret_of_the_images_has_its_places() -> None:
-    """But those that HAProxy, Redis, cert-manager and cloudflared read, whose way is their own."""
+    """But those that HAProxy, Redis, cert-manager and cloudflared read, whose way is their own, and those of a backup,
+    which are quoted for the shell that reads them."""
     free = {name for name, variable in variables().items() if variable.secret and not variable.passes}
     assert free == {
         *("BALENA_DEVICE_UUID", "HAPROXY_PASSWORD", "HAPROXY_STATS_PASSWORD", "HAPROXY_KEY"),
         "REDIS_PASSWORD_PREVIOUS",
+        *("BACKUP_PASSWORD", "BACKUP_S3_ACCESS_KEY", "BACKUP_S3_SECRET_KEY"),
         *("TUNNEL_TOKEN", "CLOUDFLARE_API_TOKEN", "GANDI_API_TOKEN"),
     }
     assert {place for variable in variables().values() for place in variable.passes} == PLACES.keys()
