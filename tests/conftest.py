@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
-from node_disk import give_disks
 
 from openbalena.lab import Endpoint, endpoint, lifecycle, state
 
@@ -21,8 +20,6 @@ def lab() -> Iterator[Endpoint]:
         pytest.skip("the lab needs root")
     ran_before = state.load_lab() is not None
     try:
-        if not ran_before:
-            give_disks("node1", "node2", "node3")
         lifecycle.up()
         yield endpoint()
     finally:
