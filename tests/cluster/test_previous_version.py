@@ -71,8 +71,12 @@ def previous(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def own_lab() -> Iterator[None]:
-    """A lab of one node, with the root of the images too."""
-    with running_lab("*", managers=1):
+    """A lab with the root of the images too.
+
+    Of two nodes, so that one of them has the stand-in for the Internet while an update replaces the other's: an api
+    that starts without it ends.
+    """
+    with running_lab("*", managers=2):
         yield
 
 
