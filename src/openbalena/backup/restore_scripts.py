@@ -37,6 +37,11 @@ for volume in %s/*; do
 done
 """
 
+_FORGET = """set -eu
+rm -f %s/*/%s
+sync
+"""
+
 _EMPTY = """set -eu
 for volume in %s/*; do find "$volume" -xdev -mindepth 1 -delete; done
 """
@@ -100,6 +105,11 @@ def inspect_volumes() -> str:
     """The script that prints which volumes have data or a mark, the free space, and PostgreSQL's version."""
     content = _CONTENT.format(directory='"$volume"')
     return _INSPECT % (VOLUMES, RESTORE_MARK, RESTORE_MARK, content)
+
+
+def forget_restores() -> str:
+    """The script that removes the marks of its volumes, which then count as volumes with other data."""
+    return _FORGET % (VOLUMES, RESTORE_MARK)
 
 
 def empty_volumes() -> str:

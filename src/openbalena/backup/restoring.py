@@ -97,6 +97,10 @@ class Found:
         marked = [place for place in there if self.inspections[place.node].marks.get(place.volume) in begun]
         return [] if marked == there else there
 
+    def marked(self, places: Iterable[Place]) -> list[Place]:
+        """Those of `places` that have a mark of a restore."""
+        return [place for place in places if place.volume in self.inspections[place.node].marks]
+
 
 def target(found: Found, manifest: Manifest, settings: Mapping[str, str], api: str, *, overwrite: bool) -> Target:
     """The deployment as `plan_restore` judges it; `api` is the image of the api in it.
@@ -151,6 +155,14 @@ def inspection(places: Sequence[Place], existing: Sequence[Place]) -> Step:
     """The step that inspects a node with `places`, of which `existing` are there."""
     step = _on_node("inspect", restore_scripts.inspect_volumes(), places, "looking at the volumes on")
     return replace(step, mounts=[place.mount for place in places if place in existing])
+
+
+def forgetting(places: Sequence[Place]) -> Step:
+    """The step that removes the marks of former restores in these volumes of one node, before any volume is emptied.
+
+    Otherwise a volume of which a part was deleted before a kill could still count as restored.
+    """
+    return _on_node("forget", restore_scripts.forget_restores(), places, "preparing the volumes on")
 
 
 def emptying(places: Sequence[Place]) -> Step:

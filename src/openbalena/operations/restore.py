@@ -130,7 +130,10 @@ class _Restoration:
             here = reached.enter_context(destination)
             manifest, found, plan = self.examine(here, backup)
             here.prepare(found.places if found.database != restore_scripts.RESTORED else ())
-            for places in _by_node(found.used(manifest.set)).values():
+            used = found.used(manifest.set)
+            for places in _by_node(found.marked(used)).values():
+                self._run(here, restoring.forgetting(places))
+            for places in _by_node(used).values():
                 self._run(here, restoring.emptying(places))
             for place in found.places:
                 if place.volume in plan.steps:

@@ -196,6 +196,16 @@ def test_a_volume_with_other_data_is_not_touched(machine: Machine, stored: str) 
     assert [each.name for each in volume(machine).iterdir()] == ["other"]
 
 
+def test_a_volume_whose_restore_is_forgotten_is_not_taken_for_restored(machine: Machine, stored: str) -> None:
+    """Of its data a part may have been deleted since."""
+    assert fill(machine, stored) == Ended(0, ["files 2"])
+    (machine.directory / "volumes" / "cert-manager-data").mkdir()
+    assert machine.run(restore_scripts.forget_restores()) == Ended(0, [])
+    assert fill(machine, stored) == Ended(restore_scripts.OCCUPIED, ["the volume has data"])
+    assert machine.run(restore_scripts.empty_volumes()) == Ended(0, [])
+    assert fill(machine, stored) == Ended(0, ["files 2"])
+
+
 def test_a_volume_is_inspected(machine: Machine) -> None:
     for name in ("db-data", "cert-manager-data"):
         (machine.directory / "volumes" / name / "lost+found").mkdir(parents=True)

@@ -196,7 +196,9 @@ def test_what_a_former_restore_filled_is_deleted_with_the_rest(workspace: Worksp
     backup.inspected("node1", "used db-data")
     backup.inspected("node2", "mark s3-data s1 done", "used s3-data")
     restore(replace(REQUEST, overwrite=True), workspace, Listener())
-    assert backup.jobs[-4:] == ["empty-id-node1", "empty-id-node2", *FILLED]
+    assert backup.jobs[-5:] == ["forget-id-node2", "empty-id-node1", "empty-id-node2", *FILLED], (
+        "killed while it deletes, it must not find a volume that counts as restored"
+    )
 
 
 def test_an_interrupted_one_continues_while_its_database_runs(workspace: Workspace, backup: Backup) -> None:
