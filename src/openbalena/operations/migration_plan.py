@@ -81,7 +81,7 @@ class Planner:
             if origin.volume(name) in there
         )
         replaced = tuple(copy.target for copy in copies if copy.target in there)
-        refused = [*self._refusals(to, deployment, cluster), *_occupied(target, replaced, known)]
+        refused = [*self._refusals(to, deployment, cluster), *_occupied(target, replaced, known, self.sides.swarm.stack)]
         if refused:
             raise OperationError("nothing was migrated:\n  " + "\n  ".join(refused))
         sizes = self._sizes(image, copies, replaced)
@@ -156,9 +156,9 @@ class Planner:
             self.engine.docker("pull", "--quiet", image, timeout=_PULL)
 
 
-def _occupied(target: Side, replaced: tuple[str, ...], known: Migration | None) -> Iterator[str]:
-    """Volumes that no migration has made are never overwritten."""
-    if replaced and known is None:
+def _occupied(target: Side, replaced: tuple[str, ...], known: Migration | None, stack: str) -> Iterator[str]:
+    """Volumes that no migration of this `stack` has made are never overwritten."""
+    if replaced and (known is None or known.stack != stack):
         yield (
             f"there are already volumes of {target.title}: {', '.join(replaced)}: if their data is not needed, remove "
             f"them with `docker volume rm {' '.join(replaced)}`"

@@ -1,5 +1,6 @@
 """What a migration would copy and what it refuses, and how the two deployments are stopped and started."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -104,6 +105,8 @@ def test_volumes_of_an_earlier_migration_are_replaced(world: World) -> None:
     world.fake.volumes["openbalena_db-data"] = {}
     plan = world.plan(known=EARLIER)
     assert plan.replaced == ("openbalena_db-data",)
+    with pytest.raises(OperationError, match="already volumes of the stack openbalena: openbalena_db-data"):
+        world.plan(known=replace(EARLIER, stack="other"))
 
 
 def test_the_copies_need_space(world: World) -> None:
