@@ -5,10 +5,10 @@ The volumes are filled before any service uses them; the database after its own 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from openbalena.backup import restore_scripts, results, saving
+from openbalena.backup import restore_scripts, results, saving, scripts
 from openbalena.backup.manifest import Manifest
 from openbalena.backup.restore import Room, Target, major
 from openbalena.backup.saving import Step
@@ -46,8 +46,9 @@ class Inspection:
     server: str = ""
 
 
-def read_inspection(lines: Iterable[str]) -> Inspection:
-    """What the script of `inspection` printed. Raises OperationError if that is something else."""
+def read_inspection(lines: Collection[str]) -> Inspection:
+    """What the script of `inspection` printed. Raises OperationError if that is something else, or not complete."""
+    results.require_complete(lines)
     used, marks, server = set[str](), dict[str, str](), ""
     space: dict[str, tuple[int, str]] = {}
     for line in lines:
@@ -62,7 +63,7 @@ def read_inspection(lines: Iterable[str]) -> Inspection:
             server = rest
         elif kind == "space" and free.isdecimal():
             space[name] = int(free) * 1024, system
-        else:
+        elif line != scripts.COMPLETE:
             raise OperationError(f"the volumes cannot be inspected: {line}")
     return Inspection(frozenset(used), marks, space, server)
 
@@ -201,9 +202,11 @@ def database(settings: Mapping[str, str], manifest: Manifest, networks: Sequence
 
 def require_filled(lines: Sequence[str], place: Place, manifest: Manifest) -> None:
     """Raise OperationError if a volume has fewer files than the backup."""
-    number = next((int(line.partition(" ")[2]) for line in lines if line.startswith("files ")), None)
+    if restore_scripts.BEFORE in lines:
+        return
+    number = next((int(line.partition(" ")[2]) for line in lines if line.startswith("files ")), 0)
     expected = manifest.parts[place.volume].files
-    if number is not None and number < expected:
+    if number < expected:
         raise OperationError(
             f"{place.volume} on {place.where} has {number} files, but the backup has {expected}: run the command again"
         )

@@ -124,7 +124,7 @@ def test_a_backup_is_restored_for_a_trial_without_a_volume(workspace: Workspace,
     for purpose, answer in {"list": json.dumps(snapshots), "check": made.text()}.items():
         fake.endings[f"backup-{purpose}"] = (0, [base64.b64encode(gzip.compress(answer.encode())).decode()])
     answers = base64.b64encode(gzip.compress(b'server 18.1\nmigrations ["00001"]\nrows device 3\n')).decode()
-    fake.endings["backup-verify"] = (0, [f"answers {answers}", "files s3-data 1 5"])
+    fake.endings["backup-verify"] = (0, [f"answers {answers}", "files s3-data 1 5", "complete"])
     found = verify_backup("latest", 10, OPTIONS, workspace, Listener())
     assert found.problems == () and purposes(fake)[-1] == "backup-verify"
     (repository,) = fake.made[-1]["HostConfig"]["Mounts"]

@@ -270,7 +270,7 @@ def test_a_backup_is_checked_with_its_manifest(workspace: Workspace, fake: FakeE
 def tried(rows: int) -> list[str]:
     """What a trial restore prints."""
     answers = f'server 18.1\nmigrations ["00001"]\nrows api key 3\nrows device {rows}\n'
-    return [f"answers {packed(answers)}", "files s3-data 1 7", "images 2 5", "absent 0", END]
+    return [f"answers {packed(answers)}", "files s3-data 1 7", "images 2 5", "absent 0", "complete", END]
 
 
 def test_a_backup_is_restored_for_a_trial_where_nothing_of_it_is_kept(workspace: Workspace, fake: FakeEngine) -> None:

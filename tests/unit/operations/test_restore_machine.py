@@ -68,7 +68,7 @@ def workspace(tmp_path: Path, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch)
     fake.endings["backup-list"] = (0, [packed(json.dumps([*others, own]))])
     fake.endings["backup-check"] = (0, [packed(manifest.text())])
     fake.endings["backup-authority"] = (0, ["a certificate"])
-    fake.endings["backup-inspect"] = (0, ["server 18.1", "space / 1000 overlay"])
+    fake.endings["backup-inspect"] = (0, ["server 18.1", "space / 1000 overlay", "complete"])
     fake.endings["backup-fill-s3-data"] = (0, ["files 1"])
     fake.endings["backup-fill-database"] = (0, [f"answers {packed('server 18.1')}"])
     offer(monkeypatch, archive(**{".env": ENV, "pki_ca-0.pem": "a certificate", "pki_ca-0-key.pem": "a key"}))
@@ -174,7 +174,7 @@ def test_an_archive_that_does_not_fit_changes_nothing(
 
 def test_existing_volumes_are_inspected_and_their_data_is_kept(workspace: Workspace, fake: FakeEngine) -> None:
     fake.volumes[f"{NAME}_s3-data"] = {}
-    fake.endings["backup-inspect"] = (0, ["server 18.1", "space / 1000 overlay", "used s3-data"])
+    fake.endings["backup-inspect"] = (0, ["server 18.1", "space / 1000 overlay", "used s3-data", "complete"])
     with pytest.raises(OperationError, match="has data in s3-data, which would be lost"):
         restore(REQUEST, workspace, Listener())
     restore(replace(REQUEST, overwrite=True), workspace, Listener())
@@ -182,7 +182,7 @@ def test_existing_volumes_are_inspected_and_their_data_is_kept(workspace: Worksp
 
 
 def test_an_empty_machine_needs_room_too(workspace: Workspace, fake: FakeEngine) -> None:
-    fake.endings["backup-inspect"] = (0, ["server 18.1", "space / 0 overlay"])
+    fake.endings["backup-inspect"] = (0, ["server 18.1", "space / 0 overlay", "complete"])
     with pytest.raises(OperationError, match=r"this machine \(overlay\) has 0 bytes free, but 8 are needed there"):
         restore(REQUEST, workspace, Listener())
 

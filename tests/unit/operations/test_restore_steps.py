@@ -67,7 +67,7 @@ class Backup:
             "space db-data 1000000 /dev/a",
             "space s3-data 1000000 /dev/a",
         ]
-        self.fake.swarm.logs[f"{JOBS}inspect-id-{node}"] = [*space, *lines, END]
+        self.fake.swarm.logs[f"{JOBS}inspect-id-{node}"] = [*space, *lines, "complete", END]
 
     @property
     def jobs(self) -> list[str]:
@@ -234,9 +234,18 @@ def test_a_part_that_fails_is_named(workspace: Workspace, backup: Backup) -> Non
     with pytest.raises(OperationError, match="restoring s3-data on node2 failed: no space left"):
         restore(REQUEST, workspace, Listener())
     backup.fake.swarm.fates.clear()
-    backup.fake.swarm.logs[f"{JOBS}fill-s3-data"] = ["files 0", END]
-    with pytest.raises(OperationError, match="s3-data on node2 has 0 files, but the backup has 1"):
+    for lines in (["files 0"], []):
+        backup.fake.swarm.logs[f"{JOBS}fill-s3-data"] = [*lines, END]
+        with pytest.raises(OperationError, match="s3-data on node2 has 0 files, but the backup has 1"):
+            restore(REQUEST, workspace, Listener())
+
+
+def test_an_inspection_that_was_cut_off_does_not_count_as_empty_volumes(workspace: Workspace, backup: Backup) -> None:
+    """The end of a task's log can come too late."""
+    backup.fake.swarm.logs[f"{JOBS}inspect-id-node2"] = ["server 18.1", "space / 1000000 overlay", END]
+    with pytest.raises(OperationError, match="the output of the task is not complete"):
         restore(REQUEST, workspace, Listener())
+    assert not [name for name in backup.jobs if name.startswith(("fill", "empty"))]
 
 
 def test_a_backup_of_one_machine_is_restored_after_a_question(workspace: Workspace, backup: Backup) -> None:
