@@ -13,7 +13,6 @@ from openbalena.backup.sets import SavedPart
 from openbalena.base.errors import OperationError
 from openbalena.swarm import api_schema
 
-
 _INCOMPLETE = "the output of the task is not complete"
 
 

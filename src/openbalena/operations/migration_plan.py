@@ -81,7 +81,8 @@ class Planner:
             if origin.volume(name) in there
         )
         replaced = tuple(copy.target for copy in copies if copy.target in there)
-        refused = [*self._refusals(to, deployment, cluster), *_occupied(target, replaced, known, self.sides.swarm.stack)]
+        occupied = _occupied(target, replaced, known, self.sides.swarm.stack)
+        refused = [*self._refusals(to, deployment, cluster), *occupied]
         if refused:
             raise OperationError("nothing was migrated:\n  " + "\n  ".join(refused))
         sizes = self._sizes(image, copies, replaced)
