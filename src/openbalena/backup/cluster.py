@@ -194,7 +194,8 @@ def plan_steps(
 ) -> list[Step]:
     """The parts of a set in the order in which they are saved, each on the node that has its data.
 
-    Raises OperationError if the database does not run, a node cannot run a job, or the swarm has no settings.
+    Raises OperationError if the database does not run, the objects are not found, a node cannot run a job, or the swarm
+    has no settings.
     """
     if stored is None:
         raise OperationError(
@@ -212,6 +213,7 @@ def plan_steps(
             )
             script = scripts.save_volume(volume.volume, options.of(volume.volume))
             steps.append(Step(volume.volume, script, volume.node_id, [mount]))
+    saving.require_objects(settings, steps)
     script = scripts.save_file(stored.name, "settings.tar.gz", options.of(saving.SETTINGS))
     steps.append(Step(saving.SETTINGS, script, cluster.this_node, stored=[stored.name]))
     job.require_usable(cluster, {step.node for step in steps})

@@ -98,6 +98,13 @@ def test_a_part_that_fails_ends_it(workspace: Workspace, fake: FakeEngine) -> No
     assert purposes(fake)[-1] == "backup-s3-data"
 
 
+def test_without_the_objects_there_is_no_backup(workspace: Workspace, fake: FakeEngine) -> None:
+    del fake.volumes[f"{NAME}_s3-data"]
+    with pytest.raises(OperationError, match="volume s3-data, which has the objects, was not found"):
+        backup.create_backup(OPTIONS, workspace, Listener())
+    assert fake.made == []
+
+
 def test_without_a_database_nothing_is_saved(workspace: Workspace, fake: FakeEngine) -> None:
     fake.containers[f"{NAME}-db-1"]["State"]["Status"] = "exited"
     with pytest.raises(OperationError, match="db is not running"):

@@ -133,6 +133,15 @@ def test_a_part_that_fails_ends_it_without_a_manifest(failing: str, workspace: W
     assert len(fake.swarm.services) == 3
 
 
+def test_without_the_objects_there_is_no_backup(workspace: Workspace, fake: FakeEngine) -> None:
+    """Such as after `docker service rm`: the record only says where the volume was."""
+    (store,) = (key for key, each in fake.swarm.services.items() if each["Spec"]["Name"].endswith("_s3"))
+    del fake.swarm.services[store]
+    with pytest.raises(OperationError, match="volume s3-data, which has the objects, was not found"):
+        backup.create_backup(OPTIONS, workspace, Listener())
+    assert jobs(fake) == []
+
+
 def test_a_missing_image_names_the_command_that_builds_it(workspace: Workspace, fake: FakeEngine) -> None:
     fake.swarm.fates["openbalena-backup-database"] = [[Row(0, "rejected", "No such image: openbalena/backup:c-1")]]
     with pytest.raises(OperationError, match=r"No such image: openbalena/backup:c-1: run \./open-balena\.sh swarm-bui"):
