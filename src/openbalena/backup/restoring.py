@@ -127,6 +127,7 @@ def target(found: Found, manifest: Manifest, settings: Mapping[str, str], api: s
         running=running,
         declared=[place.volume for place in found.places],
         external_data=address if found.database == restore_scripts.OTHER else "",
+        restored=found.database == restore_scripts.RESTORED,
     )
 
 

@@ -218,7 +218,9 @@ def test_one_that_was_interrupted_after_the_database_only_deploys(workspace: Wor
     backup.fake.swarm.logs[f"{JOBS}state"] = ["restored", END]
     backup.fake.swarm.logs[f"{JOBS}fill-s3-data"] = ["restored before", END]
     backup.fake.swarm.logs[f"{JOBS}fill-database"] = ["restored before", END]
-    assert restore(REQUEST, workspace, Listener()).rows is None
+    listener = Listener()
+    assert restore(replace(REQUEST, overwrite=True), workspace, listener).rows is None
+    assert "what was changed since is kept" in listener.warnings[-1], "nothing was deleted, and nothing restored"
 
 
 def test_a_running_database_with_other_data_is_refused(workspace: Workspace, backup: Backup) -> None:
