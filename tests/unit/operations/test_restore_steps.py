@@ -25,6 +25,7 @@ from openbalena.operations.restore import RestoreRequest, restore
 from openbalena.operations.workspace import Workspace
 from openbalena.storage import record
 from openbalena.storage.record import VolumeLocation
+from openbalena.swarm.preflight import Finding
 
 END = "openbalena-job-end"
 REQUEST = RestoreRequest("latest", 60.0)
@@ -189,6 +190,28 @@ def test_data_is_deleted_after_a_question_that_names_it(agrees: bool, workspace:
     assert listener.questions == [
         "Delete all data in db-data on node1, s3-data on node2, redis-data on node1, and restore backup s1 there?"
     ]
+
+
+def test_data_that_appears_after_the_question_is_not_deleted(workspace: Workspace, backup: Backup) -> None:
+    backup.inspected("node2", "used s3-data")
+
+    class Slow(Listener):
+        def confirm(self, question: str) -> bool:
+            backup.inspected("node1", "used db-data")
+            return super().confirm(question)
+
+    with pytest.raises(OperationError, match="meanwhile there is data in db-data on node1: run the command again"):
+        restore(replace(REQUEST, overwrite=True), workspace, Slow())
+    assert not [name for name in backup.jobs if name.startswith(("fill", "empty"))]
+
+
+def test_data_of_a_compose_deployment_is_found_before_volumes_are_created(
+    workspace: Workspace, backup: Backup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restores, "other_mode_findings", lambda *args: [Finding("data of a Compose deployment")])
+    with pytest.raises(OperationError, match="nothing was restored:\n  data of a Compose deployment"):
+        restore(REQUEST, workspace, Listener())
+    assert backup.jobs == []
 
 
 def test_what_a_former_restore_filled_is_deleted_with_the_rest(workspace: Workspace, backup: Backup) -> None:
