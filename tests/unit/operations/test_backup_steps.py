@@ -200,6 +200,23 @@ def test_what_the_server_of_a_directory_failed_with_is_told(workspace: Workspace
         backup.create_backup(OPTIONS, workspace, Listener())
 
 
+def test_a_server_that_does_not_start_is_waited_for_aloud(workspace: Workspace, fake: FakeEngine) -> None:
+    configured(workspace.project, BACKUP_REPOSITORY="/srv/backup", BACKUP_NODE="node2")
+    fake.swarm.fates["openbalena-backup-server"] = [[Row(0, "preparing")]]
+    listener = Listener()
+    with pytest.raises(OperationError, match="/srv/backup of node2 cannot be served .* did not start within 60 s"):
+        backup.create_backup(OPTIONS, workspace, listener)
+    assert len([each for each in listener.told if each.startswith("waiting for /srv/backup of node2")]) >= 10
+
+
+def test_the_network_of_a_stack_with_a_longer_name_is_not_used(workspace: Workspace, fake: FakeEngine) -> None:
+    """Left by a killed command."""
+    fake.swarm.create_network({"Name": "openbalena-backup-openbalena2", "Driver": "overlay"})
+    backup.create_backup(OPTIONS, workspace, Listener())
+    assert "openbalena-backup-openbalena2" in {each["Name"] for each in fake.swarm.networks.values()}
+    assert names(fake)[-1] == "manifest-id-node1"
+
+
 def test_a_directory_that_does_not_exist_is_named(workspace: Workspace, fake: FakeEngine) -> None:
     configured(workspace.project, BACKUP_REPOSITORY="/srv/backup", BACKUP_NODE="node2")
     error = "invalid mount config: bind source path does not exist: /srv/backup"
