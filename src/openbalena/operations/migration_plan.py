@@ -8,6 +8,7 @@ from typing import Any
 
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.names import data_label
+from openbalena.base.polling import elapsed_reporter
 from openbalena.docker.engine import Engine
 from openbalena.machine import build, takeover, volumes
 from openbalena.machine.migration import VOLUME, Migration, Mode
@@ -129,7 +130,9 @@ class Planner:
         """Raises OperationError if the copies need more space than is free."""
         if not copies:
             raise OperationError("nothing was migrated: there are no volumes with data")
-        sizes, free = Copier(self.client, image, self.timeout).measure([*(c.source for c in copies), *replaced])
+        waiting = elapsed_reporter("measuring the volumes", self.reporter.progress)
+        copier = Copier(self.client, image, self.timeout)
+        sizes, free = copier.measure([*(copy.source for copy in copies), *replaced], waiting)
         needed = sum(max(0, sizes[copy.source] - sizes.get(copy.target, 0)) for copy in copies)
         if needed > free:
             raise OperationError(

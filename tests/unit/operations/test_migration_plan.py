@@ -68,7 +68,7 @@ def world(tmp_path: Path, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(record, "read_registry", lambda client, stack: VolumeRegistry(places=made.places))
     monkeypatch.setattr(takeover, "has_other_ca", lambda standalone: made.other_ca)
     monkeypatch.setattr(Planner, "_prepare", lambda *args: None)
-    monkeypatch.setattr(Copier, "measure", lambda self, names: (dict.fromkeys(names, 2**20), made.free))
+    monkeypatch.setattr(Copier, "measure", lambda self, names, _: (dict.fromkeys(names, 2**20), made.free))
     return made
 
 
