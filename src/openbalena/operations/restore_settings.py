@@ -23,7 +23,7 @@ from openbalena.compose import dotenv
 from openbalena.operations.built_images import ready_backup_image
 from openbalena.operations.engines import default_engine
 from openbalena.operations.reporter import Reporter
-from openbalena.operations.settings_lock import exclusive_lock
+from openbalena.operations.settings_lock import RESTORING, exclusive_lock
 from openbalena.operations.workspace import Workspace
 from openbalena.pki import archive
 from openbalena.settings import envfile
@@ -47,8 +47,7 @@ def restore_settings(
         return ()
     with exclusive_lock(project.directory):
         packed, domain = _fetch(backup, timeout, here, workspace, reporter.progress)
-        half = project.directory / ".restoring"
-        shutil.rmtree(half, ignore_errors=True)
+        half = project.directory / RESTORING
         try:
             archive.unpack_archive(packed, private_directory(half))
             return _place(Project(half, project.root), project, domain, replace=replace)
