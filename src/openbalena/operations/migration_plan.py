@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,7 +83,7 @@ class Planner:
         )
         replaced = tuple(copy.target for copy in copies if copy.target in there)
         occupied = _occupied(target, replaced, known, self.sides.swarm.stack)
-        refused = [*self._refusals(to, deployment, cluster), *occupied]
+        refused = [*self._refusals(to, deployment, cluster, there), *occupied]
         if refused:
             raise OperationError("nothing was migrated:\n  " + "\n  ".join(refused))
         sizes = self._sizes(image, copies, replaced)
@@ -92,7 +92,7 @@ class Planner:
         left = tuple(name for name in origin.kept(self.client) if name not in copied)
         return MigrationPlan(copies, sizes, left, replaced, image, bool(running))
 
-    def _refusals(self, to: Mode, deployment: Deployment, cluster: Cluster) -> Iterator[str]:
+    def _refusals(self, to: Mode, deployment: Deployment, cluster: Cluster, there: Collection[str]) -> Iterator[str]:
         if deployment.settings["USE_NFS"] == "true":
             yield "USE_NFS is true: only local volumes are migrated"
         stack = deployment.settings["STACK_NAME"]
@@ -109,6 +109,11 @@ class Planner:
                     else (f"if that data is not needed, run ./open-balena.sh storage forget {name}")
                 )
                 yield f"volume {name} of the stack is on {place.hostname}, not on {here}: {move}"
+            elif place and to == "compose" and self.sides.swarm.volume(name) not in there:
+                yield (
+                    f"volume {name} of the stack was on {here}, which no longer has it: if its data is lost, run "
+                    f"./open-balena.sh storage forget {name}"
+                )
             elif to == "swarm":
                 holders = [node.id for node in placement.nodes_with_label(cluster.nodes, label)]
                 if holders != [cluster.this_node]:

@@ -101,6 +101,16 @@ def test_what_is_refused(world: World) -> None:
     assert "already volumes of the stack openbalena: openbalena_db-data" in occupied
 
 
+def test_a_volume_that_is_gone_is_not_left_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Compose deployment would start without its data."""
+    monkeypatch.setattr(SwarmSide, "image", lambda self, client: "x")
+    world.fake.volumes = {"openbalena_pki-data": {}}
+    world.places = {name: VolumeLocation(world.cluster.this_node, "node1") for name in ("db-data", "pki-data")}
+    with pytest.raises(OperationError, match="volume db-data of the stack was on node1, which no longer has it") as no:
+        world.plan("compose")
+    assert "pki-data" not in str(no.value)
+
+
 def test_volumes_of_an_earlier_migration_are_replaced(world: World) -> None:
     world.fake.volumes["openbalena_db-data"] = {}
     plan = world.plan(known=EARLIER)
@@ -153,7 +163,7 @@ def test_containers_that_are_there_are_started_again(world: World, monkeypatch: 
     monkeypatch.setattr(migration_sides, "start_machine", start_machine)
     compose_side(world).resume()
     assert (world.program.done, started) == (["start"], ["healthy"])
-    world.fake.containers.clear()
+    del world.fake.containers[f"{NAME}-api-1"]  # by a command that was killed while it removed them
     compose_side(world).resume()
     assert (world.program.done, started) == (["start"], ["healthy", "adopted", "up"])
 
