@@ -22,6 +22,7 @@ from openbalena.base.errors import OperationError
 from openbalena.base.names import COMPOSE_VOLUME_LABEL, PROJECT_LABEL
 from openbalena.machine.deployment import Standalone
 from openbalena.operations import restore as restores
+from openbalena.operations import restore_settings
 from openbalena.operations.machine import load_machine
 from openbalena.operations.restore import RestoreRequest, restore
 from openbalena.operations.start_machine import StartOptions
@@ -151,6 +152,31 @@ def test_an_interrupted_one_begins_again(workspace: Workspace, fake: FakeEngine)
     (workspace.project.pki / "ca-0-key.pem").write_text("a key")
     (workspace.project.directory / ".restoring").mkdir()
     assert restore(replace(REQUEST, only_settings=True), workspace, Listener()).files == ("pki", ".env")
+
+
+def test_killed_while_it_replaces_settings_it_does_not_leave_those_with_the_new_keys(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = workspace.project
+    project.env_file.write_text(f"{MINE}DNS_TLD=my.example.com\n")
+    project.pki.mkdir()
+    (project.pki / "ca-0-key.pem").write_text("another key")
+    write = restore_settings.write_atomic
+
+    def killed(path: Path, content: bytes | str, mode: int) -> None:
+        if path == project.env_file and "SUPERUSER_EMAIL=me@x.org" in str(content):
+            raise KeyboardInterrupt
+        write(path, content, mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(restore_settings, "write_atomic", killed)
+        with pytest.raises(KeyboardInterrupt):
+            restore(replace(REQUEST, only_settings=True, replace_settings=True), workspace, Listener())
+    assert (project.pki / "ca-0-key.pem").read_text() == "a key" and not read(project).get("DNS_TLD")
+    (aside,) = project.directory.glob("pki.*")
+    assert (aside.rename(project.directory / "mine") / "ca-0-key.pem").read_text() == "another key"
+    assert restore(replace(REQUEST, only_settings=True), workspace, Listener()).files == ("pki", ".env")
+    assert read(project)["SUPERUSER_EMAIL"] == "me@x.org" and read(project)["BACKUP_REPOSITORY"] == "/srv/backup"
 
 
 @pytest.mark.parametrize(
