@@ -115,7 +115,7 @@ def inspect_volumes() -> str:
 
 
 def forget_restores() -> str:
-    """The script that removes the marks of its volumes, which then count as volumes with other data."""
+    """The script that removes the mark from each of its volumes, which then counts as one with other data."""
     return _FORGET % (VOLUMES, RESTORE_MARK)
 
 

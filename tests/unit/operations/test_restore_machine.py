@@ -19,6 +19,7 @@ from hearing import Listener
 
 from openbalena.base import locks
 from openbalena.base.errors import OperationError
+from openbalena.base.files import write_atomic
 from openbalena.base.names import COMPOSE_VOLUME_LABEL, PROJECT_LABEL
 from openbalena.machine.deployment import Standalone
 from openbalena.operations import restore as restores
@@ -161,12 +162,11 @@ def test_killed_while_it_replaces_settings_it_does_not_leave_those_with_the_new_
     project.env_file.write_text(f"{MINE}DNS_TLD=my.example.com\n")
     project.pki.mkdir()
     (project.pki / "ca-0-key.pem").write_text("another key")
-    write = restore_settings.write_atomic
 
     def killed(path: Path, content: bytes | str, mode: int) -> None:
         if path == project.env_file and "SUPERUSER_EMAIL=me@x.org" in str(content):
             raise KeyboardInterrupt
-        write(path, content, mode)
+        write_atomic(path, content, mode)
 
     with monkeypatch.context() as patch:
         patch.setattr(restore_settings, "write_atomic", killed)
