@@ -106,8 +106,8 @@ class _Restoration:
             raise OperationError("nothing was restored:\n  " + "\n  ".join(plan.refusals))
         return manifest, found, plan
 
-    def agree(self, here: Destination) -> Manifest:
-        """Examine, warn, and ask before data is deleted; raises OperationError unless the user agrees."""
+    def judge(self, here: Destination) -> tuple[Manifest, list[str]]:
+        """Examine and warn; returns the manifest and the questions for `ask`, which needs no lock."""
         manifest, found, plan = self.examine(here, self.request.backup)
         for warning in plan.warnings:
             self.reporter.warn(warning)
@@ -116,10 +116,13 @@ class _Restoration:
             questions.append(_OTHER_MODE[here.mode].format(set=manifest.set))
         if used := found.used(manifest.set):
             questions.append(f"Delete all data in {_names(used)}, and restore backup {manifest.set} there?")
+        self.agreed.update((place.volume, place.node) for place in used)
+        return manifest, questions
+
+    def ask(self, questions: list[str]) -> None:
+        """Raise OperationError unless the user agrees. What is there is examined again afterwards."""
         if not all(map(self.reporter.confirm, questions)):
             raise OperationError("nothing was restored")
-        self.agreed.update((place.volume, place.node) for place in used)
-        return manifest
 
     @contextmanager
     def restored(self, backup: str, destination: AbstractContextManager[Destination]) -> Iterator[Callable[[], None]]:
@@ -192,7 +195,8 @@ def _restore_stack(restoration: _Restoration) -> tuple[Settings, Manifest]:
         left = other_mode_findings(engine, client, deployment)
         require_none_fatal(left, restoration.reporter, "nothing was restored")
         with _stack(restoration, engine, client, deployment, on_nfs) as here:
-            manifest = restoration.agree(here)
+            manifest, questions = restoration.judge(here)
+    restoration.ask(questions)
 
     @contextmanager
     def restored(checks: DeployChecks) -> Iterator[Callable[[], None]]:
@@ -225,7 +229,8 @@ def _restore_machine(restoration: _Restoration) -> tuple[Settings, Manifest]:
     with exclusive_lock(workspace.project.directory):
         standalone = load_machine(workspace)
         with _machine(restoration, standalone) as here:
-            manifest = restoration.agree(here)
+            manifest, questions = restoration.judge(here)
+    restoration.ask(questions)
 
     @contextmanager
     def restored(built: Standalone) -> Iterator[Callable[[], None]]:

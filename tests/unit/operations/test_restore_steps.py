@@ -16,7 +16,7 @@ from hearing import Listener
 
 from openbalena.backup.manifest import Manifest
 from openbalena.base.errors import OperationError
-from openbalena.base.names import BACKUP_SECRETS, data_label
+from openbalena.base.names import BACKUP_SECRETS, LOCK_CONFIG, data_label
 from openbalena.base.project import Project
 from openbalena.operations import deployment as deployments
 from openbalena.operations import restore as restores
@@ -197,6 +197,7 @@ def test_data_that_appears_after_the_question_is_not_deleted(workspace: Workspac
 
     class Slow(Listener):
         def confirm(self, question: str) -> bool:
+            assert LOCK_CONFIG not in {item["Spec"]["Name"] for item in backup.fake.swarm.configs.values()}
             backup.inspected("node1", "used db-data")
             return super().confirm(question)
 
