@@ -120,7 +120,7 @@ class _Restoration:
         return manifest, questions
 
     def ask(self, questions: list[str]) -> None:
-        """Raise OperationError unless the user agrees. What is there is examined again afterwards."""
+        """Raise OperationError unless the user agrees. Everything is examined again afterwards."""
         if not all(map(self.reporter.confirm, questions)):
             raise OperationError("nothing was restored")
 
