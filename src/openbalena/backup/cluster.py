@@ -96,7 +96,8 @@ def connected_jobs(jobs: Jobs, repository: Repository, cluster: Cluster, stack: 
 @contextmanager
 def _network(engine: Engine, client: Any, name: str, cluster: Cluster) -> Iterator[None]:
     """The network over which jobs reach the repository: the database's may be internal, without outbound access."""
-    if not client.networks.list(names=[name]):
+    # The filter also finds longer names, such as that of the stack `ob2` for `ob`.
+    if name not in {network.name for network in client.networks.list(names=[name])}:
         encrypted = ("--opt", "encrypted") if encryption.running(cluster.networks) == "true" else ()
         labels = ("--label", f"{JOB_LABEL}=backup")
         engine.docker("network", "create", "--driver", "overlay", *encrypted, *labels, name)
@@ -125,7 +126,7 @@ def _served(jobs: Jobs, repository: Repository, home: Node) -> Iterator[None]:
     with job.create_job_secret(jobs.client, _REPOSITORY, content):
         try:
             job.start_job(jobs.engine, server)
-            _require_serving(jobs.client, server, repository.directory, home.hostname)
+            _require_serving(jobs, server, f"{repository.directory} of {home.hostname}")
             yield
             for line in _printed(jobs, server):
                 if line.startswith(f"{scripts.MOVED} "):
@@ -173,16 +174,19 @@ def _printed(jobs: Jobs, server: job.Job) -> list[str]:
     return logs.last_lines(jobs.engine, server.name, progress.LINES, _LOG_TIMEOUT)
 
 
-def _require_serving(client: Any, server: job.Job, directory: str, hostname: str) -> None:
+def _require_serving(jobs: Jobs, server: job.Job, directory: str) -> None:
     """Wait until the server's task runs. Raises OperationError with its error, such as that there is no directory."""
 
     def newest() -> Task | None:
-        return retry_until_leader(lambda: global_job.job_tasks(client, server)).get(server.node)
+        return retry_until_leader(lambda: global_job.job_tasks(jobs.client, server)).get(server.node)
 
-    task = poll(newest, lambda task: task is not None and (task.state == "running" or bool(task.error)), _SERVING, 0.5)
+    def settled(task: Task | None) -> bool:
+        return task is not None and (task.state == "running" or bool(task.error))
+
+    task = poll(newest, settled, _SERVING, 0.5, elapsed_reporter(f"waiting for {directory}", jobs.report))
     if task is None or task.state != "running":
         error = task.error if task and task.error else f"its task did not start within {_SERVING:g} s"
-        raise OperationError(f"BACKUP_REPOSITORY: {directory} of {hostname} cannot be served to the nodes: {error}")
+        raise OperationError(f"BACKUP_REPOSITORY: {directory} cannot be served to the nodes: {error}")
 
 
 def plan_steps(
@@ -194,7 +198,8 @@ def plan_steps(
 ) -> list[Step]:
     """The parts of a set in the order in which they are saved, each on the node that has its data.
 
-    Raises OperationError if the database does not run, a node cannot run a job, or the swarm has no settings.
+    Raises OperationError if the database does not run, the objects are not found, a node cannot run a job, or the swarm
+    has no settings.
     """
     if stored is None:
         raise OperationError(
@@ -212,6 +217,7 @@ def plan_steps(
             )
             script = scripts.save_volume(volume.volume, options.of(volume.volume))
             steps.append(Step(volume.volume, script, volume.node_id, [mount]))
+    saving.require_objects(settings, steps)
     script = scripts.save_file(stored.name, "settings.tar.gz", options.of(saving.SETTINGS))
     steps.append(Step(saving.SETTINGS, script, cluster.this_node, stored=[stored.name]))
     job.require_usable(cluster, {step.node for step in steps})

@@ -31,7 +31,8 @@ class Target:
     `domain` is "" without settings. `volumes` are those of its volumes that have data. `database` is the major version
     of its PostgreSQL server, None if that is not known; `migrations` are those that its api knows, None likewise.
     `rooms` are the file systems of its volumes, `running` its services. `declared` are its volumes, with data or not,
-    None if they are not known; `external_data` is the external database's address if that has data.
+    None if they are not known; `external_data` is the external database's address if that has data. `restored`: the
+    database was filled from this backup before, and may have changed since.
     """
 
     domain: str = ""
@@ -42,6 +43,7 @@ class Target:
     running: Collection[str] = ()
     declared: Collection[str] | None = None
     external_data: str = ""
+    restored: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,12 @@ def _warnings(manifest: Manifest, target: Target) -> Iterator[str]:
         yield f"not in the backup: {name}"
     for name in _without_place(manifest, target):
         yield f"not restored, since no service here uses it: {name}"
+    if target.restored:
+        yield (
+            "the database was restored from this backup before, and what was changed since is kept. To return to the "
+            "backup, remove the services first (down, or swarm-down), then run this command with --overwrite"
+        )
+        return
     yield (
         f"everything that was changed after {manifest.begun} is lost: devices that joined later must join again, "
         "and later keys, users and releases do not exist"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 
-from openbalena.backup.scripts import FACTS, LINE, OPENED, VOLUMES, connection, reach_database
+from openbalena.backup.scripts import COMPLETE, FACTS, LINE, OPENED, VOLUMES, connection, reach_database
 from openbalena.base.names import RESTORE_MARK
 
 # Exit code if there is other data where something should be restored.
@@ -20,12 +20,17 @@ EMPTY, RESTORED, OTHER = "empty", "restored", "other"
 # Printed in place of everything else if a former run has completed what the script does.
 BEFORE = "restored before"
 
+# Prints what a directory has. It fails if that cannot be read, such as on NFS, which must not look like an empty one.
 # An empty file system has lost+found (mke2fs(8)).
-_CONTENT = f"ls -A {{directory}} | grep -v -x -e lost+found -e {RESTORE_MARK}"
+_CONTENT = f"""content() {{
+    there=$(ls -A "$1") || return
+    printf '%s\\n' "$there" | grep -v -x -e lost+found -e {RESTORE_MARK} || true
+}}
+"""
 
 # Free space by POSIX `df -kP`, whose first field is the file system: volumes that are on the same one share it.
 _INSPECT = """set -eu
-space() { df -kP "$2" | awk -v name="$1" 'END { print "space", name, $4, $1 }'; }
+%sspace() { df -kP "$2" | awk -v name="$1" 'END { print "space", name, $4, $1 }'; }
 server=$(pg_restore --version) && echo "server ${server##*) }"
 space / /
 for volume in %s/*; do
@@ -33,8 +38,15 @@ for volume in %s/*; do
     name=${volume##*/}
     space "$name" "$volume"
     [ ! -e "$volume/%s" ] || echo "mark $name $(cat "$volume/%s")"
-    [ -z "$(%s)" ] || echo "used $name"
+    data=$(content "$volume")
+    [ -z "$data" ] || echo "used $name"
 done
+echo %s
+"""
+
+_FORGET = """set -eu
+rm -f %s/*/%s
+sync
 """
 
 _EMPTY = """set -eu
@@ -42,10 +54,11 @@ for volume in %s/*; do find "$volume" -xdev -mindepth 1 -delete; done
 """
 
 _VOLUME = """
-mark={directory}/{mark}
+{content}mark={directory}/{mark}
 found=$(cat "$mark" 2>/dev/null || true)
 if [ "$found" = {done} ]; then echo "{before}"; exit; fi
-if [ "$found" != {id} ] && [ -n "$({content})" ]; then echo "the volume has data"; exit {occupied}; fi
+data=$(content {directory})
+if [ "$found" != {id} ] && [ -n "$data" ]; then echo "the volume has data"; exit {occupied}; fi
 echo {id} >"$mark"
 restic restore --quiet --target {directory} {snapshot}:{directory} >/tmp/output 2>/tmp/errors || failed
 echo "files $(find {directory} -type f ! -path "$mark" | wc -l)"
@@ -98,8 +111,12 @@ _STATE = """SELECT CASE
 
 def inspect_volumes() -> str:
     """The script that prints which volumes have data or a mark, the free space, and PostgreSQL's version."""
-    content = _CONTENT.format(directory='"$volume"')
-    return _INSPECT % (VOLUMES, RESTORE_MARK, RESTORE_MARK, content)
+    return _INSPECT % (_CONTENT, VOLUMES, RESTORE_MARK, RESTORE_MARK, COMPLETE)
+
+
+def forget_restores() -> str:
+    """The script that removes the mark from each of its volumes, which then counts as one with other data."""
+    return _FORGET % (VOLUMES, RESTORE_MARK)
 
 
 def empty_volumes() -> str:
@@ -115,7 +132,7 @@ def restore_volume(volume: str, snapshot: str, set_id: str) -> str:
         mark=RESTORE_MARK,
         id=shlex.quote(set_id),
         done=shlex.quote(done(set_id)),
-        content=_CONTENT.format(directory=directory),
+        content=_CONTENT,
         snapshot=shlex.quote(snapshot),
         occupied=OCCUPIED,
         before=BEFORE,

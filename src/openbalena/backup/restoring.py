@@ -5,10 +5,10 @@ The volumes are filled before any service uses them; the database after its own 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from openbalena.backup import restore_scripts, results, saving
+from openbalena.backup import restore_scripts, results, saving, scripts
 from openbalena.backup.manifest import Manifest
 from openbalena.backup.restore import Room, Target, major
 from openbalena.backup.saving import Step
@@ -46,8 +46,9 @@ class Inspection:
     server: str = ""
 
 
-def read_inspection(lines: Iterable[str]) -> Inspection:
-    """What the script of `inspection` printed. Raises OperationError if that is something else."""
+def read_inspection(lines: Collection[str]) -> Inspection:
+    """What the script of `inspection` printed. Raises OperationError if that is something else, or not complete."""
+    results.require_complete(lines)
     used, marks, server = set[str](), dict[str, str](), ""
     space: dict[str, tuple[int, str]] = {}
     for line in lines:
@@ -62,7 +63,7 @@ def read_inspection(lines: Iterable[str]) -> Inspection:
             server = rest
         elif kind == "space" and free.isdecimal():
             space[name] = int(free) * 1024, system
-        else:
+        elif line != scripts.COMPLETE:
             raise OperationError(f"the volumes cannot be inspected: {line}")
     return Inspection(frozenset(used), marks, space, server)
 
@@ -97,6 +98,10 @@ class Found:
         marked = [place for place in there if self.inspections[place.node].marks.get(place.volume) in begun]
         return [] if marked == there else there
 
+    def marked(self, places: Iterable[Place]) -> list[Place]:
+        """Those of `places` that have a mark of a restore."""
+        return [place for place in places if place.volume in self.inspections[place.node].marks]
+
 
 def target(found: Found, manifest: Manifest, settings: Mapping[str, str], api: str, *, overwrite: bool) -> Target:
     """The deployment as `plan_restore` judges it; `api` is the image of the api in it.
@@ -122,6 +127,7 @@ def target(found: Found, manifest: Manifest, settings: Mapping[str, str], api: s
         running=running,
         declared=[place.volume for place in found.places],
         external_data=address if found.database == restore_scripts.OTHER else "",
+        restored=found.database == restore_scripts.RESTORED,
     )
 
 
@@ -151,6 +157,14 @@ def inspection(places: Sequence[Place], existing: Sequence[Place]) -> Step:
     """The step that inspects a node with `places`, of which `existing` are there."""
     step = _on_node("inspect", restore_scripts.inspect_volumes(), places, "looking at the volumes on")
     return replace(step, mounts=[place.mount for place in places if place in existing])
+
+
+def forgetting(places: Sequence[Place]) -> Step:
+    """The step that removes the marks of former restores in these volumes of one node, before any volume is emptied.
+
+    Otherwise a volume of which a part was deleted before a kill could still count as restored.
+    """
+    return _on_node("forget", restore_scripts.forget_restores(), places, "preparing the volumes on")
 
 
 def emptying(places: Sequence[Place]) -> Step:
@@ -189,9 +203,11 @@ def database(settings: Mapping[str, str], manifest: Manifest, networks: Sequence
 
 def require_filled(lines: Sequence[str], place: Place, manifest: Manifest) -> None:
     """Raise OperationError if a volume has fewer files than the backup."""
-    number = next((int(line.partition(" ")[2]) for line in lines if line.startswith("files ")), None)
+    if restore_scripts.BEFORE in lines:
+        return
+    number = next((int(line.partition(" ")[2]) for line in lines if line.startswith("files ")), 0)
     expected = manifest.parts[place.volume].files
-    if number is not None and number < expected:
+    if number < expected:
         raise OperationError(
             f"{place.volume} on {place.where} has {number} files, but the backup has {expected}: run the command again"
         )

@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from openbalena.backup import scripts
 from openbalena.backup.sets import SavedPart
 from openbalena.base.errors import OperationError
 from openbalena.swarm import api_schema
+
+_INCOMPLETE = "the output of the task is not complete"
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,12 @@ class DatabaseFacts:
     server: str = ""
     migrations: tuple[str, ...] = ()
     rows: dict[str, int] = field(default_factory=dict)
+
+
+def require_complete(lines: Collection[str]) -> None:
+    """Raise OperationError unless a script that ends with scripts.COMPLETE has printed that."""
+    if scripts.COMPLETE not in lines:
+        raise OperationError(f"{_INCOMPLETE}: run the command again")
 
 
 def created_repository(lines: Iterable[str]) -> bool:
@@ -67,4 +76,4 @@ def unpacked(text: str) -> str:
     try:
         return gzip.decompress(base64.b64decode(text, validate=True)).decode()
     except (ValueError, OSError, EOFError) as error:
-        raise OperationError(f"the output of the task is not complete: {error}: run the command again") from None
+        raise OperationError(f"{_INCOMPLETE}: {error}: run the command again") from None

@@ -140,6 +140,15 @@ def left_out(settings: Mapping[str, str]) -> list[str]:
     return found
 
 
+def require_objects(settings: Mapping[str, str], steps: Iterable[Step]) -> None:
+    """Raise OperationError if none of the steps saves the internal store, without which a backup looks complete."""
+    if settings.get("EXTERNAL_S3") != "true" and OBJECTS not in {step.part for step in steps}:
+        raise OperationError(
+            f"volume {OBJECTS}, which has the objects, was not found, so there is no new backup: start its service "
+            "(up, or swarm-up), then run this command again"
+        )
+
+
 def save_set(
     steps: Iterable[Step],
     runner: Runner,

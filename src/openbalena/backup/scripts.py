@@ -28,6 +28,8 @@ USER = "openbalena"
 MOVED = "moved"
 # Exit code if the repository does not exist.
 NO_REPOSITORY = 3
+# The last line of a script of which any other line may be missing: in a cluster the end of a log can come too late.
+COMPLETE = "complete"
 # Lines are shorter than 16 KiB, at which the engine's log driver would split them.
 LINE = 12000
 

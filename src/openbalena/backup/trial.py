@@ -139,11 +139,12 @@ def script(manifest: Manifest, percent: int) -> str:
             text.append(_FILES.format(snapshot=parts[name], part=name))
             if name == saving.OBJECTS:
                 text.append(_IMAGES.format(store=parts[name], shown=_SHOWN))
-    return "".join(text)
+    return "".join([*text, f"echo {scripts.COMPLETE}\n"])
 
 
 def read_trial(lines: Sequence[str]) -> Trial:
     """What the script printed. Raises OperationError if that is not complete."""
+    results.require_complete(lines)
     files: dict[str, tuple[int, int]] = {}
     numbers = {"images": (0, 0), "absent": (0, 0)}
     try:

@@ -130,9 +130,9 @@ class Copier:
         if not result.ok:
             raise OperationError(f"volume {volume.target} cannot be taken into use: {error_text(result)}")
 
-    def measure(self, names: Sequence[str]) -> tuple[dict[str, int], int]:
+    def measure(self, names: Sequence[str], meanwhile: Callable[[], None]) -> tuple[dict[str, int], int]:
         """The size of each volume and the space that is free where they are, in bytes."""
-        result = self._run(_MEASURE, {name: f"{_FROM}/{name}" for name in names}, {}, lambda: None)
+        result = self._run(_MEASURE, {name: f"{_FROM}/{name}" for name in names}, {}, meanwhile)
         if not result.ok:
             raise OperationError(f"could not measure the volumes {', '.join(names)}: {error_text(result)}")
         found = [line.split() for line in result.lines if line.startswith(("size ", "free "))]

@@ -64,9 +64,7 @@ def set_schedule(planned: Schedule, keep: Keep, metrics: str, workspace: Workspa
         for file, text in schedule.units(name, planned, run).items():
             write_atomic(_UNITS / file, text)
     except OSError as error:
-        raise OperationError(
-            f"{error.filename}: cannot be written: {error.strerror}: run the command with sudo"
-        ) from None
+        raise _refused(error, "written") from None
     _systemctl("daemon-reload")
     _systemctl("enable", "--now", f"{name}.timer")
     return show_schedule(workspace)
@@ -83,9 +81,7 @@ def remove_schedule(workspace: Workspace) -> bool:
         for kind in ("timer", "service"):
             (_UNITS / f"{name}.{kind}").unlink(missing_ok=True)
     except OSError as error:
-        raise OperationError(
-            f"{error.filename}: cannot be removed: {error.strerror}: run the command with sudo"
-        ) from None
+        raise _refused(error, "removed") from None
     _systemctl("daemon-reload")
     return True
 

@@ -70,6 +70,11 @@ def migrate(options: MigrateOptions, workspace: Workspace, reporter: Reporter) -
         if known and known.to == options.to and known.copied:
             if known.finished:
                 raise UsageError(f"migrate --to {known.to}: {run.sides.of(known.to).title} already has the data")
+            if options.dry_run:
+                reporter.progress(
+                    f"{run.sides.of(known.to).title} has all data: the migration of {known.begun} would be finished"
+                )
+                return None
             return run.complete(known)
         plan = run.planner.plan(options.to, known)
         _show(plan, options.to, run.sides, reporter)
@@ -185,8 +190,9 @@ class _Run:
     def _finish(self, known: Migration) -> MigrateResult:
         origin, target = self.sides.origin(known.to), self.sides.of(known.to)
         running = target.database(self.client)
-        self._write(replace(known, finished=True))
+        # In this order: a command that was killed in between removes the rest when it is run again.
         origin.remove()
+        self._write(replace(known, finished=True))
         rows = database.count_rows(self.client, running) if running else None
         return MigrateResult(target.title, None, tuple(origin.kept(self.client)), rows)
 

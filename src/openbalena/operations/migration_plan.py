@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.names import data_label
+from openbalena.base.polling import elapsed_reporter
 from openbalena.docker.engine import Engine
 from openbalena.machine import build, takeover, volumes
 from openbalena.machine.migration import VOLUME, Migration, Mode
@@ -81,7 +82,8 @@ class Planner:
             if origin.volume(name) in there
         )
         replaced = tuple(copy.target for copy in copies if copy.target in there)
-        refused = [*self._refusals(to, deployment, cluster), *_occupied(target, replaced, known)]
+        occupied = _occupied(target, replaced, known, self.sides.swarm.stack)
+        refused = [*self._refusals(to, deployment, cluster, there), *occupied]
         if refused:
             raise OperationError("nothing was migrated:\n  " + "\n  ".join(refused))
         sizes = self._sizes(image, copies, replaced)
@@ -90,7 +92,7 @@ class Planner:
         left = tuple(name for name in origin.kept(self.client) if name not in copied)
         return MigrationPlan(copies, sizes, left, replaced, image, bool(running))
 
-    def _refusals(self, to: Mode, deployment: Deployment, cluster: Cluster) -> Iterator[str]:
+    def _refusals(self, to: Mode, deployment: Deployment, cluster: Cluster, there: Collection[str]) -> Iterator[str]:
         if deployment.settings["USE_NFS"] == "true":
             yield "USE_NFS is true: only local volumes are migrated"
         stack = deployment.settings["STACK_NAME"]
@@ -107,6 +109,11 @@ class Planner:
                     else (f"if that data is not needed, run ./open-balena.sh storage forget {name}")
                 )
                 yield f"volume {name} of the stack is on {place.hostname}, not on {here}: {move}"
+            elif place and to == "compose" and self.sides.swarm.volume(name) not in there:
+                yield (
+                    f"volume {name} of the stack was on {here}, which no longer has it: if its data is lost, run "
+                    f"./open-balena.sh storage forget {name}"
+                )
             elif to == "swarm":
                 holders = [node.id for node in placement.nodes_with_label(cluster.nodes, label)]
                 if holders != [cluster.this_node]:
@@ -128,7 +135,9 @@ class Planner:
         """Raises OperationError if the copies need more space than is free."""
         if not copies:
             raise OperationError("nothing was migrated: there are no volumes with data")
-        sizes, free = Copier(self.client, image, self.timeout).measure([*(c.source for c in copies), *replaced])
+        waiting = elapsed_reporter("measuring the volumes", self.reporter.progress)
+        copier = Copier(self.client, image, self.timeout)
+        sizes, free = copier.measure([*(copy.source for copy in copies), *replaced], waiting)
         needed = sum(max(0, sizes[copy.source] - sizes.get(copy.target, 0)) for copy in copies)
         if needed > free:
             raise OperationError(
@@ -156,9 +165,9 @@ class Planner:
             self.engine.docker("pull", "--quiet", image, timeout=_PULL)
 
 
-def _occupied(target: Side, replaced: tuple[str, ...], known: Migration | None) -> Iterator[str]:
-    """Volumes that no migration has made are never overwritten."""
-    if replaced and known is None:
+def _occupied(target: Side, replaced: tuple[str, ...], known: Migration | None, stack: str) -> Iterator[str]:
+    """Volumes that no migration of this `stack` has made are never overwritten."""
+    if replaced and (known is None or known.stack != stack):
         yield (
             f"there are already volumes of {target.title}: {', '.join(replaced)}: if their data is not needed, remove "
             f"them with `docker volume rm {' '.join(replaced)}`"

@@ -127,8 +127,9 @@ class ComposeSide:
     def resume(self) -> None:
         """As in Side."""
         with self.standalone.engine.client() as client:
-            stopped = read_containers(client, self.standalone.name)
-        if stopped:
+            stopped = {container.service for container in read_containers(client, self.standalone.name)}
+        # A command that was killed while it removed them has left only some.
+        if stopped.issuperset(self.standalone.services):
             run_compose(self.standalone, self.reporter, "start")
             wait_until_healthy(self.standalone, self.timeout, self.reporter)
         else:

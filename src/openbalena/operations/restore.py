@@ -6,7 +6,7 @@ by the deploy itself once its service runs; so an interrupted restore is complet
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ from openbalena.machine.deployment import Standalone
 from openbalena.operations import deployment as deployments
 from openbalena.operations.built_images import backup_image, ready_backup_image
 from openbalena.operations.deploy import DeployOptions, deploy
-from openbalena.operations.deploy_checks import DeployChecks
+from openbalena.operations.deploy_checks import DeployChecks, other_mode_findings, require_none_fatal
 from openbalena.operations.deployment import Deployment
 from openbalena.operations.engines import default_engine
 from openbalena.operations.machine import load_machine
@@ -84,12 +84,13 @@ class RestoreResult:
 
 @dataclass(frozen=True)
 class _Restoration:
-    """One restore; `rows` is filled by it."""
+    """One restore; `rows` is filled by it, and `agreed` are the volumes, by name and node, that may be emptied."""
 
     request: RestoreRequest
     workspace: Workspace
     reporter: Reporter
     rows: list[int | None] = field(default_factory=list)
+    agreed: set[tuple[str, str]] = field(default_factory=set)
 
     def examine(self, here: Destination, name: str) -> tuple[Manifest, Found, RestorePlan]:
         """Read the backup `name` and what exists here. Raises OperationError with every reason against a restore."""
@@ -105,8 +106,8 @@ class _Restoration:
             raise OperationError("nothing was restored:\n  " + "\n  ".join(plan.refusals))
         return manifest, found, plan
 
-    def agree(self, here: Destination) -> Manifest:
-        """Examine, warn, and ask before data is deleted; raises OperationError unless the user agrees."""
+    def judge(self, here: Destination) -> tuple[Manifest, list[str]]:
+        """Examine and warn; returns the manifest and the questions for `ask`, which needs no lock."""
         manifest, found, plan = self.examine(here, self.request.backup)
         for warning in plan.warnings:
             self.reporter.warn(warning)
@@ -114,11 +115,14 @@ class _Restoration:
         if manifest.mode != here.mode:
             questions.append(_OTHER_MODE[here.mode].format(set=manifest.set))
         if used := found.used(manifest.set):
-            names = ", ".join(f"{place.volume} on {place.where}" for place in used)
-            questions.append(f"Delete all data in {names}, and restore backup {manifest.set} there?")
+            questions.append(f"Delete all data in {_names(used)}, and restore backup {manifest.set} there?")
+        self.agreed.update((place.volume, place.node) for place in used)
+        return manifest, questions
+
+    def ask(self, questions: list[str]) -> None:
+        """Raise OperationError unless the user agrees. Everything is examined again afterwards."""
         if not all(map(self.reporter.confirm, questions)):
             raise OperationError("nothing was restored")
-        return manifest
 
     @contextmanager
     def restored(self, backup: str, destination: AbstractContextManager[Destination]) -> Iterator[Callable[[], None]]:
@@ -129,8 +133,17 @@ class _Restoration:
         with ExitStack() as reached:
             here = reached.enter_context(destination)
             manifest, found, plan = self.examine(here, backup)
+            used = found.used(manifest.set)
+            # Others may have had the lock since the question.
+            if other := [place for place in used if (place.volume, place.node) not in self.agreed]:
+                raise OperationError(
+                    f"nothing was restored: meanwhile there is data in {_names(other)}: run the command again, which "
+                    "asks before that is deleted"
+                )
             here.prepare(found.places if found.database != restore_scripts.RESTORED else ())
-            for places in _by_node(found.used(manifest.set)).values():
+            for places in _by_node(found.marked(used)).values():
+                self._run(here, restoring.forgetting(places))
+            for places in _by_node(used).values():
                 self._run(here, restoring.emptying(places))
             for place in found.places:
                 if place.volume in plan.steps:
@@ -176,9 +189,14 @@ def _restore_stack(restoration: _Restoration) -> tuple[Settings, Manifest]:
     with (
         manager_client(workspace) as (engine, client),
         lock.acquire(client, "restore", request.take_over),
-        _stack(restoration, engine, client, deployment, on_nfs) as here,
     ):
-        manifest = restoration.agree(here)
+        # Before the volumes are inspected: that creates those that a node does not have, and a node that has the
+        # stack's volume does not count as one where a Compose deployment would be left behind.
+        left = other_mode_findings(engine, client, deployment)
+        require_none_fatal(left, restoration.reporter, "nothing was restored")
+        with _stack(restoration, engine, client, deployment, on_nfs) as here:
+            manifest, questions = restoration.judge(here)
+    restoration.ask(questions)
 
     @contextmanager
     def restored(checks: DeployChecks) -> Iterator[Callable[[], None]]:
@@ -211,7 +229,8 @@ def _restore_machine(restoration: _Restoration) -> tuple[Settings, Manifest]:
     with exclusive_lock(workspace.project.directory):
         standalone = load_machine(workspace)
         with _machine(restoration, standalone) as here:
-            manifest = restoration.agree(here)
+            manifest, questions = restoration.judge(here)
+    restoration.ask(questions)
 
     @contextmanager
     def restored(built: Standalone) -> Iterator[Callable[[], None]]:
@@ -263,6 +282,10 @@ def _find(here: Destination, backup: BackupSet) -> Found:
         outcome = here.runner.run(restoring.state(here.settings, backup.id, *here.reach_database()))
         (*_, database) = saving.require_result(outcome, "the database cannot be inspected")
     return Found(places, inspections, here.running(), database)
+
+
+def _names(places: Iterable[Place]) -> str:
+    return ", ".join(f"{place.volume} on {place.where}" for place in places)
 
 
 def _by_node(places: list[Place]) -> dict[str, list[Place]]:

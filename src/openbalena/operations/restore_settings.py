@@ -1,7 +1,7 @@
 """The settings and the PKI of a backup, written to a machine that has none: from the repository and its password only.
 
 Everything is written under other names first and renamed, `.env` last: until then the machine counts as one without
-settings, and the same command begins again.
+settings, also if there were some that are replaced, and the same command begins again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from openbalena.compose import dotenv
 from openbalena.operations.built_images import ready_backup_image
 from openbalena.operations.engines import default_engine
 from openbalena.operations.reporter import Reporter
-from openbalena.operations.settings_lock import exclusive_lock
+from openbalena.operations.settings_lock import RESTORING, exclusive_lock
 from openbalena.operations.workspace import Workspace
 from openbalena.pki import archive
 from openbalena.settings import envfile
@@ -47,8 +47,7 @@ def restore_settings(
         return ()
     with exclusive_lock(project.directory):
         packed, domain = _fetch(backup, timeout, here, workspace, reporter.progress)
-        half = project.directory / ".restoring"
-        shutil.rmtree(half, ignore_errors=True)
+        half = project.directory / RESTORING
         try:
             archive.unpack_archive(packed, private_directory(half))
             return _place(Project(half, project.root), project, domain, replace=replace)
@@ -93,10 +92,14 @@ def _place(unpacked: Project, project: Project, domain: str, *, replace: bool) -
         )
     _require_replaceable(unpacked.pki, project.pki, replace=replace)
     mine = dotenv.read_file(project.env_file).values if project.env_file.exists() else {}
-    text = envfile.update(file, {name: value for name, value in mine.items() if name.startswith(_KEPT)})
+    kept = {name: value for name, value in mine.items() if name.startswith(_KEPT)}
     suffix = f".{datetime.now(UTC):%Y%m%d-%H%M%S}"
     pki, override = (project.pki, unpacked.pki), (project.override_file, unpacked.override_file)
     written = []
+    if project.env_file.exists():
+        write_atomic(project.env_file.with_name(f".env{suffix}"), project.env_file.read_bytes(), 0o600)
+        # Older settings must not be used with the new keys, not even after a kill.
+        write_atomic(project.env_file, envfile.update(dotenv.parse("", project.env_file), kept), 0o600)
     for target, source in (pki, override):
         if not source.exists():
             continue
@@ -104,9 +107,7 @@ def _place(unpacked: Project, project: Project, domain: str, *, replace: bool) -
             target.rename(target.with_name(target.name + suffix))
         source.rename(target)
         written.append(target.name)
-    if project.env_file.exists():
-        write_atomic(project.env_file.with_name(f".env{suffix}"), project.env_file.read_bytes(), 0o600)
-    write_atomic(project.env_file, text, 0o600)
+    write_atomic(project.env_file, envfile.update(file, kept), 0o600)
     return (*written, ".env")
 
 

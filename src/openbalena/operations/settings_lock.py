@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -10,6 +11,9 @@ from openbalena.base import locks
 from openbalena.base.errors import OperationError
 from openbalena.base.files import half_made
 from openbalena.pki.directory import remove_temporary
+
+# The directory in which the settings and the PKI of a backup are unpacked, below that of the deployment.
+RESTORING = ".restoring"
 
 
 @contextmanager
@@ -58,5 +62,6 @@ def _clear(directory: Path) -> None:
     for place, names in places.items():
         for path in list(half_made(place, names)):
             path.unlink()
+    shutil.rmtree(directory / RESTORING, ignore_errors=True)
     if (directory / "pki").is_dir():
         remove_temporary(directory / "pki")

@@ -167,7 +167,13 @@ def test_what_is_not_as_the_manifest_says_is_a_problem() -> None:
 @pytest.mark.parametrize("line", ["files s3-data 1", "files s3-data", "images x 1", "absent "])
 def test_a_result_that_was_cut_off_is_an_error(line: str) -> None:
     with pytest.raises(OperationError, match="trial restore cannot be read"):
-        trial.read_trial([line])
+        trial.read_trial([line, "complete"])
+
+
+def test_lines_that_are_missing_are_an_error() -> None:
+    """Without those of the images, a backup would look as if all of them could be pulled."""
+    with pytest.raises(OperationError, match="the output of the task is not complete"):
+        trial.read_trial(["files s3-data 1 5"])
 
 
 def test_another_programs_database_has_no_images_to_check(machine: Machine, server: postgres.Server) -> None:

@@ -196,6 +196,16 @@ def test_a_volume_with_other_data_is_not_touched(machine: Machine, stored: str) 
     assert [each.name for each in volume(machine).iterdir()] == ["other"]
 
 
+def test_a_volume_whose_restore_is_forgotten_is_not_taken_for_restored(machine: Machine, stored: str) -> None:
+    """Of its data a part may have been deleted since."""
+    assert fill(machine, stored) == Ended(0, ["files 2"])
+    (machine.directory / "volumes" / "cert-manager-data").mkdir()
+    assert machine.run(restore_scripts.forget_restores()) == Ended(0, [])
+    assert fill(machine, stored) == Ended(restore_scripts.OCCUPIED, ["the volume has data"])
+    assert machine.run(restore_scripts.empty_volumes()) == Ended(0, [])
+    assert fill(machine, stored) == Ended(0, ["files 2"])
+
+
 def test_a_volume_is_inspected(machine: Machine) -> None:
     for name in ("db-data", "cert-manager-data"):
         (machine.directory / "volumes" / name / "lost+found").mkdir(parents=True)
@@ -206,8 +216,20 @@ def test_a_volume_is_inspected(machine: Machine) -> None:
     assert [line for line in ended.lines if not line.startswith("space")][1:] == [
         "mark s3-data s1 done",
         "used s3-data",
+        "complete",
     ]
     assert [line.split()[1] for line in ended.lines if line.startswith("space")][0] == "/"
+
+
+def test_a_volume_that_cannot_be_read_does_not_count_as_empty(machine: Machine, stored: str) -> None:
+    """Root may read nothing on an NFS server."""
+    (volume(machine) / "other").write_text("mine")
+    unreadable = "ls() { echo 'ls: Permission denied' >&2; return 2; }\n"
+    inspected = machine.run(unreadable + restore_scripts.inspect_volumes())
+    assert inspected.code == 2 and "complete" not in inspected.lines, inspected
+    filled = machine.run(unreadable + restore_scripts.restore_volume("s3-data", stored, "s1"))
+    assert filled.code == 2, filled
+    assert [each.name for each in volume(machine).iterdir()] == ["other"]
 
 
 def test_the_authority_is_read_from_the_settings(machine: Machine, stored: str) -> None:

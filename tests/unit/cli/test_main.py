@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from openbalena.base.errors import OperationError, UsageError
-from openbalena.base.project import Project
+from openbalena.base.project import ROOT, Project
 from openbalena.cli import main as entry
 from openbalena.cli.commands import BY_NAME, COMMANDS, GROUPS, Command
 from openbalena.cli.commands import PROGRAM as LAUNCHER
@@ -347,3 +347,29 @@ def test_no_argument_of_a_command_hides_its_command_line() -> None:
 
     for command in COMMANDS:
         assert "command_line" not in names(command_parser(command)), command.name
+
+
+def test_sigterm_ends_a_command_as_an_interrupt_does() -> None:
+    """systemd sends it to a scheduled backup that runs when the machine is shut down."""
+    holding = """
+import runpy, sys, time
+import openbalena.cli.main as command
+
+def main():
+    try:
+        print("lock acquired", flush=True)
+        time.sleep(60)
+    finally:
+        print("lock released", flush=True)
+
+command.main = main
+runpy.run_path(sys.argv[1])
+"""
+    path = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    words = [sys.executable, "-c", holding, str(ROOT / "src" / "openbalena" / "__main__.py")]
+    with subprocess.Popen(words, env=path, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "lock acquired\n"
+        running.terminate()
+        assert running.stdout.read() == "lock released\n"
+    assert running.returncode == 143

@@ -137,4 +137,4 @@ def test_volumes_are_measured(fake: FakeEngine) -> None:
     fake.images.add("x")
     fake.endings["migrate"] = (0, ["size one_db-data 3", "free - 5"])
     with fake.engine.client() as client:
-        assert Copier(client, "x", 60.0).measure(["one_db-data"]) == ({"one_db-data": 3072}, 5120)
+        assert Copier(client, "x", 60.0).measure(["one_db-data"], lambda: None) == ({"one_db-data": 3072}, 5120)

@@ -98,6 +98,13 @@ def test_a_part_that_fails_ends_it(workspace: Workspace, fake: FakeEngine) -> No
     assert purposes(fake)[-1] == "backup-s3-data"
 
 
+def test_without_the_objects_there_is_no_backup(workspace: Workspace, fake: FakeEngine) -> None:
+    del fake.volumes[f"{NAME}_s3-data"]
+    with pytest.raises(OperationError, match="volume s3-data, which has the objects, was not found"):
+        backup.create_backup(OPTIONS, workspace, Listener())
+    assert fake.made == []
+
+
 def test_without_a_database_nothing_is_saved(workspace: Workspace, fake: FakeEngine) -> None:
     fake.containers[f"{NAME}-db-1"]["State"]["Status"] = "exited"
     with pytest.raises(OperationError, match="db is not running"):
@@ -124,7 +131,7 @@ def test_a_backup_is_restored_for_a_trial_without_a_volume(workspace: Workspace,
     for purpose, answer in {"list": json.dumps(snapshots), "check": made.text()}.items():
         fake.endings[f"backup-{purpose}"] = (0, [base64.b64encode(gzip.compress(answer.encode())).decode()])
     answers = base64.b64encode(gzip.compress(b'server 18.1\nmigrations ["00001"]\nrows device 3\n')).decode()
-    fake.endings["backup-verify"] = (0, [f"answers {answers}", "files s3-data 1 5"])
+    fake.endings["backup-verify"] = (0, [f"answers {answers}", "files s3-data 1 5", "complete"])
     found = verify_backup("latest", 10, OPTIONS, workspace, Listener())
     assert found.problems == () and purposes(fake)[-1] == "backup-verify"
     (repository,) = fake.made[-1]["HostConfig"]["Mounts"]

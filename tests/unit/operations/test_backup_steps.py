@@ -133,6 +133,15 @@ def test_a_part_that_fails_ends_it_without_a_manifest(failing: str, workspace: W
     assert len(fake.swarm.services) == 3
 
 
+def test_without_the_objects_there_is_no_backup(workspace: Workspace, fake: FakeEngine) -> None:
+    """Such as after `docker service rm`: the record only says where the volume was."""
+    (store,) = (key for key, each in fake.swarm.services.items() if each["Spec"]["Name"].endswith("_s3"))
+    del fake.swarm.services[store]
+    with pytest.raises(OperationError, match="volume s3-data, which has the objects, was not found"):
+        backup.create_backup(OPTIONS, workspace, Listener())
+    assert jobs(fake) == []
+
+
 def test_a_missing_image_names_the_command_that_builds_it(workspace: Workspace, fake: FakeEngine) -> None:
     fake.swarm.fates["openbalena-backup-database"] = [[Row(0, "rejected", "No such image: openbalena/backup:c-1")]]
     with pytest.raises(OperationError, match=r"No such image: openbalena/backup:c-1: run \./open-balena\.sh swarm-bui"):
@@ -189,6 +198,23 @@ def test_what_the_server_of_a_directory_failed_with_is_told(workspace: Workspace
     ]
     with pytest.raises(OperationError, match=r"\(500\); /srv/backup of node2: .* no space left on device"):
         backup.create_backup(OPTIONS, workspace, Listener())
+
+
+def test_a_server_that_does_not_start_is_waited_for_aloud(workspace: Workspace, fake: FakeEngine) -> None:
+    configured(workspace.project, BACKUP_REPOSITORY="/srv/backup", BACKUP_NODE="node2")
+    fake.swarm.fates["openbalena-backup-server"] = [[Row(0, "preparing")]]
+    listener = Listener()
+    with pytest.raises(OperationError, match="/srv/backup of node2 cannot be served .* did not start within 60 s"):
+        backup.create_backup(OPTIONS, workspace, listener)
+    assert len([each for each in listener.told if each.startswith("waiting for /srv/backup of node2")]) >= 10
+
+
+def test_the_network_of_a_stack_with_a_longer_name_is_not_used(workspace: Workspace, fake: FakeEngine) -> None:
+    """Left by a killed command."""
+    fake.swarm.create_network({"Name": "openbalena-backup-openbalena2", "Driver": "overlay"})
+    backup.create_backup(OPTIONS, workspace, Listener())
+    assert "openbalena-backup-openbalena2" in {each["Name"] for each in fake.swarm.networks.values()}
+    assert names(fake)[-1] == "manifest-id-node1"
 
 
 def test_a_directory_that_does_not_exist_is_named(workspace: Workspace, fake: FakeEngine) -> None:
@@ -270,7 +296,7 @@ def test_a_backup_is_checked_with_its_manifest(workspace: Workspace, fake: FakeE
 def tried(rows: int) -> list[str]:
     """What a trial restore prints."""
     answers = f'server 18.1\nmigrations ["00001"]\nrows api key 3\nrows device {rows}\n'
-    return [f"answers {packed(answers)}", "files s3-data 1 7", "images 2 5", "absent 0", END]
+    return [f"answers {packed(answers)}", "files s3-data 1 7", "images 2 5", "absent 0", "complete", END]
 
 
 def test_a_backup_is_restored_for_a_trial_where_nothing_of_it_is_kept(workspace: Workspace, fake: FakeEngine) -> None:

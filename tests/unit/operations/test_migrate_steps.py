@@ -90,7 +90,7 @@ class FakeSide:
         self.world.runs.add(self.mode)
 
     def remove(self) -> None:
-        self.world.steps.append(f"remove {self.mode}")
+        self.world.do(f"remove {self.mode}")
         self.world.runs.discard(self.mode)
 
 
@@ -213,7 +213,7 @@ def test_on_any_failure_the_old_one_runs_again(
     assert world.runs == {"swarm"} and in_use(fake) == ("swarm", True)
 
 
-@pytest.mark.parametrize("step", [*BEFORE[1:], *AFTER[:-1]])
+@pytest.mark.parametrize("step", [*BEFORE[1:], *AFTER])
 def test_killed_anywhere_the_same_command_finishes(
     step: str, workspace: Workspace, fake: FakeEngine, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,8 +224,24 @@ def test_killed_anywhere_the_same_command_finishes(
             migrate(OPTIONS["swarm"], workspace, Listener())
     migrate(OPTIONS["swarm"], workspace, Listener())
     assert world.runs == {"swarm"} and in_use(fake) == ("swarm", True)
-    assert world.steps.count("start swarm") == 1 + (step == "verify swarm"), "what wrote is not copied over"
+    again = step in ("verify swarm", "remove compose")
+    assert world.steps.count("start swarm") == 1 + again, "what wrote is not copied over"
+    assert world.steps[-1] == "remove compose"
     assert world.steps.index("last copy") < world.steps.index("start swarm")
+
+
+def test_a_plan_does_not_finish_an_interrupted_one(
+    workspace: Workspace, fake: FakeEngine, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.failing, world.error = "verify swarm", Killed()
+    with monkeypatch.context() as patch:
+        patch.setattr(migrates._Run, "_recover", lambda *args: None)
+        with pytest.raises(Killed):
+            migrate(OPTIONS["swarm"], workspace, Listener())
+    done, listener = list(world.steps), Listener()
+    assert migrate(MigrateOptions("swarm", 60.0, dry_run=True), workspace, listener) is None
+    assert world.steps == done and in_use(fake) == ("swarm", False)
+    assert "would be finished" in listener.told[-1]
 
 
 @pytest.mark.parametrize("step", [*BEFORE[2:], *AFTER[:-1]])

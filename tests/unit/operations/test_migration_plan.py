@@ -1,5 +1,6 @@
 """What a migration would copy and what it refuses, and how the two deployments are stopped and started."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -67,7 +68,7 @@ def world(tmp_path: Path, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(record, "read_registry", lambda client, stack: VolumeRegistry(places=made.places))
     monkeypatch.setattr(takeover, "has_other_ca", lambda standalone: made.other_ca)
     monkeypatch.setattr(Planner, "_prepare", lambda *args: None)
-    monkeypatch.setattr(Copier, "measure", lambda self, names: (dict.fromkeys(names, 2**20), made.free))
+    monkeypatch.setattr(Copier, "measure", lambda self, names, _: (dict.fromkeys(names, 2**20), made.free))
     return made
 
 
@@ -100,10 +101,22 @@ def test_what_is_refused(world: World) -> None:
     assert "already volumes of the stack openbalena: openbalena_db-data" in occupied
 
 
+def test_a_volume_that_is_gone_is_not_left_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Compose deployment would start without its data."""
+    monkeypatch.setattr(SwarmSide, "image", lambda self, client: "x")
+    world.fake.volumes = {"openbalena_pki-data": {}}
+    world.places = {name: VolumeLocation(world.cluster.this_node, "node1") for name in ("db-data", "pki-data")}
+    with pytest.raises(OperationError, match="volume db-data of the stack was on node1, which no longer has it") as no:
+        world.plan("compose")
+    assert "pki-data" not in str(no.value)
+
+
 def test_volumes_of_an_earlier_migration_are_replaced(world: World) -> None:
     world.fake.volumes["openbalena_db-data"] = {}
     plan = world.plan(known=EARLIER)
     assert plan.replaced == ("openbalena_db-data",)
+    with pytest.raises(OperationError, match="already volumes of the stack openbalena: openbalena_db-data"):
+        world.plan(known=replace(EARLIER, stack="other"))
 
 
 def test_the_copies_need_space(world: World) -> None:
@@ -150,7 +163,7 @@ def test_containers_that_are_there_are_started_again(world: World, monkeypatch: 
     monkeypatch.setattr(migration_sides, "start_machine", start_machine)
     compose_side(world).resume()
     assert (world.program.done, started) == (["start"], ["healthy"])
-    world.fake.containers.clear()
+    del world.fake.containers[f"{NAME}-api-1"]  # by a command that was killed while it removed them
     compose_side(world).resume()
     assert (world.program.done, started) == (["start"], ["healthy", "adopted", "up"])
 

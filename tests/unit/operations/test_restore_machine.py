@@ -19,9 +19,11 @@ from hearing import Listener
 
 from openbalena.base import locks
 from openbalena.base.errors import OperationError
+from openbalena.base.files import write_atomic
 from openbalena.base.names import COMPOSE_VOLUME_LABEL, PROJECT_LABEL
 from openbalena.machine.deployment import Standalone
 from openbalena.operations import restore as restores
+from openbalena.operations import restore_settings
 from openbalena.operations.machine import load_machine
 from openbalena.operations.restore import RestoreRequest, restore
 from openbalena.operations.start_machine import StartOptions
@@ -68,7 +70,7 @@ def workspace(tmp_path: Path, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch)
     fake.endings["backup-list"] = (0, [packed(json.dumps([*others, own]))])
     fake.endings["backup-check"] = (0, [packed(manifest.text())])
     fake.endings["backup-authority"] = (0, ["a certificate"])
-    fake.endings["backup-inspect"] = (0, ["server 18.1", "space / 1000 overlay"])
+    fake.endings["backup-inspect"] = (0, ["server 18.1", "space / 1000 overlay", "complete"])
     fake.endings["backup-fill-s3-data"] = (0, ["files 1"])
     fake.endings["backup-fill-database"] = (0, [f"answers {packed('server 18.1')}"])
     offer(monkeypatch, archive(**{".env": ENV, "pki_ca-0.pem": "a certificate", "pki_ca-0-key.pem": "a key"}))
@@ -153,6 +155,30 @@ def test_an_interrupted_one_begins_again(workspace: Workspace, fake: FakeEngine)
     assert restore(replace(REQUEST, only_settings=True), workspace, Listener()).files == ("pki", ".env")
 
 
+def test_killed_while_it_replaces_settings_it_does_not_leave_those_with_the_new_keys(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = workspace.project
+    project.env_file.write_text(f"{MINE}DNS_TLD=my.example.com\n")
+    project.pki.mkdir()
+    (project.pki / "ca-0-key.pem").write_text("another key")
+
+    def killed(path: Path, content: bytes | str, mode: int) -> None:
+        if path == project.env_file and "SUPERUSER_EMAIL=me@x.org" in str(content):
+            raise KeyboardInterrupt
+        write_atomic(path, content, mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(restore_settings, "write_atomic", killed)
+        with pytest.raises(KeyboardInterrupt):
+            restore(replace(REQUEST, only_settings=True, replace_settings=True), workspace, Listener())
+    assert (project.pki / "ca-0-key.pem").read_text() == "a key" and not read(project).get("DNS_TLD")
+    (aside,) = project.directory.glob("pki.*")
+    assert (aside.rename(project.directory / "mine") / "ca-0-key.pem").read_text() == "another key"
+    assert restore(replace(REQUEST, only_settings=True), workspace, Listener()).files == ("pki", ".env")
+    assert read(project)["SUPERUSER_EMAIL"] == "me@x.org" and read(project)["BACKUP_REPOSITORY"] == "/srv/backup"
+
+
 @pytest.mark.parametrize(
     ("files", "error"),
     [
@@ -174,7 +200,7 @@ def test_an_archive_that_does_not_fit_changes_nothing(
 
 def test_existing_volumes_are_inspected_and_their_data_is_kept(workspace: Workspace, fake: FakeEngine) -> None:
     fake.volumes[f"{NAME}_s3-data"] = {}
-    fake.endings["backup-inspect"] = (0, ["server 18.1", "space / 1000 overlay", "used s3-data"])
+    fake.endings["backup-inspect"] = (0, ["server 18.1", "space / 1000 overlay", "used s3-data", "complete"])
     with pytest.raises(OperationError, match="has data in s3-data, which would be lost"):
         restore(REQUEST, workspace, Listener())
     restore(replace(REQUEST, overwrite=True), workspace, Listener())
@@ -182,7 +208,7 @@ def test_existing_volumes_are_inspected_and_their_data_is_kept(workspace: Worksp
 
 
 def test_an_empty_machine_needs_room_too(workspace: Workspace, fake: FakeEngine) -> None:
-    fake.endings["backup-inspect"] = (0, ["server 18.1", "space / 0 overlay"])
+    fake.endings["backup-inspect"] = (0, ["server 18.1", "space / 0 overlay", "complete"])
     with pytest.raises(OperationError, match=r"this machine \(overlay\) has 0 bytes free, but 8 are needed there"):
         restore(REQUEST, workspace, Listener())
 

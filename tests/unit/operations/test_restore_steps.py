@@ -16,7 +16,7 @@ from hearing import Listener
 
 from openbalena.backup.manifest import Manifest
 from openbalena.base.errors import OperationError
-from openbalena.base.names import BACKUP_SECRETS, data_label
+from openbalena.base.names import BACKUP_SECRETS, LOCK_CONFIG, data_label
 from openbalena.base.project import Project
 from openbalena.operations import deployment as deployments
 from openbalena.operations import restore as restores
@@ -25,6 +25,7 @@ from openbalena.operations.restore import RestoreRequest, restore
 from openbalena.operations.workspace import Workspace
 from openbalena.storage import record
 from openbalena.storage.record import VolumeLocation
+from openbalena.swarm.preflight import Finding
 
 END = "openbalena-job-end"
 REQUEST = RestoreRequest("latest", 60.0)
@@ -67,7 +68,7 @@ class Backup:
             "space db-data 1000000 /dev/a",
             "space s3-data 1000000 /dev/a",
         ]
-        self.fake.swarm.logs[f"{JOBS}inspect-id-{node}"] = [*space, *lines, END]
+        self.fake.swarm.logs[f"{JOBS}inspect-id-{node}"] = [*space, *lines, "complete", END]
 
     @property
     def jobs(self) -> list[str]:
@@ -191,12 +192,37 @@ def test_data_is_deleted_after_a_question_that_names_it(agrees: bool, workspace:
     ]
 
 
+def test_data_that_appears_after_the_question_is_not_deleted(workspace: Workspace, backup: Backup) -> None:
+    backup.inspected("node2", "used s3-data")
+
+    class Slow(Listener):
+        def confirm(self, question: str) -> bool:
+            assert LOCK_CONFIG not in {item["Spec"]["Name"] for item in backup.fake.swarm.configs.values()}
+            backup.inspected("node1", "used db-data")
+            return super().confirm(question)
+
+    with pytest.raises(OperationError, match="meanwhile there is data in db-data on node1: run the command again"):
+        restore(replace(REQUEST, overwrite=True), workspace, Slow())
+    assert not [name for name in backup.jobs if name.startswith(("fill", "empty"))]
+
+
+def test_data_of_a_compose_deployment_is_found_before_volumes_are_created(
+    workspace: Workspace, backup: Backup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restores, "other_mode_findings", lambda *args: [Finding("data of a Compose deployment")])
+    with pytest.raises(OperationError, match="nothing was restored:\n  data of a Compose deployment"):
+        restore(REQUEST, workspace, Listener())
+    assert backup.jobs == []
+
+
 def test_what_a_former_restore_filled_is_deleted_with_the_rest(workspace: Workspace, backup: Backup) -> None:
     """Since it ran, objects may have been deleted in the store."""
     backup.inspected("node1", "used db-data")
     backup.inspected("node2", "mark s3-data s1 done", "used s3-data")
     restore(replace(REQUEST, overwrite=True), workspace, Listener())
-    assert backup.jobs[-4:] == ["empty-id-node1", "empty-id-node2", *FILLED]
+    assert backup.jobs[-5:] == ["forget-id-node2", "empty-id-node1", "empty-id-node2", *FILLED], (
+        "killed while it deletes, it must not find a volume that counts as restored"
+    )
 
 
 def test_an_interrupted_one_continues_while_its_database_runs(workspace: Workspace, backup: Backup) -> None:
@@ -216,7 +242,9 @@ def test_one_that_was_interrupted_after_the_database_only_deploys(workspace: Wor
     backup.fake.swarm.logs[f"{JOBS}state"] = ["restored", END]
     backup.fake.swarm.logs[f"{JOBS}fill-s3-data"] = ["restored before", END]
     backup.fake.swarm.logs[f"{JOBS}fill-database"] = ["restored before", END]
-    assert restore(REQUEST, workspace, Listener()).rows is None
+    listener = Listener()
+    assert restore(replace(REQUEST, overwrite=True), workspace, listener).rows is None
+    assert "what was changed since is kept" in listener.warnings[-1], "nothing was deleted, and nothing restored"
 
 
 def test_a_running_database_with_other_data_is_refused(workspace: Workspace, backup: Backup) -> None:
@@ -232,9 +260,18 @@ def test_a_part_that_fails_is_named(workspace: Workspace, backup: Backup) -> Non
     with pytest.raises(OperationError, match="restoring s3-data on node2 failed: no space left"):
         restore(REQUEST, workspace, Listener())
     backup.fake.swarm.fates.clear()
-    backup.fake.swarm.logs[f"{JOBS}fill-s3-data"] = ["files 0", END]
-    with pytest.raises(OperationError, match="s3-data on node2 has 0 files, but the backup has 1"):
+    for lines in (["files 0"], []):
+        backup.fake.swarm.logs[f"{JOBS}fill-s3-data"] = [*lines, END]
+        with pytest.raises(OperationError, match="s3-data on node2 has 0 files, but the backup has 1"):
+            restore(REQUEST, workspace, Listener())
+
+
+def test_an_inspection_that_was_cut_off_does_not_count_as_empty_volumes(workspace: Workspace, backup: Backup) -> None:
+    """The end of a task's log can come too late."""
+    backup.fake.swarm.logs[f"{JOBS}inspect-id-node2"] = ["server 18.1", "space / 1000000 overlay", END]
+    with pytest.raises(OperationError, match="the output of the task is not complete"):
         restore(REQUEST, workspace, Listener())
+    assert not [name for name in backup.jobs if name.startswith(("fill", "empty"))]
 
 
 def test_a_backup_of_one_machine_is_restored_after_a_question(workspace: Workspace, backup: Backup) -> None:

@@ -28,11 +28,12 @@ def test_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("linked", "goes"), [(".settings", True), ("settings", False)])
 def test_secrets_of_killed_commands_are_removed(linked: str, goes: bool, tmp_path: Path) -> None:
     directory, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
-    for made in (directory / "pki" / ".rotation", elsewhere):
+    for made in (directory / "pki" / ".rotation", directory / ".restoring", elsewhere):
         made.mkdir(parents=True)
     (elsewhere / linked).write_text("")
     (directory / ".env").symlink_to(elsewhere / linked)
     left = [directory / "..env.12345678", directory / "..deployed.12345678", directory / "pki" / ".api.key.12345678"]
+    left.append(directory / ".restoring" / ".env")
     beside = elsewhere / f".{linked}.12345678"
     kept = [directory / ".mine.12345678", elsewhere / "..env.12345678"]
     for path in (*left, beside, *kept):
