@@ -215,7 +215,7 @@ def test_a_backup_has_the_rows_the_objects_and_the_settings(
     assert made["set"] in machine.run("backup", "check").stdout
     settings = repository(f"restic dump {made['parts']['settings']['snapshot']} settings.tar.gz | tar -tz")
     assert {".env", "pki/ca-0-key.pem"} <= {line.removeprefix("./") for line in settings.splitlines()}
-    monkeypatch.setenv("BACKUP_PASSWORD", "another")
+    monkeypatch.setenv("BACKUP_PASSWORD", "another-password")
     assert "wrong password" in machine.run("backup", "create", code=1).stderr
     assert not machine.docker("ps", "--all", "--quiet", "--filter", "label=openbalena.job")
 
