@@ -213,15 +213,20 @@ def test_on_any_failure_the_old_one_runs_again(
     assert world.runs == {"swarm"} and in_use(fake) == ("swarm", True)
 
 
-@pytest.mark.parametrize("step", [*BEFORE[1:], *AFTER])
-def test_killed_anywhere_the_same_command_finishes(
-    step: str, workspace: Workspace, fake: FakeEngine, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def killed_at(step: str, workspace: Workspace, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A migration to a swarm that is killed at this step."""
     world.failing, world.error = step, Killed()
     with monkeypatch.context() as patch:
         patch.setattr(migrates._Run, "_recover", lambda *args: None)  # a killed process does nothing more
         with pytest.raises(Killed):
             migrate(OPTIONS["swarm"], workspace, Listener())
+
+
+@pytest.mark.parametrize("step", [*BEFORE[1:], *AFTER])
+def test_killed_anywhere_the_same_command_finishes(
+    step: str, workspace: Workspace, fake: FakeEngine, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_at(step, workspace, world, monkeypatch)
     migrate(OPTIONS["swarm"], workspace, Listener())
     assert world.runs == {"swarm"} and in_use(fake) == ("swarm", True)
     again = step in ("verify swarm", "remove compose")
@@ -233,11 +238,7 @@ def test_killed_anywhere_the_same_command_finishes(
 def test_a_plan_does_not_finish_an_interrupted_one(
     workspace: Workspace, fake: FakeEngine, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.failing, world.error = "verify swarm", Killed()
-    with monkeypatch.context() as patch:
-        patch.setattr(migrates._Run, "_recover", lambda *args: None)
-        with pytest.raises(Killed):
-            migrate(OPTIONS["swarm"], workspace, Listener())
+    killed_at("verify swarm", workspace, world, monkeypatch)
     done, listener = list(world.steps), Listener()
     assert migrate(MigrateOptions("swarm", 60.0, dry_run=True), workspace, listener) is None
     assert world.steps == done and in_use(fake) == ("swarm", False)
@@ -248,11 +249,7 @@ def test_a_plan_does_not_finish_an_interrupted_one(
 def test_killed_anywhere_the_old_one_can_be_started_again(
     step: str, workspace: Workspace, fake: FakeEngine, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.failing, world.error = step, Killed()
-    with monkeypatch.context() as patch:
-        patch.setattr(migrates._Run, "_recover", lambda *args: None)
-        with pytest.raises(Killed):
-            migrate(OPTIONS["swarm"], workspace, Listener())
+    killed_at(step, workspace, world, monkeypatch)
     undo_migration(60.0, workspace, Listener())
     assert world.runs == {"compose"} and in_use(fake) == ("compose", False)
 
@@ -260,11 +257,7 @@ def test_killed_anywhere_the_old_one_can_be_started_again(
 def test_an_interrupted_one_that_fails_again_keeps_what_was_written_since(
     workspace: Workspace, fake: FakeEngine, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.failing, world.error = "verify swarm", Killed()
-    with monkeypatch.context() as patch:
-        patch.setattr(migrates._Run, "_recover", lambda *args: None)
-        with pytest.raises(Killed):
-            migrate(OPTIONS["swarm"], workspace, Listener())
+    killed_at("verify swarm", workspace, world, monkeypatch)
     world.failing, world.error = "verify swarm", OperationError("not now")
     with pytest.raises(OperationError, match="the migration is not finished: not now"):
         migrate(OPTIONS["swarm"], workspace, Listener())
