@@ -38,7 +38,7 @@ ANSWERS = f"gzip </tmp/answered | base64 -w {LINE} | sed 's/^/answers /'"
 
 # restic retries for 15 minutes (internal/backend/retry), also what will not change, such as a wrong key: too long here.
 _OPEN_TIMEOUT = 60
-BEGIN = f"""set -eu
+_BEGIN = f"""set -eu
 umask 077
 . {SECRETS}/{_REPOSITORY}
 export RESTIC_CACHE_DIR=/tmp/restic RESTIC_PROGRESS_FPS=0.5
@@ -73,7 +73,7 @@ open_repository || missing=$?
 """
 _REFUSE = f'[ -z "${{missing:-}}" ] || exit {NO_REPOSITORY}\n'
 # The begin of a script that needs an existing repository.
-OPENED = BEGIN + _REFUSE
+OPENED = _BEGIN + _REFUSE
 # The lock of a removal that was killed would stop every later backup. It is removed once it is 30 minutes old.
 _CREATE = """if [ -z "${missing:-}" ]; then
     restic unlock >/dev/null 2>/tmp/errors || failed
@@ -196,7 +196,7 @@ def save_database(server: Mapping[str, str], options: str) -> str:
     It creates the repository if there is none. The password is in a libpq password file.
     """
     return (
-        BEGIN
+        _BEGIN
         + _CREATE
         + reach_database(server)
         + _DATABASE.format(connection=connection(server), options=options, facts=FACTS, answers=ANSWERS)

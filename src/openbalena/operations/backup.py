@@ -188,9 +188,9 @@ def connected(
             image = backup_image(values, workspace, engine)
             with (
                 lock.acquire(client, purpose, options.take_over),
-                _in_cluster(engine, client, values, repository, image, options, report, connect) as found,
+                jobs_at_repository(engine, client, values, image, options.timeout, report, connect) as (cluster, jobs),
             ):
-                yield found
+                yield _InCluster(values, client, cluster, jobs)
             return
         with exclusive_lock(workspace.project.directory):
             standalone = load_machine(workspace)
@@ -207,18 +207,21 @@ def _runs_stack(client: Any, stack: str) -> bool:
 
 
 @contextmanager
-def _in_cluster(
+def jobs_at_repository(
     engine: Engine,
     client: Any,
     values: Settings,
-    repository: Repository,
     image: str,
-    options: BackupOptions,
+    timeout: float,
     report: Callable[[str], None],
-    connect: Connect,
-) -> Iterator[Deployment]:
+    connect: Connect = in_cluster.connected_jobs,
+) -> Iterator[tuple[Cluster, Jobs]]:
+    """The cluster of the stack, and jobs of `image` that reach the repository of the settings.
+
+    `timeout` is in seconds, for each job; `connect` as in `connected`.
+    """
     cluster = state.read_cluster(client, values["STACK_NAME"])
-    jobs = Jobs(engine, client, image, options.timeout, report, cluster.this_node)
-    node = values.get("BACKUP_NODE", "")
+    jobs = Jobs(engine, client, image, timeout, report, cluster.this_node)
+    node, repository = values.get("BACKUP_NODE", ""), repositories.configured(values)
     with connect(jobs, repository, cluster, values["STACK_NAME"], node) as connected:
-        yield _InCluster(values, client, cluster, connected)
+        yield cluster, connected

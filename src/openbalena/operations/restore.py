@@ -12,10 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from openbalena.backup import cluster as in_cluster
 from openbalena.backup import repository as repositories
 from openbalena.backup import restore_scripts, restoring, saving
-from openbalena.backup.cluster import Jobs
 from openbalena.backup.machine import Containers
 from openbalena.backup.manifest import Manifest
 from openbalena.backup.restore import RestoreOptions, RestorePlan, plan_restore
@@ -26,6 +24,7 @@ from openbalena.base.errors import OperationError
 from openbalena.docker.engine import Engine
 from openbalena.machine.deployment import Standalone
 from openbalena.operations import deployment as deployments
+from openbalena.operations.backup import jobs_at_repository
 from openbalena.operations.built_images import backup_image, ready_backup_image
 from openbalena.operations.deploy import DeployOptions, deploy
 from openbalena.operations.deploy_checks import DeployChecks, other_mode_findings, require_none_fatal
@@ -41,7 +40,7 @@ from openbalena.operations.start_machine import StartOptions, start_machine
 from openbalena.operations.workspace import Workspace
 from openbalena.settings import Settings, read_configured
 from openbalena.storage import nfs
-from openbalena.swarm import lock, state
+from openbalena.swarm import lock
 
 # Seconds for the services of a stack to converge, as `swarm-up` waits by default.
 _START_TIMEOUT = 900.0
@@ -214,14 +213,10 @@ def _stack(
     restoration: _Restoration, engine: Engine, client: Any, deployment: Deployment, on_nfs: tuple[str, ...]
 ) -> Iterator[Stack]:
     """The stack, with jobs that reach the repository."""
-    values, request = deployment.settings, restoration.request
-    repository = repositories.configured(values)
-    cluster = state.read_cluster(client, values["STACK_NAME"])
+    values, report = deployment.settings, restoration.reporter.progress
     image = backup_image(values, restoration.workspace, engine)
-    jobs = Jobs(engine, client, image, request.timeout, restoration.reporter.progress, cluster.this_node)
-    node = values.get("BACKUP_NODE", "")
-    with in_cluster.connected_jobs(jobs, repository, cluster, values["STACK_NAME"], node) as connected:
-        yield Stack(client, deployment, on_nfs, connected)
+    with jobs_at_repository(engine, client, values, image, restoration.request.timeout, report) as (_, jobs):
+        yield Stack(client, deployment, on_nfs, jobs)
 
 
 def _restore_machine(restoration: _Restoration) -> tuple[Settings, Manifest]:
