@@ -4,10 +4,11 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+from log_streams import restore_log_streams
 from swarm_project import Small, fetch_busybox
 
 from openbalena.base.project import ROOT, Project
-from openbalena.lab import Endpoint, paths
+from openbalena.lab import Endpoint, paths, state
 
 # Seconds: the demo has to be done in 10 minutes with nothing cached.
 DEMO = 600
@@ -36,3 +37,10 @@ def small(lab: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     made = Small(tmp_path_factory.mktemp("small"), fetch_busybox(tmp_path_factory.mktemp("busybox")))
     with made.deployed():
         yield made
+
+
+@pytest.fixture(autouse=True)
+def logs_of_every_node() -> None:
+    """Tests that lose nodes for a moment leave the others an engine whose logs can be read."""
+    if state.load_lab() is not None:
+        restore_log_streams()

@@ -32,6 +32,12 @@ _NETWORK_TIMEOUT = 30.0
 # Seconds for which starting a task may fail repeatedly: the executor retries errors that it considers temporary, such
 # as an unresolved name, without a limit (swarmkit, agent/exec, Temporary).
 _START_TIMEOUT = 20.0
+# A node that lost its connection and is back sooner than its leader notices: what ends last is the old connection, and
+# with it the leader forgets the new one until it is made again (swarmkit, manager/logbroker, nodeDisconnected).
+_LOST_STREAM = (
+    "if its node was lost for a moment, its leader forgot the stream of its logs: on another manager run `docker node "
+    "demote LEADER`, then `docker node promote LEADER`, which stops no task, and retry"
+)
 # Printed as the last line, to recognise a log that is not complete yet.
 _END = "openbalena-job-end"
 _DONE = {"complete", "failed", "rejected", "shutdown", "orphaned"}
@@ -170,10 +176,16 @@ def is_done(task: Task) -> bool:
 
 
 def ended_result(engine: Engine, task: Task) -> JobResult:
-    """The result of a job whose task has ended."""
-    started = task.state not in ("rejected", "orphaned")
-    lines = _log(engine, task) if started else ()
-    return JobResult(task.state == "complete", lines, task.error, task.exit_code, started)
+    """The result of a job whose task has ended; without its whole output it has failed: no lines can mean "nothing"."""
+    if task.state in ("rejected", "orphaned"):
+        return JobResult(False, (), task.error, task.exit_code, started=False)
+    lines = _log(engine, task)
+    if _END not in lines and task.state == "complete":
+        error = f"the output of its task did not reach the manager within {_LOG_TIMEOUT:g} s: {_LOST_STREAM}"
+        return JobResult(False, (), error, task.exit_code)
+    return JobResult(
+        task.state == "complete", tuple(line for line in lines if line != _END), task.error, task.exit_code
+    )
 
 
 def unended_result(job: Job, task: Task | None, timeout: float) -> JobResult:
@@ -272,9 +284,8 @@ def _newest(client: Any, job: Job) -> Task | None:
     return max(tasks, key=lambda task: task.created, default=None)
 
 
-def _log(engine: Engine, task: Task) -> tuple[str, ...]:
-    """The task's output without the end line; incomplete if the rest does not arrive in time."""
-    lines = poll(
+def _log(engine: Engine, task: Task) -> list[str]:
+    """The task's output with the end line; without it, the rest did not arrive in time."""
+    return poll(
         lambda: logs.last_lines(engine, task.id, _LOG_LINES), lambda lines: _END in lines, _LOG_TIMEOUT, _INTERVAL
     )
-    return tuple(line for line in lines if line != _END)

@@ -56,6 +56,7 @@ class Backup:
         logs[f"{JOBS}authority"] = [*self.authority.splitlines(), END]
         for node in ("node1", "node2"):
             self.inspected(node)
+            logs[f"{JOBS}empty-id-{node}"] = logs[f"{JOBS}forget-id-{node}"] = [END]
         logs[f"{JOBS}fill-s3-data"] = ["files 1", END]
         rows = 'server 18.1\nmigrations ["00001"]\nrows device 5\n'
         logs[f"{JOBS}fill-database"] = [f"answers {packed(rows)}", END]

@@ -148,8 +148,14 @@ def test_a_log_that_is_not_complete_yet_is_waited_for_ten_seconds(
     fake.swarm.clock.stride = 2.5
     fake.swarm.logs[LOOK.name] = lambda _: ["said", END][: 1 + (fake.swarm.clock.now - began >= arrives)]
     with fake.engine.client() as client:
-        assert job.run_job(fake.engine, client, [LOOK], 60)[0].lines == ("said",)
+        (result,) = job.run_job(fake.engine, client, [LOOK], 60)
     assert fake.swarm.clock.now - began == waited
+    if arrives < waited:
+        assert result == job.JobResult(True, ("said",))
+    else:
+        # No line may be taken for "nothing was found".
+        assert not result.ok and result.started and result.lines == ()
+        assert result.error.startswith("the output of its task did not reach the manager within 10 s: if its node was")
 
 
 def test_the_end_of_a_wait_between_two_looks(fake: FakeEngine) -> None:
