@@ -198,8 +198,8 @@ def plan_steps(
 ) -> list[Step]:
     """The parts of a set in the order in which they are saved, each on the node that has its data.
 
-    Raises OperationError if the database does not run, the objects are not found, a node cannot run a job, or the swarm
-    has no settings.
+    Raises OperationError if the database does not run, a volume with data is not found, a node cannot run a job, or the
+    swarm has no settings.
     """
     if stored is None:
         raise OperationError(
@@ -215,9 +215,9 @@ def plan_steps(
                 user.stack,
                 options=driver_options(user, volume.volume),
             )
-            script = scripts.save_volume(volume.volume, options.of(volume.volume))
-            steps.append(Step(volume.volume, script, volume.node_id, [mount]))
-    saving.require_objects(settings, steps)
+            step = saving.volume_step(volume.volume, options, settings, mount)
+            steps.append(replace(step, node=volume.node_id, where=volume.node))
+    saving.require_volumes(settings, steps, known.places)
     script = scripts.save_file(stored.name, "settings.tar.gz", options.of(saving.SETTINGS))
     steps.append(Step(saving.SETTINGS, script, cluster.this_node, stored=[stored.name]))
     job.require_usable(cluster, {step.node for step in steps})

@@ -62,7 +62,7 @@ class Containers:
 def plan_steps(options: saving.SetOptions, standalone: Standalone, client: Any) -> list[Step]:
     """The parts of a set in the order in which they are saved.
 
-    Raises OperationError if the internal database does not run, or the objects are not found.
+    Raises OperationError if the internal database does not run, or a volume with data is not found.
     """
     steps = [_database(options, standalone, client)]
     declared = {name: full for name, (full, _) in nfs_volumes.declared_volumes(standalone).items()}
@@ -70,8 +70,8 @@ def plan_steps(options: saving.SetOptions, standalone: Standalone, client: Any) 
     for name in saving.VOLUMES:
         if declared.get(name) in there:
             mount = job.Mount(declared[name], f"{scripts.VOLUMES}/{name}", standalone.name)
-            steps.append(Step(name, scripts.save_volume(name, options.of(name)), mounts=[mount]))
-    saving.require_objects(standalone.settings, steps)
+            steps.append(saving.volume_step(name, options, standalone.settings, mount))
+    saving.require_volumes(standalone.settings, steps, declared)
     script = scripts.save_file(_SETTINGS, _SETTINGS, options.of(saving.SETTINGS))
     return [*steps, Step(saving.SETTINGS, script, stored=[_SETTINGS])]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 
-from openbalena.backup.scripts import COMPLETE, FACTS, LINE, OPENED, VOLUMES, connection, reach_database
+from openbalena.backup.scripts import COMPLETE, CONTENT, FACTS, LINE, OPENED, VOLUMES, connection, reach_database
 from openbalena.base.names import RESTORE_MARK
 
 # Exit code if there is other data where something should be restored.
@@ -19,14 +19,6 @@ OCCUPIED = 4
 EMPTY, RESTORED, OTHER = "empty", "restored", "other"
 # Printed in place of everything else if a former run has completed what the script does.
 BEFORE = "restored before"
-
-# Prints what a directory has. It fails if that cannot be read, such as on NFS, which must not look like an empty one.
-# An empty file system has lost+found (mke2fs(8)).
-_CONTENT = f"""content() {{
-    there=$(ls -A "$1") || return
-    printf '%s\\n' "$there" | grep -v -x -e lost+found -e {RESTORE_MARK} || true
-}}
-"""
 
 # Free space by POSIX `df -kP`, whose first field is the file system: volumes that are on the same one share it.
 _INSPECT = """set -eu
@@ -111,7 +103,7 @@ _STATE = """SELECT CASE
 
 def inspect_volumes() -> str:
     """The script that prints which volumes have data or a mark, the free space, and PostgreSQL's version."""
-    return _INSPECT % (_CONTENT, VOLUMES, RESTORE_MARK, RESTORE_MARK, COMPLETE)
+    return _INSPECT % (CONTENT, VOLUMES, RESTORE_MARK, RESTORE_MARK, COMPLETE)
 
 
 def forget_restores() -> str:
@@ -132,7 +124,7 @@ def restore_volume(volume: str, snapshot: str, set_id: str) -> str:
         mark=RESTORE_MARK,
         id=shlex.quote(set_id),
         done=shlex.quote(done(set_id)),
-        content=_CONTENT,
+        content=CONTENT,
         snapshot=shlex.quote(snapshot),
         occupied=OCCUPIED,
         before=BEFORE,

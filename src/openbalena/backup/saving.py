@@ -6,7 +6,7 @@ store that is saved later has every object of the saved rows (open-balena-api, P
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from secrets import token_hex
@@ -25,7 +25,8 @@ _, LOGIN, MANIFEST = BACKUP_SECRETS
 DATABASE, SETTINGS = "database", "settings"
 # The volumes that are saved: the objects, and the account and certificates of Let's Encrypt (its rate limits).
 OBJECTS = "s3-data"
-VOLUMES = (OBJECTS, "cert-manager-data")
+_CONTENTS = {OBJECTS: "the objects", "cert-manager-data": "the account of Let's Encrypt"}
+VOLUMES = tuple(_CONTENTS)
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Step:
     """One part of a set: `script` saves it. `secrets` are files for it, by name.
 
     One that saves nothing has in `reading` what it does instead, for messages.
-    In a cluster, it runs on `node` (an id) with `mounts`, in `networks`, and with the `stored` secrets of the swarm.
+    In a cluster, it runs on `node` (an id; `where` is its name, for messages) with `mounts`, in `networks`, and with
+    the `stored` secrets of the swarm.
     """
 
     part: str
@@ -44,11 +46,13 @@ class Step:
     secrets: Mapping[str, str] = field(default_factory=dict)
     stored: Sequence[str] = ()
     reading: str = ""
+    where: str = ""
 
     @property
     def subject(self) -> str:
         """What is saved, for messages."""
-        return f"volume {self.part}" if self.part in VOLUMES else self.part
+        what = f"volume {self.part}" if self.part in VOLUMES else self.part
+        return f"{what} on {self.where}" if self.where else what
 
     @property
     def activity(self) -> str:
@@ -140,13 +144,28 @@ def left_out(settings: Mapping[str, str]) -> list[str]:
     return found
 
 
-def require_objects(settings: Mapping[str, str], steps: Iterable[Step]) -> None:
-    """Raise OperationError if none of the steps saves the internal store, without which a backup looks complete."""
-    if settings.get("EXTERNAL_S3") != "true" and OBJECTS not in {step.part for step in steps}:
+def volume_step(volume: str, options: SetOptions, settings: Mapping[str, str], mount: job.Mount) -> Step:
+    """The step that saves a volume, and fails if the settings say that it has data and it has none."""
+    script = scripts.save_volume(volume, options.of(volume), may_be_empty=not _has_data(volume, settings))
+    return Step(volume, script, mounts=[mount])
+
+
+def require_volumes(settings: Mapping[str, str], steps: Iterable[Step], known: Collection[str] = ()) -> None:
+    """Raise OperationError if none of the steps saves the internal store, without which a backup looks complete, or
+    one of `known`, which the deployment has had, and which has data by the settings."""
+    saved = {step.part for step in steps}
+    for volume, content in _CONTENTS.items():
+        if volume in saved or not _has_data(volume, settings) or volume not in {OBJECTS, *known}:
+            continue
         raise OperationError(
-            f"volume {OBJECTS}, which has the objects, was not found, so there is no new backup: start its service "
-            "(up, or swarm-up), then run this command again"
+            f"volume {volume}, which has {content}, was not found, so there is no new backup: start its service "
+            "(up, or swarm-up), then run this command again. If the volume was lost, restore a backup instead"
         )
+
+
+def _has_data(volume: str, settings: Mapping[str, str]) -> bool:
+    """Whether the volume cannot be empty: MinIO and, with ACME, certbot write to it before they do anything else."""
+    return settings.get("EXTERNAL_S3") != "true" if volume == OBJECTS else bool(settings.get("ACME_EMAIL"))
 
 
 def save_set(

@@ -74,6 +74,13 @@ open_repository || missing=$?
 _REFUSE = f'[ -z "${{missing:-}}" ] || exit {NO_REPOSITORY}\n'
 # The begin of a script that needs an existing repository.
 OPENED = _BEGIN + _REFUSE
+# Prints what a directory has. It fails if that cannot be read, such as on NFS, which must not look like an empty one.
+# An empty file system has lost+found (mke2fs(8)).
+CONTENT = f"""content() {{
+    there=$(ls -A "$1") || return
+    printf '%s\\n' "$there" | grep -v -x -e lost+found -e {RESTORE_MARK} || true
+}}
+"""
 # The lock of a removal that was killed would stop every later backup. It is removed once it is 30 minutes old.
 _CREATE = """if [ -z "${missing:-}" ]; then
     restic unlock >/dev/null 2>/tmp/errors || failed
@@ -127,7 +134,7 @@ result
 # Files that vanish while restic reads are uploads that ended, and objects whose rows were deleted before: no saved row
 # needs them. restic then exits with 3 and has saved all others; so it does if it cannot read a file, which is an error.
 _VOLUME = """
-code=0
+{begin}code=0
 run_restic {options} {directory} || code=$?
 [ -s /tmp/summary ] || failed
 if [ $code -eq 3 ]; then
@@ -138,6 +145,11 @@ elif [ $code -ne 0 ]; then
     failed
 fi
 result
+"""
+
+# A node that has lost its volume gets a new one for the task, which looks no different (Engine API, Mount).
+_NOT_EMPTY = """{content}there=$(content {directory})
+[ -n "$there" ] || {{ echo "it is empty, or was missing, although its service has run there"; exit 1; }}
 """
 
 _FILE = """
@@ -217,12 +229,14 @@ def _address(server: Mapping[str, str]) -> str:
     return f"-h {shlex.quote(server['host'])} -p {shlex.quote(server['port'])}"
 
 
-def save_volume(volume: str, options: str) -> str:
-    """The script that saves the volume that is mounted as `volume` below VOLUMES."""
+def save_volume(volume: str, options: str, *, may_be_empty: bool = False) -> str:
+    """The script that saves the volume that is mounted as `volume` below VOLUMES; it fails if that is empty, unless
+    `may_be_empty`."""
     directory = f"{VOLUMES}/{volume}"
     # What MinIO has begun to write and not yet renamed, and the marks of this tool, are not data.
     excluded = " ".join(f"--exclude={directory}/{name}" for name in (".minio.sys/tmp", MOVE_MARK, RESTORE_MARK))
-    return OPENED + _VOLUME.format(directory=directory, options=f"{excluded} {options}")
+    begin = "" if may_be_empty else _NOT_EMPTY.format(content=CONTENT, directory=directory)
+    return OPENED + _VOLUME.format(begin=begin, directory=directory, options=f"{excluded} {options}")
 
 
 def save_file(secret: str, name: str, options: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 from restic import Ended, Machine, programs
 
 from openbalena.backup import progress, scripts
-from openbalena.base.names import BACKUP_SECRETS
+from openbalena.base.names import BACKUP_SECRETS, RESTORE_MARK
 
 REPOSITORY, LOGIN, MANIFEST = BACKUP_SECRETS
 OPTIONS = scripts.options("my.example.com", ["set=s1", "part=p"])
@@ -80,6 +80,19 @@ def test_a_volume_is_saved_with_its_tags_and_nothing_is_read_twice(repository: M
     (one, other) = listed(repository)
     assert one["hostname"] == "my.example.com" and one["tags"] == ["openbalena", "set=s1", "part=p"]
     assert str(other["id"]).startswith(str(second["snapshot_id"]))
+
+
+def test_an_empty_volume_is_no_data_unless_it_may_be(repository: Machine) -> None:
+    volume = repository.directory / "volumes" / "s3-data"
+    (volume / "lost+found").mkdir()
+    (volume / RESTORE_MARK).write_text("a backup done")
+    ended = repository.run(scripts.save_volume("s3-data", OPTIONS))
+    assert ended.code == 1 and ended.lines == ["it is empty, or was missing, although its service has run there"]
+    assert listed(repository) == []
+    assert summary(repository.run(scripts.save_volume("s3-data", OPTIONS, may_be_empty=True)))
+    shutil.rmtree(volume)
+    ended = repository.run(scripts.save_volume("s3-data", OPTIONS))
+    assert ended.code != 0 and "No such file or directory" in ended.lines[-1]
 
 
 def test_a_file_that_vanishes_is_no_error_and_one_that_cannot_be_read_is(

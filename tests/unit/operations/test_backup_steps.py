@@ -22,6 +22,7 @@ from openbalena.operations.backup import BackupOptions
 from openbalena.operations.backup_prune import prune_backups
 from openbalena.operations.backup_verify import verify_backup
 from openbalena.operations.workspace import Workspace
+from openbalena.storage import record
 from openbalena.swarm import settings_store
 
 OPTIONS = BackupOptions(60.0)
@@ -126,7 +127,8 @@ def test_a_part_that_fails_ends_it_without_a_manifest(failing: str, workspace: W
     fake.swarm.fates[f"openbalena-backup-{failing}"] = [[Row(0, "failed", "task: non-zero exit (1)", 1)]]
     fake.swarm.logs[f"openbalena-backup-{failing}"] = ["no space left", END]
     with pytest.raises(
-        OperationError, match=f"the (volume )?{failing} could not be saved, so there is no new backup: no space"
+        OperationError,
+        match=f"the (volume )?{failing}( on node2)? could not be saved, so there is no new backup: no space",
     ):
         backup.create_backup(OPTIONS, workspace, Listener())
     assert names(fake)[-1].startswith(failing)
@@ -140,6 +142,29 @@ def test_without_the_objects_there_is_no_backup(workspace: Workspace, fake: Fake
     with pytest.raises(OperationError, match="volume s3-data, which has the objects, was not found"):
         backup.create_backup(OPTIONS, workspace, Listener())
     assert jobs(fake) == []
+
+
+def test_a_volume_that_the_record_knows_and_no_service_has_any_more_is_no_backup(
+    workspace: Workspace, fake: FakeEngine
+) -> None:
+    """The account of Let's Encrypt, after `docker service rm`."""
+    with fake.engine.client() as client:
+        places = {"cert-manager-data": record.VolumeLocation("id-node2", "node2")}
+        record.write_registry(client, "openbalena", record.VolumeRegistry(places))
+    made = backup.create_backup(OPTIONS, workspace, Listener())
+    assert "cert-manager-data" not in made.parts, "without ACME it is not used any more"
+    configured(workspace.project, ACME_EMAIL="me@example.com", CLOUDFLARE_API_TOKEN="a-token-of-it")
+    with pytest.raises(OperationError, match="volume cert-manager-data, which has the account of Let's Encrypt, was "):
+        backup.create_backup(OPTIONS, workspace, Listener())
+
+
+def test_a_volume_that_its_node_has_lost_is_named_with_the_node(workspace: Workspace, fake: FakeEngine) -> None:
+    """The engine makes a new volume for the job: only its script can see that."""
+    fake.swarm.fates["openbalena-backup-s3-data"] = [[Row(0, "failed", "task: non-zero exit (1)", 1)]]
+    fake.swarm.logs["openbalena-backup-s3-data"] = ["it is empty", END]
+    with pytest.raises(OperationError, match="the volume s3-data on node2 could not be saved, so .*: it is empty"):
+        backup.create_backup(OPTIONS, workspace, Listener())
+    assert "it is empty, or was missing" in container(jobs(fake)[-1])["Args"][-1]
 
 
 def test_a_missing_image_names_the_command_that_builds_it(workspace: Workspace, fake: FakeEngine) -> None:
