@@ -101,12 +101,12 @@ def _place(unpacked: Project, project: Project, domain: str, *, replace: bool) -
         # Older settings must not be used with the new keys, not even after a kill.
         write_atomic(project.env_file, envfile.update(dotenv.parse("", project.env_file), kept), 0o600)
     for target, source in (pki, override):
-        if not source.exists():
-            continue
-        if target.exists():
+        # With --replace-settings, one that the backup lacks would change the deployment that it is of.
+        if target.exists() and (replace or source.exists()):
             target.rename(target.with_name(target.name + suffix))
-        source.rename(target)
-        written.append(target.name)
+        if source.exists():
+            source.rename(target)
+            written.append(target.name)
     write_atomic(project.env_file, envfile.update(file, kept), 0o600)
     return (*written, ".env")
 

@@ -146,6 +146,17 @@ def test_another_pki_is_kept(replaced: bool, workspace: Workspace, fake: FakeEng
     assert (workspace.project.pki / "ca-0-key.pem").read_text() == "another key"
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_an_override_that_the_backup_lacks_does_not_survive_a_replacement(replaced: bool, workspace: Workspace) -> None:
+    """Its services would be started with the settings of the backup."""
+    override = workspace.project.override_file
+    override.write_text("services: {}\n")
+    request = replace(REQUEST, only_settings=True, replace_settings=replaced)
+    assert restore(request, workspace, Listener()).files == ("pki", ".env")
+    aside = [path.read_text() for path in override.parent.glob(f"{override.name}.*")]
+    assert (override.exists(), aside) == ((False, ["services: {}\n"]) if replaced else (True, []))
+
+
 def test_an_interrupted_one_begins_again(workspace: Workspace, fake: FakeEngine) -> None:
     """Killed after the PKI was renamed and before .env was written."""
     workspace.project.pki.mkdir()
