@@ -18,6 +18,7 @@ GIVEN = {
     "DATA_LABEL": "openbalena.data.",
     "REPLICAS_LABEL": "openbalena.replicas",
     "JOB_LABEL": "openbalena.job",
+    "JOB_OWNER_LABEL": "openbalena.job.of",
     "HOLDER_LABEL": "openbalena.volume-holder",
     "HOLDER_IMAGE": "openbalena/empty",
     "SETTINGS_CA_LABEL": "openbalena.settings.ca",

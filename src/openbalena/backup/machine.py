@@ -23,9 +23,13 @@ _SETTINGS = "settings.tar.gz"
 
 @dataclass(frozen=True)
 class Containers:
-    """Runs the scripts in containers of `image`; `stored` are files that a step may name. `timeout` is in seconds."""
+    """Runs the scripts in containers of `image`; `stored` are files that a step may name. `timeout` is in seconds.
+
+    `owner` is the Compose project's name.
+    """
 
     client: Any
+    owner: str
     image: str
     timeout: float
     report: Callable[[str], None]
@@ -50,10 +54,10 @@ class Containers:
         files = {name: content.encode() for name, content in step.secrets.items()}
         files |= {name: self.stored[name] for name in step.stored}
         files[_REPOSITORY] = self.repository.variables(address).encode()
-        task = one_shot.OneShot(f"backup-{step.part}", self.image, step.script, files, mounts, networks)
+        task = one_shot.OneShot(self.owner, f"backup-{step.part}", self.image, step.script, files, mounts, networks)
 
         def describe() -> str:
-            return progress.describe(one_shot.last_lines(self.client, task.purpose, progress.LINES))
+            return progress.describe(one_shot.last_lines(self.client, task, progress.LINES))
 
         meanwhile = elapsed_reporter(step.activity, self.report, describe)
         return one_shot.run_once(self.client, task, self.timeout, meanwhile)

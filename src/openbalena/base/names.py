@@ -27,6 +27,8 @@ DATA_LABEL = "openbalena.data."
 REPLICAS_LABEL = "openbalena.replicas"
 # Label of the services, networks and secrets of jobs.
 JOB_LABEL = "openbalena.job"
+# Label of a job's container on one machine: the Compose project that it is for.
+JOB_OWNER_LABEL = "openbalena.job.of"
 # Label of the containers that hold a volume: a leftover one would keep its volumes from being removed.
 HOLDER_LABEL = "openbalena.volume-holder"
 HOLDER_IMAGE = "openbalena/empty"

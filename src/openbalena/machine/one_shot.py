@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openbalena.base.names import JOB_LABEL
+from openbalena.base.names import JOB_LABEL, JOB_OWNER_LABEL
 from openbalena.base.polling import poll
 from openbalena.machine.volumes import write_file
 from openbalena.swarm.job import JobResult
@@ -17,18 +17,24 @@ _ENDED = {"exited", "dead"}
 
 @dataclass(frozen=True)
 class OneShot:
-    """A `script` that /bin/sh of `image` runs as root; `purpose` is one word.
+    """A `script` that /bin/sh of `image` runs as root; `purpose` is one word, `owner` the Compose project's name.
 
     `files` are written to /run/secrets before it starts, by name. `mounts` are docker.types.Mount. It is connected to
     all `networks`, one at least.
     """
 
+    owner: str
     purpose: str
     image: str
     script: str
     files: Mapping[str, bytes]
     mounts: Sequence[Any] = ()
     networks: tuple[str, ...] = ("bridge",)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Those by which it is found: of one deployment, since its lock keeps away no other on the same engine."""
+        return {JOB_LABEL: self.purpose, JOB_OWNER_LABEL: self.owner}
 
 
 def run_once(client: Any, task: OneShot, timeout: float, meanwhile: Callable[[], None] = lambda: None) -> JobResult:
@@ -38,13 +44,13 @@ def run_once(client: Any, task: OneShot, timeout: float, meanwhile: Callable[[],
     itself asks for (as PostgreSQL's does), not those of `mounts`. Raises docker.errors.APIError if it
     cannot be created or started, such as without the image or a directory to mount.
     """
-    _remove(client, task.purpose)
+    _remove(client, task)
     made = client.api.create_container(
         task.image,
         ["-c", task.script],
         entrypoint=["/bin/sh"],
         user="0:0",
-        labels={JOB_LABEL: task.purpose},
+        labels=task.labels,
         host_config=client.api.create_host_config(mounts=list(task.mounts), network_mode=task.networks[0]),
     )["Id"]
     try:
@@ -68,19 +74,20 @@ def run_once(client: Any, task: OneShot, timeout: float, meanwhile: Callable[[],
         client.api.remove_container(made, v=True, force=True)
 
 
-def last_lines(client: Any, purpose: str, count: int) -> list[str]:
-    """The last lines that the script of this purpose has printed so far; none if it has not started or has ended."""
-    for container in _containers(client, purpose):
+def last_lines(client: Any, task: OneShot, count: int) -> list[str]:
+    """The last lines that the script has printed so far; none if it has not started or has ended."""
+    for container in _containers(client, task):
         printed: bytes = client.api.logs(container["Id"], tail=count)
         return printed.decode(errors="replace").splitlines()
     return []
 
 
-def _containers(client: Any, purpose: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = client.api.containers(all=True, filters={"label": f"{JOB_LABEL}={purpose}"})
+def _containers(client: Any, task: OneShot) -> list[dict[str, Any]]:
+    labels = [f"{name}={value}" for name, value in task.labels.items()]
+    found: list[dict[str, Any]] = client.api.containers(all=True, filters={"label": labels})
     return found
 
 
-def _remove(client: Any, purpose: str) -> None:
-    for container in _containers(client, purpose):
+def _remove(client: Any, task: OneShot) -> None:
+    for container in _containers(client, task):
         client.api.remove_container(container["Id"], v=True, force=True)

@@ -108,9 +108,13 @@ class VolumeCopy:
 
 @dataclass(frozen=True)
 class Copier:
-    """Copies on the engine of `client`, in containers of `image`; `timeout` is in seconds, for each volume."""
+    """Copies on the engine of `client`, in containers of `image`; `timeout` is in seconds, for each volume.
+
+    `owner` is the Compose project's name.
+    """
 
     client: Any
+    owner: str
     image: str
     timeout: float
 
@@ -148,5 +152,5 @@ class Copier:
             Mount(place, volume, type="volume", read_only=volume in reading, no_copy=True)
             for volume, place in {**reading, **writing}.items()
         ]
-        task = OneShot(_PURPOSE, self.image, script, {}, mounts, ("none",))
+        task = OneShot(self.owner, _PURPOSE, self.image, script, {}, mounts, ("none",))
         return run_once(self.client, task, self.timeout, meanwhile)

@@ -197,7 +197,8 @@ def connected(
             image = ready_backup_image(standalone.engine, values, workspace, report)
             packed = archive.pack_archive(workspace.project.directory, Path(values["PKI_DIR"]))
             stored = on_machine.stored_settings(packed)
-            yield _OnMachine(values, standalone, Containers(client, image, options.timeout, report, repository, stored))
+            runner = Containers(client, standalone.name, image, options.timeout, report, repository, stored)
+            yield _OnMachine(values, standalone, runner)
 
 
 def _runs_stack(client: Any, stack: str) -> bool:

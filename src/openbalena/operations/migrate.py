@@ -197,7 +197,7 @@ class _Run:
         return MigrateResult(target.title, None, tuple(origin.kept(self.client)), rows)
 
     def _copy(self, plan: MigrationPlan, what: str, *, last: bool = False) -> None:
-        copier = Copier(self.client, plan.image, _COPY_TIMEOUT)
+        copier = Copier(self.client, self.sides.compose.standalone.name, plan.image, _COPY_TIMEOUT)
         for volume in plan.volumes:
             text = f"{what} {volume.source}"
             self.reporter.progress(text)

@@ -136,7 +136,7 @@ class Planner:
         if not copies:
             raise OperationError("nothing was migrated: there are no volumes with data")
         waiting = elapsed_reporter("measuring the volumes", self.reporter.progress)
-        copier = Copier(self.client, image, self.timeout)
+        copier = Copier(self.client, self.sides.compose.standalone.name, image, self.timeout)
         sizes, free = copier.measure([*(copy.source for copy in copies), *replaced], waiting)
         needed = sum(max(0, sizes[copy.source] - sizes.get(copy.target, 0)) for copy in copies)
         if needed > free:

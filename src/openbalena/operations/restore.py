@@ -243,7 +243,7 @@ def _machine(restoration: _Restoration, standalone: Standalone) -> Iterator[Mach
     repository = repositories.configured(standalone.settings)
     image = ready_backup_image(standalone.engine, standalone.settings, restoration.workspace, report)
     with standalone.engine.client() as client:
-        runner = Containers(client, image, restoration.request.timeout, report, repository, {})
+        runner = Containers(client, standalone.name, image, restoration.request.timeout, report, repository, {})
         yield Machine(client, standalone, runner)
 
 

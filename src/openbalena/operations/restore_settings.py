@@ -20,6 +20,7 @@ from openbalena.base.errors import OperationError
 from openbalena.base.files import private_directory, write_atomic
 from openbalena.base.project import Project
 from openbalena.compose import dotenv
+from openbalena.machine.deployment import compose_project_name
 from openbalena.operations.built_images import ready_backup_image
 from openbalena.operations.engines import default_engine
 from openbalena.operations.reporter import Reporter
@@ -66,7 +67,8 @@ def _fetch(
     recipient = encrypted_read.new_recipient()
     with engine.client() as client:
         image = ready_backup_image(engine, here, workspace, report)
-        runner = Containers(client, image, timeout, report, repository, {})
+        owner = compose_project_name(workspace.project, here)
+        runner = Containers(client, owner, image, timeout, report, repository, {})
         found = saving.read_repository(runner, repository.address).find(backup)
         if saving.SETTINGS not in found.parts:
             raise OperationError(f"backup {found.id} has no settings: choose another backup")

@@ -126,7 +126,7 @@ def test_a_failed_pass_is_an_error_with_both_names(fake: FakeEngine) -> None:
         fake.engine.client() as client,
         pytest.raises(OperationError, match="one_db-data .* ob_db-data: no space left"),
     ):
-        Copier(client, "x", 60.0).copy(volume, lambda: None, last=True)
+        Copier(client, "one", "x", 60.0).copy(volume, lambda: None, last=True)
     ((source, target),) = [made["HostConfig"]["Mounts"] for made in fake.made]
     assert (source["Source"], source["ReadOnly"], target["Source"]) == ("one_db-data", True, "ob_db-data")
     assert [made["HostConfig"]["NetworkMode"] for made in fake.made] == ["none"] and not fake.connected
@@ -137,4 +137,4 @@ def test_volumes_are_measured(fake: FakeEngine) -> None:
     fake.images.add("x")
     fake.endings["migrate"] = (0, ["size one_db-data 3", "free - 5"])
     with fake.engine.client() as client:
-        assert Copier(client, "x", 60.0).measure(["one_db-data"], lambda: None) == ({"one_db-data": 3072}, 5120)
+        assert Copier(client, "one", "x", 60.0).measure(["one_db-data"], lambda: None) == ({"one_db-data": 3072}, 5120)

@@ -12,7 +12,7 @@ from fake_engine import FakeEngine
 from hearing import Listener
 
 from openbalena.base.errors import OperationError
-from openbalena.base.names import BACKUP_SECRETS
+from openbalena.base.names import BACKUP_SECRETS, JOB_LABEL, JOB_OWNER_LABEL
 from openbalena.operations import backup
 from openbalena.operations.backup import BackupOptions
 from openbalena.operations.backup_verify import verify_backup
@@ -113,8 +113,14 @@ def test_without_a_database_nothing_is_saved(workspace: Workspace, fake: FakeEng
 
 
 def test_what_a_killed_command_left_is_removed(workspace: Workspace, fake: FakeEngine) -> None:
-    fake.container("left", {"openbalena.job": "backup-database"})
+    fake.container("left", {JOB_LABEL: "backup-database", JOB_OWNER_LABEL: NAME})
     backup.create_backup(OPTIONS, workspace, Listener())
+
+
+def test_what_another_deployment_on_the_engine_runs_is_left_alone(workspace: Workspace, fake: FakeEngine) -> None:
+    fake.container("theirs", {JOB_LABEL: "backup-database", JOB_OWNER_LABEL: f"{NAME}2"})
+    backup.create_backup(OPTIONS, workspace, Listener())
+    assert fake.containers.pop("theirs")
 
 
 def test_backups_are_listed(workspace: Workspace, fake: FakeEngine) -> None:

@@ -55,6 +55,7 @@ class FakeSide:
 
     world: World
     mode: Mode
+    standalone: Any = field(default_factory=lambda: SimpleNamespace(name=NAME))
 
     @property
     def title(self) -> str:
