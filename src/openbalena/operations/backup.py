@@ -33,7 +33,7 @@ from openbalena.pki import archive
 from openbalena.settings import Settings
 from openbalena.storage import record
 from openbalena.swarm import api_schema, lock, releases, service_update, settings_store, state
-from openbalena.swarm.membership import require_manager
+from openbalena.swarm.membership import is_manager, require_manager
 from openbalena.swarm.state import Cluster
 
 
@@ -183,7 +183,7 @@ def connected(
     engine = default_engine(workspace.lab)
     with engine.client() as client:
         repository = repositories.configured(values)
-        if _runs_stack(client, values["STACK_NAME"]):
+        if _runs_stack(client, engine, values["STACK_NAME"]):
             require_manager(client, engine)
             image = backup_image(values, workspace, engine)
             with (
@@ -201,10 +201,8 @@ def connected(
             yield _OnMachine(values, standalone, runner)
 
 
-def _runs_stack(client: Any, stack: str) -> bool:
-    if not client.info()["Swarm"].get("ControlAvailable"):
-        return False
-    return bool(state.read_cluster(client, stack).services)
+def _runs_stack(client: Any, engine: Engine, stack: str) -> bool:
+    return is_manager(client, engine) and bool(state.read_cluster(client, stack).services)
 
 
 @contextmanager

@@ -41,6 +41,7 @@ from openbalena.operations.workspace import Workspace
 from openbalena.settings import Settings, read_configured
 from openbalena.storage import nfs
 from openbalena.swarm import lock
+from openbalena.swarm.membership import is_manager
 
 # Seconds for the services of a stack to converge, as `swarm-up` waits by default.
 _START_TIMEOUT = 900.0
@@ -175,8 +176,9 @@ def restore(request: RestoreRequest, workspace: Workspace, reporter: Reporter) -
     if request.only_settings:
         return RestoreResult(read_configured(workspace.project), files)
     restoration = _Restoration(request, workspace, reporter)
-    with default_engine(workspace.lab).client() as client:
-        manager = client.info()["Swarm"].get("ControlAvailable") and not request.machine
+    engine = default_engine(workspace.lab)
+    with engine.client() as client:
+        manager = not request.machine and is_manager(client, engine)
     values, manifest = (_restore_stack if manager else _restore_machine)(restoration)
     return RestoreResult(values, files, manifest, next(iter(restoration.rows), None))
 

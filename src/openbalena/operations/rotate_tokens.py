@@ -105,10 +105,10 @@ def _open_in_cluster(
 ) -> str:
     """The command to run next; empty if this engine is not a manager of a swarm that runs the stack."""
     from openbalena.storage.database import SERVICE, Database
-    from openbalena.swarm import lock, service_update, state
+    from openbalena.swarm import lock, membership, service_update, state
 
     stack = settings["STACK_NAME"]
-    if not client.info()["Swarm"].get("ControlAvailable"):
+    if not membership.is_manager(client, engine):
         return ""
     if service_update.find_service(state.read_cluster(client, stack), SERVICE) is None:
         return ""

@@ -106,6 +106,17 @@ def join_commands(client: Any) -> dict[str, str]:
     return {role.lower(): f"docker swarm join --token {token} {address}" for role, token in sorted(tokens.items())}
 
 
+def is_manager(client: Any, engine: Engine) -> bool:
+    """Whether the engine is a manager of a swarm.
+
+    Raises OperationError if it cannot say: after a restart of a swarm with autolock it looks as if it was in none.
+    """
+    swarm = swarm_state(client)
+    if swarm.get("LocalNodeState") in ("locked", "error"):
+        require_manager(client, engine)
+    return bool(swarm.get("ControlAvailable"))
+
+
 def require_manager(client: Any, engine: Engine) -> None:
     """Raise OperationError unless the engine behind `client` is a manager of a swarm that has a leader."""
     swarm = client.info()["Swarm"]

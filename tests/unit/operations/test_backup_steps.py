@@ -3,7 +3,7 @@
 import base64
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -267,6 +267,17 @@ def test_settings_that_are_missing_are_named_before_anything_runs(
     with pytest.raises(UsageError, match=error):
         backup.create_backup(OPTIONS, workspace, Listener())
     assert jobs(fake) == []
+
+
+@pytest.mark.parametrize("command", [backup.create_backup, backup.list_backups])
+def test_a_locked_swarm_is_not_taken_for_one_machine(
+    command: Callable[[BackupOptions, Workspace, Listener], object], workspace: Workspace, fake: FakeEngine
+) -> None:
+    """As the engine describes it after a restart (Engine API, SwarmInfo)."""
+    fake.says = {"LocalNodeState": "locked", "ControlAvailable": False, "NodeID": "", "RemoteManagers": None}
+    with pytest.raises(OperationError, match="the swarm is locked: run `docker swarm unlock` there"):
+        command(OPTIONS, workspace, Listener())
+    assert jobs(fake) == [] and fake.made == []
 
 
 def test_a_node_that_is_down_ends_it_before_anything_is_saved(workspace: Workspace, fake: FakeEngine) -> None:

@@ -123,6 +123,14 @@ def test_a_manager_can_get_a_deployment_on_its_machine(workspace: Workspace, fak
     assert purposes(fake)[-2:] == ["fill-s3-data", "fill-database"]
 
 
+def test_a_locked_swarm_is_not_taken_for_one_machine(workspace: Workspace, fake: FakeEngine) -> None:
+    restore(replace(REQUEST, only_settings=True), workspace, Listener())
+    fake.says = {"LocalNodeState": "locked", "ControlAvailable": False}
+    with pytest.raises(OperationError, match="the swarm is locked: run `docker swarm unlock` there"):
+        restore(REQUEST, workspace, Listener())
+    assert purposes(fake) == ["list", "settings"]
+
+
 def test_settings_alone_can_be_restored(workspace: Workspace, fake: FakeEngine) -> None:
     done = restore(replace(REQUEST, only_settings=True), workspace, Listener())
     assert (done.files, done.manifest) == (("pki", ".env"), None) and purposes(fake) == ["list", "settings"]
