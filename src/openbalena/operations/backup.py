@@ -22,7 +22,7 @@ from openbalena.backup.saving import SetOptions, Step
 from openbalena.backup.sets import Sets
 from openbalena.docker.engine import Engine
 from openbalena.machine.containers import read_containers
-from openbalena.machine.deployment import Standalone
+from openbalena.machine.deployment import Standalone, compose_project_name
 from openbalena.operations.built_images import backup_image, ready_backup_image
 from openbalena.operations.engines import default_engine
 from openbalena.operations.machine import load_machine
@@ -177,13 +177,14 @@ def connected(
 ) -> Iterator[Deployment]:
     """The stack, if this engine is a manager of a swarm that runs it, and otherwise the deployment on its machine.
 
-    `connect` is how the cluster's jobs reach the repository.
+    Without either, such as after swarm-down, a repository in the directory of a node is still reached there. `connect`
+    is how the cluster's jobs reach the repository.
     """
     values = settings.read_configured(workspace.project)
     engine = default_engine(workspace.lab)
     with engine.client() as client:
         repository = repositories.configured(values)
-        if _runs_stack(client, engine, values["STACK_NAME"]):
+        if _in_cluster(client, engine, values, workspace):
             require_manager(client, engine)
             image = backup_image(values, workspace, engine)
             with (
@@ -201,8 +202,13 @@ def connected(
             yield _OnMachine(values, standalone, runner)
 
 
-def _runs_stack(client: Any, engine: Engine, stack: str) -> bool:
-    return is_manager(client, engine) and bool(state.read_cluster(client, stack).services)
+def _in_cluster(client: Any, engine: Engine, values: Settings, workspace: Workspace) -> bool:
+    if not is_manager(client, engine):
+        return False
+    if state.read_cluster(client, values["STACK_NAME"]).services:
+        return True
+    on_node = bool(values.get("BACKUP_NODE") and repositories.configured(values).directory)
+    return on_node and not read_containers(client, compose_project_name(workspace.project, values))
 
 
 @contextmanager

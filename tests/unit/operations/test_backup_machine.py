@@ -128,6 +128,16 @@ def test_backups_are_listed(workspace: Workspace, fake: FakeEngine) -> None:
     assert backup.list_backups(OPTIONS, workspace, Listener()).backups == ()
 
 
+def test_a_deployment_on_a_manager_has_its_repository_here(workspace: Workspace, fake: FakeEngine) -> None:
+    """BACKUP_NODE may be left from the stack that it was migrated from."""
+    fake.swarm.node("node1", "manager")
+    with workspace.project.env_file.open("a") as file:
+        file.write("BACKUP_NODE=node2\n")
+    fake.endings["backup-list"] = (0, [base64.b64encode(gzip.compress(b"[]")).decode()])
+    assert backup.list_backups(OPTIONS, workspace, Listener()).backups == ()
+    assert purposes(fake) == ["backup-list"] and not fake.swarm.created
+
+
 def test_a_backup_is_restored_for_a_trial_without_a_volume(workspace: Workspace, fake: FakeEngine) -> None:
     made = backup.create_backup(OPTIONS, workspace, Listener())
     tags = [f"set={made.set}", "part=manifest", *(f"has={name}:{part.snapshot}" for name, part in made.parts.items())]

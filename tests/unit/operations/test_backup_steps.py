@@ -317,6 +317,20 @@ def test_backups_are_listed(workspace: Workspace, fake: FakeEngine) -> None:
     assert (found.id, found.domain, found.bytes, found.complete) == ("s1", "my.example.com", 23, True)
 
 
+def test_after_swarm_down_the_repository_is_still_the_directory_of_its_node(
+    workspace: Workspace, fake: FakeEngine
+) -> None:
+    """This machine may have a directory of that name too, with other backups."""
+    configured(workspace.project, BACKUP_REPOSITORY="/srv/backup", BACKUP_NODE="node2")
+    for name in list(fake.swarm.services):
+        fake.swarm.remove("services", name)
+    listed(fake)
+    assert [each.id for each in backup.list_backups(OPTIONS, workspace, Listener()).backups] == ["s1"]
+    assert names(fake) == ["server-id-node2", "list-id-node1"]
+    with pytest.raises(OperationError, match="db"):
+        backup.create_backup(OPTIONS, workspace, Listener())
+
+
 def test_a_backup_is_checked_with_its_manifest(workspace: Workspace, fake: FakeEngine) -> None:
     made = replace(backup.create_backup(OPTIONS, workspace, Listener()), set="s1", domain="other.example.com")
     listed(fake)
