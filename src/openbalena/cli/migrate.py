@@ -3,7 +3,7 @@
 from argparse import Namespace
 
 from openbalena.cli.console import Context
-from openbalena.cli.options import YES, command, flag, one_of, option, timeout
+from openbalena.cli.options import YES, command, flag, one_of, option, take_over, timeout
 
 _HELP = """\
 Migrate the deployment of this machine from Docker Compose to a swarm whose manager it is, or back.
@@ -21,6 +21,7 @@ again. The old volumes are kept.
     ),
     flag("--dry-run", "show what would be copied, and whether it can be migrated"),
     timeout(900.0),
+    take_over(),
     YES,
     help_text=_HELP,
 )
@@ -30,9 +31,11 @@ def migrate(args: Namespace, context: Context) -> None:
 
     say = context.console.say
     if args.undo:
-        say(f"{undo_migration(args.timeout, context.workspace, context.console).title} runs again.")
+        title = undo_migration(args.timeout, context.workspace, context.console, args.take_over).title
+        say(f"{title} runs again.")
         return
-    result = migrate(MigrateOptions(args.to, args.timeout, args.dry_run), context.workspace, context.console)
+    options = MigrateOptions(args.to, args.timeout, args.dry_run, args.take_over)
+    result = migrate(options, context.workspace, context.console)
     if result is None:
         return
     down = "" if result.downtime is None else f" The services were down for at most {result.downtime:.0f} s."

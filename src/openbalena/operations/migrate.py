@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +29,7 @@ from openbalena.operations.reporter import Reporter
 from openbalena.operations.settings_lock import migration_lock
 from openbalena.operations.verify import VerifyOptions, verify_deployment
 from openbalena.operations.workspace import Workspace
+from openbalena.swarm import lock
 
 # Seconds for one pass over a volume: terabytes on a slow disk. Until the last pass nothing waits for it.
 _COPY_TIMEOUT = 86400.0
@@ -38,12 +39,13 @@ _COPY_TIMEOUT = 86400.0
 class MigrateOptions:
     """`to` is the mode to migrate to, without which nothing is done. `dry_run` only plans.
 
-    `timeout` is in seconds, for each wait.
+    `timeout` is in seconds, for each wait. `take_over` is the id of a stale lock.
     """
 
     to: Mode | None
     timeout: float
     dry_run: bool = False
+    take_over: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def migrate(options: MigrateOptions, workspace: Workspace, reporter: Reporter) -
     Raises UsageError if there is nothing to migrate, OperationError if it fails: then the old deployment runs again, or
     the error says what to do.
     """
-    with _begun(options.timeout, workspace, reporter) as run:
+    with _begun(options.timeout, options.take_over, workspace, reporter) as run:
         if options.to is None:
             raise UsageError("migrate: expected --to swarm, --to compose or --undo")
         known = run.read()
@@ -85,12 +87,12 @@ def migrate(options: MigrateOptions, workspace: Workspace, reporter: Reporter) -
         return run.migrate(plan, options.to, known)
 
 
-def undo_migration(timeout: float, workspace: Workspace, reporter: Reporter) -> MigrateResult:
-    """Start the old deployment again, as it was before the migration; `timeout` in seconds, for each wait.
+def undo_migration(timeout: float, workspace: Workspace, reporter: Reporter, take_over: str = "") -> MigrateResult:
+    """Start the old deployment again, as it was before the migration; as in MigrateOptions.
 
     Raises UsageError if nothing was migrated, OperationError if the user does not agree.
     """
-    with _begun(timeout, workspace, reporter) as run:
+    with _begun(timeout, take_over, workspace, reporter) as run:
         known = run.read()
         if known is None:
             raise UsageError("migrate --undo: nothing was migrated")
@@ -100,7 +102,8 @@ def undo_migration(timeout: float, workspace: Workspace, reporter: Reporter) -> 
             "will not be in it."
         ):
             raise OperationError("nothing was changed")
-        run.return_to_origin(known)
+        with run.locked():
+            run.return_to_origin(known)
         return MigrateResult(origin.title)
 
 
@@ -114,6 +117,11 @@ class _Run:
     sides: Sides
     planner: Planner
     timeout: float
+    take_over: str
+
+    def locked(self) -> AbstractContextManager[None]:
+        """The cluster's lock: in between neither deployment runs, and nobody may start the stack on the old data."""
+        return lock.acquire_for_commands(self.client, "migrate", self.take_over)
 
     def read(self) -> Migration | None:
         """What an earlier migration recorded."""
@@ -135,6 +143,12 @@ class _Run:
         if running := origin.database(self.client):
             known = replace(known, rows=database.count_rows(self.client, running))
             self._write(known)
+        with self.locked():
+            return self._switch(plan, known)
+
+    def _switch(self, plan: MigrationPlan, known: Migration) -> MigrateResult:
+        """From the stop of the old deployment to the end, under the cluster's lock."""
+        origin, target = self.sides.origin(known.to), self.sides.of(known.to)
         try:
             began = time.monotonic()
             self.reporter.progress(f"stopping {origin.title}")
@@ -155,16 +169,17 @@ class _Run:
         self.reporter.progress(
             f"{self.sides.of(known.to).title} has all data: finishing the migration of {known.begun}"
         )
-        try:
-            self.sides.of(known.to).start()
-            self._verify(known)
-        except OpenBalenaError as failure:
-            raise OperationError(
-                f"the migration is not finished: {failure}",
-                "fix the cause and run the same command again, or return with ./open-balena.sh migrate --undo to the "
-                f"data of {known.begun}",
-            ) from failure
-        return self._finish(known)
+        with self.locked():
+            try:
+                self.sides.of(known.to).start()
+                self._verify(known)
+            except OpenBalenaError as failure:
+                raise OperationError(
+                    f"the migration is not finished: {failure}",
+                    "fix the cause and run the same command again, or return with ./open-balena.sh migrate --undo to "
+                    f"the data of {known.begun}",
+                ) from failure
+            return self._finish(known)
 
     def return_to_origin(self, known: Migration) -> None:
         """Remove the new deployment, and start the old one again."""
@@ -233,12 +248,12 @@ class _Run:
 
 
 @contextmanager
-def _begun(timeout: float, workspace: Workspace, reporter: Reporter) -> Iterator[_Run]:
+def _begun(timeout: float, take_over: str, workspace: Workspace, reporter: Reporter) -> Iterator[_Run]:
     settings.read_configured(workspace.project)
     with migration_lock(workspace.project.directory), manager_client(workspace) as (engine, client):
         sides = read_sides(workspace, reporter, timeout)
         planner = Planner(engine, client, workspace, reporter, sides, timeout)
-        yield _Run(client, workspace, reporter, sides, planner, timeout)
+        yield _Run(client, workspace, reporter, sides, planner, timeout, take_over)
 
 
 def _show(plan: MigrationPlan, to: Mode, sides: Sides, reporter: Reporter) -> None:

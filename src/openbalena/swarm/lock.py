@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from openbalena.base.owner import current_owner
 from openbalena.swarm import job
 
 _PROC = Path("/proc")
+# Whether the caller holds the lock for all commands that it runs.
+_held: ContextVar[bool] = ContextVar("held", default=False)
 
 
 @contextmanager
@@ -31,6 +34,9 @@ def acquire(client: Any, purpose: str, take_over: str = "") -> Iterator[None]:
     others. A stale lock of another machine is taken over if the user gives its full id as `take_over`, so that a newer
     lock is never taken over by mistake.
     """
+    if _held.get():
+        yield
+        return
     identifier = _acquire(client, purpose, take_over)
     try:
         # Jobs run only under the lock, so existing ones were left by a killed run.
@@ -38,6 +44,17 @@ def acquire(client: Any, purpose: str, take_over: str = "") -> Iterator[None]:
         yield
     finally:
         _remove(client, identifier)
+
+
+@contextmanager
+def acquire_for_commands(client: Any, purpose: str, take_over: str = "") -> Iterator[None]:
+    """As `acquire`; the commands that the caller runs meanwhile need no lock of their own."""
+    with acquire(client, purpose, take_over):
+        before = _held.set(True)
+        try:
+            yield
+        finally:
+            _held.reset(before)
 
 
 def owner_labels(purpose: str, now: datetime) -> dict[str, str]:

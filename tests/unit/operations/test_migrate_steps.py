@@ -12,6 +12,7 @@ from fake_engine import FakeEngine
 from hearing import Listener
 
 from openbalena.base.errors import OperationError, UsageError
+from openbalena.base.names import LOCK_CONFIG
 from openbalena.machine import database
 from openbalena.machine.migration import Migration, Mode, read_migration
 from openbalena.machine.volume_copy import Copier, VolumeCopy
@@ -40,6 +41,8 @@ class World:
     error: BaseException = field(default_factory=lambda: OperationError("not now"))
     checks: set[str] = field(default_factory=set)
     rows: list[int] = field(default_factory=lambda: [3])
+    unlocked: set[str] = field(default_factory=set)
+    locked: Callable[[], bool] = lambda: False
 
     def do(self, step: str) -> None:
         """One step, or the error that it was to meet, once."""
@@ -47,6 +50,8 @@ class World:
             self.failing = ""
             raise self.error
         self.steps.append(step)
+        if not self.locked():
+            self.unlocked.add(step)
 
 
 @dataclass
@@ -121,6 +126,7 @@ def workspace(world: World, tmp_path: Path, fake: FakeEngine, monkeypatch: pytes
     fake.swarm.node("node1", "manager")
     sides = FakeSides(FakeSide(world, "compose"), FakeSide(world, "swarm"))
     sides.swarm.stack = "ob"
+    world.locked = lambda: LOCK_CONFIG in {item["Spec"]["Name"] for item in fake.swarm.configs.values()}
 
     def plan(self: Planner, to: Mode, known: Migration | None) -> MigrationPlan:
         world.do("plan")
@@ -177,6 +183,27 @@ def test_the_services_are_down_only_for_the_last_copy(workspace: Workspace, fake
     assert fake.volumes["to"] == {"of": "swarm"} and fake.volumes[RECORD] == {"of": "compose"}
     with pytest.raises(UsageError, match="the swarm deployment already has the data"):
         migrate(OPTIONS["swarm"], workspace, Listener())
+
+
+def test_the_lock_is_held_from_the_stop_to_the_end(workspace: Workspace, fake: FakeEngine, world: World) -> None:
+    """A deploy from another machine in between would start the stack on data that is being left."""
+    migrate(OPTIONS["swarm"], workspace, Listener())
+    assert world.unlocked == set(BEFORE) and not world.locked()
+    undo_migration(60.0, workspace, Listener())
+    assert world.unlocked == set(BEFORE) and not world.locked()
+
+
+def test_the_lock_of_somebody_else_is_told_before_anything_stops(
+    workspace: Workspace, fake: FakeEngine, world: World
+) -> None:
+    with fake.engine.client() as client:
+        labels = {"owner": "anna", "purpose": "swarm-up"}
+        held = client.configs.create(name=LOCK_CONFIG, data=b"x", labels=labels).id
+    with pytest.raises(OperationError, match=f"anna has been running swarm-up .* add --take-over {held}"):
+        migrate(OPTIONS["swarm"], workspace, Listener())
+    assert world.steps == BEFORE and world.runs == {"compose"}
+    migrate(MigrateOptions("swarm", 60.0, take_over=held), workspace, Listener())
+    assert world.runs == {"swarm"}
 
 
 def test_back_again(workspace: Workspace, fake: FakeEngine, world: World) -> None:

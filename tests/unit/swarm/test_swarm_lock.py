@@ -99,6 +99,19 @@ def test_a_lock_that_was_released_meanwhile_is_tried_three_times(
     assert not fake.swarm.refusals and not fake.swarm.configs
 
 
+def test_commands_of_the_holder_use_its_lock_and_later_ones_do_not(fake: FakeEngine) -> None:
+    taken = ("POST", "/configs/create", RefusedError(500, "acquired again"))
+    with fake.engine.client() as client:
+        with lock.acquire_for_commands(client, "migrate"):
+            fake.swarm.refusals = [taken]
+            with lock.acquire(client, "swarm-up"):
+                pass
+            assert len(fake.swarm.configs) == 1 and fake.swarm.refusals, "it is still held"
+        with pytest.raises(docker.errors.APIError, match="acquired again"), lock.acquire(client, "swarm-up"):
+            pass
+    assert not fake.swarm.configs
+
+
 def test_a_config_whose_name_only_begins_like_the_locks_is_not_the_lock(fake: FakeEngine) -> None:
     with fake.engine.client() as client:
         client.configs.create(name=OTHER, data=b"x", labels={"owner": "anna"})
