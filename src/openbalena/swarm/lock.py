@@ -5,6 +5,7 @@ Names of configs are unique and the managers agree on who created it first, so t
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,8 @@ from openbalena.base.owner import current_owner
 from openbalena.swarm import job
 
 _PROC = Path("/proc")
+# That of processes outside of containers (linux, include/linux/proc_ns.h, PROC_PID_INIT_INO).
+_FIRST_NAMESPACE = "pid:[4026531836]"
 # Whether the caller holds the lock for all commands that it runs.
 _held: ContextVar[bool] = ContextVar("held", default=False)
 
@@ -65,14 +68,19 @@ def owner_labels(purpose: str, now: datetime) -> dict[str, str]:
         "purpose": purpose,
         "since": now.isoformat(timespec="seconds"),
         "machine": _machine(),
+        "host": _host(),
         "pid": str(pid),
         "started": _started(pid) or "",
     }
 
 
 def is_stale(labels: Mapping[str, str]) -> bool:
-    """Whether the lock's process ran on this machine and has ended (a later one with its pid started later)."""
-    if labels.get("machine") != _machine() or not labels.get("pid", "").isdigit():
+    """Whether the lock's process ran on this machine and has ended (a later one with its pid started later), or ran
+    before the machine's last boot."""
+    host, machine = _host(), labels.get("machine", "")
+    if host and labels.get("host") == host and machine and machine.split()[0] != _machine().split()[0]:
+        return True
+    if machine != _machine() or not labels.get("pid", "").isdigit():
         return False
     pid = int(labels["pid"])
     now = _started(pid)
@@ -126,6 +134,20 @@ def _machine() -> str:
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return socket.gethostname()
+
+
+def _host() -> str:
+    """An id of this machine over its boots, "" if it has none. So it is in a container, whose image others may run.
+
+    A program may publish a machine's id only hashed (machine-id(5)). Copies of a machine may share it, not the name.
+    """
+    try:
+        identifier = Path("/etc/machine-id").read_text().strip()
+        if str(Path("/proc/self/ns/pid").readlink()) != _FIRST_NAMESPACE or not identifier:
+            return ""
+    except OSError:
+        return ""
+    return hashlib.sha256(f"openBalena {identifier} {socket.gethostname()}".encode()).hexdigest()[:32]
 
 
 def _started(pid: int) -> str | None:

@@ -46,7 +46,7 @@ def test_without_a_boot_id_the_hostname_is_the_machine(monkeypatch: pytest.Monke
         ({"started": "~"}, True),
         # Nothing is known about a process of another machine, or one without a pid.
         ({"started": "1", "machine": ""}, False),
-        ({"started": "1", "machine": "~"}, False),
+        ({"started": "1", "machine": "~", "host": "another"}, False),
         ({"started": "1", "pid": ""}, False),
         ({"started": "1", "pid": "-1"}, False),
         # A pid beyond the highest one of Linux (proc(5), pid_max).
@@ -57,6 +57,37 @@ def test_without_a_boot_id_the_hostname_is_the_machine(monkeypatch: pytest.Monke
 )
 def test_a_lock_is_stale_if_its_process_is_known_to_have_ended(changed: dict[str, str], *, stale: bool) -> None:
     assert lock.is_stale({**lock.owner_labels("swarm-up", NOW), **changed}) is stale
+
+
+@pytest.mark.parametrize(
+    ("theirs", "here", "stale"),
+    [
+        ({"host": "one", "machine": "an-earlier-boot pid:[1]"}, "one", True),
+        ({"host": "two", "machine": "an-earlier-boot pid:[1]"}, "one", False),
+        # Nothing is known of a container's machine, nor of one whose lock an earlier version made.
+        ({"host": "", "machine": "an-earlier-boot pid:[1]"}, "", False),
+        ({"machine": "an-earlier-boot pid:[1]"}, "one", False),
+        ({"host": "one", "machine": ""}, "one", False),
+        ({"host": "one"}, "one", False),
+    ],
+)
+def test_a_lock_of_an_earlier_boot_of_this_machine_is_stale(
+    theirs: dict[str, str], here: str, monkeypatch: pytest.MonkeyPatch, *, stale: bool
+) -> None:
+    labels = {**lock.owner_labels("backup create", NOW), "host": "", **theirs}
+    monkeypatch.setattr(lock, "_host", lambda: here)
+    assert lock.is_stale(labels) is stale
+
+
+def test_a_machine_has_an_id_only_outside_of_containers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "machine-id").write_text("0123456789abcdef\n")
+    (tmp_path / "pid").symlink_to("pid:[4026531836]")
+    monkeypatch.setattr(lock, "Path", lambda path: tmp_path / Path(path).name)
+    known = lock.owner_labels("swarm-up", NOW)["host"]
+    assert len(known) == 32 and "0123456789abcdef" not in known
+    (tmp_path / "pid").unlink()
+    (tmp_path / "pid").symlink_to("pid:[4026532000]")
+    assert not lock.owner_labels("swarm-up", NOW)["host"]
 
 
 @pytest.mark.parametrize("label", ["machine", "pid"])
