@@ -19,7 +19,7 @@ from openbalena.base.polling import poll
 from openbalena.docker import logs
 from openbalena.docker.engine import Engine
 from openbalena.docker.retry import retry_until_leader
-from openbalena.swarm import task_errors
+from openbalena.swarm import lost_node, task_errors
 from openbalena.swarm.nodes import status_text
 from openbalena.swarm.state import Cluster, Task, task_from
 
@@ -149,11 +149,13 @@ def wait_for_job(
     meanwhile: Callable[[], None] = lambda: None,
     end: float | None = None,
 ) -> JobResult:
-    """The result of a started job; one that cannot be started or does not end within `timeout` seconds has failed.
+    """The result of a started job; one that cannot be started or does not end within `timeout` seconds has failed, and
+    so has one whose node is lost.
 
     `meanwhile` is called before each check. `end` (of time.monotonic) is when the time is over, if it began earlier.
     """
     end, failing = time.monotonic() + timeout if end is None else end, 0.0
+    watch = lost_node.NodeWatch(client, job.node)
     while True:
         meanwhile()
         task = retry_until_leader(lambda: _newest(client, job))
@@ -165,6 +167,8 @@ def wait_for_job(
         failing = (failing or now) if task is not None and task.error else 0.0
         if task is not None and failing and now - failing >= _START_TIMEOUT:
             return JobResult(False, (), task.error, started=False)
+        if lost := watch.lost():
+            return JobResult(False, (), f"task {job.name} has no result: {lost}", started=task is not None)
         if now >= end:
             return unended_result(job, task, timeout)
         time.sleep(_INTERVAL)

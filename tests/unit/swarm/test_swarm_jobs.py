@@ -158,6 +158,44 @@ def test_a_log_that_is_not_complete_yet_is_waited_for_ten_seconds(
         assert result.error.startswith("the output of its task did not reach the manager within 10 s: if its node was")
 
 
+@pytest.mark.parametrize(
+    ("down", "ended"),
+    [((10, None), "task openbalena-look-id-node2 has no result: node node2 has been down for 60 s: start it"),
+     ((10, 60), ""), ((10, 65), "")],
+)  # fmt: skip
+def test_a_node_that_is_lost_ends_the_wait(down: tuple[float, float | None], ended: str, fake: FakeEngine) -> None:
+    """The swarm goes on to say that the task runs."""
+    fake.swarm.node("node1", "manager")
+    node = fake.swarm.node("node2")
+    remote = job.Job("look", "id-node2", "busybox", "true")
+    fake.swarm.fates[remote.name] = [[Row(0, "running"), Row(600, "complete")]]
+    fake.swarm.logs[remote.name] = [END]
+    fake.swarm.clock.stride = 5
+    began = fake.swarm.clock.now
+
+    def fail() -> None:
+        passed = fake.swarm.clock.now - began
+        node["Status"]["State"] = "down" if down[0] <= passed < (down[1] or passed + 1) else "ready"
+
+    with fake.engine.client() as client:
+        job.start_job(fake.engine, remote)
+        outcome = job.wait_for_job(fake.engine, client, remote, 21600, fail)
+    assert outcome.ok is not bool(ended) and outcome.error.startswith(ended)
+    assert fake.swarm.clock.now - began == (70 if ended else 600)
+
+
+def test_a_node_that_left_the_swarm_ends_the_wait(fake: FakeEngine) -> None:
+    fake.swarm.node("node1", "manager")
+    fake.swarm.node("node2")
+    remote = job.Job("look", "id-node2", "busybox", "true")
+    fake.swarm.fates[remote.name] = [[Row(0, "running")]]
+    fake.swarm.clock.stride = 5
+    with fake.engine.client() as client:
+        job.start_job(fake.engine, remote)
+        outcome = job.wait_for_job(fake.engine, client, remote, 21600, lambda: fake.swarm.nodes.pop("id-node2", None))
+    assert not outcome.ok and "id-node2 is no longer in the swarm" in outcome.error
+
+
 def test_the_end_of_a_wait_between_two_looks(fake: FakeEngine) -> None:
     """The limit is no multiple of the pause between two looks."""
     fake.swarm.node("node1", "manager")
