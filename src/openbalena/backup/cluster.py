@@ -175,7 +175,10 @@ def _printed(jobs: Jobs, server: job.Job) -> list[str]:
 
 
 def _require_serving(jobs: Jobs, server: job.Job, directory: str) -> None:
-    """Wait until the server's task runs. Raises OperationError with its error, such as that there is no directory."""
+    """Wait until the server's task runs and is about to listen.
+
+    Raises OperationError with its error, such as that there is no directory.
+    """
 
     def newest() -> Task | None:
         return retry_until_leader(lambda: global_job.job_tasks(jobs.client, server)).get(server.node)
@@ -183,10 +186,20 @@ def _require_serving(jobs: Jobs, server: job.Job, directory: str) -> None:
     def settled(task: Task | None) -> bool:
         return task is not None and (task.state == "running" or bool(task.error))
 
-    task = poll(newest, settled, _SERVING, 0.5, elapsed_reporter(f"waiting for {directory}", jobs.report))
-    if task is None or task.state != "running":
-        error = task.error if task and task.error else f"its task did not start within {_SERVING:g} s"
-        raise OperationError(f"BACKUP_REPOSITORY: {directory} cannot be served to the nodes: {error}")
+    def checked(task: Task | None) -> bool:
+        return task is None or task.state != "running" or scripts.CHECKED in _printed(jobs, server)
+
+    waiting = elapsed_reporter(f"waiting for {directory}", jobs.report)
+    task, error = poll(newest, settled, _SERVING, 0.5, waiting), f"its task did not start within {_SERVING:g} s"
+    if task is not None and task.state == "running":
+        waiting = elapsed_reporter(f"checking the indexes in {directory}", jobs.report)
+        task, error = poll(newest, checked, jobs.timeout, 1.0, waiting), "its task has ended"
+        if task is not None and task.state == "running":
+            if checked(task):
+                return
+            error = f"its indexes were not checked within {jobs.timeout:g} s"
+    error = task.error if task and task.error else error
+    raise OperationError(f"BACKUP_REPOSITORY: {directory} cannot be served to the nodes: {error}")
 
 
 def plan_steps(

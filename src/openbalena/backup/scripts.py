@@ -26,6 +26,8 @@ PORT = 8080
 USER = "openbalena"
 # The beginning of a line of SERVE that names a damaged file, which was moved into the directory `damaged`.
 MOVED = "moved"
+# The line of SERVE before it listens: to check the indexes of a large repository takes longer than a client waits.
+CHECKED = "checked"
 # Exit code if the repository does not exist.
 NO_REPOSITORY = 3
 # The last line of a script of which any other line may be missing: in a cluster the end of a log can come too late.
@@ -182,6 +184,7 @@ cd {DIRECTORY}
 find index snapshots -type f -exec sha256sum {{}} + 2>/dev/null | while read -r sum name; do
     [ "$sum" = "${{name##*/}}" ] || {{ mkdir -p damaged && mv "$name" damaged/ && echo "{MOVED} $name"; }}
 done
+echo {CHECKED}
 export RCLONE_USER={USER} RCLONE_PASS="$OPENBALENA_SERVER_PASSWORD" RCLONE_CONFIG=/tmp/rclone.conf
 exec rclone serve restic --addr :{PORT} --append-only {DIRECTORY}
 """

@@ -55,6 +55,7 @@ def workspace(project: Project, fake: FakeEngine) -> Workspace:
     swarm.logs["openbalena-backup-settings"] = [result("s1", 11), END]
     swarm.logs["openbalena-backup-manifest"] = [result("m1", 13), END]
     swarm.fates["openbalena-backup-server"] = [[Row(0, "running")]]
+    swarm.logs["openbalena-backup-server"] = ["checked"]
     return configured(project, BACKUP_REPOSITORY="s3:https://host/bucket")
 
 
@@ -204,7 +205,7 @@ def test_a_server_that_a_killed_run_left_is_not_taken_for_the_new_one(workspace:
 
 def test_files_of_the_repository_that_were_damaged_are_told(workspace: Workspace, fake: FakeEngine) -> None:
     configured(workspace.project, BACKUP_REPOSITORY="/srv/backup", BACKUP_NODE="node2")
-    fake.swarm.logs["openbalena-backup-server"] = ["moved index/0123"]
+    fake.swarm.logs["openbalena-backup-server"] = ["moved index/0123", "checked"]
     listener = Listener()
     backup.create_backup(OPTIONS, workspace, listener)
     told = "warning: a damaged file of the repository was moved index/0123 to /srv/backup/damaged of node2"
@@ -217,6 +218,7 @@ def test_what_the_server_of_a_directory_failed_with_is_told(workspace: Workspace
     fake.swarm.logs["openbalena-backup-s3-data"] = ["unexpected HTTP response (500)", END]
     error = "2026/11/26 10:00:00 ERROR : data/0a/0a: Post request put error: no space left on device"
     fake.swarm.logs["openbalena-backup-server"] = [
+        "checked",
         error,
         f"{error[:-23]}: already exists, append-only mode",
         "NOTICE: more",
@@ -232,6 +234,25 @@ def test_a_server_that_does_not_start_is_waited_for_aloud(workspace: Workspace, 
     with pytest.raises(OperationError, match="/srv/backup of node2 cannot be served .* did not start within 60 s"):
         backup.create_backup(OPTIONS, workspace, listener)
     assert len([each for each in listener.told if each.startswith("waiting for /srv/backup of node2")]) >= 10
+
+
+@pytest.mark.parametrize(("takes", "error"), [(45, ""), (75, "indexes were not checked within 60 s")])
+def test_a_server_listens_only_once_it_has_checked_the_indexes(
+    takes: float, error: str, workspace: Workspace, fake: FakeEngine
+) -> None:
+    """Clients give up after a minute, and the first of them comes only then."""
+    configured(workspace.project, BACKUP_REPOSITORY="/srv/backup", BACKUP_NODE="node2")
+    began = fake.swarm.clock.now
+    fake.swarm.clock.stride = 5
+    fake.swarm.logs["openbalena-backup-server"] = lambda _: ["checked"] * (fake.swarm.clock.now - began >= takes)
+    listener = Listener()
+    if error:
+        with pytest.raises(OperationError, match=f"/srv/backup of node2 cannot be served to the nodes: its {error}"):
+            backup.create_backup(OPTIONS, workspace, listener)
+        assert names(fake) == ["server-id-node2"]
+    else:
+        backup.create_backup(OPTIONS, workspace, listener)
+    assert any(each.startswith("checking the indexes in /srv/backup of node2: ") for each in listener.told)
 
 
 def test_the_network_of_a_stack_with_a_longer_name_is_not_used(workspace: Workspace, fake: FakeEngine) -> None:
