@@ -51,7 +51,7 @@ def acquire(client: Any, purpose: str, take_over: str = "") -> Iterator[None]:
 
 @contextmanager
 def acquire_for_commands(client: Any, purpose: str, take_over: str = "") -> Iterator[None]:
-    """As `acquire`; the commands that the caller runs meanwhile need no lock of their own."""
+    """As `acquire`; the commands that the caller runs meanwhile do not acquire the lock again."""
     with acquire(client, purpose, take_over):
         before = _held.set(True)
         try:

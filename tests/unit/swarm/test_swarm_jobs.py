@@ -192,7 +192,8 @@ def test_a_node_that_left_the_swarm_ends_the_wait(fake: FakeEngine) -> None:
     fake.swarm.clock.stride = 5
     with fake.engine.client() as client:
         job.start_job(fake.engine, remote)
-        outcome = job.wait_for_job(fake.engine, client, remote, 21600, lambda: fake.swarm.nodes.pop("id-node2", None))
+        del fake.swarm.nodes["id-node2"]
+        outcome = job.wait_for_job(fake.engine, client, remote, 21600)
     assert not outcome.ok and "id-node2 is no longer in the swarm" in outcome.error
 
 
