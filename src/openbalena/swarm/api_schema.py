@@ -86,11 +86,12 @@ def same_image(one: str, other: str) -> bool:
 
 def is_older(image: str, other: str) -> bool:
     """Whether the version in the tag of `image` is lower than that of `other`; False unless both tags have one."""
-    one, two = _version(image), _version(other)
+    one, two = image_version(image), image_version(other)
     return bool(one and two) and one < two
 
 
-def _version(image: str) -> tuple[int, ...]:
+def image_version(image: str) -> tuple[int, ...]:
+    """The version in an image's tag, such as (49, 0, 8); empty if the tag has none."""
     found = _VERSION.search(image.partition("@")[0].rpartition("/")[2])
     return tuple(map(int, found.groups())) if found else ()
 
