@@ -34,6 +34,11 @@ class Project:
         return self.directory / ".deployed"
 
     @property
+    def upgrading(self) -> Path:
+        """What an upgrade that has not finished changed in the settings (no secret)."""
+        return self.directory / ".upgrading"
+
+    @property
     def logs(self) -> Path:
         """One file for each command that changed something (mode 700)."""
         return self.directory / "logs"

@@ -91,6 +91,7 @@ COMMANDS = (
     Command("backup", "operations", "save the deployment's data, and list what was saved", "backup"),
     Command("restore", "operations", "make a deployment again from a backup", "backup"),
     Command("migrate", "operations", "go from one machine to a swarm with all data, or back", "migrate"),
+    Command("upgrade", "operations", "go to another release of openBalena, after a backup", "upgrade"),
     Command("storage", "operations", "show where volumes are, and move them between nodes", "storage"),
 )
 
@@ -103,6 +104,7 @@ _READING |= {"swarm-status", "swarm-history", "swarm-logs", "stack"}
 CHANGING = {"swarm-init", "swarm-build", "swarm-up", "swarm-scale", "swarm-drain", "swarm-activate", "swarm-remove"}
 CHANGING |= {"swarm-rebalance", "swarm-rollback", "swarm-down", "swarm-nfs-setup", "pki sync", "secrets rotate"}
 CHANGING |= {"swarm-join", "storage move", "storage forget", "backup create", "backup prune", "restore", "migrate"}
+CHANGING |= {"upgrade"}
 # Those that do so only with one of these options; `config --from-cluster` copies all of its secrets.
 CHANGING_WITH = {"doctor": ("dismiss", "fix"), "config": ("from_cluster",)}
 

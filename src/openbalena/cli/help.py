@@ -12,7 +12,7 @@ OPTIONS = (
     ("--version", "print the version"),
 )
 _REMOVING = ("destroy", "clean", "down", "swarm-down")
-_CHANGING = (*_REMOVING, "up", "deploy", "swarm-up", "update", "stop", "restart", "restore")
+_CHANGING = (*_REMOVING, "up", "deploy", "swarm-up", "update", "stop", "restart", "restore", "upgrade")
 _LOOK = "status shows one machine's services, swarm-status a cluster's"
 _DOWN = "docs/docker-compose.md and docs/docker-swarm-deployment.md describe how to remove a deployment"
 # Commands of other tools, and what to use here.
@@ -20,10 +20,7 @@ INSTEAD = {
     **dict.fromkeys(("ps", "ls", "list", "top", "info"), _LOOK),
     **dict.fromkeys(("uninstall", "remove", "rm", "delete", "purge"), f"there is none: {_DOWN}"),
     "dump": "there is none: backup saves everything; docs/backup.md, Check a backup",
-    **dict.fromkeys(
-        ("upgrade", "self-update"),
-        "update the checkout, then run update on one machine, swarm-build and swarm-up in a cluster",
-    ),
+    "self-update": "update the checkout, then run update on one machine, swarm-build and swarm-up in a cluster",
     **dict.fromkeys(("version", "-V", "-v"), f"{PROGRAM} --version prints it"),
     **dict.fromkeys(("completion", "completions", "autocomplete"), f"there is none: {PROGRAM} help lists the commands"),
     **dict.fromkeys(

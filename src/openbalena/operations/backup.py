@@ -202,10 +202,15 @@ def connected(
             yield _OnMachine(values, standalone, runner)
 
 
+def runs_stack(client: Any, engine: Engine, stack: str) -> bool:
+    """Whether this engine is a manager of a swarm that runs the stack. Raises OperationError if the swarm is locked."""
+    return is_manager(client, engine) and bool(state.read_cluster(client, stack).services)
+
+
 def _in_cluster(client: Any, engine: Engine, values: Settings, workspace: Workspace) -> bool:
     if not is_manager(client, engine):
         return False
-    if state.read_cluster(client, values["STACK_NAME"]).services:
+    if runs_stack(client, engine, values["STACK_NAME"]):
         return True
     on_node = bool(values.get("BACKUP_NODE") and repositories.configured(values).directory)
     return on_node and not read_containers(client, compose_project_name(workspace.project, values))

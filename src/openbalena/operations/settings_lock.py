@@ -35,8 +35,8 @@ def shared_lock(directory: Path) -> AbstractContextManager[None]:
 
 
 def migration_lock(directory: Path) -> AbstractContextManager[None]:
-    """Keep other migrations away; the commands that one runs take the locks above themselves."""
-    return _locked(directory, fcntl.LOCK_EX, "migrating", locks.MIGRATION)
+    """Keep other migrations and upgrades away; the commands that one runs take the locks above themselves."""
+    return _locked(directory, fcntl.LOCK_EX, "migrating or upgrading", locks.MIGRATION)
 
 
 @contextmanager

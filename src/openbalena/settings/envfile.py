@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from openbalena.compose import dotenv
 from openbalena.settings.variables import Variable, variables
@@ -41,6 +41,18 @@ def update(file: dotenv.Dotenv, values: Mapping[str, str]) -> str:
             gap = "" if not file.text or file.text.endswith("\n") else "\n"
             file = dotenv.parse(file.text + gap + _comment(described[name]), file.path, file.environment)
         file.set(name, value)
+    return file.text
+
+
+def without(file: dotenv.Dotenv, names: Collection[str]) -> str:
+    """The text of `file` without these variables, and without the comments that `update` adds to them."""
+    text = file.text
+    for name in names:
+        comment = _comment(variables()[name])
+        text = text.replace(f"{comment}{name}=", f"{name}=")
+    file = dotenv.parse(text, file.path, file.environment)
+    for name in names:
+        file.remove(name)
     return file.text
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from openbalena.settings.variables import variables
 from openbalena.swarm import api_schema
@@ -45,7 +45,8 @@ class Change:
 class UpgradePlan:
     """The upgrade to the release `version`; `former` is the one that runs, "" if the images are not those of one.
 
-    `changes` are in the order in which a cluster replaces the services. `settings` are the images to write to `.env`.
+    `changes` are in the order in which a cluster replaces the services. `settings` are the images to write to `.env`,
+    and `replaced` those that run, of the same settings (of an image that is built here, the base in the settings).
     `refusals` are why the upgrade must not begin, `findings` what the user should know, and `one_way` the steps after
     which the former release does not run on the data any more.
     """
@@ -54,6 +55,7 @@ class UpgradePlan:
     former: str
     changes: tuple[Change, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+    replaced: Mapping[str, str] = field(default_factory=dict)
     refusals: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
     one_way: tuple[str, ...] = ()
@@ -67,6 +69,11 @@ class _Image:
     running: str
     configured: str
     target: str
+
+    @property
+    def built(self) -> bool:
+        """Whether it is built here: the image that runs says nothing of its base."""
+        return setting(self.service).endswith("_BASE_IMAGE")
 
     @property
     def now(self) -> Version:
@@ -109,13 +116,14 @@ def plan_upgrade(known: Known, version: str | None, running: Running, *, keep_da
     changes = sorted((each for each in images if each.changes), key=lambda each: _order(each.service))
     return UpgradePlan(
         version=release.version,
-        former=known.which({each.service: each.now for each in every if each.now}),
+        former=known.which({each.service: each.now for each in every if each.now and not each.built}),
         changes=tuple(Change(each.service, each.running, each.after) for each in changes),
         # Also of what does not change: the defaults of the next version of this project may be other ones.
         settings={
             **{setting(each.service): each.after for each in images},
             **{setting(each.service): each.running for each in kept},
         },
+        replaced={setting(each.service): each.running for each in (*images, *kept)},
         refusals=tuple(refusals),
         findings=tuple(findings),
         one_way=tuple(one_way),
@@ -137,17 +145,22 @@ def no_return(one_way: Collection[str], before: Collection[str] | None, executed
 def _images(release: OpenBalena, running: Running) -> Iterator[_Image]:
     for service, target in release.images.items():
         if service in running.images:  # others are external, or not enabled
-            name = setting(service)
-            configured = running.configured[name]
-            # The image that runs was built here, and says nothing of its base.
-            built = name.endswith("_BASE_IMAGE")
-            yield _Image(service, configured if built else running.images[service], configured, target)
+            configured = running.configured[setting(service)]
+            image = _Image(service, running.images[service], configured, target)
+            yield replace(image, running=configured) if image.built else image
 
 
 def _is_upstream(image: _Image) -> bool:
-    """Whether it is openBalena's, from whatever registry: an image of the user's has its own versions."""
+    """Whether it is openBalena's, from whatever registry: an image of the user's has its own versions.
+
+    A running one that is not is what docker-compose.override.yml names, if the settings do not.
+    """
     ours = variables()[setting(image.service)].default
-    return _name(image.configured).rpartition("/")[2] == _name(ours).rpartition("/")[2]
+    return {_last(image.configured), _last(image.running)} == {_last(ours)}
+
+
+def _last(image: str) -> str:
+    return _name(image).rpartition("/")[2]
 
 
 def _name(image: str) -> str:

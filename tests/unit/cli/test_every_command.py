@@ -34,7 +34,7 @@ CODES = {
     **dict.fromkeys(("storage show", "storage move", "storage forget", "swarm-history", "swarm-rollback"), 1),
     **dict.fromkeys(("doctor", "swarm-scale", "swarm-drain", "swarm-activate", "swarm-remove", "swarm-rebalance"), 1),
     **dict.fromkeys(("swarm-join", "backup create", "backup list", "backup check", "restore"), 1),
-    **dict.fromkeys(("backup verify", "backup prune", "migrate"), 1),
+    **dict.fromkeys(("backup verify", "backup prune", "migrate", "upgrade"), 1),
     # No DNS.
     "verify": 1,
 }
