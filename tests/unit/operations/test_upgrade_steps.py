@@ -276,6 +276,40 @@ def test_a_killed_upgrade_that_then_fails_returns_to_the_first_release(world: Wo
     }  # fmt: skip
 
 
+def test_an_update_that_swarm_rolled_back_may_have_migrated_the_database(world: World) -> None:
+    """The former api runs already then, but nothing else may be put back as if it could."""
+    world.failing, world.migrates_to = [THERE], 115
+
+    def fail(message: str, started: Any = world.start) -> None:
+        try:
+            started(message)
+        finally:
+            world.runs = images_of("4.1.836")
+
+    world.start = fail  # type: ignore[method-assign]
+    with pytest.raises(OperationError, match="the former api must not be started again: a newer version has changed"):
+        upgrade(OPTIONS, workspace(world), Listener())
+
+
+def test_a_database_that_does_not_answer_while_the_former_api_runs(world: World) -> None:
+    """It is what failed, so the new api was never started."""
+    world.runs, world.executed = images_of("4.1.452"), migrations(104)
+    world.failing = [THERE]
+
+    def fail(message: str, started: Any = world.start) -> None:
+        before = dict(world.runs)
+        try:
+            started(message)
+        except OperationError:
+            world.executed = None
+            world.runs = {**world.runs, "api": before["api"]}
+            raise
+
+    world.start = fail  # type: ignore[method-assign]
+    with pytest.raises(OperationError, match="the former release runs again"):
+        upgrade(UpgradeOptions(None, 60.0, keep_database=True), workspace(world), Listener())
+
+
 def test_a_database_that_does_not_answer_after_a_step_without_a_way_back(world: World) -> None:
     world.runs, world.executed = images_of("4.1.452"), migrations(104)
     world.failing = [THERE]

@@ -11,7 +11,7 @@ from openbalena.base.errors import UsageError
 from openbalena.settings.variables import variables
 from openbalena.swarm.api_schema import ADDITIVE
 from openbalena.upgrade.plan import Running, no_return, plan_upgrade
-from openbalena.upgrade.releases import known_releases, parse, setting
+from openbalena.upgrade.releases import Note, crossed, known_releases, parse, setting
 from openbalena.upstream.__main__ import KNOWN
 
 CASES: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("plans.yml").read_text())
@@ -84,6 +84,15 @@ def test_whether_the_former_api_may_run_again(
 ) -> None:
     found = no_return(one_way, before, executed)
     assert found.startswith(reason) and bool(found) == bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "expected"),
+    [("42.9.9", "43.0.0", True), ("43.0.0", "44.0.0", False), ("42.0.0", "42.9.9", False), ("44.0.0", "42.0.0", False)],
+)
+def test_which_notes_are_on_the_way(now: str, then: str, expected: bool) -> None:
+    notes = [Note("api", "43.0.0", "care"), Note("vpn", "43.0.0", "other")]
+    assert list(crossed(notes, "api", parse(now), parse(then))) == notes[:1] * expected
 
 
 def test_the_newest_release_is_the_one_of_the_definitions() -> None:
