@@ -56,7 +56,7 @@ def _locked(directory: Path, how: int, what: str, name: str = locks.NAME) -> Ite
 def _clear(directory: Path) -> None:
     """Nobody else writes there: every command that does has the lock."""
     linked = Path(os.path.realpath(directory / ".env"))  # unlike Path.resolve it bears a link to itself
-    places = {directory: [".env", ".deployed"]}
+    places = {directory: [".env", ".deployed", ".upgrading"]}
     if linked.name.startswith(".") and linked.parent.is_dir():  # under another name a backup may look like one
         places.setdefault(linked.parent, []).append(linked.name)
     for place, names in places.items():

@@ -73,8 +73,8 @@ def upgrade(options: UpgradeOptions, workspace: Workspace, reporter: Reporter) -
     with _begun(options, workspace, reporter) as run:
         if options.backup:
             _require_repository(settings.read_configured(workspace.project))
-        former = read_unfinished(workspace.project)
         running, plan = run.plan()
+        former = run.unfinished(running, plan)
         if plan.refusals:
             raise OperationError("nothing was changed:\n  " + "\n  ".join(plan.refusals))
         if not plan.changes and not former:
@@ -117,6 +117,14 @@ class _Run:
             slow_statements=bool(values.get("DB_STATEMENT_TIMEOUT")),
         )
         return running, plan_upgrade(known, release.version, running, keep_database=self.options.keep_database)
+
+    def unfinished(self, running: Running, plan: UpgradePlan) -> Unfinished | None:
+        """The upgrade that was interrupted, unless a deploy has finished it since and this one is another."""
+        begun = read_unfinished(self.workspace.project)
+        if begun is None or begun.version == plan.version:
+            return begun
+        rest = plan_upgrade(known_releases(), begun.version, running, keep_database=self.options.keep_database)
+        return begun if rest.changes else None
 
     def save(self) -> str:
         """Save the deployment, and check that what was saved can be restored; returns the id of the set."""

@@ -291,6 +291,18 @@ def test_an_update_that_swarm_rolled_back_may_have_migrated_the_database(world: 
         upgrade(OPTIONS, workspace(world), Listener())
 
 
+@pytest.mark.parametrize("begins", [True, False])
+def test_a_killed_upgrade_that_a_deploy_has_finished_is_over(world: World, begins: bool) -> None:
+    first = UpgradeOptions("4.1.894", 60.0)
+    world.failing, world.error, world.begins = ["start upgrade to 4.1.894"], Killed(), begins
+    with pytest.raises(Killed):
+        upgrade(first, workspace(world), Listener())
+    world.failing, world.error, world.begins = [THERE], OperationError("api: exited"), True
+    with pytest.raises(OperationError, match="the former release runs again"):
+        upgrade(OPTIONS, workspace(world), Listener())
+    assert world.runs["api"] == images_of("4.1.894" if begins else "4.1.836")["api"]
+
+
 def test_a_database_that_does_not_answer_while_the_former_api_runs(world: World) -> None:
     """It is what failed, so the new api was never started."""
     world.runs, world.executed = images_of("4.1.452"), migrations(104)
