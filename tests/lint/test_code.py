@@ -93,7 +93,15 @@ def test_modules_of_tests_have_names_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [".env", ".deployed", "docker-compose.override.yml", "docker-compose.nfs.yml", "docker-stack-nfs.yml"]
+    "name",
+    [
+        ".env",
+        ".deployed",
+        ".upgrading",
+        "docker-compose.override.yml",
+        "docker-compose.nfs.yml",
+        "docker-stack-nfs.yml",
+    ],
 )
 def test_git_takes_no_secret_that_a_kill_left_beside_its_file(name: str, tmp_path: Path) -> None:
     descriptor, half_made = tempfile.mkstemp(prefix=f".{name}.", dir=tmp_path)  # as files.write_atomic

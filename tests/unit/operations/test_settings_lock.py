@@ -32,8 +32,8 @@ def test_secrets_of_killed_commands_are_removed(linked: str, goes: bool, tmp_pat
         made.mkdir(parents=True)
     (elsewhere / linked).write_text("")
     (directory / ".env").symlink_to(elsewhere / linked)
-    left = [directory / "..env.12345678", directory / "..deployed.12345678", directory / "pki" / ".api.key.12345678"]
-    left.append(directory / ".restoring" / ".env")
+    left = [directory / f".{name}.12345678" for name in (".env", ".deployed", ".upgrading")]
+    left += [directory / "pki" / ".api.key.12345678", directory / ".restoring" / ".env"]
     beside = elsewhere / f".{linked}.12345678"
     kept = [directory / ".mine.12345678", elsewhere / "..env.12345678"]
     for path in (*left, beside, *kept):
