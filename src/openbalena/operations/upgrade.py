@@ -86,9 +86,10 @@ def upgrade(options: UpgradeOptions, workspace: Workspace, reporter: Reporter) -
             raise OperationError("nothing was changed")
         saved = run.save() if options.backup else ""
         executed = None if running.executed is None else list(running.executed)
-        begun = Unfinished(plan.version, running.images.get(API, ""), executed, plan.one_way)
+        begun = Unfinished(plan.version, running.images.get(API, ""), executed, plan.one_way, backup=saved)
         write_images(workspace.project, plan, begun, former)
-        run.deploy(plan, saved, resumed=former is not None)
+        # A backup of a half-upgraded deployment has the new images, and perhaps a database that was migrated.
+        run.deploy(plan, former.backup if former else saved, resumed=former is not None)
         finish(workspace.project)
         return UpgradeResult(plan, changed=True, backup=saved)
 

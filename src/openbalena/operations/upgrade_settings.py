@@ -28,7 +28,8 @@ class Unfinished:
 
     `settings` are those that it writes, as they must be for the former images; None for one that `.env` need not have.
     `api` is the image that ran, and `migrations` are those that the database had executed, None if they are not known.
-    `one_way` are the steps after which that api does not run on the database any more.
+    `one_way` are the steps after which that api does not run on the database any more. `backup` is the set that was
+    saved before it, "" without one.
     """
 
     version: str
@@ -36,6 +37,7 @@ class Unfinished:
     migrations: Sequence[str] | None
     one_way: Sequence[str]
     settings: Mapping[str, str | None] = field(default_factory=dict)
+    backup: str = ""
 
 
 def read_unfinished(project: Project) -> Unfinished | None:

@@ -102,12 +102,15 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         def __exit__(self, *args: object) -> None:
             made.do("closed")
 
+    saved: list[str] = []
+
     def create(*args: Any) -> Any:
         made.do("backup")
-        return SimpleNamespace(set="set1")
+        saved.append(f"set{len(saved) + 1}")
+        return SimpleNamespace(set=saved[-1])
 
     def check(name: str, *args: Any) -> Any:
-        assert name == "set1"
+        assert name == saved[-1]
         made.do("check")
         refusals = ("the repository has lost it",) if "refused backup" in made.failing else ()
         return SimpleNamespace(plan=SimpleNamespace(refusals=refusals))
@@ -259,6 +262,18 @@ def test_a_killed_upgrade_is_finished_by_the_next(world: World, begins: bool) ->
     assert upgrade(OPTIONS, workspace(world), Listener()).changed
     assert world.steps == ["backup", "check", THERE, "closed"]
     assert world.runs == images_of(NEWEST.version) and read_unfinished(world.project) is None
+
+
+@pytest.mark.parametrize(("first", "named"), [(True, "restore backup set1"), (False, "restore a backup")])
+def test_the_way_back_of_a_killed_upgrade_is_the_backup_before_it(world: World, first: bool, named: str) -> None:
+    """A later one may have the new images, and the database as the new api left it."""
+    world.failing, world.error, world.migrates_to = [THERE], Killed(), 115
+    with pytest.raises(Killed):
+        upgrade(UpgradeOptions(None, 60.0, backup=first), workspace(world), Listener())
+    world.executed, world.runs["api"] = migrations(112), images_of("4.1.836")["api"]
+    world.failing, world.error = [THERE], OperationError("api: exited")
+    with pytest.raises(OpenBalenaError, match=f"run ./open-balena.sh upgrade again, or {named}: see docs/upgrade.md"):
+        upgrade(OPTIONS, workspace(world), Listener())
 
 
 @pytest.mark.parametrize("begins", [True, False])
