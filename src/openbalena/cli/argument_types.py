@@ -9,6 +9,8 @@ from pathlib import Path
 
 # What docker accepts (moby, api/types/time/timestamp.go): a Go duration, seconds since 1970, a date, or date and time.
 _DURATION = re.compile(r"(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+|\d+(\.\d+)?")
+# What is waited for: seconds, or hours, minutes and seconds, each with its unit.
+_TIME = re.compile(r"(\d+(?:\.\d+)?)|(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
 # Of a constraint on it (swarmkit, manager/constraint): letters, digits and these characters.
 _LABEL = re.compile(r"[\w.\-/]+", re.ASCII)
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
@@ -18,14 +20,23 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d(:\d\d){0,2}(\.\d+)?)?(Z|[+-]\d\d:\d\d
 
 
 def seconds(text: str) -> float:
-    """A time to wait in seconds, above 0. Raises argparse.ArgumentTypeError, which results in exit code 2."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    """A time to wait in seconds, above 0: `90`, `90s`, `10m`, `2h`, `1h30m`.
+
+    Raises argparse.ArgumentTypeError, which results in exit code 2.
+    """
+    parts = match.groups("0") if (match := _TIME.fullmatch(text)) else ()
+    value = sum(float(number) * unit for number, unit in zip(parts, (1, 3600, 60, 1), strict=False))
     if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"expected seconds above 0, not {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a time above 0, such as 90s, 10m or 2h, not {text!r}")
     return value
+
+
+def time_text(value: float) -> str:
+    """`value` (whole seconds) in the largest unit that divides it, as `seconds` reads it: `90s`, `10m`, `2h`."""
+    for unit, size in (("h", 3600), ("m", 60)):
+        if value % size == 0:
+            return f"{value / size:.0f}{unit}"
+    return f"{value:.0f}s"
 
 
 def whole(text: str, what: str = "a number") -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from openbalena.base.errors import UsageError
-from openbalena.cli.argument_types import lines, seconds, since
+from openbalena.cli.argument_types import lines, seconds, since, time_text
 from openbalena.cli.commands import DIRECTORY_OPTION, PROGRAM, Command
 from openbalena.cli.console import Context
 
@@ -45,9 +45,9 @@ def one_of(*options: Option) -> Option:
 
 
 def timeout(default: float, text: str = "how long to wait") -> Option:
-    """`--timeout`, in seconds."""
-    text = f"{text} (default: {default:.0f})"
-    return option("--timeout", metavar="SECONDS", type=seconds, default=default, help=text)
+    """`--timeout`: `default`, and what the command gets, in seconds."""
+    text = f"{text}: seconds, or such as 90s, 10m, 2h (default: {time_text(default)})"
+    return option("--timeout", metavar="TIME", type=seconds, default=default, help=text)
 
 
 def take_over(condition: str = "") -> Option:

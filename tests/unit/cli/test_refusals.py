@@ -6,17 +6,26 @@ from pathlib import Path
 import pytest
 
 from openbalena.base import locks
-from openbalena.cli.argument_types import since
+from openbalena.cli.argument_types import seconds, since, time_text
 from openbalena.cli.main import main
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["swarm-up", "--timeout", "-5"], "expected seconds above 0, not '-5'"),
-        (["swarm-up", "--timeout", "nan"], "expected seconds above 0, not 'nan'"),
-        (["up", "--timeout", "inf"], "expected seconds above 0, not 'inf'"),
-        (["storage", "move", "a", "b", "--timeout", "soon"], "expected seconds above 0, not 'soon'"),
+        (["swarm-up", "--timeout", "-5"], "expected a time above 0, such as 90s, 10m or 2h, not '-5'"),
+        (["swarm-up", "--timeout", "nan"], "expected a time above 0, such as 90s, 10m or 2h, not 'nan'"),
+        (["up", "--timeout", "inf"], "expected a time above 0, such as 90s, 10m or 2h, not 'inf'"),
+        (
+            ["storage", "move", "a", "b", "--timeout", "soon"],
+            "expected a time above 0, such as 90s, 10m or 2h, not 'soon'",
+        ),
+        (["up", "--timeout", "10 m"], "expected a time above 0, such as"),
+        (["up", "--timeout", "5m2h"], "expected a time above 0, such as"),
+        (["up", "--timeout", ""], "expected a time above 0, such as"),
+        (["up", "--timeout", "0h0m"], "expected a time above 0, such as"),
+        (["up", "--timeout", "٣m"], "expected a time above 0, such as"),
+        (["up", "--timeout", "9" * 400 + "h"], "expected a time above 0, such as"),
         (["swarm-logs", "api", "--tail", "-5"], "expected a number of lines, 0 or more, not '-5'"),
         (["logs", "--since", "notatime"], "expected a time such as 2026-11-23T10:00:00 or 15m, not 'notatime'"),
         (["logs", "--since", "2026-13-01"], "expected a time such as"),
@@ -110,3 +119,16 @@ def test_an_override_in_a_pipe_is_not_waited_for(tmp_path: Path, capsys: pytest.
 @pytest.mark.parametrize("text", ["15m", "1h30m", "1.5h", "2026-11-23", "2026-11-23T10:00:00.5Z", "1700000000"])
 def test_times_that_docker_knows(text: str) -> None:
     assert since(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("90", 90), ("0.5", 0.5), ("90s", 90), ("10m", 600), ("1.5h", 5400), ("2h", 7200), ("1h30m", 5400), ("1m1s", 61)],
+)
+def test_a_time_to_wait(text: str, value: float) -> None:
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize(("value", "text"), [(45.0, "45s"), (90.0, "90s"), (600.0, "10m"), (21600.0, "6h")])
+def test_a_time_is_shown_as_it_can_be_typed(value: float, text: str) -> None:
+    assert time_text(value) == text and seconds(text) == value
