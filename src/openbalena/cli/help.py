@@ -4,6 +4,7 @@ import difflib
 
 from openbalena.cli.commands import BY_NAME, COMMANDS, GROUPS, PROGRAM
 from openbalena.cli.console import columns
+from openbalena.cli.suggestions import is_misspelt
 
 OPTIONS = (
     ("--lab", "act on the local cluster (or OPEN_BALENA_LAB=1)"),
@@ -57,31 +58,9 @@ def unknown(name: str) -> str:
     """
     if instead := INSTEAD.get(name):
         return f"{name!r} is not a command: {instead}"
-    fitting = [known for known in BY_NAME if known not in _CHANGING or _misspelt(name, known)]
+    fitting = [known for known in BY_NAME if known not in _CHANGING or is_misspelt(name, known)]
     near = difflib.get_close_matches(name, fitting, n=1, cutoff=0.5)
     if not near:
         return f"{name!r} is not a command: {PROGRAM} help lists the commands"
     does = f" ({BY_NAME[near[0]].summary})" if near[0] in _REMOVING else ""
     return f"{name!r} is not a command: did you mean {near[0]!r}?{does}"
-
-
-def _misspelt(word: str, meant: str) -> bool:
-    """Whether at most two letters are wrong; one, in a word of up to five letters, since two would be half of it."""
-    return distance(word, meant) <= (1 if len(meant) <= 5 else 2)
-
-
-def distance(left: str, right: str) -> int:
-    """Letters to add, drop, replace or swap with the next to get from one word to the other.
-
-    The optimal string alignment distance (Damerau 1964): no letter is changed twice.
-    """
-    rows = [list(range(len(right) + 1))]
-    for i, letter in enumerate(left, 1):
-        row = [i]
-        for j, other in enumerate(right, 1):
-            cost = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (letter != other))
-            if i > 1 and j > 1 and letter == right[j - 2] and left[i - 2] == other:
-                cost = min(cost, rows[-2][j - 2] + 1)
-            row.append(cost)
-        rows.append(row)
-    return rows[-1][-1]

@@ -15,6 +15,7 @@ from openbalena.base.errors import UsageError
 from openbalena.cli.argument_types import lines, seconds, since, time_text
 from openbalena.cli.commands import DIRECTORY_OPTION, PROGRAM, Command
 from openbalena.cli.console import Context
+from openbalena.cli.suggestions import suggestion
 
 EPILOG = f"--lab and {DIRECTORY_OPTION} DIR are valid for every command: {PROGRAM} help"
 
@@ -105,7 +106,8 @@ class Entry:
             actions = parser.add_subparsers(dest="action", required=True, metavar="|".join(self._actions))
             for name, entry in self._actions.items():
                 text = entry.help_text
-                below = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG)
+                says = f"{text[0].upper()}{text[1:]}."
+                below = actions.add_parser(name, help=text, description=says, epilog=EPILOG, allow_abbrev=False)
                 entry.configure(below)
 
     def run(self, args: Namespace, context: Context) -> int:
@@ -128,12 +130,31 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Sequence[str], namespace: None = None) -> Namespace:  # type: ignore[override]
         """The options in `args`."""
-        parsed = super().parse_args(args, namespace)
+        parsed, surplus = self.parse_known_args(args, namespace)
+        if surplus:
+            called = self._called(parsed)
+            word = next((word.partition("=")[0] for word in surplus if word.startswith("-")), "")
+            meant = suggestion(word, (*called._option_string_actions, "--lab", DIRECTORY_OPTION)) if word else ""
+            called.error(f"unrecognized arguments: {' '.join(surplus)}{meant}")
         parsed.command_line = list(args)
         return parsed
 
+    def _called(self, parsed: Namespace) -> argparse.ArgumentParser:
+        """The parser of the action that was called, if there are actions."""
+        for each in self._actions:
+            if isinstance(each, argparse._SubParsersAction):
+                called: argparse.ArgumentParser = each.choices[parsed.action]
+                return called
+        return self
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} ({self.prog} --help)")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = list(action.choices)
+            meant = suggestion(value, known) if isinstance(value, str) else ""
+            raise argparse.ArgumentError(action, f"{value!r} is not one of {', '.join(map(str, known))}{meant}")
 
 
 def command_parser(called: Command) -> argparse.ArgumentParser:

@@ -19,10 +19,11 @@ from openbalena.cli import main as entry
 from openbalena.cli.commands import BY_NAME, COMMANDS, GROUPS, Command
 from openbalena.cli.commands import PROGRAM as LAUNCHER
 from openbalena.cli.console import Context
-from openbalena.cli.help import INSTEAD, distance, unknown
+from openbalena.cli.help import INSTEAD, unknown
 from openbalena.cli.main import main, split_global_options
 from openbalena.cli.options import command as declare
 from openbalena.cli.options import command_parser, option
+from openbalena.cli.suggestions import distance
 
 STANDALONE = {
     *("help", "lint", "verify", "config", "up", "down", "restart", "destroy", "auto-pki", "custom-pki", "nfs-setup"),

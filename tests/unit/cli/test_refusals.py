@@ -51,7 +51,7 @@ from openbalena.cli.main import main
         (["backup", "verify", "--read-data", "0"], "expected a percentage from 1 to 100, not '0'"),
         (["backup", "verify", "--read-data", "101"], "expected a percentage from 1 to 100, not '101'"),
         (["help", "lab", "kill", "node1"], "help lab kill node1: expected a command"),
-        (["help", "lab", "nonsense"], "invalid choice: 'nonsense'"),
+        (["help", "lab", "nonsense"], "'nonsense' is not one of up, status, "),
     ],
 )
 def test_words_that_cannot_be_meant(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
