@@ -10,7 +10,7 @@ OPTIONS = (
     ("--lab", "act on the local cluster (or OPEN_BALENA_LAB=1)"),
     ("--project-directory DIR", "where .env, pki and overrides are (default: the checkout)"),
     ("-h, --help", "show this list, or the help of a command"),
-    ("--version", "print the version"),
+    ("--version", "print the version of this program"),
 )
 _REMOVING = ("destroy", "clean", "down", "swarm-down")
 _CHANGING = (*_REMOVING, "up", "deploy", "swarm-up", "update", "stop", "restart", "restore", "upgrade")
@@ -22,7 +22,7 @@ INSTEAD = {
     **dict.fromkeys(("uninstall", "remove", "rm", "delete", "purge"), f"there is none: {_DOWN}"),
     "dump": "there is none: backup saves everything; docs/backup.md, Check a backup",
     "self-update": "update the checkout, then run update on one machine, swarm-build and swarm-up in a cluster",
-    **dict.fromkeys(("version", "-V", "-v"), f"{PROGRAM} --version prints it"),
+    **dict.fromkeys(("-V", "-v"), f"{PROGRAM} --version prints the version, version also those of Python and Docker"),
     **dict.fromkeys(("completion", "completions", "autocomplete"), f"there is none: {PROGRAM} help lists the commands"),
     **dict.fromkeys(
         ("exec", "sh", "shell", "attach"), "there is none: use `docker exec` on the machine that has the container"

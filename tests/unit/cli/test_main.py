@@ -95,7 +95,7 @@ def test_an_unknown_command_names_the_nearest(typed: str, meant: str, capsys: py
     [
         ("ps", "status shows"),
         ("ls", "status shows"),
-        ("version", "--version prints it"),
+        ("-V", "--version prints the version"),
         ("self-update", "update the checkout"),
         ("dump", "there is none: backup saves everything"),
         ("uninstall", "there is none: docs/"),
