@@ -20,7 +20,7 @@ WORDS = Path(__file__).with_name("prose.yml")
 PATHS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docker-compose.yml", "open-balena.sh")
 DIRECTORIES = ("docs", "lab", "images", "scripts", "src")
 # Made from texts in src, where they are checked.
-GENERATED = ("docs/settings.md",)
+GENERATED = ("docs/settings.md", "docs/commands.md")
 WIDTH = 120
 
 _CODE = re.compile(r"`[^`]*`")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from openbalena.cli.commands import COMMANDS
-from openbalena.cli.options import command_parser
+from openbalena.cli.options import command_parser, subcommands
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,8 @@ def _leaves() -> Iterator[Leaf]:
     for command in COMMANDS:
         for name in (command.name, *command.aliases):
             parser = command_parser(command)
-            actions = [item for item in parser._actions if isinstance(item, argparse._SubParsersAction)]
-            if actions:
-                yield from (Leaf((name, action), below) for action, below in actions[0].choices.items())
+            if actions := subcommands(parser):
+                yield from (Leaf((name, action), below) for action, below in actions.items())
             else:
                 yield Leaf((name,), parser)
 

@@ -132,20 +132,12 @@ class Parser(argparse.ArgumentParser):
         """The options in `args`."""
         parsed, surplus = self.parse_known_args(args, namespace)
         if surplus:
-            called = self._called(parsed)
+            called = subcommands(self).get(getattr(parsed, "action", ""), self)
             word = next((word.partition("=")[0] for word in surplus if word.startswith("-")), "")
             meant = suggestion(word, (*called._option_string_actions, "--lab", DIRECTORY_OPTION)) if word else ""
             called.error(f"unrecognized arguments: {' '.join(surplus)}{meant}")
         parsed.command_line = list(args)
         return parsed
-
-    def _called(self, parsed: Namespace) -> argparse.ArgumentParser:
-        """The parser of the action that was called, if there are actions."""
-        for each in self._actions:
-            if isinstance(each, argparse._SubParsersAction):
-                called: argparse.ArgumentParser = each.choices[parsed.action]
-                return called
-        return self
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} ({self.prog} --help)")
@@ -155,6 +147,14 @@ class Parser(argparse.ArgumentParser):
             known = list(action.choices)
             meant = suggestion(value, known) if isinstance(value, str) else ""
             raise argparse.ArgumentError(action, f"{value!r} is not one of {', '.join(map(str, known))}{meant}")
+
+
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of a command's actions, by name."""
+    for each in parser._actions:
+        if isinstance(each, argparse._SubParsersAction):
+            return dict(each.choices)
+    return {}
 
 
 def command_parser(called: Command) -> argparse.ArgumentParser:
