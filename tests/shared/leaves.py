@@ -40,6 +40,7 @@ def _leaves() -> Iterator[Leaf]:
 LEAVES = list(_leaves())
 # What an action needs to be called at all.
 WORDS = {
+    "completion": ["bash"],
     "stack explain": ["devices"],
     "storage move": ["db-data", "node2"],
     "storage forget": ["db-data"],

@@ -93,11 +93,12 @@ COMMANDS = (
     Command("migrate", "operations", "go from one machine to a swarm with all data, or back", "migrate"),
     Command("upgrade", "operations", "go to another release of openBalena, after a backup", "upgrade"),
     Command("storage", "operations", "show where volumes are, and move them between nodes", "storage"),
+    Command("completion", "operations", "print a script by which bash, zsh or fish completes commands", "completion"),
     Command("version", "operations", "print the versions of this program and of what it uses", "version"),
 )
 
 # Commands that change neither the deployment nor its files. The lab keeps separate logs.
-_READING = {"wait", "verify", "status", "logs", "lint", "showenv", "showpass", "self-signed", "version"}
+_READING = {"wait", "verify", "status", "logs", "lint", "showenv", "showpass", "self-signed", "version", "completion"}
 _READING |= {"swarm-status", "swarm-history", "swarm-logs", "stack"}
 
 # Commands and actions that change a cluster: each call is recorded there. Commands that change only this machine, such

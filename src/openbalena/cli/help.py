@@ -23,7 +23,7 @@ INSTEAD = {
     "dump": "there is none: backup saves everything; docs/backup.md, Check a backup",
     "self-update": "update the checkout, then run update on one machine, swarm-build and swarm-up in a cluster",
     **dict.fromkeys(("-V", "-v"), f"{PROGRAM} --version prints the version, version also those of Python and Docker"),
-    **dict.fromkeys(("completion", "completions", "autocomplete"), f"there is none: {PROGRAM} help lists the commands"),
+    **dict.fromkeys(("completions", "autocomplete"), "completion prints a script for bash, zsh or fish"),
     **dict.fromkeys(
         ("exec", "sh", "shell", "attach"), "there is none: use `docker exec` on the machine that has the container"
     ),

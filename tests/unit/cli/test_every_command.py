@@ -19,10 +19,12 @@ from openbalena.settings.variables import variables
 # These would act on this machine, whatever the settings say: only their wrong use is tried here.
 ACTING = {str(leaf) for leaf in LEAVES if leaf.words[0] in ("lab", "demo")}
 # These read no settings.
-WITHOUT_SETTINGS = {"stack validate", "stack explain", "stack up", "version"}
+WITHOUT_SETTINGS = {"stack validate", "stack explain", "stack up", "version", "completion"}
 # How each ends in a directory that `config` has made, without Docker and without an answer of DNS.
 CODES = {
-    **dict.fromkeys(("config", "lint", "showenv", "showpass", "self-signed", "pki show", "pki renew", "version"), 0),
+    **dict.fromkeys(
+        ("config", "lint", "showenv", "showpass", "self-signed", "pki show", "pki renew", "version", "completion"), 0
+    ),
     **dict.fromkeys(("secrets show", "stack render", "stack explain", "backup schedule"), 0),
     # What they need is not said: a certificate, a yes, a file, a provider, a server, a project.
     **dict.fromkeys(("custom-pki", "pki-custom", "pki import", "secrets rotate", "stack validate"), 2),

@@ -99,7 +99,7 @@ def test_an_unknown_command_names_the_nearest(typed: str, meant: str, capsys: py
         ("self-update", "update the checkout"),
         ("dump", "there is none: backup saves everything"),
         ("uninstall", "there is none: docs/"),
-        ("completion", "there is none"),
+        ("autocomplete", "completion prints a script"),
     ],
 )
 def test_a_word_of_other_tools_has_an_answer_of_its_own(

@@ -18,7 +18,7 @@ from openbalena.settings.variables import variables
 # stacks other than openBalena's, of which the records are.
 NOT_CHANGING = {
     *("up", "wait", "verify", "status", "logs", "restart", "update", "stop", "down", "destroy", "lint", "showenv"),
-    *("showpass", "version", "auto-pki", "custom-pki", "self-signed", "nfs-setup"),
+    *("showpass", "version", "completion", "auto-pki", "custom-pki", "self-signed", "nfs-setup"),
     *("swarm-history", "swarm-status", "swarm-logs", "stack render", "stack validate"),
     *("stack explain", "stack diff", "stack up"),
     *("pki show", "pki renew", "pki import", "secrets show", "storage show", "demo"),
