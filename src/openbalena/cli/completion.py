@@ -73,6 +73,7 @@ def _values(project: Project) -> dict[str, Sequence[str]]:
         **dict.fromkeys(("FILE", "FILE.tar.gz", "PROGRAM", "PROJECT"), (FILES,)),
         "SERVICE": services,
         "secrets rotate NAME": ["CA", *tokens],
+        "config NAME": [name for name, variable in variables().items() if not variable.token],
     }
 
 

@@ -5,7 +5,7 @@ from argparse import Namespace
 
 from openbalena.base.errors import UsageError
 from openbalena.cli.console import Context
-from openbalena.cli.options import command, flag, take_over
+from openbalena.cli.options import command, flag, option, take_over
 from openbalena.cli.outcomes import show_configured
 from openbalena.cli.prompts import ask, at_terminal
 from openbalena.compose import dotenv
@@ -25,6 +25,13 @@ def _add_variables(parser: argparse._ActionsContainer) -> None:
     flag("--yes", "do not prompt; accept every change"),
     flag("--from-cluster", "fetch the settings and the PKI of the stack that runs on the swarm"),
     take_over("(--from-cluster) "),
+    option(
+        "--unset",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="remove a setting from .env, so that its default applies, and prompt for no other (may be repeated)",
+    ),
     _add_variables,
 )
 def config(args: Namespace, context: Context) -> int:
@@ -43,7 +50,8 @@ def config(args: Namespace, context: Context) -> int:
     from openbalena.operations import configure as configuration
 
     answers = {name: value for name, value in vars(args).items() if name in variables() and value is not None}
-    options = configuration.ConfigureOptions(answers, None if args.yes or not at_terminal() else ask)
+    asking = at_terminal() and not (args.yes or args.unset)
+    options = configuration.ConfigureOptions(answers, ask if asking else None, tuple(args.unset))
     result = configuration.configure(options, context.workspace, context.console)
     if result is None:
         context.console.say("Nothing was changed.")

@@ -22,10 +22,14 @@ Ask = Callable[[Mapping[str, str], Mapping[str, str]], dict[str, str]]
 
 @dataclass(frozen=True)
 class ConfigureOptions:
-    """`answers` are settings by variable. `ask` returns further ones; None asks for nothing."""
+    """`answers` are settings by variable. `ask` returns further ones; None asks for nothing.
+
+    `unset` are settings that get their default again.
+    """
 
     answers: Mapping[str, str] = field(default_factory=dict)
     ask: Ask | None = None
+    unset: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ def _prepare(options: ConfigureOptions, workspace: Workspace) -> _Prepared:
         raise UsageError(reason)
     if options.ask:
         answers |= options.ask(answers, settings.read_unchecked(project))
-    now = settings.read(project, answers)
+    now = settings.read(project, {**answers, **dict.fromkeys(options.unset, "")})
     if not now.get("DNS_TLD"):
         raise UsageError(
             f"{project.env_file}: DNS_TLD is not set: run ./open-balena.sh config --dns-tld my.example.com (your "
@@ -106,7 +110,7 @@ def _prepare(options: ConfigureOptions, workspace: Workspace) -> _Prepared:
     found = takeover.inspect_volumes(project, now, lambda: installed_engine(workspace.lab))
     adopted = {name: value for name, value in found.tokens.items() if not now.get(name)}
     generated = tokens.missing_tokens({**now, **adopted})
-    planned = plan(project, answers, {**generated, **adopted})
+    planned = plan(project, answers, {**generated, **adopted}, options.unset)
     directory = Path(now["PKI_DIR"])
     store.check_files(directory, now["DNS_TLD"])
     certificate, key, authority = store.custom_certificate(now)

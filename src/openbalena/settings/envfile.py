@@ -56,5 +56,16 @@ def without(file: dotenv.Dotenv, names: Collection[str]) -> str:
     return file.text
 
 
+def unset(file: dotenv.Dotenv, name: str) -> str:
+    """The text of `file` without `name`; a setting is commented out, as in a new file, so that its purpose is kept."""
+    described, entry = variables(), file.entries[name]
+    if name in described and not re.search(rf"^#{name}=", file.text, re.MULTILINE):
+        begin = file.text.rfind("\n", 0, entry.start) + 1
+        commented = f"#{name}={described[name].default}\n"
+        file = dotenv.parse(f"{file.text[:begin]}{commented}{file.text[begin:]}", file.path, file.environment)
+    file.remove(name)
+    return file.text
+
+
 def _comment(variable: Variable) -> str:
     return textwrap.fill(variable.help, WIDTH, initial_indent="# ", subsequent_indent="# ") + "\n"

@@ -1,8 +1,9 @@
 """What `config` will write to `.env`, from the current settings, the answers and new tokens."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from openbalena.base.errors import UsageError
 from openbalena.base.project import Project
@@ -24,16 +25,22 @@ class SettingsPlan:
     changed: dict[str, tuple[str, str]]
 
 
-def plan(project: Project, answers: Mapping[str, str], tokens: Mapping[str, str]) -> SettingsPlan:
+def plan(
+    project: Project, answers: Mapping[str, str], tokens: Mapping[str, str], unset: Collection[str] = ()
+) -> SettingsPlan:
     """The plan for `answers` (options and replies), the environment and the existing `.env`.
 
-    `tokens` are new values for missing tokens. Raises UsageError as settings.load does, if DNS_TLD is missing, and if
-    a token that is already set would change.
+    `tokens` are new values for missing tokens; settings of `unset` get their default again. Raises UsageError as
+    settings.load does, if DNS_TLD is missing, if a token that is already set would change, and for a name that cannot
+    be unset.
     """
-    settings = read(project, {**tokens, **answers})
+    settings = read(project, {**tokens, **answers, **dict.fromkeys(unset, "")})
     exists = project.env_file.exists()
     file = dotenv.read_file(project.env_file) if exists else dotenv.parse("", project.env_file)
-    old = file.values
+    for name in unset:
+        _require_removable(name, answers, file)
+    current = file.values
+    old = {name: value for name, value in current.items() if name not in unset}
     new = {name: value for name, value in _wanted(settings, answers, tokens).items() if old.get(name, "") != value}
     new = {name: value for name, value in new.items() if old.get(name) or value != variables()[name].default}
     enabled = _profiles(settings, old)
@@ -49,13 +56,36 @@ def plan(project: Project, answers: Mapping[str, str], tokens: Mapping[str, str]
             )
     before = file.text if exists else None
     text = envfile.update(file, new) if exists else envfile.new(new)
-    changed = {name: (old[name], value) for name, value in new.items() if old.get(name)}
+    removed = [name for name in unset if name in current and name not in new]
+    for name in removed:
+        text = envfile.unset(dotenv.parse(text, file.path, file.environment), name)
+    after = {**new, **dict.fromkeys(removed, "")}
+    changed = {name: (current[name], now) for name, now in after.items() if current.get(name, "") not in ("", now)}
     return SettingsPlan(settings, enabled, text, before, changed)
+
+
+def _require_removable(name: str, answers: Mapping[str, str], file: dotenv.Dotenv) -> None:
+    described = variables()
+    if name not in described and name not in file.entries:
+        near = get_close_matches(name, {**described, **file.entries}, 1)
+        raise UsageError(f"{file.path}: {name} is not a setting{f': did you mean {near[0]}?' if near else ''}")
+    if name in answers:
+        raise UsageError(f"config: {name} cannot be both set and unset")
+    if name in described and described[name].token:
+        raise UsageError(
+            f"{name} is a token, which services need: to give it another value run ./open-balena.sh secrets rotate "
+            f"{name}"
+        )
+    if name in os.environ:
+        raise UsageError(f"environment variable {name} is set and takes precedence over {file.path}: remove it first")
 
 
 def display_value(name: str, value: str) -> str:
     """`value` as it may be shown: masked if `name` is a secret."""
-    return MASK if variables()[name].secret and value else value
+    described = variables()
+    # A name that is not a setting may be one of the user's own secrets.
+    hidden = name not in described or described[name].secret
+    return MASK if hidden and value else value
 
 
 def _wanted(settings: Settings, answers: Mapping[str, str], tokens: Mapping[str, str]) -> dict[str, str]:

@@ -11,7 +11,8 @@ HEAD = """\
 A deployment's settings are in `.env`, in docker compose's format. `./open-balena.sh config` writes it: it prompts at a
 terminal, and uses options, environment variables and an existing `.env`. Every command reads the file and rejects
 invalid values, with file and line. An environment variable of the same name takes precedence over `.env`, as with
-`docker compose`. `./open-balena.sh showenv` prints the effective settings.
+`docker compose`. `./open-balena.sh showenv` prints the effective settings, and `./open-balena.sh config --unset NAME`
+removes one from `.env`, so that its default applies again.
 
 Once `.env` has `COMPOSE_PROFILES`, it alone decides which services run. `config` writes it from `PROFILES`,
 `EXTERNAL_POSTGRES`, `EXTERNAL_S3`, `ACME_EMAIL` with its DNS token, and `TUNNEL_TOKEN`; so setting one of these in the

@@ -124,6 +124,52 @@ def test_a_token_never_changes(tmp_path: Path) -> None:
     assert values(tmp_path) == before
 
 
+def test_a_setting_is_unset(tmp_path: Path) -> None:
+    words = ["config", "--dns-tld", "my.example.com", "--external-s3-region", "eu-west-1", "--yes"]
+    run(tmp_path, *words)
+    fresh = (tmp_path / ".env").read_text()
+    assert "\nEXTERNAL_S3_REGION=eu-west-1\n" in fresh
+    done = run(tmp_path, "config", "--unset", "EXTERNAL_S3_REGION", code=2)
+    assert "EXTERNAL_S3_REGION: eu-west-1 -> (empty)\n" in done.stderr and "pass --yes" in done.stderr
+    run(tmp_path, "config", "--unset", "EXTERNAL_S3_REGION", "--yes")
+    unset = (tmp_path / ".env").read_text()
+    assert unset == fresh.replace("\nEXTERNAL_S3_REGION=eu-west-1\n", "\n#EXTERNAL_S3_REGION=us-east-1\n")
+    run(tmp_path, *words)
+    assert values(tmp_path)["EXTERNAL_S3_REGION"] == "eu-west-1"
+    # The default stays above it as a comment, as in every file that was changed since it was new.
+    run(tmp_path, "config", "--unset", "EXTERNAL_S3_REGION", "--yes")
+    assert (tmp_path / ".env").read_text() == unset
+
+
+def test_what_follows_from_a_setting_that_is_unset_changes_too(tmp_path: Path) -> None:
+    run(tmp_path, "config", "--dns-tld", "my.example.com", "--profiles", "admin", "--yes")
+    run(tmp_path, "config", "--superuser-email", "me@example.com", "--yes")
+    with (tmp_path / ".env").open("a") as file:
+        file.write("OWN=1\n")
+    run(tmp_path, "config", "--unset", "PROFILES", "--unset", "SUPERUSER_EMAIL", "--unset", "OWN", "--yes")
+    found = values(tmp_path)
+    assert found["COMPOSE_PROFILES"] == "internal-postgres,internal-s3" and "OWN" not in found
+    assert found["SUPERUSER_EMAIL"] == "admin@my.example.com"
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "said"),
+    [
+        (["--unset", "COOKIE_SESSION_SECRET"], {}, "is a token, which services need: to give it another value run "),
+        (["--unset", "PROFILE"], {}, "PROFILE is not a setting: did you mean PROFILES?"),
+        (["--unset", "DNS_TLD"], {}, "DNS_TLD is not set"),
+        (["--unset", "USE_NFS", "--use-nfs", "false"], {}, "USE_NFS cannot be both set and unset"),
+        (["--unset", "USE_NFS"], {"USE_NFS": "false"}, "environment variable USE_NFS is set and takes precedence"),
+        (["--unset", "NFS_HOST", "--use-nfs", "true"], {}, "USE_NFS is true without NFS_HOST"),
+    ],
+)
+def test_what_cannot_be_unset(words: list[str], environment: dict[str, str], said: str, tmp_path: Path) -> None:
+    run(tmp_path, "config", "--dns-tld", "my.example.com", "--yes")
+    before = (tmp_path / ".env").read_text()
+    assert said in run(tmp_path, "config", *words, "--yes", code=2, environment=environment).stderr
+    assert (tmp_path / ".env").read_text() == before
+
+
 def test_profiles_follow_and_own_ones_stay(tmp_path: Path) -> None:
     run(tmp_path, "config", "--dns-tld", "my.example.com")
     file = tmp_path / ".env"
