@@ -10,7 +10,7 @@ from openbalena.cli import completion_scripts
 from openbalena.cli.commands import COMMANDS, DIRECTORY_OPTION
 from openbalena.cli.completion_scripts import DIRECTORIES, FILES, Call, Choice
 from openbalena.cli.console import Context
-from openbalena.cli.help import OPTIONS
+from openbalena.cli.help import OPTIONS, summary_of
 from openbalena.cli.options import command, command_parser, option, subcommands
 
 SHELLS = {"bash": completion_scripts.bash, "zsh": completion_scripts.zsh, "fish": completion_scripts.fish}
@@ -50,7 +50,7 @@ def calls(project: Project) -> list[Call]:
     known = _Known(_values(project))
     commands = [Choice(name, each.summary) for each in COMMANDS for name in (each.name, *each.aliases)]
     found = [Call((), (*commands, Choice("help", "show the help of a command")), tuple(_global_options(OPTIONS)))]
-    found.append(Call(("help",), tuple(commands), ()))
+    found.append(Call(("help",), tuple(commands), (Choice("--all", "show subcommands too"),)))
     for each in COMMANDS:
         parser = command_parser(each)
         below = subcommands(parser)
@@ -84,7 +84,7 @@ def _call(words: tuple[str, ...], parser: argparse.ArgumentParser, known: _Known
     for each in parser._actions:
         text = parser._get_formatter()._expand_help(each) if each.help else ""
         if isinstance(each, argparse._SubParsersAction):
-            arguments += [Choice(name, (its.description or "").rstrip(".")) for name, its in each.choices.items()]
+            arguments += [Choice(name, summary_of(its)) for name, its in each.choices.items()]
         elif each.option_strings:
             values = None if each.nargs == 0 else known.of(named, each)
             options += [Choice(name, text, values) for name in each.option_strings]

@@ -1,10 +1,14 @@
 """The list of commands by group, and the nearest name to a mistyped one."""
 
 import difflib
+from typing import TYPE_CHECKING
 
-from openbalena.cli.commands import BY_NAME, COMMANDS, GROUPS, PROGRAM
+from openbalena.cli.commands import BY_NAME, COMMANDS, GROUPS, PROGRAM, Command
 from openbalena.cli.console import columns
 from openbalena.cli.suggestions import is_misspelt
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
 
 OPTIONS = (
     ("--lab", "act on the local cluster (or OPEN_BALENA_LAB=1)"),
@@ -38,16 +42,31 @@ INSTEAD = {
 }
 
 
-def overview() -> str:
-    """Every command, by group."""
+def overview(*, everything: bool = False) -> str:
+    """Every command, by group; with `everything` also their subcommands and other names."""
     rows: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
     for command in COMMANDS:
-        rows[command.group].append((command.name, command.summary))
+        rows[command.group] += _with_subcommands(command) if everything else [(command.name, command.summary)]
     width = max(len(left) for group in (*rows.values(), OPTIONS) for left, _ in group)
     sections = [f"usage: {PROGRAM} [options] COMMAND [arguments]"]
     for title, group in [(GROUPS[name], rows[name]) for name in GROUPS] + [("Options", list(OPTIONS))]:
         sections.append("\n".join([f"{title}:", *columns((f"  {left.ljust(width)}", right) for left, right in group)]))
-    return "\n\n".join([*sections, f"For more about a command: {PROGRAM} help COMMAND"])
+    more = "" if everything else f"; subcommands too: {PROGRAM} help --all"
+    return "\n\n".join([*sections, f"For more about a command: {PROGRAM} help COMMAND{more}"])
+
+
+def _with_subcommands(command: Command) -> list[tuple[str, str]]:
+    from openbalena.cli.options import command_parser, subcommands
+
+    below = subcommands(command_parser(command))
+    own = [(name, command.summary) for name in (command.name, *command.aliases)]
+    return [*own, *((f"{command.name} {name}", summary_of(parser)) for name, parser in below.items())]
+
+
+def summary_of(parser: "ArgumentParser") -> str:
+    """What a subcommand does, as the help of its command says it."""
+    text = (parser.description or "").removesuffix(".")
+    return f"{text[:1].lower()}{text[1:]}"
 
 
 def unknown(name: str) -> str:

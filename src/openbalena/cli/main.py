@@ -70,7 +70,7 @@ def _run(argv: list[str]) -> int:
         return 0
     if name in ("help", "-h", "--help"):
         if not rest or rest[0].startswith("-"):
-            print(overview())
+            print(overview(everything="--all" in rest))
             return 0
         if len(rest) > 2:
             raise UsageError(f"help {' '.join(rest)}: expected a command, or a command and its subcommand")

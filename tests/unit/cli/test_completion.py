@@ -66,6 +66,7 @@ def offered(script: Path, *words: str, cwd: Path | None = None) -> set[str]:
         (["secrets", "rotate", "COOKIE"], {"COOKIE_SESSION_SECRET"}),
         (["help", "swarm-dr"], {"swarm-drain"}),
         (["help", "lab", "ki"], {"kill"}),
+        (["help", "--a"], {"--all"}),
         (["help", "up", ""], set()),
         (["--ver"], {"--version"}),
         (["no-such-command", "--"], {"--lab", "--project-directory", "--help", "--version"}),

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from leaves import LEAVES
 
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.project import ROOT, Project
@@ -82,6 +83,14 @@ def test_help_lists_every_command_in_its_group(words: list[str], capsys: pytest.
         assert [line.split()[0] for line in section.splitlines()] == [
             command.name for command in COMMANDS if command.group == group
         ]
+
+
+def test_help_lists_subcommands_and_other_names(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", "--all"]) == 0
+    listed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ") and line[2] != " "]
+    for leaf in LEAVES:
+        if BY_NAME[leaf.words[0]].name == leaf.words[0] or len(leaf.words) == 1:
+            assert [line for line in listed if re.match(f"  {leaf}  +\\w", line)], leaf
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("swarmup", "swarm-up"), ("stauts", "status"), ("depoly", "deploy")])
