@@ -79,7 +79,7 @@ COMMANDS = (
     Command("swarm-history", "cluster", "show the releases: what changed, when, by whom", "swarm"),
     Command("swarm-rollback", "cluster", "deploy an earlier release again", "swarm"),
     Command("swarm-status", "cluster", "show nodes, services, tasks and problems", "status"),
-    Command("swarm-logs", "cluster", "show a service's logs from all its tasks", "swarm"),
+    Command("swarm-logs", "cluster", "show the logs of services from all their tasks", "swarm"),
     Command("swarm-down", "cluster", "remove the stack; volumes are kept unless --volumes is given", "swarm"),
     Command("swarm-nfs-setup", "cluster", "put the stack's volumes on an NFS server", "nfs"),
     Command("stack", "cluster", "compile, render and validate stack files", "stack"),

@@ -192,17 +192,17 @@ def swarm_rollback(args: Namespace, context: Context) -> None:
 
 
 @command(
-    option("service", nargs="?", metavar="SERVICE", help="a service of the stack (default: list them)"),
+    option("services", nargs="*", metavar="SERVICE", help="services of the stack (default: list them)"),
     *log_lines("task"),
 )
 def swarm_logs(args: Namespace, context: Context) -> None:
-    """Show a service's logs from all its tasks, each line with its task and node."""
+    """Show the logs of services from all their tasks, each line with its task and node."""
     from openbalena.operations.service_logs import LogOptions, follow_logs, list_services
 
-    if args.service is None:
+    if not args.services:
         context.console.say(*list_services(context.workspace))
         return
-    options = LogOptions(args.service, DEFAULT_LINES if args.tail is None else args.tail, args.since or "")
+    options = LogOptions(tuple(args.services), DEFAULT_LINES if args.tail is None else args.tail, args.since or "")
     if not args.follow:
         _show_logs(options, context, chosen=args.tail is not None)
         return

@@ -9,7 +9,9 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import IO
 
 from openbalena.base.errors import OperationError
 from openbalena.docker.engine import Engine
@@ -28,14 +30,67 @@ _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z ")
 
 
 def stream(engine: Engine, *args: str, silence: float | None, limit: float | None = None) -> Iterator[str]:
-    """The lines of `docker ARGS` (standard output and error) as they are printed, decoded leniently.
+    """The lines of `docker ARGS` (standard output and error) as they are printed: see `streams`."""
+    return streams(engine, [args], silence=silence, limit=limit)
+
+
+def streams(
+    engine: Engine, commands: Sequence[Sequence[str]], *, silence: float | None, limit: float | None = None
+) -> Iterator[str]:
+    """The lines of several `docker ARGS` that run at the same time, in the order they arrive, decoded leniently.
 
     Colours are removed and other control characters printed as `\\x1b`, because a device may have logged them and a
     terminal would interpret them.
 
     Raises OperationError if there is no output for `silence` seconds, after `limit` seconds (None: no limit, for a log
-    that the user follows), and if the command fails. The process ends with the iteration.
+    that the user follows), and if a command fails. The processes end with the iteration.
     """
+    end = time.monotonic() + limit if limit else None
+    with ExitStack() as stack, selectors.DefaultSelector() as selector:
+        for args in commands:
+            source = stack.enter_context(_running(engine, args))
+            selector.register(source.output, selectors.EVENT_READ, source)
+        while selector.get_map():
+            left = end - time.monotonic() if end else None
+            bounds = [bound for bound in (silence, left) if bound is not None]
+            ready = selector.select(max(min(bounds), 0) if bounds else None)
+            if not ready:
+                command = f"`docker {' '.join(commands[0][:2])}`"
+                raise OperationError(f"{command}: no output for {min(bounds):.0f} s: is a node down?")
+            for key, _ in ready:
+                yield from key.data.read()
+                if key.data.ended:
+                    selector.unregister(key.fileobj)
+                    key.data.require_success()
+
+
+@dataclass
+class _Source:
+    """A docker process, and the beginning of a line that it has not ended yet."""
+
+    args: Sequence[str]
+    process: subprocess.Popen[bytes]
+    output: IO[bytes]
+    pending: bytes = b""
+    ended: bool = False
+
+    def read(self) -> Iterator[str]:
+        """The lines that are complete now; at the end of the output also the last one."""
+        chunk = self.output.read1(65536)  # type: ignore[attr-defined]
+        *lines, self.pending = (self.pending + chunk).split(b"\n")
+        self.ended = not chunk
+        for line in [*lines, *([self.pending] if self.ended and self.pending else [])]:
+            yield shown(line.decode(errors="replace").rstrip("\r"))
+
+    def require_success(self) -> None:
+        """Raise OperationError if the process failed."""
+        if self.process.wait(timeout=_LAST_LINES):
+            command = f"`docker {' '.join(self.args[:2])}`"
+            raise OperationError(f"{command} ended with exit code {self.process.returncode}")
+
+
+@contextmanager
+def _running(engine: Engine, args: Sequence[str]) -> Iterator[_Source]:
     process = subprocess.Popen(
         engine.command(*args),
         env=engine.process_environment(),
@@ -46,25 +101,8 @@ def stream(engine: Engine, *args: str, silence: float | None, limit: float | Non
     )
     if process.stdout is None:
         raise AssertionError("Popen with a pipe has a stdout")
-    end = time.monotonic() + limit if limit else None
-    pending = b""
     try:
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            while True:
-                left = end - time.monotonic() if end else None
-                bounds = [bound for bound in (silence, left) if bound is not None]
-                if not selector.select(max(min(bounds), 0) if bounds else None):
-                    command = f"`docker {' '.join(args[:2])}`"
-                    raise OperationError(f"{command}: no output for {min(bounds):.0f} s: is a node down?")
-                chunk = process.stdout.read1(65536)  # type: ignore[attr-defined]
-                *lines, pending = (pending + chunk).split(b"\n")
-                for line in [*lines, *([pending] if not chunk and pending else [])]:
-                    yield shown(line.decode(errors="replace").rstrip("\r"))
-                if not chunk:
-                    break
-        if process.wait(timeout=_LAST_LINES):
-            raise OperationError(f"`docker {' '.join(args[:2])}` ended with exit code {process.returncode}")
+        yield _Source(args, process, process.stdout)
     finally:
         process.kill()
         process.wait()

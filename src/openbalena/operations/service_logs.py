@@ -1,6 +1,6 @@
-"""swarm-logs: a service's log from all its tasks, and what is missing from it."""
+"""swarm-logs: the log of services from all their tasks, and what is missing from it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from openbalena import settings
@@ -19,9 +19,10 @@ _HAS_LOG = {"starting", "running", "complete", "shutdown", "failed"}
 
 @dataclass(frozen=True)
 class LogOptions:
-    """`tail` is the number of lines of each task; `since` a time or duration as Docker reads it, "" for all lines."""
+    """`services` by their short or full names; `tail` is the number of lines of each task; `since` a time or duration
+    as Docker reads it, "" for all lines."""
 
-    service: str
+    services: tuple[str, ...]
     tail: int
     since: str = ""
 
@@ -62,25 +63,28 @@ def list_services(workspace: Workspace) -> list[str]:
 
 
 def read_logs(options: LogOptions, workspace: Workspace) -> LogResult:
-    """The lines that the service's tasks have now. Raises UsageError for a service that the stack does not have."""
+    """The lines that the services' tasks have now. Raises UsageError for a service that the stack does not have."""
     engine, cluster = _read_cluster(workspace)
-    source = _find(options.service, cluster)
-    lines, failed = logs.of_tasks(engine, source.readable, *options.arguments)
-    missing = tuple(_missing(source, {**source.unreadable, **failed}))
-    failure = f"{source.service.short_name}: no task returned its log"
-    all_failed = bool(failed) and len(failed) == len(source.readable)
-    truncated = tuple(logs.cut(lines, options.tail))
-    return LogResult(tuple(lines), missing, truncated, failure if all_failed else "")
+    sources = _find(options.services, cluster)
+    tasks = [task for source in sources for task in source.readable]
+    lines, failed = logs.of_tasks(engine, tasks, *options.arguments)
+    missing = tuple(line for source in sources for line in _missing(source, {**source.unreadable, **failed}))
+    silent = [
+        source.service.short_name for source in sources if source.readable and failed.keys() >= {*source.readable}
+    ]
+    failure = f"{', '.join(silent)}: no task returned its log" if silent else ""
+    return LogResult(tuple(lines), missing, tuple(logs.cut(lines, options.tail)), failure)
 
 
 def follow_logs(options: LogOptions, workspace: Workspace, reporter: Reporter) -> Iterator[str]:
     """The lines in the order they arrive, without end. Raises as `read_logs` does, before the first line."""
     engine, cluster = _read_cluster(workspace)
-    source = _find(options.service, cluster)
-    for warning in _missing(source, source.unreadable):
-        reporter.warn(warning)
-    arguments = ("service", "logs", *options.arguments, "--follow", source.service.name)
-    return logs.stream(engine, *arguments, silence=None)
+    sources = _find(options.services, cluster)
+    for source in sources:
+        for warning in _missing(source, source.unreadable):
+            reporter.warn(warning)
+    arguments = ("service", "logs", *options.arguments, "--follow")
+    return logs.streams(engine, [(*arguments, source.service.name) for source in sources], silence=None)
 
 
 def _read_cluster(workspace: Workspace) -> tuple[Engine, Cluster]:
@@ -92,9 +96,12 @@ def _read_cluster(workspace: Workspace) -> tuple[Engine, Cluster]:
     return engine, cluster
 
 
-def _find(name: str, cluster: Cluster) -> _Source:
-    """`name` is the service's short or full one."""
-    service = cluster.service(name)
+def _find(names: Sequence[str], cluster: Cluster) -> list[_Source]:
+    services = {service.id: service for service in map(cluster.service, names)}
+    return [_source(service, cluster) for service in services.values()]
+
+
+def _source(service: SwarmService, cluster: Cluster) -> _Source:
     readable, unreadable = [], dict[str, str]()
     for task in cluster.tasks_of(service):
         node = cluster.node(task.node_id)

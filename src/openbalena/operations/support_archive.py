@@ -177,7 +177,7 @@ def _status(workspace: Workspace, found: list[ClusterStatus]) -> dict[str, Any]:
 
 
 def _log(service: str, lines: int, workspace: Workspace) -> list[str]:
-    result = read_logs(LogOptions(service, lines), workspace)
+    result = read_logs(LogOptions((service,), lines), workspace)
     return [*result.lines, *filter(None, (*result.missing, result.failure))]
 
 

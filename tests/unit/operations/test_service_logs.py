@@ -40,8 +40,8 @@ def asked(monkeypatch: pytest.MonkeyPatch, fake: FakeEngine, failed: int = 0) ->
 
 
 def test_options_of_docker() -> None:
-    assert LogOptions("api", 5).arguments == ["--no-trunc", "--timestamps", "--tail", "5"]
-    assert LogOptions("api", 5, "1h").arguments[-2:] == ["--since", "1h"]
+    assert LogOptions(("api",), 5).arguments == ["--no-trunc", "--timestamps", "--tail", "5"]
+    assert LogOptions(("api",), 5, "1h").arguments[-2:] == ["--since", "1h"]
 
 
 def test_a_stack_that_is_not_there_has_no_services(workspace: Workspace, fake: FakeEngine) -> None:
@@ -57,11 +57,11 @@ def test_every_task_with_a_container_is_asked(
 ) -> None:
     deploy(fake, "web", "api")
     found = asked(monkeypatch, fake)
-    result = service_logs.read_logs(LogOptions(name, 5), workspace)
+    result = service_logs.read_logs(LogOptions((name,), 5), workspace)
     assert [sorted(nodes) for nodes in found] == [["id-node1", "id-node2"]]
     assert (result.lines, result.missing, result.failure) == (("a line",), (), "")
     with pytest.raises(UsageError, match="it has: api, web"):
-        service_logs.read_logs(LogOptions("pi", 5), workspace)
+        service_logs.read_logs(LogOptions(("pi",), 5), workspace)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_task_without_a_container_is_not_asked(
         task["Status"]["State"] = state
     fake.swarm._rows.clear()
     found = asked(monkeypatch, fake)
-    assert service_logs.read_logs(LogOptions("api", 5), workspace).missing == ()
+    assert service_logs.read_logs(LogOptions(("api",), 5), workspace).missing == ()
     assert found == [["id-node1"] if has else []]
 
 
@@ -93,12 +93,12 @@ def test_lines_of_a_lost_node_are_missed(
     deploy(fake, "api")
     fake.swarm.nodes["id-node2"]["Status"]["State"] = "down"
     found = asked(monkeypatch, fake)
-    result = service_logs.read_logs(LogOptions("api", 5), workspace)
+    result = service_logs.read_logs(LogOptions(("api",), 5), workspace)
     assert found == [["id-node1"]] and result.failure == ""
     assert result.missing == ("no lines from node2 (api.2): not reachable",)
-    monkeypatch.setattr(logs, "stream", lambda *args, **words: iter(args[1:]))
+    monkeypatch.setattr(logs, "streams", lambda _, commands, **words: iter(commands[0]))
     listener = Listener()
-    assert list(service_logs.follow_logs(LogOptions("api", 5), workspace, listener))[-2:] == ["--follow", "ob_api"]
+    assert list(service_logs.follow_logs(LogOptions(("api",), 5), workspace, listener))[-2:] == ["--follow", "ob_api"]
     assert listener.warnings == list(result.missing)
 
 
@@ -108,8 +108,21 @@ def test_it_is_a_failure_if_no_task_answers(
 ) -> None:
     deploy(fake, "api")
     asked(monkeypatch, fake, failed)
-    result = service_logs.read_logs(LogOptions("api", 5), workspace)
+    result = service_logs.read_logs(LogOptions(("api",), 5), workspace)
     assert bool(result.failure) is failure and len(result.missing) == failed
+
+
+def test_several_services_are_shown_together(
+    workspace: Workspace, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(fake, "web", "api", "vpn", replicas=1)
+    found = asked(monkeypatch, fake, failed=1)
+    result = service_logs.read_logs(LogOptions(("web", "api", "ob_web"), 5), workspace)
+    assert [len(tasks) for tasks in found] == [2]
+    assert result.failure == "web: no task returned its log" and len(result.missing) == 1
+    monkeypatch.setattr(logs, "streams", lambda _, commands, **words: iter(command[-1] for command in commands))
+    followed = service_logs.follow_logs(LogOptions(("web", "api"), 5), workspace, Listener())
+    assert list(followed) == ["ob_web", "ob_api"]
 
 
 def test_a_service_without_tasks_has_not_failed(
@@ -117,7 +130,7 @@ def test_a_service_without_tasks_has_not_failed(
 ) -> None:
     deploy(fake, "api", replicas=0)
     asked(monkeypatch, fake)
-    assert service_logs.read_logs(LogOptions("api", 5), workspace).failure == ""
+    assert service_logs.read_logs(LogOptions(("api",), 5), workspace).failure == ""
 
 
 def test_tasks_of_a_global_service_have_no_number(
@@ -125,7 +138,7 @@ def test_tasks_of_a_global_service_have_no_number(
 ) -> None:
     fake.swarm.create("services", {**stack_service("api"), "Mode": {"Global": {}}})
     asked(monkeypatch, fake, 2)
-    missing = service_logs.read_logs(LogOptions("api", 5), workspace).missing
+    missing = service_logs.read_logs(LogOptions(("api",), 5), workspace).missing
     assert missing == tuple(f"no lines from node{n} (api): did not answer" for n in (1, 2))
 
 
@@ -135,4 +148,4 @@ def test_a_task_that_found_no_node_misses_no_lines(
     fake.swarm.fates["ob_api"] = [[Row(0, "running")]]
     fake.swarm.create("services", stack_service("api", constraints=["node.hostname == nowhere"]))
     found = asked(monkeypatch, fake)
-    assert service_logs.read_logs(LogOptions("api", 5), workspace).missing == () and found == [[]]
+    assert service_logs.read_logs(LogOptions(("api",), 5), workspace).missing == () and found == [[]]

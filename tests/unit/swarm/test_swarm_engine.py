@@ -166,6 +166,24 @@ def test_a_log_that_never_stops_talking_has_a_limit(tmp_path: Path) -> None:
         list(logs.stream(engine, "logs", silence=5, limit=0.4))
 
 
+def test_several_logs_are_followed_at_the_same_time_until_nobody_reads_them(tmp_path: Path) -> None:
+    engine = Engine(cli=program(tmp_path, f"echo $$ >>{tmp_path}/pids; echo of $3; exec sleep 60"))
+    followed = logs.streams(engine, [("service", "logs", name) for name in ("a", "b")], silence=None)
+    assert {next(followed), next(followed)} == {"of a", "of b"}
+    followed.close()  # type: ignore[attr-defined]
+    for pid in (tmp_path / "pids").read_text().split():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid), 0)
+
+
+def test_one_of_several_logs_that_fails_is_told_once_its_lines_are_read(tmp_path: Path) -> None:
+    engine = Engine(cli=program(tmp_path, "echo of $3; [ $3 = a ]"))
+    found: list[str] = []
+    with pytest.raises(OperationError, match="`docker service logs` ended with exit code 1"):
+        found.extend(logs.streams(engine, [("service", "logs", name) for name in ("a", "b")], silence=5))
+    assert "of b" in found
+
+
 def test_one_task_that_cannot_be_asked_does_not_cost_the_others_their_lines(tmp_path: Path) -> None:
     engine = Engine(
         cli=program(
