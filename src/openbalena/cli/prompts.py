@@ -29,9 +29,8 @@ def ask(given: Mapping[str, str], current: Mapping[str, str], only: Collection[s
 
 
 def _reply(variable: Variable, default: str) -> str:
-    hint = (MASK if variable.secret else default) if default else ""
+    prompt = _prompt(variable, default)
     while True:
-        prompt = f"{variable.question}{f' [{hint}]' if hint else ''}: "
         try:
             reply = _secret(prompt) if variable.secret else _line(prompt)
         except EOFError:
@@ -41,6 +40,13 @@ def _reply(variable: Variable, default: str) -> str:
         if not problem:
             return value
         print(problem, file=sys.stderr)
+
+
+def _prompt(variable: Variable, default: str) -> str:
+    if variable.type == "boolean":  # as Console.confirm asks
+        return f"{variable.question} [{'Y/n' if default == 'true' else 'y/N'}] "
+    hint = (MASK if variable.secret else default) if default else ""
+    return f"{variable.question}{f' [{hint}]' if hint else ''}: "
 
 
 def _line(prompt: str) -> str:

@@ -7,6 +7,7 @@ from openbalena.settings.variables import Variable
 
 # The reply that clears a setting: an empty one keeps it.
 CLEAR = "-"
+_YES_OR_NO = {"y": "true", "yes": "true", "n": "false", "no": "false"}
 
 
 def is_asked(variable: Variable, known: Mapping[str, str], given: Collection[str], only: Collection[str] = ()) -> bool:
@@ -31,6 +32,10 @@ def default_reply(variable: Variable, known: Mapping[str, str]) -> str:
 def parse_reply(variable: Variable, reply: str, default: str) -> tuple[str, str]:
     """The value that `reply` gives, and what is wrong with it ("" for nothing)."""
     value = "" if reply == CLEAR else reply or default
+    if variable.type == "boolean":
+        value = _YES_OR_NO.get(value.lower(), value)
+        if value not in ("", "true", "false"):
+            return value, f"expected y or n, not {reply}"
     if value:
         return value, malformed(variable.name, value)
     return value, f"{variable.name} is required" if variable.required else ""

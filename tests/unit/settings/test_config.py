@@ -432,17 +432,18 @@ def test_at_a_terminal_it_asks(tmp_path: Path) -> None:
         ("Optional parts", "admin"),
         ("Cloudflare tunnel", "tunnel-token-value"),
         ("Let's Encrypt", ""),
-        ("external PostgreSQL server", "true"),
+        ("external PostgreSQL server? [y/N]", "y"),
         ("Host name or address of the PostgreSQL", "pg.example.com"),
         ("Port of the PostgreSQL", ""),
         ("Name of the database", ""),
         ("Database user", "me"),
         ("Password of the database", "pg-password"),
-        ("external S3 object store", ""),
-        ("NFS server (true", ""),
+        ("external S3 object store? [y/N]", ""),
+        ("NFS server? [y/N]", "maybe"),
+        ("NFS server? [y/N]", "no"),
     ]
     output = converse(tmp_path, replies)
-    assert "expected a domain" in output
+    assert "expected a domain" in output and "expected y or n, not maybe" in output
     assert "tunnel-token-value" not in output and "pg-password" not in output
     written = values(tmp_path)
     expected = {
@@ -473,7 +474,7 @@ def converse(directory: Path, replies: list[tuple[str, str]]) -> str:
             output += os.read(terminal, 4096).decode()
         except OSError:  # the other side has closed the terminal
             break
-        if waiting and (found := output.find(waiting[0][0], seen)) >= 0 and output.rstrip(" ").endswith(":"):
+        if waiting and (found := output.find(waiting[0][0], seen)) >= 0 and output.rstrip(" ").endswith((":", "]")):
             seen = found + len(waiting[0][0])
             os.write(terminal, waiting.pop(0)[1].encode() + b"\n")
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0, output

@@ -67,3 +67,16 @@ def test_what_a_reply_gives(required: bool, reply: str, default: str, value: str
 def test_a_reply_of_another_form_is_a_problem() -> None:
     value, problem = parse_reply(Variable("DNS_TLD", "", ""), "https://example.com", "")
     assert value == "https://example.com" and "DNS_TLD" in problem
+
+
+@pytest.mark.parametrize(
+    ("reply", "default", "value"),
+    [("y", "", "true"), ("YES", "false", "true"), ("n", "true", "false"), ("No", "", "false"), ("true", "", "true")]
+    + [("", "true", "true"), ("", "", ""), ("-", "true", "")],
+)
+def test_a_reply_of_yes_or_no(reply: str, default: str, value: str) -> None:
+    assert parse_reply(Variable("USE_NFS", "", "", type="boolean"), reply, default) == (value, "")
+
+
+def test_a_reply_that_is_neither_is_a_problem() -> None:
+    assert parse_reply(Variable("USE_NFS", "", "", type="boolean"), "maybe", "")[1] == "expected y or n, not maybe"
