@@ -29,7 +29,7 @@ _NARROWEST = 20
 class Console:
     """The user's terminal, pipe or log file. Plain text: every line can be searched and read aloud.
 
-    Implements operations.reporter.Reporter; `yes` is the option --yes.
+    Implements operations.reporter.Reporter; `yes` and `quiet` are the options --yes and --quiet.
     `worded` rewrites messages for this user; results are printed as they are. `warned` are the warnings so far.
     `log` is given every message that is not a result (see run_log).
     """
@@ -39,6 +39,8 @@ class Console:
         self._log = log
         self.warned: set[str] = set()
         self.yes = False
+        self.quiet = False
+        self._withheld: list[str] = []
 
     def say(self, *lines: str) -> None:
         """Lines of the result."""
@@ -46,7 +48,16 @@ class Console:
             print(line, flush=True)
 
     def progress(self, *lines: str) -> None:
-        """What is happening now, or what is being waited for."""
+        """What is happening now, or what is being waited for; with --quiet only in the log."""
+        if not self.quiet:
+            self.remark(*lines)
+            return
+        for line in map(self._worded, lines):
+            self._log(line)
+            self._withheld.append(line)
+
+    def remark(self, *lines: str) -> None:
+        """What belongs to the result, but not on stdout; with --quiet too."""
         for line in map(self._worded, lines):
             self._log(line)
             print(line, file=sys.stderr, flush=True)
@@ -54,11 +65,11 @@ class Console:
     def warn(self, *texts: str) -> None:
         """What the user should know or change, although the command continues."""
         self.warned.update(texts)
-        self.progress(*(f"warning: {text}" for text in texts))
+        self.remark(*(f"warning: {text}" for text in texts))
 
     def error(self, text: str) -> None:
         """Why the command failed."""
-        self.progress(f"error: {text}")
+        self.remark(f"error: {text}")
 
     def table(self, rows: Iterable[Sequence[object]]) -> None:
         """Rows of equal length as left-aligned columns two spaces apart; a head is just the first row."""
@@ -74,7 +85,7 @@ class Console:
         try:
             yield
         except KeyboardInterrupt:
-            self.progress(f"\n{message}")
+            self.remark(f"\n{message}")
             raise
 
     def agreeing(self) -> Console:
@@ -92,6 +103,10 @@ class Console:
             return True
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageError(f"{question} Cannot prompt without a terminal: pass --yes")
+        # The question may be about what was withheld.
+        for line in self._withheld:
+            print(line, file=sys.stderr)
+        self._withheld.clear()
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
@@ -99,13 +114,13 @@ class Console:
         """See progress.TaskDisplay."""
         from openbalena.cli.progress import TaskDisplay
 
-        return TaskDisplay(self.progress)
+        return TaskDisplay(self._log if self.quiet else self.progress)
 
     def follow_containers(self) -> Callable[[Sequence[ComposeService]], None]:
         """See progress.ContainerDisplay."""
         from openbalena.cli.progress import ContainerDisplay
 
-        return ContainerDisplay(self.progress)
+        return ContainerDisplay(self._log if self.quiet else self.progress)
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def _call(command: Command, rest: Sequence[str], options: GlobalOptions) -> int:
             _warn_of_settings(context)
         context.console.error(str(error))
         if log and log.path:
-            context.console.progress(f"log: {log.path}")
+            context.console.remark(f"log: {log.path}")
         return error.exit_code
     except Exception as error:
         if log:

@@ -46,9 +46,14 @@ def one_of(*options: Option) -> Option:
 
 
 def timeout(default: float, text: str = "how long to wait") -> Option:
-    """`--timeout`: `default`, and what the command gets, in seconds."""
+    """`--timeout`: `default`, and what the command gets, in seconds; and `--quiet`, since a wait is reported."""
     text = f"{text}: seconds, or such as 90s, 10m, 2h (default: {time_text(default)})"
-    return option("--timeout", metavar="TIME", type=seconds, default=default, help=text)
+
+    def add(parser: argparse._ActionsContainer) -> None:
+        parser.add_argument("--timeout", metavar="TIME", type=seconds, default=default, help=text)
+        QUIET(parser)
+
+    return add
 
 
 def take_over(condition: str = "") -> Option:
@@ -77,6 +82,7 @@ def node(what: str) -> Option:
 
 
 JSON = flag("--json", "print one JSON document")
+QUIET = option("-q", "--quiet", action="store_true", help="report no progress, only warnings and the result")
 YES = flag("--yes", "do not prompt for confirmation")
 
 
@@ -172,6 +178,7 @@ def run_command(called: Command, args: Namespace, context: Context) -> int:
     One that changes the cluster is recorded there.
     """
     context.console.yes = getattr(args, "yes", False)
+    context.console.quiet = getattr(args, "quiet", False)
     entry = _entry(called)
     if not called.changes_cluster(args):
         return entry.run(args, context)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.cli.argument_types import DEFAULT_LINES, service_number, whole
 from openbalena.cli.console import Context
-from openbalena.cli.options import JSON, command, flag, log_lines, node, option, take_over, timeout
+from openbalena.cli.options import JSON, QUIET, command, flag, log_lines, node, one_of, option, take_over, timeout
 from openbalena.operations.next_steps import next_steps
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def swarm_init(args: Namespace, context: Context) -> None:
 @command(
     node("copy the images to this node"),
     flag("--push", "push the images to IMAGE_PREFIX, even if it does not name a registry host"),
-    flag("--verbose", "show the full build output"),
+    one_of(QUIET, flag("--verbose", "show the full build output")),
 )
 def swarm_build(args: Namespace, context: Context) -> None:
     """Build every image of the stack, tag it by content, and distribute it to every node."""

@@ -32,9 +32,9 @@ def prevents(item: Diagnostic, args: Namespace) -> bool:
 
 def show(found: Sequence[Diagnostic], args: Namespace, output: Output, *, result: bool) -> None:
     """Print the findings, as the `result` of the command or in addition to it, and their number."""
-    (output.say if result else output.progress)(*_lines(found, every=args.all))
+    (output.say if result else output.remark)(*_lines(found, every=args.all))
     if found:
-        output.progress(summary(found))
+        output.remark(summary(found))
 
 
 def summary(found: Iterable[Diagnostic]) -> str:

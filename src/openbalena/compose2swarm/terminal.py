@@ -12,7 +12,10 @@ class Output(Protocol):
         """Lines of the result."""
 
     def progress(self, *lines: str) -> None:
-        """What was done, and what was found on the way."""
+        """What was done."""
+
+    def remark(self, *lines: str) -> None:
+        """What was found besides the result."""
 
     def warn(self, *texts: str) -> None:
         """What the user should know or change, although the command continues."""
@@ -33,6 +36,10 @@ class Terminal:
         """See Output."""
         for line in lines:
             print(line, file=sys.stderr)
+
+    def remark(self, *lines: str) -> None:
+        """See Output."""
+        self.progress(*lines)
 
     def warn(self, *texts: str) -> None:
         """See Output."""

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import sys
+import tty
 
 import pytest
 from hypothesis import given
@@ -21,6 +22,21 @@ def test_streams(capsys: pytest.CaptureFixture[str]) -> None:
     console.progress("step")
     console.warn("beware")
     assert capsys.readouterr() == ("result\n", "step\nwarning: beware\n")
+
+
+def test_quiet_withholds_progress_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    logged: list[str] = []
+    console = Console(log=logged.append)
+    console.quiet = True
+    console.progress("step")
+    console.follow_tasks()([])
+    console.warn("beware")
+    console.error("it failed")
+    with pytest.raises(KeyboardInterrupt), console.interruptible("It goes on"):
+        raise KeyboardInterrupt
+    console.say("result")
+    assert capsys.readouterr() == ("result\n", "warning: beware\nerror: it failed\n\nIt goes on\n")
+    assert logged == ["step", "warning: beware", "error: it failed", "\nIt goes on"]
 
 
 def test_who_leaves_a_wait_is_told_what_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,3 +103,20 @@ def test_at_a_terminal_only_yes_agrees(typed: str, agreed: bool, monkeypatch: py
         assert Console().confirm("Remove db-data?") is agreed
         monkeypatch.undo()
     os.close(ours)
+
+
+def test_a_question_comes_with_what_was_withheld_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)  # no echo of the answer
+    console = Console()
+    console.quiet = True
+    with os.fdopen(theirs) as stdin, os.fdopen(os.dup(theirs), "w") as stderr:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        monkeypatch.setattr(sys, "stderr", stderr)
+        os.write(ours, b"n\n")
+        console.progress("db-data has 3 GiB")
+        assert not console.confirm("Remove db-data?")
+        monkeypatch.undo()
+    shown = os.read(ours, 4096).decode()
+    os.close(ours)
+    assert shown.partition("db-data has")[2].splitlines() == [" 3 GiB", "Remove db-data? [y/N] "]

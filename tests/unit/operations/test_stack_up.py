@@ -69,6 +69,13 @@ def test_new_content_makes_new_objects_and_the_old_ones_are_removed(
     assert used(fake, "shop_web") == after
 
 
+def test_quiet_leaves_the_result_and_what_prevents_it(fake: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert up(capsys, ".", "--quiet") == (["shop is running: 1 services have converged."], [])
+    Path("compose.yaml").write_text("services: {web: {image: 'a:1', devices: [/dev/kvm]}}\n")
+    out, err = up(capsys, ".", "-q", expected=2)
+    assert out == [] and any("error" in line and "devices" in line for line in err)
+
+
 def test_two_stacks_of_one_project_do_not_share_or_remove_objects(
     fake: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
