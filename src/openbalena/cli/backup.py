@@ -233,8 +233,10 @@ def _keep(args: Namespace) -> "Keep":
     take_over(),
 )
 def restore(args: Namespace, context: Context) -> None:
-    """Restore a backup onto an empty deployment, start it, and say what devices will notice."""
-    # Exit code 1, and nothing changed, if it cannot be restored here; every reason is named.
+    """Restore a backup onto an empty deployment, start it, and say what devices will notice.
+
+    The exit code is 1, and nothing was changed, if it cannot be restored here; every reason is named.
+    """
     from openbalena.operations.restore import RestoreRequest, restore
 
     request = RestoreRequest(

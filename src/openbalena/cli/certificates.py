@@ -45,6 +45,8 @@ Get HAProxy's certificate from Let's Encrypt by DNS challenge, and a new one bef
 ACME_EMAIL and either CLOUDFLARE_API_TOKEN or GANDI_API_TOKEN come from .env, or from the environment and are then
 written into .env. It does what `up` does and waits for the certificate. cert-manager renews only when it starts: run
 this command every day with a timer. It restarts cert-manager in the certificate's last week, or if it did not get one.
+
+The exit code is 1 if there is no certificate, 2 for settings that do not fit; nothing was changed then.
 """
 
 pki = group(__doc__)
@@ -163,8 +165,9 @@ def custom_pki(args: Namespace, context: Context) -> None:
     The certificate comes from files (--certificate, --key and, for a private CA, --ca) or as base64 of PEM from
     HAPROXY_CRT, HAPROXY_KEY and ROOT_CA (environment or .env). Before anything starts it is checked: it must match its
     key, cover the host names, and be valid today. --remove restores the private CA's certificate.
+
+    The exit code is 2 for a certificate that does not fit; nothing was changed then.
     """
-    # Exit code 2 for a certificate that does not fit; nothing was changed then.
     from openbalena.operations.start_machine import StartOptions
 
     add_missing_settings(context)
@@ -214,8 +217,9 @@ def self_signed(args: Namespace, context: Context) -> None:
     """Print the CA of this deployment's certificate as PEM, or make this machine trust it with --install.
 
     Node.js programs, such as the balena CLI, use neither: set NODE_EXTRA_CA_CERTS to a file with the output.
+
+    The exit code is 2 if the certificate is of a public CA.
     """
-    # Exit code 2 if the certificate is of a public CA.
     from openbalena.operations.trust_ca import read_private_ca, trust_private_ca
 
     if args.install:

@@ -187,6 +187,8 @@ A whole openBalena on this machine: three real Docker Engines, a swarm, the stac
 It needs root on Linux, access to Debian's packages (not to an image registry), and takes less than 10 minutes the first
 time, less than 3 after that. The api, VPN, registry and the others are stand-ins built from Debian packages unless
 --real-images is given. At the end everything is removed unless --keep is given.
+
+The exit code is 1 if a step fails or is interrupted.
 """
 
 

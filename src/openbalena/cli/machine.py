@@ -8,25 +8,24 @@ from openbalena.cli.console import Context
 from openbalena.cli.options import YES, command, log_lines, option
 from openbalena.cli.outcomes import START_OPTIONS, TIMEOUT, add_missing_settings, show_healthy, start
 
-_START_HELP = """\
-Build and start the services, and wait until every service is healthy.
-
-`up` first writes what .env lacks (as `config --yes`), adopts the volumes of an existing deployment, and removes
-containers of services that are no longer in the settings. `update` pulls newer images first. `wait` only waits.
-"""
-_STOP_HELP = "Stop, restart or remove the containers of this machine's deployment."
 _SERVICES = option("services", nargs="*", metavar="SERVICE", help="services (default: all)")
 
 
-@command(*START_OPTIONS, help_text=_START_HELP)
+@command(*START_OPTIONS)
 def up(args: Namespace, context: Context) -> None:
-    """Exit code 1 if a service is not healthy in time or there is no certificate by ACME; log lines show why."""
+    """Build and start the services, and wait until every service is healthy.
+
+    It first writes what .env lacks (as `config --yes`), adopts the volumes of an existing deployment, and removes
+    containers of services that are no longer in the settings.
+
+    The exit code is 1 if a service is not healthy in time or there is no certificate by ACME; log lines show why.
+    """
     _start(args, context, pull=False)
 
 
-@command(*START_OPTIONS, help_text=_START_HELP)
+@command(*START_OPTIONS)
 def update(args: Namespace, context: Context) -> None:
-    """As `up`."""
+    """Pull newer images of the same tags and newer base images, then do what `up` does."""
     _start(args, context, pull=True)
 
 
@@ -37,44 +36,53 @@ def _start(args: Namespace, context: Context, *, pull: bool) -> None:
     start(StartOptions(args.timeout, wait=not args.no_wait, pull=pull), context)
 
 
-@command(TIMEOUT, help_text=_START_HELP)
+@command(TIMEOUT)
 def wait(args: Namespace, context: Context) -> None:
-    """Exit code 1 if a service is not healthy in time; its last log lines show why."""
+    """Wait until every service is healthy, without starting anything.
+
+    The exit code is 1 if a service is not healthy in time; its last log lines show why.
+    """
     from openbalena.operations.machine_services import WaitOptions, wait_for_services
 
     show_healthy(wait_for_services(WaitOptions(args.timeout), context.workspace, context.console), context)
 
 
-@command(_SERVICES, help_text=_STOP_HELP)
+@command(_SERVICES)
 def stop(args: Namespace, context: Context) -> None:
-    """Keep the containers."""
+    """Stop the services, or those named, and keep their containers: `up` starts them again."""
     from openbalena.operations.machine_services import StopOptions, stop_services
 
     result = stop_services(StopOptions(tuple(args.services)), context.workspace, context.console)
     context.console.say(f"{', '.join(result.services) or result.name}: stopped; `up` starts them again.")
 
 
-@command(_SERVICES, TIMEOUT, help_text=_STOP_HELP)
+@command(_SERVICES, TIMEOUT)
 def restart(args: Namespace, context: Context) -> None:
-    """Exit code 1 if a service is not healthy in time."""
+    """Restart the services, or those named, and wait until they are healthy.
+
+    The exit code is 1 if a service is not healthy in time.
+    """
     from openbalena.operations.machine_services import RestartOptions, restart_services
 
     options = RestartOptions(tuple(args.services), args.timeout)
     show_healthy(restart_services(options, context.workspace, context.console), context)
 
 
-@command(help_text=_STOP_HELP)
+@command()
 def down(_: Namespace, context: Context) -> None:
-    """Keep the volumes."""
+    """Remove the containers and networks of this machine's deployment, and keep the volumes."""
     from openbalena.operations.remove_machine import remove_containers
 
     name = remove_containers(context.workspace, context.console)
     context.console.say(f"Removed {name}. Its volumes are kept: `up` reuses them, `destroy` deletes them.")
 
 
-@command(YES, help_text=_STOP_HELP)
+@command(YES)
 def destroy(_: Namespace, context: Context) -> None:
-    """Exit code 1 if the user does not agree."""
+    """Remove the containers, networks and volumes of this machine's deployment, after asking: all data is lost.
+
+    The exit code is 1 if the user does not agree. The settings and certificates are kept.
+    """
     from openbalena.operations.remove_machine import destroy
 
     result = destroy(context.workspace, context.console)

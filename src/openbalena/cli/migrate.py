@@ -9,8 +9,8 @@ _HELP = """\
 Migrate the deployment of this machine from Docker Compose to a swarm whose manager it is, or back.
 
 The data is copied while the services run; then they are stopped, the difference is copied, the other deployment is
-started and verified. On any failure the old one is started again as it was. If the command was interrupted, run it
-again. The old volumes are kept.
+started and verified. On any failure the old one is started again as it was, and the exit code is 1. If the command was
+interrupted, run it again. The old volumes are kept.
 """
 
 

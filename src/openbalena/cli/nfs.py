@@ -30,8 +30,9 @@ def nfs_setup(args: Namespace, context: Context) -> None:
 
     At a terminal it asks for what neither options nor .env say. Nothing is written unless the machine can mount the
     export, create the volumes' directories there and own what it writes.
+
+    The exit code is 1 if the machine cannot use the export, or a volume's data would be hidden; nothing changes.
     """
-    # Exit code 1 if the machine cannot use the export, or a volume's data would be hidden; nothing is changed then.
     from openbalena.operations.machine_nfs import NfsOptions, set_up_nfs
 
     with exclusive_lock(context.project.directory):
@@ -49,8 +50,9 @@ def swarm_nfs_setup(args: Namespace, context: Context) -> None:
 
     At a terminal it prompts for what options and .env do not set. Nothing is written unless every node can mount the
     export, create the volumes' directories there and change the owner of its files.
+
+    The exit code is 1 if a node cannot use the export: each is named with the reason, and nothing is changed.
     """
-    # Exit code 1 if a node cannot use the export: each is named with the reason, and nothing is changed.
     from openbalena.operations.nfs import SwarmNfsOptions, set_up_swarm_nfs
 
     # The questions show what .env says, which nobody may change before the answers are written to it.

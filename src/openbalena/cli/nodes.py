@@ -34,8 +34,9 @@ def swarm_join(args: Namespace, context: Context) -> None:
     """Check a machine over ssh, copy the images built here to it, and make it a node of this swarm.
 
     Safe to repeat: what is done already is kept.
+
+    The exit code is 1 if it cannot join, with every reason.
     """
-    # Exit code 1 if it cannot join, with every reason.
     from openbalena.operations.join_node import JoinOptions, join_node
     from openbalena.swarm.nodes import status_text
 
@@ -93,8 +94,10 @@ def swarm_activate(args: Namespace, context: Context) -> None:
     take_over(),
 )
 def swarm_remove(args: Namespace, context: Context) -> None:
-    """Remove a node from the swarm for good, also one that is lost."""
-    # Exit code 1 if it has data, or too few managers would be left.
+    """Remove a node from the swarm for good, also one that is lost.
+
+    The exit code is 1 if it has data, or too few managers would be left.
+    """
     from openbalena.operations.node_availability import NodeOptions, remove_node
 
     options = NodeOptions(args.node, args.timeout, args.take_over, args.host)

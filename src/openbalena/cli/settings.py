@@ -41,8 +41,9 @@ def config(args: Namespace, context: Context) -> int:
     Settings are kept: tokens and certificates are created once, and any other change is shown first.
     Secrets have no option, since options are visible in the process list: set them as environment variables.
     --from-cluster fetches the settings that another machine deployed, so that this one can administer the cluster too.
+
+    The exit code is 1 if the user does not agree to the changes: nothing is written then.
     """
-    # Exit code 1 if the user does not agree to the changes: nothing is written then.
     if args.from_cluster:
         return _fetch(args, context)
     if args.take_over:

@@ -64,8 +64,10 @@ def swarm_init(args: Namespace, context: Context) -> None:
     one_of(QUIET, flag("--verbose", "show the full build output")),
 )
 def swarm_build(args: Namespace, context: Context) -> None:
-    """Build every image of the stack, tag it by content, and distribute it to every node."""
-    # Builds only what does not exist yet; exit code 1 if a node lacks images in the end.
+    """Build every image of the stack, tag it by content, and distribute it to every node.
+
+    Builds only what does not exist yet. The exit code is 1 if a node lacks images in the end.
+    """
     from openbalena.operations.build_images import BuildOptions, build_images
 
     say = context.console.say
@@ -94,8 +96,10 @@ def swarm_build(args: Namespace, context: Context) -> None:
     take_over(),
 )
 def swarm_up(args: Namespace, context: Context) -> None:
-    """Check, render and deploy the stack, then wait until every service is running."""
-    # Exit code 1 if something keeps the stack from running; every problem is named.
+    """Check, render and deploy the stack, then wait until every service is running.
+
+    The exit code is 1 if something keeps the stack from running; every problem is named.
+    """
     from openbalena.operations.deploy import DeployOptions, deploy
 
     if args.dry_run:
@@ -133,8 +137,9 @@ def swarm_scale(args: Namespace, context: Context) -> None:
     """Change how many tasks services have, and wait until they run.
 
     swarm-up keeps these numbers until the definition asks for others.
+
+    The exit code is 1 if a service cannot have that many, with the reason, or its tasks do not run.
     """
-    # Exit code 1 if a service cannot have that many, with the reason, or its tasks do not run.
     from openbalena.operations.scale_services import ScaleOptions, scale_services
 
     scale_services(ScaleOptions(dict(args.service), args.timeout, args.take_over), context.workspace, context.console)
@@ -180,8 +185,9 @@ def swarm_rollback(args: Namespace, context: Context) -> None:
     """Deploy an earlier release again, with its settings, secrets, images and definitions.
 
     The settings and files of this machine are not changed: the next swarm-up deploys them again.
+
+    The exit code is 1 if the release cannot be deployed any more, or a service does not run.
     """
-    # Exit code 1 if the release cannot be deployed any more, or a service does not run.
     from openbalena.operations.rollback import RollbackOptions, roll_back
 
     options = RollbackOptions(args.release, args.service, args.timeout, args.take_over)
@@ -237,8 +243,9 @@ def swarm_down(args: Namespace, context: Context) -> None:
     """Remove the stack and wait until it is gone.
 
     Its volumes, and the settings and PKI that their data needs, are kept unless --volumes is given.
+
+    The exit code is 1 if something of the stack is left, or a volume that --volumes should have removed.
     """
-    # Exit code 1 if something of the stack is left, or a volume that --volumes should have removed.
     from openbalena.operations.teardown import TeardownOptions, tear_down
 
     if args.node and not args.volumes:
