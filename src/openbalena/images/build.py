@@ -34,11 +34,12 @@ def image_ids(engine: Engine, names: Iterable[str]) -> dict[str, str]:
     return ids
 
 
-def base_ids(engine: Engine, *, pull: bool) -> Callable[[str], str]:
-    """A function that returns the id on `engine` of a base image given by name; with `pull` a missing image is pulled.
+def base_ids(engine: Engine, pull: Callable[[str], None] | None = None) -> Callable[[str], str]:
+    """A function that returns the id on `engine` of a base image given by name.
 
-    Without `pull` it returns the name of a missing image: nothing can have been built from that image yet. It raises
-    OperationError if a pull fails.
+    A missing image is pulled, which `pull` is told first: that can take 30 minutes. Without `pull` the function
+    returns the name of a missing image: nothing can have been built from that image yet. It raises OperationError if
+    a pull fails.
     """
     known: dict[str, str] = {}
 
@@ -46,6 +47,7 @@ def base_ids(engine: Engine, *, pull: bool) -> Callable[[str], str]:
         if name not in known:
             identifier = image_id(engine, name)
             if not identifier and pull:
+                pull(f"pulling {name}")
                 try:
                     engine.docker("pull", "--quiet", name, timeout=_TRANSFER)
                 except OperationError as error:

@@ -62,7 +62,7 @@ def ensure_base_image(engine: Engine) -> str:
             dockerfile="Dockerfile",
             args={"BASE": root},
         )
-        (base,) = tagged([recipe], build.base_ids(engine, pull=False))
+        (base,) = tagged([recipe], build.base_ids(engine))
         if not build.image_id(engine, base.image):
             build.build(engine, base, lambda line: None)
         engine.docker("tag", *base.names)

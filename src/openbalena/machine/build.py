@@ -24,7 +24,7 @@ def ensure_images(standalone: Standalone, report: Callable[[str], None], *, pull
         for name in sorted({each.base for each in planned if each.base}):
             report(f"pulling {name}")
             engine.docker("pull", "--quiet", name, timeout=_PULL_TIMEOUT)
-    for image_build in images.tagged(planned, build.base_ids(engine, pull=True)):
+    for image_build in images.tagged(planned, build.base_ids(engine, report)):
         if build.image_id(engine, image_build.image):
             engine.docker("tag", *image_build.names)
             continue

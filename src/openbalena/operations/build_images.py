@@ -65,7 +65,7 @@ def build_images(options: BuildOptions, workspace: Workspace, reporter: Reporter
     # The stand-ins' base is in no registry: it is made of Debian packages on this machine.
     if workspace.lab and base.IMAGE in {build.base for build in planned}:
         base.ensure_base_image(engine)
-    builds = images.tagged(planned, builder.base_ids(engine, pull=True))
+    builds = images.tagged(planned, builder.base_ids(engine, reporter.progress))
     if not builds:
         return BuildResult((), pushed=False)
     built = tuple(_ensure_image(engine, build, options, reporter) for build in builds)

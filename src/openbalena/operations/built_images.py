@@ -56,7 +56,7 @@ def backup_builds(settings: Settings, *, lab: bool) -> list[Build]:
 
 def backup_image(settings: Settings, workspace: Workspace, engine: Engine) -> str:
     """The image of the backup's jobs, by its content's tag if it is built here."""
-    built = images.tagged(backup_builds(settings, lab=workspace.lab), builder.base_ids(engine, pull=False))
+    built = images.tagged(backup_builds(settings, lab=workspace.lab), builder.base_ids(engine))
     return built[0].image if built else settings[_BACKUP]
 
 
@@ -65,7 +65,7 @@ def ready_backup_image(engine: Engine, settings: Settings, workspace: Workspace,
     if workspace.lab:
         base.ensure_base_image(engine)
     planned = backup_builds(settings, lab=workspace.lab)
-    for each in images.tagged(planned, builder.base_ids(engine, pull=True)):
+    for each in images.tagged(planned, builder.base_ids(engine, report)):
         if not builder.image_id(engine, each.image):
             report(f"building {each.service}")
             builder.build(engine, each, lambda _: None)
@@ -86,7 +86,7 @@ def with_built_images(
 ) -> tuple[Deployment, frozenset[str]]:
     """The deployment with content tags for the built images and the swarm's settings; and the images that no registry
     has, only the nodes."""
-    builds = images.tagged(planned_builds(deployment, lab=workspace.lab), builder.base_ids(engine, pull=False))
+    builds = images.tagged(planned_builds(deployment, lab=workspace.lab), builder.base_ids(engine))
     extra = {build.variable: build.image for build in builds} | swarm_settings(cluster)
     local = not in_registry(deployment.settings, workspace)
     built = frozenset(build.image for build in builds) if local else frozenset[str]()

@@ -112,7 +112,7 @@ def deploy_command(preview: StackPreview, directory: Path) -> str:
 
 def _available_tags(engine: Engine, builds: list[Build], *, pushed: bool) -> dict[str, str]:
     """Variable to name of the images that the engine has, or that a registry has for the same base image."""
-    tagged = images.tagged(builds, builder.base_ids(engine, pull=False))
+    tagged = images.tagged(builds, builder.base_ids(engine))
     names = [name for build in tagged for name in (build.image, build.base) if name]
     present = builder.image_ids(engine, names)
     return {

@@ -29,7 +29,7 @@ def copy_to(
     Raises OperationError with Docker's error if an image cannot be pulled, built or loaded.
     """
     images: dict[str, str] = {}
-    for image_build in tagged(planned_builds(deployment, lab=False), build.base_ids(source, pull=True)):
+    for image_build in tagged(planned_builds(deployment, lab=False), build.base_ids(source, report)):
         report(f"building {image_build.service}")
         build.build(source, image_build, lambda _: None)
         images[image_build.variable] = image_build.image

@@ -116,6 +116,13 @@ def test_what_is_missing_is_built_and_what_exists_gets_its_plain_name(
     assert docker.done == [f"tag {content} {plain}" for content, plain in names] and listener.heard == []
 
 
+def test_a_pull_of_a_base_image_is_announced(workspace: Workspace, docker: Docker) -> None:
+    docker.fake.images.clear()
+    listener = Listener()
+    built(workspace, listener=listener)
+    assert docker.done == ["pull base:1", "build web", "build front"] and listener.heard[0] == "pulling base:1"
+
+
 @pytest.mark.parametrize("prefix", ["registry.example.com/ob", "openbalena"])
 def test_images_are_pushed_to_a_registry(prefix: str, workspace: Workspace, docker: Docker) -> None:
     with workspace.project.env_file.open("a") as file:
