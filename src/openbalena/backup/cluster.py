@@ -84,7 +84,7 @@ def connected_jobs(jobs: Jobs, repository: Repository, cluster: Cluster, stack: 
     home = _home(repository, cluster, node) if repository.directory else None
     network = backup_network(stack)
     connected = replace(jobs, networks=(network,))
-    with _network(jobs.engine, jobs.client, network, cluster):
+    with _network(jobs, network, cluster):
         if home:
             with _served(connected, repository, home):
                 yield connected
@@ -94,17 +94,17 @@ def connected_jobs(jobs: Jobs, repository: Repository, cluster: Cluster, stack: 
 
 
 @contextmanager
-def _network(engine: Engine, client: Any, name: str, cluster: Cluster) -> Iterator[None]:
+def _network(jobs: Jobs, name: str, cluster: Cluster) -> Iterator[None]:
     """The network over which jobs reach the repository: the database's may be internal, without outbound access."""
     # The filter also finds longer names, such as that of the stack `ob2` for `ob`.
-    if name not in {network.name for network in client.networks.list(names=[name])}:
+    if name not in {network.name for network in jobs.client.networks.list(names=[name])}:
         encrypted = ("--opt", "encrypted") if encryption.running(cluster.networks) == "true" else ()
         labels = ("--label", f"{JOB_LABEL}=backup")
-        engine.docker("network", "create", "--driver", "overlay", *encrypted, *labels, name)
+        jobs.engine.docker("network", "create", "--driver", "overlay", *encrypted, *labels, name)
     try:
         yield
     finally:
-        job.remove_network(engine, name)
+        job.remove_network(jobs.engine, name, jobs.report)
 
 
 @contextmanager

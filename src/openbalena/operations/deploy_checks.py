@@ -75,7 +75,8 @@ class DeployChecks:
         if nodes := encryption.nodes_to_check(self.cluster, self.plan.settings["SWARM_ENCRYPTED"], self.plan.services):
             names = ", ".join(node.hostname for node in nodes)
             self.reporter.progress(f"checking whether {names} can encrypt overlay networks …")
-            self._require(encryption.check_encryption(self.engine, self.client, nodes, self.plan.services))
+            report, services = self.reporter.progress, self.plan.services
+            self._require(encryption.check_encryption(self.engine, self.client, nodes, services, report))
         if questions := ports.port_questions(self.plan.services, self.cluster):
             for question in questions:
                 self.reporter.progress(f"checking whether {question.named} is free on {question.node.hostname} …")

@@ -181,7 +181,7 @@ def _copy(engine: Engine, client: Any, parts: _MovePlan, timeout: float, report:
         job.remove_job(engine, receive)
         job.remove_job(engine, send)
     # If the network is still in use after that, the next move uses it.
-    job.remove_network(engine, network)
+    job.remove_network(engine, network, report)
 
 
 def _finish(engine: Engine, client: Any, parts: _MovePlan, move: Move, known: VolumeRegistry, report: Report) -> None:

@@ -8,7 +8,7 @@ starts; if ESP is missing, tasks start but cannot reach each other: programSA on
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -110,7 +110,11 @@ def nodes_to_check(cluster: Cluster, setting: str, services: Iterable[SwarmServi
 
 
 def check_encryption(
-    engine: Engine, client: Any, nodes: Sequence[Node], services: Iterable[SwarmService]
+    engine: Engine,
+    client: Any,
+    nodes: Sequence[Node],
+    services: Iterable[SwarmService],
+    report: Callable[[str], None],
 ) -> list[Finding]:
     """Test each of `nodes` with a task on an encrypted test network; the task's image is that of one of `services`.
 
@@ -118,7 +122,7 @@ def check_encryption(
     """
     images = {service.short_name: service.image for service in services}
     image = images.get(_WITH_TOOLS) or next(iter(images.values()))
-    with _network(engine, client):
+    with _network(engine, report):
         jobs = [
             job.Job(
                 "encryption",
@@ -160,7 +164,7 @@ def encryption_findings(node: Node, outcome: job.JobResult | None, image: str) -
 
 
 @contextmanager
-def _network(engine: Engine, client: Any) -> Iterator[None]:
+def _network(engine: Engine, report: Callable[[str], None]) -> Iterator[None]:
     """An encrypted network for the jobs; an unused one that a killed run left is replaced."""
     with suppress(OperationError):
         engine.docker("network", "rm", ENCRYPTION_NETWORK)
@@ -170,4 +174,4 @@ def _network(engine: Engine, client: Any) -> Iterator[None]:
         yield
     finally:
         # If the network is still in use after that, the next run replaces it.
-        job.remove_network(engine, ENCRYPTION_NETWORK)
+        job.remove_network(engine, ENCRYPTION_NETWORK, report)

@@ -15,7 +15,7 @@ from typing import Any
 
 from openbalena.base.errors import OperationError
 from openbalena.base.names import CHECK_SECRETS, JOB_LABEL, STACK_LABEL, job_service
-from openbalena.base.polling import poll
+from openbalena.base.polling import elapsed_reporter, poll
 from openbalena.docker import logs
 from openbalena.docker.engine import Engine
 from openbalena.docker.retry import retry_until_leader
@@ -220,11 +220,12 @@ def remove_job(engine: Engine, job: Job) -> None:
         engine.docker("service", "rm", job.name)
 
 
-def remove_network(engine: Engine, name: str) -> None:
+def remove_network(engine: Engine, name: str, report: Callable[[str], None]) -> None:
     """Remove a network that only jobs use. It is in use until their tasks have ended, so this is retried for 30 s.
 
     A network that is still in use after that is left. The engine may name one for some seconds after it was removed
-    from the swarm, and a job that was to use it again would not start; so that is waited for too.
+    from the swarm, and a job that was to use it again would not start; so that is waited for too. `report` is told
+    what the wait is for.
     """
 
     def removed() -> bool:
@@ -236,7 +237,8 @@ def remove_network(engine: Engine, name: str) -> None:
             return True
         return False
 
-    poll(removed, bool, _NETWORK_TIMEOUT, _INTERVAL)
+    waiting = elapsed_reporter(f"waiting until no task uses the network {name}", report)
+    poll(removed, bool, _NETWORK_TIMEOUT, _INTERVAL, waiting)
 
 
 def remove_jobs(client: Any) -> None:

@@ -216,10 +216,10 @@ def test_an_encrypted_network_is_tested_with_the_image_that_has_the_tool(fake: F
     with fake.engine.client() as client:
         there = [type(machines[0])(**{**vars(machines[0]), "id": "id-node1"}), machines[1]]
         services = [service(image="a:1"), service("vpn", image="vpn:1")]
-        found = encryption.check_encryption(fake.engine, client, there, services)
+        found = encryption.check_encryption(fake.engine, client, there, services, print)
         assert [each.fatal for each in found] == [True, False]
         assert [each["TaskTemplate"]["ContainerSpec"]["Image"] for each in fake.swarm.created] == ["vpn:1"]
-        encryption.check_encryption(fake.engine, client, there[:1], services[:1])
+        encryption.check_encryption(fake.engine, client, there[:1], services[:1], print)
         assert fake.swarm.created[-1]["TaskTemplate"]["ContainerSpec"]["Image"] == "a:1"
     assert {each["Name"] for each in fake.swarm.networks.values()} == {"host", "bridge", "none"}
 

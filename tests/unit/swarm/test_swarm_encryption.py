@@ -172,7 +172,7 @@ def test_the_network_of_the_check_is_encrypted_and_replaces_one_that_was_left(fa
         for number, address in enumerate(("10.9.0.1", "fd00::2"), 1)
     ]
     with fake.engine.client() as client:
-        found = encryption.check_encryption(fake.engine, client, machines, [service(image="a:1")])
+        found = encryption.check_encryption(fake.engine, client, machines, [service(image="a:1")], print)
     assert ["no `ip` command" in str(found[0]), "has no ESP" in str(found[1])] == [True, True]
     assert seen[0]["Options"] == {"encrypted": ""} and seen[0]["Labels"] == {"openbalena.job": "encryption"}
     assert seen[0]["Id"] not in left and len(fake.swarm.networks) == 3

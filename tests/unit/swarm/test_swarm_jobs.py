@@ -238,11 +238,15 @@ def test_a_network_is_removed_once_it_is_free(fake: FakeEngine) -> None:
     in_use = RefusedError(400, "network one is in use by task t")
     fake.swarm.clock.stride = 10
     for refusals, left, waited in ((0, 0, 0), (2, 0, 20), (99, 1, 30)):
+        said: list[str] = []
         fake.swarm.create_network({"Name": "one", "Driver": "overlay"})
         fake.swarm.refusals = [("DELETE", "/networks", in_use)] * refusals
         began = fake.swarm.clock.now
-        job.remove_network(fake.engine, "one")
+        job.remove_network(fake.engine, "one", said.append)
         assert (len(fake.swarm.networks) - 3, fake.swarm.clock.now - began) == (left, waited)
+        assert said == [
+            f"waiting until no task uses the network one: {passed} s so far" for passed in range(10, waited, 10)
+        ]
 
 
 def test_a_removed_network_is_waited_for_until_the_engine_no_longer_names_it(fake: FakeEngine) -> None:
@@ -258,7 +262,7 @@ def test_a_removed_network_is_waited_for_until_the_engine_no_longer_names_it(fak
 
     fake.swarm.remove = removed  # type: ignore[method-assign]
     began = fake.swarm.clock.now
-    job.remove_network(fake.engine, "one")
+    job.remove_network(fake.engine, "one", print)
     assert (len(fake.swarm.networks), fake.swarm.clock.now - began) == (3, 20)
 
 
