@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,8 +49,9 @@ def deploy_any(source: Located | Rendered, options: UpOptions, workspace: Worksp
         if releases.read_releases(client, name):
             raise OperationError(f"{name} is a stack that swarm-up deploys: choose another name with -p NAME")
         _require_labels(client, document, name)
+        agreed = _confirm_changes(client, document, name, reporter)
         with lock.acquire(client, "stack up", options.take_over):
-            _report_changes(client, document, name, reporter)
+            _require_agreed(client, document, name, agreed)
             reporter.progress(f"deploying {name} …")
             submission = Submission(engine, client, name, found.directory, True, options.timeout, reporter)
             converged = _submit(submission, document, wait=options.wait)
@@ -72,17 +73,32 @@ def _require_labels(client: Any, document: Mapping[str, Any], name: str) -> None
         raise OperationError("nothing was deployed: no node has these labels, set each:\n  " + "\n  ".join(missing))
 
 
-def _report_changes(client: Any, document: Mapping[str, Any], name: str, reporter: Reporter) -> None:
-    """Say what changes. Raises OperationError unless the user agrees to the removal of services."""
+def _confirm_changes(client: Any, document: Mapping[str, Any], name: str, reporter: Reporter) -> list[str]:
+    """Say what changes; returns the services to be removed. Raises OperationError unless the user agrees to that."""
     changes = document_changes(client, document, name)
     for service, found in changes.items():
         reporter.progress(f"{service}: {'; '.join(map(str, found))}")
-    removed = [service for service in changes if service not in document["services"]]
+    removed = _removed(changes, document)
     if removed and not reporter.confirm(
         f"The stack {name} also has {', '.join(removed)}, which the project does not. Remove the "
         f"service{'s' * (len(removed) != 1)}? (Volumes are kept.)"
     ):
         raise OperationError("nothing was deployed")
+    return removed
+
+
+def _require_agreed(client: Any, document: Mapping[str, Any], name: str, agreed: Collection[str]) -> None:
+    """Raise OperationError if a service would be removed that was not asked about: others may have deployed since."""
+    removed = _removed(document_changes(client, document, name), document)
+    if more := [service for service in removed if service not in agreed]:
+        raise OperationError(
+            f"nothing was deployed: the stack {name} now also has {', '.join(more)}: run the command again, which asks "
+            "before that is removed"
+        )
+
+
+def _removed(services: Iterable[str], document: Mapping[str, Any]) -> list[str]:
+    return [service for service in services if service not in document["services"]]
 
 
 def _submit(submission: Submission, document: Mapping[str, Any], *, wait: bool) -> int | None:

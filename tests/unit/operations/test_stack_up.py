@@ -8,6 +8,8 @@ import pytest
 from fake_engine import FakeEngine
 from fake_swarm import Row, stack_service
 
+from openbalena.base.names import LOCK_CONFIG
+from openbalena.cli.console import Console
 from openbalena.cli.main import main
 from openbalena.swarm import releases
 
@@ -116,6 +118,28 @@ def test_services_are_removed_only_after_a_question(fake: FakeEngine, capsys: py
     assert [each["Spec"]["Name"] for each in fake.swarm.services.values()] == ["shop_old"]
     up(capsys, ".", "--yes")
     assert [each["Spec"]["Name"] for each in fake.swarm.services.values()] == ["shop_web"]
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_the_question_is_asked_without_the_lock_and_others_may_deploy_meanwhile(
+    others: bool, fake: FakeEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.swarm.create("services", stack_service("old", "shop"))
+    locked: list[bool] = []
+
+    def confirm(_: Console, question: str) -> bool:
+        locked.append(LOCK_CONFIG in [each["Spec"]["Name"] for each in fake.swarm.configs.values()])
+        if others:
+            fake.swarm.create("services", stack_service("other", "shop"))
+        return "Remove the service? " in question
+
+    monkeypatch.setattr(Console, "confirm", confirm)
+    _, err = up(capsys, ".", expected=int(others))
+    assert locked == [False]
+    left = sorted(each["Spec"]["Name"] for each in fake.swarm.services.values())
+    assert left == (["shop_old", "shop_other"] if others else ["shop_web"])
+    said = "error: nothing was deployed: the stack shop now also has other: run the command again, which asks before"
+    assert any(line.startswith(said) for line in err) is others
 
 
 def test_jobs_are_deployed_and_not_waited_for(fake: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
