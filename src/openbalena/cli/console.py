@@ -81,11 +81,15 @@ class Console:
 
     @contextmanager
     def interruptible(self, message: str) -> Iterator[None]:
-        """A wait that the user may leave with Ctrl-C; `message` then says what continues, and how to come back."""
+        """A wait that the user may leave with Ctrl-C; `message` then says what continues, and how to come back.
+
+        The KeyboardInterrupt has it as its argument, so that nothing else is printed.
+        """
         try:
             yield
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             self.remark(f"\n{message}")
+            interrupt.args = (message,)
             raise
 
     def agreeing(self) -> Console:

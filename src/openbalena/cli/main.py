@@ -128,6 +128,13 @@ def _call(command: Command, rest: Sequence[str], options: GlobalOptions) -> int:
         if log and log.path:
             context.console.remark(f"log: {log.path}")
         return error.exit_code
+    except KeyboardInterrupt as interrupt:
+        # A call that has reported nothing has changed nothing.
+        if log and log.path and not interrupt.args:
+            from openbalena.cli.interrupted import left_behind
+
+            context.console.remark(f"\n{left_behind(command, args)}")
+        raise
     except Exception as error:
         if log:
             log.write_traceback(error)

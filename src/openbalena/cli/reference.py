@@ -22,7 +22,7 @@ EXIT_CODES = {
     0: "done, or all is well",
     OperationError.exit_code: "it failed, or what was examined is not as it should be; stderr says why",
     UsageError.exit_code: "wrong use or wrong settings; nothing was changed",
-    INTERRUPTED: "interrupted by Ctrl-C; rerun the command to complete it",
+    INTERRUPTED: "interrupted by Ctrl-C; if something is half done, stderr says what to do",
     BROKEN_PIPE: "the reader of stdout, such as `head`, has exited",
 }
 _OUTPUT = """\

@@ -16,6 +16,7 @@ from leaves import LEAVES
 
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.project import ROOT, Project
+from openbalena.cli import interrupted
 from openbalena.cli import main as entry
 from openbalena.cli.commands import BY_NAME, COMMANDS, GROUPS, Command
 from openbalena.cli.commands import PROGRAM as LAUNCHER
@@ -249,6 +250,45 @@ def test_failures(
         os.dup2(kept, 1)
         os.close(kept)
     assert capfd.readouterr().err == said
+
+
+def _interrupted(_: argparse.Namespace, context: Context) -> int:
+    context.console.progress("copying")
+    raise KeyboardInterrupt
+
+
+def _interrupted_wait(_: argparse.Namespace, context: Context) -> int:
+    context.console.progress("deployed")
+    with context.console.interruptible("It goes on"):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("run", "name", "said"),
+    [
+        (_interrupted, "try", "copying\n\ninterrupted: run the same command again to complete it\n"),
+        (_interrupted, "swarm-drain", "copying\n\ninterrupted: the node may be drained already: swarm-activate "),
+        (_interrupted_wait, "try", "deployed\n\nIt goes on\n"),
+        # It has changed nothing.
+        (failing(KeyboardInterrupt()), "try", ""),
+    ],
+)
+def test_what_an_interrupted_command_leaves_is_said_once(
+    run: Run, name: str, said: str, command: Install, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    command(run)
+    monkeypatch.setitem(BY_NAME, "try", Command(name, "cluster", "try it", "try_it"))
+    module = sys.modules["openbalena.cli.try_it"]
+    monkeypatch.setattr(module, name.replace("-", "_"), getattr(module, "try"), raising=False)
+    monkeypatch.setattr("openbalena.cli.commands.CHANGING", set[str]())  # no engine has the record
+    assert main(["--project-directory", str(tmp_path), "try"]) == 130
+    err = capsys.readouterr().err
+    assert err.startswith(said) and len(err.splitlines()) == len(said.splitlines())
+
+
+def test_what_is_left_is_said_of_commands_that_are_there() -> None:
+    assert interrupted.LEFT.keys() <= {" ".join(leaf.words) for leaf in LEAVES}
 
 
 def test_a_defect_asks_for_a_report_without_a_traceback(
