@@ -5,7 +5,7 @@ from argparse import Namespace
 
 from openbalena.base.errors import UsageError
 from openbalena.cli.console import Context
-from openbalena.cli.options import command, flag, option, take_over
+from openbalena.cli.options import JSON, command, flag, option, take_over
 from openbalena.cli.outcomes import show_configured
 from openbalena.cli.prompts import ask, at_terminal
 from openbalena.compose import dotenv
@@ -95,8 +95,8 @@ def showpass(_: Namespace, context: Context) -> None:
     context.console.say(superuser_password(context.workspace))
 
 
-@command()
-def lint(_: Namespace, context: Context) -> None:
+@command(JSON)
+def lint(args: Namespace, context: Context) -> None:
     """Check settings, certificates and service definitions, for this machine and for a cluster. Needs no Docker.
 
     The checkout's compiled stack files are checked too.
@@ -104,6 +104,17 @@ def lint(_: Namespace, context: Context) -> None:
     from openbalena.operations.lint import lint
 
     result = lint(context.workspace, context.console)
+    if args.json:
+        context.console.json(
+            {
+                "env_file": str(result.env_file),
+                "profiles": result.profiles,
+                "definitions": [str(file) for file in result.definitions],
+                "services": result.services,
+                "stack_files": [str(file) for file in result.stack_files],
+            }
+        )
+        return
     definitions = ", ".join(map(str, result.definitions))
     context.console.say(
         f"{result.env_file}: OK (profiles: {', '.join(result.profiles) or 'none'})",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from contextlib import suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from openbalena.base.errors import OperationError, UsageError
@@ -15,6 +16,7 @@ from openbalena.operations.next_steps import next_steps
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from openbalena.operations.build_images import BuildResult
     from openbalena.operations.service_logs import LogOptions
     from openbalena.operations.teardown import TeardownResult
     from openbalena.swarm.audit import Entry
@@ -62,6 +64,7 @@ def swarm_init(args: Namespace, context: Context) -> None:
     node("copy the images to this node"),
     flag("--push", "push the images to IMAGE_PREFIX, even if it does not name a registry host"),
     one_of(QUIET, flag("--verbose", "show the full build output")),
+    JSON,
 )
 def swarm_build(args: Namespace, context: Context) -> None:
     """Build every image of the stack, tag it by content, and distribute it to every node.
@@ -70,8 +73,17 @@ def swarm_build(args: Namespace, context: Context) -> None:
     """
     from openbalena.operations.build_images import BuildOptions, build_images
 
-    say = context.console.say
     result = build_images(BuildOptions(tuple(args.node), args.push, args.verbose), context.workspace, context.console)
+    if args.json:
+        context.console.json(asdict(result))
+    else:
+        _show_build(result, context)
+    if result.failures:
+        raise OperationError("not every node has its images:\n  " + "\n  ".join(result.failures))
+
+
+def _show_build(result: BuildResult, context: Context) -> None:
+    say = context.console.say
     if not result.images:
         say("No service of this deployment has a build context.")
         return
@@ -82,15 +94,14 @@ def swarm_build(args: Namespace, context: Context) -> None:
     for each in result.nodes:
         state = f"lacks {', '.join(each.missing)}" if each.missing else "has every image"
         say(f"{each.hostname}: {state}")
-    if result.failures:
-        raise OperationError("not every node has its images:\n  " + "\n  ".join(result.failures))
-    say(f"Next: {context.program} swarm-up")
+    if not result.failures:
+        say(f"Next: {context.program} swarm-up")
 
 
 @command(
     timeout(900.0),  # a roll of two tasks of the api takes 180 by its delay and monitor, and 120 to 480 for the starts
     flag("--no-wait", "do not wait until the services are running"),
-    flag("--dry-run", "print the stack, secrets masked, without deploying it"),
+    one_of(JSON, flag("--dry-run", "print the stack, secrets masked, without deploying it")),
     flag("--yes", "do not prompt before a service with data is removed"),
     option("--message", metavar="TEXT", default="", help="why this is deployed, for swarm-history"),
     take_over(),
@@ -108,6 +119,9 @@ def swarm_up(args: Namespace, context: Context) -> None:
     options = DeployOptions(args.timeout, not args.no_wait, args.take_over, args.message)
     result = deploy(options, context.workspace, context.console)
     say, stack = context.console.say, result.settings["STACK_NAME"]
+    if args.json:
+        context.console.json({"stack": stack, "converged": result.converged, "release": result.release})
+        return
     if result.converged is None:
         say(f"{stack} was submitted to Docker; run swarm-status to follow it.")
         return
@@ -179,6 +193,7 @@ def swarm_history(args: Namespace, context: Context) -> None:
     option("service", nargs="?", metavar="SERVICE", default="", help="roll back only this service"),
     timeout(900.0),
     flag("--yes", "do not prompt if it is not known whether the api runs on the database's schema"),
+    JSON,
     take_over(),
 )
 def swarm_rollback(args: Namespace, context: Context) -> None:
@@ -192,8 +207,12 @@ def swarm_rollback(args: Namespace, context: Context) -> None:
 
     options = RollbackOptions(args.release, args.service, args.timeout, args.take_over)
     result = roll_back(options, context.workspace, context.console)
-    what = f"{args.service} of release" if args.service else "release"
-    context.console.say(f"{result.stack} runs {what} {result.release.number} again.")
+    if args.json:
+        again, recorded = result.release.number, result.recorded
+        context.console.json({"stack": result.stack, "release": again, "service": args.service, "recorded": recorded})
+    else:
+        what = f"{args.service} of release" if args.service else "release"
+        context.console.say(f"{result.stack} runs {what} {result.release.number} again.")
     context.console.warn("the settings of this machine are unchanged: the next swarm-up deploys them again")
 
 

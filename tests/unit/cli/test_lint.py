@@ -1,5 +1,6 @@
 """`lint` reports that settings and definitions are OK, or where they are not."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,15 @@ def test_the_output_of_config_is_ok(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert stacks == "3 stack files: OK"
     assert settings.startswith(f"{tmp_path}/.env: OK")
     assert "docker-compose.yml: OK" in definitions
+
+
+def test_what_was_checked_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--project-directory", str(tmp_path), "config", "--dns-tld", "my.example.com", "--yes"])
+    capsys.readouterr()
+    assert main(["--project-directory", str(tmp_path), "lint", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["env_file"] == f"{tmp_path}/.env" and found["services"] > 5 and len(found["stack_files"]) == 3
+    assert [Path(file).name for file in found["definitions"]] == ["docker-compose.yml"]
 
 
 def test_without_settings_it_says_to_run_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
