@@ -28,6 +28,7 @@ class _Loader:
     trees: dict[Path, Map] = field(default_factory=dict)
     written: Map = field(default_factory=Map)
     streams: Mapping[Path, bytes] = field(default_factory=dict)
+    tagged: bool = False
 
     def read(self, path: Path) -> Map:
         """One file's tree; several documents are merged. Raises UsageError."""
@@ -42,6 +43,7 @@ class _Loader:
             text = content.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
         except UnicodeError as error:
             raise UsageError(f"{path}: cannot be read: {error}") from None
+        self.tagged |= "!" in text
         interpolate = Interpolator(self.environment, self.unset, self.used) if self.interpolate else None
         merged: Any = None
         for document in yaml_nodes.parse(text, str(path), interpolate):
@@ -66,7 +68,8 @@ class _Loader:
             merged = merge_maps(merged, tree, "") if merged is not None else tree
         if merged is None:
             raise UsageError("no Compose file given")
-        settled: Map = apply_tags(merged)
+        # Without `!` there is no tag to apply; that would copy the tree, which takes as long as to merge it.
+        settled: Map = apply_tags(merged) if self.tagged else merged
         _check_shape(settled)
         return file_paths(settled, directory)
 

@@ -97,6 +97,8 @@ class Override(NamedTuple):
 
 def plain(value: Any) -> Any:
     """`value` as plain dicts, lists and scalars without positions; `!reset` and `!override` are applied."""
+    if type(value) is str:  # most values are one
+        return value
     if isinstance(value, Override):
         return plain(value.value)
     if isinstance(value, dict):

@@ -72,6 +72,8 @@ _KEYS: dict[str, Callable[[Any], str]] = {
 
 def repeated(items: Seq, pattern: str) -> list[tuple[str, Position]]:
     """The key and the position of each of the `items` at `pattern` that replaces an earlier one."""
+    if len(items) < 2:
+        return []
     key = _KEYS[pattern]
     found = [(key(item), position) for item, position in items.located()]
     return [pair for index, pair in enumerate(found) if pair[0] in (earlier for earlier, _ in found[:index])]

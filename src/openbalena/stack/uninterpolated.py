@@ -17,10 +17,12 @@ def check_expressions(value: Any, position: Position | None = None) -> None:
     """Raise UsageError, with the place, if `docker stack` reads a variable in `value` differently from Compose."""
     if isinstance(value, Map):
         for key, item in value.items():
-            check_expressions(item, value.at(key))
+            if _may_have_one(item):
+                check_expressions(item, value.at(key))
     elif isinstance(value, Seq):
         for item, place in value.located():
-            check_expressions(item, place)
+            if _may_have_one(item):
+                check_expressions(item, place)
     elif isinstance(value, str) and "$" in value:
         try:
             pieces = list(scan(value))
@@ -40,6 +42,11 @@ def check_expressions(value: Any, position: Position | None = None) -> None:
             raise UsageError(
                 "`docker stack` refuses a dollar sign that does not start a variable", "write $$", where=position
             )
+
+
+def _may_have_one(value: Any) -> bool:
+    """Whether there may be a variable in `value`: most values are strings without one, or numbers."""
+    return "$" in value if type(value) is str else isinstance(value, (Map, Seq))
 
 
 def mangled(variable: VariableReference) -> bool:
