@@ -33,7 +33,7 @@ def _pki_directory(project: Project) -> Path:
     from openbalena import settings
 
     try:
-        return Path(settings.read_unchecked(project)["PKI_DIR"])
+        return settings.pki_directory(project)
     except UsageError:
         return project.pki  # the command itself reports what is wrong with the settings
 

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from openbalena.base import placeholder
@@ -169,9 +170,20 @@ def read_unchecked(project: Project, extra: Mapping[str, str] | None = None) -> 
         # These are the internal database's: the Compose file falls back to them if the external one's are not set.
         values.update({name: values[name]._replace(text="") for name in ("DB_USER", "DB_PASSWORD") if name in values})
     directory = values.get("PKI_DIR", Value("", ""))
-    path = project.directory / directory.text if directory.text else project.pki
-    values["PKI_DIR"] = directory._replace(text=str(path))
+    values["PKI_DIR"] = directory._replace(text=str(_pki_directory(project, directory.text)))
     return Settings(values, [*file.warnings, *_misspelt(file)])
+
+
+def pki_directory(project: Project) -> Path:
+    """PKI_DIR alone, for every command: to read all settings takes longer than most commands. Raises UsageError only
+    for a malformed `.env`.
+    """
+    entry = _file(project).entries.get("PKI_DIR")
+    return _pki_directory(project, os.environ.get("PKI_DIR", entry.value if entry else ""))
+
+
+def _pki_directory(project: Project, setting: str) -> Path:
+    return project.directory / setting if setting else project.pki
 
 
 def _file(project: Project) -> dotenv.Dotenv:
