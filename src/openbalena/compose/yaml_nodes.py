@@ -88,6 +88,8 @@ class _Builder:
 
     def build(self, event: Any) -> Any:
         """The tree of the node that starts with `event`."""
+        if type(event) is yaml.ScalarEvent and event.anchor is None and event.tag is None:  # most nodes are one
+            return self._scalar(event)
         if isinstance(event, yaml.AliasEvent):
             return self._anchored(event)
         if event.anchor:

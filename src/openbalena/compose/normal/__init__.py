@@ -65,7 +65,7 @@ def _service(written: Map, source: Source) -> Map:
         if isinstance(value, Seq):
             deduplicated[key] = unique(value, f"services.*.{key}")
     unsplit = () if source.interpolated else [key for key in ("command", "entrypoint") if variable(written.get(key))]
-    normal: Map = service.normalise(deduplicated.without(unsplit), written.position)
+    normal: Map = service.normalise(deduplicated.without(unsplit) if unsplit else deduplicated, written.position)
     for key in unsplit:
         normal.put(key, unsplit_command(written[key], written.at(key)), written.at(key))
     if "args" in normal.get("build", ()):
