@@ -32,7 +32,8 @@ class Target:
     of its PostgreSQL server, None if that is not known; `migrations` are those that its api knows, None likewise.
     `rooms` are the file systems of its volumes, `running` its services. `declared` are its volumes, with data or not,
     None if they are not known; `external_data` is the external database's address if that has data. `restored`: the
-    database was filled from this backup before, and may have changed since.
+    database was filled from this backup before, and may have changed since. `begun` are the backups from which volumes
+    were filled, completely or in part.
     """
 
     domain: str = ""
@@ -44,13 +45,18 @@ class Target:
     declared: Collection[str] | None = None
     external_data: str = ""
     restored: bool = False
+    begun: Collection[str] = ()
 
 
 @dataclass(frozen=True)
 class RestoreOptions:
-    """`overwrite`: restore although the deployment has data, which is then lost."""
+    """`overwrite`: restore although the deployment has data, which is then lost.
+
+    `clone` is the domain of the clone to make, "" to restore the deployment itself.
+    """
 
     overwrite: bool = False
+    clone: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,8 +81,10 @@ def plan_restore(found: BackupSet, manifest: Manifest, target: Target, options: 
     if refusals:
         return RestorePlan(refusals)
     absent = _without_place(manifest, target)
+    if options.clone:
+        absent.append(saving.CERTIFICATES)
     steps = tuple(part for part in _ORDER if part in manifest.parts and part not in absent)
-    return RestorePlan((), tuple(_warnings(manifest, target)), steps)
+    return RestorePlan((), tuple(_warnings(manifest, target, options.clone)), steps)
 
 
 def _refusals(found: BackupSet, manifest: Manifest, target: Target, options: RestoreOptions) -> Iterator[str]:
@@ -89,18 +97,19 @@ def _refusals(found: BackupSet, manifest: Manifest, target: Target, options: Res
         yield f"backup {found.id} has no {' and no '.join(missing)}: choose another backup"
     if found.missing:
         yield f"the repository no longer has the {', '.join(found.missing)} of backup {found.id}: choose another backup"
-    if target.domain and target.domain != manifest.domain:
+    if options.clone == manifest.domain:
+        yield f"the backup is of {manifest.domain} itself: restore it without --as"
+    elif target.domain and target.domain != (options.clone or manifest.domain):
         yield (
             f"the backup is of {manifest.domain}, but the settings here are those of {target.domain}: its devices "
-            "know only their own domain. Restore in an empty directory, which gets the settings of the backup"
+            "know only their own domain. Restore in an empty directory, which gets the settings of the backup, with "
+            "--as for a clone under another domain"
         )
     if target.running:
-        yield f"services are running: {', '.join(sorted(target.running))}: remove them first (down, or swarm-down)"
+        names, own = ", ".join(sorted(target.running)), "a clone needs its own machine or cluster"
+        yield f"services are running: {names}: {own if options.clone else 'remove them first (down, or swarm-down)'}"
     if target.volumes and not options.overwrite:
-        yield (
-            f"the deployment has data in {', '.join(sorted(target.volumes))}, which would be lost: back it up, then "
-            "add --overwrite"
-        )
+        yield _data(target, options.clone)
     if target.external_data:
         yield f"the external database {target.external_data} has data, which is never deleted: use an empty one"
     yield from _database(manifest, target)
@@ -112,6 +121,18 @@ def _refusals(found: BackupSet, manifest: Manifest, target: Target, options: Res
     for room in target.rooms:
         if room.free < room.needed:
             yield f"{room.where} has {room.free} bytes free, but {room.needed} are needed there"
+
+
+def _data(target: Target, clone: str) -> str:
+    found = f"the deployment has data in {', '.join(sorted(target.volumes))}"
+    if target.begun:
+        return (
+            f"{found}, which a restore of backup {' and '.join(sorted(target.begun))} has begun to fill: name that "
+            "backup to continue"
+        )
+    if clone:
+        return f"{found}, and a clone deletes no data: use a machine or cluster without"
+    return f"{found}, which would be lost: back it up, then add --overwrite"
 
 
 def _without_place(manifest: Manifest, target: Target) -> list[str]:
@@ -134,7 +155,7 @@ def _database(manifest: Manifest, target: Target) -> Iterator[str]:
         yield f"the api here is older than the backup: {verdict.reason}: set API_IMAGE to {image}"
 
 
-def _warnings(manifest: Manifest, target: Target) -> Iterator[str]:
+def _warnings(manifest: Manifest, target: Target, clone: str) -> Iterator[str]:
     verdict = api_schema.judge(manifest.migrations, target.migrations)
     if verdict.answer is api_schema.Answer.UNKNOWN:
         yield f"whether the api here runs on the backup's database is not known: {verdict.reason}"
@@ -145,10 +166,17 @@ def _warnings(manifest: Manifest, target: Target) -> Iterator[str]:
     for name in _without_place(manifest, target):
         yield f"not restored, since no service here uses it: {name}"
     if target.restored:
-        yield (
-            "the database was restored from this backup before, and what was changed since is kept. To return to the "
-            "backup, remove the services first (down, or swarm-down), then run this command with --overwrite"
+        again = (
+            ". To return to the backup, remove the services first (down, or swarm-down), then run this command with "
+            "--overwrite"
         )
+        yield (
+            "the database was restored from this backup before, and what was changed since is kept"
+            f"{'' if clone else again}"
+        )
+        return
+    if clone:
+        yield f"the clone is {manifest.domain} as of {manifest.begun}: later changes are not in it"
         return
     yield (
         f"everything that was changed after {manifest.begun} is lost: devices that joined later must join again, "

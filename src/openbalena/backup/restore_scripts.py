@@ -10,7 +10,17 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 
-from openbalena.backup.scripts import COMPLETE, CONTENT, FACTS, LINE, OPENED, VOLUMES, connection, reach_database
+from openbalena.backup.scripts import (
+    ANSWERS,
+    COMPLETE,
+    CONTENT,
+    FACTS,
+    LINE,
+    OPENED,
+    VOLUMES,
+    connection,
+    reach_database,
+)
 from openbalena.base.names import RESTORE_MARK
 
 # Exit code if there is other data where something should be restored.
@@ -80,7 +90,7 @@ statements() {{
     cat <<'END'
 {checks}COMMENT ON TABLE public.migration IS {mark};
 SET search_path TO public;
-{facts}COMMIT;
+{changes}{facts}COMMIT;
 ANALYZE;
 END
 }}
@@ -116,14 +126,14 @@ def empty_volumes() -> str:
     return _EMPTY % VOLUMES
 
 
-def restore_volume(volume: str, snapshot: str, set_id: str) -> str:
+def restore_volume(volume: str, snapshot: str, data: str) -> str:
     """The script that fills the volume that is mounted as `volume` below VOLUMES, and prints its number of files."""
     directory = f"{VOLUMES}/{volume}"
     return OPENED + _VOLUME.format(
         directory=directory,
         mark=RESTORE_MARK,
-        id=shlex.quote(set_id),
-        done=shlex.quote(done(set_id)),
+        id=shlex.quote(data),
+        done=shlex.quote(done(data)),
         content=CONTENT,
         snapshot=shlex.quote(snapshot),
         occupied=OCCUPIED,
@@ -131,26 +141,29 @@ def restore_volume(volume: str, snapshot: str, set_id: str) -> str:
     )
 
 
-def done(set_id: str) -> str:
-    """The mark of a volume that was restored completely."""
-    return f"{set_id} done"
+def done(data: str) -> str:
+    """The mark of a volume that was restored completely from `data`, as `restoring.origin` names it."""
+    return f"{data} done"
 
 
-def database_state(server: Mapping[str, str], users: Iterable[str], set_id: str) -> str:
+def database_state(server: Mapping[str, str], users: Iterable[str], data: str) -> str:
     """The script that prints EMPTY, RESTORED (from this backup) or OTHER; `server` as in `save_database`.
 
     It asks as the first of `users` that the database accepts.
     """
     psql = "psql -XAtq --no-password -v ON_ERROR_STOP=1 -f /tmp/state"
     asks = (f"answer=$({psql} {connection({**server, 'user': user})} 2>&1)" for user in users)
-    begin = f"set -eu\n{reach_database(server)}cat >/tmp/state <<'END'\n{_state(set_id)}\nEND\n"
+    begin = f"set -eu\n{reach_database(server)}cat >/tmp/state <<'END'\n{_state(data)}\nEND\n"
     return f'{begin}{" || ".join(asks)} || failed=1\necho "$answer"; exit "${{failed:-0}}"\n'
 
 
-def restore_database(server: Mapping[str, str], snapshot: str, set_id: str, rows: Mapping[str, int]) -> str:
-    """The script that fills an empty database and prints the same facts as `save_database`.
+def restore_database(
+    server: Mapping[str, str], snapshot: str, data: str, rows: Mapping[str, int], changes: str = ""
+) -> str:
+    """The script that fills an empty database, changes it, and prints the same facts as `save_database`.
 
-    It fails, and leaves the database empty, if a table of `rows` does not have exactly that number of rows then.
+    It fails, and leaves the database empty, if a table of `rows` does not have exactly that number of rows before the
+    `changes`, which are SQL.
     """
     checks = "".join(_ROWS.format(table=table.replace('"', '""'), rows=number) for table, number in rows.items())
     return (
@@ -158,18 +171,26 @@ def restore_database(server: Mapping[str, str], snapshot: str, set_id: str, rows
         + reach_database(server)
         + _DATABASE.format(
             connection=connection(server),
-            state=_state(set_id),
+            state=_state(data),
             empty=EMPTY,
             restored=RESTORED,
             snapshot=shlex.quote(snapshot),
             checks=checks,
-            mark=_mark(set_id),
+            mark=_mark(data),
+            changes=changes,
             facts=FACTS,
             occupied=OCCUPIED,
             before=BEFORE,
             line=LINE,
         )
     )
+
+
+def ask_database(server: Mapping[str, str], query: str) -> str:
+    """The script that prints what the database answers to `query`, as `save_database` prints its facts."""
+    psql = f"psql -XAtq --no-password -v ON_ERROR_STOP=1 {connection(server)}"
+    output = ">/tmp/answered 2>/tmp/errors <<'END' || { cat /tmp/errors; exit 1; }"
+    return f"set -eu\n{reach_database(server)}{psql} {output}\n{query}END\n{ANSWERS}\n"
 
 
 def dump_settings(snapshot: str) -> str:
@@ -182,10 +203,10 @@ def dump_authority(snapshot: str) -> str:
     return f"{dump_settings(snapshot)}tar -xzOf /tmp/settings pki/ca-0.pem\n"
 
 
-def _state(set_id: str) -> str:
-    return _STATE.format(mark=_mark(set_id), empty=EMPTY, restored=RESTORED, other=OTHER)
+def _state(data: str) -> str:
+    return _STATE.format(mark=_mark(data), empty=EMPTY, restored=RESTORED, other=OTHER)
 
 
-def _mark(set_id: str) -> str:
-    """The comment on the table, as an SQL string; an id has no quotes (saving.new_set_id)."""
-    return f"'openBalena: restored from backup {set_id}'"
+def _mark(data: str) -> str:
+    """The comment on the table, as an SQL string; neither an id nor a domain has quotes (saving.new_set_id)."""
+    return f"'openBalena: restored from backup {data}'"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from openbalena.backup import restore_scripts, results, saving, scripts
+from openbalena.backup import clone_database, restore_scripts, results, saving, scripts
 from openbalena.backup.manifest import Manifest
 from openbalena.backup.restore import Room, Target, major
 from openbalena.backup.saving import Step
@@ -20,6 +20,11 @@ _DATABASE, _CACHES = "db-data", "redis-data"
 # The volumes that a restore fills, directly or by their service, and the caches, which must be empty: device logs by
 # ids that the database gives out again, and which layers the store has.
 USED = (_DATABASE, *saving.VOLUMES, _CACHES)
+
+
+def origin(set_id: str, clone: str) -> str:
+    """What data is from: a backup, or the clone `clone` that was made of it. Neither continues the other's restore."""
+    return f"{set_id} as {clone}" if clone else set_id
 
 
 @dataclass(frozen=True)
@@ -80,14 +85,14 @@ class Found:
     running: frozenset[str] = frozenset()
     database: str = ""
 
-    def used(self, set_id: str) -> list[Place]:
-        """The volumes with data that is not from this restore.
+    def used(self, data: str) -> list[Place]:
+        """The volumes with data that is not from this restore of `data`, an `origin`.
 
         If there are any, what the same restore has filled before counts too: since then it may have been changed.
         """
         if self.database == restore_scripts.RESTORED:
             return []
-        begun = (set_id, restore_scripts.done(set_id))
+        begun = (data, restore_scripts.done(data))
         # A former run has started the database and not filled it.
         mine = self.database == restore_scripts.EMPTY and database_login.SERVICE in self.running
         there = [
@@ -102,8 +107,17 @@ class Found:
         """Those of `places` that have a mark of a restore."""
         return [place for place in places if place.volume in self.inspections[place.node].marks]
 
+    def begun(self, places: Iterable[Place], clone: str) -> frozenset[str]:
+        """The backups from which such a restore has begun to fill these volumes; none if one has other data."""
+        marks = {self.inspections[place.node].marks.get(place.volume, "") for place in places}
+        begun = {mark.removesuffix(restore_scripts.done("")) for mark in marks}
+        sets = frozenset(each.partition(" ")[0] for each in begun)
+        return sets if "" not in begun and begun == {origin(each, clone) for each in sets} else frozenset()
 
-def target(found: Found, manifest: Manifest, settings: Mapping[str, str], api: str, *, overwrite: bool) -> Target:
+
+def target(
+    found: Found, manifest: Manifest, settings: Mapping[str, str], api: str, *, overwrite: bool, clone: str = ""
+) -> Target:
     """The deployment as `plan_restore` judges it; `api` is the image of the api in it.
 
     A database that this restore has filled, or that it has started and not yet filled, does not forbid it.
@@ -113,7 +127,7 @@ def target(found: Found, manifest: Manifest, settings: Mapping[str, str], api: s
         running = frozenset()
     elif found.database == restore_scripts.EMPTY:
         running -= {database_login.SERVICE}
-    used = found.used(manifest.set)
+    used = found.used(origin(manifest.set, clone))
     known = manifest.images.get(api_schema.API, "")
     external = settings.get("EXTERNAL_POSTGRES") == "true"
     address = f"{settings['EXTERNAL_POSTGRES_HOST']}/{settings['EXTERNAL_POSTGRES_DATABASE']}" if external else ""
@@ -128,6 +142,7 @@ def target(found: Found, manifest: Manifest, settings: Mapping[str, str], api: s
         declared=[place.volume for place in found.places],
         external_data=address if found.database == restore_scripts.OTHER else "",
         restored=found.database == restore_scripts.RESTORED,
+        begun=found.begun(used, clone),
     )
 
 
@@ -173,32 +188,43 @@ def emptying(places: Sequence[Place]) -> Step:
     return _on_node("empty", restore_scripts.empty_volumes(), places, f"deleting the data in {names} on")
 
 
-def filling(place: Place, manifest: Manifest) -> Step:
-    """The step that fills a volume."""
-    script = restore_scripts.restore_volume(place.volume, manifest.parts[place.volume].snapshot, manifest.set)
+def filling(place: Place, manifest: Manifest, clone: str = "") -> Step:
+    """The step that fills a volume, for the domain `clone` if that is another one."""
+    data, snapshot = origin(manifest.set, clone), manifest.parts[place.volume].snapshot
+    script = restore_scripts.restore_volume(place.volume, snapshot, data)
     return Step(
         f"fill-{place.volume}", script, place.node, [place.mount], reading=f"restoring {place.volume} on {place.where}"
     )
 
 
-def state(settings: Mapping[str, str], set_id: str, networks: Sequence[str], node: str) -> Step:
-    """The step that prints the state of the database."""
+def state(settings: Mapping[str, str], data: str, networks: Sequence[str], node: str) -> Step:
+    """The step that prints the state of the database, for a restore of `data`, an `origin`."""
     server, login = saving.database_server(settings)
     # A database that was started and not yet given the login of the settings has that of its image.
     images = [] if settings.get("EXTERNAL_POSTGRES") == "true" else [database_login.IMAGES]
     logins = list(dict.fromkeys([login, *images]))
-    script = restore_scripts.database_state(server, [each.role for each in logins], set_id)
+    script = restore_scripts.database_state(server, [each.role for each in logins], data)
     secrets = {saving.LOGIN: "".join(each.line() for each in logins)}
     return Step("state", script, node, (), networks, secrets, reading="looking at the database")
 
 
-def database(settings: Mapping[str, str], manifest: Manifest, networks: Sequence[str], node: str) -> Step:
-    """The step that fills the database."""
+def database(
+    settings: Mapping[str, str], manifest: Manifest, networks: Sequence[str], node: str, clone: str = ""
+) -> Step:
+    """The step that fills the database, for the domain `clone` if that is another one."""
     server, login = saving.database_server(settings)
-    snapshot = manifest.parts[saving.DATABASE].snapshot
-    script = restore_scripts.restore_database(server, snapshot, manifest.set, manifest.rows)
+    snapshot, data = manifest.parts[saving.DATABASE].snapshot, origin(manifest.set, clone)
+    changes = clone_database.clone_statements(manifest.domain, clone) if clone else ""
+    script = restore_scripts.restore_database(server, snapshot, data, manifest.rows, changes)
     secrets = {saving.LOGIN: login.line()}
     return Step("fill-database", script, node, (), networks, secrets, reading="restoring the database")
+
+
+def unjoined(settings: Mapping[str, str], networks: Sequence[str], node: str) -> Step:
+    """The step that prints which devices are not connected."""
+    server, login = saving.database_server(settings)
+    script = restore_scripts.ask_database(server, clone_database.DEVICES)
+    return Step("devices", script, node, (), networks, {saving.LOGIN: login.line()}, reading="listing the devices")
 
 
 def require_filled(lines: Sequence[str], place: Place, manifest: Manifest) -> None:

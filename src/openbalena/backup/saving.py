@@ -24,8 +24,8 @@ from openbalena.swarm import job
 _, LOGIN, MANIFEST = BACKUP_SECRETS
 DATABASE, SETTINGS = "database", "settings"
 # The volumes that are saved: the objects, and the account and certificates of Let's Encrypt (its rate limits).
-OBJECTS = "s3-data"
-_CONTENTS = {OBJECTS: "the objects", "cert-manager-data": "the account of Let's Encrypt"}
+OBJECTS, CERTIFICATES = "s3-data", "cert-manager-data"
+_CONTENTS = {OBJECTS: "the objects", CERTIFICATES: "the account of Let's Encrypt"}
 VOLUMES = tuple(_CONTENTS)
 
 

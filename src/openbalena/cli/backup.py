@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from openbalena.cli.argument_types import clock_time, hours, kibibytes, metrics_file, percent, whole
 from openbalena.cli.console import Context
-from openbalena.cli.options import JSON, YES, command, flag, group, one_of, option, take_over, timeout
-from openbalena.operations.next_steps import next_steps
+from openbalena.cli.options import JSON, YES, flag, group, one_of, option, take_over, timeout
 
 if TYPE_CHECKING:
     from openbalena.backup.retention import Keep
@@ -220,47 +219,3 @@ def _keep(args: Namespace) -> "Keep":
     from openbalena.backup.retention import Keep
 
     return Keep(args.keep_last, args.keep_daily, args.keep_weekly, args.keep_monthly)
-
-
-@command(
-    option("backup", metavar="BACKUP", nargs="?", default="latest", help="its id, or a beginning (default: latest)"),
-    timeout(21600.0, "how long each part may take"),
-    flag("--settings", "restore only .env, the override file and pki, on a machine that has none"),
-    flag("--replace-settings", "restore them although there are others, which are kept under another name"),
-    flag("--overwrite", "delete the data that the deployment has"),
-    flag("--machine", "restore onto this machine alone, although it is a manager of a swarm"),
-    YES,
-    take_over(),
-)
-def restore(args: Namespace, context: Context) -> None:
-    """Restore a backup onto an empty deployment, start it, and say what devices will notice.
-
-    The exit code is 1, and nothing was changed, if it cannot be restored here; every reason is named.
-    """
-    from openbalena.operations.restore import RestoreRequest, restore
-
-    request = RestoreRequest(
-        args.backup,
-        args.timeout,
-        overwrite=args.overwrite,
-        replace_settings=args.replace_settings,
-        only_settings=args.settings,
-        machine=args.machine,
-        take_over=args.take_over,
-    )
-    done = restore(request, context.workspace, context.console)
-    say, made = context.console.say, done.manifest
-    if done.files:
-        say(f"Restored {', '.join(done.files)}.")
-    if made is None:
-        if not done.files:
-            say(f"There are settings of {done.settings['DNS_TLD']} here already; --replace-settings replaces them.")
-        return
-    rows = "its database was restored before" if done.rows is None else f"{done.rows} rows"
-    say(f"Backup {made.set} of {made.domain} is restored and its services run: {rows}.")
-    say(
-        f"It has {made.rows.get('device', 0)} devices and {made.rows.get('release', 0)} releases, as of {made.begun}. "
-        "Devices reconnect automatically. One that runs a later release goes back to the one in the backup; one that "
-        "joined later is refused until it joins again. Device logs are empty at first."
-    )
-    say(*next_steps(done.settings, context.workspace))

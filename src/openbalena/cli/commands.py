@@ -89,7 +89,7 @@ COMMANDS = (
     Command("pki", "operations", "show, renew and replace certificates", "certificates"),
     Command("secrets", "operations", "show and rotate tokens, replace the CA", "secrets"),
     Command("backup", "operations", "save the deployment's data, and list what was saved", "backup"),
-    Command("restore", "operations", "make a deployment again from a backup", "backup"),
+    Command("restore", "operations", "make a deployment again from a backup", "restore"),
     Command("migrate", "operations", "go from one machine to a swarm with all data, or back", "migrate"),
     Command("upgrade", "operations", "go to another release of openBalena, after a backup", "upgrade"),
     Command("storage", "operations", "show where volumes are, and move them between nodes", "storage"),

@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from openbalena.backup import clone_database, restore_scripts, restoring, saving
 from openbalena.backup import repository as repositories
-from openbalena.backup import restore_scripts, restoring, saving
+from openbalena.backup.clone_database import UnjoinedDevice
 from openbalena.backup.machine import Containers
 from openbalena.backup.manifest import Manifest
 from openbalena.backup.restore import RestoreOptions, RestorePlan, plan_restore
-from openbalena.backup.restoring import Found, Inspection, Place
+from openbalena.backup.restoring import Found, Place
 from openbalena.backup.saving import Step
-from openbalena.backup.sets import BackupSet
-from openbalena.base.errors import OperationError
+from openbalena.base.errors import OperationError, UsageError
 from openbalena.docker.engine import Engine
 from openbalena.machine.deployment import Standalone
 from openbalena.operations import deployment as deployments
@@ -33,12 +32,13 @@ from openbalena.operations.engines import default_engine
 from openbalena.operations.machine import load_machine
 from openbalena.operations.manager import manager_client
 from openbalena.operations.reporter import Reporter
-from openbalena.operations.restore_places import Destination, Machine, Stack, has_database
+from openbalena.operations.restore_places import Destination, Machine, Stack, by_node, inspect, require_authority
 from openbalena.operations.restore_settings import restore_settings
 from openbalena.operations.settings_lock import exclusive_lock
 from openbalena.operations.start_machine import StartOptions, start_machine
 from openbalena.operations.workspace import Workspace
 from openbalena.settings import Settings, read_configured
+from openbalena.settings.rules import malformed
 from openbalena.storage import nfs
 from openbalena.swarm import lock
 from openbalena.swarm.membership import is_manager
@@ -57,7 +57,8 @@ class RestoreRequest:
 
     `overwrite`: delete the data that the deployment has. `replace_settings`: use those of the backup although there
     are others, `only_settings`: restore nothing else. `machine`: onto this machine alone, although its engine is a
-    manager of a swarm. `take_over` is the id of a stale lock.
+    manager of a swarm. `take_over` is the id of a stale lock. `clone` is the domain under which it is restored, ""
+    for its own.
     """
 
     backup: str
@@ -67,41 +68,48 @@ class RestoreRequest:
     only_settings: bool = False
     machine: bool = False
     take_over: str = ""
+    clone: str = ""
 
 
 @dataclass(frozen=True)
 class RestoreResult:
     """`files` are the settings that were written. `manifest` is None if only they were restored.
 
-    `rows` is the number of restored rows, None if a former run has restored them.
+    `rows` is the number of restored rows, None if a former run has restored them. `unjoined` are the devices that are
+    not connected to a clone.
     """
 
     settings: Settings
     files: tuple[str, ...]
     manifest: Manifest | None = None
     rows: int | None = None
+    unjoined: tuple[UnjoinedDevice, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Restoration:
-    """One restore; `rows` is filled by it, and `agreed` are the volumes, by name and node, that may be emptied."""
+    """One restore; `rows` and `unjoined` are filled by it.
+
+    `agreed` are the volumes, by name and node, that may be emptied.
+    """
 
     request: RestoreRequest
     workspace: Workspace
     reporter: Reporter
     rows: list[int | None] = field(default_factory=list)
+    unjoined: list[UnjoinedDevice] = field(default_factory=list)
     agreed: set[tuple[str, str]] = field(default_factory=set)
 
     def examine(self, here: Destination, name: str) -> tuple[Manifest, Found, RestorePlan]:
         """Read the backup `name` and what exists here. Raises OperationError with every reason against a restore."""
         known = saving.read_repository(here.runner, here.settings["BACKUP_REPOSITORY"])
-        backup = known.find(name, here.settings["DNS_TLD"])
+        overwrite, clone = self.request.overwrite, self.request.clone
+        backup = known.find(name, "" if clone else here.settings["DNS_TLD"])
         manifest = saving.read_manifest(here.runner, backup)
-        _require_same_authority(here, manifest)
-        found = _find(here, backup)
-        overwrite = self.request.overwrite
-        target = restoring.target(found, manifest, here.settings, here.api_image, overwrite=overwrite)
-        plan = plan_restore(backup, manifest, target, RestoreOptions(overwrite))
+        require_authority(here, manifest, clone)
+        found = inspect(here, backup, clone)
+        target = restoring.target(found, manifest, here.settings, here.api_image, overwrite=overwrite, clone=clone)
+        plan = plan_restore(backup, manifest, target, RestoreOptions(overwrite, clone))
         if plan.refusals:
             raise OperationError("nothing was restored:\n  " + "\n  ".join(plan.refusals))
         return manifest, found, plan
@@ -114,7 +122,7 @@ class _Restoration:
         questions = []
         if manifest.mode != here.mode:
             questions.append(_OTHER_MODE[here.mode].format(set=manifest.set))
-        if used := found.used(manifest.set):
+        if used := found.used(restoring.origin(manifest.set, self.request.clone)):
             questions.append(f"Delete all data in {_names(used)}, and restore backup {manifest.set} there?")
         self.agreed.update((place.volume, place.node) for place in used)
         return manifest, questions
@@ -133,7 +141,7 @@ class _Restoration:
         with ExitStack() as reached:
             here = reached.enter_context(destination)
             manifest, found, plan = self.examine(here, backup)
-            used = found.used(manifest.set)
+            used = found.used(restoring.origin(manifest.set, self.request.clone))
             # Others may have had the lock since the question.
             if other := [place for place in used if (place.volume, place.node) not in self.agreed]:
                 raise OperationError(
@@ -141,13 +149,13 @@ class _Restoration:
                     "asks before that is deleted"
                 )
             here.prepare(found.places if found.database != restore_scripts.RESTORED else ())
-            for places in _by_node(found.marked(used)).values():
+            for places in by_node(found.marked(used)).values():
                 self._run(here, restoring.forgetting(places))
-            for places in _by_node(used).values():
+            for places in by_node(used).values():
                 self._run(here, restoring.emptying(places))
             for place in found.places:
                 if place.volume in plan.steps:
-                    lines = self._run(here, restoring.filling(place, manifest))
+                    lines = self._run(here, restoring.filling(place, manifest, self.request.clone))
                     restoring.require_filled(lines, place, manifest)
 
             def fill() -> None:
@@ -157,8 +165,12 @@ class _Restoration:
             yield fill
 
     def _fill_database(self, here: Destination, manifest: Manifest) -> None:
-        step = restoring.database(here.settings, manifest, *here.reach_database())
+        clone, reached = self.request.clone, here.reach_database()
+        step = restoring.database(here.settings, manifest, *reached, clone)
         self.rows.append(restoring.restored_rows(self._run(here, step)))
+        if clone:
+            lines = self._run(here, restoring.unjoined(here.settings, *reached))
+            self.unjoined.extend(clone_database.unjoined_devices(lines))
 
     def _run(self, here: Destination, step: Step) -> tuple[str, ...]:
         self.reporter.progress(step.activity)
@@ -172,7 +184,15 @@ def restore(request: RestoreRequest, workspace: Workspace, reporter: Reporter) -
     UsageError without a repository in the settings, and OperationError, before anything of the deployment is changed,
     with all reasons against it; afterwards with what failed.
     """
-    files = restore_settings(request.backup, request.timeout, workspace, reporter, replace=request.replace_settings)
+    _require_clonable(request)
+    files = restore_settings(
+        request.backup,
+        request.timeout,
+        workspace,
+        reporter,
+        replace=request.replace_settings,
+        clone=request.clone,
+    )
     if request.only_settings:
         return RestoreResult(read_configured(workspace.project), files)
     restoration = _Restoration(request, workspace, reporter)
@@ -180,7 +200,19 @@ def restore(request: RestoreRequest, workspace: Workspace, reporter: Reporter) -
     with engine.client() as client:
         manager = not request.machine and is_manager(client, engine)
     values, manifest = (_restore_stack if manager else _restore_machine)(restoration)
-    return RestoreResult(values, files, manifest, next(iter(restoration.rows), None))
+    rows = next(iter(restoration.rows), None)
+    return RestoreResult(values, files, manifest, rows, tuple(restoration.unjoined))
+
+
+def _require_clonable(request: RestoreRequest) -> None:
+    """Raise UsageError for a domain that is none, and for what would delete or replace another deployment's."""
+    if not request.clone:
+        return
+    if problem := malformed("DNS_TLD", request.clone):
+        raise UsageError(f"--as {request.clone}: {problem}")
+    if request.overwrite or request.replace_settings:
+        given = "--overwrite" if request.overwrite else "--replace-settings"
+        raise UsageError(f"--as with {given}: a clone deletes no data and replaces no settings: leave out {given}")
 
 
 def _restore_stack(restoration: _Restoration) -> tuple[Settings, Manifest]:
@@ -249,44 +281,5 @@ def _machine(restoration: _Restoration, standalone: Standalone) -> Iterator[Mach
         yield Machine(client, standalone, runner)
 
 
-def _require_same_authority(here: Destination, manifest: Manifest) -> None:
-    """Raise OperationError if the CA here is not that of the backup, which its devices trust."""
-    if saving.SETTINGS not in manifest.parts:
-        return  # the plan refuses it
-    script = restore_scripts.dump_authority(manifest.parts[saving.SETTINGS].snapshot)
-    outcome = here.runner.run(Step("authority", script, reading="reading the backup's CA"))
-    lines = saving.require_result(outcome, "the backup's CA cannot be read")
-    file = Path(here.settings["PKI_DIR"]) / "ca-0.pem"
-    if "\n".join(lines).split() != file.read_text().split():
-        raise OperationError(
-            f"{file} is not the CA of backup {manifest.set}, which its devices trust: add --replace-settings, which "
-            "takes settings and CA from the backup and keeps those here under another name"
-        )
-
-
-def _find(here: Destination, backup: BackupSet) -> Found:
-    """What is where the backup should go."""
-    places = here.places()
-    inspections = {place.node: Inspection() for place in places}
-    existing = here.existing(places)
-    for node, there in _by_node(places).items():
-        outcome = here.runner.run(restoring.inspection(there, existing))
-        inspections[node] = restoring.read_inspection(
-            saving.require_result(outcome, f"the volumes on {there[0].where} cannot be inspected")
-        )
-    database = ""
-    if has_database(here):
-        outcome = here.runner.run(restoring.state(here.settings, backup.id, *here.reach_database()))
-        (*_, database) = saving.require_result(outcome, "the database cannot be inspected")
-    return Found(places, inspections, here.running(), database)
-
-
 def _names(places: Iterable[Place]) -> str:
     return ", ".join(f"{place.volume} on {place.where}" for place in places)
-
-
-def _by_node(places: list[Place]) -> dict[str, list[Place]]:
-    nodes: dict[str, list[Place]] = {}
-    for place in places:
-        nodes.setdefault(place.node, []).append(place)
-    return nodes

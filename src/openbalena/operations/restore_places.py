@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from openbalena.backup import cluster as in_cluster
 from openbalena.backup import machine as on_machine
-from openbalena.backup import scripts
-from openbalena.backup.restoring import USED, Place
-from openbalena.backup.saving import Runner
+from openbalena.backup import restore_scripts, restoring, saving, scripts
+from openbalena.backup.manifest import Manifest
+from openbalena.backup.restoring import USED, Found, Inspection, Place
+from openbalena.backup.saving import Runner, Step
+from openbalena.backup.sets import BackupSet
 from openbalena.base.errors import OperationError
 from openbalena.base.names import data_label, full_name
 from openbalena.machine import nfs_volumes, volumes
@@ -192,6 +195,57 @@ class Machine:
             nfs_volumes.create_volume(self.client, self.standalone, place.volume, *declared[place.volume])
 
 
-def has_database(here: Destination) -> bool:
+def require_authority(here: Destination, manifest: Manifest, clone: str) -> None:
+    """Raise OperationError if the CA here is not that of the backup, which its devices trust; or for a clone, if it
+    is, since the clone could then pass for the original."""
+    if saving.SETTINGS not in manifest.parts:
+        return  # the plan refuses it
+    script = restore_scripts.dump_authority(manifest.parts[saving.SETTINGS].snapshot)
+    outcome = here.runner.run(Step("authority", script, reading="reading the backup's CA"))
+    lines = saving.require_result(outcome, "the backup's CA cannot be read")
+    file = Path(here.settings["PKI_DIR"]) / "ca-0.pem"
+    same = "\n".join(lines).split() == file.read_text().split()
+    if clone and same:
+        raise OperationError(
+            f"{file} is the CA of backup {manifest.set}: a clone has its own: move that file elsewhere"
+        )
+    if not clone and not same:
+        raise OperationError(
+            f"{file} is not the CA of backup {manifest.set}, which its devices trust: add --replace-settings, which "
+            "takes settings and CA from the backup and keeps those here under another name"
+        )
+
+
+def inspect(here: Destination, backup: BackupSet, clone: str) -> Found:
+    """What is where the backup should go, as itself or as the domain `clone`.
+
+    Raises OperationError if that cannot be read.
+    """
+    places = here.places()
+    inspections = {place.node: Inspection() for place in places}
+    existing = here.existing(places)
+    for node, there in by_node(places).items():
+        outcome = here.runner.run(restoring.inspection(there, existing))
+        inspections[node] = restoring.read_inspection(
+            saving.require_result(outcome, f"the volumes on {there[0].where} cannot be inspected")
+        )
+    database = ""
+    if _has_database(here):
+        outcome = here.runner.run(
+            restoring.state(here.settings, restoring.origin(backup.id, clone), *here.reach_database())
+        )
+        (*_, database) = saving.require_result(outcome, "the database cannot be inspected")
+    return Found(places, inspections, here.running(), database)
+
+
+def by_node(places: Sequence[Place]) -> dict[str, list[Place]]:
+    """The volumes of each node, by its id."""
+    nodes: dict[str, list[Place]] = {}
+    for place in places:
+        nodes.setdefault(place.node, []).append(place)
+    return nodes
+
+
+def _has_database(here: Destination) -> bool:
     """Whether the database can be reached: an external one, or one that runs."""
     return here.settings.get("EXTERNAL_POSTGRES") == "true" or database_login.SERVICE in here.running()

@@ -7,16 +7,17 @@ settings, also if there were some that are replaced, and the same command begins
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from openbalena import settings
+from openbalena.backup import clone as clones
 from openbalena.backup import repository as repositories
 from openbalena.backup import restore_scripts, saving
 from openbalena.backup.machine import Containers
 from openbalena.backup.saving import Step
-from openbalena.base.errors import OperationError
+from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.files import private_directory, write_atomic
 from openbalena.base.project import Project
 from openbalena.compose import dotenv
@@ -26,8 +27,9 @@ from openbalena.operations.engines import default_engine
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.settings_lock import RESTORING, exclusive_lock
 from openbalena.operations.workspace import Workspace
-from openbalena.pki import archive
+from openbalena.pki import archive, store
 from openbalena.settings import envfile
+from openbalena.settings.plan import SettingsPlan, plan
 from openbalena.swarm import encrypted_read
 
 # Settings that say where the backups are: those of this machine apply, since with them the backup was found.
@@ -35,23 +37,32 @@ _KEPT = "BACKUP_"
 
 
 def restore_settings(
-    backup: str, timeout: float, workspace: Workspace, reporter: Reporter, *, replace: bool
+    backup: str, timeout: float, workspace: Workspace, reporter: Reporter, *, replace: bool, clone: str = ""
 ) -> tuple[str, ...]:
     """The names of the files that were written: none if there are settings here, unless `replace`.
 
-    Files that are replaced are kept under another name. Raises UsageError for wrong settings and without a repository,
-    OperationError if there is no such backup, or if there is a different PKI here and not `replace`.
+    With the domain `clone`, the settings are made for it, and tokens and PKI are new. Files that are replaced are kept
+    under another name. Raises UsageError for wrong settings and without a repository, OperationError if there is no
+    such backup, if there is a different PKI here and not `replace`, or if the clone would use what the original uses.
     """
     project = workspace.project
     here = settings.read(project)
-    if here.get("DNS_TLD") and not replace:
+    if (domain := here.get("DNS_TLD")) and not replace:
+        if clone and domain != clone:
+            raise OperationError(
+                f"{project.env_file}: has the settings of {domain}: make the clone {clone} in a directory without"
+            )
         return ()
     with exclusive_lock(project.directory):
         packed, domain = _fetch(backup, timeout, here, workspace, reporter.progress)
         half = project.directory / RESTORING
         try:
             archive.unpack_archive(packed, private_directory(half))
-            return _place(Project(half, project.root), project, domain, replace=replace)
+            unpacked = Project(half, project.root)
+            file = _saved_settings(unpacked, domain)
+            if clone:
+                return _place_clone(unpacked, project, file, clone, reporter)
+            return _place(unpacked, project, file, replace=replace)
         except OSError as error:
             raise OperationError(f"{error.filename}: {error.strerror}: fix this and rerun the command") from None
         finally:
@@ -78,38 +89,91 @@ def _fetch(
         return recipient.content(saving.require_result(outcome, "the settings cannot be read")), found.domain
 
 
-def _place(unpacked: Project, project: Project, domain: str, *, replace: bool) -> tuple[str, ...]:
-    """Move the unpacked files into place; returns their names."""
-    values = settings.read_unchecked(unpacked)
+def _saved_settings(unpacked: Project, domain: str) -> dotenv.Dotenv:
+    """The settings in the backup. Raises OperationError unless they are those of `domain`."""
     file = dotenv.read_file(unpacked.env_file)
     if file.values.get("DNS_TLD") != domain:
         raise OperationError(
             f"the settings in the backup are those of {file.values.get('DNS_TLD') or 'no domain'}, but the backup is "
             f"of {domain}: choose another backup"
         )
+    return file
+
+
+def _place(unpacked: Project, project: Project, file: dotenv.Dotenv, *, replace: bool) -> tuple[str, ...]:
+    """Move the unpacked files into place; returns their names."""
+    values = settings.read_unchecked(unpacked)
     if Path(values["PKI_DIR"]) != unpacked.pki:
         raise OperationError(
             f"the settings in the backup have PKI_DIR={values['PKI_DIR']}, which this command does not write: restore "
             "them yourself as in docs/backup.md"
         )
     _require_replaceable(unpacked.pki, project.pki, replace=replace)
-    mine = dotenv.read_file(project.env_file).values if project.env_file.exists() else {}
-    kept = {name: value for name, value in mine.items() if name.startswith(_KEPT)}
-    suffix = f".{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    kept = {name: value for name, value in _settings_here(project).items() if name.startswith(_KEPT)}
     pki, override = (project.pki, unpacked.pki), (project.override_file, unpacked.override_file)
+    return _move([pki, override], project, kept, envfile.update(file, kept), replace=replace)
+
+
+def _place_clone(
+    unpacked: Project, project: Project, file: dotenv.Dotenv, domain: str, reporter: Reporter
+) -> tuple[str, ...]:
+    """Make the settings of the clone `domain` from `file`, and its tokens and PKI; returns the names of the files."""
+    original = file.values["DNS_TLD"]
+    if original == domain:
+        raise OperationError(f"the backup is of {domain} itself: restore it without --as")
+    here = _settings_here(project)
+    made = clones.clone_settings(file.values, here, domain)
+    write_atomic(unpacked.env_file, envfile.update(file, made.changes), 0o600)
+    planned = plan(unpacked, {}, {})
+    if planned.settings["DNS_TLD"] != domain:
+        raise UsageError(f"{planned.settings.sources['DNS_TLD']}: DNS_TLD is not {domain}: unset it")
+    for warning in made.warnings:
+        reporter.warn(warning)
+    override = unpacked.override_file
+    if override.exists() and clones.names_domain(override.read_text(), original):
+        reporter.warn(f"{project.override_file} names {original}: change it if the clone should not use that")
+    directory = Path(settings.read_unchecked(project, {"DNS_TLD": domain})["PKI_DIR"])
+    _make_pki(directory, domain, planned)
+    return (directory.name, *_move([(project.override_file, override)], project, here, planned.text))
+
+
+def _make_pki(directory: Path, domain: str, planned: SettingsPlan) -> None:
+    """A CA and keys for the clone, with the certificate that is in the settings here, if any."""
+    certificate, key, authority = store.custom_certificate(planned.settings)
+    if certificate:
+        from openbalena.pki import custom_certificate  # it takes 0.1 s
+
+        custom_certificate.validate(certificate, key, authority, domain)
+    store.ensure_files(directory, domain)
+    if certificate:
+        store.use_certificate(directory, certificate, key)
+
+
+def _settings_here(project: Project) -> dict[str, str]:
+    return dotenv.read_file(project.env_file).values if project.env_file.exists() else {}
+
+
+def _move(
+    files: list[tuple[Path, Path]], project: Project, kept: Mapping[str, str], text: str, *, replace: bool = False
+) -> tuple[str, ...]:
+    """Move each target and source into place, and write `text` as `.env`; returns the names of what was written.
+
+    Until then `.env` has only what is `kept`, without a domain.
+    """
+    suffix = f".{datetime.now(UTC):%Y%m%d-%H%M%S}"
     written = []
     if project.env_file.exists():
         write_atomic(project.env_file.with_name(f".env{suffix}"), project.env_file.read_bytes(), 0o600)
         # Older settings must not be used with the new keys, not even after a kill.
         write_atomic(project.env_file, envfile.update(dotenv.parse("", project.env_file), kept), 0o600)
-    for target, source in (pki, override):
+    for target, source in files:
         # With --replace-settings, one that the backup lacks would change the deployment that it is of.
         if target.exists() and (replace or source.exists()):
             target.rename(target.with_name(target.name + suffix))
         if source.exists():
             source.rename(target)
             written.append(target.name)
-    write_atomic(project.env_file, envfile.update(file, kept), 0o600)
+    write_atomic(project.env_file, text, 0o600)
     return (*written, ".env")
 
 

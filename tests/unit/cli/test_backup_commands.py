@@ -1,11 +1,13 @@
 """What backup list and backup check print, and their exit status."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from backup_facts import MANIFEST
 
+from openbalena.backup.clone_database import UnjoinedDevice
 from openbalena.backup.restore import RestorePlan
 from openbalena.backup.results import DatabaseFacts
 from openbalena.backup.retention import Keep, KeptBackup, PrunePlan, RemovedBackup
@@ -117,6 +119,39 @@ def test_a_restore_says_what_is_there_and_what_devices_notice(
     monkeypatch.setattr(restores, "restore", lambda *_: RestoreResult(Settings({}, []), (), CHECKED))
     assert main(["--project-directory", str(made), "restore"]) == 0
     assert "its database was restored before" in capsys.readouterr().out
+
+
+def test_a_clone_lists_the_devices_that_have_to_join(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[RestoreRequest] = []
+    device = UnjoinedDevice("d1", "first", "admin/fleet", "")
+    given = {"DNS_TLD": "clone.example.org", "SUPERUSER_EMAIL": "me@x.org", "PKI_DIR": str(made / "pki")}
+    values = Settings({name: Value(text, "") for name, text in given.items()}, [])
+    done = RestoreResult(values, (), CHECKED, 7, (device,))
+
+    def restored(request: RestoreRequest, *_: object) -> RestoreResult:
+        asked.append(request)
+        return done
+
+    monkeypatch.setattr(restores, "restore", restored)
+    words = ("--project-directory", str(made), "restore", "--as", "clone.example.org")
+    assert main([*words, "--json"]) == 0 and asked == [RestoreRequest("latest", 21600.0, clone="clone.example.org")]
+    assert json.loads(capsys.readouterr().out) == {
+        "domain": "clone.example.org",
+        "files": [],
+        "backup": "s1",
+        "from": "my.example.com",
+        "begun": "2026-11-26T10:00:00+00:00",
+        "rows": 7,
+        "unjoined": [{"uuid": "d1", "name": "first", "fleet": "admin/fleet", "seen": ""}],
+    }
+    assert main(words) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "clone.example.org is a clone of my.example.com from backup s1" in said
+    assert "DEVICE NAME FLEET LAST SEEN d1 first admin/fleet never The api: https://api.clone.example.org" in said
+    done = replace(done, unjoined=())
+    assert main(words) == 0 and "No device needs to join it." in capsys.readouterr().out
 
 
 def test_settings_that_are_there_are_said(

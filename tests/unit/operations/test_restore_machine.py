@@ -17,8 +17,9 @@ from compose_program import NAME, add_container, workspace_of
 from fake_engine import FakeEngine
 from hearing import Listener
 
+from openbalena.backup.clone_database import UnjoinedDevice
 from openbalena.base import locks
-from openbalena.base.errors import OperationError
+from openbalena.base.errors import OperationError, UsageError
 from openbalena.base.files import write_atomic
 from openbalena.base.names import COMPOSE_VOLUME_LABEL, PROJECT_LABEL
 from openbalena.machine.deployment import Standalone
@@ -28,7 +29,9 @@ from openbalena.operations.machine import load_machine
 from openbalena.operations.restore import RestoreRequest, restore
 from openbalena.operations.start_machine import StartOptions
 from openbalena.operations.workspace import Workspace
+from openbalena.pki import store
 from openbalena.settings import read
+from openbalena.settings.variables import variables
 from openbalena.swarm import encrypted_read
 
 REQUEST = RestoreRequest("latest", 60.0)
@@ -39,6 +42,8 @@ services:
 volumes: {db-data: {}, s3-data: {}}
 """
 ENV = f"DNS_TLD=my.example.com\nCOMPOSE_PROJECT_NAME={NAME}\nBACKUP_REPOSITORY=/mnt/old\nSUPERUSER_EMAIL=me@x.org\n"
+DEVICES = """{"uuid": "d1", "name": "first", "fleet": "admin/fleet", "seen": ""}"""
+CLONE = replace(REQUEST, clone="clone.example.org")
 MINE = "BACKUP_REPOSITORY=/srv/backup\nBACKUP_PASSWORD=a-password\nBACKUP_IMAGE=backup:mine\n"
 
 
@@ -73,6 +78,7 @@ def workspace(tmp_path: Path, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch)
     fake.endings["backup-inspect"] = (0, ["server 18.1", "space / 1000 overlay", "complete"])
     fake.endings["backup-fill-s3-data"] = (0, ["files 1"])
     fake.endings["backup-fill-database"] = (0, [f"answers {packed('server 18.1')}"])
+    fake.endings["backup-devices"] = (0, [f"answers {packed(DEVICES)}"])
     offer(monkeypatch, archive(**{".env": ENV, "pki_ca-0.pem": "a certificate", "pki_ca-0-key.pem": "a key"}))
 
     def start(options: StartOptions, workspace: Workspace, reporter: Listener) -> Any:
@@ -239,3 +245,115 @@ def test_a_backup_of_a_cluster_is_restored_after_a_question(workspace: Workspace
     with pytest.raises(OperationError, match="nothing was restored"):
         restore(REQUEST, workspace, listener)
     assert listener.questions[0].startswith("Backup s1 is of a cluster, but this machine is not a manager of one.")
+
+
+def test_a_clone_has_another_domain_and_a_ca_and_tokens_of_its_own(workspace: Workspace, fake: FakeEngine) -> None:
+    done = restore(CLONE, workspace, Listener())
+    assert purposes(fake)[-3:] == ["fill-s3-data", "fill-database", "devices"]
+    assert done.unjoined == (UnjoinedDevice("d1", "first", "admin/fleet", ""),) and done.files == ("pki", ".env")
+    values = read(workspace.project)
+    assert (values["DNS_TLD"], values["SUPERUSER_EMAIL"]) == ("clone.example.org", "me@x.org")
+    assert (values["BACKUP_REPOSITORY"], values["BACKUP_PASSWORD"]) == ("/srv/backup", "a-password")
+    assert all(values.get(name) for name, variable in variables().items() if variable.token)
+    store.require(workspace.project.pki, "clone.example.org")
+    changed = next(str(made) for made in fake.made if made["Labels"]["openbalena.job"] == "backup-fill-database")
+    assert "registry2.clone.example.org/" in changed and "restored from backup s1 as clone.example.org" in changed
+    assert not (workspace.project.directory / ".restoring").exists()
+
+
+def test_settings_of_a_clone_alone_are_made_once(workspace: Workspace, fake: FakeEngine) -> None:
+    alone = replace(CLONE, only_settings=True)
+    assert restore(alone, workspace, Listener()).files == ("pki", ".env") and purposes(fake) == ["list", "settings"]
+    before = workspace.project.env_file.read_text(), (workspace.project.pki / "ca-0.pem").read_text()
+    assert restore(alone, workspace, Listener()).files == ()
+    assert (workspace.project.env_file.read_text(), (workspace.project.pki / "ca-0.pem").read_text()) == before
+
+
+def test_an_interrupted_clone_is_completed(workspace: Workspace, fake: FakeEngine) -> None:
+    """Killed after its CA was made; then after a volume was filled, when there is a newer backup; and at the end."""
+    store.ensure_files(workspace.project.pki, "clone.example.org")
+    authority = (workspace.project.pki / "ca-0.pem").read_text()
+    fake.endings["backup-fill-database"] = (1, ["killed"])
+    with pytest.raises(OperationError, match="restoring the database failed: killed"):
+        restore(CLONE, workspace, Listener())
+    assert (workspace.project.pki / "ca-0.pem").read_text() == authority
+    begun = [
+        "server 18.1",
+        "space / 1000 overlay",
+        "mark s3-data s0 as clone.example.org done",
+        "used s3-data",
+        "complete",
+    ]
+    fake.endings["backup-inspect"], fake.endings["backup-state"] = (0, begun), (0, ["empty"])
+    with pytest.raises(OperationError, match="a restore of backup s0 has begun to fill: name that backup to continue"):
+        restore(CLONE, workspace, Listener())
+    begun[2] = "mark s3-data s1 as clone.example.org done"
+    fake.endings["backup-fill-s3-data"] = (0, ["restored before"])
+    fake.endings["backup-fill-database"] = (0, ["restored before"])
+    done = restore(CLONE, workspace, Listener())
+    assert done.rows is None and len(done.unjoined) == 1
+    assert "empty" not in purposes(fake)
+
+
+@pytest.mark.parametrize(
+    ("found", "error"),
+    [
+        ("used s3-data", "has data in s3-data, and a clone deletes no data"),
+        ("mark s3-data s1 done\nused s3-data", "has data in s3-data, and a clone deletes no data"),
+    ],
+)
+def test_a_clone_deletes_and_continues_nothing_of_another_deployment(
+    found: str, error: str, workspace: Workspace, fake: FakeEngine
+) -> None:
+    fake.endings["backup-inspect"] = (0, ["server 18.1", "space / 1000 overlay", *found.splitlines(), "complete"])
+    with pytest.raises(OperationError, match=error):
+        restore(CLONE, workspace, Listener())
+    add_container(fake, "db")
+    fake.containers[f"{NAME}-db-1"]["NetworkSettings"] = {"Networks": {f"{NAME}_data": {}}}
+    fake.endings["backup-state"] = (0, ["other"])
+    with pytest.raises(OperationError, match="services are running: db: a clone needs its own machine or cluster"):
+        restore(CLONE, workspace, Listener())
+    assert not [purpose for purpose in purposes(fake) if purpose.startswith(("fill", "empty"))]
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        (replace(CLONE, overwrite=True), "--as with --overwrite"),
+        (replace(CLONE, replace_settings=True), "--as with --replace-settings"),
+        (replace(CLONE, clone="no domain"), "--as no domain: DNS_TLD cannot be 'no domain'"),
+        (replace(CLONE, clone="my.example.com"), "the backup is of my.example.com itself: restore it without --as"),
+    ],
+)
+def test_what_cannot_be_a_clone_changes_nothing(request_: RestoreRequest, error: str, workspace: Workspace) -> None:
+    with pytest.raises((OperationError, UsageError), match=error):
+        restore(request_, workspace, Listener())
+    assert workspace.project.env_file.read_text() == MINE and not workspace.project.pki.exists()
+
+
+def test_a_clone_refuses_what_is_the_originals(
+    workspace: Workspace, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(monkeypatch, archive(**{".env": ENV + "USE_NFS=true\nNFS_HOST=nfs.example.net\n"}))
+    with pytest.raises(OperationError, match="use the original's volumes: set NFS_HOST or NFS_PATH"):
+        restore(CLONE, workspace, Listener())
+    assert workspace.project.env_file.read_text() == MINE and not workspace.project.pki.exists()
+    workspace.project.env_file.write_text(ENV)
+    with pytest.raises(OperationError, match="has the settings of my.example.com: make the clone"):
+        restore(CLONE, workspace, Listener())
+    workspace.project.env_file.write_text(ENV.replace("my.example.com", "clone.example.org") + MINE)
+    workspace.project.pki.mkdir()
+    (workspace.project.pki / "ca-0.pem").write_text("a certificate")
+    with pytest.raises(OperationError, match="is the CA of backup s1: a clone has its own"):
+        restore(CLONE, workspace, Listener())
+
+
+def test_what_still_names_the_original_is_told(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    override = "services: {api: {environment: {X: api.my.example.com}}}"
+    offer(monkeypatch, archive(**{".env": ENV + "TUNNEL_TOKEN=abc\n", "docker-compose.override.yml": override}))
+    listener = Listener()
+    done = restore(replace(CLONE, only_settings=True), workspace, listener)
+    assert done.files == ("pki", "docker-compose.override.yml", ".env")
+    assert len(listener.warnings) == 2 and "TUNNEL_TOKEN of the backup is not used" in listener.warnings[0]
+    assert "docker-compose.override.yml names my.example.com" in listener.warnings[1]
+    assert "tunnel" not in read(workspace.project)["COMPOSE_PROFILES"]
