@@ -1,5 +1,5 @@
--- Tables of open-balena-api 49.0.12 and pinejs 24 as a clone changes and reads them: these tables' columns and those
--- that must have a value, with names, types, defaults and references as the api creates them (balena.sbvr, tasks.sbvr).
+-- Tables of open-balena-api 49.0.12 and pinejs 24 as a clone and a restore use them: the used columns and some that
+-- must have a value, with names, types, defaults and references as the api creates them (balena.sbvr, tasks.sbvr).
 CREATE FUNCTION trigger_update_modified_at() RETURNS TRIGGER AS $modified$
 BEGIN
     NEW."modified at" = now();
@@ -48,6 +48,25 @@ CREATE TABLE image (
 );
 CREATE TRIGGER image_trigger_update_modified_at BEFORE UPDATE ON image
     FOR EACH ROW EXECUTE PROCEDURE trigger_update_modified_at();
+CREATE TABLE release (
+    "created at" TIMESTAMPTZ DEFAULT CURRENT_TIMESTAMP NOT NULL,
+    "modified at" TIMESTAMPTZ DEFAULT CURRENT_TIMESTAMP NOT NULL,
+    id SERIAL NOT NULL PRIMARY KEY,
+    "belongs to-application" INTEGER NOT NULL REFERENCES application (id),
+    commit VARCHAR(255) NOT NULL
+);
+CREATE TABLE "api key" (
+    "created at" TIMESTAMPTZ DEFAULT CURRENT_TIMESTAMP NOT NULL,
+    "modified at" TIMESTAMPTZ DEFAULT CURRENT_TIMESTAMP NOT NULL,
+    id SERIAL NOT NULL PRIMARY KEY,
+    key VARCHAR(255) NOT NULL UNIQUE
+);
+CREATE TABLE "user" (
+    "created at" TIMESTAMPTZ DEFAULT CURRENT_TIMESTAMP NOT NULL,
+    "modified at" TIMESTAMPTZ DEFAULT CURRENT_TIMESTAMP NOT NULL,
+    id SERIAL NOT NULL PRIMARY KEY,
+    username VARCHAR(255) NOT NULL UNIQUE
+);
 CREATE TABLE task (
     "created at" TIMESTAMPTZ DEFAULT CURRENT_TIMESTAMP NOT NULL,
     "modified at" TIMESTAMPTZ DEFAULT CURRENT_TIMESTAMP NOT NULL,

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from openbalena.backup import results
+from openbalena.backup.scripts import sql_text
 from openbalena.base.errors import OperationError
 
 # The api made every image's location with the name of its registry (open-balena-api, image-is-stored-at-location.ts).
@@ -53,7 +54,7 @@ def clone_statements(original: str, domain: str) -> str:
     It needs `public` as the search path, and belongs in the restore's transaction. Secrets in the database are kept:
     the api sets the services' keys when it starts, and devices have theirs until they join.
     """
-    old, new = (_text(f"registry2.{each}") for each in (f"{original}/", f"{domain}/"))
+    old, new = (sql_text(f"registry2.{each}") for each in (f"{original}/", f"{domain}/"))
     return _LOCATIONS.format(old=old, new=new) + _CONNECTIONS
 
 
@@ -64,8 +65,3 @@ def unjoined_devices(lines: Iterable[str]) -> tuple[UnjoinedDevice, ...]:
         return tuple(UnjoinedDevice(**json.loads(line)) for line in answer.splitlines())
     except (ValueError, TypeError):
         raise OperationError(f"the list of devices cannot be read: {answer[:200]!r}") from None
-
-
-def _text(value: str) -> str:
-    """An SQL string."""
-    return "'" + value.replace("'", "''") + "'"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from openbalena.backup import clone_database, restore_scripts, results, saving, scripts
 from openbalena.backup.manifest import Manifest
+from openbalena.backup.newer import newer_query
 from openbalena.backup.restore import Room, Target, major
 from openbalena.backup.saving import Step
 from openbalena.base.errors import OperationError
@@ -220,11 +221,23 @@ def database(
     return Step("fill-database", script, node, (), networks, secrets, reading="restoring the database")
 
 
+def newer(settings: Mapping[str, str], manifest: Manifest, networks: Sequence[str], node: str) -> Step:
+    """The step that prints what the database has that the backup lacks."""
+    query = newer_query(manifest.begun)
+    return _question("newer", query, settings, networks, node, "looking for what is newer than the backup")
+
+
 def unjoined(settings: Mapping[str, str], networks: Sequence[str], node: str) -> Step:
     """The step that prints which devices are not connected."""
+    return _question("devices", clone_database.DEVICES, settings, networks, node, "listing the devices")
+
+
+def _question(
+    part: str, query: str, settings: Mapping[str, str], networks: Sequence[str], node: str, activity: str
+) -> Step:
     server, login = saving.database_server(settings)
-    script = restore_scripts.ask_database(server, clone_database.DEVICES)
-    return Step("devices", script, node, (), networks, {saving.LOGIN: login.line()}, reading="listing the devices")
+    script = restore_scripts.ask_database(server, query)
+    return Step(part, script, node, (), networks, {saving.LOGIN: login.line()}, reading=activity)
 
 
 def require_filled(lines: Sequence[str], place: Place, manifest: Manifest) -> None:

@@ -232,6 +232,11 @@ def _address(server: Mapping[str, str]) -> str:
     return f"-h {shlex.quote(server['host'])} -p {shlex.quote(server['port'])}"
 
 
+def sql_text(value: str) -> str:
+    """`value` as an SQL string."""
+    return "'" + value.replace("'", "''") + "'"
+
+
 def save_volume(volume: str, options: str, *, may_be_empty: bool = False) -> str:
     """The script that saves the volume that is mounted as `volume` below VOLUMES; it fails if that is empty, unless
     `may_be_empty`."""

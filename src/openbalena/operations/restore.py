@@ -16,6 +16,7 @@ from openbalena.backup import repository as repositories
 from openbalena.backup.clone_database import UnjoinedDevice
 from openbalena.backup.machine import Containers
 from openbalena.backup.manifest import Manifest
+from openbalena.backup.newer import read_newer
 from openbalena.backup.restore import RestoreOptions, RestorePlan, plan_restore
 from openbalena.backup.restoring import Found, Place
 from openbalena.backup.saving import Step
@@ -108,6 +109,8 @@ class _Restoration:
         manifest = saving.read_manifest(here.runner, backup)
         require_authority(here, manifest, clone)
         found = inspect(here, backup, clone)
+        if found.database == restore_scripts.OTHER and here.settings["DNS_TLD"] == manifest.domain:
+            self._warn_of_newer(here, manifest)
         target = restoring.target(found, manifest, here.settings, here.api_image, overwrite=overwrite, clone=clone)
         plan = plan_restore(backup, manifest, target, RestoreOptions(overwrite, clone))
         if plan.refusals:
@@ -171,6 +174,15 @@ class _Restoration:
         if clone:
             lines = self._run(here, restoring.unjoined(here.settings, *reached))
             self.unjoined.extend(clone_database.unjoined_devices(lines))
+
+    def _warn_of_newer(self, here: Destination, manifest: Manifest) -> None:
+        """Warn of what the database here, which still runs, has and the backup lacks, as far as that is known."""
+        outcome = here.runner.run(restoring.newer(here.settings, manifest, *here.reach_database()))
+        if outcome.ok and (text := str(read_newer(outcome.lines))):
+            self.reporter.warn(
+                f"the database here has what backup {manifest.set} lacks: {text}. A restore loses it; a device that it "
+                "does not know is refused until it joins again"
+            )
 
     def _run(self, here: Destination, step: Step) -> tuple[str, ...]:
         self.reporter.progress(step.activity)

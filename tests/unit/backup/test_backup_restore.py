@@ -23,7 +23,7 @@ def test_a_restore_is_judged_before_anything_changes(case: dict[str, Any]) -> No
     found = replace(FOUND, **case.get("found", {}))
     given = case.get("target", {})
     target = replace(TARGET, **{**given, "rooms": [Room(*each) for each in given.get("rooms", [])]})
-    plan = plan_restore(found, manifest, target, RestoreOptions(case.get("overwrite", False)))
+    plan = plan_restore(found, manifest, target, RestoreOptions(case.get("overwrite", False), case.get("clone", "")))
     expected = case.get("refusals", [])
     assert len(plan.refusals) == len(expected), plan
     assert all(words in refusal for words, refusal in zip(expected, plan.refusals, strict=True)), plan
@@ -32,7 +32,8 @@ def test_a_restore_is_judged_before_anything_changes(case: dict[str, Any]) -> No
         return
     assert plan.steps == ("settings", "s3-data", "database")
     *warnings, last = plan.warnings
-    assert "changed after 2026-11-26T10:00:00+00:00 is lost" in last
+    told = "as of 2026-11-26T10:00:00+00:00: later" if "clone" in case else "after 2026-11-26T10:00:00+00:00 is lost"
+    assert told in last
     told = case.get("warnings", [])
     assert len(warnings) == len(told)
     assert all(words in warning for words, warning in zip(told, warnings, strict=True)), plan

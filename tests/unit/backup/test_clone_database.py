@@ -32,6 +32,7 @@ INSERT INTO task ("is executed by-handler", status) VALUES ('delete', 'queued'),
 INSERT INTO migration VALUES ('resin', '["00001", "00114"]');
 """
 COUNTS = {"application": 1, "device": 3, "image": 4, "service instance": 1, "task": 2, "migration": 1}
+COUNTS |= {"release": 0, "api key": 0, "user": 0}
 
 
 @pytest.fixture(scope="module")

@@ -250,9 +250,25 @@ def test_one_that_was_interrupted_after_the_database_only_deploys(workspace: Wor
 
 def test_a_running_database_with_other_data_is_refused(workspace: Workspace, backup: Backup) -> None:
     service(backup.fake, "db", "db-data")
-    backup.fake.swarm.logs[f"{JOBS}state"] = ["other", END]
+    logs, listener = backup.fake.swarm.logs, Listener()
+    logs[f"{JOBS}state"] = ["other", END]
+    newer = '{"devices": 1, "releases": 2, "API keys": 0, "users": 0, "uuids": ["d9"]}'
+    logs[f"{JOBS}newer"] = [f"answers {packed(newer)}", END]
     with pytest.raises(OperationError, match="services are running: db"):
-        restore(replace(REQUEST, overwrite=True), workspace, Listener())
+        restore(replace(REQUEST, overwrite=True), workspace, listener)
+    assert len(listener.warnings) == 1 and "what backup s1 lacks: devices 1 (d9), releases 2." in listener.warnings[0]
+
+
+def test_without_an_answer_nothing_is_told_of_what_is_newer(workspace: Workspace, backup: Backup) -> None:
+    """A database that is not openBalena's, or not yet."""
+    service(backup.fake, "db", "db-data")
+    logs, listener = backup.fake.swarm.logs, Listener()
+    logs[f"{JOBS}state"] = ["other", END]
+    logs[f"{JOBS}newer"] = ['ERROR: relation "device" does not exist', END]
+    backup.fake.swarm.fates[f"{JOBS}newer"] = [[Row(0, "failed", "task: non-zero exit (1)", 1)]]
+    with pytest.raises(OperationError, match="services are running: db"):
+        restore(REQUEST, workspace, listener)
+    assert listener.warnings == []
 
 
 def test_a_part_that_fails_is_named(workspace: Workspace, backup: Backup) -> None:
