@@ -53,7 +53,7 @@ def test_everything_is_there_again_after_all_is_lost(machine: Machine) -> None:
     machine.project.env_file.write_text(REPOSITORY)
     machine.kill("restoring the database", "restore", "--machine")
     assert kept.read_bytes() == authority
-    assert "is restored and its services run" in machine.run("restore", "--machine").stdout
+    assert "is restored and its services run" in machine.run("restore", "--machine", "--no-verify").stdout
     assert content(machine) == before
-    assert "its database was restored before" in machine.run("restore", "--machine").stdout
+    assert "its database was restored before" in machine.run("restore", "--machine", "--no-verify").stdout
     in_repository(machine, "rm -r /there/*")

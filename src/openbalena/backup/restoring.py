@@ -38,6 +38,11 @@ class Place:
     where: str = "this machine"
 
 
+def names(places: Iterable[Place]) -> str:
+    """`s3-data on node1, db-data on node2`."""
+    return ", ".join(f"{place.volume} on {place.where}" for place in places)
+
+
 @dataclass(frozen=True)
 class Inspection:
     """What a node's volumes have: `used` those with data, `marks` the restores that began or ended in them.

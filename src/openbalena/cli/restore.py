@@ -29,13 +29,14 @@ if TYPE_CHECKING:
     flag("--replace-settings", "restore them although there are others, which are kept under another name"),
     flag("--overwrite", "delete the data that the deployment has"),
     flag("--machine", "restore onto this machine alone, although it is a manager of a swarm"),
+    flag("--no-verify", "do not check the deployment over its public ports at the end"),
     JSON,
     YES,
     take_over(),
 )
-def restore(args: Namespace, context: Context) -> None:
-    """Restore a backup onto an empty deployment, start it, and say what devices will notice."""
-    # Exit code 1, and nothing changed, if it cannot be restored here; every reason is named.
+def restore(args: Namespace, context: Context) -> int:
+    """Restore a backup onto an empty deployment, start and verify it, and say what devices will notice."""
+    # Exit code 1, and nothing changed, if it cannot be restored here; every reason is named. Also if a check fails.
     from openbalena.operations.restore import RestoreRequest, restore
 
     request = RestoreRequest(
@@ -47,11 +48,22 @@ def restore(args: Namespace, context: Context) -> None:
         machine=args.machine,
         take_over=args.take_over,
         clone=args.clone,
+        verify=not args.no_verify,
     )
     done = restore(request, context.workspace, context.console)
     if args.json:
         context.console.json(_record(done))
-        return
+    else:
+        _say(done, args, context)
+    if done.failing:
+        context.console.error(
+            f"the data is restored and the services run, but checks failed ({', '.join(done.failing)}): correct what "
+            "they found, then run ./open-balena.sh verify"
+        )
+    return 1 if done.failing else 0
+
+
+def _say(done: RestoreResult, args: Namespace, context: Context) -> None:
     say = context.console.say
     if done.files:
         say(f"Restored {', '.join(done.files)}.")
@@ -78,6 +90,7 @@ def _record(done: RestoreResult) -> dict[str, Any]:
         "from": made.domain if made else None,
         "begun": made.begun if made else None,
         "rows": done.rows,
+        "failing": done.failing,
         "unjoined": [asdict(device) for device in done.unjoined],
     }
 

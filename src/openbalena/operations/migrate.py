@@ -27,7 +27,7 @@ from openbalena.operations.migration_plan import MigrationPlan, Planner
 from openbalena.operations.migration_sides import Sides, read_sides
 from openbalena.operations.reporter import Reporter
 from openbalena.operations.settings_lock import migration_lock
-from openbalena.operations.verify import VerifyOptions, verify_deployment
+from openbalena.operations.verify import failing_checks
 from openbalena.operations.workspace import Workspace
 from openbalena.swarm import lock
 
@@ -229,12 +229,7 @@ class _Run:
 
     def _failing_checks(self) -> frozenset[str]:
         """The acceptance checks that fail, with the reasons as progress."""
-        self.reporter.progress("verifying the deployment over its public ports")
-        result = verify_deployment(VerifyOptions(), self.workspace, self.reporter, lambda _: None)
-        failed = [check for check in result.checks if check.outcome == "FAIL"]
-        for check in failed:
-            self.reporter.progress(check.line())
-        return frozenset(check.check.name for check in failed)
+        return frozenset(failed.check.name for failed in failing_checks(self.workspace, self.reporter))
 
     def _verify(self, known: Migration) -> None:
         """Raises OperationError if a check fails that did not fail before, or if rows are missing."""

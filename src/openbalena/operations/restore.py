@@ -6,7 +6,7 @@ by the deploy itself once its service runs; so an interrupted restore is complet
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +16,8 @@ from openbalena.backup import repository as repositories
 from openbalena.backup.clone_database import UnjoinedDevice
 from openbalena.backup.machine import Containers
 from openbalena.backup.manifest import Manifest
-from openbalena.backup.newer import read_newer
 from openbalena.backup.restore import RestoreOptions, RestorePlan, plan_restore
-from openbalena.backup.restoring import Found, Place
+from openbalena.backup.restoring import Found
 from openbalena.backup.saving import Step
 from openbalena.base.errors import OperationError, UsageError
 from openbalena.docker.engine import Engine
@@ -33,10 +32,11 @@ from openbalena.operations.engines import default_engine
 from openbalena.operations.machine import load_machine
 from openbalena.operations.manager import manager_client
 from openbalena.operations.reporter import Reporter
-from openbalena.operations.restore_places import Destination, Machine, Stack, by_node, inspect, require_authority
+from openbalena.operations.restore_places import Destination, Machine, Stack, by_node, inspect, newer, require_authority
 from openbalena.operations.restore_settings import restore_settings
 from openbalena.operations.settings_lock import exclusive_lock
 from openbalena.operations.start_machine import StartOptions, start_machine
+from openbalena.operations.verify import failing_checks, public_addresses
 from openbalena.operations.workspace import Workspace
 from openbalena.settings import Settings, read_configured
 from openbalena.settings.rules import malformed
@@ -59,7 +59,7 @@ class RestoreRequest:
     `overwrite`: delete the data that the deployment has. `replace_settings`: use those of the backup although there
     are others, `only_settings`: restore nothing else. `machine`: onto this machine alone, although its engine is a
     manager of a swarm. `take_over` is the id of a stale lock. `clone` is the domain under which it is restored, ""
-    for its own.
+    for its own. `verify`: check the deployment over its public ports at the end.
     """
 
     backup: str
@@ -70,6 +70,7 @@ class RestoreRequest:
     machine: bool = False
     take_over: str = ""
     clone: str = ""
+    verify: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class RestoreResult:
     """`files` are the settings that were written. `manifest` is None if only they were restored.
 
     `rows` is the number of restored rows, None if a former run has restored them. `unjoined` are the devices that are
-    not connected to a clone.
+    not connected to a clone. `failing` are the names of the checks that failed, None if it was not verified.
     """
 
     settings: Settings
@@ -85,6 +86,7 @@ class RestoreResult:
     manifest: Manifest | None = None
     rows: int | None = None
     unjoined: tuple[UnjoinedDevice, ...] = ()
+    failing: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,11 @@ class _Restoration:
         manifest = saving.read_manifest(here.runner, backup)
         require_authority(here, manifest, clone)
         found = inspect(here, backup, clone)
-        if found.database == restore_scripts.OTHER and here.settings["DNS_TLD"] == manifest.domain:
-            self._warn_of_newer(here, manifest)
+        if text := newer(here, found, manifest):
+            self.reporter.warn(
+                f"the database here has what backup {manifest.set} lacks: {text}. A restore loses it; a device that it "
+                "does not know is refused until it joins again"
+            )
         target = restoring.target(found, manifest, here.settings, here.api_image, overwrite=overwrite, clone=clone)
         plan = plan_restore(backup, manifest, target, RestoreOptions(overwrite, clone))
         if plan.refusals:
@@ -126,7 +131,7 @@ class _Restoration:
         if manifest.mode != here.mode:
             questions.append(_OTHER_MODE[here.mode].format(set=manifest.set))
         if used := found.used(restoring.origin(manifest.set, self.request.clone)):
-            questions.append(f"Delete all data in {_names(used)}, and restore backup {manifest.set} there?")
+            questions.append(f"Delete all data in {restoring.names(used)}, and restore backup {manifest.set} there?")
         self.agreed.update((place.volume, place.node) for place in used)
         return manifest, questions
 
@@ -148,8 +153,8 @@ class _Restoration:
             # Others may have had the lock since the question.
             if other := [place for place in used if (place.volume, place.node) not in self.agreed]:
                 raise OperationError(
-                    f"nothing was restored: meanwhile there is data in {_names(other)}: run the command again, which "
-                    "asks before that is deleted"
+                    f"nothing was restored: meanwhile there is data in {restoring.names(other)}: run the command "
+                    "again, which asks before that is deleted"
                 )
             here.prepare(found.places if found.database != restore_scripts.RESTORED else ())
             for places in by_node(found.marked(used)).values():
@@ -175,22 +180,13 @@ class _Restoration:
             lines = self._run(here, restoring.unjoined(here.settings, *reached))
             self.unjoined.extend(clone_database.unjoined_devices(lines))
 
-    def _warn_of_newer(self, here: Destination, manifest: Manifest) -> None:
-        """Warn of what the database here, which still runs, has and the backup lacks, as far as that is known."""
-        outcome = here.runner.run(restoring.newer(here.settings, manifest, *here.reach_database()))
-        if outcome.ok and (text := str(read_newer(outcome.lines))):
-            self.reporter.warn(
-                f"the database here has what backup {manifest.set} lacks: {text}. A restore loses it; a device that it "
-                "does not know is refused until it joins again"
-            )
-
     def _run(self, here: Destination, step: Step) -> tuple[str, ...]:
         self.reporter.progress(step.activity)
         return tuple(saving.require_result(here.runner.run(step), f"{step.activity} failed"))
 
 
 def restore(request: RestoreRequest, workspace: Workspace, reporter: Reporter) -> RestoreResult:
-    """Restore settings where there are none, then the data, and start the services.
+    """Restore settings where there are none, then the data, start the services, and verify them.
 
     An engine that is a manager gets a stack, unless `machine`; every other one a deployment on its machine. Raises
     UsageError without a repository in the settings, and OperationError, before anything of the deployment is changed,
@@ -212,8 +208,20 @@ def restore(request: RestoreRequest, workspace: Workspace, reporter: Reporter) -
     with engine.client() as client:
         manager = not request.machine and is_manager(client, engine)
     values, manifest = (_restore_stack if manager else _restore_machine)(restoration)
+    failing = _failing(values, workspace, reporter) if request.verify else None
     rows = next(iter(restoration.rows), None)
-    return RestoreResult(values, files, manifest, rows, tuple(restoration.unjoined))
+    return RestoreResult(values, files, manifest, rows, tuple(restoration.unjoined), failing)
+
+
+def _failing(values: Settings, workspace: Workspace, reporter: Reporter) -> tuple[str, ...] | None:
+    """The names of the checks that fail; None if the domain leads nowhere yet, as after the loss of all machines."""
+    if public_addresses(workspace, host := f"api.{values['DNS_TLD']}"):
+        return tuple(failed.check.name for failed in failing_checks(workspace, reporter))
+    reporter.warn(
+        f"not verified, since {host} has no address: point the domain's DNS records to this deployment, then run "
+        "./open-balena.sh verify"
+    )
+    return None
 
 
 def _require_clonable(request: RestoreRequest) -> None:
@@ -291,7 +299,3 @@ def _machine(restoration: _Restoration, standalone: Standalone) -> Iterator[Mach
     with standalone.engine.client() as client:
         runner = Containers(client, standalone.name, image, restoration.request.timeout, report, repository, {})
         yield Machine(client, standalone, runner)
-
-
-def _names(places: Iterable[Place]) -> str:
-    return ", ".join(f"{place.volume} on {place.where}" for place in places)

@@ -11,6 +11,7 @@ from openbalena.backup import cluster as in_cluster
 from openbalena.backup import machine as on_machine
 from openbalena.backup import restore_scripts, restoring, saving, scripts
 from openbalena.backup.manifest import Manifest
+from openbalena.backup.newer import read_newer
 from openbalena.backup.restoring import USED, Found, Inspection, Place
 from openbalena.backup.saving import Runner, Step
 from openbalena.backup.sets import BackupSet
@@ -236,6 +237,14 @@ def inspect(here: Destination, backup: BackupSet, clone: str) -> Found:
         )
         (*_, database) = saving.require_result(outcome, "the database cannot be inspected")
     return Found(places, inspections, here.running(), database)
+
+
+def newer(here: Destination, found: Found, manifest: Manifest) -> str:
+    """What the deployment's database, which still runs, has and the backup lacks; "" if that is nothing or unknown."""
+    if found.database != restore_scripts.OTHER or here.settings["DNS_TLD"] != manifest.domain:
+        return ""
+    outcome = here.runner.run(restoring.newer(here.settings, manifest, *here.reach_database()))
+    return str(read_newer(outcome.lines)) if outcome.ok else ""
 
 
 def by_node(places: Sequence[Place]) -> dict[str, list[Place]]:

@@ -55,6 +55,16 @@ def verify_deployment(
     return VerifyResult(tuple(verify.run_checks(verify.CHECKS, target, finished)))
 
 
+def failing_checks(workspace: Workspace, reporter: Reporter) -> tuple[verify.Result, ...]:
+    """Run the checks, and report those that fail as progress. Raises UsageError as `verify_deployment` does."""
+    reporter.progress("verifying the deployment over its public ports")
+    result = verify_deployment(VerifyOptions(), workspace, reporter, lambda _: None)
+    failed = tuple(check for check in result.checks if check.outcome == "FAIL")
+    for check in failed:
+        reporter.progress(check.line())
+    return failed
+
+
 def verification_target(options: VerifyOptions, workspace: Workspace, report: Callable[[str], None]) -> verify.Target:
     """The deployment in `workspace`. Raises UsageError for settings that are wrong or not there yet."""
     values = settings.read_configured(workspace.project)

@@ -144,6 +144,7 @@ def test_a_clone_lists_the_devices_that_have_to_join(
         "from": "my.example.com",
         "begun": "2026-11-26T10:00:00+00:00",
         "rows": 7,
+        "failing": None,
         "unjoined": [{"uuid": "d1", "name": "first", "fleet": "admin/fleet", "seen": ""}],
     }
     assert main(words) == 0
@@ -152,6 +153,22 @@ def test_a_clone_lists_the_devices_that_have_to_join(
     assert "DEVICE NAME FLEET LAST SEEN d1 first admin/fleet never The api: https://api.clone.example.org" in said
     done = replace(done, unjoined=())
     assert main(words) == 0 and "No device needs to join it." in capsys.readouterr().out
+
+
+def test_a_check_that_fails_after_a_restore_is_its_exit_status(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[bool] = []
+
+    def restored(request: RestoreRequest, *_: object) -> RestoreResult:
+        asked.append(request.verify)
+        return RestoreResult(Settings({}, []), (), CHECKED, 7, failing=("ping", "vpn") if request.verify else None)
+
+    monkeypatch.setattr(restores, "restore", restored)
+    assert main(["--project-directory", str(made), "restore"]) == 1
+    out, err = capsys.readouterr()
+    assert "is restored and its services run" in out and "checks failed (ping, vpn):" in err
+    assert main(["--project-directory", str(made), "restore", "--no-verify"]) == 0 and asked == [True, False]
 
 
 def test_settings_that_are_there_are_said(

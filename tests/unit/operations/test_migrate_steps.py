@@ -17,6 +17,7 @@ from openbalena.machine import database
 from openbalena.machine.migration import Migration, Mode, read_migration
 from openbalena.machine.volume_copy import Copier, VolumeCopy
 from openbalena.operations import migrate as migrates
+from openbalena.operations import verify as verification
 from openbalena.operations.migrate import MigrateOptions, migrate, undo_migration
 from openbalena.operations.migration_plan import MigrationPlan, Planner
 from openbalena.operations.migration_sides import Side, read_sides
@@ -153,7 +154,7 @@ def workspace(world: World, tmp_path: Path, fake: FakeEngine, monkeypatch: pytes
     monkeypatch.setattr(Planner, "plan", plan)
     monkeypatch.setattr(Copier, "copy", copy)
     monkeypatch.setattr(Copier, "take_into_use", lambda self, volume: world.do("take"))
-    monkeypatch.setattr(migrates, "verify_deployment", verify)
+    monkeypatch.setattr(verification, "verify_deployment", verify)
     monkeypatch.setattr(database, "count_rows", count)
     return made
 

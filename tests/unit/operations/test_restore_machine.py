@@ -92,6 +92,7 @@ def workspace(tmp_path: Path, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch)
         return SimpleNamespace(settings=standalone.settings)
 
     monkeypatch.setattr(restores, "start_machine", start)
+    monkeypatch.setattr(restores, "public_addresses", lambda *_: ())
     yield made
     assert not [name for name in fake.containers if name != f"{NAME}-db-1"], "nothing is left"
 

@@ -110,6 +110,7 @@ def workspace(project: Project, backup: Backup, monkeypatch: pytest.MonkeyPatch)
         return SimpleNamespace(settings=made.settings)
 
     monkeypatch.setattr(restores, "deploy", deploy)
+    monkeypatch.setattr(restores, "public_addresses", lambda *_: ())
     return Workspace(project, lab=False)
 
 
@@ -129,6 +130,26 @@ def test_volumes_are_filled_where_a_deploy_would_place_them_and_then_the_databas
     assert (mount["Source"], mount.get("ReadOnly", False)) == ("openbalena_s3-data", False)
     assert "restic restore --quiet --target /openbalena-volumes/s3-data v1:" in str(store)
     assert any("changed after 2026-11-26T10:00:00+00:00 is lost" in each for each in listener.warnings)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "wanted", "failing"),
+    [((), True, None), (("192.0.2.1",), True, ("vpn",)), (("192.0.2.1",), False, None)],
+)
+def test_it_is_verified_where_the_domain_leads_somewhere(
+    addresses: tuple[str, ...],
+    wanted: bool,
+    failing: tuple[str, ...] | None,
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = [SimpleNamespace(check=SimpleNamespace(name="vpn"))]
+    monkeypatch.setattr(restores, "public_addresses", lambda *_: addresses)
+    monkeypatch.setattr(restores, "failing_checks", lambda *_: found)
+    listener = Listener()
+    assert restore(replace(REQUEST, verify=wanted), workspace, listener).failing == failing
+    unknown = [each for each in listener.warnings if "not verified, since api.my.example.com has no address" in each]
+    assert len(unknown) == int(wanted and not addresses)
 
 
 def test_nothing_secret_is_in_a_job_and_nothing_is_left(workspace: Workspace, backup: Backup) -> None:
@@ -245,7 +266,8 @@ def test_one_that_was_interrupted_after_the_database_only_deploys(workspace: Wor
     backup.fake.swarm.logs[f"{JOBS}fill-database"] = ["restored before", END]
     listener = Listener()
     assert restore(replace(REQUEST, overwrite=True), workspace, listener).rows is None
-    assert "what was changed since is kept" in listener.warnings[-1], "nothing was deleted, and nothing restored"
+    kept = [each for each in listener.warnings if "what was changed since is kept" in each]
+    assert len(kept) == 1, "nothing was deleted, and nothing restored"
 
 
 def test_a_running_database_with_other_data_is_refused(workspace: Workspace, backup: Backup) -> None:
