@@ -160,6 +160,21 @@ def test_nothing_secret_is_in_a_job_and_nothing_is_left(workspace: Workspace, ba
     assert [each["Spec"]["Name"] for each in swarm.services.values()] == ["openbalena_db"]
 
 
+def test_a_clone_in_a_cluster_is_filled_and_lists_the_devices(workspace: Workspace, backup: Backup) -> None:
+    """Its settings were made before, with `--settings`; the newest backup in the repository is the original's."""
+    backup.authority = "the original's certificate"
+    backup.offer(replace(backup.manifest, domain="original.example.com"))
+    device = '{"uuid": "d1", "name": "first", "fleet": "admin/fleet", "seen": ""}'
+    backup.fake.swarm.logs[f"{JOBS}devices"] = [f"answers {packed(device)}", END]
+    listener = Listener()
+    done = restore(replace(REQUEST, clone="my.example.com"), workspace, listener)
+    assert backup.jobs == [*EXAMINED, *EXAMINED, *FILLED, "devices-id-node1"]
+    assert [each.uuid for each in done.unjoined] == ["d1"] and done.files == ()
+    filled = next(str(spec) for spec in backup.fake.swarm.created if "fill-database" in spec["Name"])
+    assert "registry2.original.example.com/" in filled and "s1 as my.example.com" in filled
+    assert any(each.startswith("the clone is original.example.com as of") for each in listener.warnings)
+
+
 def service(fake: FakeEngine, name: str, *volumes: str) -> None:
     fake.swarm.create("services", stack_service(name, "openbalena", volumes=list(volumes)))
 
