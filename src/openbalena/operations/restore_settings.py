@@ -46,16 +46,19 @@ def restore_settings(
     such backup, if there is a different PKI here and not `replace`, or if the clone would use what the original uses.
     """
     project = workspace.project
-    here = settings.read(project)
+    here, half = settings.read(project), project.directory / RESTORING
     if (domain := here.get("DNS_TLD")) and not replace:
         if clone and domain != clone:
             raise OperationError(
                 f"{project.env_file}: has the settings of {domain}: make the clone {clone} in a directory without"
             )
+        if half.exists():
+            # A run that was killed after it had written the settings left it: of a clone, with the original's CA key.
+            with exclusive_lock(project.directory):
+                pass  # it removes what killed commands left
         return ()
     with exclusive_lock(project.directory):
         packed, domain = _fetch(backup, timeout, here, workspace, reporter.progress)
-        half = project.directory / RESTORING
         try:
             archive.unpack_archive(packed, private_directory(half))
             unpacked = Project(half, project.root)

@@ -266,8 +266,10 @@ def test_settings_of_a_clone_alone_are_made_once(workspace: Workspace, fake: Fak
     alone = replace(CLONE, only_settings=True)
     assert restore(alone, workspace, Listener()).files == ("pki", ".env") and purposes(fake) == ["list", "settings"]
     before = workspace.project.env_file.read_text(), (workspace.project.pki / "ca-0.pem").read_text()
+    (workspace.project.directory / ".restoring" / "pki").mkdir(parents=True)
     assert restore(alone, workspace, Listener()).files == ()
     assert (workspace.project.env_file.read_text(), (workspace.project.pki / "ca-0.pem").read_text()) == before
+    assert not (workspace.project.directory / ".restoring").exists(), "what a killed run left has the original's CA key"
 
 
 def test_an_interrupted_clone_is_completed(workspace: Workspace, fake: FakeEngine) -> None:
