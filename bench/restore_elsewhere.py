@@ -121,7 +121,7 @@ def interrupt(project: Project, step: str) -> None:
         killed.kill()
 
 
-def restore(deployed: Project, new: Project, home: str) -> list[str]:
+def restore(deployed: Project, new: Project, home: str, before: tuple[str, str]) -> list[str]:
     """Restore onto `home` from a directory with nothing but the repository's settings; what is wrong afterwards."""
     new.env_file.write_text("".join(f"{name}={value}\n" for name, value in REPOSITORY.items()))
     new.env_file.chmod(0o600)
@@ -131,7 +131,10 @@ def restore(deployed: Project, new: Project, home: str) -> list[str]:
     move_labels(home)
     for step in ("restoring s3-data", "restoring the database"):
         interrupt(new, step)
-    print(done(new, "restore"), flush=True)
+    # The checks push an image, after which the store has more than was saved.
+    print(done(new, "restore", "--no-verify"), flush=True)
+    if content(new) != before:
+        wrong.append("rows or objects differ")
     if "its database was restored before" not in done(new, "restore"):
         wrong.append("it was restored twice")
     with default_engine(True).client() as client:
@@ -145,9 +148,7 @@ def main() -> int:
     with deployed_demo() as deployed, tempfile.TemporaryDirectory() as directory:
         before, node = save(deployed)
         home, new = "node3" if node == "node2" else "node2", Project(directory=Path(directory))
-        wrong = restore(deployed, new, home)
-        if content(new) != before:
-            wrong.append("rows or objects differ")
+        wrong = restore(deployed, new, home, before)
         wrong += [volume for volume in ("db-data", "s3-data") if place(new, volume).name != home]
     print("\n".join(f"error: {each}" for each in wrong) or f"all rows and objects are there again, on {home}")
     return int(bool(wrong))
