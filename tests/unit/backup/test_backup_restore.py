@@ -39,6 +39,13 @@ def test_a_restore_is_judged_before_anything_changes(case: dict[str, Any]) -> No
     assert all(words in warning for words, warning in zip(told, warnings, strict=True)), plan
 
 
+def test_a_clone_that_is_there_is_not_told_to_overwrite_it() -> None:
+    manifest = replace(MANIFEST, parts=saved(PARTS))
+    there = replace(TARGET, domain="clone.example.org", restored=True)
+    *_, last = plan_restore(FOUND, manifest, there, RestoreOptions(clone="clone.example.org")).warnings
+    assert last.endswith("what was changed since is kept")
+
+
 @pytest.mark.parametrize(
     ("version", "number"), [("18.1 (Debian)", 18), ("18beta1", 0), ("17", 17), ("18 (x)", 18), ("", 0)]
 )
