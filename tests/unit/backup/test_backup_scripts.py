@@ -137,7 +137,7 @@ def test_what_the_repository_refuses_is_told_while_it_is_tried_again(
     program.write_text(f"#!/bin/sh\n[ $1 = cat ] || {{ echo '{told}' >&2; echo 'Fatal: no more' >&2; exit 1; }}\n")
     program.chmod(0o755)
     monkeypatch.setattr("restic.programs", lambda *names: f"{tmp_path}/bin:{os.environ['PATH']}")
-    ended = repository.run(scripts.save_volume("s3-data", OPTIONS))
+    ended = repository.run(scripts.save_volume("s3-data", OPTIONS, may_be_empty=True))
     assert ended.code == 1 and ended.lines[-1] == "Fatal: no more"
     error = "retrying after the repository's error: unexpected HTTP response (500): no space left"
     assert progress.describe(ended.lines[:1]) == error

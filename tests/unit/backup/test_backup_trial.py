@@ -177,7 +177,9 @@ def test_lines_that_are_missing_are_an_error() -> None:
 
 
 def test_another_programs_database_has_no_images_to_check(machine: Machine, server: postgres.Server) -> None:
-    (machine.directory / "volumes" / "s3-data").mkdir(parents=True)
+    objects = machine.directory / "volumes" / "s3-data"
+    objects.mkdir(parents=True)
+    (objects / "object").write_text("1")
     server.sql("ALTER TABLE image RENAME status TO state")
     try:
         manifest = saved(machine, server)

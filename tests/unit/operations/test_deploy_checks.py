@@ -88,7 +88,7 @@ def test_every_node_is_asked_what_only_it_knows(checks: Findings, monkeypatch: p
     listener = Listener()
     made(listener, INGRESS_MODE="mesh").require_capable_nodes()
     assert checks.names == ["ip_vs", "encryption", "ports"] and asked == [("true", (SERVICE,))]
-    assert checks.done[0][1][3] == "api:7" and checks.done[1][1][2:] == (NODES, (SERVICE,))
+    assert checks.done[0][1][3] == "api:7" and checks.done[1][1][2:4] == (NODES, (SERVICE,))
     assert listener.heard == [
         "checking every node for ip_vs …",
         "checking whether node1, node2 can encrypt overlay networks …",

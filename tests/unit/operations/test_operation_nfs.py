@@ -179,7 +179,7 @@ def test_data_of_a_stack_that_runs_counts_although_it_is_not_recorded(workspace:
 
 
 def test_it_needs_the_cluster_s_lock(workspace: Workspace, fake: FakeEngine) -> None:
-    labels = {**lock.owner_labels("swarm-up", datetime.now(UTC)), "machine": "another"}
+    labels = {**lock.owner_labels("swarm-up", datetime.now(UTC)), "machine": "another", "host": "another"}
     with fake.engine.client() as client:
         identifier = client.configs.create(name=LOCK_CONFIG, data=b"x", labels=labels).id
     with pytest.raises(OperationError, match="swarm-up"):

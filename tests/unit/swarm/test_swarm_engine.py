@@ -225,7 +225,9 @@ def test_a_lock_of_this_process_is_alive_and_one_of_a_gone_process_dead() -> Non
         ended.kill()
         os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
         assert lock.is_stale(theirs), "it has ended, although nobody has asked for it yet"
-    assert not lock.is_stale({**mine, "machine": "another", "started": "1"}), "of another machine nothing is known"
+    assert not lock.is_stale({**mine, "machine": "another", "host": "another", "started": "1"}), (
+        "of another machine nothing is known"
+    )
 
 
 def test_a_process_that_cannot_be_seen_is_not_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
