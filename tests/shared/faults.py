@@ -20,8 +20,12 @@ from openbalena.lab import state as lab_state
 from openbalena.operations.engines import default_engine
 from openbalena.swarm import state
 
+# Seconds that a node needs at least to boot. An engine that is back before the others have noticed that it was gone (4
+# to 10 s) hears of its former self as alive, takes that for its successor and leaves the gossip for good, so that it
+# resolves no name of other nodes (libnetwork, networkdb/event_delegate, "is the new incarnation of the active node").
+BOOT = 12.0
 # Seconds that a node stays away, so that in some cases Swarm notices it and in others not.
-AWAY = (3.0, 30.0)
+AWAY = (BOOT, 30.0)
 # Seconds that a disk is full or slow.
 DISK = (5.0, 30.0)
 # Seconds that a task does not run: HAProxy's checks give it 5.
@@ -74,9 +78,11 @@ class Scene:
 def lost(node: str) -> Iterator[None]:
     """The node has lost its power within, and comes back with its data."""
     lifecycle.kill(node)
+    booted = time.monotonic() + BOOT
     try:
         yield
     finally:
+        time.sleep(max(booted - time.monotonic(), 0))
         lifecycle.start_node(node)
 
 
