@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from log_streams import restore_log_streams
+from log_streams import LogStreams
 from swarm_project import Small, fetch_busybox
 
 from openbalena.base.project import ROOT, Project
@@ -39,8 +39,14 @@ def small(lab: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         yield made
 
 
+@pytest.fixture(scope="session")
+def log_streams() -> LogStreams:
+    """What is known of the nodes' streams of logs."""
+    return LogStreams()
+
+
 @pytest.fixture(autouse=True)
-def logs_of_every_node() -> None:
+def logs_of_every_node(log_streams: LogStreams) -> None:
     """Tests that lose nodes for a moment leave the others an engine whose logs can be read."""
-    if state.load_lab() is not None:
-        restore_log_streams()
+    if lab := state.load_lab():
+        log_streams.restore(lab)

@@ -1,16 +1,40 @@
 """Makes every node's logs readable again, as the guide's troubleshooting says, after tests that lost nodes."""
 
 import json
+import time
 
 from waiting import eventually
 
 from openbalena.base.errors import OperationError
 from openbalena.docker.engine import Engine
+from openbalena.lab import paths
+from openbalena.lab.state import Lab
 from openbalena.operations.engines import default_engine
+
+# Seconds after which an old connection of a node that is back has ended: nine probes of 15 s (Go, net.ListenConfig).
+ENDED = 150.0
+
+
+class LogStreams:
+    """The streams of the lab's nodes to their leader."""
+
+    def __init__(self) -> None:
+        self.checked = 0.0
+
+    def restore(self, lab: Lab) -> None:
+        """If the leader has forgotten the logs of a ready node, another manager becomes the leader.
+
+        It is asked only for as long after a change of the lab, or a start of a node, as it may forget.
+        """
+        files = [paths.directory() / "state.json", *(node.socket for node in lab.nodes)]
+        changed = max(file.stat().st_mtime for file in files if file.exists())
+        if self.checked < changed + ENDED:
+            self.checked = time.time()
+            restore_log_streams()
 
 
 def restore_log_streams() -> None:
-    """If the leader has forgotten the logs of a ready node, another manager of the lab's swarm becomes the leader."""
+    """If the leader of the lab's swarm has forgotten the logs of a ready node, another manager becomes the leader."""
     managers = [engine for engine in default_engine(lab=True).nodes if role(engine)]
     if len(managers) < 3 or not any(forgotten(managers[0], node) for node in ready_nodes(managers[0])):
         return
