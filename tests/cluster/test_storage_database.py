@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from deployed_project import STACK, command, tool
 from interrupted_move import interrupt
+from log_streams import restore_log_streams
 from waiting import answer, eventually
 
 from lab.api.standin import migrations
@@ -24,6 +25,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 def place(project: Project) -> str:
     """The node that has the database's volume."""
+    # It is measured by a task, whose output is lost if the leader has forgotten its node's logs.
+    restore_log_streams()
     shown = json.loads(tool(project, "storage", "show", "--json").stdout)["volumes"]
     return str(next(volume["node"] for volume in shown if volume["volume"] == "db-data"))
 

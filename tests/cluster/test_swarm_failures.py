@@ -283,7 +283,12 @@ with default_engine(True).client() as client, lock.acquire(client, "swarm-up"):
 def test_a_lock_of_another_machine_stays(lab: Endpoint) -> None:
     engine = default_engine(True)
     with engine.client() as client:
-        labels = {**lock.owner_labels("swarm-up", datetime.now(UTC)), "machine": "elsewhere", "owner": "ann@desk"}
+        labels = {
+            **lock.owner_labels("swarm-up", datetime.now(UTC)),
+            "machine": "elsewhere",
+            "host": "",
+            "owner": "ann@desk",
+        }
         made = client.configs.create(name=LOCK_CONFIG, data=b"x", labels=labels)
         try:
             with (

@@ -281,10 +281,8 @@ def _restore_machine(restoration: _Restoration) -> tuple[Settings, Manifest]:
             manifest, questions = restoration.judge(here)
     restoration.ask(questions)
 
-    @contextmanager
-    def restored(built: Standalone) -> Iterator[Callable[[], None]]:
-        with restoration.restored(manifest.set, _machine(restoration, built)) as fill:
-            yield fill
+    def restored(built: Standalone) -> AbstractContextManager[Callable[[], None]]:
+        return restoration.restored(manifest.set, _machine(restoration, built))
 
     options = StartOptions(restoring=restored)
     return start_machine(options, workspace, restoration.reporter).settings, manifest
