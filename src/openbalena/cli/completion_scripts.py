@@ -117,7 +117,9 @@ function __open_balena_called
         test (count $called) -eq (count $argv); or return 1
     end
     test (count $argv) -eq 0; and return 0
-    test "$called[1..(count $argv)]" = "$argv"
+    # Within double quotes fish expands no command.
+    set -l length (count $argv)
+    test "$called[1..$length]" = "$argv"
 end
 
 complete -c open-balena.sh -f
